@@ -1,0 +1,274 @@
+//! What was seen of one connection, as plain values: by its client, by its server, or by both.
+//!
+//! Every field is something that one of the two hosts can observe without privilege. `None` means
+//! "not looked at or not available", never "no".
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::connection::{ClientFail, TcpInfo, TcpState};
+use crate::host::{CounterChange, FastOpenBits};
+use crate::wire::FastOpenKind;
+
+/// All that is known of one connection. At least one half should be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Evidence {
+    /// What the client's host saw.
+    pub client: Option<ClientEvidence>,
+    /// What the server's host saw.
+    pub server: Option<ServerEvidence>,
+}
+
+impl Evidence {
+    /// Joins the two halves.
+    #[must_use]
+    pub fn new(client: Option<ClientEvidence>, server: Option<ServerEvidence>) -> Self {
+        Self { client, server }
+    }
+}
+
+/// What the client did and what its kernel says of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ClientEvidence {
+    /// The server's address.
+    pub remote: SocketAddr,
+    /// The connection's own address, once it had one.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub local: Option<SocketAddr>,
+    /// How many bytes the first message has.
+    pub message_bytes: usize,
+    /// What the kernel did with the first message.
+    pub attempt: Attempt,
+    /// How the connection ended, as far as it was watched.
+    pub result: Ending,
+    /// `TCP_INFO`: at the first byte of the answer, or when the attempt was given up.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub tcp: Option<TcpBits>,
+    /// `net.ipv4.tcp_fastopen` of the client's namespace before connecting.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub tcp_fastopen: Option<FastOpenBits>,
+    /// The cached cookie before connecting. `None`: the cache could not be read.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cookie_before: Option<CachedCookie>,
+    /// The cached cookie afterwards. `None`: the cache could not be read.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cookie_after: Option<CachedCookie>,
+    /// What the client namespace's counters did meanwhile; other connections count too.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub counters: Option<CounterChange>,
+    /// A regular connection made after this one had failed, to see whether that one passes.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub regular_check: Option<RegularCheck>,
+}
+
+/// What the kernel did with the first message when it was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Attempt {
+    /// The SYN took this many bytes: a cookie was cached, or none is asked for.
+    InSyn(usize),
+    /// Fast open was asked for, but the SYN left without data: no cookie was cached, or fast open
+    /// is paused. The message went after the handshake.
+    AfterHandshake,
+    /// A regular `connect`, on purpose.
+    Regular,
+    /// The kernel refused fast open (`EOPNOTSUPP`: the client's bit is off); the same descriptor
+    /// then made a regular connection.
+    ClientDisabled,
+}
+
+/// How the watched part of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Ending {
+    /// The handshake ended, and at least one byte of an answer came.
+    Answered,
+    /// The handshake ended; no answer was waited for.
+    Connected,
+    /// The handshake ended, and the peer closed without an answer.
+    Closed,
+    /// The handshake ended, and no answer came in the time given.
+    NoAnswer,
+    /// The handshake ended, then the connection failed with this errno before any answer.
+    Broken(i32),
+    /// The handshake did not end in the time given.
+    NoHandshake,
+    /// Connecting failed with this errno.
+    Failed(i32),
+}
+
+/// What became of a regular connection, made without data in its SYN, after one with it had failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum RegularCheck {
+    /// It was established.
+    Connected,
+    /// It failed with this errno.
+    Failed(i32),
+    /// Its handshake did not end in the time given.
+    TimedOut,
+}
+
+/// The part of `TCP_INFO` that verdicts rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct TcpBits {
+    /// The connection's state.
+    pub state: TcpState,
+    /// `TCPI_OPT_SYN_DATA`: the SYN's data was acknowledged by the SYN-ACK.
+    pub syn_data: bool,
+    /// Server, `TCPI_OPT_TFO_CHILD`: born of a valid fast open SYN. Old kernels never set it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub tfo_child: bool,
+    /// `tcpi_fastopen_client_fail`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub client_fail: ClientFail,
+    /// Segments sent again so far; the SYN's data sent after the handshake counts as well.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub total_retrans: u32,
+    /// Smoothed round trip time, µs; it misleads when `total_retrans` is above 0.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rtt_us: u32,
+}
+
+impl From<&TcpInfo> for TcpBits {
+    fn from(info: &TcpInfo) -> Self {
+        Self {
+            state: info.state,
+            syn_data: info.syn_data,
+            tfo_child: info.tfo_child,
+            client_fail: info.client_fail,
+            total_retrans: info.total_retrans.unwrap_or(0),
+            rtt_us: info.rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+/// What the `tcp_metrics` cache holds for one pair of addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum CachedCookie {
+    /// No cookie is cached.
+    None,
+    /// This cookie is cached, as hex digits.
+    Hex(String),
+}
+
+/// What the server's host saw of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ServerEvidence {
+    /// The client's address as it arrived.
+    pub source: SocketAddr,
+    /// The server's own address of this connection.
+    pub destination: SocketAddr,
+    /// The SYN as it arrived.
+    pub syn: SavedSynEvidence,
+    /// `TCP_INFO` of the accepted socket.
+    pub tcp: TcpBits,
+    /// What the server's host allows; absent where it was not asked.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub host: Option<ServerHost>,
+    /// What the server namespace's counters did since the connection before this one.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub counters: Option<ServerCounters>,
+}
+
+/// `TCP_SAVED_SYN` of an accepted socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum SavedSynEvidence {
+    /// The listener did not ask for SYNs to be saved, or this one could not be read.
+    NotSaved,
+    /// The kernel saved nothing although it was asked to: it answered with a SYN cookie.
+    Empty,
+    /// The SYN's headers.
+    Saved(ArrivedSyn),
+}
+
+/// The SYN as it arrived at the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ArrivedSyn {
+    /// IPv4 TTL or IPv6 hop limit.
+    pub ttl: u8,
+    /// Kinds of the TCP options, in their order, each NOP (1) included.
+    pub options: Vec<u8>,
+    /// The fast open option, if one arrived.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub fast_open: Option<ArrivedOption>,
+    /// Bytes of data in the SYN.
+    pub payload_bytes: usize,
+    /// NOPs at the options' end. Four or more betray an option that was overwritten on the way.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub trailing_nops: usize,
+}
+
+/// A fast open option that arrived in a SYN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ArrivedOption {
+    /// Option 34, or the experimental 254.
+    pub kind: FastOpenKind,
+    /// The cookie as hex digits; empty for a cookie request.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cookie: String,
+}
+
+/// What the server's host allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ServerHost {
+    /// `net.ipv4.tcp_fastopen` of the server's namespace.
+    pub tcp_fastopen: FastOpenBits,
+    /// The listener's effective fast open queue length; 0: fast open is off there.
+    pub queue: u32,
+    /// `net.ipv4.tcp_syncookies`.
+    pub syncookies: u32,
+}
+
+/// How the server's counters changed around one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct ServerCounters {
+    /// Connections that were accepted while the counters changed, this one included. Only with 1
+    /// does the change belong to this connection alone.
+    pub connections: u32,
+    /// The change.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub change: CounterChange,
+}
+
+impl ServerEvidence {
+    /// The client's address as it arrived, without the port.
+    #[must_use]
+    pub fn source_ip(&self) -> IpAddr {
+        self.source.ip().to_canonical()
+    }
+}

@@ -1,0 +1,31 @@
+//! TCP Fast Open ([RFC 7413]) on Linux: sockets that keep their contract, the evidence that the
+//! kernel leaves about each connection, and the verdict that follows from it.
+//!
+//! | you want | start at |
+//! | --- | --- |
+//! | a connection whose first bytes ride the SYN | [`socket::FastOpenStream`] |
+//! | a listener that accepts such connections | [`socket::FastOpenListener`] |
+//! | to know what happened to a connection, and why | [`observer`], [`diagnosis`] |
+//! | one socket option | [`socket::option`] |
+//! | what this host allows and has seen | [`host`] |
+//!
+//! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
+
+pub mod connection;
+pub mod cookie;
+pub mod diagnosis;
+mod error;
+pub mod host;
+#[cfg(feature = "lab")]
+pub mod lab;
+#[cfg(feature = "serde")]
+pub mod mirror;
+pub mod observer;
+#[cfg(feature = "program")]
+pub mod program;
+pub mod socket;
+mod sys;
+mod uapi;
+pub mod wire;
+
+pub use error::{Error, Result};
