@@ -1,1 +1,26 @@
-//! TODO
+//! Hosts with real Linux stacks on one machine: network namespaces of this process.
+//!
+//! A [`Host`] is a thread in a network namespace of its own. Nothing of the real host is changed,
+//! and all of it is gone when the process ends. An ordinary user needs unprivileged user
+//! namespaces: see [`isolated`] and [`enter_private_network`].
+//!
+//! ```no_run
+//! use tfo_core::lab::{self, Host};
+//!
+//! # fn main() -> tfo_core::Result<()> {
+//! let (client, server) = (Host::new("client")?, Host::new("server")?);
+//! lab::join(&client, &server)?;
+//! server.run(|| std::net::TcpListener::bind((lab::SERVER_V4, 2222)).map(drop)).ok();
+//! # Ok(())
+//! # }
+//! ```
+
+mod host;
+mod isolated;
+mod link;
+mod private;
+
+pub use host::Host;
+pub use isolated::{isolated, require, skip};
+pub use link::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6, join};
+pub use private::{enter_private_network, explain_denied};

@@ -1,1 +1,11 @@
-//! TODO
+//! Collects the evidence around a connection: what the host says before and after, and what the
+//! socket says in between.
+//!
+//! [`Probe`] makes a connection and watches it from the client's side; [`ServerObserver`] watches
+//! what a listener accepts. Neither judges: [`diagnosis`](crate::diagnosis) does.
+
+mod client;
+mod server;
+
+pub use client::{Observation, Probe, Timing};
+pub use server::ServerObserver;

@@ -1,1 +1,22 @@
-//! TODO
+//! Sockets with TCP Fast Open: what programs call.
+//!
+//! ```no_run
+//! use std::io::Read;
+//! use tfo_core::socket::FastOpenStream;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = "192.0.2.1:2222".parse()?;
+//! let mut stream = FastOpenStream::connect(server, b"hello\n")?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! println!("one round trip saved: {}", stream.info()?.syn_data);
+//! # Ok(())
+//! # }
+//! ```
+
+mod listener;
+pub mod option;
+mod stream;
+
+pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
+pub use stream::{ConnectError, Connector, FastOpenStream, Method};

@@ -1,1 +1,25 @@
-//! TODO
+//! The only `unsafe` of the workspace: system calls, each behind a safe function.
+//!
+//! Knows `libc` and `std`, no type of ours. Every function here returns the plain [`io::Error`];
+//! the rooms above say what was tried, on what.
+
+#![allow(unsafe_code, reason = "the one place that calls the kernel")]
+
+#[cfg(feature = "lab")]
+pub(crate) mod namespace;
+pub(crate) mod netlink;
+mod sockaddr;
+pub(crate) mod socket;
+pub(crate) mod sockopt;
+
+use std::io;
+
+/// Turns the -1 of a system call into the errno that it left.
+fn check(returned: libc::c_int) -> io::Result<libc::c_int> {
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}
+
+/// [`check`] for calls that return a length.
+fn check_len(returned: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(returned).map_err(|_| io::Error::last_os_error())
+}

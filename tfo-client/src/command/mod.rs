@@ -1,0 +1,5 @@
+//! What the program does: one file a subcommand.
+
+mod listen;
+pub(crate) mod probe;
+mod target;

@@ -1,0 +1,112 @@
+//! `tfo-client [probe]`: connect a few times, say what happened, and why.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread;
+
+use tfo_core::diagnosis::{self, CachedCookie, Evidence, Outcome, ServerEvidence};
+use tfo_core::host::cookie_cache;
+use tfo_core::mirror::{self, Answer};
+use tfo_core::observer::Probe;
+use tfo_core::socket::Method;
+
+use super::{listen, target};
+use crate::config::file::Mode;
+use crate::config::{Payload, Settings};
+use crate::report::{self, Connection, Report};
+
+/// The last connection's data went in the SYN and was accepted.
+const FAST_OPEN: u8 = 0;
+/// Connected, but not by fast open.
+const REGULAR: u8 = 1;
+/// No connection.
+const NO_CONNECTION: u8 = 3;
+
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let address = match target::resolve(settings) {
+        Ok(address) => address,
+        Err(e) => return report::cannot_resolve(&settings.target, &e, NO_CONNECTION),
+    };
+    if settings.listen
+        && let Err(e) = listen::start(address)
+    {
+        return report::cannot_listen(address, &e);
+    }
+    if settings.fresh
+        && let Err(e) = cookie_cache::delete(None, address.ip())
+    {
+        return report::cannot_forget(address.ip(), &e);
+    }
+    let probe = plan(settings, address);
+    let mut report = Report::new(settings, address);
+    for n in 1..=settings.count {
+        if n > 1 {
+            thread::sleep(settings.interval);
+        }
+        report.waiting(n);
+        if !report.connection(connect(&probe, settings, n)) {
+            break;
+        }
+    }
+    report.finish();
+    ExitCode::from(match report.last_outcome() {
+        Some(Outcome::FastOpen) => FAST_OPEN,
+        None | Some(Outcome::Failed) => NO_CONNECTION,
+        Some(_) => REGULAR,
+    })
+}
+
+fn plan(settings: &Settings, address: SocketAddr) -> Probe {
+    let probe = Probe::new(address)
+        .connect_timeout(settings.connect_timeout)
+        .until(Answer::is_complete)
+        .method(match settings.mode {
+            Mode::Auto => Method::Auto,
+            Mode::Sendto => Method::SendTo,
+            Mode::Connect => Method::Connect,
+            Mode::Off => Method::Off,
+        });
+    if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
+}
+
+fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
+    let token = token();
+    let message = match &settings.payload {
+        Payload::Text(text) => text.clone().into_bytes(),
+        // Too short for a mirror's request: such a probe has the client's half alone.
+        Payload::Generated(size) if *size < mirror::request_len(&token) => vec![b'.'; *size],
+        Payload::Generated(size) => mirror::request(&token, *size),
+    };
+    let seen = probe.run(&message);
+    let server = server_half(&seen.answer, &token);
+    let mirrored = server.is_some();
+    let evidence = Evidence::new(Some(seen.evidence), server);
+    let verdict = diagnosis::judge(&evidence);
+    Connection { n, verdict, evidence, timing: seen.timing, message_bytes: message.len(), mirrored }
+}
+
+/// The server's half of the evidence, if a mirror answered this very request.
+fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
+    if !answer.starts_with(mirror::ANSWER) {
+        return None;
+    }
+    match Answer::parse(answer) {
+        Ok(answer) if answer.token == token => Some(answer.evidence),
+        Ok(_) => {
+            log::warn!("the mirror answered with the token of another request: not used");
+            None
+        }
+        Err(e) => {
+            log::warn!("{e}: not used");
+            None
+        }
+    }
+}
+
+/// Six characters that tell this request from others. No secret: chance is enough.
+fn token() -> String {
+    let chance = RandomState::new().hash_one(std::process::id());
+    format!("{:06x}", chance & 0xff_ffff)
+}

@@ -1,0 +1,37 @@
+//! From a host's name to the one address that is probed.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+
+use crate::config::file::Family;
+use crate::config::{Settings, Target};
+
+/// The first address of the wanted family that this host has a route to, else the first of it.
+pub(crate) fn resolve(settings: &Settings) -> io::Result<SocketAddr> {
+    let Target { host, port } = &settings.target;
+    let wanted = |address: &SocketAddr| match settings.family {
+        Family::Any => true,
+        Family::Ipv4 => address.is_ipv4(),
+        Family::Ipv6 => address.is_ipv6(),
+    };
+    let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
+    let fitting: Vec<SocketAddr> = found.iter().copied().filter(wanted).collect();
+    let routed = fitting.iter().find(|address| has_route(**address));
+    let chosen = routed.or(fitting.first()).copied().ok_or_else(|| {
+        let family = if settings.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let others: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+        let reason = format!("no {family} address, only {}", others.join(", "));
+        io::Error::new(io::ErrorKind::NotFound, reason)
+    })?;
+    if fitting.len() > 1 {
+        log::info!("{host} has {} addresses; probing {}", fitting.len(), chosen.ip());
+    }
+    Ok(chosen)
+}
+
+/// Sends nothing: "connecting" a UDP socket only asks for the route.
+fn has_route(address: SocketAddr) -> bool {
+    let any: SocketAddr =
+        if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
+}

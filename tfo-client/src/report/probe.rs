@@ -1,0 +1,126 @@
+//! What the probe says: as it goes for people, as one document for programs.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use tfo_core::diagnosis::{self, Attempt, Evidence, Outcome, Summary, Verdict};
+use tfo_core::observer::Timing;
+use tfo_core::program::output::{Output, Reader, colour_allowed};
+use tfo_core::program::value::Format;
+
+use super::{document, text};
+use crate::config::{Payload, Settings};
+
+/// One connection of the probe.
+pub(crate) struct Connection {
+    pub(crate) n: u32,
+    pub(crate) verdict: Verdict,
+    pub(crate) evidence: Evidence,
+    pub(crate) timing: Timing,
+    pub(crate) message_bytes: usize,
+    /// A mirror sent its half of the evidence.
+    pub(crate) mirrored: bool,
+}
+
+impl Connection {
+    /// The bytes that the SYN took along.
+    pub(super) fn syn_bytes(&self) -> usize {
+        match self.evidence.client.as_ref().map(|client| client.attempt) {
+            Some(Attempt::InSyn(bytes)) => bytes,
+            _ => 0,
+        }
+    }
+
+    /// The kernel's bit for it.
+    pub(super) fn syn_data_acked(&self) -> bool {
+        let tcp = self.evidence.client.as_ref().and_then(|client| client.tcp);
+        tcp.is_some_and(|tcp| tcp.syn_data)
+    }
+}
+
+/// The probe's report.
+pub(crate) struct Report {
+    format: Format,
+    colour: bool,
+    /// Progress may be shown, and overwritten.
+    progress: bool,
+    output: Output,
+    pub(super) host: String,
+    pub(super) address: SocketAddr,
+    pub(super) count: u32,
+    pub(super) message_bytes: usize,
+    pub(super) connections: Vec<Connection>,
+}
+
+impl Report {
+    pub(crate) fn new(settings: &Settings, address: SocketAddr) -> Self {
+        let mut report = Self {
+            format: settings.format,
+            colour: colour_allowed(&io::stdout()),
+            progress: colour_allowed(&io::stderr()),
+            output: Output::stdout(),
+            host: settings.target.host.clone(),
+            address,
+            count: settings.count,
+            message_bytes: match &settings.payload {
+                Payload::Text(text) => text.len(),
+                Payload::Generated(size) => *size,
+            },
+            connections: Vec::new(),
+        };
+        if report.format == Format::Text {
+            let head = text::head(&report);
+            report.print(&head);
+        }
+        report
+    }
+
+    /// Shows that a connection is under way: it may take seconds.
+    pub(crate) fn waiting(&self, n: u32) {
+        if self.progress {
+            let _ = write!(io::stderr(), "  {n:>3}  connecting…\r");
+        }
+    }
+
+    /// Takes a connection; `false` when nobody reads the report any more.
+    pub(crate) fn connection(&mut self, connection: Connection) -> bool {
+        if self.progress {
+            // Erases the line that `waiting` wrote.
+            let _ = write!(io::stderr(), "\x1b[2K\r");
+        }
+        let row = text::row(&connection, self.colour);
+        self.connections.push(connection);
+        self.format == Format::Json || self.print(&row)
+    }
+
+    /// Says what it all amounts to.
+    pub(crate) fn finish(&mut self) {
+        let text = if self.format == Format::Json {
+            document::document(self)
+        } else {
+            text::foot(self, &self.summary(), self.colour)
+        };
+        self.print(&text);
+    }
+
+    pub(crate) fn last_outcome(&self) -> Option<Outcome> {
+        self.connections.last().map(|connection| connection.verdict.outcome)
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let verdicts: Vec<Verdict> =
+            self.connections.iter().map(|connection| connection.verdict.clone()).collect();
+        diagnosis::summarize(&verdicts)
+    }
+
+    fn print(&mut self, text: &str) -> bool {
+        match self.output.print(text) {
+            Ok(Reader::Listening) => true,
+            Ok(Reader::Gone) => false,
+            Err(e) => {
+                log::error!("the report can't be written: {e}");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A host: a thread in a network namespace of its own.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{self, AssertUnwindSafe};
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use super::link;
+use crate::error::{Error, Result};
+use crate::host::{self, FastOpenBits};
+use crate::sys::namespace::{self, Namespace};
+
+/// A host of the lab: loopback is up, and client and server may use fast open.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    namespace: File,
+    /// `None` only while it is dropped.
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+impl Host {
+    /// Makes a host.
+    ///
+    /// # Errors
+    /// This process may not make network namespaces; see [`explain_denied`](super::explain_denied).
+    pub fn new(name: &str) -> Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let (ready, started) = mpsc::channel();
+        let thread = thread::Builder::new().name(format!("host-{name}")).spawn(move || {
+            let start = start();
+            let go_on = start.is_ok();
+            if ready.send(start).is_ok() && go_on {
+                inbox.into_iter().for_each(|job| job());
+            }
+        });
+        let thread = thread.map_err(|e| Error::system("starting a thread for host", name, e))?;
+        let namespace = started.recv().map_err(|_| ended(name))??;
+        let (name, jobs, thread) = (name.to_owned(), Some(jobs), Some(thread));
+        Ok(Self { name, namespace, jobs, thread })
+    }
+
+    /// The name given to [`new`](Self::new).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs a piece of code on this host, and returns its result.
+    ///
+    /// Sockets that it makes belong to this host for life, and may be used from anywhere. A
+    /// thread that it starts runs on this host as well.
+    ///
+    /// # Panics
+    /// When the code panics.
+    pub fn run<T: Send + 'static>(&self, code: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let job = Box::new(move || {
+            let outcome = panic::catch_unwind(AssertUnwindSafe(code));
+            // Fails only when `run` has panicked in between.
+            let _ = done.send(outcome);
+        });
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        assert!(sent, "the thread of host {} has ended", self.name);
+        match result.recv() {
+            Ok(Ok(value)) => value,
+            Ok(Err(panic)) => panic::resume_unwind(panic),
+            Err(_) => panic!("the thread of host {} has ended", self.name),
+        }
+    }
+
+    /// Starts a program on this host. It is killed when the host goes.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn spawn(&self, mut command: Command) -> io::Result<Child> {
+        namespace::end_with_this_thread(&mut command);
+        self.run(move || command.spawn())
+    }
+
+    /// Sets `net.ipv4.tcp_fastopen` of this host.
+    ///
+    /// # Errors
+    /// The setting can't be written.
+    pub fn set_tcp_fastopen(&self, bits: FastOpenBits) -> Result<()> {
+        self.run(move || host::set_tcp_fastopen(bits))
+    }
+}
+
+impl AsFd for Host {
+    /// Its network namespace.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // Jobs catch their panics, so that the thread has none to hand over.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Moves the calling thread into a new network namespace that is ready to use.
+fn start() -> Result<File> {
+    namespace::unshare(Namespace::Net)
+        .map_err(|e| Error::system("making a network namespace", "", e))?;
+    prepare()?;
+    let path = "/proc/thread-self/ns/net";
+    File::open(path).map_err(|e| Error::system("open", path, e))
+}
+
+/// Brings loopback up and allows both halves of fast open, in the calling thread's new namespace.
+pub(super) fn prepare() -> Result<()> {
+    link::loopback_up()?;
+    host::set_tcp_fastopen(FastOpenBits::new(3))
+}
+
+fn ended(name: &str) -> Error {
+    Error::system("starting host", name, io::ErrorKind::BrokenPipe.into())
+}

@@ -1,0 +1,85 @@
+//! Tests in namespaces of their own, as root and as an ordinary user.
+
+use std::env;
+use std::process::Command;
+
+use super::{Host, explain_denied};
+use crate::sys::namespace;
+
+/// Set in the process that runs the body of one test.
+const INSIDE: &str = "TFO_LAB_INSIDE";
+/// With this set to 1 a capability that is missing makes a test fail instead of skipping it.
+const REQUIRED: &str = "TFO_LAB_REQUIRED";
+
+/// Runs `body`, a test of the calling test binary named `path` (without the crate's name), in a
+/// process of its own where [`Host`]s may be made.
+///
+/// A process with threads, as a test binary is, can't enter a user namespace. So the binary starts
+/// itself again for this one test: in a user namespace when not root, as it is when root. Where namespaces
+/// are forbidden the test is [skipped](skip), loudly.
+///
+/// # Panics
+/// When the test fails.
+pub fn isolated(path: &str, body: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        match Host::new("check") {
+            Ok(_) => body(),
+            Err(e) => skip(&format!("{}: {}", chain(&e), explain_denied())),
+        }
+        return;
+    }
+    let binary = env::current_exe().unwrap_or_else(|e| panic!("this binary's path: {e}"));
+    let mut command = Command::new(binary);
+    command.args([path, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
+    // A library path of cargo's, colours and the like stay as they are.
+    if namespace::effective_ids().0 != 0 {
+        namespace::start_in_user_namespace(&mut command);
+    }
+    namespace::end_with_this_thread(&mut command);
+    match command.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{path} failed in its namespace:\n{text}");
+            assert!(text.contains("1 passed"), "{path} names no test of this binary:\n{text}");
+            report(&text);
+        }
+        Err(e) => skip(&format!("a user namespace can't be made ({e}): {}", explain_denied())),
+    }
+}
+
+/// Says that the running test is skipped, and why; fails it when `TFO_LAB_REQUIRED=1`.
+///
+/// # Panics
+/// With `TFO_LAB_REQUIRED=1`.
+pub fn skip(why: &str) {
+    assert!(env::var_os(REQUIRED).is_none_or(|value| value != "1"), "{REQUIRED}=1, and {why}");
+    report(&format!("SKIPPED: {why}\n"));
+}
+
+/// Whether a program that a test needs is installed; says that the test is [skipped](skip) if not.
+#[must_use]
+pub fn require(program: &str) -> bool {
+    let found = env::var_os("PATH").is_some_and(|path| {
+        env::split_paths(&path)
+            .chain(["/usr/sbin".into(), "/sbin".into()])
+            .any(|folder| folder.join(program).is_file())
+    });
+    if !found {
+        skip(&format!("{program} is not installed"));
+    }
+    found
+}
+
+/// Past the capture of the test runner: a skip must be seen although the test passes.
+fn report(text: &str) {
+    use std::io::Write;
+    let mut stderr = std::io::stderr().lock();
+    for line in text.lines().filter(|line| line.starts_with("SKIPPED")) {
+        let _ = writeln!(stderr, "{line}");
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}

@@ -1,0 +1,68 @@
+//! A network namespace for this whole process.
+
+use std::fs;
+
+use super::host;
+use crate::error::{Error, Result};
+use crate::sys::namespace::{self, Namespace};
+
+/// Moves this process into a private network namespace with nothing but loopback, where both
+/// halves of fast open are allowed. The host is not changed.
+///
+/// Must be called before the process has started a thread. Root needs nothing else; an ordinary
+/// user gets a user namespace as well.
+///
+/// # Errors
+/// The kernel does not allow it; [`explain_denied`] says what forbids it. The process then may be in
+/// a half-way state only as far as its user namespace goes: its network is the host's still.
+pub fn enter_private_network() -> Result<()> {
+    let direct = namespace::unshare(Namespace::Net);
+    if let Err(e) = direct {
+        if e.kind() != std::io::ErrorKind::PermissionDenied {
+            return Err(Error::system("making a network namespace", "", e));
+        }
+        enter_user_namespace()?;
+        namespace::unshare(Namespace::Net)
+            .map_err(|e| Error::system("making a network namespace", "", e))?;
+    }
+    host::prepare()
+}
+
+fn enter_user_namespace() -> Result<()> {
+    // The ids must be taken before: afterwards they read as "nobody".
+    let maps = namespace::root_maps();
+    namespace::unshare(Namespace::User)
+        .map_err(|e| Error::system("making a user namespace", "", e))?;
+    for (path, text) in maps {
+        fs::write(path, text).map_err(|e| Error::system("write", path, e))?;
+    }
+    Ok(())
+}
+
+/// Why this host does not let an ordinary user make a network namespace, and how to allow it: one
+/// sentence, from the settings that are known to forbid it.
+#[must_use]
+pub fn explain_denied() -> String {
+    let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let forbids = [
+        ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=1000"),
+        (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ];
+    for (path, value, fix) in forbids {
+        if setting(path).is_some_and(|found| found == value) {
+            return format!("{path} is {value}; to allow it: {fix}");
+        }
+    }
+    "unprivileged user namespaces seem to be forbidden (a container's seccomp filter?); run it as root, \
+     or outside of the container"
+        .to_owned()
+}

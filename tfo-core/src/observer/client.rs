@@ -1,0 +1,299 @@
+//! One watched connection of a client.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::diagnosis::{
+    Attempt, CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits,
+};
+use crate::host::{self, Counters, cookie_cache};
+use crate::socket::{ConnectError, Connector, FastOpenStream, Method};
+
+/// The most that is kept of an answer.
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// A connection to be made and watched.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    server: SocketAddr,
+    method: Method,
+    connect_timeout: Duration,
+    reply_timeout: Option<Duration>,
+    is_complete: fn(&[u8]) -> bool,
+}
+
+/// What was seen of one watched connection.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Observation {
+    /// The client's half of the evidence.
+    pub evidence: ClientEvidence,
+    /// The answer's bytes, up to 16 KiB.
+    pub answer: Vec<u8>,
+    /// How long it took.
+    pub timing: Timing,
+}
+
+/// How long the steps of a connection took, from the call that started it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// Until the handshake had ended and the kernel held the whole message.
+    pub connect: Option<Duration>,
+    /// Until the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// TCP's own smoothed round trip time. `None` when a retransmission spoiled it.
+    pub rtt: Option<Duration>,
+}
+
+impl Probe {
+    /// A probe of `server`: first bytes by [`Method::Auto`], 5 s to connect, no answer expected.
+    #[must_use]
+    pub fn new(server: SocketAddr) -> Self {
+        Self {
+            server,
+            method: Method::Auto,
+            connect_timeout: Duration::from_secs(5),
+            reply_timeout: None,
+            is_complete: |_| true,
+        }
+    }
+
+    /// How the first bytes are handed over.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The most that the handshake and sending the message may take.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Waits so long for an answer.
+    #[must_use]
+    pub fn reply_timeout(mut self, timeout: Duration) -> Self {
+        self.reply_timeout = Some(timeout);
+        self
+    }
+
+    /// Says when an answer is complete. Default: with its first byte.
+    #[must_use]
+    pub fn until(mut self, is_complete: fn(&[u8]) -> bool) -> Self {
+        self.is_complete = is_complete;
+        self
+    }
+
+    /// The cookie that is cached for this server now. `None`: the cache can't be read.
+    #[must_use]
+    pub fn cached_cookie(&self) -> Option<CachedCookie> {
+        cached_cookie(source_for(self.server), self.server.ip())
+    }
+
+    /// Makes the connection, sends `message`, waits for the answer, and closes.
+    ///
+    /// When a connection with data in its SYN failed, a regular one is made, without data, to see
+    /// whether that one passes.
+    #[must_use]
+    pub fn run(&self, message: &[u8]) -> Observation {
+        let before = Before::read(self.server);
+        let start = Instant::now();
+        let connected = Connector::default()
+            .method(self.method)
+            .timeout(self.connect_timeout)
+            .connect(self.server, message);
+        let mut seen = match connected {
+            Ok(stream) => self.watch(stream, start),
+            Err(e) => Seen::failed(&e),
+        };
+        let evidence = before.into_evidence(self.server, message.len(), &mut seen);
+        let evidence = ClientEvidence { regular_check: self.check(&evidence), ..evidence };
+        Observation { evidence, answer: seen.answer, timing: seen.timing }
+    }
+
+    fn watch(&self, mut stream: FastOpenStream, start: Instant) -> Seen {
+        let mut seen = Seen {
+            attempt: stream.attempt().unwrap_or(Attempt::Regular),
+            ending: Ending::Connected,
+            local: stream.local_addr().ok(),
+            tcp: None,
+            answer: Vec::new(),
+            timing: Timing { connect: Some(start.elapsed()), ..Timing::default() },
+        };
+        if let Some(timeout) = self.reply_timeout {
+            seen.ending = self.read_answer(&mut stream, start, timeout, &mut seen);
+        }
+        // Read once, at the first byte: later nothing of it changes.
+        if seen.tcp.is_none() {
+            seen.note_info(&stream);
+        }
+        seen
+    }
+
+    fn read_answer(
+        &self,
+        stream: &mut FastOpenStream,
+        start: Instant,
+        timeout: Duration,
+        seen: &mut Seen,
+    ) -> Ending {
+        let deadline = Instant::now() + timeout;
+        let mut buffer = [0; 4096];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let end = |seen: &Seen, ending| {
+                if seen.answer.is_empty() { ending } else { Ending::Answered }
+            };
+            // The kernel takes zero for "for ever", and rounds small times down to it.
+            if left < Duration::from_millis(1) {
+                return end(seen, Ending::NoAnswer);
+            }
+            let read = stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut buffer));
+            match read {
+                Ok(0) => return end(seen, Ending::Closed),
+                Ok(len) => {
+                    if seen.answer.is_empty() {
+                        seen.timing.first_byte = Some(start.elapsed());
+                        seen.note_info(stream);
+                    }
+                    let room = MAX_ANSWER.saturating_sub(seen.answer.len()).min(len);
+                    seen.answer.extend_from_slice(&buffer[..room]);
+                    if room < len || (self.is_complete)(&seen.answer) {
+                        return Ending::Answered;
+                    }
+                }
+                Err(e) => match e.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
+                    _ => return end(seen, Ending::Broken(e.raw_os_error().unwrap_or(0))),
+                },
+            }
+        }
+    }
+
+    /// After a failure of a SYN with data: does one without pass? No data is sent, so that the
+    /// message is not executed twice.
+    fn check(&self, evidence: &ClientEvidence) -> Option<RegularCheck> {
+        let had_data = matches!(evidence.attempt, Attempt::InSyn(_));
+        if !had_data || !matches!(evidence.result, Ending::Failed(_) | Ending::NoHandshake) {
+            return None;
+        }
+        let regular =
+            Connector::default().method(Method::Off).timeout(self.connect_timeout);
+        Some(match regular.connect(self.server, &[]) {
+            Ok(_) => RegularCheck::Connected,
+            Err(e) => match e.error.raw_os_error() {
+                Some(errno) => RegularCheck::Failed(errno),
+                None => RegularCheck::TimedOut,
+            },
+        })
+    }
+}
+
+/// What the connection itself showed.
+struct Seen {
+    attempt: Attempt,
+    ending: Ending,
+    local: Option<SocketAddr>,
+    tcp: Option<TcpBits>,
+    answer: Vec<u8>,
+    timing: Timing,
+}
+
+impl Seen {
+    fn failed(e: &ConnectError) -> Self {
+        let ending = match (e.error.raw_os_error(), e.established) {
+            (Some(errno), true) => Ending::Broken(errno),
+            (Some(errno), false) => Ending::Failed(errno),
+            (None, true) => Ending::NoAnswer,
+            (None, false) => Ending::NoHandshake,
+        };
+        Self {
+            // Before the kernel was asked nothing was tried.
+            attempt: e.attempt.unwrap_or(Attempt::Regular),
+            ending,
+            local: e.local,
+            tcp: e.info.as_ref().map(TcpBits::from),
+            answer: Vec::new(),
+            timing: Timing::default(),
+        }
+    }
+
+    fn note_info(&mut self, stream: &FastOpenStream) {
+        let Ok(info) = stream.info() else { return };
+        self.timing.rtt = info.rtt.filter(|_| info.total_retrans.unwrap_or(0) == 0);
+        self.tcp = Some(TcpBits::from(&info));
+    }
+}
+
+/// What the host says before the connection.
+struct Before {
+    source: Option<IpAddr>,
+    tcp_fastopen: Option<host::FastOpenBits>,
+    cookie: Option<CachedCookie>,
+    counters: Option<Counters>,
+}
+
+impl Before {
+    fn read(server: SocketAddr) -> Self {
+        let source = source_for(server);
+        Self {
+            source,
+            tcp_fastopen: host::tcp_fastopen().ok(),
+            cookie: cached_cookie(source, server.ip()),
+            counters: Counters::read().ok(),
+        }
+    }
+
+    fn into_evidence(
+        self,
+        server: SocketAddr,
+        message_bytes: usize,
+        seen: &mut Seen,
+    ) -> ClientEvidence {
+        let source = seen.local.map(|local| local.ip()).or(self.source);
+        let counters = self.counters.as_ref().zip(Counters::read().ok());
+        ClientEvidence {
+            remote: server,
+            local: seen.local,
+            message_bytes,
+            attempt: seen.attempt,
+            result: seen.ending,
+            tcp: seen.tcp,
+            tcp_fastopen: self.tcp_fastopen,
+            cookie_before: self.cookie,
+            cookie_after: cached_cookie(source, server.ip()),
+            counters: counters.map(|(before, after)| after.since(before)),
+            regular_check: None,
+        }
+    }
+}
+
+fn cached_cookie(source: Option<IpAddr>, destination: IpAddr) -> Option<CachedCookie> {
+    match cookie_cache::get(source, destination) {
+        Ok(entry) => Some(match entry.and_then(|entry| entry.cookie) {
+            Some(cookie) => CachedCookie::Hex(cookie.to_string()),
+            None => CachedCookie::None,
+        }),
+        Err(e) => {
+            log::debug!("the cookie cache can't be read: {e}");
+            None
+        }
+    }
+}
+
+/// The address that this host would connect from. Sends nothing: "connecting" a UDP socket only
+/// asks for the route.
+fn source_for(server: SocketAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if server.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        ([0_u16; 8], 0).into()
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(server).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
+}

@@ -1,0 +1,309 @@
+//! A listener that takes data in SYNs, and the evidence of each connection that it accepts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::{FastOpenStream, option};
+use crate::connection::{SavedSyn, TcpInfo};
+use crate::cookie::FastOpenKey;
+use crate::error::{Error, Result};
+use crate::host::{self, FastOpenBits};
+use crate::sys::socket;
+
+/// A TCP listener with fast open.
+///
+/// It listens also where the host does not allow fast open: then clients get regular connections,
+/// and [`fast_open_ready`](Self::fast_open_ready) says so.
+#[derive(Debug)]
+pub struct FastOpenListener {
+    fd: OwnedFd,
+    address: SocketAddr,
+    save_syn: bool,
+    nonblocking: bool,
+}
+
+/// How to listen.
+#[derive(Debug, Clone)]
+pub struct ListenerBuilder {
+    address: SocketAddr,
+    backlog: u32,
+    queue: u32,
+    keys: Option<(FastOpenKey, Option<FastOpenKey>)>,
+    reuse_port: bool,
+    save_syn: bool,
+    no_cookie: bool,
+    nonblocking: bool,
+    defer_accept: Option<Duration>,
+}
+
+impl ListenerBuilder {
+    /// How many finished connections may wait to be accepted. Default: 1024. The kernel cuts it to
+    /// `net.core.somaxconn`; see [`FastOpenListener::effective_backlog`].
+    #[must_use]
+    pub fn backlog(mut self, backlog: u32) -> Self {
+        self.backlog = backlog;
+        self
+    }
+
+    /// How many connections may have handed over their data before their handshake has ended;
+    /// 0: fast open is off. Default: 256. See [`FastOpenListener::effective_queue`].
+    #[must_use]
+    pub fn queue(mut self, queue: u32) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// The keys to make cookies with: new cookies come from `primary`, those of `backup` are
+    /// accepted too. Default: the keys of the network namespace.
+    #[must_use]
+    pub fn keys(mut self, primary: FastOpenKey, backup: Option<FastOpenKey>) -> Self {
+        self.keys = Some((primary, backup));
+        self
+    }
+
+    /// Lets other listeners of the same user share address and port (`SO_REUSEPORT`). Default: off.
+    #[must_use]
+    pub fn reuse_port(mut self, on: bool) -> Self {
+        self.reuse_port = on;
+        self
+    }
+
+    /// Keeps the headers of each SYN for [`Arrival::syn`]. Default: on.
+    #[must_use]
+    pub fn save_syn(mut self, on: bool) -> Self {
+        self.save_syn = on;
+        self
+    }
+
+    /// Takes data from SYNs without a cookie, **forged ones too**
+    /// ([`TCP_FASTOPEN_NO_COOKIE`](option::set_fastopen_no_cookie)). Default: off.
+    #[must_use]
+    pub fn no_cookie(mut self, on: bool) -> Self {
+        self.no_cookie = on;
+        self
+    }
+
+    /// Whether `accept`, and the streams that it returns, return at once. Default: off.
+    #[must_use]
+    pub fn nonblocking(mut self, on: bool) -> Self {
+        self.nonblocking = on;
+        self
+    }
+
+    /// Hands over a connection only once it has data, or after about this time. Default: off.
+    #[must_use]
+    pub fn defer_accept(mut self, time: Duration) -> Self {
+        self.defer_accept = Some(time);
+        self
+    }
+
+    /// Binds, and starts to listen.
+    ///
+    /// # Errors
+    /// The address is in use, is not on this host, or its port needs a privilege: the error's
+    /// [`kind`](Error::kind) tells which.
+    pub fn listen(&self) -> Result<FastOpenListener> {
+        let fd = socket::tcp(self.address, self.nonblocking)
+            .map_err(|e| Error::system("socket", "", e))?;
+        option::set_reuse(&fd, self.reuse_port)?;
+        socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))?;
+        // All of it before `listen`: the first SYN may come right after.
+        option::set_fastopen(&fd, self.queue)?;
+        if let Some((primary, backup)) = &self.keys {
+            option::set_fastopen_key(&fd, primary, backup.as_ref())?;
+        }
+        if self.save_syn {
+            option::set_save_syn(&fd, true)?;
+        }
+        if self.no_cookie {
+            option::set_fastopen_no_cookie(&fd, true)?;
+        }
+        if let Some(time) = self.defer_accept {
+            option::set_defer_accept(&fd, time)?;
+        }
+        socket::listen(&fd, self.backlog)
+            .map_err(|e| Error::system("listen", self.address, e))?;
+        let address = socket::local_address(&fd)
+            .map_err(|e| Error::system("getsockname", self.address, e))?;
+        let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking })
+    }
+}
+
+impl FastOpenListener {
+    /// Listens on `address` with the defaults of [`ListenerBuilder`].
+    ///
+    /// # Errors
+    /// As [`ListenerBuilder::listen`].
+    pub fn bind(address: SocketAddr) -> Result<Self> {
+        Self::builder(address).listen()
+    }
+
+    /// To listen with more settings.
+    #[must_use]
+    pub fn builder(address: SocketAddr) -> ListenerBuilder {
+        ListenerBuilder {
+            address,
+            backlog: 1024,
+            queue: 256,
+            keys: None,
+            reuse_port: false,
+            save_syn: true,
+            no_cookie: false,
+            nonblocking: false,
+            defer_accept: None,
+        }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// A connection with data in its SYN is handed over at once, before its handshake has ended.
+    ///
+    /// # Errors
+    /// As `accept(2)`. After [`is_out_of_descriptors`](Self::is_out_of_descriptors) the connection
+    /// still waits in the backlog; after the errors of [`is_of_one_connection`](Self::is_of_one_connection)
+    /// the next call may succeed.
+    pub fn accept(&self) -> io::Result<Accepted> {
+        let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
+        let info = option::tcp_info(&fd)?;
+        let syn = if self.save_syn { saved_syn(&fd) } else { ArrivalSyn::NotSaved };
+        let arrival = Arrival { peer, info, syn };
+        Ok(Accepted { stream: FastOpenStream::accepted(fd), arrival })
+    }
+
+    /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
+    /// descriptor or memory left: wait before trying again.
+    #[must_use]
+    pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+        matches!(
+            error.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+        )
+    }
+
+    /// Whether this error of [`accept`](Self::accept) is of the one connection only, which is
+    /// gone: try again at once. `accept(2)` hands over errors of the network as well.
+    #[must_use]
+    pub fn is_of_one_connection(error: &io::Error) -> bool {
+        matches!(
+            error.raw_os_error(),
+            Some(
+                libc::EINTR
+                    | libc::ECONNABORTED
+                    | libc::EPERM
+                    | libc::EPROTO
+                    | libc::ENETDOWN
+                    | libc::ENOPROTOOPT
+                    | libc::EHOSTDOWN
+                    | libc::ENONET
+                    | libc::EHOSTUNREACH
+                    | libc::EOPNOTSUPP
+                    | libc::ENETUNREACH
+            )
+        )
+    }
+
+    /// The address it listens on, with the port that the kernel chose if 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The fast open queue's length after the kernel cut it to `net.core.somaxconn`. 0: fast open
+    /// is off here.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_FASTOPEN`.
+    pub fn effective_queue(&self) -> Result<u32> {
+        option::fastopen(self)
+    }
+
+    /// The backlog after the kernel cut it to `net.core.somaxconn`.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn effective_backlog(&self) -> Result<u32> {
+        // For a listener `tcpi_sacked` holds it: `tcp_get_info` in net/ipv4/tcp.c.
+        option::tcp_info(self).map(|info| info.sacked.unwrap_or(0))
+    }
+
+    /// Whether clients can get fast open here: the host's server bit is on, and so is the queue.
+    ///
+    /// # Errors
+    /// A setting can't be read.
+    pub fn fast_open_ready(&self) -> Result<bool> {
+        Ok(Self::host_bits()?.server() && self.effective_queue()? > 0)
+    }
+
+    /// `net.ipv4.tcp_fastopen` of this thread's network namespace.
+    ///
+    /// # Errors
+    /// The setting can't be read.
+    pub fn host_bits() -> Result<FastOpenBits> {
+        host::tcp_fastopen()
+    }
+
+    /// Replaces the keys on the live listener.
+    ///
+    /// Cookies made with the keys before are refused from now on, which costs each client one miss, unless
+    /// the old key becomes `backup`.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_FASTOPEN_KEY`.
+    pub fn set_keys(&self, primary: &FastOpenKey, backup: Option<&FastOpenKey>) -> Result<()> {
+        option::set_fastopen_key(self, primary, backup)
+    }
+}
+
+impl AsFd for FastOpenListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// An accepted connection, and what is known of it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The connection.
+    pub stream: FastOpenStream,
+    /// How it arrived.
+    pub arrival: Arrival,
+}
+
+/// How a connection arrived: read once, at `accept`, with two system calls and no allocation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// The other end's address.
+    pub peer: SocketAddr,
+    /// What the kernel said of the connection at `accept`.
+    pub info: TcpInfo,
+    /// The SYN that made it.
+    pub syn: ArrivalSyn,
+}
+
+/// What the kernel kept of the SYN.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ArrivalSyn {
+    /// The listener does not save SYNs, or this one could not be read.
+    NotSaved,
+    /// The kernel kept nothing although it was asked to: it answered with a SYN cookie.
+    Empty,
+    /// The SYN's headers.
+    Saved(SavedSyn),
+}
+
+fn saved_syn(fd: &OwnedFd) -> ArrivalSyn {
+    match option::saved_syn(fd) {
+        Ok(Some(syn)) => ArrivalSyn::Saved(syn),
+        Ok(None) => ArrivalSyn::Empty,
+        Err(e) => {
+            log::debug!("a saved SYN could not be read: {e}");
+            ArrivalSyn::NotSaved
+        }
+    }
+}

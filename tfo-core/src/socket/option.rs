@@ -1,0 +1,255 @@
+//! One function per socket option, typed by its meaning.
+//!
+//! Each takes any socket (`AsFd`), `std`'s as well as ours.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use libc::{IPPROTO_TCP, SOL_SOCKET};
+
+use crate::connection::{SavedSyn, TcpInfo};
+use crate::cookie::FastOpenKey;
+use crate::error::{Error, Result};
+use crate::sys::sockopt;
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, queue)`: lets a listener take data in SYNs.
+///
+/// `queue` is the number of connections that may have handed over their data before their handshake
+/// has ended; 0 turns fast open off, also on a live listener. It may be set before and after
+/// `listen`. The kernel cuts it to `net.core.somaxconn` without a word: [`fastopen`] tells what
+/// became of it. It **succeeds while the server's bit of `net.ipv4.tcp_fastopen` is off**.
+///
+/// # References
+/// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
+/// - [RFC 7413, section 5.1](https://www.rfc-editor.org/rfc/rfc7413#section-5.1), `PendingFastOpenRequests`
+#[doc(alias = "TCP_FASTOPEN")]
+pub fn set_fastopen(fd: impl AsFd, queue: u32) -> Result<()> {
+    // -1 is EINVAL; more than an int holds is cut by the kernel anyway.
+    let queue = i32::try_from(queue).unwrap_or(i32::MAX);
+    set_int(fd, libc::TCP_FASTOPEN, "TCP_FASTOPEN", queue)
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN)`: the listener's effective fast open queue length.
+/// 0: fast open is off there.
+#[doc(alias = "TCP_FASTOPEN")]
+pub fn fastopen(fd: impl AsFd) -> Result<u32> {
+    int(fd, libc::TCP_FASTOPEN, "TCP_FASTOPEN").map(|queue| u32::try_from(queue).unwrap_or(0))
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, on)`: the next `connect` of this socket waits for the
+/// first write and puts its bytes into the SYN, if a cookie is cached.
+///
+/// `Ok(false)`: this host doesn't allow it (the client's bit of `net.ipv4.tcp_fastopen` is off), or
+/// its kernel is older than 4.11. With a cookie cached `connect` **sends nothing** and returns 0; a read
+/// before the first write then waits for ever.
+///
+/// # References
+/// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
+#[doc(alias = "TCP_FASTOPEN_CONNECT")]
+pub fn set_fastopen_connect(fd: impl AsFd, on: bool) -> Result<bool> {
+    let set = sockopt::set_int(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, on.into());
+    match set {
+        Ok(()) => Ok(true),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => {
+            Ok(false)
+        }
+        Err(e) => Err(Error::system("setsockopt", "TCP_FASTOPEN_CONNECT", e)),
+    }
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT)`.
+#[doc(alias = "TCP_FASTOPEN_CONNECT")]
+pub fn fastopen_connect(fd: impl AsFd) -> Result<bool> {
+    int(fd, libc::TCP_FASTOPEN_CONNECT, "TCP_FASTOPEN_CONNECT").map(|on| on != 0)
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, …)`: the keys that a listener makes its cookies with,
+/// instead of those of its network namespace. Needs no privilege.
+///
+/// New cookies come from `primary`; cookies of `backup` are accepted and renewed.
+///
+/// # References
+/// - [ip-sysctl, tcp_fastopen_key](https://docs.kernel.org/networking/ip-sysctl.html)
+#[doc(alias = "TCP_FASTOPEN_KEY")]
+pub fn set_fastopen_key(
+    fd: impl AsFd,
+    primary: &FastOpenKey,
+    backup: Option<&FastOpenKey>,
+) -> Result<()> {
+    let mut keys = [0; 2 * FastOpenKey::LEN];
+    let (first, second) = keys.split_at_mut(FastOpenKey::LEN);
+    first.copy_from_slice(primary.as_bytes());
+    let keys = if let Some(backup) = backup {
+        second.copy_from_slice(backup.as_bytes());
+        &keys[..]
+    } else {
+        &keys[..FastOpenKey::LEN]
+    };
+    sockopt::set_bytes(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, keys)
+        .map_err(|e| Error::system("setsockopt", "TCP_FASTOPEN_KEY", e))
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY)`: the listener's own keys, primary first. Empty while it
+/// uses those of its network namespace.
+#[doc(alias = "TCP_FASTOPEN_KEY")]
+pub fn fastopen_key(fd: impl AsFd) -> Result<Vec<FastOpenKey>> {
+    let mut keys = [0; 2 * FastOpenKey::LEN];
+    let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, &mut keys)
+        .map_err(|e| Error::system("getsockopt", "TCP_FASTOPEN_KEY", e))?;
+    let (keys, _) = keys[..len].as_chunks::<{ FastOpenKey::LEN }>();
+    Ok(keys.iter().copied().map(FastOpenKey::new).collect())
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, on)`.
+///
+/// On a client's socket: data goes into the SYN although no cookie is cached. On a listener: any SYN's data is
+/// taken, **forged ones' too**. `Ok(false)`: the kernel is older than 4.15.
+#[doc(alias = "TCP_FASTOPEN_NO_COOKIE")]
+pub fn set_fastopen_no_cookie(fd: impl AsFd, on: bool) -> Result<bool> {
+    match sockopt::set_int(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, on.into()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        Err(e) => Err(Error::system("setsockopt", "TCP_FASTOPEN_NO_COOKIE", e)),
+    }
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE)`.
+#[doc(alias = "TCP_FASTOPEN_NO_COOKIE")]
+pub fn fastopen_no_cookie(fd: impl AsFd) -> Result<bool> {
+    int(fd, libc::TCP_FASTOPEN_NO_COOKIE, "TCP_FASTOPEN_NO_COOKIE").map(|on| on != 0)
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, on)`: a listener keeps the headers of the SYNs that come from
+/// now on, for [`saved_syn`].
+#[doc(alias = "TCP_SAVE_SYN")]
+pub fn set_save_syn(fd: impl AsFd, on: bool) -> Result<()> {
+    set_int(fd, libc::TCP_SAVE_SYN, "TCP_SAVE_SYN", on.into())
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN)`: the headers of the SYN that made this accepted connection.
+///
+/// Answers once: the kernel then frees them. `None`: they were read before, the listener does not
+/// [save](set_save_syn) them, or the kernel answered with a SYN cookie and kept nothing.
+#[doc(alias = "TCP_SAVED_SYN")]
+pub fn saved_syn(fd: impl AsFd) -> Result<Option<SavedSyn>> {
+    let mut buffer = [0; SavedSyn::MAX_LEN];
+    let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_SAVED_SYN, &mut buffer)
+        .map_err(|e| Error::system("getsockopt", "TCP_SAVED_SYN", e))?;
+    if len == 0 { Ok(None) } else { SavedSyn::parse(&buffer[..len]).map(Some) }
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`: what the kernel says of the connection.
+#[doc(alias = "TCP_INFO")]
+pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
+    // Linux 6.18 returns 280 bytes; what a later one adds is cut off.
+    let mut buffer = [0; 512];
+    let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut buffer)
+        .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
+    TcpInfo::parse(&buffer[..len])
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has
+/// data, or after about this time. The kernel rounds to its SYN-ACK retransmissions; zero turns it off.
+#[doc(alias = "TCP_DEFER_ACCEPT")]
+pub fn set_defer_accept(fd: impl AsFd, time: Duration) -> Result<()> {
+    let seconds = time.as_millis().div_ceil(1000);
+    set_int(fd, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT", saturating(seconds))
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT)`: the time as the kernel rounded it.
+#[doc(alias = "TCP_DEFER_ACCEPT")]
+pub fn defer_accept(fd: impl AsFd) -> Result<Duration> {
+    let seconds = int(fd, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT")?;
+    Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds)`: how long sent data may stay unacknowledged before
+/// the connection fails; zero is the system's default.
+///
+/// # References
+/// - [RFC 5482](https://www.rfc-editor.org/rfc/rfc5482)
+#[doc(alias = "TCP_USER_TIMEOUT")]
+pub fn set_user_timeout(fd: impl AsFd, time: Duration) -> Result<()> {
+    let milliseconds = time.as_nanos().div_ceil(1_000_000);
+    set_int(fd, libc::TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", saturating(milliseconds))
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT)`.
+#[doc(alias = "TCP_USER_TIMEOUT")]
+pub fn user_timeout(fd: impl AsFd) -> Result<Duration> {
+    let milliseconds = int(fd, libc::TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT")?;
+    Ok(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
+}
+
+/// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, on)`: small segments leave at once.
+#[doc(alias = "TCP_NODELAY")]
+pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
+    set_int(fd, libc::TCP_NODELAY, "TCP_NODELAY", on.into())
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_NODELAY)`.
+#[doc(alias = "TCP_NODELAY")]
+pub fn nodelay(fd: impl AsFd) -> Result<bool> {
+    int(fd, libc::TCP_NODELAY, "TCP_NODELAY").map(|on| on != 0)
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_LINGER, …)`: what closing does with unsent data. `None`: it is sent in the
+/// background. `Some`: closing waits for so many seconds (rounded up), and with zero resets the connection.
+///
+/// # References
+/// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
+#[doc(alias = "SO_LINGER")]
+pub fn set_linger(fd: impl AsFd, time: Option<Duration>) -> Result<()> {
+    let seconds = time.map_or(0, |time| saturating(time.as_millis().div_ceil(1000)));
+    // `struct linger` is two ints.
+    let mut value = [0; 8];
+    value[..4].copy_from_slice(&i32::from(time.is_some()).to_ne_bytes());
+    value[4..].copy_from_slice(&seconds.to_ne_bytes());
+    sockopt::set_bytes(fd, SOL_SOCKET, libc::SO_LINGER, &value)
+        .map_err(|e| Error::system("setsockopt", "SO_LINGER", e))
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_LINGER)`.
+#[doc(alias = "SO_LINGER")]
+pub fn linger(fd: impl AsFd) -> Result<Option<Duration>> {
+    let mut value = [0; 8];
+    sockopt::bytes(fd, SOL_SOCKET, libc::SO_LINGER, &mut value)
+        .map_err(|e| Error::system("getsockopt", "SO_LINGER", e))?;
+    let [a, b, c, d, seconds @ ..] = value;
+    let on = i32::from_ne_bytes([a, b, c, d]) != 0;
+    let seconds = u64::try_from(i32::from_ne_bytes(seconds)).unwrap_or(0);
+    Ok(on.then(|| Duration::from_secs(seconds)))
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_REUSEADDR | SO_REUSEPORT, …)`, for the listener.
+pub(super) fn set_reuse(fd: impl AsFd, port: bool) -> Result<()> {
+    let fd = fd.as_fd();
+    sockopt::set_int(fd, SOL_SOCKET, libc::SO_REUSEADDR, 1)
+        .map_err(|e| Error::system("setsockopt", "SO_REUSEADDR", e))?;
+    if port {
+        sockopt::set_int(fd, SOL_SOCKET, libc::SO_REUSEPORT, 1)
+            .map_err(|e| Error::system("setsockopt", "SO_REUSEPORT", e))?;
+    }
+    Ok(())
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.
+pub(super) fn take_error(fd: impl AsFd) -> io::Result<()> {
+    match sockopt::int(fd, SOL_SOCKET, libc::SO_ERROR)? {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+fn set_int(fd: impl AsFd, name: i32, text: &'static str, value: i32) -> Result<()> {
+    sockopt::set_int(fd, IPPROTO_TCP, name, value).map_err(|e| Error::system("setsockopt", text, e))
+}
+
+fn int(fd: impl AsFd, name: i32, text: &'static str) -> Result<i32> {
+    sockopt::int(fd, IPPROTO_TCP, name).map_err(|e| Error::system("getsockopt", text, e))
+}
+
+fn saturating(value: u128) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,106 @@
+//! TCP sockets: what `std` does not offer, above all a SYN with data.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::sockaddr::SockAddr;
+use super::{check, check_len};
+
+/// `socket(2)`: a TCP socket of this address's family, closed on `exec`.
+pub(crate) fn tcp(address: SocketAddr, nonblocking: bool) -> io::Result<OwnedFd> {
+    let domain = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+    // SAFETY: takes three integers.
+    let fd = check(unsafe { libc::socket(domain, libc::SOCK_STREAM | flags, libc::IPPROTO_TCP) })?;
+    // SAFETY: the kernel just made this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `bind(2)`.
+pub(crate) fn bind(fd: impl AsFd, address: SocketAddr) -> io::Result<()> {
+    let (raw, len) = SockAddr::new(address);
+    // SAFETY: `raw` lives over the call and holds at least `len` bytes.
+    check(unsafe { libc::bind(fd.as_fd().as_raw_fd(), raw.as_ptr(), len) }).map(drop)
+}
+
+/// `listen(2)`.
+pub(crate) fn listen(fd: impl AsFd, backlog: u32) -> io::Result<()> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    // SAFETY: takes two integers.
+    check(unsafe { libc::listen(fd.as_fd().as_raw_fd(), backlog) }).map(drop)
+}
+
+/// `accept4(2)`: the connection, closed on `exec`, and the peer's address.
+pub(crate) fn accept(fd: impl AsFd, nonblocking: bool) -> io::Result<(OwnedFd, SocketAddr)> {
+    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+    let mut raw = SockAddr::empty();
+    let mut len = SockAddr::capacity();
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `raw` has room for `len` bytes, and both live over the call.
+    let fd = check(unsafe { libc::accept4(fd, raw.as_mut_ptr(), &raw mut len, flags) })?;
+    // SAFETY: the kernel just made this descriptor, and nobody else knows it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((fd, raw.to_std()?))
+}
+
+/// `getsockname(2)`.
+pub(crate) fn local_address(fd: impl AsFd) -> io::Result<SocketAddr> {
+    let mut raw = SockAddr::empty();
+    let mut len = SockAddr::capacity();
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `raw` has room for `len` bytes, and both live over the call.
+    check(unsafe { libc::getsockname(fd, raw.as_mut_ptr(), &raw mut len) })?;
+    raw.to_std()
+}
+
+/// `connect(2)`.
+pub(crate) fn connect(fd: impl AsFd, address: SocketAddr) -> io::Result<()> {
+    let (raw, len) = SockAddr::new(address);
+    // SAFETY: `raw` lives over the call and holds at least `len` bytes.
+    check(unsafe { libc::connect(fd.as_fd().as_raw_fd(), raw.as_ptr(), len) }).map(drop)
+}
+
+/// `sendto(2)` with `MSG_FASTOPEN`: connects, with as much of `data` in the SYN as it takes.
+/// Never raises SIGPIPE.
+pub(crate) fn sendto_fastopen(
+    fd: impl AsFd,
+    data: &[u8],
+    address: SocketAddr,
+) -> io::Result<usize> {
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    let (raw, len) = SockAddr::new(address);
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `data` and `raw` live over the call and hold at least the lengths given.
+    let sent = unsafe {
+        libc::sendto(fd, data.as_ptr().cast(), data.len(), flags, raw.as_ptr(), len)
+    };
+    check_len(sent)
+}
+
+/// `send(2)`. Never raises SIGPIPE.
+pub(crate) fn send(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `data` lives over the call and holds the length given.
+    check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
+}
+
+/// `ioctl(2)` with `FIONBIO` 0: calls on the socket wait from now on.
+pub(crate) fn set_blocking(fd: impl AsFd) -> io::Result<()> {
+    let mut off: libc::c_int = 0;
+    // SAFETY: FIONBIO reads one int, which lives over the call.
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut off) }).map(drop)
+}
+
+/// `poll(2)` until the socket may be written to, has failed, or the time is over (`false`).
+/// `None` waits for ever. An interruption by a signal is an error of its own (`EINTR`).
+pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    // Rounded up: a wait that ends early would turn into a busy loop.
+    let timeout = timeout.map_or(-1, |time| {
+        i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+    });
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one `pollfd`, which lives over the call.
+    Ok(check(unsafe { libc::poll(&raw mut poll, 1, timeout) })? > 0)
+}

@@ -1,0 +1,196 @@
+//! One line for each connection that has ended, and the totals at the end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tfo_core::diagnosis::{
+    ArrivedOption, ArrivedSyn, Cause, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
+};
+use tfo_core::program::{output::Output, value::Format};
+
+use super::json;
+use crate::config::file::Service;
+
+/// A connection that has ended.
+pub(crate) struct Ended {
+    pub(crate) evidence: ServerEvidence,
+    pub(crate) verdict: Verdict,
+    pub(crate) service: Service,
+    pub(crate) duration: Duration,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Why the server ended it before it was done.
+    pub(crate) cut_short: Option<String>,
+}
+
+/// Prints connections as they end, and counts them.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    output: Output,
+    format: Format,
+    started: Instant,
+    totals: Totals,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    connections: u64,
+    syn_bytes: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    verdicts: BTreeMap<Outcome, u64>,
+    causes: BTreeMap<Cause, u64>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    peer: String,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    syn_bytes: usize,
+    cookie: Cookie,
+    duration_us: u64,
+    service: Service,
+    bytes_in: u64,
+    bytes_out: u64,
+    cut_short: Option<&'a str>,
+    evidence: &'a ServerEvidence,
+}
+
+#[derive(Serialize)]
+struct TotalsLine<'a> {
+    schema: u32,
+    duration_us: u64,
+    totals: &'a Totals,
+}
+
+/// What the SYN carried of fast open.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Cookie {
+    /// No SYN was saved.
+    Unknown,
+    /// No fast open option.
+    None,
+    /// A cookie was asked for.
+    Request,
+    /// A cookie came along, of so many bytes.
+    Bytes(usize),
+}
+
+impl Cookie {
+    fn text(self) -> String {
+        match self {
+            Self::Unknown => "SYN not seen".to_owned(),
+            Self::None => "no cookie".to_owned(),
+            Self::Request => "cookie request".to_owned(),
+            Self::Bytes(len) => format!("cookie {len} B"),
+        }
+    }
+}
+
+impl Reporter {
+    pub(crate) fn new(format: Format) -> Self {
+        let output = Output::stdout();
+        Self { output, format, started: Instant::now(), totals: Totals::default() }
+    }
+
+    pub(crate) fn connection(&mut self, ended: &Ended) {
+        let (syn_bytes, cookie) = of_syn(&ended.evidence.syn);
+        self.totals.add(ended, syn_bytes);
+        let line = match self.format {
+            Format::Json => json(&Line {
+                schema: 1,
+                peer: ended.evidence.source.to_string(),
+                verdict: &ended.verdict,
+                syn_bytes,
+                cookie,
+                duration_us: micros(ended.duration),
+                service: ended.service,
+                bytes_in: ended.bytes_in,
+                bytes_out: ended.bytes_out,
+                cut_short: ended.cut_short.as_deref(),
+                evidence: &ended.evidence,
+            }),
+            _ => text(ended, syn_bytes, cookie),
+        };
+        self.print(&line);
+    }
+
+    pub(crate) fn totals(&mut self) {
+        let totals = &self.totals;
+        let line = match self.format {
+            Format::Json => json(&TotalsLine {
+                schema: 1,
+                duration_us: micros(self.started.elapsed()),
+                totals,
+            }),
+            _ => {
+                let mut line = format!("total: {} connections", totals.connections);
+                for (verdict, count) in &totals.verdicts {
+                    line += &format!(", {count} {verdict}");
+                }
+                line += &format!(
+                    "; {} B in SYNs, {} B in, {} B out",
+                    totals.syn_bytes, totals.bytes_in, totals.bytes_out
+                );
+                line
+            }
+        };
+        self.print(&line);
+    }
+
+    /// A server whose reader is gone, or whose disk is full, serves on.
+    fn print(&mut self, line: &str) {
+        if let Err(e) = self.output.print_line(line) {
+            log::warn!("a line of the report is lost: {e}");
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, ended: &Ended, syn_bytes: usize) {
+        self.connections += 1;
+        self.syn_bytes += syn_bytes as u64;
+        self.bytes_in += ended.bytes_in;
+        self.bytes_out += ended.bytes_out;
+        *self.verdicts.entry(ended.verdict.outcome).or_default() += 1;
+        if let Some(cause) = ended.verdict.cause {
+            *self.causes.entry(cause).or_default() += 1;
+        }
+    }
+}
+
+fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
+    let mut line = format!("{} {}", ended.evidence.source, ended.verdict.outcome);
+    if let Some(cause) = ended.verdict.cause {
+        line += &format!(" ({cause})");
+    }
+    line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+    line += &format!(", {:.1} ms", ended.duration.as_secs_f64() * 1e3);
+    if let Some(why) = &ended.cut_short {
+        line += &format!(", ended: {why}");
+    }
+    line
+}
+
+fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {
+    match syn {
+        SavedSynEvidence::Saved(ArrivedSyn { payload_bytes, fast_open, .. }) => {
+            let cookie = match fast_open {
+                None => Cookie::None,
+                Some(ArrivedOption { cookie, .. }) if cookie.is_empty() => Cookie::Request,
+                // Two hex digits a byte.
+                Some(ArrivedOption { cookie, .. }) => Cookie::Bytes(cookie.len() / 2),
+            };
+            (*payload_bytes, cookie)
+        }
+        _ => (0, Cookie::Unknown),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

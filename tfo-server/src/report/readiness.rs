@@ -1,0 +1,84 @@
+//! What `tfo-server check` found.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tfo_core::host::readiness::{Finding, ServerFacts};
+use tfo_core::program::value::Format;
+
+use super::print_data;
+use crate::config::{Settings, file::Service};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    ready: bool,
+    listen: String,
+    service: Service,
+    tcp_fastopen: u32,
+    somaxconn: u32,
+    syncookies: u32,
+    findings: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    problem: bool,
+    finding: &'a Finding,
+    text: String,
+}
+
+/// Prints it; the exit status says whether the host is ready.
+pub(crate) fn readiness(settings: &Settings, facts: &ServerFacts, findings: &[Finding]) -> ExitCode {
+    let problems = findings.iter().filter(|finding| finding.is_problem()).count();
+    let text = match settings.format {
+        Format::Json => json(settings, facts, findings, problems == 0),
+        _ => text(settings, facts, findings, problems),
+    };
+    print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems: usize) -> String {
+    let mut lines = vec![
+        format!("listen on {}, service {}", settings.listen, settings.service),
+        format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
+        format!(
+            "fast open queue {}, backlog {} (net.core.somaxconn {})",
+            settings.fastopen_queue.min(facts.somaxconn),
+            settings.backlog.min(facts.somaxconn),
+            facts.somaxconn
+        ),
+        format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+    ];
+    for finding in findings {
+        let level = if finding.is_problem() { "problem" } else { "note" };
+        lines.push(format!("{level}: {finding}"));
+    }
+    lines.push(match problems {
+        0 => "ready: clients can get fast open here".to_owned(),
+        1 => "not ready: 1 problem".to_owned(),
+        more => format!("not ready: {more} problems"),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn json(settings: &Settings, facts: &ServerFacts, findings: &[Finding], ready: bool) -> String {
+    let document = Document {
+        schema: 1,
+        ready,
+        listen: settings.listen.to_string(),
+        service: settings.service,
+        tcp_fastopen: facts.tcp_fastopen.bits(),
+        somaxconn: facts.somaxconn,
+        syncookies: facts.syncookies,
+        findings: findings
+            .iter()
+            .map(|finding| Line {
+                problem: finding.is_problem(),
+                finding,
+                text: finding.to_string(),
+            })
+            .collect(),
+    };
+    super::json(&document) + "\n"
+}
