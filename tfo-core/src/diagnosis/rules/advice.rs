@@ -104,9 +104,8 @@ fn enable_server(facts: &Facts<'_>) -> String {
     let on_server = on_server(facts);
     let host = facts.server_host();
     let seen = host.map(|host| host.tcp_fastopen);
-    let queue = format!(
-        "set TCP_FASTOPEN on the listener (tfo-server: `fastopen-queue` above 0 in server.toml)"
-    );
+    let queue =
+        "set TCP_FASTOPEN on the listener (tfo-server: `fastopen-queue` above 0 in server.toml)";
     match host {
         Some(host) if !host.tcp_fastopen.server() => format!(
             "Switch it on, {on_server}: {}{}.",

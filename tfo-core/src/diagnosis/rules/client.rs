@@ -1,15 +1,17 @@
 //! The handshake ended: did fast open work, as the client's bits say, and as the server's half explains?
 
+use std::fmt::Write as _;
+
 use super::advice;
 use super::commands;
-use super::facts::{CookieChange, Facts};
+use super::facts::{CookieChange, Facts, Fit, overwritten};
 use super::failed;
 use super::finding::{bytes, reason, undecided};
+use super::no_code;
 use super::suspects::{self, Left};
 use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::connection::{ClientFail, TcpState};
-use crate::diagnosis::{Attempt, ClientEvidence, Ending, TcpBits, Verdict};
-use crate::host::FastOpenBits;
+use crate::connection::ClientFail;
+use crate::diagnosis::{Attempt, ClientEvidence, Ending, Verdict};
 
 pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     match client.result {
@@ -35,7 +37,7 @@ fn connected(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         Some(ClientFail::CookieUnavailable) => asked_for_cookie(facts, client),
         Some(ClientFail::DataNotAcked) => data_not_acked(facts, client),
         Some(ClientFail::SynRetransmitted) => syn_with_data_repeated(facts, client),
-        Some(ClientFail::Unspecified) | None => no_code(facts, client, tcp),
+        Some(ClientFail::Unspecified) | None => no_code::judge(facts, client, tcp),
     }
 }
 
@@ -59,7 +61,8 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         finding += "; the cookie was of the server's backup key, and a new one came along";
     }
     if let Some((here, there)) = facts.translation() {
-        finding += &format!("; the address {here} is translated to {there}, which the cookie fits");
+        let _ =
+            write!(finding, "; the address {here} is translated to {there}, which the cookie fits");
     }
     if client.result == Ending::Closed {
         finding += "; the server closed without an answer";
@@ -113,15 +116,14 @@ fn client_disabled(client: &ClientEvidence) -> Verdict {
 /// Code 1: no cookie was cached. Only the cache tells whether the server then granted one.
 fn asked_for_cookie(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     match facts.cookie_change() {
-        CookieChange::New => granted(facts, client, true),
-        // The kernel had none, so the one that was read before is of another source address.
-        CookieChange::Changed => granted(facts, client, true),
+        // The kernel had none, so one that was read before is of another source address.
+        CookieChange::New | CookieChange::Changed => granted(facts, client, true),
         CookieChange::StillNone => no_cookie_returned(facts),
         CookieChange::Same | CookieChange::Unknown => cookie_unknown(facts, client),
     }
 }
 
-fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
+pub(super) fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
     let caveat = if seen { "" } else { ", unless the option was removed on its way back" };
     Ruling::new(
         Outcome::CookieGranted,
@@ -136,9 +138,8 @@ fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
 }
 
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
-    let arrived_without_option = facts
-        .arrived()
-        .is_none_or(|syn| syn.fast_open.is_none() && !super::facts::overwritten(syn));
+    let arrived_without_option =
+        facts.arrived().is_none_or(|syn| syn.fast_open.is_none() && !overwritten(syn));
     let arrived_with_option = facts.arrived().is_some_and(|syn| syn.fast_open.is_some());
     if facts.syn_repeated() && facts.server.is_none() {
         return syn_with_option_repeated(
@@ -213,7 +214,7 @@ fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// Code 2: the SYN-ACK came without acknowledging the data.
-fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+pub(super) fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let data = match facts.in_syn() {
         0 => "its data".to_owned(),
         sent => bytes(sent),
@@ -233,7 +234,7 @@ fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
             commands::capture(facts)
         ));
     }
-    let refused = suspects::rejected(facts) == super::facts::Fit::Proven;
+    let refused = suspects::rejected(facts) == Fit::Proven;
     let left = suspects::of_data_not_acked(facts);
     if facts.client_without_cookie() == Some(true) && !matches!(left, Left::One(_)) {
         return cookie_wanted(facts, client, &data, left);
@@ -282,7 +283,7 @@ fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: L
 }
 
 /// Code 3: the SYN with data got no answer, one without did.
-fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+pub(super) fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let data = bytes(facts.in_syn());
     let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
     let (what, blame) = match facts.arrived() {
@@ -309,102 +310,6 @@ fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict
         commands::probe(facts, 3),
         client.remote.ip().to_canonical(),
         commands::capture(facts)
-    ))
-}
-
-/// Code 0 and no data acknowledged: a pause, nothing to send, or a kernel that has no codes.
-fn no_code(facts: &Facts<'_>, client: &ClientEvidence, tcp: Option<TcpBits>) -> Verdict {
-    let Some(tcp) = tcp.filter(|tcp| tcp.state != TcpState::SynSent) else {
-        return untold(facts, client);
-    };
-    if client.message_bytes == 0 {
-        return Ruling::new(
-            Outcome::NotAttempted,
-            "The message is empty: the SYN had no data to carry",
-        )
-        .verdict(format!("Send something: {}.", commands::probe(facts, 3)));
-    }
-    if let Attempt::InSyn(sent) = client.attempt
-        && sent > 0
-    {
-        // A kernel without codes: the answer came, and the data was not acknowledged by the SYN-ACK.
-        return if facts.syn_repeated() && tcp.total_retrans > 1 {
-            syn_with_data_repeated(facts, client)
-        } else {
-            data_not_acked(facts, client)
-        };
-    }
-    let began = client.counters.is_some_and(|change| change.blackhole > 0);
-    if began || facts.cookie_before().is_some() {
-        return paused(client, began);
-    }
-    match facts.cookie_change() {
-        CookieChange::New => granted(facts, client, true),
-        CookieChange::StillNone => maybe_paused(facts, client),
-        _ => untold(facts, client),
-    }
-}
-
-fn paused(client: &ClientEvidence, began: bool) -> Verdict {
-    let sign = if began {
-        "TCPFastOpenBlackhole rose"
-    } else {
-        "a cookie is cached, and the SYN left without it"
-    };
-    Ruling::new(
-        Outcome::NotAttempted,
-        format!(
-            "This host's kernel has paused fast open to all destinations after a suspected blackhole: \
-             {sign}, and the {} left after the handshake",
-            bytes(client.message_bytes)
-        ),
-    )
-    .cause(Cause::PausedByBlackhole, View::Client)
-    .verdict(
-        "End the pause by writing the setting, 0 also switches the detection off: \
-         `sudo sysctl -w net.ipv4.tcp_fastopen_blackhole_timeout_sec=0`; then find the path on which a \
-         SYN with data is the last thing heard.",
-    )
-}
-
-fn maybe_paused(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
-    Ruling::new(
-        Outcome::Fallback,
-        format!(
-            "The {} left after the handshake with no cookie cached before or after, and the kernel \
-             gives no code for it",
-            bytes(client.message_bytes)
-        ),
-    )
-    .candidates(&[Cause::NoCookieReturned, Cause::PausedByBlackhole], View::Client)
-    .verdict(format!(
-        "To settle it, see whether the pause is in use: \
-         `sysctl net.ipv4.tcp_fastopen_blackhole_timeout_sec; nstat -az TcpExtTCPFastOpenBlackhole`, and \
-         repeat: {}.",
-        commands::probe(facts, 3)
-    ))
-}
-
-/// There is no `TCP_INFO` of the time after the handshake.
-fn untold(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
-    let sent = match client.attempt {
-        Attempt::InSyn(sent) => format!("The SYN took {}", bytes(sent)),
-        _ => format!("The {} left after the handshake", bytes(client.message_bytes)),
-    };
-    let without = client.tcp_fastopen.map(FastOpenBits::bits);
-    let setting =
-        without.map(|bits| format!(" (net.ipv4.tcp_fastopen={bits})")).unwrap_or_default();
-    Ruling::new(
-        Outcome::Fallback,
-        format!(
-            "{sent}{setting}, but what the kernel says of the time after the handshake does not tell \
-             what became of fast open"
-        ),
-    )
-    .blame(Blame::Unknown)
-    .verdict(format!(
-        "Read TCP_INFO at the first byte of the answer, not before, as here: {}.",
-        commands::probe(facts, 3)
     ))
 }
 

@@ -5,6 +5,7 @@ use super::errno::{Errno, Sort};
 use super::facts::Facts;
 use super::finding::bytes;
 use super::{Blame, Cause, Outcome, Ruling, View};
+use crate::connection::TcpState;
 use crate::diagnosis::{Attempt, ClientEvidence, RegularCheck, Verdict};
 
 /// What a second, regular connection did, compared with the first.
@@ -71,9 +72,7 @@ fn refused(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict 
         (sent, Check::Connected) => reset(facts, client, sent, errno),
         // The server's half is of this connection, so somebody listens.
         (sent, Check::Unclear) if facts.server.is_some() => reset(facts, client, sent, errno),
-        (sent, Check::Unclear) => undecided(
-            client,
-            format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
+        (sent, Check::Unclear) => undecided(client, &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
             &[Cause::Refused, Cause::ResetOnSynData],
         ),
     }
@@ -85,7 +84,7 @@ fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verd
         (sent, Check::Connected) if sent > 0 => reset(facts, client, sent, errno),
         (sent, Check::Unclear) if sent > 0 && client.regular_check.is_none() => undecided(
             client,
-            format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
+            &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
             &[Cause::Unreachable, Cause::ResetOnSynData],
         ),
         _ => no_route(client, errno),
@@ -181,7 +180,7 @@ pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdic
             timed_out(client, format!("{seen}, and neither did a regular one"))
         }
         Some(RegularCheck::Failed(errno)) => by_check(facts, client, &seen, Errno(errno)),
-        None => undecided(client, seen, &[Cause::TimedOut, Cause::DeadAfterSynData]),
+        None => undecided(client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData]),
     }
 }
 
@@ -221,7 +220,7 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     );
     // Once is what a lost acknowledgement does to a live path as well; the answer would still come.
     let deaf = facts.server.is_some_and(|server| {
-        server.tcp.state == crate::connection::TcpState::SynRecv && server.tcp.total_retrans > 0
+        server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0
     });
     if deaf {
         return Ruling::new(
@@ -295,7 +294,7 @@ fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
 }
 
 /// A failure that a regular connection would have settled.
-fn undecided(client: &ClientEvidence, seen: String, candidates: &[Cause]) -> Verdict {
+fn undecided(client: &ClientEvidence, seen: &str, candidates: &[Cause]) -> Verdict {
     Ruling::new(
         Outcome::Failed,
         format!(

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `facts` | what does the evidence say, bit by bit? |
 //! | `client` | the handshake ended: did fast open work, seen from the client? |
+//! | `no_code` | the same, where the kernel gives no reason: paused? |
 //! | `failed` | no handshake, or no answer: why? |
 //! | `server` | what can a server tell that knows nothing of its client? |
 //! | `suspects` | which causes are left when the evidence has excluded the others? |
@@ -16,6 +17,7 @@ mod errno;
 mod facts;
 mod failed;
 mod finding;
+mod no_code;
 mod server;
 mod suspects;
 

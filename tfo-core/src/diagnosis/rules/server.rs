@@ -2,7 +2,7 @@
 
 use super::advice;
 use super::commands;
-use super::facts::{Facts, overwritten};
+use super::facts::{Facts, Fit, overwritten};
 use super::finding::{bytes, reason};
 use super::suspects::{self, Left};
 use super::{Blame, Cause, Outcome, Ruling, View};
@@ -122,7 +122,7 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 
 fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
     let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
-    let broad = if suspects::rejected(facts) == super::facts::Fit::Proven {
+    let broad = if suspects::rejected(facts) == Fit::Proven {
         Cause::CookieRejected
     } else {
         Cause::DataNotAcked
