@@ -1,9 +1,11 @@
 //! Evidence in, verdict out: no I/O, no clock, no sockets.
 //!
-//! [`judge`] is the decision table of this project: which signal settles what.
+//! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
+//! only a sequence of connections tells.
 
 mod evidence;
 mod rules;
+mod summary;
 mod verdict;
 
 pub use evidence::{
@@ -11,4 +13,5 @@ pub use evidence::{
     RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
 };
 pub use rules::judge;
+pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

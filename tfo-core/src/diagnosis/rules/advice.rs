@@ -1,0 +1,125 @@
+//! The next step for each cause, with its command.
+
+use super::commands;
+use super::facts::{Facts, View};
+use crate::diagnosis::Cause;
+
+/// What to do about a cause that is settled.
+pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
+    let on_server = on_server(facts);
+    match cause {
+        Cause::OptionStripped => {
+            let then = if facts.server_enabled() == Some(false) {
+                format!(" {}", against(facts, Cause::ServerDisabled))
+            } else {
+                String::new()
+            };
+            format!(
+                "Find the box that removes the option: capture on both ends, hop by hop: {}; a box \
+                 that removes only kind 34 lets the second request pass, which uses kind 254: {}.{then}",
+                commands::capture(facts),
+                commands::probe(facts, 3)
+            )
+        }
+        Cause::SynAckOptionStripped => format!(
+            "Find the box that removes the option from SYN-ACKs: capture on both ends, hop by hop: {}; \
+             the next request uses kind 254, which such a box may let pass: {}.",
+            commands::capture(facts),
+            commands::probe(facts, 3)
+        ),
+        Cause::SynDataStripped | Cause::CookieCorrupted => format!(
+            "Find the firewall or proxy that rewrites SYNs: capture on both ends, hop by hop, and \
+             compare: {}.",
+            commands::capture(facts)
+        ),
+        Cause::ServerDisabled => enable_server(facts),
+        Cause::ServerSyncookies => match facts.server_host().map(|host| host.syncookies) {
+            Some(2) => format!(
+                "Use SYN cookies only under attack, {on_server}: \
+                 `sudo sysctl -w net.ipv4.tcp_syncookies=1`."
+            ),
+            _ => format!(
+                "SYN cookies are always used (setting 2) or the queue of SYNs is full; look \
+                 {on_server}: `sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog` and \
+                 `nstat -az TcpExtSyncookiesSent`."
+            ),
+        },
+        Cause::ServerWithoutCookies => format!(
+            "Let the server use cookies, {on_server}: {}, and clear TCP_FASTOPEN_NO_COOKIE if its \
+             listener sets that; with data from any sender taken, forged SYNs are served too.",
+            commands::switch_off(facts.server_host().map(|host| host.tcp_fastopen), 0x200)
+        ),
+        Cause::QueueFull => format!(
+            "Make the queue longer, {on_server}: raise `fastopen-queue` in server.toml (or the value \
+             of TCP_FASTOPEN) and, as that is clipped to it, `sudo sysctl -w net.core.somaxconn=4096`; \
+             then restart the server, and watch `nstat -az TcpExtTCPFastOpenListenOverflow`."
+        ),
+        Cause::KeyMismatch => format!(
+            "Repeat: {}; a key that was changed costs one miss, with the old key kept as backup none; a \
+             miss every time means servers or listeners behind this address with different keys: give \
+             them all the same (`tfo-server keys show`).",
+            commands::probe(facts, 3)
+        ),
+        Cause::AddressTranslated => format!(
+            "Repeat: {}; if the next one is accepted the translation is stable and this cost one miss, \
+             otherwise the address changes from connection to connection: pin it in the NAT.",
+            commands::probe(facts, 3)
+        ),
+        other => format!("Look at what {other} means, and repeat: {}.", commands::probe(facts, 3)),
+    }
+}
+
+/// What settles a cause that the evidence leaves open.
+pub(super) fn to_settle(facts: &Facts<'_>) -> String {
+    match (facts.client, facts.server) {
+        (Some(client), None) => format!(
+            "To settle it, {}; also repeat: {}, since a full queue is sporadic and the other causes are \
+             constant.",
+            commands::mirror(client.remote),
+            commands::probe(facts, 3)
+        ),
+        (Some(_), Some(_)) => format!(
+            "To settle it, repeat while no other client is connecting, so that the server's counters \
+             speak of this connection alone: {}; or capture on both ends: {}.",
+            commands::probe(facts, 3),
+            commands::capture(facts)
+        ),
+        (None, _) => format!(
+            "To settle it, take the client's half too, on the client: {}; or capture here: {}.",
+            commands::probe(facts, 3),
+            commands::capture(facts)
+        ),
+    }
+}
+
+/// Where the server's commands belong.
+pub(super) fn on_server(facts: &Facts<'_>) -> &'static str {
+    match facts.view() {
+        View::Client => "on the server",
+        View::Server => "on this host",
+    }
+}
+
+fn enable_server(facts: &Facts<'_>) -> String {
+    let on_server = on_server(facts);
+    let host = facts.server_host();
+    let seen = host.map(|host| host.tcp_fastopen);
+    let queue =
+        "set TCP_FASTOPEN on the listener (tfo-server: `fastopen-queue` above 0 in server.toml)";
+    match host {
+        Some(host) if !host.tcp_fastopen.server() => format!(
+            "Switch it on, {on_server}: {}{}.",
+            commands::switch_on(seen, 0x2),
+            if host.queue == 0 { format!(", and {queue}") } else { String::new() }
+        ),
+        Some(_) => format!(
+            "For this listener, {on_server}: {queue}; for a program that can't, give every listener a \
+             queue: {} and restart the program.",
+            commands::switch_on(seen, 0x402)
+        ),
+        None => format!(
+            "Look {on_server}: `sysctl net.ipv4.tcp_fastopen` needs bit 0x2: {}; and {queue}.",
+            commands::switch_on(None, 0x2)
+        ),
+    }
+}

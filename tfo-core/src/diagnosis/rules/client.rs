@@ -1,0 +1,333 @@
+//! The handshake ended: did fast open work, as the client's bits say, and as the server's half explains?
+
+use std::fmt::Write as _;
+
+use super::advice;
+use super::commands;
+use super::facts::{CookieChange, Facts, Fit, overwritten};
+use super::failed;
+use super::finding::{bytes, reason, undecided};
+use super::no_code;
+use super::suspects::{self, Left};
+use super::{Blame, Cause, Outcome, Ruling, View};
+use crate::connection::ClientFail;
+use crate::diagnosis::{Attempt, ClientEvidence, Ending, Verdict};
+
+pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    match client.result {
+        Ending::Answered | Ending::Connected | Ending::Closed => connected(facts, client),
+        Ending::NoAnswer => failed::no_answer(facts, client),
+        Ending::Broken(errno) => failed::broken(facts, client, errno),
+        Ending::NoHandshake => failed::no_handshake(facts, client),
+        Ending::Failed(errno) => failed::not_connected(facts, client, errno),
+    }
+}
+
+fn connected(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let tcp = client.tcp;
+    if tcp.is_some_and(|tcp| tcp.syn_data) {
+        return fast_open(facts, client);
+    }
+    match client.attempt {
+        Attempt::Regular => return regular(facts, client),
+        Attempt::ClientDisabled => return client_disabled(client),
+        Attempt::InSyn(_) | Attempt::AfterHandshake => {}
+    }
+    match tcp.map(|tcp| tcp.client_fail) {
+        Some(ClientFail::CookieUnavailable) => asked_for_cookie(facts, client),
+        Some(ClientFail::DataNotAcked) => data_not_acked(facts, client),
+        Some(ClientFail::SynRetransmitted) => syn_with_data_repeated(facts, client),
+        Some(ClientFail::Unspecified) | None => no_code::judge(facts, client, tcp),
+    }
+}
+
+fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let (sent, all) = (facts.in_syn(), client.message_bytes);
+    let partly = sent > 0 && sent < all;
+    let mut finding = if partly {
+        format!(
+            "{sent} of {all} bytes rode in the SYN and were acknowledged by the SYN-ACK, the other {} \
+             left after the handshake, so an answer to the whole message takes a second round trip",
+            all - sent
+        )
+    } else if sent > 0 {
+        format!("The SYN-ACK acknowledged all {} of the SYN: one round trip saved", bytes(sent))
+    } else {
+        "The SYN-ACK acknowledged the data in the SYN: one round trip saved".to_owned()
+    };
+    if facts.client_without_cookie() == Some(true) {
+        finding += ", without a cookie";
+    } else if facts.cookie_change() == CookieChange::Changed {
+        finding += "; the cookie was of the server's backup key, and a new one came along";
+    }
+    if let Some((here, there)) = facts.translation() {
+        let _ =
+            write!(finding, "; the address {here} is translated to {there}, which the cookie fits");
+    }
+    if client.result == Ending::Closed {
+        finding += "; the server closed without an answer";
+    }
+    let advice = if partly {
+        format!(
+            "Nothing to do for fast open; to save the whole round trip keep the first message within \
+             {}.",
+            bytes(sent)
+        )
+    } else if facts.client_without_cookie() == Some(true) {
+        "Nothing to do; keep in mind that a server that asks for no cookie serves forged SYNs as well."
+            .to_owned()
+    } else {
+        "Nothing to do.".to_owned()
+    };
+    Ruling::new(Outcome::FastOpen, finding).verdict(advice)
+}
+
+fn regular(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    Ruling::new(
+        Outcome::NotAttempted,
+        format!(
+            "A regular connection was made on purpose, its {} left after the handshake",
+            bytes(client.message_bytes)
+        ),
+    )
+    .cause(Cause::DisabledByConfig, View::Client)
+    .verdict(format!("To see what fast open does here: {}.", commands::probe(facts, 3)))
+}
+
+fn client_disabled(client: &ClientEvidence) -> Verdict {
+    let seen = client.tcp_fastopen;
+    let setting = match seen {
+        Some(bits) if bits.client() => {
+            format!("although net.ipv4.tcp_fastopen read {} before", bits.bits())
+        }
+        Some(bits) => {
+            format!("net.ipv4.tcp_fastopen is {}, its client bit 0x1 is off", bits.bits())
+        }
+        None => "the client bit 0x1 of net.ipv4.tcp_fastopen is off".to_owned(),
+    };
+    Ruling::new(
+        Outcome::NotAttempted,
+        format!("This host's kernel refused fast open with EOPNOTSUPP: {setting}"),
+    )
+    .cause(Cause::ClientDisabled, View::Client)
+    .verdict(format!("Switch it on, on this host: {}.", commands::switch_on(seen, 0x1)))
+}
+
+/// Code 1: no cookie was cached. Only the cache tells whether the server then granted one.
+fn asked_for_cookie(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    match facts.cookie_change() {
+        // The kernel had none, so one that was read before is of another source address.
+        CookieChange::New | CookieChange::Changed => granted(facts, client, true),
+        CookieChange::StillNone => no_cookie_returned(facts),
+        CookieChange::Same | CookieChange::Unknown => cookie_unknown(facts, client),
+    }
+}
+
+pub(super) fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
+    let caveat = if seen { "" } else { ", unless the option was removed on its way back" };
+    Ruling::new(
+        Outcome::CookieGranted,
+        format!(
+            "No cookie was cached for {}, the server granted one{caveat}, and the {} left after the \
+             handshake",
+            client.remote.ip().to_canonical(),
+            bytes(client.message_bytes)
+        ),
+    )
+    .verdict(format!("Connect again, the next SYN can carry data: {}.", commands::probe(facts, 2)))
+}
+
+fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
+    let arrived_without_option =
+        facts.arrived().is_none_or(|syn| syn.fast_open.is_none() && !overwritten(syn));
+    let arrived_with_option = facts.arrived().is_some_and(|syn| syn.fast_open.is_some());
+    if facts.syn_repeated() && facts.server.is_none() {
+        return syn_with_option_repeated(
+            facts,
+            "the SYN with the request or its SYN-ACK was lost",
+            Blame::Unknown,
+        );
+    }
+    let left = suspects::of_no_cookie(facts);
+    if facts.syn_repeated() && facts.arrived().is_some() {
+        // The kernel's second SYN has no option: one without was let through.
+        if arrived_without_option {
+            let what = "the SYN with the request did not reach the server, the one without did";
+            return syn_with_option_repeated(facts, what, Blame::Path);
+        }
+        // It arrived, so its SYN-ACK was lost; unless the server had no cookie to give anyway.
+        if arrived_with_option
+            && !matches!(left, Left::One(cause) if cause != Cause::SynAckOptionStripped)
+        {
+            let what = "the request reached the server, its SYN-ACK did not come back";
+            return syn_with_option_repeated(facts, what, Blame::Path);
+        }
+    }
+    explained(facts, Cause::NoCookieReturned, "A cookie was asked for and none came back", left)
+}
+
+fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verdict {
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "A cookie was asked for and none came back, and the SYN had to be sent again: {what}, or it \
+             was chance loss"
+        ),
+    )
+    .cause(Cause::SynRetransmitted, View::Client)
+    .blame(blame)
+    .verdict(format!(
+        "Repeat: {}; once is loss, every time is a box that drops packets with the fast open option: \
+         capture on both ends: {}.",
+        commands::probe(facts, 3),
+        commands::capture(facts)
+    ))
+}
+
+/// The cookie cache says nothing: the server's half may still show that none can have been granted.
+fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    if facts.server.is_some() {
+        match suspects::of_no_cookie(facts) {
+            Left::One(Cause::SynAckOptionStripped) => return granted(facts, client, false),
+            one @ Left::One(_) => {
+                let seen = "A cookie was asked for and none can have been granted";
+                return explained(facts, Cause::NoCookieReturned, seen, one);
+            }
+            Left::OneOr(_) | Left::Several(_) | Left::Nobody => {}
+        }
+    }
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "A cookie was asked for and the {} left after the handshake, but this host's cookie cache \
+             does not tell whether one was granted",
+            bytes(client.message_bytes)
+        ),
+    )
+    .blame(Blame::Unknown)
+    .verdict(format!(
+        "Repeat, a second connection with data in its SYN had its cookie granted: {}; or look at the \
+         cache: {}.",
+        commands::probe(facts, 3),
+        commands::cookie(client.remote)
+    ))
+}
+
+/// Code 2: the SYN-ACK came without acknowledging the data.
+pub(super) fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let data = match facts.in_syn() {
+        0 => "its data".to_owned(),
+        sent => bytes(sent),
+    };
+    if facts.server.is_some_and(|server| server.tcp.syn_data) {
+        return Ruling::new(
+            Outcome::Fallback,
+            format!(
+                "The server took data from the SYN, but the SYN-ACK that came back did not acknowledge \
+                 the {data}, so something on the way answers or rewrites it"
+            ),
+        )
+        .cause(Cause::DataNotAcked, View::Client)
+        .blame(Blame::Path)
+        .verdict(format!(
+            "Find the proxy or firewall in between: capture on both ends and compare: {}.",
+            commands::capture(facts)
+        ));
+    }
+    let refused = suspects::rejected(facts) == Fit::Proven;
+    let left = suspects::of_data_not_acked(facts);
+    if facts.client_without_cookie() == Some(true) && !matches!(left, Left::One(_)) {
+        return cookie_wanted(facts, client, &data, left);
+    }
+    if refused {
+        let kept = if facts.cookie_change() == CookieChange::Changed {
+            "and sent a new one"
+        } else {
+            "and a new one did not come back"
+        };
+        let seen = format!("The server refused the cookie of the SYN with {data} {kept}");
+        return explained(facts, Cause::CookieRejected, &seen, left);
+    }
+    let seen = format!("The SYN carried {data}, and the SYN-ACK did not acknowledge them");
+    explained(facts, Cause::DataNotAcked, &seen, left)
+}
+
+/// Data without a cookie, by the client's own setting, to a server that does not take that.
+fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: Left) -> Verdict {
+    let setting = client.tcp_fastopen.filter(|bits| bits.client_no_cookie());
+    let why = match setting {
+        Some(bits) => format!("net.ipv4.tcp_fastopen={} has bit 0x4", bits.bits()),
+        None => "TCP_FASTOPEN_NO_COOKIE".to_owned(),
+    };
+    let ruling = Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "The SYN carried {data} without a cookie ({why}), and the SYN-ACK did not acknowledge them, \
+             as a server that asks for cookies does"
+        ),
+    )
+    .cause(Cause::DataNotAcked, View::Client);
+    let use_cookies = match setting {
+        Some(bits) => commands::switch_off(Some(bits), 0x4),
+        None => "clear TCP_FASTOPEN_NO_COOKIE on the socket".to_owned(),
+    };
+    match left {
+        Left::Nobody => ruling.blame(Blame::ThisHost),
+        Left::Several(candidates) => ruling.candidates(&candidates, View::Client),
+        Left::One(_) | Left::OneOr(_) => ruling,
+    }
+    .verdict(format!(
+        "Use cookies on this host: {use_cookies}; then repeat: {}.",
+        commands::probe(facts, 3)
+    ))
+}
+
+/// Code 3: the SYN with data got no answer, one without did.
+pub(super) fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let data = bytes(facts.in_syn());
+    let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
+    let (what, blame) = match facts.arrived() {
+        Some(syn) if syn.fast_open.is_some() || syn.payload_bytes > 0 => {
+            ("it reached the server, and the SYN-ACK to it was lost", Blame::Path)
+        }
+        Some(_) => {
+            ("it never reached the server, which saw only the SYN without data", Blame::Path)
+        }
+        None => ("it was dropped, or its SYN-ACK was", Blame::Unknown),
+    };
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "The SYN with {data} got no answer and a SYN without data did ({again} retransmissions): \
+             {what}"
+        ),
+    )
+    .cause(Cause::SynRetransmitted, View::Client)
+    .blame(blame)
+    .verdict(format!(
+        "Repeat: {}; once is loss; every time means a box that drops SYNs with data, which costs each \
+         connection about a second: leave fast open off towards {}, or find the box: {}.",
+        commands::probe(facts, 3),
+        client.remote.ip().to_canonical(),
+        commands::capture(facts)
+    ))
+}
+
+/// A connection that fell back, with what the exclusion of causes has left.
+fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: Left) -> Verdict {
+    let ruling = |text| Ruling::new(Outcome::Fallback, format!("{seen}: {text}"));
+    match left {
+        Left::One(cause) => ruling(reason(facts, cause))
+            .cause(cause, View::Client)
+            .verdict(advice::against(facts, cause)),
+        Left::Several(candidates) => ruling(undecided(candidates.len()))
+            .cause(broad, View::Client)
+            .candidates(&candidates, View::Client)
+            .verdict(advice::to_settle(facts)),
+        Left::OneOr(_) | Left::Nobody => {
+            ruling("nothing in the evidence of either end explains it".to_owned())
+                .cause(broad, View::Client)
+                .verdict(advice::to_settle(facts))
+        }
+    }
+}

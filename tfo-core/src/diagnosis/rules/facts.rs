@@ -1,0 +1,186 @@
+//! The evidence, as the questions that the rules ask of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::diagnosis::{
+    ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Evidence, SavedSynEvidence, ServerEvidence,
+    ServerHost,
+};
+use crate::host::{CounterChange, FastOpenBits};
+
+/// So many NOPs at the options' end are what an overwritten option leaves.
+const OVERWRITTEN: usize = 4;
+
+/// From which end the verdict is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    Client,
+    Server,
+}
+
+/// What became of the client's cached cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CookieChange {
+    /// None before, or not read, and none after.
+    StillNone,
+    /// One is cached that was not there before.
+    New,
+    /// It was replaced by another.
+    Changed,
+    /// It is what it was.
+    Same,
+    /// The cache could not be read when it mattered.
+    Unknown,
+}
+
+/// How a supposition stands against the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    Excluded,
+    Possible,
+    Proven,
+}
+
+impl From<Option<bool>> for Fit {
+    fn from(known: Option<bool>) -> Self {
+        match known {
+            Some(true) => Self::Proven,
+            Some(false) => Self::Excluded,
+            None => Self::Possible,
+        }
+    }
+}
+
+/// One connection, and what is known of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) client: Option<&'a ClientEvidence>,
+    pub(super) server: Option<&'a ServerEvidence>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        Self { client: evidence.client.as_ref(), server: evidence.server.as_ref() }
+    }
+
+    pub(super) fn view(&self) -> View {
+        if self.client.is_some() { View::Client } else { View::Server }
+    }
+
+    /// The server's address, as the side that tells the verdict knows it.
+    pub(super) fn target(&self) -> Option<SocketAddr> {
+        self.client.map(|client| client.remote).or(self.server.map(|server| server.destination))
+    }
+
+    /// Bytes of data that the client's SYN took.
+    pub(super) fn in_syn(&self) -> usize {
+        match self.client.map(|client| client.attempt) {
+            Some(Attempt::InSyn(bytes)) => bytes,
+            _ => 0,
+        }
+    }
+
+    /// What the client's cookie cache did. A cache that can't be read before is no hindrance where
+    /// only its state afterwards counts.
+    pub(super) fn cookie_change(&self) -> CookieChange {
+        use CachedCookie::{Hex, None as Missing};
+        let Some(client) = self.client else { return CookieChange::Unknown };
+        match (&client.cookie_before, &client.cookie_after) {
+            (Some(Hex(before)), Some(Hex(after))) if before.eq_ignore_ascii_case(after) => {
+                CookieChange::Same
+            }
+            (Some(Hex(_)), Some(Hex(_))) => CookieChange::Changed,
+            (Some(Missing), Some(Hex(_))) => CookieChange::New,
+            (Some(Missing) | None, Some(Missing)) => CookieChange::StillNone,
+            (Some(Hex(_)), Some(Missing)) | (None, Some(Hex(_))) | (_, None) => {
+                CookieChange::Unknown
+            }
+        }
+    }
+
+    /// The cookie that the client had cached before it connected.
+    pub(super) fn cookie_before(&self) -> Option<&'a str> {
+        match self.client?.cookie_before.as_ref()? {
+            CachedCookie::Hex(cookie) => Some(cookie),
+            CachedCookie::None => None,
+        }
+    }
+
+    /// Whether the client sends data without a cookie: its setting says so, or it had none.
+    pub(super) fn client_without_cookie(&self) -> Option<bool> {
+        let client = self.client?;
+        if client.tcp_fastopen.is_some_and(FastOpenBits::client_no_cookie) {
+            return Some(true);
+        }
+        match client.cookie_before {
+            Some(CachedCookie::None) => Some(self.in_syn() > 0),
+            Some(CachedCookie::Hex(_)) => Some(false),
+            None => client.tcp_fastopen.map(|_| false),
+        }
+    }
+
+    /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves
+    /// the SYN's counter alone.
+    pub(super) fn syn_repeated(&self) -> bool {
+        let Some(client) = self.client else { return false };
+        client.tcp.is_some_and(|tcp| tcp.total_retrans > 0)
+            && client.counters.is_none_or(|change| change.syn_retrans > 0)
+    }
+
+    /// The SYN that arrived, if it was saved.
+    pub(super) fn arrived(&self) -> Option<&'a ArrivedSyn> {
+        match &self.server?.syn {
+            SavedSynEvidence::Saved(syn) => Some(syn),
+            SavedSynEvidence::Empty | SavedSynEvidence::NotSaved => None,
+        }
+    }
+
+    /// The cookie that arrived: empty for a request, `None` without an option.
+    pub(super) fn arrived_cookie(&self) -> Option<&'a str> {
+        Some(&self.arrived()?.fast_open.as_ref()?.cookie)
+    }
+
+    pub(super) fn server_host(&self) -> Option<ServerHost> {
+        self.server?.host
+    }
+
+    /// Whether fast open is on at the server, by its setting and its listener's queue.
+    pub(super) fn server_enabled(&self) -> Option<bool> {
+        let host = self.server_host()?;
+        Some(host.tcp_fastopen.server() && host.queue > 0)
+    }
+
+    /// Whether this connection raised a counter of the server. Nobody's rise is not ours either; a
+    /// rise is ours only if no other connection was there to cause it.
+    pub(super) fn counted(&self, counter: fn(&CounterChange) -> u64) -> Option<bool> {
+        let counters = self.server?.counters?;
+        match (counters.connections, counter(&counters.change)) {
+            (0, _) => None,
+            (_, 0) => Some(false),
+            (1, _) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// The client's address at its own end and at the server, where they differ.
+    pub(super) fn translation(&self) -> Option<(IpAddr, IpAddr)> {
+        let (here, there) = (self.client_ip()?, self.server?.source_ip());
+        (here != there).then_some((here, there))
+    }
+
+    /// Whether the client's address is another one at the server.
+    pub(super) fn translated(&self) -> Option<bool> {
+        self.client_ip()?;
+        self.server?;
+        Some(self.translation().is_some())
+    }
+
+    fn client_ip(&self) -> Option<IpAddr> {
+        Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
+    }
+}
+
+/// Whether the end of this SYN's options is what an overwritten option leaves.
+pub(super) fn overwritten(syn: &ArrivedSyn) -> bool {
+    syn.fast_open.is_none() && syn.trailing_nops >= OVERWRITTEN
+}

@@ -1,0 +1,309 @@
+//! No handshake, or no answer: why, as far as a second, regular connection settles it.
+
+use super::commands;
+use super::errno::{Errno, Sort};
+use super::facts::Facts;
+use super::finding::bytes;
+use super::{Blame, Cause, Outcome, Ruling, View};
+use crate::connection::TcpState;
+use crate::diagnosis::{Attempt, ClientEvidence, RegularCheck, Verdict};
+
+/// What a second, regular connection did, compared with the first.
+enum Check {
+    Connected,
+    AlsoFailed,
+    Unclear,
+}
+
+fn check(client: &ClientEvidence, same: Sort) -> Check {
+    match client.regular_check {
+        Some(RegularCheck::Connected) => Check::Connected,
+        Some(RegularCheck::Failed(errno)) if Errno(errno).sort() == same => Check::AlsoFailed,
+        Some(RegularCheck::TimedOut) if same == Sort::TimedOut => Check::AlsoFailed,
+        Some(RegularCheck::Failed(_) | RegularCheck::TimedOut) | None => Check::Unclear,
+    }
+}
+
+/// Connecting ended with an errno.
+pub(super) fn not_connected(facts: &Facts<'_>, client: &ClientEvidence, errno: i32) -> Verdict {
+    let errno = Errno(errno);
+    match errno.sort() {
+        Sort::Refused => refused(facts, client, errno),
+        Sort::Unreachable => unreachable(facts, client, errno),
+        Sort::TimedOut => no_handshake(facts, client),
+        Sort::Local => local(facts, client, errno),
+        Sort::Other => Ruling::new(
+            Outcome::Failed,
+            format!("Connecting to {} failed with {errno}", client.remote),
+        )
+        .blame(Blame::Unknown)
+        .verdict(format!(
+            "See whether a regular connection works: {}.",
+            commands::regular(client.remote)
+        )),
+    }
+}
+
+fn refused(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
+    let remote = client.remote;
+    let nobody = || {
+        Ruling::new(
+            Outcome::Failed,
+            format!("{remote} refused the connection ({errno}): nobody listens on port {}", remote.port()),
+        )
+        .cause(Cause::Refused, View::Client)
+        .verdict(format!(
+            "Start the server, or look there at what listens: `ss -ltn 'sport = :{}'`; from here: {}.",
+            remote.port(),
+            commands::regular(remote)
+        ))
+    };
+    match (facts.in_syn(), check(client, Sort::Refused)) {
+        (0, Check::Connected) => Ruling::new(
+            Outcome::Failed,
+            format!(
+                "{remote} refused the connection ({errno}), whose SYN had no data, and took a regular \
+                 one afterwards"
+            ),
+        )
+        .blame(Blame::Unknown)
+        .verdict(format!("Repeat, the server may just have started: {}.", commands::probe(facts, 3))),
+        (0, _) | (_, Check::AlsoFailed) => nobody(),
+        (sent, Check::Connected) => reset(facts, client, sent, errno),
+        // The server's half is of this connection, so somebody listens.
+        (sent, Check::Unclear) if facts.server.is_some() => reset(facts, client, sent, errno),
+        (sent, Check::Unclear) => undecided(client, &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
+            &[Cause::Refused, Cause::ResetOnSynData],
+        ),
+    }
+}
+
+fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
+    let remote = client.remote;
+    match (facts.in_syn(), check(client, Sort::Unreachable)) {
+        (sent, Check::Connected) if sent > 0 => reset(facts, client, sent, errno),
+        (sent, Check::Unclear) if sent > 0 && client.regular_check.is_none() => undecided(
+            client,
+            &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
+            &[Cause::Unreachable, Cause::ResetOnSynData],
+        ),
+        _ => no_route(client, errno),
+    }
+}
+
+fn no_route(client: &ClientEvidence, errno: Errno) -> Verdict {
+    let ip = client.remote.ip().to_canonical();
+    Ruling::new(Outcome::Failed, format!("{ip} can't be reached: connecting failed with {errno}"))
+        .cause(Cause::Unreachable, View::Client)
+        .verdict(format!(
+            "See which way this host would take, and how far it gets: `ip route get {ip}` and \
+             `tracepath -n {ip}`."
+        ))
+}
+
+/// The kernel let nothing out.
+fn local(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
+    let ip = client.remote.ip().to_canonical();
+    if matches!(check(client, Sort::Local), Check::Connected) {
+        return Ruling::new(
+            Outcome::Failed,
+            format!("This host refused to open a fast open connection to {ip} ({errno}), a regular one works"),
+        )
+        .blame(Blame::ThisHost)
+        .verdict(format!(
+            "Look for a rule of this host that matches fast open (a seccomp filter, BPF, the firewall: \
+             `sudo nft list ruleset`), then repeat: {}.",
+            commands::probe(facts, 3)
+        ));
+    }
+    Ruling::new(Outcome::Failed, format!("This host did not let a connection to {ip} out ({errno})"))
+        .cause(Cause::Unreachable, View::Client)
+        .blame(Blame::ThisHost)
+        .verdict(format!(
+            "Look at this host's interfaces, routes, ports and firewall: `ip addr`, `ip route get {ip}`, \
+             `ss -s` and `sudo nft list ruleset`."
+        ))
+}
+
+/// A plain SYN passes, one with data is answered by a reset or an ICMP error.
+fn reset(facts: &Facts<'_>, client: &ClientEvidence, sent: usize, errno: Errno) -> Verdict {
+    let executed = if facts.server.is_some_and(|server| server.tcp.syn_data) {
+        ", although the server has got the data"
+    } else {
+        ""
+    };
+    let regular = match client.regular_check {
+        Some(RegularCheck::Connected) => ", a regular connection works",
+        _ => ", while the server took the connection",
+    };
+    Ruling::new(
+        Outcome::Failed,
+        format!("The SYN with {} was answered by {errno}{regular}{executed}", bytes(sent)),
+    )
+    .cause(Cause::ResetOnSynData, View::Client)
+    .verdict(format!(
+        "Leave fast open off towards {}, the kernel does not try again by itself; to see whether a box or \
+         the server's own firewall (`sudo nft list ruleset`) does it, capture on both ends: {}; the \
+         server may have got the data, so repeat only what may run twice.",
+        client.remote.ip().to_canonical(),
+        commands::capture(facts)
+    ))
+}
+
+/// No handshake in the time given.
+pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let remote = client.remote;
+    let sent = facts.in_syn();
+    if sent == 0 {
+        return timed_out(client, format!("{remote} did not answer the SYN, which had no data"));
+    }
+    let got = match facts.server {
+        Some(server) if server.tcp.syn_data => {
+            ", although the server got it and handed the data to its program"
+        }
+        Some(_) => ", although the server got it",
+        None => "",
+    };
+    let seen = format!("The SYN with {} to {remote} got no answer{got}", bytes(sent));
+    match client.regular_check {
+        Some(RegularCheck::Connected) => {
+            Ruling::new(Outcome::Failed, format!("{seen}, and a regular connection works"))
+                .cause(Cause::DeadAfterSynData, View::Client)
+                .verdict(format!(
+                    "Leave fast open off towards {}; to find the box that goes silent capture on both \
+                     ends: {}; the server may have got the data, so repeat only what may run twice.",
+                    remote.ip().to_canonical(),
+                    commands::capture(facts)
+                ))
+        }
+        Some(RegularCheck::TimedOut) => {
+            timed_out(client, format!("{seen}, and neither did a regular one"))
+        }
+        Some(RegularCheck::Failed(errno)) => by_check(facts, client, &seen, Errno(errno)),
+        None => undecided(client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData]),
+    }
+}
+
+/// The regular connection failed in another way than the one with data: it says more.
+fn by_check(facts: &Facts<'_>, client: &ClientEvidence, seen: &str, errno: Errno) -> Verdict {
+    match errno.sort() {
+        Sort::Refused => Ruling::new(
+            Outcome::Failed,
+            format!("{seen}, and a regular connection was refused ({errno})"),
+        )
+        .cause(Cause::Refused, View::Client)
+        .verdict(format!("Start the server, then repeat: {}.", commands::probe(facts, 3))),
+        Sort::Unreachable | Sort::Local => no_route(client, errno),
+        Sort::TimedOut | Sort::Other => {
+            timed_out(client, format!("{seen}, and a regular connection failed with {errno}"))
+        }
+    }
+}
+
+/// The handshake ended, and nothing came after it.
+pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let remote = client.remote;
+    let acked = client.tcp.is_some_and(|tcp| tcp.syn_data);
+    let no_reply = "if this server answers nothing by design, do not wait for it: `--no-reply`; if it is slow, wait \
+         longer";
+    if !acked {
+        return Ruling::new(
+            Outcome::Failed,
+            format!("{remote} completed the handshake and then sent no answer in the time given"),
+        )
+        .cause(Cause::TimedOut, View::Client)
+        .verdict(format!("Look at the program on the server; {no_reply}."));
+    }
+    let seen = format!(
+        "The SYN-ACK acknowledged the {} of the SYN, and then no answer came in the time given",
+        bytes(facts.in_syn())
+    );
+    // Once is what a lost acknowledgement does to a live path as well; the answer would still come.
+    let deaf = facts.server.is_some_and(|server| {
+        server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0
+    });
+    if deaf {
+        return Ruling::new(
+            Outcome::Failed,
+            format!("{seen}: the server got the data and hears nothing more of this host"),
+        )
+        .cause(Cause::DeadAfterSynData, View::Client)
+        .verdict(format!(
+            "Leave fast open off towards {}; to find the box that goes silent capture on both ends: {}; \
+             the server has got the data, so repeat only what may run twice.",
+            remote.ip().to_canonical(),
+            commands::capture(facts)
+        ));
+    }
+    Ruling::new(
+        Outcome::Failed,
+        format!("{seen}: the server is silent or slow, or the path is dead after a SYN with data"),
+    )
+    .cause(Cause::TimedOut, View::Client)
+    .verdict(format!(
+        "Fast open itself worked; {no_reply}; a capture here tells whether anything comes after the \
+         SYN-ACK: {}; the server has got the data, so repeat only what may run twice.",
+        commands::capture(facts)
+    ))
+}
+
+/// The handshake ended, and the connection broke before an answer.
+pub(super) fn broken(facts: &Facts<'_>, client: &ClientEvidence, errno: i32) -> Verdict {
+    let errno = Errno(errno);
+    let acked = client.tcp.is_some_and(|tcp| tcp.syn_data);
+    let data = match facts.in_syn() {
+        sent if acked => format!(", after the {} of the SYN were acknowledged", bytes(sent)),
+        0 => String::new(),
+        sent => {
+            format!(", after a SYN with {} that were not acknowledged by the SYN-ACK", bytes(sent))
+        }
+    };
+    let ruling = Ruling::new(
+        Outcome::Failed,
+        format!(
+            "{} completed the handshake, and the connection broke with {errno} before an answer{data}",
+            client.remote
+        ),
+    )
+    .blame(Blame::Unknown);
+    let ruling = match errno.sort() {
+        Sort::TimedOut => ruling.cause(Cause::TimedOut, View::Client),
+        Sort::Unreachable | Sort::Local => ruling.cause(Cause::Unreachable, View::Client),
+        // A reset after the handshake is the program's as often as a box's: no word fits both.
+        Sort::Refused | Sort::Other => ruling,
+    };
+    let twice = match client.attempt {
+        Attempt::InSyn(sent) if sent > 0 => {
+            "; the server may have got the data, so repeat only what may run twice"
+        }
+        _ => "",
+    };
+    ruling.verdict(format!(
+        "Look at the log of the program on the server, which may close such connections itself; if it \
+         does not, capture on both ends to see who sends the reset: {}{twice}.",
+        commands::capture(facts)
+    ))
+}
+
+fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
+    Ruling::new(Outcome::Failed, seen).cause(Cause::TimedOut, View::Client).verdict(format!(
+        "Check that the host is up and no firewall drops this port: {} and `tracepath -n {}`.",
+        commands::regular(client.remote),
+        client.remote.ip().to_canonical()
+    ))
+}
+
+/// A failure that a regular connection would have settled.
+fn undecided(client: &ClientEvidence, seen: &str, candidates: &[Cause]) -> Verdict {
+    Ruling::new(
+        Outcome::Failed,
+        format!(
+            "{seen}, and no regular connection was tried to tell whether the data is the reason"
+        ),
+    )
+    .candidates(candidates, View::Client)
+    .verdict(format!(
+        "To settle it, try a regular connection: {}.",
+        commands::regular(client.remote)
+    ))
+}

@@ -1,0 +1,145 @@
+//! The second half of a finding: what a cause means in the numbers of this connection.
+
+use super::facts::{Facts, View, overwritten};
+use crate::diagnosis::{Cause, SavedSynEvidence};
+use crate::wire::FastOpenKind;
+
+/// "1 byte", "32 bytes".
+pub(super) fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
+/// Why fast open was not granted or not accepted, as the rest of a sentence.
+pub(super) fn reason(facts: &Facts<'_>, cause: Cause) -> String {
+    match cause {
+        Cause::OptionStripped => option_stripped(facts),
+        Cause::SynDataStripped => syn_data_stripped(facts),
+        Cause::SynAckOptionStripped => format!(
+            "the request arrived{} at a server that grants cookies, so the option was removed from \
+             the SYN-ACK on its way back",
+            kind(facts)
+        ),
+        Cause::ServerDisabled => server_disabled(facts),
+        Cause::ServerSyncookies => server_syncookies(facts),
+        Cause::ServerWithoutCookies => match facts.server_host() {
+            Some(host) if host.tcp_fastopen.server_no_cookie() => format!(
+                "the server takes data without cookies (net.ipv4.tcp_fastopen={}, bit 0x200) and so \
+                 never grants one",
+                host.tcp_fastopen.bits()
+            ),
+            _ => "the server took the bare request for fast open, so it works without cookies and \
+                  never grants one"
+                .to_owned(),
+        },
+        Cause::QueueFull => queue_full(facts),
+        Cause::KeyMismatch => format!(
+            "the cookie{} arrived as it was sent and was refused, so it was made with another key",
+            facts.arrived_cookie().map(|cookie| format!(" {cookie}")).unwrap_or_default()
+        ),
+        Cause::CookieCorrupted => cookie_corrupted(facts),
+        Cause::AddressTranslated => match facts.translation() {
+            Some((here, there)) => format!(
+                "the client's address {here} arrives as {there}, and the cookie does not fit that one"
+            ),
+            None => "the client's address is translated on the way".to_owned(),
+        },
+        // The other causes have sentences of their own.
+        other => format!("the cause is {other}"),
+    }
+}
+
+fn option_stripped(facts: &Facts<'_>) -> String {
+    let trace = match facts.arrived() {
+        Some(syn) if overwritten(syn) => {
+            format!(", {} NOPs stand in its place", syn.trailing_nops)
+        }
+        Some(_) => ", the SYN arrived without it".to_owned(),
+        None => String::new(),
+    };
+    let also = if facts.server_enabled() == Some(false) {
+        ", and the server would not take it either: its fast open is off"
+    } else {
+        ""
+    };
+    format!("the fast open option was removed on the way{trace}{also}")
+}
+
+fn syn_data_stripped(facts: &Facts<'_>) -> String {
+    let data = match facts.in_syn() {
+        0 => "any data".to_owned(),
+        sent => format!("its {}", bytes(sent)),
+    };
+    let with = if facts.arrived_cookie().is_some() { " with its cookie but" } else { "" };
+    format!("the SYN arrived{with} without {data}, which were removed on the way")
+}
+
+fn server_disabled(facts: &Facts<'_>) -> String {
+    let whose = match facts.view() {
+        View::Client => "the server",
+        View::Server => "this host",
+    };
+    match facts.server_host() {
+        Some(host) if !host.tcp_fastopen.server() => format!(
+            "net.ipv4.tcp_fastopen is {} on {whose}, its server bit 0x2 is off",
+            host.tcp_fastopen.bits()
+        ),
+        Some(_) => format!(
+            "the listener{} has a fast open queue of 0, which is off, although net.ipv4.tcp_fastopen \
+             allows it",
+            port(facts)
+        ),
+        None => format!(
+            "{whose} counted neither an invalid cookie nor a full queue, so fast open is off on its \
+             listener"
+        ),
+    }
+}
+
+fn server_syncookies(facts: &Facts<'_>) -> String {
+    let why = match facts.server_host().map(|host| host.syncookies) {
+        Some(setting) => format!(" (net.ipv4.tcp_syncookies={setting})"),
+        None => String::new(),
+    };
+    let saved = match facts.server.map(|server| &server.syn) {
+        Some(SavedSynEvidence::Empty) => "its saved SYN is empty: it answered with a SYN cookie",
+        _ => "the server answered with a SYN cookie",
+    };
+    format!("{saved}{why}, which leaves no room for fast open")
+}
+
+fn queue_full(facts: &Facts<'_>) -> String {
+    let length = facts.server_host().map(|host| format!(" of {}", host.queue)).unwrap_or_default();
+    let counted = match facts.server.and_then(|server| server.counters) {
+        Some(counters) if facts.counted(|n| n.listen_overflow) == Some(true) => {
+            format!(", TCPFastOpenListenOverflow rose by {}", counters.change.listen_overflow)
+        }
+        _ => String::new(),
+    };
+    format!("the listener's fast open queue{length} was full{counted}")
+}
+
+fn cookie_corrupted(facts: &Facts<'_>) -> String {
+    match (facts.arrived_cookie(), facts.cookie_before()) {
+        (Some(""), _) => "the cookie was taken out of the option on its way".to_owned(),
+        (Some(arrived), Some(sent)) => format!("the cookie {sent} arrived as {arrived}"),
+        _ => "the cookie was changed on the way".to_owned(),
+    }
+}
+
+/// The kind of the option that arrived, where it tells something.
+fn kind(facts: &Facts<'_>) -> &'static str {
+    match facts.arrived().and_then(|syn| syn.fast_open.as_ref()).map(|option| option.kind) {
+        Some(FastOpenKind::Experimental) => " (as experimental option 254)",
+        Some(FastOpenKind::Standard) => " (as option 34)",
+        None => "",
+    }
+}
+
+fn port(facts: &Facts<'_>) -> String {
+    facts.target().map(|target| format!(" on port {}", target.port())).unwrap_or_default()
+}
+
+/// What the client can say about causes that look the same from its end.
+pub(super) fn undecided(candidates: usize) -> String {
+    format!("{candidates} causes look like this in the evidence at hand")
+}

@@ -1,0 +1,132 @@
+//! The rules. Which signal settles what stands in tables; this folder is those tables as code.
+//!
+//! | file | question |
+//! | --- | --- |
+//! | `facts` | what does the evidence say, bit by bit? |
+//! | `client` | the handshake ended: did fast open work, seen from the client? |
+//! | `no_code` | the same, where the kernel gives no reason: paused? |
+//! | `failed` | no handshake, or no answer: why? |
+//! | `server` | what can a server tell that knows nothing of its client? |
+//! | `suspects` | which causes are left when the evidence has excluded the others? |
+//! | `finding`, `advice` | how is it said, and what is the next step? |
+
+mod advice;
+mod client;
+mod commands;
+mod errno;
+mod facts;
+mod failed;
+mod finding;
+mod no_code;
+mod server;
+mod suspects;
+
+use self::facts::{Facts, View};
+use super::{Blame, Cause, Evidence, Outcome, Verdict};
+
+/// What happened to the connection that this evidence is of, and why.
+///
+/// The verdict is told from the client's side when the client's half is there, else from the
+/// server's: [`Blame::ThisHost`] is then the host that the verdict is told from. Without both halves
+/// it is [`Outcome::Failed`], and says that there is no evidence.
+///
+/// It rests on bits and never on times, and a cause that the evidence can't settle is never guessed:
+/// see [`Verdict::candidates`].
+#[must_use]
+pub fn judge(evidence: &Evidence) -> Verdict {
+    let facts = Facts::new(evidence);
+    match (facts.client, facts.server) {
+        (Some(client), _) => client::judge(&facts, client),
+        (None, Some(server)) => server::judge(&facts, server),
+        (None, None) => no_evidence(),
+    }
+}
+
+/// The verdict on nothing.
+pub(super) fn no_evidence() -> Verdict {
+    Ruling::new(
+        Outcome::Failed,
+        "There is no evidence: neither end of the connection was looked at",
+    )
+    .blame(Blame::Unknown)
+    .verdict("Make a connection first: `tfo-client -s HOST -n 3`.")
+}
+
+/// A verdict in the making: outcome and finding first, then what is known beyond them.
+#[derive(Debug)]
+struct Ruling {
+    outcome: Outcome,
+    cause: Option<Cause>,
+    blame: Option<Blame>,
+    candidates: Vec<Cause>,
+    finding: String,
+}
+
+impl Ruling {
+    fn new(outcome: Outcome, finding: impl Into<String>) -> Self {
+        Self { outcome, cause: None, blame: None, candidates: Vec::new(), finding: finding.into() }
+    }
+
+    /// Sets the cause, and the blame that goes with it.
+    fn cause(mut self, cause: Cause, view: View) -> Self {
+        self.cause = Some(cause);
+        self.blame(blame(cause, view))
+    }
+
+    fn blame(mut self, blame: Blame) -> Self {
+        self.blame = Some(blame);
+        self
+    }
+
+    /// Lists the causes that remain; the blame is theirs where they agree on it.
+    fn candidates(mut self, candidates: &[Cause], view: View) -> Self {
+        debug_assert_ne!(candidates.len(), 1, "a single candidate is the cause");
+        self.candidates = candidates.to_vec();
+        let mut blames = candidates.iter().map(|&cause| blame(cause, view));
+        let first = blames.next();
+        let agreed = first.filter(|first| blames.all(|other| other == *first));
+        self.blame(agreed.unwrap_or(Blame::Unknown))
+    }
+
+    /// Ends the finding's sentence and adds the next step.
+    fn verdict(self, advice: impl Into<String>) -> Verdict {
+        Verdict {
+            outcome: self.outcome,
+            cause: self.cause,
+            blame: self.blame,
+            candidates: self.candidates,
+            finding: format!("{}.", self.finding),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// Who is to blame for a cause; a rule that knows better says so.
+fn blame(cause: Cause, view: View) -> Blame {
+    let (client, server) = match view {
+        View::Client => (Blame::ThisHost, Blame::Peer),
+        View::Server => (Blame::Peer, Blame::ThisHost),
+    };
+    match cause {
+        Cause::DisabledByConfig | Cause::ClientDisabled | Cause::PausedByBlackhole => client,
+        Cause::ServerDisabled
+        | Cause::ServerSyncookies
+        | Cause::ServerWithoutCookies
+        | Cause::QueueFull
+        | Cause::KeyMismatch
+        | Cause::Refused => server,
+        Cause::OptionStripped
+        | Cause::SynDataStripped
+        | Cause::SynAckOptionStripped
+        | Cause::CookieCorrupted
+        | Cause::AddressTranslated
+        | Cause::ResetOnSynData
+        | Cause::DeadAfterSynData => Blame::Path,
+        Cause::NoCookieReturned
+        | Cause::CookieRejected
+        | Cause::DataNotAcked
+        | Cause::SynRetransmitted
+        | Cause::TimedOut
+        | Cause::Unreachable => Blame::Unknown,
+    }
+}

@@ -1,0 +1,263 @@
+//! What a server can tell that knows nothing of its client but the SYN that arrived.
+
+use super::advice;
+use super::commands;
+use super::facts::{Facts, Fit, overwritten};
+use super::finding::{bytes, reason};
+use super::suspects::{self, Left};
+use super::{Blame, Cause, Outcome, Ruling, View};
+use crate::connection::TcpState;
+use crate::diagnosis::{ArrivedSyn, SavedSynEvidence, ServerEvidence, Verdict};
+use crate::wire::FastOpenKind;
+
+pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    if server.tcp.syn_data {
+        return data_taken(facts, server);
+    }
+    match &server.syn {
+        SavedSynEvidence::Saved(syn) => match &syn.fast_open {
+            Some(option) if option.cookie.is_empty() => cookie_asked(facts, server, option.kind),
+            Some(_) if syn.payload_bytes == 0 => cookie_alone(facts, server),
+            Some(_) => data_refused(facts, server, syn.payload_bytes, "a cookie"),
+            None if overwritten(syn) => option_stripped(facts),
+            None if syn.payload_bytes > 0 => {
+                data_refused(facts, server, syn.payload_bytes, "no fast open option")
+            }
+            None => regular(facts, server, syn),
+        },
+        SavedSynEvidence::Empty => settled(facts, server, Cause::ServerSyncookies),
+        SavedSynEvidence::NotSaved => not_saved(facts, server),
+    }
+}
+
+fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    let from = server.source_ip();
+    let data = facts.arrived().map_or_else(|| "data".to_owned(), |syn| bytes(syn.payload_bytes));
+    if server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0 {
+        return Ruling::new(
+            Outcome::Failed,
+            format!(
+                "The SYN from {from} brought {data}, which were delivered, but its handshake does not \
+                 end although the SYN-ACK was repeated (total_retrans={})",
+                server.tcp.total_retrans
+            ),
+        )
+        .cause(Cause::TimedOut, View::Server)
+        .verdict(format!(
+            "The client is gone, or the path is dead after a SYN with data; the request has been \
+             executed; see what comes and goes: {}.",
+            commands::capture(facts)
+        ));
+    }
+    let mut finding =
+        format!("The SYN from {from} brought {data}, delivered before the handshake ended");
+    if facts.arrived().is_some_and(|syn| syn.fast_open.is_none()) {
+        finding += ", without a cookie";
+    }
+    if facts.counted(|n| n.passive_alt_key) == Some(true) {
+        finding += "; its cookie was of the backup key, and a new one was sent along";
+    }
+    Ruling::new(Outcome::FastOpen, finding).verdict("Nothing to do.")
+}
+
+/// A request arrived. No counter says that a cookie was granted: it was, if nothing forbade it.
+fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence, kind: FastOpenKind) -> Verdict {
+    let from = server.source_ip();
+    match suspects::of_no_cookie(facts) {
+        Left::One(cause) => settled(facts, server, cause),
+        Left::Several(candidates) => Ruling::new(
+            Outcome::Fallback,
+            format!(
+                "{from} asked for a cookie, and the evidence does not tell whether it was granted"
+            ),
+        )
+        .candidates(&candidates, View::Server)
+        .verdict(look_at_host(facts)),
+        Left::OneOr(cause) => Ruling::new(
+            Outcome::Fallback,
+            format!("{from} asked for a cookie, which was granted unless it was {cause}"),
+        )
+        .blame(Blame::Unknown)
+        .verdict(look_at_host(facts)),
+        Left::Nobody => {
+            let again = match kind {
+                FastOpenKind::Experimental => {
+                    ", with experimental option 254: an earlier request with option 34 was in vain"
+                }
+                FastOpenKind::Standard => "",
+            };
+            Ruling::new(
+                Outcome::CookieGranted,
+                format!("{from} asked for a cookie and was granted one{again}"),
+            )
+            .verdict(
+                "Nothing to do, its next SYN can carry data; if it keeps asking, the option is removed \
+                 from the SYN-ACKs on their way.",
+            )
+        }
+    }
+}
+
+fn look_at_host(facts: &Facts<'_>) -> String {
+    format!(
+        "To settle it, look at the setting, the listener's queue (last column) and the counters of this \
+         host: `sysctl net.ipv4.tcp_fastopen`, `cat /proc/net/tcp /proc/net/tcp6` and \
+         `nstat -az 'TcpExtTCPFastOpen*'`; or ask the client: {}.",
+        commands::probe(facts, 3)
+    )
+}
+
+/// A client with nothing to send looks like one whose data was removed.
+fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "The SYN from {} brought a cookie but no data: it was removed on the way, or there was none",
+            server.source_ip()
+        ),
+    )
+    .blame(Blame::Unknown)
+    .verdict(advice::to_settle(facts))
+}
+
+fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
+    let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
+    let broad = if suspects::rejected(facts) == Fit::Proven {
+        Cause::CookieRejected
+    } else {
+        Cause::DataNotAcked
+    };
+    match suspects::of_data_not_acked(facts) {
+        Left::One(cause) => settled(facts, server, cause),
+        Left::Several(candidates) => {
+            let what = match broad {
+                Cause::CookieRejected => "the cookie was refused",
+                _ => "the data was not taken",
+            };
+            Ruling::new(
+                Outcome::Fallback,
+                format!("{seen}, and {what}, for which this side knows {} causes", candidates.len()),
+            )
+            .cause(broad, View::Server)
+            .candidates(&candidates, View::Server)
+            .verdict(advice::to_settle(facts))
+        }
+        Left::OneOr(_) | Left::Nobody if facts.arrived_cookie().is_none() => Ruling::new(
+            Outcome::Fallback,
+            format!(
+                "{seen}, which this server does not take: the option was removed on the way, or the \
+                 client sends without a cookie"
+            ),
+        )
+        .cause(broad, View::Server)
+        .verdict(format!(
+            "On the client, see whether bit 0x4 is on: `sysctl net.ipv4.tcp_fastopen`. {}",
+            advice::to_settle(facts)
+        )),
+        Left::OneOr(_) | Left::Nobody => Ruling::new(
+            Outcome::Fallback,
+            format!("{seen}, and the data was not taken, although nothing here explains it"),
+        )
+        .cause(broad, View::Server)
+        .verdict(advice::to_settle(facts)),
+    }
+}
+
+fn option_stripped(facts: &Facts<'_>) -> Verdict {
+    Ruling::new(
+        Outcome::Fallback,
+        format!("The SYN had a fast open option once: {}", reason(facts, Cause::OptionStripped)),
+    )
+    .cause(Cause::OptionStripped, View::Server)
+    .verdict(advice::against(facts, Cause::OptionStripped))
+}
+
+fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &ArrivedSyn) -> Verdict {
+    Ruling::new(
+        Outcome::NotAttempted,
+        format!(
+            "A regular SYN arrived from {}, with neither fast open option nor data ({} options, TTL {})",
+            server.source_ip(),
+            syn.options.len(),
+            syn.ttl
+        ),
+    )
+    .candidates(
+        &[
+            Cause::DisabledByConfig,
+            Cause::ClientDisabled,
+            Cause::PausedByBlackhole,
+            Cause::OptionStripped,
+            Cause::SynRetransmitted,
+        ],
+        View::Server,
+    )
+    .verdict(advice::to_settle(facts))
+}
+
+fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    let from = server.source_ip();
+    if server.tcp.tfo_child || facts.counted(|n| n.passive) == Some(true) {
+        return Ruling::new(
+            Outcome::Fallback,
+            format!(
+                "{from} asked for fast open and was given it, but its SYN brought no data, which was \
+                 removed on the way or was never there"
+            ),
+        )
+        .blame(Blame::Unknown)
+        .verdict(save_syns(facts));
+    }
+    if facts.counted(|n| n.listen_overflow) == Some(true) {
+        return settled(facts, server, Cause::QueueFull);
+    }
+    if facts.counted(|n| n.passive_fail) == Some(true) {
+        return Ruling::new(
+            Outcome::Fallback,
+            format!("{from} sent a cookie that was refused (TCPFastOpenPassiveFail rose)"),
+        )
+        .cause(Cause::CookieRejected, View::Server)
+        .candidates(
+            &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
+            View::Server,
+        )
+        .verdict(advice::to_settle(facts));
+    }
+    if facts.counted(|n| n.cookie_reqd) == Some(true) {
+        return cookie_asked(facts, server, FastOpenKind::Standard);
+    }
+    Ruling::new(
+        Outcome::NotAttempted,
+        format!(
+            "The connection from {from} took no data from its SYN, and as that was not saved this side \
+             can't tell whether fast open was tried"
+        ),
+    )
+    .blame(Blame::Unknown)
+    .verdict(save_syns(facts))
+}
+
+fn save_syns(facts: &Facts<'_>) -> String {
+    format!(
+        "To settle it, set TCP_SAVE_SYN on the listener before it listens, as tfo-server does, or \
+         capture: {}.",
+        commands::capture(facts)
+    )
+}
+
+/// A connection that fell back for a reason that this side knows.
+fn settled(facts: &Facts<'_>, server: &ServerEvidence, cause: Cause) -> Verdict {
+    let from = server.source_ip();
+    let seen = match facts.arrived() {
+        Some(syn) => match (facts.arrived_cookie(), syn.payload_bytes) {
+            (Some(""), _) => format!("{from} asked for a cookie and got none"),
+            (_, payload) => {
+                format!("The SYN from {from} brought {}, which were not taken", bytes(payload))
+            }
+        },
+        None => format!("The connection from {from} could not use fast open"),
+    };
+    Ruling::new(Outcome::Fallback, format!("{seen}: {}", reason(facts, cause)))
+        .cause(cause, View::Server)
+        .verdict(advice::against(facts, cause))
+}

@@ -1,0 +1,264 @@
+//! Narrowing by exclusion: which of the causes that look the same to one side does the other side's
+//! evidence leave?
+
+use super::facts::{CookieChange, Facts, Fit, View, overwritten};
+use crate::diagnosis::{Cause, SavedSynEvidence};
+
+/// Why a cookie request brings no cookie, in the order in which one hides the next.
+const NO_COOKIE: &[Cause] = &[
+    Cause::ServerSyncookies,
+    Cause::OptionStripped,
+    Cause::ServerDisabled,
+    Cause::ServerWithoutCookies,
+    Cause::QueueFull,
+    Cause::SynAckOptionStripped,
+];
+
+/// Why a SYN's data is not acknowledged, in the order in which one hides the next.
+const DATA_NOT_ACKED: &[Cause] = &[
+    Cause::ServerSyncookies,
+    Cause::OptionStripped,
+    Cause::SynDataStripped,
+    Cause::CookieCorrupted,
+    Cause::ServerDisabled,
+    Cause::QueueFull,
+    Cause::AddressTranslated,
+    Cause::KeyMismatch,
+];
+
+/// Those of them that refuse a cookie which the server has looked at.
+const REFUSED_COOKIE: &[Cause] = &[Cause::AddressTranslated, Cause::KeyMismatch];
+
+/// What is left of some suspects.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Only this one can have been it.
+    One(Cause),
+    /// This one, or something that has no word.
+    OneOr(Cause),
+    /// Several can.
+    Several(Vec<Cause>),
+    /// The evidence excludes them all.
+    Nobody,
+}
+
+/// Who can have withheld the cookie that the client asked for.
+pub(super) fn of_no_cookie(facts: &Facts<'_>) -> Left {
+    narrow(NO_COOKIE, facts.view() == View::Client, |cause| withheld_cookie(facts, cause))
+}
+
+/// Why the data of the client's SYN was not acknowledged.
+pub(super) fn of_data_not_acked(facts: &Facts<'_>) -> Left {
+    // A client that sends no cookie to a server that wants one has no word of its own.
+    let complete = match facts.client {
+        Some(_) => facts.client_without_cookie() != Some(true),
+        None => facts.arrived_cookie().is_some(),
+    };
+    let new_cookie = facts.cookie_change() == CookieChange::Changed;
+    narrow(DATA_NOT_ACKED, complete, |cause| match refused_data(facts, cause) {
+        // Only a server that looked at a cookie and refused it sends a new one along.
+        Fit::Possible if new_cookie && !REFUSED_COOKIE.contains(&cause) => Fit::Excluded,
+        fit => fit,
+    })
+}
+
+/// The first proven suspect, else all that are possible. A lone one that is not proven is guilty
+/// only if the list is complete.
+fn narrow(suspects: &[Cause], complete: bool, fit: impl Fn(Cause) -> Fit) -> Left {
+    if let Some(&proven) = suspects.iter().find(|&&cause| fit(cause) == Fit::Proven) {
+        return Left::One(proven);
+    }
+    let possible: Vec<_> =
+        suspects.iter().copied().filter(|&cause| fit(cause) == Fit::Possible).collect();
+    match possible[..] {
+        [] => Left::Nobody,
+        [only] if complete => Left::One(only),
+        [only] => Left::OneOr(only),
+        _ => Left::Several(possible),
+    }
+}
+
+/// How well a cause explains that a request brought no cookie.
+fn withheld_cookie(facts: &Facts<'_>, cause: Cause) -> Fit {
+    match cause {
+        Cause::ServerSyncookies => syncookies(facts),
+        Cause::OptionStripped => match syn(facts) {
+            Some(SavedSynEvidence::Saved(syn)) => Some(syn.fast_open.is_none()).into(),
+            Some(SavedSynEvidence::Empty) => Fit::Excluded,
+            Some(SavedSynEvidence::NotSaved) | None => unless(facts.counted(|n| n.cookie_reqd)),
+        },
+        Cause::ServerDisabled => disabled(facts),
+        Cause::ServerWithoutCookies => without_cookies(facts),
+        Cause::QueueFull => queue_full(facts),
+        // Nothing that the server sees proves it: it is what remains. Not the server's to say.
+        Cause::SynAckOptionStripped if facts.view() == View::Client => Fit::Possible,
+        _ => Fit::Excluded,
+    }
+}
+
+/// How well a cause explains that a SYN's data was not acknowledged.
+fn refused_data(facts: &Facts<'_>, cause: Cause) -> Fit {
+    match cause {
+        Cause::ServerSyncookies => syncookies(facts),
+        Cause::OptionStripped => match syn(facts) {
+            _ if facts.client_without_cookie() == Some(true)
+                && !facts.arrived().is_some_and(overwritten) =>
+            {
+                Fit::Excluded
+            }
+            Some(SavedSynEvidence::Saved(syn)) if syn.fast_open.is_some() => Fit::Excluded,
+            // Without the client's half a SYN with data and no option may have left like that.
+            Some(SavedSynEvidence::Saved(syn)) => (overwritten(syn)
+                || facts.client_without_cookie() == Some(false))
+            .then_some(true)
+            .into(),
+            Some(SavedSynEvidence::Empty) => Fit::Excluded,
+            Some(SavedSynEvidence::NotSaved) | None => unless(facts.counted(|n| n.passive_fail)),
+        },
+        Cause::SynDataStripped => match syn(facts) {
+            Some(SavedSynEvidence::Saved(syn)) => {
+                Some(facts.in_syn() > 0 && syn.payload_bytes == 0).into()
+            }
+            Some(SavedSynEvidence::Empty) => Fit::Excluded,
+            // A valid cookie makes a child, with or without data.
+            Some(SavedSynEvidence::NotSaved) if has_child(facts) => Fit::Proven,
+            Some(SavedSynEvidence::NotSaved) | None => facts.counted(|n| n.passive).into(),
+        },
+        Cause::CookieCorrupted => corrupted(facts),
+        Cause::ServerDisabled => disabled(facts),
+        Cause::QueueFull => queue_full(facts),
+        Cause::AddressTranslated => match (rejected(facts), facts.translated()) {
+            (Fit::Excluded, _) | (_, Some(false)) => Fit::Excluded,
+            (Fit::Proven, Some(true)) => Fit::Proven,
+            _ => Fit::Possible,
+        },
+        Cause::KeyMismatch => match (rejected(facts), facts.translated()) {
+            (Fit::Excluded, _) => Fit::Excluded,
+            (Fit::Proven, Some(false)) => sent_as_arrived(facts),
+            _ => Fit::Possible,
+        },
+        _ => Fit::Excluded,
+    }
+}
+
+/// Whether the server refused the cookie: it counts that, and sends another one along.
+pub(super) fn rejected(facts: &Facts<'_>) -> Fit {
+    let arrived = facts.arrived_cookie();
+    if facts.arrived().is_some() && arrived.is_none_or(str::is_empty) {
+        return Fit::Excluded;
+    }
+    match (facts.counted(|n| n.passive_fail), facts.cookie_change()) {
+        (Some(true), _) | (None, CookieChange::Changed) => Fit::Proven,
+        (None, CookieChange::Unknown) => Fit::Possible,
+        (Some(false), _)
+        | (None, CookieChange::Same | CookieChange::StillNone | CookieChange::New) => Fit::Excluded,
+    }
+}
+
+/// Whether the cookie arrived changed. The server's answer then repeats the right one, so the
+/// client's cache does not change.
+fn corrupted(facts: &Facts<'_>) -> Fit {
+    if let (Some(arrived), Some(sent)) = (facts.arrived_cookie(), facts.cookie_before()) {
+        return Some(!arrived.eq_ignore_ascii_case(sent)).into();
+    }
+    match facts.arrived() {
+        Some(syn) if syn.fast_open.is_none() => return Fit::Excluded,
+        // A SYN with data holds a cookie or no option: a request in its place was not sent.
+        Some(syn) if facts.arrived_cookie() == Some("") && syn.payload_bytes > 0 => {
+            return Fit::Proven;
+        }
+        _ => {}
+    }
+    if facts.client_without_cookie() == Some(true) || facts.cookie_change() == CookieChange::Changed
+    {
+        return Fit::Excluded;
+    }
+    only_if(facts.counted(|n| n.passive_fail))
+}
+
+/// A refused cookie that is known to have arrived unchanged was made with another key.
+fn sent_as_arrived(facts: &Facts<'_>) -> Fit {
+    match (facts.arrived_cookie(), facts.cookie_before(), facts.cookie_change()) {
+        (Some(_), Some(_), _) | (_, _, CookieChange::Changed) => Fit::Proven,
+        _ => Fit::Possible,
+    }
+}
+
+fn syncookies(facts: &Facts<'_>) -> Fit {
+    match syn(facts) {
+        Some(SavedSynEvidence::Empty) => Fit::Proven,
+        Some(SavedSynEvidence::Saved(_)) => Fit::Excluded,
+        Some(SavedSynEvidence::NotSaved) => {
+            let parsed = [
+                facts.counted(|n| n.cookie_reqd),
+                facts.counted(|n| n.passive_fail),
+                facts.counted(|n| n.listen_overflow),
+            ];
+            match facts.server_host().map(|host| host.syncookies) {
+                _ if parsed.contains(&Some(true)) || has_child(facts) => Fit::Excluded,
+                Some(0) => Fit::Excluded,
+                // 2: always. 1: only while the queue of SYNs is full.
+                Some(2) => Fit::Proven,
+                _ => Fit::Possible,
+            }
+        }
+        None => Fit::Possible,
+    }
+}
+
+fn disabled(facts: &Facts<'_>) -> Fit {
+    let refused = [facts.counted(|n| n.passive_fail), facts.counted(|n| n.listen_overflow)];
+    if has_child(facts) || refused.contains(&Some(true)) {
+        return Fit::Excluded;
+    }
+    facts.server_enabled().map(|enabled| !enabled).into()
+}
+
+/// A server that takes data without cookies makes a child of a mere request.
+fn without_cookies(facts: &Facts<'_>) -> Fit {
+    if has_child(facts) {
+        return Fit::Proven;
+    }
+    match (facts.server_enabled(), facts.server_host()) {
+        (Some(false), _) => Fit::Excluded,
+        // A full queue goes first.
+        (Some(true), Some(host)) if host.tcp_fastopen.server_no_cookie() => {
+            only_unless(facts.counted(|n| n.listen_overflow))
+        }
+        _ => facts.counted(|n| n.passive).into(),
+    }
+}
+
+fn queue_full(facts: &Facts<'_>) -> Fit {
+    if has_child(facts) || facts.server_enabled() == Some(false) {
+        return Fit::Excluded;
+    }
+    facts.counted(|n| n.listen_overflow).into()
+}
+
+fn has_child(facts: &Facts<'_>) -> bool {
+    facts.server.is_some_and(|server| server.tcp.tfo_child || server.tcp.syn_data)
+}
+
+fn syn<'a>(facts: &Facts<'a>) -> Option<&'a SavedSynEvidence> {
+    facts.server.map(|server| &server.syn)
+}
+
+/// Possible, unless this is known to be so.
+fn unless(known: Option<bool>) -> Fit {
+    if known == Some(true) { Fit::Excluded } else { Fit::Possible }
+}
+
+/// Possible, unless this is known not to be so.
+fn only_if(known: Option<bool>) -> Fit {
+    if known == Some(false) { Fit::Excluded } else { Fit::Possible }
+}
+
+/// Proven, unless this is or may be so.
+fn only_unless(known: Option<bool>) -> Fit {
+    match known {
+        Some(true) => Fit::Excluded,
+        Some(false) => Fit::Proven,
+        None => Fit::Possible,
+    }
+}

@@ -1,0 +1,187 @@
+//! Several connections of one run: what their sequence says beyond the last of them.
+
+use super::rules::no_evidence;
+use super::{Cause, Outcome, Verdict};
+
+/// What several connections to one server, made one after another, amount to.
+///
+/// Outcome, cause, blame and candidates are those of the last connection, on which the probe's exit
+/// status rests; finding and advice take the sequence into account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Summary {
+    /// How many connections there were.
+    pub total: usize,
+    /// How many of them had the data of their SYN accepted.
+    pub fast_open: usize,
+    /// The verdict on the whole; in JSON its fields stand beside the two numbers.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub verdict: Verdict,
+}
+
+/// Sums up the verdicts on connections that were made one after another.
+///
+/// Without any the verdict is the one on no evidence, with one it is that one.
+#[must_use]
+pub fn summarize(verdicts: &[Verdict]) -> Summary {
+    let total = verdicts.len();
+    let fast_open = count(verdicts, Outcome::FastOpen);
+    let Some((last, earlier)) = verdicts.split_last() else {
+        return Summary { total, fast_open, verdict: no_evidence() };
+    };
+    let mut verdict = last.clone();
+    if !earlier.is_empty() {
+        let (finding, advice) = match last.outcome {
+            Outcome::FastOpen => works(verdicts, earlier),
+            _ if same_throughout(verdicts) => constant(last, total),
+            _ => mixed(verdicts, last, fast_open),
+        };
+        verdict.finding = finding;
+        verdict.advice = advice;
+    }
+    Summary { total, fast_open, verdict }
+}
+
+/// The last connection used fast open.
+fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
+    let total = verdicts.len();
+    let good = count(verdicts, Outcome::FastOpen);
+    if good == total {
+        let finding = format!("Fast open works: all {total} connections used it.");
+        return (finding, NOTHING.to_owned());
+    }
+    let granted = count(verdicts, Outcome::CookieGranted);
+    if granted == 1 && good + 1 == total && earlier[0].outcome == Outcome::CookieGranted {
+        let finding = format!(
+            "Fast open works: {good} of {total} connections used it, the first one fetched the cookie."
+        );
+        return (finding, NOTHING.to_owned());
+    }
+    let finding = format!(
+        "Fast open works, but not every time: {good} of {total} connections used it; the others: {}.",
+        tally(earlier.iter().filter(|verdict| verdict.outcome != Outcome::FastOpen))
+    );
+    let miss = earlier
+        .iter()
+        .rev()
+        .find(|verdict| !matches!(verdict.outcome, Outcome::FastOpen | Outcome::CookieGranted));
+    let advice = miss.map_or_else(
+        || {
+            "A cookie was lost in between: each local address has its own, and the cache is small; \
+            use few local addresses."
+                .to_owned()
+        },
+        sporadic,
+    );
+    (finding, advice)
+}
+
+/// What a miss means that does not happen each time.
+fn sporadic(miss: &Verdict) -> String {
+    match miss.cause {
+        Some(Cause::DataNotAcked | Cause::QueueFull) => {
+            "What fails only now and then is a full fast open queue, while a stripped option or a \
+             disabled server fails each time: raise `fastopen-queue` in server.toml and \
+             `net.core.somaxconn`, and watch `nstat -az TcpExtTCPFastOpenListenOverflow` on the server."
+                .to_owned()
+        }
+        Some(Cause::CookieRejected | Cause::KeyMismatch | Cause::AddressTranslated) => {
+            "A single miss is a key that was changed, which the old key kept as backup avoids; repeated \
+             misses are servers with different keys behind one address, or a translated address that \
+             changes."
+                .to_owned()
+        }
+        Some(Cause::SynRetransmitted) => {
+            "A SYN that is lost once in a while is ordinary loss: nothing to do for fast open."
+                .to_owned()
+        }
+        Some(Cause::NoCookieReturned | Cause::OptionStripped) => {
+            "A box that strips only option 34 is bypassed by the second request, which uses the \
+             experimental option 254: let it pass option 34."
+                .to_owned()
+        }
+        _ => miss.advice.clone(),
+    }
+}
+
+/// Every connection ended the same way, none with fast open.
+fn constant(last: &Verdict, total: usize) -> (String, String) {
+    let finding = format!("All {total} connections ended alike ({}): {}", name(last), last.finding);
+    let advice = match (last.outcome, last.cause) {
+        (Outcome::CookieGranted, _) => {
+            "Cookies are granted and not kept: each connection found none cached. Look at the cache, \
+             `ip tcp_metrics show`; it is keyed by both addresses, so a source address that changes \
+             starts anew each time."
+                .to_owned()
+        }
+        (_, Some(Cause::NoCookieReturned)) if total >= 3 => format!(
+            "Both kinds of the option, 34 and 254, were tried in vain. {}",
+            last.advice
+        ),
+        (_, Some(Cause::NoCookieReturned)) => format!(
+            "Ask at least 3 times, the second request uses option kind 254. {}",
+            last.advice
+        ),
+        (_, Some(Cause::CookieRejected | Cause::KeyMismatch)) => {
+            "A cookie that is refused every time means servers behind one address, or two listeners of \
+             one host, with different keys, or an address that is translated to another each time: \
+             give all of them the same key, and compare them: `tfo-server keys show`."
+                .to_owned()
+        }
+        (_, Some(Cause::DataNotAcked)) => format!(
+            "It is the same every time, so a queue that is full only now and then is not it. {}",
+            last.advice
+        ),
+        (_, Some(Cause::SynRetransmitted)) => format!(
+            "That is no chance loss: a box on the path drops such SYNs, at about a second for each \
+             connection: leave fast open off towards this server, or have the box repaired. {}",
+            last.advice
+        ),
+        _ => last.advice.clone(),
+    };
+    (finding, advice)
+}
+
+/// The last connection did not use fast open, and others ended in another way.
+fn mixed(verdicts: &[Verdict], last: &Verdict, fast_open: usize) -> (String, String) {
+    let finding = format!(
+        "{fast_open} of {} connections used fast open ({}), and of the last: {}",
+        verdicts.len(),
+        tally(verdicts.iter()),
+        last.finding
+    );
+    let advice = if fast_open > 0 { sporadic(last) } else { last.advice.clone() };
+    (finding, advice)
+}
+
+const NOTHING: &str = "Nothing to do.";
+
+fn count(verdicts: &[Verdict], outcome: Outcome) -> usize {
+    verdicts.iter().filter(|verdict| verdict.outcome == outcome).count()
+}
+
+fn same_throughout(verdicts: &[Verdict]) -> bool {
+    verdicts.windows(2).all(|pair| {
+        (pair[0].outcome, pair[0].cause, &pair[0].candidates)
+            == (pair[1].outcome, pair[1].cause, &pair[1].candidates)
+    })
+}
+
+/// The sharpest word for a verdict.
+fn name(verdict: &Verdict) -> &'static str {
+    verdict.cause.map_or(verdict.outcome.as_str(), Cause::as_str)
+}
+
+/// "2 x data-not-acked, 1 x cookie-granted", in the order in which they came first.
+fn tally<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> String {
+    let mut seen: Vec<(&str, usize)> = Vec::new();
+    for name in verdicts.map(name) {
+        match seen.iter_mut().find(|(word, _)| *word == name) {
+            Some((_, times)) => *times += 1,
+            None => seen.push((name, 1)),
+        }
+    }
+    let parts: Vec<_> = seen.iter().map(|(word, times)| format!("{times} x {word}")).collect();
+    parts.join(", ")
+}
