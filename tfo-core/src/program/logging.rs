@@ -57,11 +57,7 @@ enum Filters {
     Text(String),
 }
 
-fn filters(
-    verbose: u8,
-    quiet: u8,
-    environment: &Environment,
-) -> Result<Filters, SettingsError> {
+fn filters(verbose: u8, quiet: u8, environment: &Environment) -> Result<Filters, SettingsError> {
     let level = match i16::from(verbose) - i16::from(quiet) {
         ..=-2 => LevelFilter::Error,
         -1 => LevelFilter::Warn,
