@@ -34,8 +34,6 @@ pub enum SettingsError {
         /// What is wrong with it, and what is allowed.
         reason: String,
     },
-    /// Values that are right one by one exclude each other.
-    Conflict(String),
 }
 
 impl SettingsError {
@@ -57,7 +55,6 @@ impl fmt::Display for SettingsError {
                 write!(f, "{}:{line}:{column}: {reason}", path.display())
             }
             Self::Variable { name, reason } => write!(f, "{name}: {reason}"),
-            Self::Conflict(message) => f.write_str(message),
         }
     }
 }
@@ -66,7 +63,7 @@ impl error::Error for SettingsError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Unreadable { source, .. } => Some(source),
-            Self::Content { .. } | Self::Variable { .. } | Self::Conflict(_) => None,
+            Self::Content { .. } | Self::Variable { .. } => None,
         }
     }
 }

@@ -138,7 +138,7 @@ fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
     symlink("nowhere", &dangling).unwrap();
     fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
     fs::write(&secret, "").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
 
     for path in [&folder, &dangling, &large, &secret] {
         if *path == secret && File::open(path).is_ok() {

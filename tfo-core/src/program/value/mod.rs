@@ -9,7 +9,7 @@ mod size;
 use std::{error, fmt, str::FromStr};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, Visitor},
 };
 
@@ -92,8 +92,9 @@ pub fn expected_one_of(names: &[&str], found: &str) -> Expected {
     })
 }
 
-/// Yes or no in a variable; files use TOML's own booleans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Yes or no: TOML's own boolean in a file, `true` or `false` in a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 #[allow(clippy::exhaustive_structs, reason = "a boolean that has a rule for text")]
 pub struct Switch(pub bool);
 
