@@ -1,1 +1,30 @@
-fn main() {}
+//! `tfo-client`: connects with TCP Fast Open and says what happened, and why.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod command;
+mod config;
+mod report;
+
+use std::process::ExitCode;
+
+use tfo_core::program::{Environment, SettingsError, logging};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::from_arguments();
+    run(&cli).unwrap_or_else(|error| report::settings_error(&error))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+    let environment = Environment::of_process();
+    logging::init(cli.verbose, cli.quiet, &environment)?;
+    let config = config::resolve(cli, &environment)?;
+    if cli.print_config {
+        return Ok(report::print_config(&config.file));
+    }
+    Ok(match cli.command {
+        None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
+    })
+}

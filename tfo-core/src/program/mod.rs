@@ -1,1 +1,22 @@
-//! TODO
+//! What `tfo-server` and `tfo-client` share as programs: where a setting comes from, the one rule
+//! that checks it, and how a program speaks.
+//!
+//! - [`value`]: ports, counts, durations and sizes. One rule each, for flags, variables and files.
+//! - [`environment`]: a flag beats a variable beats the file; a bad variable is named.
+//! - [`file`](mod@file): finding and reading the configuration file; an error names file, line and key.
+//! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
+
+pub mod environment;
+mod error;
+pub mod file;
+pub mod logging;
+pub mod output;
+pub mod value;
+
+pub use environment::{Environment, Level};
+pub use error::{SettingsError, one_line};
+pub use file::ConfigFile;
+pub use value::{Expected, Integer, Period, Port, Size, Switch};
+
+#[doc(hidden)]
+pub use serde;

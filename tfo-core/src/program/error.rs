@@ -1,0 +1,82 @@
+use std::{error, fmt, io, path::PathBuf};
+
+use super::value::Expected;
+
+/// Why the settings can't be used: one line that names the place, and what is allowed there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// A file that was named, or found, can't be read; the [`source`](error::Error::source) says why.
+    #[non_exhaustive]
+    Unreadable {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The flag or variable that named it; `None` for one of the default places.
+        named_by: Option<&'static str>,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A file was read, and its content is refused.
+    #[non_exhaustive]
+    Content {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// Where the fault begins: line and column, counted from 1.
+        position: (usize, usize),
+        /// What is wrong, with the key, and what is allowed.
+        reason: String,
+    },
+    /// An environment variable holds a value that is refused.
+    #[non_exhaustive]
+    Variable {
+        /// The variable's name.
+        name: &'static str,
+        /// What is wrong with it, and what is allowed.
+        reason: String,
+    },
+}
+
+impl SettingsError {
+    pub(super) fn variable(name: &'static str, found: &str, expected: &Expected) -> Self {
+        Self::Variable { name, reason: format!("invalid value {found:?}: {expected}") }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, named_by: Some(name), .. } => {
+                write!(f, "can't read the configuration file {}, named by {name}", path.display())
+            }
+            Self::Unreadable { path, named_by: None, .. } => {
+                write!(f, "can't read the configuration file {}", path.display())
+            }
+            Self::Content { path, position: (line, column), reason } => {
+                write!(f, "{}:{line}:{column}: {reason}", path.display())
+            }
+            Self::Variable { name, reason } => write!(f, "{name}: {reason}"),
+        }
+    }
+}
+
+impl error::Error for SettingsError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            Self::Content { .. } | Self::Variable { .. } => None,
+        }
+    }
+}
+
+/// An error and its causes on one line, `a: b: c`, whatever bytes a file name or a peer put into it.
+#[must_use]
+pub fn one_line(error: &dyn error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    super::output::printable(&text)
+}

@@ -1,0 +1,206 @@
+//! The configuration file: which one it is, and one message when its content is refused.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    environment::Environment, error::SettingsError, output::printable, value::expected_one_of,
+};
+
+/// More than any configuration: what stops a device or a log that was named by mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A configuration file that was found and read.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    path: PathBuf,
+    text: String,
+}
+
+/// Where a program looks for its configuration file.
+#[derive(Debug, Clone, Copy)]
+#[allow(clippy::exhaustive_structs, reason = "both programs state theirs as a constant")]
+pub struct Places<'a> {
+    /// The variable that names it when the flag doesn't, such as `TFO_SERVER_CONFIG`.
+    pub variable: &'static str,
+    /// Where it may lie when nobody names it; the first that exists is used.
+    pub defaults: &'a [&'a str],
+}
+
+impl ConfigFile {
+    /// Finds and reads the file: `flag`, else the variable, else the default places, else none.
+    ///
+    /// # Errors
+    /// A file that is named must be there; one that is found must be readable; its content must be
+    /// UTF-8.
+    pub fn find(
+        flag: Option<&Path>,
+        environment: &Environment,
+        places: Places<'_>,
+    ) -> Result<Option<Self>, SettingsError> {
+        if let Some(path) = flag {
+            return Self::read(path, Some("--config")).map(Some);
+        }
+        if let Some(path) = environment.get(places.variable) {
+            return Self::read(Path::new(path), Some(places.variable)).map(Some);
+        }
+        for path in places.defaults.iter().map(Path::new) {
+            // A link that leads nowhere was put there on purpose: it is there, and unreadable.
+            match fs::symlink_metadata(path) {
+                Ok(_) => return Self::read(path, None).map(Some),
+                Err(error) if is_absent(&error) => {}
+                Err(source) => {
+                    return Err(SettingsError::Unreadable {
+                        path: path.to_owned(),
+                        named_by: None,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(path: &Path, named_by: Option<&'static str>) -> Result<Self, SettingsError> {
+        let bytes = read_bounded(path).map_err(|source| SettingsError::Unreadable {
+            path: path.to_owned(),
+            named_by,
+            source,
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            let bytes = error.as_bytes();
+            let valid = String::from_utf8_lossy(&bytes[..offset]);
+            SettingsError::Content {
+                path: path.to_owned(),
+                position: position(&valid, offset),
+                reason: format!("not UTF-8: found byte 0x{:02x}", bytes[offset]),
+            }
+        })?;
+        Ok(Self { path: path.to_owned(), text })
+    }
+
+    /// The file, as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The settings in it.
+    ///
+    /// # Errors
+    /// [`SettingsError::Content`] at the first fault.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        let syntax = |error: &toml::de::Error| {
+            let offset = offset(error);
+            self.refused(offset, describe(&key_at(&self.text, offset), error.message()))
+        };
+        let document = toml::Deserializer::parse(&self.text).map_err(|error| syntax(&error))?;
+        serde_path_to_error::deserialize(document).map_err(|error| {
+            let key = error.path().to_string();
+            let key = if key == "." { "" } else { &key };
+            let error = error.into_inner();
+            self.refused(offset(&error), describe(key, error.message()))
+        })
+    }
+
+    fn refused(&self, offset: usize, reason: String) -> SettingsError {
+        SettingsError::Content {
+            path: self.path.clone(),
+            position: position(&self.text, offset),
+            reason,
+        }
+    }
+}
+
+impl fmt::Display for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&printable(&self.path.to_string_lossy()))
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    if path.as_os_str().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is empty"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn offset(error: &toml::de::Error) -> usize {
+    error.span().map_or(0, |span| span.start)
+}
+
+/// Line and column of a byte, counted from 1; columns are characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+}
+
+/// Serde's and toml's words for the commonest faults, in the words of who edits a file.
+fn describe(key: &str, message: &str) -> String {
+    if let Some((name, names)) = unknown_key(message) {
+        let place = match key.rsplit_once('.') {
+            Some((table, _)) => format!("in [{table}]"),
+            None => "at the top level".to_owned(),
+        };
+        return format!("unknown key `{name}` {place}: {}", expected_one_of(&names, name));
+    }
+    let message = match message {
+        "duplicate key" => "duplicate key: expected once".to_owned(),
+        _ => message.replacen(", expected ", ": expected ", 1),
+    };
+    let separator = if key.is_empty() { "" } else { ": " };
+    printable(&format!("{key}{separator}{message}"))
+}
+
+/// The key and the allowed ones from "unknown field `a`, expected `b` or `c`".
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let (name, allowed) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    Some((name, allowed.split('`').skip(1).step_by(2).collect()))
+}
+
+/// The key whose line a fault of syntax is on. There is no parsed document to ask, so it is the
+/// header above and the word before the `=`, as far as they look like that.
+fn key_at(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let header = |line: &str| {
+        let name = line.trim_start().strip_prefix('[')?.split(']').next()?;
+        is_key(name).then(|| name.to_owned())
+    };
+    if line.trim_start().starts_with('[') {
+        return header(line).unwrap_or_default();
+    }
+    let table = text[..start].lines().rev().find_map(header);
+    let key = line.split('=').next().unwrap_or_default().trim();
+    match (table, is_key(key)) {
+        (Some(table), true) => format!("{table}.{key}"),
+        (None, true) => key.to_owned(),
+        (Some(table), false) => format!("in [{table}]"),
+        (None, false) => String::new(),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use proptest::prelude::*;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::*;
+use crate::program::{Port, one_line, value::table};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Model {
+    #[serde(deserialize_with = "table")]
+    server: Server,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Server {
+    address: String,
+    port: Option<Port>,
+}
+
+fn file(text: &str) -> ConfigFile {
+    ConfigFile { path: "x.toml".into(), text: text.into() }
+}
+
+fn refusal(text: &str) -> String {
+    one_line(&file(text).parse::<Model>().expect_err(text))
+}
+
+#[test]
+fn an_empty_file_says_nothing_and_is_fine() {
+    let model: Model = file("# nothing\n").parse().unwrap();
+    assert_eq!((model.server.address.as_str(), model.server.port), ("", None));
+}
+
+#[test]
+fn a_refusal_names_file_line_column_key_and_what_is_allowed() {
+    for (text, message) in [
+        (
+            "[server]\nport = 70000",
+            "2:8: server.port: invalid value 70000: expected a port from 1 to 65535",
+        ),
+        ("server.port = 0", "1:15: server.port: invalid value 0: expected a port from 1 to 65535"),
+        (
+            "[server]\nport = 'a'",
+            r#"2:8: server.port: invalid type: string "a": expected a port from 1 to 65535"#,
+        ),
+        (
+            "[server]\naddress = 4",
+            "2:11: server.address: invalid type: integer `4`: expected a string",
+        ),
+        (
+            "[server]\nprot = 1",
+            "2:1: unknown key `prot` in [server]: expected `address` or `port`; did you mean `port`?",
+        ),
+        ("[server]\nxyz = 1", "2:1: unknown key `xyz` in [server]: expected `address` or `port`"),
+        (
+            "\n[sever]\nport = 1",
+            "2:2: unknown key `sever` at the top level: expected `server`; did you mean `server`?",
+        ),
+        ("server = 1", "1:10: server: invalid type: integer `1`: expected a table"),
+        ("server = ['a', 1]", "1:10: server: invalid type: sequence: expected a table"),
+        ("[server]\nport = 1\nport = 2", "3:1: server.port: duplicate key: expected once"),
+        ("[server]\n[server]", "2:2: server: duplicate key: expected once"),
+        ("[server]\n# ü\nport 3", "3:6: in [server]: key with no value: expected `=`"),
+        ("[server\nport = 1", "1:8: server: unclosed table: expected `]`"),
+    ] {
+        assert_eq!(refusal(text), format!("x.toml:{message}"), "{text}");
+    }
+    let unquoted = refusal("[server]\r\naddress = localhost\r\n");
+    assert!(
+        unquoted.starts_with("x.toml:2:11: server.address: string values must be quoted"),
+        "{unquoted}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("x.toml");
+    fs::write(&path, b"[server]\naddress = \"\xff\"").unwrap();
+    let error = ConfigFile::read(&path, None).unwrap_err();
+    assert_eq!(one_line(&error), format!("{}:2:12: not UTF-8: found byte 0xff", path.display()));
+}
+
+#[test]
+fn the_flag_beats_the_variable_which_beats_the_default_places_in_order() {
+    let dir = TempDir::new().unwrap();
+    let names = ["flag", "variable", "first", "second"].map(|name| {
+        let path = dir.path().join(name);
+        fs::write(&path, "").unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let [flag, variable, first, second] = names.each_ref().map(String::as_str);
+    let defaults = [first, second];
+    let places = Places { variable: "TFO_X_CONFIG", defaults: &defaults };
+    let set: Environment = [("TFO_X_CONFIG", variable)].into_iter().collect();
+    let unset = Environment::default();
+    let found = |flag: Option<&str>, environment: &Environment| {
+        let file = ConfigFile::find(flag.map(Path::new), environment, places).unwrap();
+        file.map(|file| file.path().to_str().unwrap().to_owned())
+    };
+
+    assert_eq!(found(Some(flag), &set).as_deref(), Some(flag));
+    assert_eq!(found(None, &set).as_deref(), Some(variable));
+    assert_eq!(found(None, &unset).as_deref(), Some(first));
+    fs::remove_file(first).unwrap();
+    assert_eq!(found(None, &unset).as_deref(), Some(second));
+    fs::remove_file(second).unwrap();
+    assert_eq!(found(None, &unset), None);
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_message_says_who_named_it() {
+    let dir = TempDir::new().unwrap();
+    let missing = dir.path().join("missing.toml");
+    let places = Places { variable: "TFO_X_CONFIG", defaults: &[] };
+    let none = Environment::default();
+    let set: Environment = [("TFO_X_CONFIG", &missing)].into_iter().collect();
+    let empty: Environment = [("TFO_X_CONFIG", "")].into_iter().collect();
+
+    let by_flag = one_line(&ConfigFile::find(Some(&missing), &none, places).unwrap_err());
+    assert!(by_flag.contains("missing.toml, named by --config: No such file"), "{by_flag}");
+    let by_variable = one_line(&ConfigFile::find(None, &set, places).unwrap_err());
+    assert!(by_variable.contains("missing.toml, named by TFO_X_CONFIG: No such"), "{by_variable}");
+    assert!(ConfigFile::find(None, &empty, places).is_err(), "an empty name is a mistake");
+}
+
+#[test]
+fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
+    let dir = TempDir::new().unwrap();
+    let join = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (folder, dangling, large, secret) =
+        (join("folder"), join("dangling"), join("large"), join("secret"));
+    fs::create_dir(&folder).unwrap();
+    symlink("nowhere", &dangling).unwrap();
+    fs::write(&large, vec![b'#'; 2 << 20]).unwrap();
+    fs::write(&secret, "").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o0)).unwrap();
+
+    for path in [&folder, &dangling, &large, &secret] {
+        if *path == secret && File::open(path).is_ok() {
+            // Permission bits don't bind root.
+            continue;
+        }
+        let defaults = [path.as_str()];
+        let places = Places { variable: "TFO_X_CONFIG", defaults: &defaults };
+        let error = ConfigFile::find(None, &Environment::default(), places).unwrap_err();
+        assert!(one_line(&error).contains(path.as_str()), "{error}");
+    }
+
+    // A file where the folder should be: the default isn't there.
+    let under_a_file = format!("{large}/server.toml");
+    let defaults = [under_a_file.as_str()];
+    let places = Places { variable: "TFO_X_CONFIG", defaults: &defaults };
+    assert!(ConfigFile::find(None, &Environment::default(), places).unwrap().is_none());
+}
+
+proptest! {
+    #[test]
+    fn hostile_text_never_panics_and_the_message_is_one_line(text in "(?s)[\\[\\]a-z.=\"'#\n\r ü\u{0}0-9{},-]{0,60}") {
+        if let Err(error) = file(&text).parse::<Model>() {
+            prop_assert!(!one_line(&error).contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_key_is_looked_for_at_any_offset(text in "(?s).{0,40}", offset in 0_usize..200) {
+        let _ = key_at(&text, offset);
+        let _ = position(&text, offset);
+    }
+}

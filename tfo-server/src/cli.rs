@@ -1,0 +1,107 @@
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+use tfo_core::program::{Port, value::Format};
+
+use crate::config::file::{ListenAddress, Service};
+
+/// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tfo-server",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// IP address to listen on, such as 0.0.0.0 or :: [default: 127.0.0.1]
+    #[arg(short, long, global = true, value_name = "ADDR")]
+    pub(crate) address: Option<ListenAddress>,
+
+    /// Port to listen on, 1 to 65535 [default: 2222]
+    #[arg(short, long, global = true, value_name = "PORT")]
+    pub(crate) port: Option<Port>,
+
+    /// What to do with a connection: mirror, echo or discard [default: mirror]
+    #[arg(long, global = true, value_name = "SERVICE")]
+    pub(crate) service: Option<Service>,
+
+    /// Configuration file [default: config/server.toml, else /etc/tfo/server.toml]
+    #[arg(short, long, global = true, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the settings in force, as a configuration file, and end
+    #[arg(long, global = true)]
+    pub(crate) print_config: bool,
+
+    /// Data on standard output: text or json (one object a line) [default: text]
+    #[arg(short, long, global = true, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+
+    /// Log more: -v debug, -vv trace
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Log less: -q warnings, -qq errors
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) quiet: u8,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Command {
+    /// Is this host ready, is this configuration right? Changes nothing
+    Check,
+}
+
+const AFTER_HELP: &str = "\
+A value comes from its flag, else its environment variable, else the configuration file, else the
+default. A variable is TFO_SERVER_ and the name of the flag or key: TFO_SERVER_ADDRESS,
+TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT; and of the keys that have
+no flag: TFO_SERVER_BACKLOG, TFO_SERVER_FASTOPEN_QUEUE, TFO_SERVER_CONNECTIONS,
+TFO_SERVER_IDLE_TIMEOUT, TFO_SERVER_DRAIN_TIMEOUT. RUST_LOG chooses the log where neither -v nor -q
+does; NO_COLOR turns colour off.
+
+Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
+
+Examples:
+  tfo-server                                   serve on 127.0.0.1:2222 until SIGINT or SIGTERM
+  tfo-server -a :: -p 4433 --service echo      echo on every address of this host
+  tfo-server check                             say what this host lacks, and the fix
+  tfo-server --print-config > server.toml      start a configuration file";
+
+impl Cli {
+    /// The flags of this process; ends it when they are wrong, or ask for help.
+    pub(crate) fn from_arguments() -> Self {
+        Self::parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_work_before_and_after_the_subcommand() {
+        for arguments in [
+            ["tfo-server", "check", "-p", "80", "--service", "echo"],
+            ["tfo-server", "-p", "80", "check", "--service", "echo"],
+            ["tfo-server", "-p", "80", "--service", "echo", "check"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.port, Some(Port::new(80)), "{arguments:?}");
+            assert_eq!(cli.service, Some(Service::Echo), "{arguments:?}");
+            assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
+        }
+    }
+}

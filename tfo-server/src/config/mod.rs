@@ -1,0 +1,83 @@
+//! The settings in force: flag, else variable, else file, else default.
+
+pub(crate) mod file;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, time::Duration};
+
+use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
+
+use self::file::{File, Service};
+use crate::cli::Cli;
+
+const PLACES: Places<'_> = Places {
+    variable: "TFO_SERVER_CONFIG",
+    defaults: &["config/server.toml", "/etc/tfo/server.toml"],
+};
+
+/// What the server works with: every value is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) service: Service,
+    pub(crate) backlog: u32,
+    /// 0 turns fast open off.
+    pub(crate) fastopen_queue: u32,
+    /// The most connections that are open at once.
+    pub(crate) connections: usize,
+    pub(crate) idle_timeout: Duration,
+    /// How long open connections may take to finish once the server is told to stop.
+    pub(crate) drain_timeout: Duration,
+    pub(crate) format: Format,
+}
+
+/// The settings, and the same as a file would say them.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    pub(crate) file: File,
+}
+
+pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
+    let found = ConfigFile::find(cli.config.as_deref(), environment, PLACES)?;
+    let mut file: File = match &found {
+        Some(found) => found.parse()?,
+        None => File::default(),
+    };
+    overlay(&mut file, cli, environment)?;
+    match found {
+        Some(found) => log::info!("configuration file: {found}"),
+        None => log::info!("no configuration file"),
+    }
+    Ok(Config { settings: Settings::from(&file), file })
+}
+
+fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
+    let File { listen, limits, output } = file;
+    environment.overlay(&mut listen.address, cli.address, "TFO_SERVER_ADDRESS")?;
+    environment.overlay(&mut listen.port, cli.port, "TFO_SERVER_PORT")?;
+    environment.overlay(&mut listen.service, cli.service, "TFO_SERVER_SERVICE")?;
+    environment.overlay(&mut listen.backlog, None, "TFO_SERVER_BACKLOG")?;
+    environment.overlay(&mut listen.fastopen_queue, None, "TFO_SERVER_FASTOPEN_QUEUE")?;
+    environment.overlay(&mut limits.connections, None, "TFO_SERVER_CONNECTIONS")?;
+    environment.overlay(&mut limits.idle_timeout, None, "TFO_SERVER_IDLE_TIMEOUT")?;
+    environment.overlay(&mut limits.drain_timeout, None, "TFO_SERVER_DRAIN_TIMEOUT")?;
+    environment.overlay(&mut output.format, cli.output, "TFO_SERVER_OUTPUT")?;
+    Ok(())
+}
+
+impl From<&File> for Settings {
+    fn from(File { listen, limits, output }: &File) -> Self {
+        Self {
+            listen: SocketAddr::new(listen.address.get(), listen.port.get()),
+            service: listen.service,
+            backlog: listen.backlog.get(),
+            fastopen_queue: listen.fastopen_queue.get(),
+            connections: limits.connections.get() as usize,
+            idle_timeout: limits.idle_timeout.get(),
+            drain_timeout: limits.drain_timeout.get(),
+            format: output.format,
+        }
+    }
+}
