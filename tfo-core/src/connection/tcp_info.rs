@@ -103,7 +103,7 @@ pub struct TcpInfo {
     pub rttvar: Option<Duration>,
     /// The congestion window in segments.
     pub snd_cwnd: Option<u32>,
-    /// The MSS that this end announced, in bytes.
+    /// The MSS that this end announces, in bytes, less what its timestamps take.
     pub advmss: Option<u32>,
     /// Segments that were sent again, over the connection's life.
     pub total_retrans: Option<u32>,
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!((info.total_rto, info.total_rto_time), (Some(0), Some(Duration::ZERO)));
         assert_eq!(
             (info.snd_mss, info.advmss, info.pmtu),
-            (Some(32_768), Some(65_495), Some(65_535))
+            (Some(32_768), Some(65_483), Some(65_535))
         );
     }
 
