@@ -1,1 +1,65 @@
-//! TODO
+//! Integers of the kernel's interface that the `libc` crate lacks for some targets.
+
+/// `TCPOPT_FASTOPEN`, [`include/net/tcp.h`](https://github.com/torvalds/linux/blob/v6.12/include/net/tcp.h).
+pub(crate) const TCPOPT_FASTOPEN: u8 = 34;
+/// `TCPOPT_EXP`: shared by experiments, each with a magic number (RFC 6994).
+pub(crate) const TCPOPT_EXP: u8 = 254;
+/// `TCPOPT_FASTOPEN_MAGIC`: fast open's number in [`TCPOPT_EXP`], in network byte order.
+pub(crate) const TCPOPT_FASTOPEN_MAGIC: [u8; 2] = [0xF9, 0x89];
+/// `TCP_FASTOPEN_COOKIE_MIN`, [`include/linux/tcp.h`](https://github.com/torvalds/linux/blob/v6.12/include/linux/tcp.h).
+pub(crate) const TCP_FASTOPEN_COOKIE_MIN: usize = 4;
+/// `TCP_FASTOPEN_COOKIE_MAX`.
+pub(crate) const TCP_FASTOPEN_COOKIE_MAX: usize = 16;
+
+/// `TCPI_OPT_TIMESTAMPS`, [`include/uapi/linux/tcp.h`](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/tcp.h).
+pub(crate) const TCPI_OPT_TIMESTAMPS: u8 = 0x01;
+/// `TCPI_OPT_SACK`.
+pub(crate) const TCPI_OPT_SACK: u8 = 0x02;
+/// `TCPI_OPT_WSCALE`.
+pub(crate) const TCPI_OPT_WSCALE: u8 = 0x04;
+/// `TCPI_OPT_ECN`.
+pub(crate) const TCPI_OPT_ECN: u8 = 0x08;
+/// `TCPI_OPT_SYN_DATA`.
+pub(crate) const TCPI_OPT_SYN_DATA: u8 = 0x20;
+/// `TCPI_OPT_TFO_CHILD`.
+pub(crate) const TCPI_OPT_TFO_CHILD: u8 = 0x80;
+
+/// The `tcp_metrics` generic netlink family,
+/// [`include/uapi/linux/tcp_metrics.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/tcp_metrics.h).
+pub(crate) mod tcp_metrics {
+    /// `TCP_METRICS_GENL_NAME`.
+    pub(crate) const GENL_NAME: &str = "tcp_metrics";
+    /// `TCP_METRICS_GENL_VERSION`.
+    pub(crate) const GENL_VERSION: u8 = 1;
+
+    /// `TCP_METRICS_CMD_GET`.
+    pub(crate) const CMD_GET: u8 = 1;
+    /// `TCP_METRICS_CMD_DEL`.
+    pub(crate) const CMD_DEL: u8 = 2;
+
+    /// `TCP_METRICS_ATTR_ADDR_IPV4`: destination, network byte order.
+    pub(crate) const ATTR_ADDR_IPV4: u16 = 1;
+    /// `TCP_METRICS_ATTR_ADDR_IPV6`.
+    pub(crate) const ATTR_ADDR_IPV6: u16 = 2;
+    /// `TCP_METRICS_ATTR_AGE`: u64, ms.
+    pub(crate) const ATTR_AGE: u16 = 3;
+    /// `TCP_METRICS_ATTR_VALS`: nested u32, each numbered by `enum tcp_metric_index` plus 1.
+    pub(crate) const ATTR_VALS: u16 = 6;
+    /// `TCP_METRICS_ATTR_FOPEN_MSS`: u16.
+    pub(crate) const ATTR_FOPEN_MSS: u16 = 7;
+    /// `TCP_METRICS_ATTR_FOPEN_SYN_DROPS`: u16.
+    pub(crate) const ATTR_FOPEN_SYN_DROPS: u16 = 8;
+    /// `TCP_METRICS_ATTR_FOPEN_SYN_DROP_TS`: u64, ms since.
+    pub(crate) const ATTR_FOPEN_SYN_DROP_TS: u16 = 9;
+    /// `TCP_METRICS_ATTR_FOPEN_COOKIE`.
+    pub(crate) const ATTR_FOPEN_COOKIE: u16 = 10;
+    /// `TCP_METRICS_ATTR_SADDR_IPV4`: source, network byte order.
+    pub(crate) const ATTR_SADDR_IPV4: u16 = 11;
+    /// `TCP_METRICS_ATTR_SADDR_IPV6`.
+    pub(crate) const ATTR_SADDR_IPV6: u16 = 12;
+
+    /// `TCP_METRIC_RTT_US` plus 1: µs times 8.
+    pub(crate) const VAL_RTT_US: u16 = 6;
+    /// `TCP_METRIC_RTTVAR_US` plus 1: µs times 4.
+    pub(crate) const VAL_RTTVAR_US: u16 = 7;
+}

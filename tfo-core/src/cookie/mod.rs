@@ -1,1 +1,21 @@
-//! TODO
+//! Cookies and the keys that they are made with.
+
+mod key;
+mod value;
+
+pub use key::FastOpenKey;
+pub use value::FastOpenCookie;
+
+/// The bytes that `text` spells as hex digits: exactly as many as the array holds.
+fn fill_from_hex(text: &str, bytes: &mut [u8]) -> Option<()> {
+    let digits = text.as_bytes();
+    if digits.len() != bytes.len() * 2 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let [high, low] = *pair else { return None };
+        let value = char::from(high).to_digit(16)? << 4 | char::from(low).to_digit(16)?;
+        *byte = u8::try_from(value).ok()?;
+    }
+    Some(())
+}

@@ -1,9 +1,11 @@
 //! What this host (this network namespace) allows and has seen.
+//!
+//! Everything is read for the network namespace of the calling thread.
 
-mod cookie_cache;
 mod listeners;
 mod netstat;
-mod sysctl;
+pub mod sysctl;
 
+pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
 pub use sysctl::FastOpenBits;

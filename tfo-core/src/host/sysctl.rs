@@ -1,12 +1,45 @@
 //! The settings under `/proc/sys/net`.
+//!
+//! Each function reads the calling thread's network namespace.
+//!
+//! # References
+//! - [`ip-sysctl`](https://docs.kernel.org/networking/ip-sysctl.html)
+
+use std::time::Duration;
+use std::{fmt, fs, str};
+
+use crate::{Error, Result};
+
+const TCP_FASTOPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
+const BLACKHOLE_TIMEOUT: &str = "/proc/sys/net/ipv4/tcp_fastopen_blackhole_timeout_sec";
+const SYNCOOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
+const MAX_SYN_BACKLOG: &str = "/proc/sys/net/ipv4/tcp_max_syn_backlog";
+const UNPRIVILEGED_PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
 /// `net.ipv4.tcp_fastopen`: which halves of fast open this network namespace allows. IPv6 uses it too.
+///
+/// `Display` gives the number and its meaning, such as `0x3 (client, server)`; `FromStr` reads the
+/// kernel's decimal number, a negative one included, and hexadecimal after `0x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct FastOpenBits(u32);
 
 impl FastOpenBits {
+    const CLIENT: u32 = 0x1;
+    const SERVER: u32 = 0x2;
+    const CLIENT_NO_COOKIE: u32 = 0x4;
+    const SERVER_NO_COOKIE: u32 = 0x200;
+    const ALL_LISTENERS: u32 = 0x400;
+    const NAMES: [(u32, &'static str); 5] = [
+        (Self::CLIENT, "client"),
+        (Self::SERVER, "server"),
+        (Self::CLIENT_NO_COOKIE, "client without cookie"),
+        (Self::SERVER_NO_COOKIE, "server without cookie"),
+        (Self::ALL_LISTENERS, "all listeners"),
+    ];
+
     /// The bits of this number.
     #[must_use]
     pub const fn new(bits: u32) -> Self {
@@ -22,30 +55,246 @@ impl FastOpenBits {
     /// 0x1: this host may use fast open as a client.
     #[must_use]
     pub const fn client(self) -> bool {
-        self.0 & 0x1 != 0
+        self.0 & Self::CLIENT != 0
     }
 
     /// 0x2: this host may use fast open as a server.
     #[must_use]
     pub const fn server(self) -> bool {
-        self.0 & 0x2 != 0
+        self.0 & Self::SERVER != 0
     }
 
     /// 0x4: clients put data in the SYN without having a cookie.
     #[must_use]
     pub const fn client_no_cookie(self) -> bool {
-        self.0 & 0x4 != 0
+        self.0 & Self::CLIENT_NO_COOKIE != 0
     }
 
     /// 0x200: servers take data without a cookie, and never grant one.
     #[must_use]
     pub const fn server_no_cookie(self) -> bool {
-        self.0 & 0x200 != 0
+        self.0 & Self::SERVER_NO_COOKIE != 0
     }
 
     /// 0x400: each listener has fast open without asking; only together with 0x2, only at `listen`.
     #[must_use]
     pub const fn all_listeners(self) -> bool {
-        self.0 & 0x400 != 0
+        self.0 & Self::ALL_LISTENERS != 0
+    }
+
+    /// These bits and [`client`](Self::client): what a client's host should be set to.
+    #[must_use]
+    pub const fn with_client(self) -> Self {
+        Self(self.0 | Self::CLIENT)
+    }
+
+    /// These bits and [`server`](Self::server): what a server's host should be set to.
+    #[must_use]
+    pub const fn with_server(self) -> Self {
+        Self(self.0 | Self::SERVER)
+    }
+
+    /// The names of the bits that are set and mean something to the kernel.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
+    }
+}
+
+impl fmt::Display for FastOpenBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x} (", self.0)?;
+        let mut separator = "";
+        for name in self.names() {
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
+        }
+        let unknown = Self::NAMES.iter().fold(self.0, |rest, (bit, _)| rest & !bit);
+        match (self.0, unknown) {
+            (0, _) => f.write_str("off)"),
+            (_, 0) => f.write_str(")"),
+            _ => write!(f, "{separator}unknown {unknown:#x})"),
+        }
+    }
+}
+
+impl str::FromStr for FastOpenBits {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim_ascii();
+        let bits = match text.strip_prefix("0x") {
+            // `from_str_radix` would take a sign here.
+            Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                u32::from_str_radix(digits, 16).ok()
+            }
+            Some(_) => None,
+            // The kernel takes and prints a signed integer.
+            None => text.parse().ok().or_else(|| text.parse().ok().map(i32::cast_unsigned)),
+        };
+        bits.map(Self).ok_or_else(|| {
+            Error::malformed(
+                "net.ipv4.tcp_fastopen",
+                format!("a 32-bit number is wanted, decimal or after 0x, not {text:?}"),
+            )
+        })
+    }
+}
+
+/// `net.ipv4.tcp_fastopen`, for IPv4 and IPv6.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn tcp_fastopen() -> Result<FastOpenBits> {
+    read(TCP_FASTOPEN)?.parse()
+}
+
+/// Sets `net.ipv4.tcp_fastopen` of the calling thread's network namespace: meant for namespaces that
+/// this program made.
+///
+/// # Errors
+/// [`Error::System`] if it can't be written.
+#[cfg(feature = "lab")]
+pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
+    let text = bits.bits().cast_signed().to_string();
+    fs::write(TCP_FASTOPEN, text).map_err(|e| Error::system("write", TCP_FASTOPEN, e))
+}
+
+/// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a
+/// suspected blackhole; zero: there is no such detection.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn blackhole_timeout() -> Result<Duration> {
+    Ok(Duration::from_secs(number::<u32>(BLACKHOLE_TIMEOUT)?.into()))
+}
+
+/// `net.core.somaxconn`: the most that the backlog and the fast open queue of a listener can be.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn somaxconn() -> Result<u32> {
+    number(SOMAXCONN)
+}
+
+/// `net.ipv4.tcp_syncookies`: 0 never, 1 when the SYN queue is full, 2 always. A SYN that is answered
+/// with a SYN cookie can't use fast open.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn syncookies() -> Result<u32> {
+    number(SYNCOOKIES)
+}
+
+/// `net.ipv4.tcp_max_syn_backlog`: how many handshakes may be unfinished.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn max_syn_backlog() -> Result<u32> {
+    number(MAX_SYN_BACKLOG)
+}
+
+/// `net.ipv4.ip_unprivileged_port_start`: the first port that anybody may bind.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn unprivileged_port_start() -> Result<u32> {
+    number(UNPRIVILEGED_PORT_START)
+}
+
+fn read(path: &'static str) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::system("read", path, e))
+}
+
+fn number<T: str::FromStr>(path: &'static str) -> Result<T> {
+    parse_number(path, &read(path)?)
+}
+
+fn parse_number<T: str::FromStr>(path: &'static str, text: &str) -> Result<T> {
+    let text = text.trim_ascii();
+    text.parse().map_err(|_| Error::malformed(path, format!("{text:?} is not in range")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_bits_are_named() {
+        for (bits, text) in [
+            (0, "0x0 (off)"),
+            (0x3, "0x3 (client, server)"),
+            (0x603, "0x603 (client, server, server without cookie, all listeners)"),
+            (0x5, "0x5 (client, client without cookie)"),
+            (0x1002, "0x1002 (server, unknown 0x1000)"),
+            (0x8, "0x8 (unknown 0x8)"),
+        ] {
+            assert_eq!(FastOpenBits::new(bits).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_kernels_numbers_are_read() {
+        for (text, bits) in [
+            ("1\n", 1),
+            ("1537\n", 0x601),
+            ("0x601", 0x601),
+            ("-1\n", u32::MAX),
+            ("-2147483648", 0x8000_0000),
+            ("4294967295", u32::MAX),
+        ] {
+            let read: FastOpenBits = text.parse().expect(text);
+            assert_eq!(read.bits(), bits, "{text:?}");
+        }
+        for text in ["", "x", "0x", "0x+1", "0x1ffffffff", "1 2", "-2147483649", "4294967296"] {
+            text.parse::<FastOpenBits>().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn advice_adds_a_bit_and_keeps_the_others() {
+        assert_eq!(FastOpenBits::new(0x1).with_server().bits(), 3);
+        assert_eq!(FastOpenBits::new(0x402).with_client().bits(), 0x403);
+        assert_eq!(FastOpenBits::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+    }
+
+    #[test]
+    fn a_bad_number_names_its_file() {
+        let error = parse_number::<u32>(SOMAXCONN, "-5\n").expect_err("it can't be negative");
+        assert!(error.to_string().contains("core/somaxconn"), "{error}");
+        assert_eq!(parse_number::<u32>(SOMAXCONN, "4096\n").expect("a number"), 4096);
+    }
+
+    #[test]
+    fn this_hosts_settings_can_be_read() {
+        tcp_fastopen().expect("since Linux 3.6");
+        blackhole_timeout().expect("since Linux 4.12");
+        assert!(somaxconn().expect("since Linux 2.4") > 0);
+        assert!(syncookies().expect("since Linux 2.0") <= 2);
+        assert!(unprivileged_port_start().expect("since Linux 4.11") <= 65_536);
+        assert!(max_syn_backlog().expect("since Linux 2.2") > 0);
+        let error = read("/proc/sys/net/ipv4/no_such_setting").expect_err("it does not exist");
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("no_such_setting"), "{error} names the file");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*", number in "-?(0x)?[0-9a-f]{0,12}\n?") {
+            for text in [text, number] {
+                if let Ok(bits) = text.parse::<FastOpenBits>() {
+                    prop_assert!(!bits.to_string().is_empty());
+                }
+                let _ = parse_number::<u32>(SOMAXCONN, &text);
+            }
+        }
+
+        #[test]
+        fn bits_survive_the_kernels_text(bits: u32) {
+            for text in [bits.cast_signed().to_string(), bits.to_string(), format!("{bits:#x}")] {
+                prop_assert_eq!(text.parse::<FastOpenBits>().expect("a number").bits(), bits);
+            }
+        }
     }
 }

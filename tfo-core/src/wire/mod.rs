@@ -2,9 +2,16 @@
 //!
 //! No input makes a parser panic: what does not fit is an error or ends an iteration.
 
+pub(crate) mod bytes;
 mod ip;
-mod netlink;
+pub(crate) mod netlink;
 mod tcp;
 mod tcp_option;
 
-pub use tcp_option::FastOpenKind;
+pub(crate) use tcp::PROTOCOL_TCP;
+
+pub use ip::IpHeader;
+pub use tcp::{TcpFlags, TcpHeader};
+pub use tcp_option::{
+    FastOpenKind, FastOpenOption, MalformedOption, TcpOption, TcpOptions, option_name,
+};

@@ -1,1 +1,284 @@
-//! TODO
+//! TCP headers, read in place.
+
+use std::fmt;
+
+use super::bytes::{be16_at, be32_at};
+use super::tcp_option::TcpOptions;
+use crate::{Error, Result};
+
+/// Offsets in a TCP header ([RFC 9293, section 3.1](https://www.rfc-editor.org/rfc/rfc9293#section-3.1)).
+const SOURCE_PORT: usize = 0;
+const DESTINATION_PORT: usize = 2;
+const SEQUENCE: usize = 4;
+const ACKNOWLEDGMENT: usize = 8;
+const DATA_OFFSET_AND_FLAGS: usize = 12;
+const WINDOW: usize = 14;
+const CHECKSUM: usize = 16;
+const MIN_LENGTH: usize = 20;
+
+/// The number of TCP in an IP header.
+pub(crate) const PROTOCOL_TCP: u8 = 6;
+
+/// A TCP header over borrowed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpHeader<'a> {
+    bytes: &'a [u8],
+    source_port: u16,
+    destination_port: u16,
+    sequence: u32,
+    acknowledgment: u32,
+    header_length: usize,
+    flags: TcpFlags,
+    window: u16,
+    checksum: u16,
+}
+
+impl<'a> TcpHeader<'a> {
+    /// Reads the header at the start of `bytes`, such as an IP header's payload.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if `bytes` do not hold the whole header, options included.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        Self::read(bytes).ok_or_else(|| {
+            let reason = format!("{} bytes do not hold the header that they announce", bytes.len());
+            Error::malformed("TCP header", reason)
+        })
+    }
+
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let offset_and_flags = be16_at(bytes, DATA_OFFSET_AND_FLAGS)?;
+        let header_length = usize::from(offset_and_flags >> 12) * 4;
+        if header_length < MIN_LENGTH || bytes.len() < header_length {
+            return None;
+        }
+        Some(Self {
+            bytes,
+            source_port: be16_at(bytes, SOURCE_PORT)?,
+            destination_port: be16_at(bytes, DESTINATION_PORT)?,
+            sequence: be32_at(bytes, SEQUENCE)?,
+            acknowledgment: be32_at(bytes, ACKNOWLEDGMENT)?,
+            header_length,
+            flags: TcpFlags(offset_and_flags & TcpFlags::ALL),
+            window: be16_at(bytes, WINDOW)?,
+            checksum: be16_at(bytes, CHECKSUM)?,
+        })
+    }
+
+    /// The source port.
+    #[must_use]
+    pub const fn source_port(&self) -> u16 {
+        self.source_port
+    }
+
+    /// The destination port.
+    #[must_use]
+    pub const fn destination_port(&self) -> u16 {
+        self.destination_port
+    }
+
+    /// The sequence number of the first byte, or of the SYN.
+    #[must_use]
+    pub const fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// The next sequence number that the sender waits for; means something only with ACK.
+    #[must_use]
+    pub const fn acknowledgment(&self) -> u32 {
+        self.acknowledgment
+    }
+
+    /// The control bits.
+    #[must_use]
+    pub const fn flags(&self) -> TcpFlags {
+        self.flags
+    }
+
+    /// The window as it stands there, not scaled.
+    #[must_use]
+    pub const fn window(&self) -> u16 {
+        self.window
+    }
+
+    /// The checksum as it stands there. Frames of a local sender often carry an unfinished one.
+    #[must_use]
+    pub const fn checksum(&self) -> u16 {
+        self.checksum
+    }
+
+    /// Length of the header in bytes, options included: 20 to 60.
+    #[must_use]
+    pub const fn header_length(&self) -> usize {
+        self.header_length
+    }
+
+    /// The bytes of the options, at most 40.
+    #[must_use]
+    pub fn option_bytes(&self) -> &'a [u8] {
+        self.bytes.get(MIN_LENGTH..self.header_length).unwrap_or_default()
+    }
+
+    /// The options, one after the other.
+    #[must_use]
+    pub fn options(&self) -> TcpOptions<'a> {
+        TcpOptions::new(self.option_bytes())
+    }
+
+    /// What follows the header in the bytes at hand.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.bytes.get(self.header_length..).unwrap_or_default()
+    }
+}
+
+/// The control bits of a TCP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct TcpFlags(u16);
+
+impl TcpFlags {
+    const ALL: u16 = 0x1ff;
+    const NAMES: [(u16, &'static str); 9] = [
+        (0x002, "SYN"),
+        (0x001, "FIN"),
+        (0x004, "RST"),
+        (0x008, "PSH"),
+        (0x010, "ACK"),
+        (0x020, "URG"),
+        (0x040, "ECE"),
+        (0x080, "CWR"),
+        (0x100, "AE"),
+    ];
+
+    /// The nine bits, FIN being the lowest and AE (RFC 9768) the highest.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// No more data from the sender.
+    #[must_use]
+    pub const fn fin(self) -> bool {
+        self.0 & 0x001 != 0
+    }
+
+    /// Opens a connection.
+    #[must_use]
+    pub const fn syn(self) -> bool {
+        self.0 & 0x002 != 0
+    }
+
+    /// Ends a connection at once.
+    #[must_use]
+    pub const fn rst(self) -> bool {
+        self.0 & 0x004 != 0
+    }
+
+    /// Asks the receiver to hand the data over.
+    #[must_use]
+    pub const fn psh(self) -> bool {
+        self.0 & 0x008 != 0
+    }
+
+    /// The acknowledgment number means something.
+    #[must_use]
+    pub const fn ack(self) -> bool {
+        self.0 & 0x010 != 0
+    }
+
+    /// ECN echo; in a SYN together with CWR: the sender offers ECN.
+    #[must_use]
+    pub const fn ece(self) -> bool {
+        self.0 & 0x040 != 0
+    }
+
+    /// Congestion window reduced.
+    #[must_use]
+    pub const fn cwr(self) -> bool {
+        self.0 & 0x080 != 0
+    }
+}
+
+/// The names with a comma between them, such as `SYN,ACK`; `none` without any.
+impl fmt::Display for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("none");
+        }
+        let set = Self::NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
+        for (i, (_, name)) in set.enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Linux 6.18: a SYN with a cookie request.
+    const SYN: [u8; 44] = [
+        0x8c, 0xea, 0x08, 0xae, 0x41, 0x9a, 0x40, 0xb1, 0, 0, 0, 0, 0xb0, 0x02, 0xff, 0xd7, 0xfe,
+        0x34, 0, 0, 0x02, 0x04, 0xff, 0xd7, 0x04, 0x02, 0x08, 0x0a, 0xb9, 0xb7, 0x24, 0x4a, 0, 0,
+        0, 0, 0x01, 0x03, 0x03, 0x0a, 0x22, 0x02, 0x01, 0x01,
+    ];
+
+    #[test]
+    fn a_syn_of_linux_is_read() {
+        let mut bytes = SYN.to_vec();
+        bytes.extend(b"data");
+        let header = TcpHeader::parse(&bytes).expect("a whole header");
+        assert_eq!((header.source_port(), header.destination_port()), (36_074, 2222));
+        assert_eq!((header.sequence(), header.acknowledgment()), (0x419a_40b1, 0));
+        assert_eq!((header.header_length(), header.window()), (44, 65_495));
+        assert_eq!(header.checksum(), 0xfe34);
+        assert_eq!(header.flags().to_string(), "SYN");
+        assert!(header.flags().syn() && !header.flags().ack());
+        assert_eq!(header.option_bytes(), &SYN[20..]);
+        assert!(header.options().fast_open().expect("an option").is_request());
+        assert_eq!(header.payload(), b"data");
+    }
+
+    #[test]
+    fn flags_are_named_in_the_usual_order() {
+        assert_eq!(TcpFlags(0x012).to_string(), "SYN,ACK");
+        assert_eq!(TcpFlags(0x0c2).to_string(), "SYN,ECE,CWR");
+        assert_eq!(TcpFlags(0).to_string(), "none");
+    }
+
+    #[test]
+    fn a_header_that_is_not_all_there_is_an_error() {
+        let mut short = SYN;
+        short[12] = 0x40;
+        for bytes in [&[][..], &SYN[..19], &SYN[..43], &short] {
+            TcpHeader::parse(bytes).expect_err("not a whole header");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(header) = TcpHeader::parse(&bytes) {
+                prop_assert!((MIN_LENGTH..=60).contains(&header.header_length()));
+                prop_assert_eq!(header.header_length() + header.payload().len(), bytes.len());
+                prop_assert_eq!(header.option_bytes().len() + MIN_LENGTH, header.header_length());
+                prop_assert!(!header.flags().to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn a_damaged_syn_is_read_within_bounds(at in 0..SYN.len(), value: u8, keep in 0..=SYN.len()) {
+            let mut bytes = SYN;
+            bytes[at] = value;
+            if let Ok(header) = TcpHeader::parse(&bytes[..keep]) {
+                prop_assert!(header.header_length() <= keep);
+                prop_assert!(header.options().count() <= 40);
+            }
+        }
+    }
+}
