@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod command;
 mod config;
 mod engine;
 mod report;
+mod service;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,6 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     }
     Ok(match cli.command {
         None => engine::run(&config.settings),
-        Some(Command::Check) => engine::check(&config.settings),
+        Some(Command::Check) => command::check::run(&config.settings),
     })
 }

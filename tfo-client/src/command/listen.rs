@@ -48,7 +48,7 @@ fn leave_the_host(address: SocketAddr, bits: FastOpenBits) {
         Err(e) => report::note(&format!(
             "{lacks}, and a private network namespace is not to be had: {}. Expect no fast open here; \
              enable it: {enable}",
-            lab::explain_denied(&e)
+            lab::explain_denied()
         )),
     }
 }

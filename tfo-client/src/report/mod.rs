@@ -1,8 +1,13 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod document;
+mod probe;
+mod text;
+
 use std::{
     error::Error,
     io::{self, Write},
+    net::{IpAddr, SocketAddr},
     process::ExitCode,
 };
 
@@ -11,7 +16,9 @@ use tfo_core::program::{
     output::{Output, Reader},
 };
 
-use crate::config::file::File;
+use crate::config::{Target, file::File};
+
+pub(crate) use probe::{Connection, Report};
 
 /// Wrong usage, or bad configuration.
 const USAGE: u8 = 2;
@@ -24,6 +31,48 @@ pub(crate) fn error(error: &dyn Error) {
 
 pub(crate) fn settings_error(found: &SettingsError) -> ExitCode {
     error(found);
+    ExitCode::from(USAGE)
+}
+
+/// Prints a line that is no error, and no data either.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {text}");
+}
+
+/// The target's name says no address: there will be no connection.
+pub(crate) fn cannot_resolve(target: &Target, found: &io::Error, status: u8) -> ExitCode {
+    let message = format!("no address for {}: {found}", target.host);
+    error(&io::Error::other(message));
+    ExitCode::from(status)
+}
+
+/// `--listen` can't listen.
+pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> ExitCode {
+    let advice = match found.kind() {
+        io::ErrorKind::AddrInUse => {
+            "if tfo-server runs there, leave --listen out; else choose another port: --port"
+        }
+        io::ErrorKind::AddrNotAvailable => "with --listen the address must be this host's",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024: --port",
+        _ => "try another address or port",
+    };
+    let message = format!("can't listen on {address}: {}; {advice}", one_line(found));
+    error(&io::Error::other(message));
+    ExitCode::from(USAGE)
+}
+
+/// `--fresh` may not forget.
+pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCode {
+    let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "--fresh needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
+             \"$(command -v tfo-client)\""
+        }
+        _ => "leave --fresh out",
+    };
+    let message =
+        format!("the cookie for {address} can't be forgotten: {}; {advice}", one_line(found));
+    error(&io::Error::other(message));
     ExitCode::from(USAGE)
 }
 

@@ -1,10 +1,16 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod connection;
+mod readiness;
+
 use std::{
     error::Error,
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
 };
+
+use serde::Serialize;
 
 use tfo_core::program::{
     SettingsError, one_line,
@@ -12,6 +18,9 @@ use tfo_core::program::{
 };
 
 use crate::config::file::File;
+
+pub(crate) use connection::{Ended, Reporter};
+pub(crate) use readiness::readiness;
 
 /// Wrong usage, or bad configuration.
 const USAGE: u8 = 2;
@@ -27,14 +36,49 @@ pub(crate) fn settings_error(found: &SettingsError) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
+/// Prints why the program failed.
+pub(crate) fn failure(found: &dyn Error) -> ExitCode {
+    error(found);
+    ExitCode::FAILURE
+}
+
+/// Why it can't listen, and what to do.
+pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> ExitCode {
+    let port = address.port();
+    let advice = match found.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: --port")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            let grant = "sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"";
+            format!("port {port} needs CAP_NET_BIND_SERVICE: {grant}; or choose a port from 1024")
+        }
+        _ => "`tfo-server check` says what this host lacks".to_owned(),
+    };
+    let message = format!("can't listen on {address}: {}. {advice}", one_line(found));
+    failure(&io::Error::other(message))
+}
+
 /// Prints the settings in force, so that they can be used as a file.
 pub(crate) fn print_config(file: &File) -> ExitCode {
-    let text = toml::to_string(file).map_err(io::Error::other);
-    match text.and_then(|text| Output::stdout().print(text)) {
-        Ok(Reader::Listening | Reader::Gone) => ExitCode::SUCCESS,
-        Err(found) => {
-            error(&found);
-            ExitCode::from(USAGE)
-        }
+    match toml::to_string(file) {
+        Ok(text) => print_data(&text, ExitCode::SUCCESS),
+        Err(found) => failure(&found),
     }
+}
+
+/// Prints data; `status` is the exit status when that worked.
+fn print_data(text: &str, status: ExitCode) -> ExitCode {
+    match Output::stdout().print(text) {
+        Ok(Reader::Listening | Reader::Gone) => status,
+        Err(found) => failure(&found),
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // None of our documents has a key that is no text, the one thing that can't be written.
+    serde_json::to_string(value).unwrap_or_default()
 }
