@@ -58,6 +58,7 @@ mod offset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of tcpi_options")]
 pub struct TcpInfo {
     /// The connection's state.
     pub state: TcpState,

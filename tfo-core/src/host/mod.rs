@@ -2,7 +2,9 @@
 //!
 //! Everything is read for the network namespace of the calling thread.
 
+pub mod cookie_cache;
 mod listeners;
+pub(crate) mod netlink;
 mod netstat;
 pub mod sysctl;
 
