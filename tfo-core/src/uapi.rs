@@ -63,3 +63,7 @@ pub(crate) mod tcp_metrics {
     /// `TCP_METRIC_RTTVAR_US` plus 1: µs times 4.
     pub(crate) const VAL_RTTVAR_US: u16 = 7;
 }
+
+/// `VETH_INFO_PEER`, [`include/uapi/linux/veth.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/veth.h).
+#[cfg(feature = "lab")]
+pub(crate) const VETH_INFO_PEER: u16 = 1;

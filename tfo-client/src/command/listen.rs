@@ -35,9 +35,7 @@ fn leave_the_host(address: SocketAddr, bits: FastOpenBits) {
     let enable = format!("sudo sysctl -w net.ipv4.tcp_fastopen={both}");
     let lacks = format!("this host's net.ipv4.tcp_fastopen is {bits}");
     if !address.ip().is_loopback() {
-        report::note(&format!(
-            "{lacks}: expect no fast open here. Enable it: {enable}"
-        ));
+        report::note(&format!("{lacks}: expect no fast open here. Enable it: {enable}"));
         return;
     }
     match lab::enter_private_network() {

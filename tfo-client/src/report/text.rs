@@ -17,7 +17,14 @@ pub(super) fn head(report: &Report) -> String {
     let connections = if report.count == 1 { "connection" } else { "connections" };
     format!(
         "{host}{}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<31} {:>10}  {:>10}  {:>9}\n",
-        report.address, report.count, report.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
+        report.address,
+        report.count,
+        report.message_bytes,
+        "#",
+        "verdict",
+        "in the SYN",
+        "first byte",
+        "RTT"
     )
 }
 
@@ -74,7 +81,9 @@ fn time(time: Option<Duration>) -> String {
     match time {
         None => "-".to_owned(),
         Some(time) if time < Duration::from_millis(1) => format!("{} µs", time.as_micros()),
-        Some(time) if time < Duration::from_secs(1) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
+        Some(time) if time < Duration::from_secs(1) => {
+            format!("{:.1} ms", time.as_secs_f64() * 1e3)
+        }
         Some(time) => format!("{:.2} s", time.as_secs_f64()),
     }
 }

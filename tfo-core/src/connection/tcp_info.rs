@@ -24,6 +24,7 @@ mod offset {
     pub(super) const SND_MSS: usize = 16;
     pub(super) const RCV_MSS: usize = 20;
     pub(super) const UNACKED: usize = 24;
+    pub(super) const SACKED: usize = 28;
     pub(super) const LOST: usize = 32;
     pub(super) const RETRANS: usize = 36;
     pub(super) const PMTU: usize = 60;
@@ -58,6 +59,7 @@ mod offset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a bit of tcpi_options")]
 pub struct TcpInfo {
     /// The connection's state.
     pub state: TcpState,
@@ -87,8 +89,11 @@ pub struct TcpInfo {
     pub snd_mss: Option<u32>,
     /// The estimated most bytes that a segment received has.
     pub rcv_mss: Option<u32>,
-    /// Segments that are sent and not acknowledged.
+    /// Segments that are sent and not acknowledged. Of a listener: how many connections wait to be
+    /// accepted.
     pub unacked: Option<u32>,
+    /// Segments of those that arrived out of order. Of a listener: its effective backlog.
+    pub sacked: Option<u32>,
     /// Segments of those that are taken for lost.
     pub lost: Option<u32>,
     /// Segments of those that are sent again.
@@ -164,6 +169,7 @@ impl TcpInfo {
             snd_mss: u32_at(offset::SND_MSS),
             rcv_mss: u32_at(offset::RCV_MSS),
             unacked: u32_at(offset::UNACKED),
+            sacked: u32_at(offset::SACKED),
             lost: u32_at(offset::LOST),
             retrans: u32_at(offset::RETRANS),
             pmtu: u32_at(offset::PMTU),
@@ -398,6 +404,7 @@ mod tests {
             (offset::SND_MSS, offset_of!(libc::tcp_info, tcpi_snd_mss)),
             (offset::RCV_MSS, offset_of!(libc::tcp_info, tcpi_rcv_mss)),
             (offset::UNACKED, offset_of!(libc::tcp_info, tcpi_unacked)),
+            (offset::SACKED, offset_of!(libc::tcp_info, tcpi_sacked)),
             (offset::LOST, offset_of!(libc::tcp_info, tcpi_lost)),
             (offset::RETRANS, offset_of!(libc::tcp_info, tcpi_retrans)),
             (offset::PMTU, offset_of!(libc::tcp_info, tcpi_pmtu)),

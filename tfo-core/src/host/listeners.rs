@@ -180,10 +180,9 @@ mod tests {
     }
 
     fn hex_words(bytes: &[u8]) -> String {
-        bytes
-            .chunks_exact(4)
-            .map(|word| format!("{:08X}", u32::from_ne_bytes(word.try_into().unwrap())))
-            .collect()
+        let word = |word: &[u8]| u32::from_ne_bytes(word.try_into().unwrap());
+        let words: Vec<_> = bytes.chunks_exact(4).map(|w| format!("{:08X}", word(w))).collect();
+        words.concat()
     }
 
     proptest! {

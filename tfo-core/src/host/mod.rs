@@ -2,8 +2,11 @@
 //!
 //! Everything is read for the network namespace of the calling thread.
 
+pub mod cookie_cache;
 mod listeners;
+pub(crate) mod netlink;
 mod netstat;
+pub mod readiness;
 pub mod sysctl;
 
 pub use listeners::{Listener, listeners};

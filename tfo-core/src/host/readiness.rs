@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use super::{FastOpenBits, Listener, listeners, somaxconn, syncookies, tcp_fastopen};
+use super::sysctl::{self, FastOpenBits};
+use super::{Listener, listeners};
 use crate::error::Result;
 
 /// A wish for a listener, as a configuration says it.
@@ -40,7 +41,7 @@ pub struct ServerFacts {
     pub syncookies: u32,
     /// The first port that needs no privilege, and whether this process has that privilege
     /// (`CAP_NET_BIND_SERVICE`).
-    pub unprivileged_port_start: u16,
+    pub unprivileged_port_start: u32,
     /// Whether this process may bind the ports below.
     pub may_bind_low_ports: bool,
     /// Whether the wished address is this host's. `None`: it can't be told.
@@ -59,10 +60,10 @@ impl ServerFacts {
         let address = wish.address;
         let probe = UdpSocket::bind(SocketAddr::new(address.ip(), 0));
         Ok(Self {
-            tcp_fastopen: tcp_fastopen()?,
-            somaxconn: somaxconn()?,
-            syncookies: syncookies()?,
-            unprivileged_port_start: super::unprivileged_port_start()?,
+            tcp_fastopen: sysctl::tcp_fastopen()?,
+            somaxconn: sysctl::somaxconn()?,
+            syncookies: sysctl::syncookies()?,
+            unprivileged_port_start: sysctl::unprivileged_port_start()?,
             may_bind_low_ports: has_capability(CAP_NET_BIND_SERVICE),
             address_is_local: match probe {
                 Ok(_) => Some(true),
@@ -84,7 +85,7 @@ impl ServerFacts {
         if self.address_is_local == Some(false) {
             findings.push(Finding::AddressNotLocal(wish.address));
         }
-        if wish.address.port() < self.unprivileged_port_start && !self.may_bind_low_ports {
+        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports {
             let start = self.unprivileged_port_start;
             findings.push(Finding::PortNeedsPrivilege { port: wish.address.port(), start });
         }
@@ -108,7 +109,7 @@ impl ServerFacts {
             findings.push(Finding::BacklogCut { wished: wish.backlog, somaxconn });
         }
         if let Some(occupant) = &self.occupant {
-            let queue = occupant.fastopen_queue;
+            let queue = occupant.fast_open_queue;
             findings.push(Finding::AddressTaken { address: occupant.address, queue });
         }
         findings
@@ -139,7 +140,7 @@ pub enum Finding {
         /// The wished port.
         port: u16,
         /// The first port that needs no privilege.
-        start: u16,
+        start: u32,
     },
     /// The fast open queue is longer than the kernel allows.
     #[non_exhaustive]
@@ -171,10 +172,7 @@ impl Finding {
     /// Whether fast open, or the listener as a whole, can't work with it.
     #[must_use]
     pub fn is_problem(self) -> bool {
-        !matches!(
-            self,
-            Self::QueueCut { .. } | Self::BacklogCut { .. } | Self::AddressTaken { .. }
-        )
+        !matches!(self, Self::QueueCut { .. } | Self::BacklogCut { .. } | Self::AddressTaken { .. })
     }
 }
 

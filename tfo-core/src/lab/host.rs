@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use super::link;
 use crate::error::{Error, Result};
-use crate::host::{self, FastOpenBits};
+use crate::host::{FastOpenBits, sysctl};
 use crate::sys::namespace::{self, Namespace};
 
 /// A host of the lab: loopback is up, and client and server may use fast open.
@@ -89,7 +89,7 @@ impl Host {
     /// # Errors
     /// The setting can't be written.
     pub fn set_tcp_fastopen(&self, bits: FastOpenBits) -> Result<()> {
-        self.run(move || host::set_tcp_fastopen(bits))
+        self.run(move || sysctl::set_tcp_fastopen(bits))
     }
 }
 
@@ -122,7 +122,7 @@ fn start() -> Result<File> {
 /// Brings loopback up and allows both halves of fast open, in the calling thread's new namespace.
 pub(super) fn prepare() -> Result<()> {
     link::loopback_up()?;
-    host::set_tcp_fastopen(FastOpenBits::new(3))
+    sysctl::set_tcp_fastopen(FastOpenBits::new(3))
 }
 
 fn ended(name: &str) -> Error {

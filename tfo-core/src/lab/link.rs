@@ -84,7 +84,8 @@ fn make_veth(peer_namespace: u32) -> Result<()> {
 
 fn set_up(index: u32) -> Result<()> {
     let build = |sequence| {
-        Request::new(libc::RTM_NEWLINK, 0, sequence).raw(&interface(index, libc::IFF_UP.unsigned_abs()))
+        Request::new(libc::RTM_NEWLINK, 0, sequence)
+            .raw(&interface(index, libc::IFF_UP.unsigned_abs()))
     };
     route()?.request("bringing up", &format!("interface {index}"), build, |_| Ok(()))
 }
@@ -97,7 +98,8 @@ fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
     let [a, b, c, d] = index.to_ne_bytes();
     let header = [u8::try_from(family).unwrap_or(0), prefix, nodad, 0, a, b, c, d];
     let build = |sequence| {
-        let request = Request::new(libc::RTM_NEWADDR, flags(libc::NLM_F_CREATE), sequence).raw(&header);
+        let request =
+            Request::new(libc::RTM_NEWADDR, flags(libc::NLM_F_CREATE), sequence).raw(&header);
         let request = request.address(libc::IFA_LOCAL, libc::IFA_LOCAL, address);
         request.address(libc::IFA_ADDRESS, libc::IFA_ADDRESS, address)
     };

@@ -4,10 +4,8 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::diagnosis::{
-    Attempt, CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits,
-};
-use crate::host::{self, Counters, cookie_cache};
+use crate::diagnosis::{Attempt, CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits};
+use crate::host::{Counters, FastOpenBits, cookie_cache, sysctl};
 use crate::socket::{ConnectError, Connector, FastOpenStream, Method};
 
 /// The most that is kept of an answer.
@@ -181,8 +179,7 @@ impl Probe {
         if !had_data || !matches!(evidence.result, Ending::Failed(_) | Ending::NoHandshake) {
             return None;
         }
-        let regular =
-            Connector::default().method(Method::Off).timeout(self.connect_timeout);
+        let regular = Connector::default().method(Method::Off).timeout(self.connect_timeout);
         Some(match regular.connect(self.server, &[]) {
             Ok(_) => RegularCheck::Connected,
             Err(e) => match e.error.raw_os_error() {
@@ -232,7 +229,7 @@ impl Seen {
 /// What the host says before the connection.
 struct Before {
     source: Option<IpAddr>,
-    tcp_fastopen: Option<host::FastOpenBits>,
+    tcp_fastopen: Option<FastOpenBits>,
     cookie: Option<CachedCookie>,
     counters: Option<Counters>,
 }
@@ -242,7 +239,7 @@ impl Before {
         let source = source_for(server);
         Self {
             source,
-            tcp_fastopen: host::tcp_fastopen().ok(),
+            tcp_fastopen: sysctl::tcp_fastopen().ok(),
             cookie: cached_cookie(source, server.ip()),
             counters: Counters::read().ok(),
         }
@@ -288,11 +285,8 @@ fn cached_cookie(source: Option<IpAddr>, destination: IpAddr) -> Option<CachedCo
 /// The address that this host would connect from. Sends nothing: "connecting" a UDP socket only
 /// asks for the route.
 fn source_for(server: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        ([0_u16; 8], 0).into()
-    };
+    let any: SocketAddr =
+        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(server).ok()?;
     socket.local_addr().ok().map(|local| local.ip())

@@ -7,7 +7,7 @@ use crate::diagnosis::{
     ArrivedOption, ArrivedSyn, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost,
     TcpBits,
 };
-use crate::host::{self, Counters};
+use crate::host::{Counters, sysctl};
 use crate::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.
@@ -82,9 +82,9 @@ impl ServerObserver {
 
     fn read_host(&self) -> Option<ServerHost> {
         Some(ServerHost {
-            tcp_fastopen: host::tcp_fastopen().ok()?,
+            tcp_fastopen: sysctl::tcp_fastopen().ok()?,
             queue: self.queue,
-            syncookies: host::syncookies().ok()?,
+            syncookies: sysctl::syncookies().ok()?,
         })
     }
 }
@@ -103,7 +103,7 @@ impl From<&SavedSyn> for ArrivedSyn {
     fn from(syn: &SavedSyn) -> Self {
         Self {
             ttl: syn.ttl(),
-            options: syn.options().map_while(|option| Some(option.ok()?.kind)).collect(),
+            options: syn.options().map_while(|option| Some(option.ok()?.kind())).collect(),
             fast_open: syn.fast_open().map(|option| ArrivedOption {
                 kind: option.kind,
                 cookie: option.cookie.iter().map(|byte| format!("{byte:02x}")).collect(),

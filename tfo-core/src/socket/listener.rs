@@ -9,7 +9,7 @@ use super::{FastOpenStream, option};
 use crate::connection::{SavedSyn, TcpInfo};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
-use crate::host::{self, FastOpenBits};
+use crate::host::{FastOpenBits, sysctl};
 use crate::sys::socket;
 
 /// A TCP listener with fast open.
@@ -123,8 +123,7 @@ impl ListenerBuilder {
         if let Some(time) = self.defer_accept {
             option::set_defer_accept(&fd, time)?;
         }
-        socket::listen(&fd, self.backlog)
-            .map_err(|e| Error::system("listen", self.address, e))?;
+        socket::listen(&fd, self.backlog).map_err(|e| Error::system("listen", self.address, e))?;
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
@@ -242,7 +241,7 @@ impl FastOpenListener {
     /// # Errors
     /// The setting can't be read.
     pub fn host_bits() -> Result<FastOpenBits> {
-        host::tcp_fastopen()
+        sysctl::tcp_fastopen()
     }
 
     /// Replaces the keys on the live listener.

@@ -77,14 +77,14 @@ pub fn set_fastopen_key(
     primary: &FastOpenKey,
     backup: Option<&FastOpenKey>,
 ) -> Result<()> {
-    let mut keys = [0; 2 * FastOpenKey::LEN];
-    let (first, second) = keys.split_at_mut(FastOpenKey::LEN);
+    let mut keys = [0; 2 * FastOpenKey::LENGTH];
+    let (first, second) = keys.split_at_mut(FastOpenKey::LENGTH);
     first.copy_from_slice(primary.as_bytes());
     let keys = if let Some(backup) = backup {
         second.copy_from_slice(backup.as_bytes());
         &keys[..]
     } else {
-        &keys[..FastOpenKey::LEN]
+        &keys[..FastOpenKey::LENGTH]
     };
     sockopt::set_bytes(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, keys)
         .map_err(|e| Error::system("setsockopt", "TCP_FASTOPEN_KEY", e))
@@ -94,10 +94,10 @@ pub fn set_fastopen_key(
 /// uses those of its network namespace.
 #[doc(alias = "TCP_FASTOPEN_KEY")]
 pub fn fastopen_key(fd: impl AsFd) -> Result<Vec<FastOpenKey>> {
-    let mut keys = [0; 2 * FastOpenKey::LEN];
+    let mut keys = [0; 2 * FastOpenKey::LENGTH];
     let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, &mut keys)
         .map_err(|e| Error::system("getsockopt", "TCP_FASTOPEN_KEY", e))?;
-    let (keys, _) = keys[..len].as_chunks::<{ FastOpenKey::LEN }>();
+    let (keys, _) = keys[..len].as_chunks::<{ FastOpenKey::LENGTH }>();
     Ok(keys.iter().copied().map(FastOpenKey::new).collect())
 }
 
@@ -133,7 +133,7 @@ pub fn set_save_syn(fd: impl AsFd, on: bool) -> Result<()> {
 /// [save](set_save_syn) them, or the kernel answered with a SYN cookie and kept nothing.
 #[doc(alias = "TCP_SAVED_SYN")]
 pub fn saved_syn(fd: impl AsFd) -> Result<Option<SavedSyn>> {
-    let mut buffer = [0; SavedSyn::MAX_LEN];
+    let mut buffer = [0; SavedSyn::MAX_LENGTH];
     let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_SAVED_SYN, &mut buffer)
         .map_err(|e| Error::system("getsockopt", "TCP_SAVED_SYN", e))?;
     if len == 0 { Ok(None) } else { SavedSyn::parse(&buffer[..len]).map(Some) }

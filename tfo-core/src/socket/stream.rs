@@ -91,7 +91,11 @@ impl Connector {
     ///
     /// # Errors
     /// The connection was refused, is impossible, or the timeout is over ([`io::ErrorKind::TimedOut`]).
-    pub fn connect(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream, ConnectError> {
+    pub fn connect(
+        &self,
+        server: SocketAddr,
+        first: &[u8],
+    ) -> Result<FastOpenStream, ConnectError> {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let fd = self.open(server).map_err(ConnectError::early)?;
         let mut progress = Progress { attempt: None, established: false };

@@ -73,9 +73,8 @@ pub(crate) fn sendto_fastopen(
     let (raw, len) = SockAddr::new(address);
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `data` and `raw` live over the call and hold at least the lengths given.
-    let sent = unsafe {
-        libc::sendto(fd, data.as_ptr().cast(), data.len(), flags, raw.as_ptr(), len)
-    };
+    let sent =
+        unsafe { libc::sendto(fd, data.as_ptr().cast(), data.len(), flags, raw.as_ptr(), len) };
     check_len(sent)
 }
 
@@ -97,9 +96,8 @@ pub(crate) fn set_blocking(fd: impl AsFd) -> io::Result<()> {
 /// `None` waits for ever. An interruption by a signal is an error of its own (`EINTR`).
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
     // Rounded up: a wait that ends early would turn into a busy loop.
-    let timeout = timeout.map_or(-1, |time| {
-        i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-    });
+    let timeout = timeout
+        .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one `pollfd`, which lives over the call.
     Ok(check(unsafe { libc::poll(&raw mut poll, 1, timeout) })? > 0)

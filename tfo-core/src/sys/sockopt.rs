@@ -20,12 +20,7 @@ pub(crate) fn int(fd: impl AsFd, level: c_int, name: c_int) -> io::Result<c_int>
 }
 
 /// Sets an option whose value is bytes.
-pub(crate) fn set_bytes(
-    fd: impl AsFd,
-    level: c_int,
-    name: c_int,
-    value: &[u8],
-) -> io::Result<()> {
+pub(crate) fn set_bytes(fd: impl AsFd, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
     let len = len(value)?;
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `value` lives over the call and holds `len` bytes.

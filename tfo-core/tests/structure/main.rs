@@ -115,7 +115,8 @@ fn unsafe_code_is_in_sys_alone() {
 
 #[test]
 fn the_guard_sees_an_arrow_and_passes_over_comments() {
-    let text = "use crate::lab::Host;\n/// [`x`](crate::socket)\nfn f(_: crate::host::Counters) {}\n";
+    let text =
+        "use crate::lab::Host;\n/// [`x`](crate::socket)\nfn f(_: crate::host::Counters) {}\n";
     let rooms = named_rooms(text);
     assert_eq!(rooms.into_iter().collect::<Vec<_>>(), ["host", "lab"]);
 }

@@ -108,11 +108,8 @@ impl Connection {
             self.bytes_in = self.bytes_in.saturating_add(len as u64);
             if self.phase == Phase::Open {
                 self.deadline = Instant::now() + idle;
-                let mut context = Context {
-                    arrival: &self.arrival,
-                    observer,
-                    evidence: &mut self.evidence,
-                };
+                let mut context =
+                    Context { arrival: &self.arrival, observer, evidence: &mut self.evidence };
                 let bytes = buffer.get(..len).unwrap_or_default();
                 if self.session.received(bytes, &mut self.out, &mut context) == Next::Close {
                     self.phase = Phase::Closing;

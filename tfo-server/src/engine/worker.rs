@@ -104,8 +104,7 @@ impl<'a> Worker<'a> {
     }
 
     fn is_over(&self) -> bool {
-        self.drain_until
-            .is_some_and(|until| self.connections.is_empty() || until <= Instant::now())
+        self.drain_until.is_some_and(|until| self.connections.is_empty() || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
@@ -164,8 +163,7 @@ impl<'a> Worker<'a> {
                     }
                     self.observer.accepted();
                     let session = service::session(self.settings.service);
-                    let connection =
-                        Connection::new(accepted, session, self.settings.idle_timeout);
+                    let connection = Connection::new(accepted, session, self.settings.idle_timeout);
                     let index = self.connections.insert(connection);
                     // A SYN's data is there already: served before anyone asks the poll.
                     self.drive(index);
@@ -248,10 +246,8 @@ fn end(
     mut connection: Connection,
     why: Option<&str>,
 ) -> Ended {
-    let mut evidence = connection
-        .evidence
-        .take()
-        .unwrap_or_else(|| observer.evidence(&connection.arrival));
+    let mut evidence =
+        connection.evidence.take().unwrap_or_else(|| observer.evidence(&connection.arrival));
     if was_refused(&evidence) && evidence.counters.is_none() {
         // Rare, and only the counters say why: worth reading them.
         evidence = observer.full_evidence(&connection.arrival);

@@ -122,11 +122,9 @@ impl Reporter {
     pub(crate) fn totals(&mut self) {
         let totals = &self.totals;
         let line = match self.format {
-            Format::Json => json(&TotalsLine {
-                schema: 1,
-                duration_us: micros(self.started.elapsed()),
-                totals,
-            }),
+            Format::Json => {
+                json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
+            }
             _ => {
                 let mut line = format!("total: {} connections", totals.connections);
                 for (verdict, count) in &totals.verdicts {

@@ -47,10 +47,13 @@ pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> Exi
     let port = address.port();
     let advice = match found.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: --port")
+            format!(
+                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: --port"
+            )
         }
         io::ErrorKind::AddrNotAvailable => {
-            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all".to_owned()
+            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all"
+                .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             let grant = "sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"";

@@ -29,7 +29,11 @@ struct Line<'a> {
 }
 
 /// Prints it; the exit status says whether the host is ready.
-pub(crate) fn readiness(settings: &Settings, facts: &ServerFacts, findings: &[Finding]) -> ExitCode {
+pub(crate) fn readiness(
+    settings: &Settings,
+    facts: &ServerFacts,
+    findings: &[Finding],
+) -> ExitCode {
     let problems = findings.iter().filter(|finding| finding.is_problem()).count();
     let text = match settings.format {
         Format::Json => json(settings, facts, findings, problems == 0),
