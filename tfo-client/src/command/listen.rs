@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::host::{self, FastOpenBits};
+use tfo_core::host::{FastOpenBits, sysctl};
 use tfo_core::lab;
 use tfo_core::mirror::{self, Answer, Progress, RequestReader};
 use tfo_core::observer::ServerObserver;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Starts the listener. Must be called before the process has a thread: see
 /// [`lab::enter_private_network`].
 pub(crate) fn start(address: SocketAddr) -> tfo_core::Result<()> {
-    let bits = host::tcp_fastopen()?;
+    let bits = sysctl::tcp_fastopen()?;
     if !(bits.client() && bits.server()) {
         leave_the_host(address, bits);
     }
@@ -43,7 +43,7 @@ fn leave_the_host(address: SocketAddr, bits: FastOpenBits) {
             "{lacks}, so this runs in a private network namespace where it is 0x3; nothing of the host is \
              changed. To enable it on the host: {enable}"
         )),
-        Err(e) => report::note(&format!(
+        Err(_) => report::note(&format!(
             "{lacks}, and a private network namespace is not to be had: {}. Expect no fast open here; \
              enable it: {enable}",
             lab::explain_denied()

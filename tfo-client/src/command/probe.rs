@@ -1,12 +1,11 @@
 //! `tfo-client [probe]`: connect a few times, say what happened, and why.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
-use tfo_core::diagnosis::{self, CachedCookie, Evidence, Outcome, ServerEvidence};
+use tfo_core::diagnosis::{self, Evidence, Outcome, ServerEvidence};
 use tfo_core::host::cookie_cache;
 use tfo_core::mirror::{self, Answer};
 use tfo_core::observer::Probe;

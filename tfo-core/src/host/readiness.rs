@@ -85,7 +85,8 @@ impl ServerFacts {
         if self.address_is_local == Some(false) {
             findings.push(Finding::AddressNotLocal(wish.address));
         }
-        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports {
+        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports
+        {
             let start = self.unprivileged_port_start;
             findings.push(Finding::PortNeedsPrivilege { port: wish.address.port(), start });
         }

@@ -1,24 +1,25 @@
 //! SIGINT and SIGTERM as something to poll.
 
 use std::io::{self, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use signal_hook::low_level;
 
 pub(super) struct Signals {
-    pipe: mio::net::UnixStream,
+    pipe: UnixStream,
 }
 
 impl Signals {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        let (read, write) = UnixStream::pair()?;
-        read.set_nonblocking(true)?;
-        pipe::register(SIGINT, write.try_clone()?)?;
-        pipe::register(SIGTERM, write)?;
-        let mut pipe = mio::net::UnixStream::from_std(read);
-        registry.register(&mut pipe, token, Interest::READABLE)?;
+        let (pipe, write) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        low_level::pipe::register(SIGINT, write.try_clone()?)?;
+        low_level::pipe::register(SIGTERM, write)?;
+        registry.register(&mut SourceFd(&pipe.as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self { pipe })
     }
 

@@ -11,7 +11,7 @@ use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::Arrival;
 
-use crate::config::Service;
+use crate::config::file::Service;
 
 /// One connection's service.
 pub(crate) trait Session {
