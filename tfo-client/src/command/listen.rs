@@ -1,21 +1,15 @@
 //! `--listen`: a mirror in this process, and where the host does not allow fast open, a private
 //! network namespace that does.
 
-use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
 
 use tfo_core::host::{FastOpenBits, sysctl};
 use tfo_core::lab;
-use tfo_core::mirror::{self, Answer, Progress, RequestReader};
-use tfo_core::observer::ServerObserver;
-use tfo_core::socket::{Accepted, FastOpenListener};
+use tfo_core::observer::serve_mirror;
+use tfo_core::socket::FastOpenListener;
 
 use crate::report;
-
-/// How long a client of this listener may take for its request.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Starts the listener. Must be called before the process has a thread: see
 /// [`lab::enter_private_network`].
@@ -25,7 +19,7 @@ pub(crate) fn start(address: SocketAddr) -> tfo_core::Result<()> {
         leave_the_host(address, bits);
     }
     let listener = FastOpenListener::bind(address)?;
-    thread::spawn(move || serve(&listener));
+    thread::spawn(move || serve_mirror(&listener));
     Ok(())
 }
 
@@ -48,46 +42,5 @@ fn leave_the_host(address: SocketAddr, bits: FastOpenBits) {
              enable it: {enable}",
             lab::explain_denied()
         )),
-    }
-}
-
-fn serve(listener: &FastOpenListener) {
-    let mut observer = ServerObserver::new(listener);
-    loop {
-        match listener.accept() {
-            Ok(accepted) => {
-                observer.accepted();
-                if let Err(e) = answer(accepted, &mut observer) {
-                    log::debug!("the listener here lost a connection: {e}");
-                }
-            }
-            Err(e) if FastOpenListener::is_of_one_connection(&e) => {}
-            Err(e) => {
-                log::warn!("the listener here can't accept: {e}");
-                thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
-}
-
-fn answer(accepted: Accepted, observer: &mut ServerObserver) -> io::Result<()> {
-    let Accepted { mut stream, arrival, .. } = accepted;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = RequestReader::default();
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let len = stream.read(&mut buffer)?;
-        if len == 0 {
-            return Ok(());
-        }
-        let line = match reader.read(buffer.get(..len).unwrap_or_default()) {
-            Progress::More => continue,
-            Progress::Request { token, received } => {
-                Answer::new(token, received, observer.full_evidence(&arrival)).to_line()?
-            }
-            Progress::Refused(why) => mirror::refusal(why),
-            _ => return Ok(()),
-        };
-        return stream.write_all(&line);
     }
 }

@@ -11,16 +11,26 @@ const INSIDE: &str = "TFO_LAB_INSIDE";
 /// With this set to 1 a capability that is missing makes a test fail instead of skipping it.
 const REQUIRED: &str = "TFO_LAB_REQUIRED";
 
-/// Runs `body`, a test of the calling test binary named `path` (without the crate's name), in a
-/// process of its own where [`Host`]s may be made.
+/// Runs `body`, a closure of a test function, in a process of its own where [`Host`]s may be made.
+///
+/// ```no_run
+/// # use tfo_core::lab::{Host, isolated};
+/// #[test]
+/// fn two_hosts_can_be_made() {
+///     isolated(|| {
+///         Host::new("one").unwrap();
+///         Host::new("other").unwrap();
+///     });
+/// }
+/// ```
 ///
 /// A process with threads, as a test binary is, can't enter a user namespace. So the binary starts
-/// itself again for this one test: in a user namespace when not root, as it is when root. Where namespaces
-/// are forbidden the test is [skipped](skip), loudly.
+/// itself again for this one test: in a user namespace when not root, as it is when root. Where
+/// namespaces are forbidden the test is [skipped](skip), loudly.
 ///
 /// # Panics
-/// When the test fails.
-pub fn isolated(path: &str, body: impl FnOnce()) {
+/// When the test fails, or when it is called from elsewhere than a test function.
+pub fn isolated<F: FnOnce()>(body: F) {
     if env::var_os(INSIDE).is_some() {
         match Host::new("check") {
             Ok(_) => body(),
@@ -28,6 +38,10 @@ pub fn isolated(path: &str, body: impl FnOnce()) {
         }
         return;
     }
+    // `binary::module::test::{{closure}}`: the test's name is in between.
+    let full = std::any::type_name::<F>();
+    let path = full.trim_end_matches("::{{closure}}");
+    let path = path.split_once("::").map_or(path, |(_, path)| path);
     let binary = env::current_exe().unwrap_or_else(|e| panic!("this binary's path: {e}"));
     let mut command = Command::new(binary);
     command.args([path, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");

@@ -5,7 +5,11 @@
 //! what a listener accepts. Neither judges: [`diagnosis`](crate::diagnosis) does.
 
 mod client;
+#[cfg(feature = "serde")]
+mod mirror;
 mod server;
 
 pub use client::{Observation, Probe, Timing};
+#[cfg(feature = "serde")]
+pub use mirror::serve_mirror;
 pub use server::ServerObserver;
