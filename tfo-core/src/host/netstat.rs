@@ -1,6 +1,5 @@
 //! `/proc/net/netstat`: what TCP Fast Open did in this namespace.
 
-use std::collections::HashMap;
 use std::fs;
 
 use crate::{Error, Result};
@@ -38,8 +37,12 @@ macro_rules! counters {
         }
 
         impl Counters {
-            fn from_values(value: impl Fn(&str) -> Result<u64>) -> Result<Self> {
-                Ok(Self { $( $field: value($name)?, )* })
+            /// The counter of the kernel's name, if it is one of these.
+            fn by_name(&mut self, name: &str) -> Option<&mut u64> {
+                match name {
+                    $( $name => Some(&mut self.$field), )*
+                    _ => None,
+                }
             }
 
             /// What changed since `earlier`. A counter that wrapped around is counted on;
@@ -108,17 +111,22 @@ impl Counters {
                 "a line of names and one of values begin with {PREFIX}"
             )));
         };
-        let (names, values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
-        if names.clone().count() != values.clone().count() {
-            return Err(malformed("there are not as many names as values".into()));
-        }
-        let values: HashMap<&str, &str> = names.zip(values).collect();
-        Self::from_values(|name| match values.get(name) {
-            None => Ok(0),
-            Some(value) => {
-                value.parse().map_err(|_| malformed(format!("{name} is no number: {value}")))
+        let (mut names, mut values) =
+            (names.split_ascii_whitespace(), values.split_ascii_whitespace());
+        let mut counters = Self::default();
+        loop {
+            match (names.next(), values.next()) {
+                (Some(name), Some(value)) => {
+                    if let Some(counter) = counters.by_name(name) {
+                        *counter = value
+                            .parse()
+                            .map_err(|_| malformed(format!("{name} is no number: {value:?}")))?;
+                    }
+                }
+                (None, None) => return Ok(counters),
+                _ => return Err(malformed("there are not as many names as values".into())),
             }
-        })
+        }
     }
 }
 
