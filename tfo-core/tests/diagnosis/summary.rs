@@ -1,0 +1,138 @@
+//! What a sequence of connections says beyond the last of them.
+
+use tfo_core::diagnosis::{Cause, Outcome, Summary, Verdict, judge, summarize};
+
+use crate::scenario::evidence;
+
+fn accepted() -> Verdict {
+    judge(&evidence("sends", ""))
+}
+
+fn granted() -> Verdict {
+    judge(&evidence("asks", ""))
+}
+
+/// A client alone whose cookie request came to nothing.
+fn no_cookie() -> Verdict {
+    client_alone("asks", "client.cookie_after = 'none'")
+}
+
+/// A client alone whose SYN data was not acknowledged, and whose cache did this.
+fn not_acked(cookie_after: &str) -> Verdict {
+    let changes = format!(
+        "client.tcp = {{ syn_data = false, client_fail = 'data-not-acked', total_retrans = 1 }}
+         client.cookie_after = {{ hex = '{cookie_after}' }}"
+    );
+    client_alone("sends", &changes)
+}
+
+fn syn_lost() -> Verdict {
+    let changes =
+        "client.tcp = { syn_data = false, client_fail = 'syn-retransmitted', total_retrans = 2 }";
+    client_alone("sends", changes)
+}
+
+fn client_alone(base: &str, changes: &str) -> Verdict {
+    let mut evidence = evidence(base, changes);
+    evidence.server = None;
+    judge(&evidence)
+}
+
+fn assert_says(summary: &Summary, finding: &str, advice: &str) {
+    let verdict = &summary.verdict;
+    assert!(verdict.finding.contains(finding), "{finding:?} is not in: {}", verdict.finding);
+    assert!(verdict.advice.contains(advice), "{advice:?} is not in: {}", verdict.advice);
+}
+
+const SAME: &str = "00112233445566aa";
+const OTHER: &str = "ffeeddccbbaa9988";
+
+#[test]
+fn no_connection_at_all_is_no_evidence() {
+    let summary = summarize(&[]);
+    assert_eq!((summary.total, summary.fast_open), (0, 0), "nothing was counted");
+    assert_says(&summary, "no evidence", "tfo-client");
+}
+
+#[test]
+fn one_connection_is_its_own_summary() {
+    let summary = summarize(&[granted()]);
+    assert_eq!(summary.verdict, granted(), "there is no sequence to speak of");
+    assert_says(&summary, "granted", "Connect again");
+}
+
+#[test]
+fn a_cookie_and_then_fast_open_works() {
+    let summary = summarize(&[granted(), accepted(), accepted()]);
+    assert_eq!((summary.total, summary.fast_open), (3, 2), "the first only fetched a cookie");
+    assert_eq!(summary.verdict.outcome, Outcome::FastOpen, "the last one decides");
+    assert_says(&summary, "2 of 3", "Nothing to do");
+}
+
+#[test]
+fn all_accepted_works() {
+    assert_says(&summarize(&[accepted(), accepted()]), "all 2 connections", "Nothing to do");
+}
+
+#[test]
+fn data_not_acknowledged_now_and_then_is_a_full_queue() {
+    let summary = summarize(&[accepted(), not_acked(SAME), accepted()]);
+    assert_says(&summary, "1 x data-not-acked", "fastopen-queue");
+    let summary = summarize(&[accepted(), accepted(), not_acked(SAME)]);
+    assert_eq!(summary.verdict.cause, Some(Cause::DataNotAcked), "the last one decides");
+    assert_says(&summary, "2 of 3", "fastopen-queue");
+}
+
+#[test]
+fn data_never_acknowledged_is_no_sporadic_queue() {
+    let summary = summarize(&[not_acked(SAME), not_acked(SAME), not_acked(SAME)]);
+    assert_says(&summary, "All 3 connections", "same every time");
+    assert!(summary.verdict.advice.contains("tfo-server"), "and how to settle the rest");
+}
+
+#[test]
+fn a_cookie_refused_every_time_is_several_keys_or_a_changing_address() {
+    let summary = summarize(&[not_acked(OTHER), not_acked(OTHER)]);
+    assert_says(&summary, "cookie-rejected", "different keys");
+}
+
+#[test]
+fn a_cookie_refused_once_is_a_key_that_was_changed() {
+    let summary = summarize(&[not_acked(OTHER), accepted(), accepted()]);
+    assert_says(&summary, "1 x cookie-rejected", "backup");
+}
+
+#[test]
+fn a_syn_repeated_once_is_loss_and_repeated_always_is_a_box() {
+    let once = summarize(&[accepted(), syn_lost(), accepted()]);
+    assert_says(&once, "2 of 3", "ordinary loss");
+    let always = summarize(&[syn_lost(), syn_lost()]);
+    assert_says(&always, "All 2 connections", "leave fast open off");
+}
+
+#[test]
+fn two_vain_requests_are_too_few_and_three_are_enough() {
+    let two = summarize(&[no_cookie(), no_cookie()]);
+    assert_says(&two, "no-cookie-returned", "at least 3 times");
+    let three = summarize(&[no_cookie(), no_cookie(), no_cookie()]);
+    assert_says(&three, "no-cookie-returned", "34 and 254");
+}
+
+#[test]
+fn a_box_that_strips_only_kind_34_is_bypassed_by_the_second_request() {
+    let summary = summarize(&[no_cookie(), granted(), accepted()]);
+    assert_says(&summary, "1 of 3", "254");
+}
+
+#[test]
+fn cookies_that_are_granted_each_time_are_not_kept() {
+    assert_says(&summarize(&[granted(), granted()]), "cookie-granted", "`ip tcp_metrics show`");
+}
+
+#[test]
+fn one_json_object_holds_the_numbers_and_the_verdict() {
+    let json = toml::Value::try_from(summarize(&[granted(), accepted()])).expect("it serializes");
+    for key in ["total", "fast_open", "verdict", "finding", "advice"] {
+        assert!(json.get(key).is_some(), "{key} is missing in {json}");
+    }
+}
