@@ -72,6 +72,7 @@ pub(crate) enum Command {
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
 /// `probe -n 1` fill two of these, which are joined.
 #[derive(Debug, Default, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
     /// Make the listener in this process too, then probe it
@@ -114,8 +115,8 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TIME")]
     pub(crate) interval: Option<Interval>,
 
-    /// Forget the cached cookie first; needs CAP_NET_ADMIN
-    #[arg(long)]
+    /// Forget the cached cookie first
+    #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
     fresh: bool,
 }
 
@@ -215,6 +216,7 @@ impl ProbeFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::file::File;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_from_arguments(line.split(' '))
@@ -264,6 +266,44 @@ mod tests {
                 assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
                 assert_eq!(error.exit_code(), 2);
             }
+        }
+    }
+
+    /// The range from "expected … from 1 to 2, such as …".
+    fn range(error: &impl ToString) -> String {
+        let text = error.to_string();
+        text.split(" from ").nth(1).unwrap().split(',').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn help_and_shipped_file_state_the_defaults_and_the_rules() {
+        let File { server, probe, output } = File::default();
+        let shipped = include_str!("../../config/client.toml").replace('"', "");
+        let command = Cli::command();
+        for (name, default, allowed) in [
+            ("server", server.address.to_string(), String::new()),
+            ("port", server.port.to_string(), range(&"".parse::<Port>().unwrap_err())),
+            ("count", probe.count.to_string(), range(&"".parse::<Count>().unwrap_err())),
+            ("mode", probe.mode.to_string(), Mode::NAMES.join(", ").replace(", off", " or off")),
+            ("size", probe.size.to_string(), range(&"".parse::<PayloadSize>().unwrap_err())),
+            (
+                "connect_timeout",
+                probe.connect_timeout.to_string(),
+                range(&"".parse::<ConnectTimeout>().unwrap_err()),
+            ),
+            (
+                "reply_timeout",
+                probe.reply_timeout.to_string(),
+                range(&"".parse::<ReplyTimeout>().unwrap_err()),
+            ),
+            ("interval", probe.interval.to_string(), range(&"".parse::<Interval>().unwrap_err())),
+            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+        ] {
+            let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.contains(&format!("[default: {default}]")), "{name}: {help}");
+            assert!(help.contains(&allowed), "{name}: {allowed}: {help}");
+            assert!(name == "mode" || shipped.contains(&allowed), "{name}: {allowed} in the file");
         }
     }
 }
