@@ -18,23 +18,24 @@ use crate::config::{
     after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
+    // The orders keep the target first and the rest last in the help of subcommands too.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
     /// Host to connect to: name or address, HOST:PORT or [IPV6]:PORT [default: 127.0.0.1]
-    #[arg(short, long, global = true, value_name = "HOST")]
+    #[arg(short, long, global = true, display_order = 1, value_name = "HOST")]
     pub(crate) server: Option<ServerAddress>,
 
     /// Port to connect to, 1 to 65535 [default: 2222]
-    #[arg(short, long, global = true, value_name = "PORT")]
+    #[arg(short, long, global = true, display_order = 2, value_name = "PORT")]
     pub(crate) port: Option<Port>,
 
     /// Use IPv4 only
-    #[arg(short = '4', long, global = true)]
+    #[arg(short = '4', long, global = true, display_order = 3)]
     ipv4: bool,
 
     /// Use IPv6 only
-    #[arg(short = '6', long, global = true)]
+    #[arg(short = '6', long, global = true, display_order = 4)]
     ipv6: bool,
 
     /// The flags of `probe`, which is also what happens without a subcommand.
@@ -42,23 +43,23 @@ pub(crate) struct Cli {
     pub(crate) probe: ProbeFlags,
 
     /// Configuration file [default: config/client.toml, else /etc/tfo/client.toml]
-    #[arg(short, long, global = true, value_name = "PATH")]
+    #[arg(short, long, global = true, display_order = 101, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
 
     /// Print the settings in force, as a configuration file, and end
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 102)]
     pub(crate) print_config: bool,
 
     /// Data on standard output: text or json [default: text]
-    #[arg(short, long, global = true, value_name = "FORMAT")]
+    #[arg(short, long, global = true, display_order = 103, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
 
     /// Log more: -v debug, -vv trace
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 104, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
     /// Log less: -q warnings, -qq errors
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 105, action = ArgAction::Count)]
     pub(crate) quiet: u8,
 }
 
@@ -71,6 +72,8 @@ pub(crate) enum Command {
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
 /// `probe -n 1` fill two of these, which are joined.
 #[derive(Debug, Default, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
+#[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
     /// Make the listener in this process too, then probe it
     #[arg(short, long)]
@@ -80,7 +83,7 @@ pub(crate) struct ProbeFlags {
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<Count>,
 
-    /// How to send the first bytes: auto, sendto, connect or off [default: auto]
+    /// Way of the first bytes: auto, sendto, connect or off [default: auto]
     #[arg(long, value_name = "MODE")]
     pub(crate) mode: Option<Mode>,
 
@@ -113,7 +116,7 @@ pub(crate) struct ProbeFlags {
     pub(crate) interval: Option<Interval>,
 
     /// Forget the cached cookie first
-    #[arg(long)]
+    #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
     fresh: bool,
 }
 
@@ -213,6 +216,7 @@ impl ProbeFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::file::File;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_from_arguments(line.split(' '))
@@ -262,6 +266,44 @@ mod tests {
                 assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
                 assert_eq!(error.exit_code(), 2);
             }
+        }
+    }
+
+    /// The range from "expected … from 1 to 2, such as …".
+    fn range(error: &impl ToString) -> String {
+        let text = error.to_string();
+        text.split(" from ").nth(1).unwrap().split(',').next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn help_and_shipped_file_state_the_defaults_and_the_rules() {
+        let File { server, probe, output } = File::default();
+        let shipped = include_str!("../../config/client.toml").replace('"', "");
+        let command = Cli::command();
+        for (name, default, allowed) in [
+            ("server", server.address.to_string(), String::new()),
+            ("port", server.port.to_string(), range(&"".parse::<Port>().unwrap_err())),
+            ("count", probe.count.to_string(), range(&"".parse::<Count>().unwrap_err())),
+            ("mode", probe.mode.to_string(), Mode::NAMES.join(", ").replace(", off", " or off")),
+            ("size", probe.size.to_string(), range(&"".parse::<PayloadSize>().unwrap_err())),
+            (
+                "connect_timeout",
+                probe.connect_timeout.to_string(),
+                range(&"".parse::<ConnectTimeout>().unwrap_err()),
+            ),
+            (
+                "reply_timeout",
+                probe.reply_timeout.to_string(),
+                range(&"".parse::<ReplyTimeout>().unwrap_err()),
+            ),
+            ("interval", probe.interval.to_string(), range(&"".parse::<Interval>().unwrap_err())),
+            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+        ] {
+            let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.contains(&format!("[default: {default}]")), "{name}: {help}");
+            assert!(help.contains(&allowed), "{name}: {allowed}: {help}");
+            assert!(name == "mode" || shipped.contains(&allowed), "{name}: {allowed} in the file");
         }
     }
 }

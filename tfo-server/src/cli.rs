@@ -85,6 +85,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::config::file::File;
 
     #[test]
     fn the_flags_are_consistent() {
@@ -102,6 +103,27 @@ mod tests {
             assert_eq!(cli.port, Some(Port::new(80)), "{arguments:?}");
             assert_eq!(cli.service, Some(Service::Echo), "{arguments:?}");
             assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_states_the_defaults_and_the_rules() {
+        let File { listen, output, .. } = File::default();
+        let command = Cli::command();
+        for (name, default, allowed) in [
+            ("address", listen.address.to_string(), String::new()),
+            ("port", listen.port.to_string(), "1 to 65535".to_owned()),
+            (
+                "service",
+                listen.service.to_string(),
+                Service::NAMES.join(", ").replace(", discard", " or discard"),
+            ),
+            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+        ] {
+            let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.contains(&format!("[default: {default}]")), "{name}: {help}");
+            assert!(help.contains(&allowed), "{name}: {allowed}: {help}");
         }
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn print_config(file: &File) -> ExitCode {
     match text.and_then(|text| Output::stdout().print(text)) {
         Ok(Reader::Listening | Reader::Gone) => ExitCode::SUCCESS,
         Err(found) => {
-            error(&found);
+            error(&io::Error::new(found.kind(), format!("can't print the settings: {found}")));
             ExitCode::from(USAGE)
         }
     }

@@ -1,8 +1,9 @@
 //! Logs go to standard error, one line a record.
 
 use std::{
-    env,
+    env, fs,
     io::{self, IsTerminal, Write},
+    os::unix::fs::MetadataExt,
 };
 
 use env_logger::{Builder, WriteStyle};
@@ -25,7 +26,7 @@ const VARIABLE: &str = "RUST_LOG";
 /// [`SettingsError::Variable`] when `RUST_LOG` is in use and can't be understood.
 pub fn init(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), SettingsError> {
     let stderr = io::stderr();
-    let with_time = !stderr.is_terminal() && env::var_os("JOURNAL_STREAM").is_none();
+    let with_time = !stderr.is_terminal() && !is_journal();
     let style = if colour_allowed(&stderr) { WriteStyle::Always } else { WriteStyle::Never };
 
     let mut builder = Builder::new();
@@ -49,6 +50,14 @@ pub fn init(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), Set
     // It fails only when there is a logger already; then that one serves.
     let _ = builder.try_init();
     Ok(())
+}
+
+/// Whether standard error is the journal's socket; the variable alone is inherited by programs
+/// whose output goes elsewhere. See systemd.exec(5).
+fn is_journal() -> bool {
+    let Ok(stderr) = fs::metadata("/proc/self/fd/2") else { return false };
+    let found = format!("{}:{}", stderr.dev(), stderr.ino());
+    env::var_os("JOURNAL_STREAM").is_some_and(|journal| journal == found.as_str())
 }
 
 #[derive(Debug, PartialEq, Eq)]

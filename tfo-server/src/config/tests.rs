@@ -1,6 +1,10 @@
 use clap::Parser;
+use tfo_core::program::{Expected, Port};
 
-use super::*;
+use super::{
+    file::{Backlog, Connections, DrainTimeout, FastopenQueue, IdleTimeout},
+    *,
+};
 
 const SHIPPED: &str = include_str!("../../../config/server.toml");
 
@@ -117,5 +121,25 @@ fn every_key_has_a_variable_of_its_name() {
         overlay(&mut file, &Cli::parse_from(["tfo-server"]), &environment).unwrap();
         assert_ne!(file, File::default(), "{variable} must set {key}");
         assert!(SHIPPED.contains(&variable), "the shipped file must name {variable}");
+    }
+}
+
+#[test]
+fn the_shipped_file_states_the_rules() {
+    // "expected … from 1 to 2, such as …"
+    let range = |error: Expected| {
+        let text = error.to_string();
+        text.split(" from ").nth(1).unwrap().split(',').next().unwrap().to_owned()
+    };
+    let shipped = SHIPPED.replace('"', "");
+    for (key, allowed) in [
+        ("port", range("".parse::<Port>().unwrap_err())),
+        ("backlog", range("".parse::<Backlog>().unwrap_err())),
+        ("fastopen-queue", range("".parse::<FastopenQueue>().unwrap_err())),
+        ("connections", range("".parse::<Connections>().unwrap_err())),
+        ("idle-timeout", range("".parse::<IdleTimeout>().unwrap_err())),
+        ("drain-timeout", range("".parse::<DrainTimeout>().unwrap_err())),
+    ] {
+        assert!(shipped.contains(&allowed), "{key}: {allowed}");
     }
 }

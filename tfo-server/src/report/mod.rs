@@ -77,7 +77,10 @@ pub(crate) fn print_config(file: &File) -> ExitCode {
 fn print_data(text: &str, status: ExitCode) -> ExitCode {
     match Output::stdout().print(text) {
         Ok(Reader::Listening | Reader::Gone) => status,
-        Err(found) => failure(&found),
+        Err(found) => {
+            let found = io::Error::new(found.kind(), format!("can't print: {found}"));
+            failure(&found)
+        }
     }
 }
 

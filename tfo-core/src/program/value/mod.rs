@@ -83,7 +83,7 @@ pub fn expected_one_of(names: &[&str], found: &str) -> Expected {
     let near = names
         .iter()
         .map(|name| (strsim::damerau_levenshtein(name, found), name))
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
         .min();
     let list = one_of(names);
     Expected(match near {

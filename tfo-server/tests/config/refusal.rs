@@ -1,0 +1,179 @@
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+};
+
+use crate::harness::{Folder, refused};
+
+#[test]
+fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
+    for (config, message) in [
+        (
+            "[listen]\nprot = 80",
+            "2:1: unknown key `prot` in [listen]: expected `address`, `port`, `service`, `backlog` \
+             or `fastopen-queue`; did you mean `port`?",
+        ),
+        (
+            "[listne]\nport = 80",
+            "1:2: unknown key `listne` at the top level: expected `listen`, `limits` or `output`; \
+             did you mean `listen`?",
+        ),
+        (
+            "[listen]\nport = \"80\"",
+            "2:8: listen.port: invalid type: string \"80\": expected a port from 1 to 65535",
+        ),
+        (
+            "[listen]\n\nport = 0",
+            "3:8: listen.port: invalid value 0: expected a port from 1 to 65535",
+        ),
+        (
+            "listen.port = 70000",
+            "1:15: listen.port: invalid value 70000: expected a port from 1 to 65535",
+        ),
+        (
+            "[listen]\naddress = \"\"",
+            "2:11: listen.address: invalid value \"\": expected an IP address of this host, such \
+             as \"127.0.0.1\", \"0.0.0.0\" or \"::\"",
+        ),
+        (
+            "[listen]\naddress = \"localhost\"",
+            "2:11: listen.address: invalid value \"localhost\": expected an IP address of this \
+             host, such as \"127.0.0.1\", \"0.0.0.0\" or \"::\"; host names are not resolved",
+        ),
+        (
+            "[listen]\nservice = \"Echo\"",
+            "2:11: listen.service: invalid value \"Echo\": expected `mirror`, `echo` or `discard`; \
+             did you mean `echo`?",
+        ),
+        (
+            "[listen]\nfastopen-queue = -1",
+            "2:18: listen.fastopen-queue: invalid value -1: expected an integer from 0 to 65535",
+        ),
+        (
+            "[limits]\nconnections = 0",
+            "2:15: limits.connections: invalid value 0: expected an integer from 1 to 1000000",
+        ),
+        (
+            "[limits]\nidle-timeout = 30",
+            "2:16: limits.idle-timeout: invalid type: integer `30`: expected a duration from \
+             100ms to 1day, such as \"250ms\" or \"1m30s\"",
+        ),
+        (
+            "[limits]\ndrain-timeout = \"2h\"",
+            "2:17: limits.drain-timeout: invalid value \"2h\": expected a duration from 0ms to \
+             1h, such as \"250ms\" or \"1m30s\"",
+        ),
+        ("[listen]\nport = 80\nport = 81", "3:1: listen.port: duplicate key: expected once"),
+        ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
+    ] {
+        let error = Folder::new(config).refused(&[], &[]);
+        assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
+    }
+}
+
+#[test]
+fn a_fault_of_syntax_names_line_and_key() {
+    let error = Folder::new("[listen]\naddress = ::1\n").refused(&[], &[]);
+    assert!(error.starts_with("config/server.toml:2:11: listen.address: "), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
+    let error = Folder::new(b"# fine\n# caf\xe9\n").refused(&[], &[]);
+    assert_eq!(error, "config/server.toml:2:6: not UTF-8: found byte 0xe9");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = Folder::new("");
+    fs::create_dir(folder.path("folder")).unwrap();
+
+    let by_flag = folder.refused(&["-c", "folder"], &[]);
+    assert!(
+        by_flag.starts_with(
+            "can't read the configuration file folder, named by --config: Is a directory"
+        ),
+        "{by_flag}"
+    );
+    let by_variable = folder.refused(&[], &[("TFO_SERVER_CONFIG", "missing.toml")]);
+    assert!(
+        by_variable.starts_with(
+            "can't read the configuration file missing.toml, named by TFO_SERVER_CONFIG: No such"
+        ),
+        "{by_variable}"
+    );
+    let empty = folder.refused(&[], &[("TFO_SERVER_CONFIG", "")]);
+    assert!(empty.contains("named by TFO_SERVER_CONFIG: the name is empty"), "{empty}");
+
+    fs::remove_file(folder.path("config/server.toml")).unwrap();
+    fs::create_dir(folder.path("config/server.toml")).unwrap();
+    let found = folder.refused(&[], &[]);
+    assert!(
+        found.starts_with("can't read the configuration file config/server.toml: Is a directory"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_file_without_permission_is_named() {
+    let folder = Folder::new("");
+    let path = folder.path("config/server.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+    if File::open(&path).is_ok() {
+        eprintln!("SKIPPED: permission bits don't bind this user");
+        return;
+    }
+    let error = folder.refused(&[], &[]);
+    assert!(error.contains("config/server.toml: Permission denied"), "{error}");
+}
+
+#[test]
+fn a_variable_is_refused_by_its_name() {
+    let folder = Folder::new("");
+    for (name, value, expected) in [
+        ("TFO_SERVER_PORT", "0", "expected a port from 1 to 65535"),
+        ("TFO_SERVER_PORT", "tcp://10.0.0.1:2222", "expected a port from 1 to 65535"),
+        ("TFO_SERVER_PORT", "", "expected a port from 1 to 65535"),
+        ("TFO_SERVER_ADDRESS", "", "expected an IP address of this host"),
+        ("TFO_SERVER_SERVICE", "http", "expected `mirror`, `echo` or `discard`"),
+        ("TFO_SERVER_OUTPUT", "xml", "expected `text` or `json`"),
+        ("TFO_SERVER_BACKLOG", "many", "expected an integer from 1 to 65535"),
+        ("TFO_SERVER_IDLE_TIMEOUT", "30", "expected a duration from 100ms to 1day"),
+    ] {
+        let error = folder.refused(&[], &[(name, value)]);
+        let beginning = format!("{name}: invalid value {value:?}: {expected}");
+        assert!(error.starts_with(&beginning), "{error}");
+    }
+    let mut command = folder.program(&[]);
+    let error = refused(command.env("TFO_SERVER_PORT", OsStr::from_bytes(b"\xff")));
+    assert_eq!(error, "TFO_SERVER_PORT: is not UTF-8");
+    let error = folder.refused(&[], &[("RUST_LOG", "tfo=loud")]);
+    assert!(error.starts_with("RUST_LOG: "), "{error}");
+}
+
+#[test]
+fn a_flag_is_refused_by_its_name() {
+    let folder = Folder::new("");
+    for (arguments, flag, expected) in [
+        (["-p", "0"], "--port <PORT>", "expected a port from 1 to 65535"),
+        (["--port", "70000"], "--port <PORT>", "expected a port from 1 to 65535"),
+        (["-a", "example.org"], "--address <ADDR>", "host names are not resolved"),
+        (["--service", "http"], "--service <SERVICE>", "expected `mirror`, `echo` or `discard`"),
+        (["-o", "xml"], "--output <FORMAT>", "expected `text` or `json`"),
+        (["--address", ""], "--address <ADDR>", ""),
+        (["--colour", "always"], "--colour", ""),
+        (["serve", "-v"], "serve", ""),
+    ] {
+        for arguments in [arguments.to_vec(), [&["check"], &arguments[..]].concat()] {
+            let error = folder.refused(&arguments, &[]);
+            assert!(error.contains(flag) && error.contains(expected), "{arguments:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn check_refuses_a_bad_file_too() {
+    let error = Folder::new("[listen]\nport = 0").refused(&["check"], &[]);
+    assert!(error.starts_with("config/server.toml:2:8: listen.port: "), "{error}");
+}
