@@ -37,7 +37,9 @@ impl Host {
             let start = start();
             let go_on = start.is_ok();
             if ready.send(start).is_ok() && go_on {
-                inbox.into_iter().for_each(|job| job());
+                for job in inbox {
+                    job();
+                }
             }
         });
         let thread = thread.map_err(|e| Error::system("starting a thread for host", name, e))?;
@@ -71,7 +73,7 @@ impl Host {
         match result.recv() {
             Ok(Ok(value)) => value,
             Ok(Err(panic)) => panic::resume_unwind(panic),
-            Err(_) => panic!("the thread of host {} has ended", self.name),
+            Err(mpsc::RecvError) => panic!("the thread of host {} has ended", self.name),
         }
     }
 

@@ -213,7 +213,7 @@ impl Seen {
             attempt: e.attempt.unwrap_or(Attempt::Regular),
             ending,
             local: e.local,
-            tcp: e.info.as_ref().map(TcpBits::from),
+            tcp: e.info.as_deref().map(TcpBits::from),
             answer: Vec::new(),
             timing: Timing::default(),
         }

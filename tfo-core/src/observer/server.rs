@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::connection::SavedSyn;
+use crate::cookie::FastOpenCookie;
 use crate::diagnosis::{
     ArrivedOption, ArrivedSyn, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost,
     TcpBits,
@@ -106,7 +107,9 @@ impl From<&SavedSyn> for ArrivedSyn {
             options: syn.options().map_while(|option| Some(option.ok()?.kind())).collect(),
             fast_open: syn.fast_open().map(|option| ArrivedOption {
                 kind: option.kind,
-                cookie: option.cookie.iter().map(|byte| format!("{byte:02x}")).collect(),
+                cookie: FastOpenCookie::new(option.cookie)
+                    .map(|cookie| cookie.to_string())
+                    .unwrap_or_default(),
             }),
             payload_bytes: syn.payload_len(),
             trailing_nops: syn.trailing_nops(),

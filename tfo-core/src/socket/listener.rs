@@ -26,6 +26,7 @@ pub struct FastOpenListener {
 
 /// How to listen.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a socket option")]
 pub struct ListenerBuilder {
     address: SocketAddr,
     backlog: u32,
@@ -287,6 +288,7 @@ pub struct Arrival {
 /// What the kernel kept of the SYN.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "accepting must not allocate")]
 pub enum ArrivalSyn {
     /// The listener does not save SYNs, or this one could not be read.
     NotSaved,

@@ -1,6 +1,9 @@
 //! One function per socket option, typed by its meaning.
 //!
-//! Each takes any socket (`AsFd`), `std`'s as well as ours.
+//! Each takes any socket (`AsFd`), `std`'s as well as ours, and fails when the kernel refuses the
+//! option: the error names it.
+
+#![allow(clippy::missing_errors_doc, reason = "said once, above")]
 
 use std::io;
 use std::os::fd::AsFd;

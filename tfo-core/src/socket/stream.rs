@@ -105,7 +105,7 @@ impl Connector {
                 error: Error::system("connect", server, e),
                 attempt: progress.attempt,
                 established: progress.established,
-                info: option::tcp_info(&fd).ok(),
+                info: option::tcp_info(&fd).ok().map(Box::new),
                 local: socket::local_address(&fd).ok().filter(|local| local.port() != 0),
             }),
         }
@@ -379,7 +379,7 @@ pub struct ConnectError {
     /// The handshake had ended before it failed.
     pub established: bool,
     /// `TCP_INFO` when the attempt ended.
-    pub info: Option<TcpInfo>,
+    pub info: Option<Box<TcpInfo>>,
     /// The local address, once there was one.
     pub local: Option<SocketAddr>,
 }

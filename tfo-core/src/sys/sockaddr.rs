@@ -84,7 +84,11 @@ impl SockAddr {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "both families are below 256")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "both families are between 0 and 256"
+)]
 const fn family(family: libc::c_int) -> sa_family_t {
     family as sa_family_t
 }

@@ -1,5 +1,7 @@
 //! The house that DESIGN describes: dependencies point down, and `unsafe` has one room.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -114,7 +114,7 @@ impl Reporter {
                 cut_short: ended.cut_short.as_deref(),
                 evidence: &ended.evidence,
             }),
-            _ => text(ended, syn_bytes, cookie),
+            Format::Text => text(ended, syn_bytes, cookie),
         };
         self.print(&line);
     }
@@ -125,7 +125,7 @@ impl Reporter {
             Format::Json => {
                 json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
             }
-            _ => {
+            Format::Text => {
                 let mut line = format!("total: {} connections", totals.connections);
                 for (verdict, count) in &totals.verdicts {
                     line += &format!(", {count} {verdict}");

@@ -37,7 +37,7 @@ pub(crate) fn readiness(
     let problems = findings.iter().filter(|finding| finding.is_problem()).count();
     let text = match settings.format {
         Format::Json => json(settings, facts, findings, problems == 0),
-        _ => text(settings, facts, findings, problems),
+        Format::Text => text(settings, facts, findings, problems),
     };
     print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
