@@ -1,3 +1,5 @@
+#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+
 use std::{ffi::OsString, mem, path::PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};

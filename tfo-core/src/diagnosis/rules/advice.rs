@@ -44,11 +44,7 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
                  `nstat -az TcpExtSyncookiesSent`."
             ),
         },
-        Cause::ServerWithoutCookies => format!(
-            "Let the server use cookies, {on_server}: {}, and clear TCP_FASTOPEN_NO_COOKIE if its \
-             listener sets that; with data from any sender taken, forged SYNs are served too.",
-            commands::switch_off(facts.server_host().map(|host| host.tcp_fastopen), 0x200)
-        ),
+        Cause::ServerWithoutCookies => use_cookies(facts),
         Cause::QueueFull => format!(
             "Make the queue longer, {on_server}: raise `fastopen-queue` in server.toml (or the value \
              of TCP_FASTOPEN) and, as that is clipped to it, `sudo sysctl -w net.core.somaxconn=4096`; \
@@ -69,27 +65,53 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
     }
 }
 
-/// What settles a cause that the evidence leaves open.
-pub(super) fn to_settle(facts: &Facts<'_>) -> String {
+/// What settles why it came to this broader cause, which the evidence leaves open.
+pub(super) fn to_settle(facts: &Facts<'_>, broad: Option<Cause>) -> String {
+    let again = commands::probe(facts, 3);
+    let hint = match broad {
+        Some(Cause::NoCookieReturned) => {
+            ", at least 3 times, as the second request uses option kind 254"
+        }
+        Some(Cause::CookieRejected) => {
+            ", as a changed key costs one miss, while a miss every time is different keys behind one \
+             address or an address that keeps changing"
+        }
+        Some(Cause::DataNotAcked) => {
+            ", as a full queue is sporadic and the other causes are constant"
+        }
+        _ => "",
+    };
     match (facts.client, facts.server) {
         (Some(client), None) => format!(
-            "To settle it, {}; also repeat: {}, since a full queue is sporadic and the other causes are \
-             constant.",
-            commands::mirror(client.remote),
-            commands::probe(facts, 3)
+            "To settle it, {}; also repeat: {again}{hint}.",
+            commands::mirror(client.remote)
         ),
         (Some(_), Some(_)) => format!(
-            "To settle it, repeat while no other client is connecting, so that the server's counters \
-             speak of this connection alone: {}; or capture on both ends: {}.",
-            commands::probe(facts, 3),
+            "To settle it, repeat while no other client connects, so that the server's counters speak of \
+             one connection, with SYNs saved there and the cookie cache readable here: {again}{hint}; or \
+             capture on both ends: {}.",
             commands::capture(facts)
         ),
         (None, _) => format!(
-            "To settle it, take the client's half too, on the client: {}; or capture here: {}.",
-            commands::probe(facts, 3),
+            "To settle it, take the client's half too, on the client: {again}{hint}; or capture here: {}.",
             commands::capture(facts)
         ),
     }
+}
+
+fn use_cookies(facts: &Facts<'_>) -> String {
+    let on_server = on_server(facts);
+    let bits = facts.server_host().map(|host| host.tcp_fastopen);
+    let sockets =
+        "clear TCP_FASTOPEN_NO_COOKIE on its listener and `fastopen_no_cookie` in its routes";
+    let how = match bits {
+        Some(bits) if !bits.server_no_cookie() => sockets.to_owned(),
+        _ => format!("{}, and {sockets} if they set it", commands::switch_off(bits, 0x200)),
+    };
+    format!(
+        "Let the server use cookies, {on_server}: {how}; a server without cookies serves forged SYNs as \
+         well."
+    )
 }
 
 /// Where the server's commands belong.

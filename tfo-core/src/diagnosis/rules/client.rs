@@ -6,7 +6,7 @@ use super::advice;
 use super::commands;
 use super::facts::{CookieChange, Facts, Fit, overwritten};
 use super::failed;
-use super::finding::{bytes, reason, undecided};
+use super::finding::{bytes, reason, syn_data, undecided};
 use super::no_code;
 use super::suspects::{self, Left};
 use super::{Blame, Cause, Outcome, Ruling, View};
@@ -62,7 +62,7 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     }
     if let Some((here, there)) = facts.translation() {
         let _ =
-            write!(finding, "; the address {here} is translated to {there}, which the cookie fits");
+            write!(finding, "; the address {here} is translated to {there}, which does no harm");
     }
     if client.result == Ending::Closed {
         finding += "; the server closed without an answer";
@@ -138,29 +138,23 @@ pub(super) fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) ->
 }
 
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
-    let arrived_without_option =
-        facts.arrived().is_none_or(|syn| syn.fast_open.is_none() && !overwritten(syn));
-    let arrived_with_option = facts.arrived().is_some_and(|syn| syn.fast_open.is_some());
-    if facts.syn_repeated() && facts.server.is_none() {
-        return syn_with_option_repeated(
-            facts,
-            "the SYN with the request or its SYN-ACK was lost",
-            Blame::Unknown,
-        );
-    }
     let left = suspects::of_no_cookie(facts);
-    if facts.syn_repeated() && facts.arrived().is_some() {
-        // The kernel's second SYN has no option: one without was let through.
-        if arrived_without_option {
-            let what = "the SYN with the request did not reach the server, the one without did";
-            return syn_with_option_repeated(facts, what, Blame::Path);
-        }
-        // It arrived, so its SYN-ACK was lost; unless the server had no cookie to give anyway.
-        if arrived_with_option
-            && !matches!(left, Left::One(cause) if cause != Cause::SynAckOptionStripped)
-        {
-            let what = "the request reached the server, its SYN-ACK did not come back";
-            return syn_with_option_repeated(facts, what, Blame::Path);
+    if facts.syn_repeated() {
+        let withheld = matches!(left, Left::One(it) if it != Cause::SynAckOptionStripped);
+        let lost = match facts.arrived() {
+            Some(syn) if overwritten(syn) => None,
+            // The kernel's second SYN has no option.
+            Some(syn) if syn.fast_open.is_none() => {
+                Some(("the SYN with the request did not reach the server", Blame::Path))
+            }
+            _ if withheld => None,
+            Some(_) => {
+                Some(("the request reached the server, its SYN-ACK did not come", Blame::Path))
+            }
+            None => Some(("the SYN with the request or its SYN-ACK did not come", Blame::Unknown)),
+        };
+        if let Some((what, blame)) = lost {
+            return syn_with_option_repeated(facts, what, blame);
         }
     }
     explained(facts, Cause::NoCookieReturned, "A cookie was asked for and none came back", left)
@@ -170,15 +164,14 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verd
     Ruling::new(
         Outcome::Fallback,
         format!(
-            "A cookie was asked for and none came back, and the SYN had to be sent again: {what}, or it \
-             was chance loss"
+            "A cookie was asked for and none came back, and the SYN had to be sent again: {what}, by \
+             chance loss or by a box that drops packets with the option"
         ),
     )
     .cause(Cause::SynRetransmitted, View::Client)
     .blame(blame)
     .verdict(format!(
-        "Repeat: {}; once is loss, every time is a box that drops packets with the fast open option: \
-         capture on both ends: {}.",
+        "Repeat: {}; once is loss, every time is a box; to find it capture on both ends: {}.",
         commands::probe(facts, 3),
         commands::capture(facts)
     ))
@@ -215,16 +208,13 @@ fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 
 /// Code 2: the SYN-ACK came without acknowledging the data.
 pub(super) fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
-    let data = match facts.in_syn() {
-        0 => "its data".to_owned(),
-        sent => bytes(sent),
-    };
+    let data = syn_data(facts);
     if facts.server.is_some_and(|server| server.tcp.syn_data) {
         return Ruling::new(
             Outcome::Fallback,
             format!(
                 "The server took data from the SYN, but the SYN-ACK that came back did not acknowledge \
-                 the {data}, so something on the way answers or rewrites it"
+                 {data}, so something on the way answers or rewrites it"
             ),
         )
         .cause(Cause::DataNotAcked, View::Client)
@@ -240,15 +230,14 @@ pub(super) fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verd
         return cookie_wanted(facts, client, &data, left);
     }
     if refused {
-        let kept = if facts.cookie_change() == CookieChange::Changed {
-            "and sent a new one"
-        } else {
-            "and a new one did not come back"
+        let new = match facts.cookie_change() {
+            CookieChange::Changed => " and sent a new one",
+            _ => "",
         };
-        let seen = format!("The server refused the cookie of the SYN with {data} {kept}");
+        let seen = format!("The server refused the cookie of the SYN with {data}{new}");
         return explained(facts, Cause::CookieRejected, &seen, left);
     }
-    let seen = format!("The SYN carried {data}, and the SYN-ACK did not acknowledge them");
+    let seen = format!("The SYN carried {data} that the SYN-ACK did not acknowledge");
     explained(facts, Cause::DataNotAcked, &seen, left)
 }
 
@@ -262,8 +251,8 @@ fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: L
     let ruling = Ruling::new(
         Outcome::Fallback,
         format!(
-            "The SYN carried {data} without a cookie ({why}), and the SYN-ACK did not acknowledge them, \
-             as a server that asks for cookies does"
+            "The SYN carried {data} without a cookie ({why}) that the SYN-ACK did not acknowledge, as it \
+             is with a server that asks for cookies"
         ),
     )
     .cause(Cause::DataNotAcked, View::Client);
@@ -284,7 +273,7 @@ fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: L
 
 /// Code 3: the SYN with data got no answer, one without did.
 pub(super) fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
-    let data = bytes(facts.in_syn());
+    let data = syn_data(facts);
     let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
     let (what, blame) = match facts.arrived() {
         Some(syn) if syn.fast_open.is_some() || syn.payload_bytes > 0 => {
@@ -323,11 +312,11 @@ fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: Left) -> Verdict
         Left::Several(candidates) => ruling(undecided(candidates.len()))
             .cause(broad, View::Client)
             .candidates(&candidates, View::Client)
-            .verdict(advice::to_settle(facts)),
+            .verdict(advice::to_settle(facts, Some(broad))),
         Left::OneOr(_) | Left::Nobody => {
             ruling("nothing in the evidence of either end explains it".to_owned())
                 .cause(broad, View::Client)
-                .verdict(advice::to_settle(facts))
+                .verdict(advice::to_settle(facts, Some(broad)))
         }
     }
 }

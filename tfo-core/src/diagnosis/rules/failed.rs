@@ -127,18 +127,18 @@ fn local(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
 
 /// A plain SYN passes, one with data is answered by a reset or an ICMP error.
 fn reset(facts: &Facts<'_>, client: &ClientEvidence, sent: usize, errno: Errno) -> Verdict {
-    let executed = if facts.server.is_some_and(|server| server.tcp.syn_data) {
-        ", although the server has got the data"
-    } else {
-        ""
-    };
     let regular = match client.regular_check {
         Some(RegularCheck::Connected) => ", a regular connection works",
-        _ => ", while the server took the connection",
+        _ => "",
+    };
+    let server = match facts.server {
+        Some(server) if server.tcp.syn_data => ", although the server took its data",
+        Some(_) => ", although the server took the connection",
+        None => "",
     };
     Ruling::new(
         Outcome::Failed,
-        format!("The SYN with {} was answered by {errno}{regular}{executed}", bytes(sent)),
+        format!("The SYN with {} was answered by {errno}{server}{regular}", bytes(sent)),
     )
     .cause(Cause::ResetOnSynData, View::Client)
     .verdict(format!(
@@ -295,11 +295,13 @@ fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
 
 /// A failure that a regular connection would have settled.
 fn undecided(client: &ClientEvidence, seen: &str, candidates: &[Cause]) -> Verdict {
+    let check = match client.regular_check {
+        None => "no regular connection was tried",
+        Some(_) => "the regular connection that was tried ended in another way and does not help",
+    };
     Ruling::new(
         Outcome::Failed,
-        format!(
-            "{seen}, and no regular connection was tried to tell whether the data is the reason"
-        ),
+        format!("{seen}, and {check} to tell whether the data is the reason"),
     )
     .candidates(candidates, View::Client)
     .verdict(format!(

@@ -1,12 +1,20 @@
 //! The second half of a finding: what a cause means in the numbers of this connection.
 
-use super::facts::{Facts, View, overwritten};
+use super::facts::{CookieChange, Facts, View, overwritten};
 use crate::diagnosis::{Cause, SavedSynEvidence};
 use crate::wire::FastOpenKind;
 
 /// "1 byte", "32 bytes".
 pub(super) fn bytes(count: usize) -> String {
     if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
+/// The data of the client's SYN, where its length is known.
+pub(super) fn syn_data(facts: &Facts<'_>) -> String {
+    match facts.in_syn() {
+        0 => "data".to_owned(),
+        sent => bytes(sent),
+    }
 }
 
 /// Why fast open was not granted or not accepted, as the rest of a sentence.
@@ -32,10 +40,7 @@ pub(super) fn reason(facts: &Facts<'_>, cause: Cause) -> String {
                 .to_owned(),
         },
         Cause::QueueFull => queue_full(facts),
-        Cause::KeyMismatch => format!(
-            "the cookie{} arrived as it was sent and was refused, so it was made with another key",
-            facts.arrived_cookie().map(|cookie| format!(" {cookie}")).unwrap_or_default()
-        ),
+        Cause::KeyMismatch => key_mismatch(facts),
         Cause::CookieCorrupted => cookie_corrupted(facts),
         Cause::AddressTranslated => match facts.translation() {
             Some((here, there)) => format!(
@@ -74,10 +79,7 @@ fn syn_data_stripped(facts: &Facts<'_>) -> String {
 }
 
 fn server_disabled(facts: &Facts<'_>) -> String {
-    let whose = match facts.view() {
-        View::Client => "the server",
-        View::Server => "this host",
-    };
+    let whose = whose(facts);
     match facts.server_host() {
         Some(host) if !host.tcp_fastopen.server() => format!(
             "net.ipv4.tcp_fastopen is {} on {whose}, its server bit 0x2 is off",
@@ -100,11 +102,35 @@ fn server_syncookies(facts: &Facts<'_>) -> String {
         Some(setting) => format!(" (net.ipv4.tcp_syncookies={setting})"),
         None => String::new(),
     };
+    let whose = whose(facts);
     let saved = match facts.server.map(|server| &server.syn) {
-        Some(SavedSynEvidence::Empty) => "its saved SYN is empty: it answered with a SYN cookie",
-        _ => "the server answered with a SYN cookie",
+        Some(SavedSynEvidence::Empty) => {
+            format!("{whose} saved no headers of it, as when it answers")
+        }
+        _ => format!("{whose} answered"),
     };
-    format!("{saved}{why}, which leaves no room for fast open")
+    format!("{saved} with a SYN cookie{why}, which leaves no room for fast open")
+}
+
+fn key_mismatch(facts: &Facts<'_>) -> String {
+    let cookie = match facts.arrived_cookie() {
+        Some(cookie) => format!("the cookie {cookie} arrived as it was sent and was refused"),
+        None => "the cookie was refused".to_owned(),
+    };
+    // A server that refuses a cookie sends the right one along.
+    let new = match facts.cookie_change() {
+        CookieChange::Same => ", and the new one did not come back",
+        _ => "",
+    };
+    format!("{cookie}, so it was made with another key{new}")
+}
+
+/// The server, as the reader knows it.
+fn whose(facts: &Facts<'_>) -> &'static str {
+    match facts.view() {
+        View::Client => "the server",
+        View::Server => "this host",
+    }
 }
 
 fn queue_full(facts: &Facts<'_>) -> String {

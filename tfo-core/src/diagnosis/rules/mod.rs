@@ -9,6 +9,7 @@
 //! | `server` | what can a server tell that knows nothing of its client? |
 //! | `suspects` | which causes are left when the evidence has excluded the others? |
 //! | `finding`, `advice` | how is it said, and what is the next step? |
+//! | `commands`, `errno` | commands to paste, names of errors |
 
 mod advice;
 mod client;

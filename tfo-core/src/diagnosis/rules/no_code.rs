@@ -46,7 +46,7 @@ fn paused(client: &ClientEvidence, began: bool) -> Verdict {
     let sign = if began {
         "TCPFastOpenBlackhole rose"
     } else {
-        "a cookie is cached, and the SYN left without it"
+        "the SYN left without the cookie that is cached"
     };
     Ruling::new(
         Outcome::NotAttempted,

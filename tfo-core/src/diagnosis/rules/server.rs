@@ -19,7 +19,7 @@ pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
             Some(option) if option.cookie.is_empty() => cookie_asked(facts, server, option.kind),
             Some(_) if syn.payload_bytes == 0 => cookie_alone(facts, server),
             Some(_) => data_refused(facts, server, syn.payload_bytes, "a cookie"),
-            None if overwritten(syn) => option_stripped(facts),
+            None if overwritten(syn) => option_stripped(facts, server),
             None if syn.payload_bytes > 0 => {
                 data_refused(facts, server, syn.payload_bytes, "no fast open option")
             }
@@ -117,7 +117,7 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         ),
     )
     .blame(Blame::Unknown)
-    .verdict(advice::to_settle(facts))
+    .verdict(advice::to_settle(facts, None))
 }
 
 fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
@@ -140,7 +140,7 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
             )
             .cause(broad, View::Server)
             .candidates(&candidates, View::Server)
-            .verdict(advice::to_settle(facts))
+            .verdict(advice::to_settle(facts, Some(broad)))
         }
         Left::OneOr(_) | Left::Nobody if facts.arrived_cookie().is_none() => Ruling::new(
             Outcome::Fallback,
@@ -152,21 +152,25 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
         .cause(broad, View::Server)
         .verdict(format!(
             "On the client, see whether bit 0x4 is on: `sysctl net.ipv4.tcp_fastopen`. {}",
-            advice::to_settle(facts)
+            advice::to_settle(facts, Some(broad))
         )),
         Left::OneOr(_) | Left::Nobody => Ruling::new(
             Outcome::Fallback,
             format!("{seen}, and the data was not taken, although nothing here explains it"),
         )
         .cause(broad, View::Server)
-        .verdict(advice::to_settle(facts)),
+        .verdict(advice::to_settle(facts, Some(broad))),
     }
 }
 
-fn option_stripped(facts: &Facts<'_>) -> Verdict {
+fn option_stripped(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    let from = server.source_ip();
     Ruling::new(
         Outcome::Fallback,
-        format!("The SYN had a fast open option once: {}", reason(facts, Cause::OptionStripped)),
+        format!(
+            "The SYN from {from} came without fast open: {}",
+            reason(facts, Cause::OptionStripped)
+        ),
     )
     .cause(Cause::OptionStripped, View::Server)
     .verdict(advice::against(facts, Cause::OptionStripped))
@@ -192,7 +196,7 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &ArrivedSyn) -> Verd
         ],
         View::Server,
     )
-    .verdict(advice::to_settle(facts))
+    .verdict(advice::to_settle(facts, None))
 }
 
 fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
@@ -221,7 +225,7 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
             &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
             View::Server,
         )
-        .verdict(advice::to_settle(facts));
+        .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
     }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {
         return cookie_asked(facts, server, FastOpenKind::Standard);
