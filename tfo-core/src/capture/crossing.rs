@@ -80,16 +80,16 @@ impl Crossing {
         Self { direction, sent: Some(sight), arrived: None, fate: Fate::Unknown, deeds: Vec::new() }
     }
 
+    /// A packet that no host sent: the path made it.
+    #[must_use]
+    pub fn forged(direction: Direction) -> Self {
+        Self { direction, sent: None, arrived: None, fate: Fate::Unknown, deeds: Vec::new() }
+    }
+
     /// A packet that was seen where it arrived.
     #[must_use]
     pub fn arrived(direction: Direction, sight: Sight) -> Self {
-        Self {
-            direction,
-            sent: None,
-            arrived: Some(sight),
-            fate: Fate::Arrived,
-            deeds: Vec::new(),
-        }
+        Self { direction, sent: None, arrived: Some(sight), fate: Fate::Arrived, deeds: Vec::new() }
     }
 }
 
