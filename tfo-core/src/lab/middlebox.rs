@@ -191,10 +191,8 @@ impl Middleboxes {
             Middlebox::StripSynData if syn_data => remove_data(segment, &mut did),
             Middlebox::ResetSynData if syn_data => return Ruling::Reset,
             Middlebox::SwallowAfterSynData => return self.swallow(direction, segment, syn_data),
-            Middlebox::CorruptCookie if syn => {
-                if segment.corrupt_cookie() {
-                    did("cookie changed".to_owned());
-                }
+            Middlebox::CorruptCookie if syn && segment.corrupt_cookie() => {
+                did("cookie changed".to_owned());
             }
             Middlebox::DuplicateSyn if syn => {
                 did("sent twice".to_owned());
@@ -245,7 +243,7 @@ impl Middleboxes {
 }
 
 /// The address of the pool for the connection of this number. 198.51.100.0/24 (RFC 5737) and
-/// 2001:db8:1::/64.
+/// `2001:db8:1::/64`.
 fn pool(like: IpAddr, number: usize) -> IpAddr {
     let last = u8::try_from(number % 250).unwrap_or(0) + 1;
     if like.is_ipv4() {

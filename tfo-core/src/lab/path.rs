@@ -46,7 +46,7 @@ impl PathSettings {
     #[must_use]
     pub fn round_trip(self, time: Duration) -> Self {
         let half = time / 2;
-        self.delays(half, time - half)
+        self.delays(half, time.saturating_sub(half))
     }
 
     /// The delay to the server, and back.

@@ -45,7 +45,7 @@ pub(crate) struct Received<'a> {
 
 impl PacketSocket {
     /// Opens a socket on the interface of this number, with a ring for so many frames.
-    /// Needs CAP_NET_RAW.
+    /// Needs `CAP_NET_RAW`.
     pub(crate) fn open(interface: u32, frames: usize, outgoing: bool) -> io::Result<Self> {
         // With protocol 0 it hears nothing until it is bound to its interface.
         // SAFETY: takes three integers.
