@@ -74,6 +74,7 @@ pub(crate) mod packet {
     /// `PACKET_RX_RING`.
     pub(crate) const PACKET_RX_RING: i32 = 5;
     /// `PACKET_STATISTICS`.
+    #[cfg(feature = "lab")]
     pub(crate) const PACKET_STATISTICS: i32 = 6;
     /// `PACKET_VERSION`.
     pub(crate) const PACKET_VERSION: i32 = 10;
@@ -88,12 +89,13 @@ pub(crate) mod packet {
 
     /// Offsets in `struct tpacket2_hdr`; all fields are in the host's byte order.
     pub(crate) mod header {
-        pub(crate) const LEN: usize = 4;
         pub(crate) const SNAPLEN: usize = 8;
         pub(crate) const MAC: usize = 12;
         pub(crate) const SEC: usize = 16;
         pub(crate) const NSEC: usize = 20;
-        /// `sll_pkttype` of the `struct sockaddr_ll` that follows the 32 bytes of the header.
+        /// `sll_hatype` of the `struct sockaddr_ll` that follows the 32 bytes of the header.
+        pub(crate) const HARDWARE_TYPE: usize = 32 + 8;
+        /// `sll_pkttype` there.
         pub(crate) const PACKET_TYPE: usize = 32 + 10;
     }
 }

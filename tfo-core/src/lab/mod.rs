@@ -30,4 +30,4 @@ pub use link::join;
 pub use middlebox::Middlebox;
 pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
 pub use path::PathSettings;
-pub use private::{enter_private_network, explain_denied};
+pub use private::{allow_hosts, enter_private_network, explain_denied};

@@ -1,6 +1,8 @@
 //! A client's host, a path, and one or several servers' hosts: the lab as a whole.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::Duration;
 
 use super::path::{Path, PathSettings};
 use super::{Host, link};
@@ -93,6 +95,21 @@ impl Network {
     #[must_use]
     pub fn crossings(&self) -> Vec<Crossing> {
         self.path.crossings()
+    }
+
+    /// Waits until nothing is on its way and nothing new has come for `quiet`; at most ten times that
+    /// long. Returns how many packets have crossed.
+    pub fn settle(&self, quiet: Duration) -> usize {
+        let mut last = usize::MAX;
+        for _ in 0..10 {
+            let (count, open) = self.path.count();
+            if count == last && open == 0 {
+                break;
+            }
+            last = count;
+            thread::sleep(quiet);
+        }
+        self.path.count().0
     }
 
     /// How many packets were forwarded and not recorded: the record ends at 64 MiB.

@@ -138,6 +138,13 @@ impl Path {
         lock(&self.record).crossings.clone()
     }
 
+    /// How many packets were recorded, and how many of them are on their way.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let record = lock(&self.record);
+        let open = |crossing: &&Crossing| crossing.fate == Fate::Unknown;
+        (record.crossings.len(), record.crossings.iter().filter(open).count())
+    }
+
     /// Packets that were forwarded and not recorded.
     pub(super) fn unrecorded(&self) -> u64 {
         lock(&self.record).unrecorded

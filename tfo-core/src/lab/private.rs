@@ -4,6 +4,7 @@ use std::fs;
 
 use super::host;
 use crate::error::{Error, Result};
+use crate::host::Capability;
 use crate::sys::namespace::{self, Namespace};
 
 /// Moves this process into a private network namespace with nothing but loopback, where both
@@ -26,6 +27,17 @@ pub fn enter_private_network() -> Result<()> {
             .map_err(|e| Error::system("making a network namespace", "", e))?;
     }
     host::prepare()
+}
+
+/// Makes sure that this process may make [`Host`](super::Host)s: without `CAP_SYS_ADMIN` it becomes
+/// root of a user namespace of its own, where it may.
+///
+/// Must be called before the process has started a thread.
+///
+/// # Errors
+/// The kernel does not allow it; [`explain_denied`] says what forbids it.
+pub fn allow_hosts() -> Result<()> {
+    if Capability::SysAdmin.is_effective() { Ok(()) } else { enter_user_namespace() }
 }
 
 fn enter_user_namespace() -> Result<()> {

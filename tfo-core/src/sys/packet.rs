@@ -11,8 +11,8 @@ use libc::{c_int, c_void};
 
 use super::{check, check_len, sockopt};
 use crate::uapi::packet::{
-    PACKET_IGNORE_OUTGOING, PACKET_OUTGOING, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION,
-    TP_STATUS_USER, TPACKET_V2, header,
+    PACKET_IGNORE_OUTGOING, PACKET_OUTGOING, PACKET_RX_RING, PACKET_VERSION, TP_STATUS_USER,
+    TPACKET_V2, header,
 };
 
 /// The bytes of one frame's place in the ring: an Ethernet frame of 1514 bytes and its headers.
@@ -39,8 +39,8 @@ pub(crate) struct Received<'a> {
     pub(crate) outgoing: bool,
     /// Its bytes, from the Ethernet header on, as far as they fit the ring.
     pub(crate) frame: &'a [u8],
-    /// Its whole length.
-    pub(crate) whole: usize,
+    /// It begins with an Ethernet header; else with an IP header.
+    pub(crate) ethernet: bool,
 }
 
 impl PacketSocket {
@@ -88,6 +88,7 @@ impl PacketSocket {
         result
     }
 
+    #[cfg(feature = "lab")]
     /// Sends a frame, with its Ethernet header, by the socket's interface.
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
@@ -95,11 +96,13 @@ impl PacketSocket {
         check_len(unsafe { libc::send(fd, frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
     }
 
+    #[cfg(feature = "lab")]
     /// How many frames found no place in the ring since the last call.
     pub(crate) fn lost(&self) -> io::Result<u32> {
         // `struct tpacket_stats`: packets and drops.
         let mut stats = [0; 8];
-        sockopt::bytes(&self.fd, libc::SOL_PACKET, PACKET_STATISTICS, &mut stats)?;
+        let name = crate::uapi::packet::PACKET_STATISTICS;
+        sockopt::bytes(&self.fd, libc::SOL_PACKET, name, &mut stats)?;
         let [.., a, b, c, d] = stats;
         Ok(u32::from_ne_bytes([a, b, c, d]))
     }
@@ -194,7 +197,10 @@ impl<'a> Place<'a> {
             at: Duration::new(u32_at(header::SEC)?.into(), u32_at(header::NSEC)?),
             outgoing: *bytes.get(header::PACKET_TYPE - STATUS)? == PACKET_OUTGOING,
             frame: bytes.get(start..start.checked_add(snap)?)?,
-            whole: usize::try_from(u32_at(header::LEN)?).ok()?,
+            ethernet: matches!(
+                u16::from_ne_bytes(*bytes.get(header::HARDWARE_TYPE - STATUS..)?.first_chunk()?),
+                libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK
+            ),
         })
     }
 }
