@@ -98,8 +98,8 @@ impl Network {
     }
 
     /// Waits until nothing is on its way and nothing new has come for `quiet`; at most ten times that
-    /// long. Returns how many packets have crossed.
-    pub fn settle(&self, quiet: Duration) -> usize {
+    /// long.
+    pub fn settle(&self, quiet: Duration) {
         let mut last = usize::MAX;
         for _ in 0..10 {
             let (count, open) = self.path.count();
@@ -109,7 +109,6 @@ impl Network {
             last = count;
             thread::sleep(quiet);
         }
-        self.path.count().0
     }
 
     /// How many packets were forwarded and not recorded: the record ends at 64 MiB.

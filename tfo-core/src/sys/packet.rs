@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_void};
 
-use super::{check, check_len, sockopt};
+use super::{check, sockopt};
 use crate::uapi::packet::{
     PACKET_IGNORE_OUTGOING, PACKET_OUTGOING, PACKET_RX_RING, PACKET_VERSION, TP_STATUS_USER,
     TPACKET_V2, header,
@@ -88,16 +88,16 @@ impl PacketSocket {
         result
     }
 
-    #[cfg(feature = "lab")]
     /// Sends a frame, with its Ethernet header, by the socket's interface.
+    #[cfg(feature = "lab")]
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
         // SAFETY: `frame` lives over the call and holds the length given.
-        check_len(unsafe { libc::send(fd, frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
+        super::check_len(unsafe { libc::send(fd, frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
     }
 
-    #[cfg(feature = "lab")]
     /// How many frames found no place in the ring since the last call.
+    #[cfg(feature = "lab")]
     pub(crate) fn lost(&self) -> io::Result<u32> {
         // `struct tpacket_stats`: packets and drops.
         let mut stats = [0; 8];
