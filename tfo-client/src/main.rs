@@ -26,5 +26,8 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     }
     Ok(match cli.command {
         None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
+        Some(Command::Lab(flags)) => {
+            command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
+        }
     })
 }

@@ -50,27 +50,36 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         }
     }
     report.finish();
-    ExitCode::from(match report.last_outcome() {
+    status(report.last_outcome())
+}
+
+/// The exit status that the last connection decides.
+pub(super) fn status(last: Option<Outcome>) -> ExitCode {
+    ExitCode::from(match last {
         Some(Outcome::FastOpen) => FAST_OPEN,
         None | Some(Outcome::Failed) => NO_CONNECTION,
         Some(_) => REGULAR,
     })
 }
 
-fn plan(settings: &Settings, address: SocketAddr) -> Probe {
+pub(super) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     let probe = Probe::new(address)
         .connect_timeout(settings.connect_timeout)
         .until(Answer::is_complete)
-        .method(match settings.mode {
-            Mode::Auto => Method::Auto,
-            Mode::Sendto => Method::SendTo,
-            Mode::Connect => Method::Connect,
-            Mode::Off => Method::Off,
-        });
+        .method(method(settings.mode));
     if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
 }
 
-fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
+pub(super) fn method(mode: Mode) -> Method {
+    match mode {
+        Mode::Auto => Method::Auto,
+        Mode::Sendto => Method::SendTo,
+        Mode::Connect => Method::Connect,
+        Mode::Off => Method::Off,
+    }
+}
+
+pub(super) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
     let token = token();
     let message = match &settings.payload {
         Payload::Text(text) => text.clone().into_bytes(),

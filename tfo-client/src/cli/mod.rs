@@ -1,9 +1,13 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
 
+mod lab;
+
 use std::{ffi::OsString, mem, path::PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use tfo_core::program::{Port, Switch, value::Format};
+
+pub(crate) use lab::LabFlags;
 
 use crate::config::{
     file::{ConnectTimeout, Count, Family, Interval, Message, Mode, PayloadSize, ReplyTimeout},
@@ -69,11 +73,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Connect a few times, say what happened, and why (also without a subcommand)
     Probe(ProbeFlags),
+    /// Two hosts and a path on this machine, and a picture of the packets that cross it
+    Lab(Box<LabFlags>),
 }
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
 /// `probe -n 1` fill two of these, which are joined.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
@@ -152,9 +158,19 @@ impl Cli {
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
         let mut cli = Self::try_parse_from(arguments)?;
-        if let Some(Command::Probe(flags)) = &mut cli.command {
-            let flags = mem::take(flags);
-            cli.probe = flags.over(mem::take(&mut cli.probe));
+        match &mut cli.command {
+            None => {}
+            Some(Command::Probe(flags)) => {
+                let flags = mem::take(flags);
+                cli.probe = flags.over(mem::take(&mut cli.probe));
+            }
+            Some(Command::Lab(flags)) => {
+                if cli.probe != ProbeFlags::default() {
+                    let message = "the flags of the probe stand behind `lab`, as far as it has them";
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+                }
+                cli.probe = flags.probe_flags();
+            }
         }
         match cli.conflict() {
             Some((one, other)) => Err(Self::command().error(
@@ -163,6 +179,10 @@ impl Cli {
             )),
             None => Ok(cli),
         }
+    }
+
+    pub(crate) fn ipv6(&self) -> bool {
+        self.ipv6
     }
 
     pub(crate) fn family(&self) -> Option<Family> {
