@@ -83,13 +83,7 @@ impl Crossing {
     /// A packet that was seen where it arrived.
     #[must_use]
     pub fn arrived(direction: Direction, sight: Sight) -> Self {
-        Self {
-            direction,
-            sent: None,
-            arrived: Some(sight),
-            fate: Fate::Arrived,
-            deeds: Vec::new(),
-        }
+        Self { direction, sent: None, arrived: Some(sight), fate: Fate::Arrived, deeds: Vec::new() }
     }
 }
 
