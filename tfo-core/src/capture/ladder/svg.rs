@@ -1,0 +1,5 @@
+//! A ladder as a picture.
+use super::Ladder;
+pub(super) fn draw(_ladder: &Ladder) -> String {
+    "<svg".into()
+}
