@@ -19,8 +19,10 @@ mod host;
 mod isolated;
 mod link;
 mod private;
+mod program;
 
 pub use host::Host;
 pub use isolated::{isolated, require, skip};
 pub use link::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6, join};
 pub use private::{enter_private_network, explain_denied};
+pub use program::{Finished, Lines, Program};
