@@ -126,7 +126,8 @@ impl Reporter {
                 json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
             }
             Format::Text => {
-                let mut line = format!("total: {} connections", totals.connections);
+                let noun = if totals.connections == 1 { "connection" } else { "connections" };
+                let mut line = format!("total: {} {noun}", totals.connections);
                 for (verdict, count) in &totals.verdicts {
                     line += &format!(", {count} {verdict}");
                 }
