@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tfo_core::diagnosis::{self, ArrivedSyn, Evidence, SavedSynEvidence, ServerEvidence};
+use tfo_core::diagnosis::{self, Evidence, SavedSynEvidence, ServerEvidence};
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
@@ -99,7 +99,7 @@ impl<'a> Worker<'a> {
             self.tick();
         }
         for connection in self.connections.drain() {
-            let ended = end(self.settings, &mut self.observer, connection, Some(self.cut_by));
+            let ended = end(self.settings, &self.observer, connection, Some(self.cut_by));
             self.reporter.connection(&ended);
         }
         self.reporter.totals();
@@ -164,7 +164,14 @@ impl<'a> Worker<'a> {
                 Ok(accepted) => {
                     self.observer.accepted();
                     let session = service::session(self.settings.service);
-                    let connection = Connection::new(accepted, session, self.settings.idle_timeout);
+                    let mut connection =
+                        Connection::new(accepted, session, self.settings.idle_timeout);
+                    let seen = self.observer.evidence(&connection.arrival);
+                    if needs_counters(&seen) {
+                        // Now, before others come and count as well.
+                        connection.evidence =
+                            Some(self.observer.full_evidence(&connection.arrival));
+                    }
                     let index = self.connections.insert(connection);
                     // A SYN's data is there already: served before anyone asks the poll.
                     self.drive(index);
@@ -212,7 +219,7 @@ impl<'a> Worker<'a> {
 
     fn end(&mut self, index: usize, why: Option<&str>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
-        let ended = end(self.settings, &mut self.observer, connection, why);
+        let ended = end(self.settings, &self.observer, connection, why);
         self.reporter.connection(&ended);
         self.accept_after = None;
     }
@@ -250,16 +257,12 @@ fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Resul
 /// What is known of a connection that is over.
 fn end(
     settings: &Settings,
-    observer: &mut ServerObserver,
+    observer: &ServerObserver,
     mut connection: Connection,
     why: Option<&str>,
 ) -> Ended {
-    let mut evidence =
+    let evidence =
         connection.evidence.take().unwrap_or_else(|| observer.evidence(&connection.arrival));
-    if was_refused(&evidence) && evidence.counters.is_none() {
-        // Rare, and only the counters say why: worth reading them.
-        evidence = observer.full_evidence(&connection.arrival);
-    }
     let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
     Ended {
         evidence,
@@ -272,12 +275,12 @@ fn end(
     }
 }
 
-/// Data came in the SYN, and the kernel did not take it.
-fn was_refused(evidence: &ServerEvidence) -> bool {
-    matches!(
-        &evidence.syn,
-        SavedSynEvidence::Saved(ArrivedSyn { payload_bytes: 1.., .. }) if !evidence.tcp.syn_data
-    )
+/// A cookie was asked for, or data came in the SYN and the kernel did not take it. That is rare, and
+/// only the counters tell what came of it.
+fn needs_counters(evidence: &ServerEvidence) -> bool {
+    let SavedSynEvidence::Saved(syn) = &evidence.syn else { return false };
+    let asked = syn.fast_open.as_ref().is_some_and(|option| option.cookie.is_empty());
+    asked || (syn.payload_bytes > 0 && !evidence.tcp.syn_data)
 }
 
 fn count_of(open: usize) -> String {
