@@ -9,22 +9,16 @@ use super::{Connection, Report};
 
 /// What stands above the rows.
 pub(super) fn head(report: &Report) -> String {
-    let host = if report.host == report.address.ip().to_string() {
-        String::new()
+    let address = report.address;
+    let target = if report.host == address.ip().to_string() {
+        address.to_string()
     } else {
-        format!("{} ", report.host)
+        format!("{} ({address})", report.host)
     };
     let connections = if report.count == 1 { "connection" } else { "connections" };
     format!(
-        "{host}{}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<31} {:>10}  {:>10}  {:>9}\n",
-        report.address,
-        report.count,
-        report.message_bytes,
-        "#",
-        "verdict",
-        "in the SYN",
-        "first byte",
-        "RTT"
+        "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<31} {:>10}  {:>10}  {:>9}\n",
+        report.count, report.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
     )
 }
 
@@ -43,19 +37,22 @@ pub(super) fn row(connection: &Connection, colour: bool) -> String {
 pub(super) fn foot(report: &Report, summary: &Summary, colour: bool) -> String {
     let verdict = &summary.verdict;
     let style = style(verdict.outcome, colour);
-    let mut text = format!("\n{style}{}{style:#}: {}\n", words(verdict), verdict.finding);
+    let mut text = format!("\n{style}{}{style:#}\n{}\n", words(verdict), verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        text += &format!("It may be: {}\n", names.join(", "));
-    }
-    if !verdict.advice.is_empty() {
-        text += &format!("Next: {}\n", verdict.advice);
+        text += &format!("It may be: {}.\n", names.join(", "));
     }
     if report.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
-        text += "On loopback there is no round trip to save: the times above show nothing, the verdict does.\n";
+        text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
+    }
+    if !matches!(verdict.advice.as_str(), "" | NOTHING) {
+        text += &format!("\nNext: {}\n", verdict.advice);
     }
     text
 }
+
+/// What needs no line of its own.
+const NOTHING: &str = "Nothing to do.";
 
 /// The verdict with its cause, in the words of the documentation.
 fn words(verdict: &Verdict) -> String {

@@ -59,8 +59,8 @@ fn echo_takes_the_data_of_a_syn_and_what_follows_it() {
         let lines: Vec<_> = server.out().first(2).iter().map(|line| json(line)).collect();
         assert_eq!(lines[0]["verdict"], "cookie-granted");
         assert_eq!(lines[1]["verdict"], "fast-open");
-        // What loopback's segment holds: 64 KiB, of which the SYN takes half at most.
-        assert_eq!(lines[1]["syn_bytes"], 32768, "{}", lines[1]);
+        let in_syn = lines[1]["syn_bytes"].as_u64().unwrap();
+        assert!((1400..100_000).contains(&in_syn), "a full SYN, and a rest: {}", lines[1]);
         assert_eq!(lines[1]["bytes_in"], 100_000, "{}", lines[1]);
     });
 }
