@@ -166,7 +166,8 @@ impl Cli {
             }
             Some(Command::Lab(flags)) => {
                 if cli.probe != ProbeFlags::default() {
-                    let message = "the flags of the probe stand behind `lab`, as far as it has them";
+                    let message =
+                        "the flags of the probe stand behind `lab`, as far as it has them";
                     return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
                 }
                 cli.probe = flags.probe_flags();

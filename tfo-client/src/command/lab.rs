@@ -44,11 +44,8 @@ pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
     if let Err(e) = lab::allow_hosts() {
         return report::no_lab(&e);
     }
-    let path = PathSettings::new()
-        .round_trip(lab.rtt)
-        .jitter(lab.jitter)
-        .loss(lab.loss)
-        .boxes(&lab.boxes);
+    let path =
+        PathSettings::new().round_trip(lab.rtt).jitter(lab.jitter).loss(lab.loss).boxes(&lab.boxes);
     let network = match Network::new(path) {
         Ok(network) => network,
         Err(e) => return report::no_lab(&e),

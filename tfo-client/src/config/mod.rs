@@ -70,7 +70,8 @@ pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, Se
     overlay(&mut file, cli, environment)?;
     match found {
         Some(found) => log::info!("configuration file: {found}"),
-        None => log::info!("no configuration file"),
+        // Nothing to name, and nothing to stand between the command and its table.
+        None => log::debug!("no configuration file"),
     }
     Ok(Config { settings: Settings::new(&file, cli.probe.listen), file })
 }

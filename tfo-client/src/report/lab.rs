@@ -16,8 +16,6 @@ use super::{document, text};
 use crate::command::lab::LabSettings;
 use crate::config::Settings;
 
-const WIDTH: usize = 80;
-
 /// The lab's report.
 pub(crate) struct LabReport {
     format: Format,
@@ -85,13 +83,10 @@ struct Saved {
 
 impl LabReport {
     pub(crate) fn new(settings: &Settings, lab: &LabSettings, address: SocketAddr) -> Self {
+        let colour = colour_allowed(&io::stdout());
         let mut report = Self {
             format: settings.format,
-            style: TextStyle {
-                width: WIDTH,
-                colour: colour_allowed(&io::stdout()),
-                ascii: lab.ascii,
-            },
+            style: TextStyle::default().colour(colour).ascii(lab.ascii),
             output: Output::stdout(),
             lab: lab.clone(),
             address,
@@ -209,8 +204,11 @@ impl LabReport {
 
     /// The summary of the probe's connections, the regular one left out.
     fn summary(&self) -> Option<Summary> {
-        let verdicts: Vec<Verdict> =
-            self.probed().filter(|probed| probed.n > 0).map(|probed| probed.verdict.clone()).collect();
+        let verdicts: Vec<Verdict> = self
+            .probed()
+            .filter(|probed| probed.n > 0)
+            .map(|probed| probed.verdict.clone())
+            .collect();
         (!verdicts.is_empty()).then(|| diagnosis::summarize(&verdicts))
     }
 
@@ -243,7 +241,8 @@ impl LabReport {
     fn saved_sentence(&self) -> String {
         let Some(saved) = self.saved() else {
             return if self.lab.rtt < Duration::from_millis(1) {
-                "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+                "Without a round trip time there is nothing to save: choose one, --rtt 40ms."
+                    .to_owned()
             } else {
                 "Nothing was saved.".to_owned()
             };
@@ -252,7 +251,9 @@ impl LabReport {
         let trips = saved.round_trips.abs();
         let unit = if format!("{trips:.1}") == "1.0" { "round trip" } else { "round trips" };
         if saved.us >= 0 {
-            format!("Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer.")
+            format!(
+                "Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer."
+            )
         } else {
             format!("Fast open cost {trips:.1} {unit} ({time}) until the first byte of the answer.")
         }
@@ -265,7 +266,7 @@ impl LabReport {
             [only] => vec![self.ladder(only)],
             [first, .., last] => vec![self.ladder(first), self.ladder(last)],
         };
-        Ladder::to_svg_side_by_side(&ladders)
+        ladders.last().map(Ladder::to_svg).unwrap_or_default()
     }
 
     fn document(&self) -> String {

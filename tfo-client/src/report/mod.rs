@@ -1,6 +1,7 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
 mod document;
+mod lab;
 mod probe;
 mod text;
 
@@ -18,6 +19,7 @@ use tfo_core::program::{
 
 use crate::config::{Target, file::File};
 
+pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
 pub(crate) use probe::{Connection, Report};
 
 /// Wrong usage, or bad configuration.

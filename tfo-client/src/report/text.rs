@@ -9,22 +9,16 @@ use super::{Connection, Report};
 
 /// What stands above the rows.
 pub(super) fn head(report: &Report) -> String {
-    let host = if report.host == report.address.ip().to_string() {
-        String::new()
+    let address = report.address;
+    let target = if report.host == address.ip().to_string() {
+        address.to_string()
     } else {
-        format!("{} ", report.host)
+        format!("{} ({address})", report.host)
     };
     let connections = if report.count == 1 { "connection" } else { "connections" };
     format!(
-        "{host}{}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<31} {:>10}  {:>10}  {:>9}\n",
-        report.address,
-        report.count,
-        report.message_bytes,
-        "#",
-        "verdict",
-        "in the SYN",
-        "first byte",
-        "RTT"
+        "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<31} {:>10}  {:>10}  {:>9}\n",
+        report.count, report.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
     )
 }
 
@@ -43,29 +37,37 @@ pub(super) fn row(connection: &Connection, colour: bool) -> String {
 pub(super) fn foot(report: &Report, summary: &Summary, colour: bool) -> String {
     let verdict = &summary.verdict;
     let style = style(verdict.outcome, colour);
-    let mut text = format!("\n{style}{}{style:#}: {}\n", words(verdict), verdict.finding);
+    let mut text = format!("\n{style}{}{style:#}\n{}\n", words(verdict), verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        text += &format!("It may be: {}\n", names.join(", "));
-    }
-    if !verdict.advice.is_empty() {
-        text += &format!("Next: {}\n", verdict.advice);
+        text += &format!("It may be: {}.\n", names.join(", "));
     }
     if report.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
-        text += "On loopback there is no round trip to save: the times above show nothing, the verdict does.\n";
+        text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
     }
-    text
+    text + &next_step(verdict)
 }
 
+/// What to do next, if there is something.
+pub(super) fn next_step(verdict: &Verdict) -> String {
+    match verdict.advice.as_str() {
+        "" | NOTHING => String::new(),
+        advice => format!("\nNext: {advice}\n"),
+    }
+}
+
+/// What needs no line of its own.
+const NOTHING: &str = "Nothing to do.";
+
 /// The verdict with its cause, in the words of the documentation.
-fn words(verdict: &Verdict) -> String {
+pub(super) fn words(verdict: &Verdict) -> String {
     match verdict.cause {
         Some(cause) => format!("{}: {cause}", verdict.outcome),
         None => verdict.outcome.to_string(),
     }
 }
 
-fn style(outcome: Outcome, colour: bool) -> Style {
+pub(super) fn style(outcome: Outcome, colour: bool) -> Style {
     if !colour {
         return Style::new();
     }
@@ -77,7 +79,7 @@ fn style(outcome: Outcome, colour: bool) -> Style {
     Style::new().bold().fg_color(Some(colour.into()))
 }
 
-fn time(time: Option<Duration>) -> String {
+pub(super) fn time(time: Option<Duration>) -> String {
     match time {
         None => "-".to_owned(),
         Some(time) if time < Duration::from_millis(1) => format!("{} µs", time.as_micros()),

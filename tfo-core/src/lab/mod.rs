@@ -23,6 +23,7 @@ mod middlebox;
 mod network;
 mod path;
 mod private;
+mod program;
 
 pub use host::Host;
 pub use isolated::{isolated, require, skip};
@@ -31,3 +32,4 @@ pub use middlebox::Middlebox;
 pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
 pub use path::PathSettings;
 pub use private::{allow_hosts, enter_private_network, explain_denied};
+pub use program::{Finished, Lines, Program};

@@ -58,6 +58,7 @@ pub fn explain_denied() -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let forbids = [
         ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=1000"),
+        ("/proc/sys/user/max_net_namespaces", "0", "sudo sysctl -w user.max_net_namespaces=1000"),
         (
             "/proc/sys/kernel/unprivileged_userns_clone",
             "0",

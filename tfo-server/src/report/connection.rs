@@ -1,6 +1,7 @@
 //! One line for each connection that has ended, and the totals at the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -103,7 +104,7 @@ impl Reporter {
         let line = match self.format {
             Format::Json => json(&Line {
                 schema: 1,
-                peer: ended.evidence.source.to_string(),
+                peer: peer(ended).to_string(),
                 verdict: &ended.verdict,
                 syn_bytes,
                 cookie,
@@ -126,7 +127,8 @@ impl Reporter {
                 json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
             }
             Format::Text => {
-                let mut line = format!("total: {} connections", totals.connections);
+                let noun = if totals.connections == 1 { "connection" } else { "connections" };
+                let mut line = format!("total: {} {noun}", totals.connections);
                 for (verdict, count) in &totals.verdicts {
                     line += &format!(", {count} {verdict}");
                 }
@@ -162,7 +164,7 @@ impl Totals {
 }
 
 fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
-    let mut line = format!("{} {}", ended.evidence.source, ended.verdict.outcome);
+    let mut line = format!("{} {}", peer(ended), ended.verdict.outcome);
     if let Some(cause) = ended.verdict.cause {
         line += &format!(" ({cause})");
     }
@@ -172,6 +174,12 @@ fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
         line += &format!(", ended: {why}");
     }
     line
+}
+
+/// The client as it is known: an IPv4 one that came to an IPv6 listener is one of IPv4.
+fn peer(ended: &Ended) -> SocketAddr {
+    let source = ended.evidence.source;
+    SocketAddr::new(source.ip().to_canonical(), source.port())
 }
 
 fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {

@@ -14,9 +14,10 @@ impl Session for Mirror {
         match self.reader.read(bytes) {
             Progress::More => Next::Read,
             Progress::Request { token, received } => {
-                let evidence = context.observer.full_evidence(context.arrival);
-                *context.evidence = Some(evidence.clone());
-                match Answer::new(token, received, evidence).to_line() {
+                // The counters' change is told once: who has read it keeps it.
+                let full = || context.observer.full_evidence(context.arrival);
+                let evidence = context.evidence.get_or_insert_with(full);
+                match Answer::new(token, received, evidence.clone()).to_line() {
                     Ok(line) => out.extend_from_slice(&line),
                     Err(e) => log::error!("{e}"),
                 }
