@@ -49,7 +49,9 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
             break;
         }
     }
-    report.finish();
+    if !report.finish() {
+        return ExitCode::from(report::USAGE);
+    }
     ExitCode::from(match report.last_outcome() {
         Some(Outcome::FastOpen) => FAST_OPEN,
         None | Some(Outcome::Failed) => NO_CONNECTION,

@@ -20,8 +20,8 @@ use crate::config::{Target, file::File};
 
 pub(crate) use probe::{Connection, Report};
 
-/// Wrong usage, or bad configuration.
-const USAGE: u8 = 2;
+/// Wrong usage, bad configuration, or output that can't be written.
+pub(crate) const USAGE: u8 = 2;
 
 /// Prints `error: …`, one line, to standard error.
 pub(crate) fn error(error: &dyn Error) {

@@ -45,6 +45,8 @@ pub(crate) struct Report {
     /// Progress may be shown, and overwritten.
     progress: bool,
     output: Output,
+    /// A write failed otherwise than by a reader who had enough.
+    lost: bool,
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) count: u32,
@@ -59,6 +61,7 @@ impl Report {
             colour: colour_allowed(&io::stdout()),
             progress: colour_allowed(&io::stderr()),
             output: Output::stdout(),
+            lost: false,
             host: settings.target.host.clone(),
             address,
             count: settings.count,
@@ -93,14 +96,15 @@ impl Report {
         self.format == Format::Json || self.print(&row)
     }
 
-    /// Says what it all amounts to.
-    pub(crate) fn finish(&mut self) {
+    /// Says what it all amounts to; `false` when the report could not be written.
+    pub(crate) fn finish(&mut self) -> bool {
         let text = if self.format == Format::Json {
             document::document(self)
         } else {
             text::foot(self, &self.summary(), self.colour)
         };
         self.print(&text);
+        !self.lost
     }
 
     pub(crate) fn last_outcome(&self) -> Option<Outcome> {
@@ -118,7 +122,9 @@ impl Report {
             Ok(Reader::Listening) => true,
             Ok(Reader::Gone) => false,
             Err(e) => {
-                log::error!("the report can't be written: {e}");
+                if !std::mem::replace(&mut self.lost, true) {
+                    super::error(&io::Error::new(e.kind(), format!("can't print the report: {e}")));
+                }
                 false
             }
         }
