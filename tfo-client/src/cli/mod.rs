@@ -126,6 +126,18 @@ pub(crate) struct ProbeFlags {
     /// Forget the cached cookie first
     #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
     fresh: bool,
+
+    /// Draw the packets of each connection
+    #[arg(long, help = "Draw the packets of each connection; needs CAP_NET_RAW")]
+    pub(crate) trace: bool,
+
+    /// Write the packets of all connections for Wireshark (pcapng)
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Write the packets for Wireshark (pcapng); needs CAP_NET_RAW"
+    )]
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -232,6 +244,8 @@ impl ProbeFlags {
             reply_timeout: self.reply_timeout.or(before.reply_timeout),
             interval: self.interval.or(before.interval),
             fresh: self.fresh || before.fresh,
+            trace: self.trace || before.trace,
+            pcap: self.pcap.or(before.pcap),
         }
     }
 }
@@ -301,7 +315,7 @@ mod tests {
     #[test]
     fn help_and_shipped_file_state_the_defaults_and_the_rules() {
         let File { server, probe, output } = File::default();
-        let shipped = include_str!("../../config/client.toml").replace('"', "");
+        let shipped = include_str!("../../../config/client.toml").replace('"', "");
         let command = Cli::command();
         for (name, default, allowed) in [
             ("server", server.address.to_string(), String::new()),

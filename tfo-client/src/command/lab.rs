@@ -7,7 +7,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::pcapng;
 use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
 use tfo_core::observer::serve_mirror;
 use tfo_core::socket::{FastOpenListener, Method};
@@ -63,7 +62,7 @@ pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
         program(&network, lab, &mut report)
     };
     if let Some(file) = &lab.pcap
-        && let Err(e) = write_pcap(file, &network)
+        && let Err(e) = report::write_pcap(file, &network.crossings())
     {
         return report::cannot_write(file, &e);
     }
@@ -156,10 +155,4 @@ fn serve(
 
 fn listens(host: &Host) -> bool {
     host.run(|| tfo_core::host::listeners().is_ok_and(|listeners| !listeners.is_empty()))
-}
-
-fn write_pcap(file: &PathBuf, network: &Network) -> std::io::Result<()> {
-    let mut writer = std::io::BufWriter::new(std::fs::File::create(file)?);
-    pcapng::write(&mut writer, &network.crossings())?;
-    std::io::Write::flush(&mut writer)
 }

@@ -4,3 +4,4 @@ pub(crate) mod lab;
 mod listen;
 pub(crate) mod probe;
 mod target;
+mod trace;

@@ -167,11 +167,10 @@ impl LabReport {
         let Some(connection) = &shown.connection else { return ladder };
         let verdict = &connection.verdict;
         let style = text::style(verdict.outcome, self.style.colour);
-        let mut block = format!("{ladder}\n{style}{}{style:#}", text::words(verdict));
+        let mut block = format!("{ladder}\n{style}{}{style:#}\n", text::words(verdict));
         if connection.n > 0 {
-            block += &format!(": {}", verdict.finding);
+            block += &text::wrap(&verdict.finding);
         }
-        block += "\n";
         if let Some(time) = connection.timing.first_byte {
             block += &format!("First byte of the answer after {}", text::time(Some(time)));
             if let Some(trips) = self.round_trips(time) {
@@ -192,9 +191,9 @@ impl LabReport {
         let mut foot = String::new();
         if let Some(summary) = self.summary() {
             let style = text::style(summary.verdict.outcome, self.style.colour);
-            let saved = self.saved_sentence();
-            foot += &format!("{style}{}{style:#}", text::words(&summary.verdict));
-            foot += &format!(": {}\n{saved}\n", summary.verdict.finding);
+            foot += &format!("Verdict: {style}{}{style:#}\n", text::words(&summary.verdict));
+            foot += &text::wrap(&summary.verdict.finding);
+            foot += &text::wrap(&self.saved_sentence());
             foot += &text::next_step(&summary.verdict);
         } else if self.shown.is_empty() {
             foot += "No connection crossed the path.\n";
@@ -224,11 +223,17 @@ impl LabReport {
 
     fn saved(&self) -> Option<Saved> {
         let regular = self.probed().find(|probed| probed.n == 0)?.timing.first_byte?;
-        let mut times: Vec<Duration> = self
-            .probed()
-            .filter(|probed| probed.n > 0 && probed.verdict.outcome == Outcome::FastOpen)
-            .filter_map(|probed| probed.timing.first_byte)
-            .collect();
+        let tried = |only: Outcome| -> Vec<Duration> {
+            self.probed()
+                .filter(|probed| probed.n > 0 && probed.verdict.outcome == only)
+                .filter_map(|probed| probed.timing.first_byte)
+                .collect()
+        };
+        let mut times = tried(Outcome::FastOpen);
+        if times.is_empty() {
+            // It never worked: what did trying cost?
+            times = tried(Outcome::Fallback);
+        }
         times.sort_unstable();
         let fast = times.get(times.len() / 2)?;
         let saved = regular.as_secs_f64() - fast.as_secs_f64();
@@ -250,12 +255,14 @@ impl LabReport {
         let time = text::time(Some(Duration::from_micros(saved.us.unsigned_abs())));
         let trips = saved.round_trips.abs();
         let unit = if format!("{trips:.1}") == "1.0" { "round trip" } else { "round trips" };
-        if saved.us >= 0 {
+        if trips < 0.5 {
+            "Nothing was saved: the first byte of the answer came no sooner.".to_owned()
+        } else if saved.us > 0 {
             format!(
                 "Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer."
             )
         } else {
-            format!("Fast open cost {trips:.1} {unit} ({time}) until the first byte of the answer.")
+            format!("Trying fast open cost {time} until the first byte of the answer.")
         }
     }
 

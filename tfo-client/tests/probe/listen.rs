@@ -35,7 +35,7 @@ fn where_the_host_lacks_the_bit_it_runs_in_a_private_namespace_and_says_so() {
             assert_eq!(notes.len(), 1, "{}", ended.err);
             assert!(notes[0].contains(ENABLE), "{}", notes[0]);
             assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
-            let after = lab.client.run(|| sysctl::tcp_fastopen()).unwrap();
+            let after = lab.client.run(sysctl::tcp_fastopen).unwrap();
             assert_eq!(after, FastOpenBits::new(bits), "the host must not be changed");
         }
     });
@@ -82,7 +82,7 @@ fn without_namespaces(script: &str) -> Option<Finished> {
     command.args(["--user", "--map-root-user", "sh", "-c", script]);
     command.args([env!("CARGO_BIN_EXE_tfo-client"), "--listen", "--config"]).arg(config);
     let ended = Program::start(&host, command).unwrap().finish();
-    let after = host.run(|| sysctl::tcp_fastopen()).unwrap();
+    let after = host.run(sysctl::tcp_fastopen).unwrap();
     assert_eq!(after, FastOpenBits::new(1), "the host must not be changed");
     Some(ended)
 }

@@ -89,8 +89,16 @@ fn a_closed_pipe_is_quiet() {
 fn a_full_disk_is_told() {
     isolated(|| {
         let lab = Lab::new();
-        let ended = shell(&lab, "\"$0\" --listen -q > /dev/full");
-        assert!(ended.err.contains("No space left"), "{}", ended.err);
+        for format in ["text", "json"] {
+            let ended = shell(&lab, &format!("\"$0\" --listen -q -o {format} > /dev/full"));
+            assert_eq!(ended.code, Some(2), "{format}: no report, no verdict: {}", ended.err);
+            assert!(
+                ended.err.starts_with("error: can't print the report: No space"),
+                "{}",
+                ended.err
+            );
+            assert_eq!(ended.err.lines().count(), 1, "told once: {}", ended.err);
+        }
     });
 }
 

@@ -76,6 +76,18 @@ impl Trace {
         lock(&self.record).crossings.clone()
     }
 
+    /// How many packets are kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.record).crossings.len()
+    }
+
+    /// Hands over what has been seen, and forgets it.
+    #[must_use]
+    pub fn take_all(&self) -> Vec<Crossing> {
+        std::mem::take(&mut lock(&self.record).crossings)
+    }
+
     /// Hands over what has been seen of the connection with this client, and forgets it.
     #[must_use]
     pub fn take(&self, client: SocketAddr) -> Vec<Crossing> {

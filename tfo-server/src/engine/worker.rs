@@ -205,14 +205,14 @@ impl<'a> Worker<'a> {
         let failed = match connection.drive(&mut self.buffer, &mut self.observer, idle) {
             Ok(Step::Wait) => match register(&self.poll, connection, index) {
                 Ok(()) => return,
-                Err(e) => Some(e.to_string()),
+                Err(e) => Some(describe(&e)),
             },
             Ok(Step::Again) => match register(&self.poll, connection, index) {
                 Ok(()) => return self.again.push(index),
-                Err(e) => Some(e.to_string()),
+                Err(e) => Some(describe(&e)),
             },
             Ok(Step::Done) => None,
-            Err(e) => Some(e.to_string()),
+            Err(e) => Some(describe(&e)),
         };
         self.end(index, failed.as_deref());
     }
@@ -281,6 +281,16 @@ fn needs_counters(evidence: &ServerEvidence) -> bool {
     let SavedSynEvidence::Saved(syn) = &evidence.syn else { return false };
     let asked = syn.fast_open.as_ref().is_some_and(|option| option.cookie.is_empty());
     asked || (syn.payload_bytes > 0 && !evidence.tcp.syn_data)
+}
+
+/// Why a connection broke, without the number that the kernel has for it.
+fn describe(e: &io::Error) -> String {
+    match e.kind() {
+        kind @ (io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::TimedOut) => kind.to_string(),
+        _ => e.to_string(),
+    }
 }
 
 fn count_of(open: usize) -> String {
