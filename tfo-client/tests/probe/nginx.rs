@@ -7,7 +7,7 @@ use tfo_core::lab::{Program, isolated, require};
 
 use crate::harness::{Lab, clean, each};
 
-/// All of its paths are in the test's folder, so that it runs for any user.
+/// All of its paths are in the test's folder, and it changes no owner, so that it runs for any user.
 fn nginx(lab: &Lab, listen: &str) -> Program {
     let folder = lab.path("nginx");
     fs::create_dir_all(&folder).unwrap();
@@ -18,7 +18,7 @@ fn nginx(lab: &Lab, listen: &str) -> Program {
     let config = lab.file(
         "nginx.conf",
         &format!(
-            "worker_processes 1;\npid {root}/pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n\
+            "user root root;\nworker_processes 1;\npid {root}/pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n\
              {temporary}  access_log off;\n  server {{ {listen} location / {{ return 200 ok; }} }}\n}}\n"
         ),
     );

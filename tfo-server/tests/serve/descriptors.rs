@@ -20,7 +20,9 @@ fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
         let _ = server.err().expect(&["listening on"]);
 
         let mut clients: Vec<TcpStream> = (0..40).map(|_| lab.connect()).collect();
-        clients.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+        }
         let warning = server.err().expect(&["warn: no descriptors left"]);
         assert!(warning.contains("ulimit -n") && warning.contains("new ones wait"), "{warning}");
 
