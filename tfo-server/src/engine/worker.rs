@@ -231,6 +231,7 @@ impl<'a> Worker<'a> {
         }
         self.next_tick = now + TICK;
         self.observer.refresh();
+        self.reporter.tick();
         let late: Vec<usize> = self
             .connections
             .iter()

@@ -99,7 +99,15 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// The output, to flush or to go on with.
+    /// Hands over to the system what the output still holds.
+    ///
+    /// # Errors
+    /// What the output reports.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The output, to go on with.
     pub fn into_inner(self) -> W {
         self.out
     }
