@@ -57,7 +57,7 @@ impl Arrow<'_> {
     /// The height of its line there, if it reaches there.
     pub(super) fn y_at(&self, x: f64) -> Option<f64> {
         let ((x1, y1), (x2, y2)) = (self.from, self.to);
-        let inside = x >= x1.min(x2) && x <= x1.max(x2) && x1 != x2;
+        let inside = (x1.min(x2)..x1.max(x2)).contains(&x);
         inside.then(|| y1 + (y2 - y1) * (x - x1) / (x2 - x1))
     }
 
@@ -234,9 +234,10 @@ fn ends(
     rung: &Rung,
     flight: Option<Duration>,
 ) -> impl Iterator<Item = (Duration, Place, bool)> + use<> {
-    let (sender, receiver) = match rung.to_server() {
-        true => (Place::Client, Place::Server),
-        false => (Place::Server, Place::Client),
+    let (sender, receiver) = if rung.to_server() {
+        (Place::Client, Place::Server)
+    } else {
+        (Place::Server, Place::Client)
     };
     let half = flight.unwrap_or_default() / 2;
     let start = match rung.reach {

@@ -6,7 +6,7 @@ mod layout;
 use super::Ladder;
 use super::rung::{Reach, Rung, Tone};
 use super::scale::Clock;
-use super::words::{is_invisible, wrap};
+use super::words::{balanced, is_invisible, wrap};
 use label::Place;
 use layout::{Arrow, Break, LEFT, Layout, MIDDLE, NOTE_HEIGHT, RIGHT, WIDTH};
 
@@ -98,7 +98,7 @@ fn notes(rung: &Rung) -> Vec<String> {
         _ => NOTE_BESIDE,
     };
     let lines = rung.notes.iter().flat_map(|note| {
-        wrap(&note.chars().filter(|c| !is_invisible(*c)).collect::<String>(), room)
+        balanced(&note.chars().filter(|c| !is_invisible(*c)).collect::<String>(), room)
     });
     let mut lines: Vec<String> = lines.collect();
     if lines.len() > MAX_NOTES {
@@ -304,9 +304,10 @@ fn told(ladder: &Ladder, clock: Clock) -> String {
     let told = items.iter().map(|item| match item {
         super::Item::Elided { packets, .. } => format!("{packets} packets are left out."),
         super::Item::Rung(rung) => {
-            let (from, to) = match rung.to_server() {
-                true => (&ladder.client, &ladder.server),
-                false => (&ladder.server, &ladder.client),
+            let (from, to) = if rung.to_server() {
+                (&ladder.client, &ladder.server)
+            } else {
+                (&ladder.server, &ladder.client)
             };
             let time = rung.start().map(|time| clock.show_unit(time)).unwrap_or_default();
             let mut words = format!("{time}, {from} to {to}: {}", rung.label);
