@@ -31,13 +31,18 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(listener) => listener,
         Err(e) => return report::cannot_listen(settings.listen, &e),
     };
-    announce(settings, &listener);
     let tracer = match tracer(settings, &listener) {
         Ok(tracer) => tracer,
         Err(status) => return status,
     };
-    let served = Worker::new(settings, listener, Reporter::new(settings.format, tracer))
-        .and_then(|mut worker| worker.run());
+    let worker = Worker::new(settings, listener, Reporter::new(settings.format, tracer));
+    let served = worker.and_then(|mut worker| {
+        // Only now: who waits for this line may connect, and may send signals.
+        if let Some(listener) = worker.listener() {
+            announce(settings, listener);
+        }
+        worker.run()
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => report::failure(&e),

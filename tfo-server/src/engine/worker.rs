@@ -77,6 +77,10 @@ impl<'a> Worker<'a> {
         })
     }
 
+    pub(super) fn listener(&self) -> Option<&FastOpenListener> {
+        self.listener.as_ref()
+    }
+
     /// Serves until a signal has come and its connections have ended.
     pub(super) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
