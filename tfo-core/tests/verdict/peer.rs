@@ -1,5 +1,6 @@
 //! The server's host does not do its part.
 
+use std::io::Read;
 use std::time::Duration;
 
 use tfo_core::diagnosis::{Attempt, Blame, Cause, Outcome};
@@ -79,7 +80,18 @@ fn occupy(net: &Net, mirror: &Mirror) -> FastOpenStream {
     let server = mirror.local_addr();
     let connect = move || {
         let connector = FastOpenStream::connector().bind((other, 0).into());
-        connector.connect(server, &tfo_core::mirror::request("other", 40)).expect("it listens")
+        let request = tfo_core::mirror::request("other", 40);
+        let mut stream = connector.connect(server, &request).expect("it listens");
+        // The mirror has read the counters when it answers: what follows is not this connection's.
+        // All of it is read, as an unread rest would turn the end into a reset, after which the
+        // place stays taken for a minute.
+        let mut answer = vec![0];
+        while answer.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+        stream
     };
     drop(net.client.run(connect));
     nft(&net.client, &["o ip saddr 192.0.2.3 tcp flags & syn == 0 drop"]);
@@ -104,7 +116,7 @@ fn the_servers_queue_is_full() {
             not_taken(&judged, Cause::QueueFull);
             judged.says(&["TCPFastOpenListenOverflow", "fastopen-queue"]);
         }
-        // The occupant's handshake ends with the next packet that gets through.
+        // The occupant's handshake ends with the first packet that gets through.
         nft_flush(&net.client);
         drop(occupant);
         crate::support::until("a free place", || {
