@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::Attempt;
-use tfo_core::lab::isolated;
+use tfo_core::lab::{self, isolated};
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::exchange::{METHODS, by};
-use crate::support::{Net, SERVERS, on};
+use crate::support::{Net, SERVERS, nft, nft_flush, on};
 
 /// A listener that answers no SYN: its backlog is full. The client has a cookie for it.
 pub(crate) fn deaf_listener(net: &Net, ip: IpAddr) -> (FastOpenListener, FastOpenStream) {
@@ -152,6 +152,29 @@ fn a_reset_while_the_message_is_sent_is_told_as_one() {
         assert!(kinds.contains(&error.error.kind()), "{error:?}");
         assert!(error.established, "{error:?}");
         assert_eq!(error.attempt, Some(Attempt::InSyn(1420)));
+    });
+}
+
+#[test]
+fn a_reset_right_after_the_handshake_does_not_pass_for_a_refusal() {
+    isolated(|| {
+        if !lab::require("nft") {
+            return;
+        }
+        let net = Net::new();
+        for ip in SERVERS {
+            let listener = net.listen(on(ip));
+            net.fetch_cookie(&listener);
+            // Whatever follows the SYN is answered by a reset: even before `connect` can look.
+            nft(&net.server, &["i tcp flags & syn == 0 reject with tcp reset"]);
+            for (method, in_syn) in [(METHODS[0], true), (METHODS[1], true), (Method::Off, false)] {
+                let error = net.connect(&by(method), listener.local_addr(), b"hello").unwrap_err();
+                assert_eq!(error.error.kind(), io::ErrorKind::ConnectionReset, "{error:?}");
+                assert!(error.established, "the SYN-ACK had come: {error:?}");
+                assert_eq!(error.info.expect("a socket was made").syn_data, in_syn);
+            }
+            nft_flush(&net.server);
+        }
     });
 }
 
