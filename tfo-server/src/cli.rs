@@ -1,3 +1,5 @@
+#![allow(clippy::doc_markdown, reason = "the comments are the help that users read")]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
