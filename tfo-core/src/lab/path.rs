@@ -96,6 +96,7 @@ impl PathSettings {
 #[derive(Debug)]
 pub(super) struct Path {
     record: Arc<Mutex<Record>>,
+    boxes: Arc<Mutex<Middleboxes>>,
     /// Closed to end the forwarder.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -125,12 +126,19 @@ impl Path {
         }
         let (stopped, stop) = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
         let record = Arc::<Mutex<Record>>::default();
-        let forwarder = Forwarder::new(settings, ports, stopped, Arc::clone(&record));
+        let boxes = Arc::new(Mutex::new(Middleboxes::new(&settings.boxes)));
+        let shared = (Arc::clone(&record), Arc::clone(&boxes));
+        let forwarder = Forwarder::new(settings, ports, stopped, shared);
         let thread = std::thread::Builder::new()
             .name("path".to_owned())
             .spawn(move || forwarder.run())
             .map_err(|e| Error::system("starting a thread for", "the path", e))?;
-        Ok(Self { record, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { record, boxes, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Replaces the boxes.
+    pub(super) fn set_boxes(&self, boxes: &[Middlebox]) {
+        *lock(&self.boxes) = Middleboxes::new(boxes);
     }
 
     /// What has crossed so far, in the order in which it was sent.
@@ -158,8 +166,8 @@ impl Drop for Path {
     }
 }
 
-fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A frame on its way.
@@ -207,7 +215,7 @@ struct Forwarder {
     ports: Vec<PacketSocket>,
     stopped: PipeReader,
     record: Arc<Mutex<Record>>,
-    boxes: Middleboxes,
+    boxes: Arc<Mutex<Middleboxes>>,
     chance: fastrand::Rng,
     waiting: BinaryHeap<Waiting>,
     number: u64,
@@ -225,10 +233,10 @@ impl Forwarder {
         settings: PathSettings,
         ports: Vec<PacketSocket>,
         stopped: PipeReader,
-        record: Arc<Mutex<Record>>,
+        (record, boxes): (Arc<Mutex<Record>>, Arc<Mutex<Middleboxes>>),
     ) -> Self {
         Self {
-            boxes: Middleboxes::new(&settings.boxes),
+            boxes,
             chance: fastrand::Rng::with_seed(settings.seed),
             settings,
             ports,
@@ -302,7 +310,7 @@ impl Forwarder {
             self.note(crossing);
             return;
         }
-        let outcome = self.boxes.pass(direction, segment);
+        let outcome = lock(&self.boxes).pass(direction, segment);
         crossing.deeds = outcome.deeds;
         let mut crossing = Some(crossing);
         if outcome.leaving.iter().all(|leaving| leaving.forged)

@@ -49,6 +49,8 @@ pub(crate) struct Changes {
     pub(crate) key: Option<String>,
     pub(crate) backup: Option<String>,
     pub(crate) fill_queue: bool,
+    /// The path's boxes from now on.
+    pub(crate) boxes: Option<Vec<Middlebox>>,
 }
 
 /// One connection, and what is expected of it.
@@ -111,7 +113,7 @@ fn read(path: &PathBuf) -> Scenario {
     let boxes: Vec<String> = take(&mut table, "boxes").unwrap_or_default();
     let methods: Option<Vec<String>> = take(&mut table, "methods");
     let scenario = Scenario {
-        boxes: boxes.iter().map(|name| name.parse().unwrap()).collect(),
+        boxes: boxes_of(&boxes),
         servers: take(&mut table, "servers").unwrap_or(1),
         service: match take::<String>(&mut table, "service").as_deref() {
             None => Service::Mirror,
@@ -198,9 +200,14 @@ fn changes(mut table: Table) -> Changes {
         key: take(&mut table, "key"),
         backup: take(&mut table, "backup"),
         fill_queue: take(&mut table, "fill-queue").unwrap_or(false),
+        boxes: take::<Vec<String>>(&mut table, "boxes").map(|names| boxes_of(&names)),
     };
     assert!(table.is_empty(), "unknown changes {table}");
     it
+}
+
+fn boxes_of(names: &[String]) -> Vec<Middlebox> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
 fn expected(text: &str) -> Expected {

@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::host::FastOpenBits;
-use tfo_core::lab::{Host, Network, PathSettings};
+use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
 use tfo_core::mirror::{self, Answer, Progress, RequestReader};
 use tfo_core::observer::{Observation, Probe, ServerObserver};
-use tfo_core::socket::{
-    Accepted, Connector, FastOpenListener, FastOpenStream, Method, option,
-};
+use tfo_core::socket::{Accepted, Connector, FastOpenListener, FastOpenStream, Method, option};
 
-use crate::scenario_file::{Changes, Service};
+use crate::scenario_file::{Changes, Scenario, Service};
 use crate::support::PORT;
 
 /// What the server saw of one connection.
@@ -32,27 +30,30 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     listeners: Vec<Arc<FastOpenListener>>,
     records: Records,
+    boxes: Vec<Middlebox>,
     address: SocketAddr,
     connect_timeout: Duration,
     reply_timeout: Duration,
 }
 
 impl Stage {
-    pub(crate) fn new(path: PathSettings, servers: usize, service: Service, v6: bool) -> Self {
+    pub(crate) fn new(path: PathSettings, scenario: &Scenario, v6: bool) -> Self {
+        let (servers, service) = (scenario.servers, scenario.service);
+        let queue = scenario.setup.queue.unwrap_or(256);
         let network = Network::with_servers(path, servers).unwrap();
         let records = Records::default();
         let mut listeners = Vec::new();
         for server in network.servers().iter().filter(|_| service != Service::Closed) {
             let records = Arc::clone(&records);
-            listeners.push(server.run(move || serve(service, records)));
+            listeners.push(server.run(move || serve(service, queue, records)));
         }
         let address = SocketAddr::new(Network::server_address(v6), PORT);
-        let (connect_timeout, reply_timeout) = (Duration::from_secs(4), Duration::from_secs(4));
-        Self { network, listeners, records, address, connect_timeout, reply_timeout }
-    }
-
-    pub(crate) fn set_timeouts(&mut self, connect: Duration, reply: Duration) {
-        (self.connect_timeout, self.reply_timeout) = (connect, reply);
+        let (connect_timeout, reply_timeout) = (scenario.connect_timeout, scenario.reply_timeout);
+        let boxes = scenario.boxes.clone();
+        let stage =
+            Self { network, listeners, records, boxes, address, connect_timeout, reply_timeout };
+        stage.change(&scenario.setup);
+        stage
     }
 
     pub(crate) fn change(&self, changes: &Changes) {
@@ -81,26 +82,26 @@ impl Stage {
                 listener.set_keys(&key(primary), backup.as_ref()).unwrap();
             }
         }
+        if let Some(boxes) = &changes.boxes {
+            self.network.set_boxes(boxes);
+        }
         if changes.fill_queue {
-            self.fill_queue();
+            self.fill_queue(&self.boxes);
         }
     }
 
-    /// Leaves a child in the listener's queue: its client is gone before the SYN-ACK comes, and answers
-    /// that with a reset. Such a child keeps its place for a minute.
-    fn fill_queue(&self) {
+    /// Leaves a child in the listener's queue: nothing that comes after its SYN passes.
+    fn fill_queue(&self, boxes: &[Middlebox]) {
+        self.network.set_boxes(&[Middlebox::SwallowAfterSynData]);
         let address = self.address;
-        let gone = (0..20).any(|_| {
-            self.network.client().run(move || {
-                Connector::default()
-                    .method(Method::SendTo)
-                    .timeout(Duration::ZERO)
-                    .connect(address, &mirror::request("gone", 64))
-                    .is_err()
-            })
+        let connected = self.network.client().run(move || {
+            Connector::default()
+                .method(Method::SendTo)
+                .timeout(Duration::from_millis(100))
+                .connect(address, &mirror::request("swallowed", 64))
         });
-        assert!(gone, "the handshake ended before its client could go");
-        thread::sleep(Duration::from_millis(60));
+        connected.expect_err("nothing comes back");
+        self.network.set_boxes(boxes);
         // Takes what the counters did meanwhile.
         let regular = self.connect(Method::Off, 64);
         assert!(!regular.answer.is_empty(), "a regular connection passes: {regular:?}");
@@ -150,13 +151,14 @@ fn set(host: &Host, name: &'static str, value: u32) {
     host.run(move || fs::write(format!("/proc/sys/net/ipv4/{name}"), value.to_string())).unwrap();
 }
 
-fn serve(service: Service, records: Records) -> Arc<FastOpenListener> {
+fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener> {
     // IPv4 connections too: the namespace's `bindv6only` is 0.
     let address = SocketAddr::new(IpAddr::from([0_u16; 8]), PORT);
-    let listener = Arc::new(FastOpenListener::bind(address).unwrap());
+    let listener = Arc::new(FastOpenListener::builder(address).queue(queue).listen().unwrap());
     let ours = Arc::clone(&listener);
+    // Before anybody connects: from here on it tells what the counters did.
+    let mut observer = ServerObserver::new(&listener);
     thread::spawn(move || {
-        let mut observer = ServerObserver::new(&ours);
         while let Ok(accepted) = ours.accept() {
             observer.accepted();
             let place = Place { records: &records, observer: &mut observer };
