@@ -2,7 +2,7 @@
 //! records each packet that it is given and each that it hands over.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,8 @@ impl PathSettings {
         self
     }
 
-    /// What chance is made from: the same seed loses the same packets.
+    /// What chance is made from: with the same seed the same packets are lost, counted in each
+    /// direction.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -216,14 +217,17 @@ struct Forwarder {
     stopped: PipeReader,
     record: Arc<Mutex<Record>>,
     boxes: Arc<Mutex<Middleboxes>>,
-    chance: fastrand::Rng,
+    /// Of each direction: else it would depend on who sends first what is lost.
+    loss: [fastrand::Rng; 2],
+    jitter: [fastrand::Rng; 2],
     waiting: BinaryHeap<Waiting>,
     number: u64,
     /// When the last frame of a direction leaves: the next one must not overtake it.
     last_due: [Duration; 2],
     /// When a direction's line is free again.
     line_free: [Duration; 2],
-    in_line: [usize; 2],
+    /// When each of those that wait for the line will have left it.
+    in_line: [VecDeque<Duration>; 2],
     /// Which server a connection goes to.
     servers: HashMap<Flow, usize>,
 }
@@ -235,9 +239,11 @@ impl Forwarder {
         stopped: PipeReader,
         (record, boxes): (Arc<Mutex<Record>>, Arc<Mutex<Middleboxes>>),
     ) -> Self {
+        let mut chance = fastrand::Rng::with_seed(settings.seed);
         Self {
             boxes,
-            chance: fastrand::Rng::with_seed(settings.seed),
+            loss: [(); 2].map(|()| chance.fork()),
+            jitter: [(); 2].map(|()| chance.fork()),
             settings,
             ports,
             stopped,
@@ -246,7 +252,7 @@ impl Forwarder {
             number: 0,
             last_due: [Duration::ZERO; 2],
             line_free: [Duration::ZERO; 2],
-            in_line: [0; 2],
+            in_line: [VecDeque::new(), VecDeque::new()],
             servers: HashMap::new(),
         }
     }
@@ -304,7 +310,7 @@ impl Forwarder {
         let server = self.server_of(flow, port);
         let sight = Sight::new(entered.at, entered.frame);
         let mut crossing = Crossing::sent(direction, sight);
-        if self.is_lost() {
+        if self.is_lost(direction) {
             crossing.deeds.push(Deed::new("loss", "lost"));
             crossing.fate = Fate::Dropped;
             self.note(crossing);
@@ -342,8 +348,8 @@ impl Forwarder {
         }
     }
 
-    fn is_lost(&mut self) -> bool {
-        self.settings.loss > 0.0 && self.chance.f64() < self.settings.loss
+    fn is_lost(&mut self, direction: Direction) -> bool {
+        self.settings.loss > 0.0 && self.loss[side(direction)].f64() < self.settings.loss
     }
 
     /// The port of the server that this connection goes to: each new one to the next server.
@@ -366,18 +372,22 @@ impl Forwarder {
         let side = side(direction);
         let mut leaves = at;
         if let Some(rate) = self.settings.rate {
-            if self.in_line[side] >= WAITING {
+            let line = &mut self.in_line[side];
+            while line.front().is_some_and(|left| *left <= at) {
+                line.pop_front();
+            }
+            if line.len() >= WAITING {
                 return self.overflow(crossing);
             }
             let bits = frame.len() as u64 * 8;
             let takes = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
             leaves = at.max(self.line_free[side]) + takes;
             self.line_free[side] = leaves;
+            line.push_back(leaves);
         }
-        let jitter = self.settings.jitter.mul_f64(self.chance.f64());
+        let jitter = self.settings.jitter.mul_f64(self.jitter[side].f64());
         let due = (leaves + self.settings.delay[side] + jitter).max(self.last_due[side]);
         self.last_due[side] = due;
-        self.in_line[side] += 1;
         self.number += 1;
         self.waiting.push(Waiting { due, number: self.number, port, frame, crossing });
     }
@@ -393,8 +403,6 @@ impl Forwarder {
     fn send_due(&mut self) {
         while self.waiting.peek().is_some_and(|next| next.due <= now()) {
             let Some(leaving) = self.waiting.pop() else { return };
-            let side = usize::from(leaving.port == 0);
-            self.in_line[side] = self.in_line[side].saturating_sub(1);
             let Some(port) = self.ports.get(leaving.port) else { continue };
             let at = now();
             let sent = port.send(&leaving.frame);

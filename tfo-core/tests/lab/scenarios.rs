@@ -65,7 +65,7 @@ fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
                 });
             }
         });
-        println!("{count} cases in {:.1} s", start.elapsed().as_secs_f64());
+        println!("\nMEASURED: {count} scenario cases in {:.1} s", start.elapsed().as_secs_f64());
         let wrong = wrong.into_inner().unwrap();
         assert!(wrong.is_empty(), "{} are not as expected:\n{}", wrong.len(), wrong.join("\n"));
     });
