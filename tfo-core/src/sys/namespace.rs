@@ -14,6 +14,9 @@ pub(crate) enum Namespace {
     User,
     /// `CLONE_NEWNET`. Of the calling thread, and of those that it starts from now on.
     Net,
+    /// `CLONE_NEWPID`. Of the processes that the calling thread starts from now on; it can't start
+    /// threads any more.
+    Pid,
 }
 
 impl Namespace {
@@ -21,6 +24,7 @@ impl Namespace {
         match self {
             Self::User => libc::CLONE_NEWUSER,
             Self::Net => libc::CLONE_NEWNET,
+            Self::Pid => libc::CLONE_NEWPID,
         }
     }
 }
