@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -58,7 +59,7 @@ pub(super) const SERVER: End = End {
 /// [`Network`](super::Network).
 ///
 /// # Errors
-/// The kernel refuses veth pairs, or IPv6 is off.
+/// The kernel refuses veth pairs.
 pub fn join(client: &Host, server: &Host) -> Result<()> {
     let namespace = namespace(server)?;
     client.run(move || {
@@ -80,7 +81,7 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
                 .map_err(|e| Error::system("turning an offload off on", "eth0", e))?;
         }
         // Whoever else is behind the path (a translated address) is reached through the other end.
-        for other in end.others {
+        for other in end.others.into_iter().filter(|other| usable(*other)) {
             add_neighbour(ETH0, other, end.other_hardware)?;
             add_default_route(ETH0, other)?;
         }
@@ -93,11 +94,25 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
 
 /// Keeps the host in the middle from taking part in IPv6 on its own.
 pub(super) fn silence_ipv6() -> Result<()> {
+    if !has_ipv6() {
+        return Ok(());
+    }
     for which in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
         fs::write(&path, "1").map_err(|e| Error::system("write", path, e))?;
     }
     Ok(())
+}
+
+/// Whether the kernel of this machine has IPv6. Without it (`ipv6.disable=1`) hosts have IPv4 alone.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists()
+}
+
+/// What of these addresses the kernel knows.
+fn usable(address: IpAddr) -> bool {
+    address.is_ipv4() || has_ipv6()
 }
 
 impl Host {
@@ -123,7 +138,7 @@ fn namespace(host: &Host) -> Result<std::os::fd::OwnedFd> {
 
 fn configure(end: &End) -> Result<()> {
     set_hardware_address(ETH0, end.hardware)?;
-    for (address, prefix) in end.addresses {
+    for (address, prefix) in end.addresses.into_iter().filter(|(address, _)| usable(*address)) {
         add_address(ETH0, address, prefix)?;
     }
     set_up(ETH0)
