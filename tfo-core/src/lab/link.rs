@@ -66,7 +66,9 @@ pub fn join(client: &Host, server: &Host) -> Result<()> {
         make_veth((ETH0, "eth0"), namespace.as_raw_fd())?;
         configure(&CLIENT)
     })?;
-    server.run(|| configure(&SERVER))
+    server.run(|| configure(&SERVER))?;
+    client.run(|| wait_until_ready(&CLIENT))?;
+    server.run(|| wait_until_ready(&SERVER))
 }
 
 /// Joins a host to the one in the middle, and makes its interface one that leaves nothing to the
@@ -88,7 +90,7 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
         Ok(())
     })?;
     middle.run(move || set_up(port))?;
-    host.run(|| wait_until_up(ETH0))?;
+    host.run(|| wait_until_ready(end))?;
     middle.run(move || wait_until_up(port))
 }
 
@@ -171,12 +173,18 @@ fn set_up(index: u32) -> Result<()> {
     route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
 }
 
+/// Waits until the calling thread's host sends, and takes, packets at this end.
+fn wait_until_ready(end: &End) -> Result<()> {
+    wait_until_up(ETH0)?;
+    let own = end.addresses.into_iter().map(|(address, _)| address);
+    own.filter(|address| usable(*address)).try_for_each(wait_until_own)
+}
+
 /// Waits until an interface sends what it is given. The kernel notices the other end's coming up in a
 /// worker of its own, and drops packets without a word until then.
 fn wait_until_up(index: u32) -> Result<()> {
-    let start = Instant::now();
     let name = index.to_string();
-    loop {
+    wait_until("waiting for interface", &name, || {
         let mut is_up = false;
         let build =
             |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
@@ -187,16 +195,55 @@ fn wait_until_up(index: u32) -> Result<()> {
             }
             Ok(())
         })?;
-        if is_up {
-            // Waits for the worker's lock: it starts the queue after it has set the state.
-            return set_up(index);
+        Ok(is_up)
+    })?;
+    // Waits for the worker's lock: it starts the queue after it has set the state.
+    set_up(index)
+}
+
+/// Waits until the calling thread's host takes packets to its address: of IPv6 the kernel makes the
+/// route in a worker too, also without duplicate address detection.
+fn wait_until_own(address: IpAddr) -> Result<()> {
+    /// Where `struct rtmsg` has its type.
+    const TYPE: usize = 7;
+    let name = address.to_string();
+    wait_until("waiting for address", &name, || {
+        let mut header = [0; 12];
+        header[0] = family(address);
+        header[1] = if address.is_ipv4() { 32 } else { 128 };
+        let build = |sequence| {
+            Request::new(libc::RTM_GETROUTE, 0, sequence).raw(&header).address(
+                libc::RTA_DST,
+                libc::RTA_DST,
+                address,
+            )
+        };
+        let mut is_own = false;
+        let asked = route()?.request("looking at the route to", &name, build, |message| {
+            is_own |= message.payload.get(TYPE) == Some(&libc::RTN_LOCAL);
+            Ok(())
+        });
+        match asked {
+            // There is no route at all yet.
+            Err(e) if e.kind() == io::ErrorKind::NetworkUnreachable => Ok(false),
+            asked => asked.map(|()| is_own),
         }
+    })
+}
+
+fn wait_until(
+    operation: &'static str,
+    object: &str,
+    mut is_so: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
         if start.elapsed() > UP_LIMIT {
-            let why = io::ErrorKind::TimedOut.into();
-            return Err(Error::system("waiting for interface", name, why));
+            return Err(Error::system(operation, object, io::ErrorKind::TimedOut.into()));
         }
         thread::sleep(Duration::from_micros(200));
     }
+    Ok(())
 }
 
 fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {

@@ -145,16 +145,19 @@ fn syns(net: &Network, count: usize) -> Vec<bool> {
                 .connect(server, b"x");
         }
     });
-    thread::sleep(MS(100));
-    let crossings = net.crossings();
-    let to_server = crossings.iter().filter(|it| it.direction == Direction::ToServer);
-    to_server
-        .filter(|it| {
+    let fates = || -> Vec<Fate> {
+        let is_syn = |it: &Crossing| {
             let sent = it.sent.as_ref().and_then(|sight| packets::tcp(&sight.frame));
-            sent.is_some_and(|seen| seen.tcp.flags().syn())
-        })
-        .map(|it| it.fate == Fate::Dropped)
-        .collect()
+            it.direction == Direction::ToServer && sent.is_some_and(|seen| seen.tcp.flags().syn())
+        };
+        net.crossings().iter().filter(|it| is_syn(it)).map(|it| it.fate).collect()
+    };
+    let end = Instant::now() + Duration::from_secs(10);
+    while fates().len() < count || fates().contains(&Fate::Unknown) {
+        assert!(Instant::now() < end, "the path is behind: {:?}", fates());
+        thread::sleep(MS(10));
+    }
+    fates().into_iter().map(|fate| fate == Fate::Dropped).collect()
 }
 
 #[test]
