@@ -77,11 +77,19 @@ pub(crate) fn start_in_user_namespace(command: &mut Command) {
 }
 
 /// Lets `command`'s process be killed when the thread that starts it ends.
+///
+/// To be called after [`start_in_user_namespace`]: a change of credentials forgets the signal, and what is
+/// to be done before `exec` is done in the order of the calls.
 pub(crate) fn end_with_this_thread(command: &mut Command) {
-    let before_exec = || {
+    let parent = std::process::id();
+    let before_exec = move || {
         // SAFETY: takes integers; PR_SET_PDEATHSIG concerns the new process alone.
-        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        // SAFETY: takes nothing and never fails.
+        let now = unsafe { libc::getppid() };
+        // Gone before it could be asked for the signal: nobody would send it.
+        if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     };
-    // SAFETY: the closure makes one async-signal-safe call, and does not allocate.
+    // SAFETY: the closure makes two async-signal-safe calls, and does not allocate.
     unsafe { command.pre_exec(before_exec) };
 }
