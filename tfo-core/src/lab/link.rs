@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use super::Host;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::netlink::Netlink;
 use crate::uapi::VETH_INFO_PEER;
 use crate::wire::netlink::Request;
@@ -20,6 +22,8 @@ pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// Loopback is the first interface of each namespace.
 const LOOPBACK: u32 = 1;
+/// For a carrier, which takes a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The number that the joined interface has on both hosts.
 const JOINED: u32 = 10;
 
@@ -31,12 +35,15 @@ const JOINED: u32 = 10;
 /// The kernel refuses veth pairs, or IPv6 is off.
 pub fn join(client: &Host, server: &Host) -> Result<()> {
     let peer = server.as_fd().try_clone_to_owned();
-    let peer = peer.map_err(|e| crate::Error::system("duplicating", "a namespace", e))?;
+    let peer = peer.map_err(|e| Error::system("duplicating", "a namespace", e))?;
     client.run(move || {
         make_veth(peer.as_raw_fd().unsigned_abs())?;
         configure(JOINED, &[(CLIENT_V4.into(), 24), (CLIENT_V6.into(), 64)])
     })?;
-    server.run(|| configure(JOINED, &[(SERVER_V4.into(), 24), (SERVER_V6.into(), 64)]))
+    server.run(|| configure(JOINED, &[(SERVER_V4.into(), 24), (SERVER_V6.into(), 64)]))?;
+    // The end that was up first drops what it is to send until the kernel has noticed the other.
+    client.run(|| wait_operational(JOINED))?;
+    server.run(|| wait_operational(JOINED))
 }
 
 impl Host {
@@ -88,6 +95,34 @@ fn set_up(index: u32) -> Result<()> {
             .raw(&interface(index, libc::IFF_UP.unsigned_abs()))
     };
     route()?.request("bringing up", &format!("interface {index}"), build, |_| Ok(()))
+}
+
+/// Waits until an interface that was brought up has a carrier, and sends.
+fn wait_operational(index: u32) -> Result<()> {
+    let mut route = route()?;
+    let deadline = Instant::now() + PATIENCE;
+    while !is_operational(&mut route, index)? {
+        if Instant::now() >= deadline {
+            let interface = format!("interface {index}");
+            return Err(Error::system("waiting for", interface, io::ErrorKind::TimedOut.into()));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn is_operational(route: &mut Netlink, index: u32) -> Result<bool> {
+    let mut up = false;
+    let build = |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
+    route.request("looking at", &format!("interface {index}"), build, |message| {
+        for attribute in message.attributes(interface(0, 0).len()) {
+            let attribute = attribute?;
+            let state = attribute.value.first().copied().map(i32::from);
+            up |= attribute.kind == libc::IFLA_OPERSTATE && state == Some(libc::IF_OPER_UP);
+        }
+        Ok(())
+    })?;
+    Ok(up)
 }
 
 fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
