@@ -24,7 +24,10 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     if cli.print_config {
         return Ok(report::print_config(&config.file));
     }
-    Ok(match cli.command {
+    Ok(match &cli.command {
         None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
+        Some(Command::Lab(flags)) => {
+            command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
+        }
     })
 }

@@ -11,6 +11,8 @@
 //!
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
 
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod connection;
 pub mod cookie;
 pub mod diagnosis;

@@ -67,3 +67,57 @@ pub(crate) mod tcp_metrics {
 /// `VETH_INFO_PEER`, [`include/uapi/linux/veth.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/veth.h).
 #[cfg(feature = "lab")]
 pub(crate) const VETH_INFO_PEER: u16 = 1;
+
+/// Packet sockets, [`include/uapi/linux/if_packet.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/if_packet.h).
+#[cfg(feature = "capture")]
+pub(crate) mod packet {
+    /// `PACKET_RX_RING`.
+    pub(crate) const PACKET_RX_RING: i32 = 5;
+    /// `PACKET_STATISTICS`.
+    #[cfg(feature = "lab")]
+    pub(crate) const PACKET_STATISTICS: i32 = 6;
+    /// `PACKET_VERSION`.
+    pub(crate) const PACKET_VERSION: i32 = 10;
+    /// `PACKET_IGNORE_OUTGOING`.
+    pub(crate) const PACKET_IGNORE_OUTGOING: i32 = 23;
+    /// `TPACKET_V2` of `enum tpacket_versions`.
+    pub(crate) const TPACKET_V2: i32 = 1;
+    /// `PACKET_OUTGOING`: this host sent it.
+    pub(crate) const PACKET_OUTGOING: u8 = 4;
+    /// `TP_STATUS_USER`: the frame is the program's, until it writes 0 (`TP_STATUS_KERNEL`).
+    pub(crate) const TP_STATUS_USER: u32 = 1;
+
+    /// Offsets in `struct tpacket2_hdr`; all fields are in the host's byte order.
+    pub(crate) mod header {
+        pub(crate) const SNAPLEN: usize = 8;
+        pub(crate) const MAC: usize = 12;
+        pub(crate) const SEC: usize = 16;
+        pub(crate) const NSEC: usize = 20;
+        /// `sll_hatype` of the `struct sockaddr_ll` that follows the 32 bytes of the header.
+        pub(crate) const HARDWARE_TYPE: usize = 32 + 8;
+        /// `sll_pkttype` there.
+        pub(crate) const PACKET_TYPE: usize = 32 + 10;
+    }
+}
+
+/// Offload settings, [`include/uapi/linux/ethtool.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ethtool.h).
+#[cfg(feature = "lab")]
+pub(crate) mod ethtool {
+    /// `ETHTOOL_STXCSUM`: whether checksums are left to the device.
+    pub(crate) const STXCSUM: u32 = 0x17;
+    /// `ETHTOOL_STSO`: whether TCP segmentation is left to the device.
+    pub(crate) const STSO: u32 = 0x1f;
+    /// `ETHTOOL_SGSO`: whether segmentation is put off until just before the device.
+    pub(crate) const SGSO: u32 = 0x24;
+    /// `ETHTOOL_SGRO`: whether received segments are joined.
+    pub(crate) const SGRO: u32 = 0x2c;
+}
+
+/// `struct ndmsg`'s attributes, [`include/uapi/linux/neighbour.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/neighbour.h).
+#[cfg(feature = "lab")]
+pub(crate) mod neighbour {
+    /// `NDA_DST`.
+    pub(crate) const DST: u16 = 1;
+    /// `NDA_LLADDR`.
+    pub(crate) const LLADDR: u16 = 2;
+}

@@ -11,6 +11,7 @@ use tfo_core::mirror::{self, Answer};
 use tfo_core::observer::Probe;
 use tfo_core::socket::Method;
 
+use super::trace::Tracer;
 use super::{listen, target};
 use crate::config::file::Mode;
 use crate::config::{Payload, Settings};
@@ -38,6 +39,11 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
     {
         return report::cannot_forget(address.ip(), &e);
     }
+    let tracer = match (settings.trace || settings.pcap.is_some()).then(|| Tracer::start(address)) {
+        None => None,
+        Some(Ok(tracer)) => Some(tracer),
+        Some(Err(e)) => return report::cannot_trace(&e),
+    };
     let probe = plan(settings, address);
     let mut report = Report::new(settings, address);
     for n in 1..=settings.count {
@@ -45,32 +51,52 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
             thread::sleep(settings.interval);
         }
         report.waiting(n);
-        if !report.connection(connect(&probe, settings, n)) {
+        let mut connection = connect(&probe, settings, n);
+        if let Some(tracer) = &tracer {
+            connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
+        }
+        if !report.connection(connection) {
             break;
         }
     }
-    report.finish();
-    ExitCode::from(match report.last_outcome() {
+    if !report.finish() {
+        return ExitCode::from(report::USAGE);
+    }
+    if let Some(file) = &settings.pcap
+        && let Err(e) = report::write_pcap(file, &report.packets())
+    {
+        return report::cannot_write(file, &e);
+    }
+    status(report.last_outcome())
+}
+
+/// The exit status that the last connection decides.
+pub(super) fn status(last: Option<Outcome>) -> ExitCode {
+    ExitCode::from(match last {
         Some(Outcome::FastOpen) => FAST_OPEN,
         None | Some(Outcome::Failed) => NO_CONNECTION,
         Some(_) => REGULAR,
     })
 }
 
-fn plan(settings: &Settings, address: SocketAddr) -> Probe {
+pub(super) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     let probe = Probe::new(address)
         .connect_timeout(settings.connect_timeout)
         .until(Answer::is_complete)
-        .method(match settings.mode {
-            Mode::Auto => Method::Auto,
-            Mode::Sendto => Method::SendTo,
-            Mode::Connect => Method::Connect,
-            Mode::Off => Method::Off,
-        });
+        .method(method(settings.mode));
     if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
 }
 
-fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
+pub(super) fn method(mode: Mode) -> Method {
+    match mode {
+        Mode::Auto => Method::Auto,
+        Mode::Sendto => Method::SendTo,
+        Mode::Connect => Method::Connect,
+        Mode::Off => Method::Off,
+    }
+}
+
+pub(super) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
     let token = token();
     let message = match &settings.payload {
         Payload::Text(text) => text.clone().into_bytes(),
@@ -83,7 +109,15 @@ fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
     let mirrored = server.is_some();
     let evidence = Evidence::new(Some(seen.evidence), server);
     let verdict = diagnosis::judge(&evidence);
-    Connection { n, verdict, evidence, timing: seen.timing, message_bytes: message.len(), mirrored }
+    Connection {
+        n,
+        verdict,
+        evidence,
+        timing: seen.timing,
+        message_bytes: message.len(),
+        mirrored,
+        packets: Vec::new(),
+    }
 }
 
 /// The server's half of the evidence, if a mirror answered this very request.

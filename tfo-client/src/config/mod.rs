@@ -5,7 +5,7 @@ pub(crate) mod server_address;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
 
@@ -13,7 +13,7 @@ use self::{
     file::{Family, File, Message, Mode},
     server_address::ServerAddress,
 };
-use crate::cli::Cli;
+use crate::cli::{Cli, ProbeFlags};
 
 const PLACES: Places<'_> = Places {
     variable: "TFO_CLIENT_CONFIG",
@@ -22,6 +22,7 @@ const PLACES: Places<'_> = Places {
 
 /// What the client works with: every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Settings {
     pub(crate) target: Target,
     /// Make the listener in this process too.
@@ -37,6 +38,10 @@ pub(crate) struct Settings {
     /// Forget the cached cookie first.
     pub(crate) fresh: bool,
     pub(crate) format: Format,
+    /// Draw the packets of each connection.
+    pub(crate) trace: bool,
+    /// Write the packets of all connections.
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// Where to connect. The host may be a name, and an IPv6 address has no brackets.
@@ -70,9 +75,10 @@ pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, Se
     overlay(&mut file, cli, environment)?;
     match found {
         Some(found) => log::info!("configuration file: {found}"),
-        None => log::info!("no configuration file"),
+        // Nothing to name, and nothing to stand between the command and its table.
+        None => log::debug!("no configuration file"),
     }
-    Ok(Config { settings: Settings::new(&file, cli.probe.listen), file })
+    Ok(Config { settings: Settings::new(&file, &cli.probe), file })
 }
 
 fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
@@ -123,13 +129,13 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
 }
 
 impl Settings {
-    fn new(File { server, probe, output }: &File, listen: bool) -> Self {
+    fn new(File { server, probe, output }: &File, flags: &ProbeFlags) -> Self {
         Self {
             target: Target {
                 host: server.address.host().to_owned(),
                 port: server.address.port().unwrap_or(server.port).get(),
             },
-            listen,
+            listen: flags.listen,
             family: probe.family,
             count: probe.count.get(),
             mode: probe.mode,
@@ -143,6 +149,8 @@ impl Settings {
             interval: probe.interval.get(),
             fresh: probe.fresh.0,
             format: output.format,
+            trace: flags.trace,
+            pcap: flags.pcap.clone(),
         }
     }
 }

@@ -19,7 +19,7 @@ fn resolved(file: &str, variables: &[(&str, &str)], flags: &str) -> (Settings, S
     let arguments = ["tfo-client"].into_iter().chain(flags.split_whitespace());
     let cli = Cli::try_from_arguments(arguments).unwrap();
     overlay(&mut file, &cli, &variables.iter().copied().collect()).unwrap();
-    (Settings::new(&file, cli.probe.listen), toml::to_string(&file).unwrap())
+    (Settings::new(&file, &cli.probe), toml::to_string(&file).unwrap())
 }
 
 #[test]
@@ -122,6 +122,8 @@ fn what_is_printed_reads_back_as_the_same_settings() {
             interval: Duration::from_secs(3600),
             fresh: true,
             format: Format::Json,
+            trace: false,
+            pcap: None,
         }
     );
 }

@@ -22,7 +22,7 @@ struct Target<'a> {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     n: u32,
     #[serde(flatten)]
     verdict: &'a Verdict,
@@ -50,7 +50,7 @@ pub(super) fn document(report: &Report) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn line(connection: &Connection) -> Line<'_> {
+pub(super) fn line(connection: &Connection) -> Line<'_> {
     Line {
         n: connection.n,
         verdict: &connection.verdict,

@@ -1,27 +1,32 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
 mod document;
+mod lab;
 mod probe;
 mod text;
 
 use std::{
     error::Error,
-    io::{self, Write},
+    fs::File,
+    io::{self, BufWriter, Write},
     net::{IpAddr, SocketAddr},
+    path::Path,
     process::ExitCode,
 };
 
+use tfo_core::capture::{Crossing, pcapng};
 use tfo_core::program::{
     SettingsError, one_line,
     output::{Output, Reader},
 };
 
-use crate::config::{Target, file::File};
+use crate::config::{self, Target};
 
+pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
 pub(crate) use probe::{Connection, Report};
 
-/// Wrong usage, or bad configuration.
-const USAGE: u8 = 2;
+/// Wrong usage, bad configuration, or output that can't be written.
+pub(crate) const USAGE: u8 = 2;
 
 /// Prints `error: …`, one line, to standard error.
 pub(crate) fn error(error: &dyn Error) {
@@ -61,6 +66,27 @@ pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> Exi
     ExitCode::from(USAGE)
 }
 
+/// `--trace` and `--pcap` may not see packets.
+pub(crate) fn cannot_trace(found: &tfo_core::Error) -> ExitCode {
+    let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-client)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    let message = format!("packets can't be traced: {}; {advice}", one_line(found));
+    error(&io::Error::other(message));
+    ExitCode::from(USAGE)
+}
+
+/// Writes packets for Wireshark.
+pub(crate) fn write_pcap(file: &Path, packets: &[Crossing]) -> io::Result<()> {
+    let mut writer = BufWriter::new(File::create(file)?);
+    pcapng::write(&mut writer, packets)?;
+    writer.flush()
+}
+
 /// `--fresh` may not forget.
 pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCode {
     let advice = match found.kind() {
@@ -77,7 +103,7 @@ pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCod
 }
 
 /// Prints the settings in force, so that they can be used as a file.
-pub(crate) fn print_config(file: &File) -> ExitCode {
+pub(crate) fn print_config(file: &config::file::File) -> ExitCode {
     let text = toml::to_string(file).map_err(io::Error::other);
     match text.and_then(|text| Output::stdout().print(text)) {
         Ok(Reader::Listening | Reader::Gone) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use tfo_core::capture::{Crossing, Ladder, TextStyle};
 use tfo_core::diagnosis::{self, Attempt, Evidence, Outcome, Summary, Verdict};
 use tfo_core::observer::Timing;
 use tfo_core::program::output::{Output, Reader, colour_allowed};
@@ -20,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) message_bytes: usize,
     /// A mirror sent its half of the evidence.
     pub(crate) mirrored: bool,
+    /// The packets, where they were traced.
+    pub(crate) packets: Vec<Crossing>,
 }
 
 impl Connection {
@@ -39,16 +42,21 @@ impl Connection {
 }
 
 /// The probe's report.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Report {
     format: Format,
     colour: bool,
     /// Progress may be shown, and overwritten.
     progress: bool,
     output: Output,
+    /// A write failed otherwise than by a reader who had enough.
+    lost: bool,
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) count: u32,
     pub(super) message_bytes: usize,
+    /// Draw the packets of each connection.
+    trace: bool,
     pub(super) connections: Vec<Connection>,
 }
 
@@ -59,9 +67,11 @@ impl Report {
             colour: colour_allowed(&io::stdout()),
             progress: colour_allowed(&io::stderr()),
             output: Output::stdout(),
+            lost: false,
             host: settings.target.host.clone(),
             address,
             count: settings.count,
+            trace: settings.trace,
             message_bytes: match &settings.payload {
                 Payload::Text(text) => text.len(),
                 Payload::Generated(size) => *size,
@@ -88,19 +98,28 @@ impl Report {
             // Erases the line that `waiting` wrote.
             let _ = write!(io::stderr(), "\x1b[2K\r");
         }
-        let row = text::row(&connection, self.colour);
+        let mut row = text::row(&connection, self.colour);
+        if self.trace {
+            row += &format!("\n{}\n", self.ladder(&connection));
+        }
         self.connections.push(connection);
         self.format == Format::Json || self.print(&row)
     }
 
-    /// Says what it all amounts to.
-    pub(crate) fn finish(&mut self) {
+    /// Says what it all amounts to; `false` when the report could not be written.
+    pub(crate) fn finish(&mut self) -> bool {
         let text = if self.format == Format::Json {
             document::document(self)
         } else {
             text::foot(self, &self.summary(), self.colour)
         };
         self.print(&text);
+        !self.lost
+    }
+
+    /// All packets that were traced.
+    pub(crate) fn packets(&self) -> Vec<Crossing> {
+        self.connections.iter().flat_map(|connection| connection.packets.iter().cloned()).collect()
     }
 
     pub(crate) fn last_outcome(&self) -> Option<Outcome> {
@@ -113,12 +132,22 @@ impl Report {
         diagnosis::summarize(&verdicts)
     }
 
+    fn ladder(&self, connection: &Connection) -> String {
+        let client = connection.evidence.client.as_ref().and_then(|client| client.local);
+        let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
+        Ladder::new(client, self.address.ip().to_string())
+            .crossings(&connection.packets)
+            .to_text(TextStyle::default().colour(self.colour))
+    }
+
     fn print(&mut self, text: &str) -> bool {
         match self.output.print(text) {
             Ok(Reader::Listening) => true,
             Ok(Reader::Gone) => false,
             Err(e) => {
-                log::error!("the report can't be written: {e}");
+                if !std::mem::replace(&mut self.lost, true) {
+                    super::error(&io::Error::new(e.kind(), format!("can't print the report: {e}")));
+                }
                 false
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! Everything is read for the network namespace of the calling thread.
 
+mod capability;
 pub mod cookie_cache;
 mod listeners;
 pub(crate) mod netlink;
@@ -9,6 +10,7 @@ mod netstat;
 pub mod readiness;
 pub mod sysctl;
 
+pub use capability::Capability;
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
 pub use sysctl::FastOpenBits;

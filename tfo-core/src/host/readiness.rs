@@ -1,12 +1,11 @@
 //! Is this host ready to serve with fast open? What is missing, and the exact fix.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 use super::sysctl::{self, FastOpenBits};
-use super::{Listener, listeners};
+use super::{Capability, Listener, listeners};
 use crate::error::Result;
 
 /// A wish for a listener, as a configuration says it.
@@ -64,7 +63,7 @@ impl ServerFacts {
             somaxconn: sysctl::somaxconn()?,
             syncookies: sysctl::syncookies()?,
             unprivileged_port_start: sysctl::unprivileged_port_start()?,
-            may_bind_low_ports: has_capability(CAP_NET_BIND_SERVICE),
+            may_bind_low_ports: Capability::NetBindService.is_effective(),
             address_is_local: match probe {
                 Ok(_) => Some(true),
                 Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => Some(false),
@@ -232,23 +231,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// `CAP_NET_BIND_SERVICE` of include/uapi/linux/capability.h.
-const CAP_NET_BIND_SERVICE: u32 = 10;
-
-/// Whether this thread's effective capabilities have this one.
-fn has_capability(number: u32) -> bool {
-    fs::read_to_string("/proc/thread-self/status")
-        .is_ok_and(|status| capability_in(&status, number))
-}
-
-fn capability_in(status: &str, number: u32) -> bool {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .is_some_and(|capabilities| capabilities >> number & 1 != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,13 +273,5 @@ mod tests {
             assert_eq!(findings.len(), 1, "{fix}: {findings:?}");
             assert!(findings[0].to_string().contains(fix), "{}", findings[0]);
         }
-    }
-
-    #[test]
-    fn capabilities_are_read_from_the_status_of_the_thread() {
-        let status = "Name:\tx\nCapInh:\t0000000000000000\nCapEff:\t0000000000000400\n";
-        assert!(capability_in(status, CAP_NET_BIND_SERVICE));
-        assert!(!capability_in(status, 12));
-        assert!(!capability_in("no such line", 10));
     }
 }

@@ -1,49 +1,101 @@
-//! Interfaces and addresses of hosts, over rtnetlink.
+//! Interfaces, addresses and neighbours of hosts, over rtnetlink.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fs;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::Host;
+use super::network::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
 use crate::error::{Error, Result};
 use crate::host::netlink::Netlink;
-use crate::uapi::VETH_INFO_PEER;
+use crate::sys::packet;
+use crate::uapi::{VETH_INFO_PEER, ethtool, neighbour};
 use crate::wire::netlink::Request;
-
-/// The first host of [`join`].
-pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The second host of [`join`].
-pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// The first host of [`join`].
-pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-/// The second host of [`join`].
-pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// Loopback is the first interface of each namespace.
 const LOOPBACK: u32 = 1;
 /// For a carrier, which takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The number that the joined interface has on both hosts.
-const JOINED: u32 = 10;
+/// The number of a host's own interface, `eth0`.
+const ETH0: u32 = 10;
+/// The number of the first interface of the host in the middle.
+pub(super) const FIRST_PORT: u32 = 20;
 
-/// Joins two hosts by a veth pair named `eth0` on both, with the addresses of the documentation
-/// networks (RFC 5737, RFC 3849): [`CLIENT_V4`] and [`CLIENT_V6`] on the first, [`SERVER_V4`] and
-/// [`SERVER_V6`] on the second.
+/// One end of the path.
+#[derive(Debug)]
+pub(super) struct End {
+    hardware: [u8; 6],
+    addresses: [(IpAddr, u8); 2],
+    /// The other end, in both families.
+    others: [IpAddr; 2],
+    other_hardware: [u8; 6],
+}
+
+const CLIENT_HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const SERVER_HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
+pub(super) const CLIENT: End = End {
+    hardware: CLIENT_HARDWARE,
+    addresses: [(IpAddr::V4(CLIENT_V4), 24), (IpAddr::V6(CLIENT_V6), 64)],
+    others: [IpAddr::V4(SERVER_V4), IpAddr::V6(SERVER_V6)],
+    other_hardware: SERVER_HARDWARE,
+};
+
+pub(super) const SERVER: End = End {
+    hardware: SERVER_HARDWARE,
+    addresses: [(IpAddr::V4(SERVER_V4), 24), (IpAddr::V6(SERVER_V6), 64)],
+    others: [IpAddr::V4(CLIENT_V4), IpAddr::V6(CLIENT_V6)],
+    other_hardware: CLIENT_HARDWARE,
+};
+
+/// Joins two hosts by a veth pair, without a path between them: `eth0` on both, with the addresses of
+/// [`Network`](super::Network).
 ///
 /// # Errors
 /// The kernel refuses veth pairs, or IPv6 is off.
 pub fn join(client: &Host, server: &Host) -> Result<()> {
-    let peer = server.as_fd().try_clone_to_owned();
-    let peer = peer.map_err(|e| Error::system("duplicating", "a namespace", e))?;
+    let namespace = namespace(server)?;
     client.run(move || {
-        make_veth(peer.as_raw_fd().unsigned_abs())?;
-        configure(JOINED, &[(CLIENT_V4.into(), 24), (CLIENT_V6.into(), 64)])
+        make_veth((ETH0, "eth0"), namespace.as_raw_fd())?;
+        configure(&CLIENT)
     })?;
-    server.run(|| configure(JOINED, &[(SERVER_V4.into(), 24), (SERVER_V6.into(), 64)]))?;
+    server.run(|| configure(&SERVER))?;
     // The end that was up first drops what it is to send until the kernel has noticed the other.
-    client.run(|| wait_operational(JOINED))?;
-    server.run(|| wait_operational(JOINED))
+    client.run(|| wait_operational(ETH0))?;
+    server.run(|| wait_operational(ETH0))
+}
+
+/// Joins a host to the one in the middle, and makes its interface one that leaves nothing to the
+/// device: the middle sees whole packets with their checksums.
+pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -> Result<()> {
+    let namespace = namespace(host)?;
+    middle.run(move || make_veth((port, &format!("port{port}")), namespace.as_raw_fd()))?;
+    host.run(move || {
+        configure(end)?;
+        for command in [ethtool::STXCSUM, ethtool::STSO, ethtool::SGSO, ethtool::SGRO] {
+            packet::turn_offload_off("eth0", command)
+                .map_err(|e| Error::system("turning an offload off on", "eth0", e))?;
+        }
+        // Whoever else is behind the path (a translated address) is reached through the other end.
+        for other in end.others {
+            add_neighbour(ETH0, other, end.other_hardware)?;
+            add_default_route(ETH0, other)?;
+        }
+        Ok(())
+    })?;
+    middle.run(move || set_up(port).and_then(|()| wait_operational(port)))?;
+    host.run(|| wait_operational(ETH0))
+}
+
+/// Keeps the host in the middle from taking part in IPv6 on its own.
+pub(super) fn silence_ipv6() -> Result<()> {
+    for which in ["all", "default"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
+        fs::write(&path, "1").map_err(|e| Error::system("write", path, e))?;
+    }
+    Ok(())
 }
 
 impl Host {
@@ -62,24 +114,31 @@ pub(super) fn loopback_up() -> Result<()> {
     set_up(LOOPBACK)
 }
 
-fn configure(index: u32, addresses: &[(IpAddr, u8)]) -> Result<()> {
-    for (address, prefix) in addresses {
-        add_address(index, *address, *prefix)?;
-    }
-    set_up(index)
+fn namespace(host: &Host) -> Result<std::os::fd::OwnedFd> {
+    let owned = host.as_fd().try_clone_to_owned();
+    owned.map_err(|e| Error::system("duplicating the namespace of host", host.name(), e))
 }
 
-/// Makes a veth pair: one end here, the other in the namespace of this descriptor.
-fn make_veth(peer_namespace: u32) -> Result<()> {
+fn configure(end: &End) -> Result<()> {
+    set_hardware_address(ETH0, end.hardware)?;
+    for (address, prefix) in end.addresses {
+        add_address(ETH0, address, prefix)?;
+    }
+    set_up(ETH0)
+}
+
+/// Makes a veth pair: one end here, with this number and name; the other is `eth0` in the namespace
+/// of this descriptor.
+fn make_veth((index, name): (u32, &str), peer_namespace: i32) -> Result<()> {
     let build = |sequence| {
         let flags = flags(libc::NLM_F_CREATE | libc::NLM_F_EXCL);
         Request::new(libc::RTM_NEWLINK, flags, sequence)
-            .raw(&interface(JOINED, 0))
-            .text(libc::IFLA_IFNAME, "eth0")
+            .raw(&interface(index, 0))
+            .text(libc::IFLA_IFNAME, name)
             .nested(libc::IFLA_LINKINFO, |info| {
                 info.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, |data| {
                     data.nested(VETH_INFO_PEER, |peer| {
-                        peer.raw(&interface(JOINED, 0))
+                        peer.raw(&interface(ETH0, 0))
                             .text(libc::IFLA_IFNAME, "eth0")
                             .attribute(libc::IFLA_NET_NS_FD, &peer_namespace.to_ne_bytes())
                     })
@@ -90,11 +149,18 @@ fn make_veth(peer_namespace: u32) -> Result<()> {
 }
 
 fn set_up(index: u32) -> Result<()> {
+    let up = libc::IFF_UP.unsigned_abs();
+    let build = |sequence| Request::new(libc::RTM_NEWLINK, 0, sequence).raw(&interface(index, up));
+    route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
+}
+
+fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {
     let build = |sequence| {
         Request::new(libc::RTM_NEWLINK, 0, sequence)
-            .raw(&interface(index, libc::IFF_UP.unsigned_abs()))
+            .raw(&interface(index, 0))
+            .attribute(libc::IFLA_ADDRESS, &address)
     };
-    route()?.request("bringing up", &format!("interface {index}"), build, |_| Ok(()))
+    route()?.request("setting the address of interface", &index.to_string(), build, |_| Ok(()))
 }
 
 /// Waits until an interface that was brought up has a carrier, and sends.
@@ -126,19 +192,53 @@ fn is_operational(route: &mut Netlink, index: u32) -> Result<bool> {
 }
 
 fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // `struct ifaddrmsg`: family, prefix length, flags, scope, index. Without duplicate address
     // detection, which would keep an IPv6 address waiting.
     let nodad = u8::try_from(libc::IFA_F_NODAD).unwrap_or(0);
     let [a, b, c, d] = index.to_ne_bytes();
-    let header = [u8::try_from(family).unwrap_or(0), prefix, nodad, 0, a, b, c, d];
+    let header = [family(address), prefix, nodad, 0, a, b, c, d];
     let build = |sequence| {
-        let request =
-            Request::new(libc::RTM_NEWADDR, flags(libc::NLM_F_CREATE), sequence).raw(&header);
-        let request = request.address(libc::IFA_LOCAL, libc::IFA_LOCAL, address);
-        request.address(libc::IFA_ADDRESS, libc::IFA_ADDRESS, address)
+        Request::new(libc::RTM_NEWADDR, flags(libc::NLM_F_CREATE), sequence)
+            .raw(&header)
+            .address(libc::IFA_LOCAL, libc::IFA_LOCAL, address)
+            .address(libc::IFA_ADDRESS, libc::IFA_ADDRESS, address)
     };
     route()?.request("adding address", &address.to_string(), build, |_| Ok(()))
+}
+
+/// A neighbour that needs no ARP: a first packet is not delayed by a question.
+fn add_neighbour(index: u32, address: IpAddr, hardware: [u8; 6]) -> Result<()> {
+    // `struct ndmsg`: family, padding, index, state, flags, type.
+    let mut header = [0; 12];
+    header[0] = family(address);
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
+    let build = |sequence| {
+        let flags = flags(libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
+        Request::new(libc::RTM_NEWNEIGH, flags, sequence)
+            .raw(&header)
+            .address(neighbour::DST, neighbour::DST, address)
+            .attribute(neighbour::LLADDR, &hardware)
+    };
+    route()?.request("adding neighbour", &address.to_string(), build, |_| Ok(()))
+}
+
+fn add_default_route(index: u32, gateway: IpAddr) -> Result<()> {
+    // `struct rtmsg`: family, lengths of destination and source, type of service, table, protocol,
+    // scope, type, flags.
+    let mut header = [0; 12];
+    header[0] = family(gateway);
+    header[4] = libc::RT_TABLE_MAIN;
+    header[5] = libc::RTPROT_STATIC;
+    header[6] = libc::RT_SCOPE_UNIVERSE;
+    header[7] = libc::RTN_UNICAST;
+    let build = |sequence| {
+        Request::new(libc::RTM_NEWROUTE, flags(libc::NLM_F_CREATE), sequence)
+            .raw(&header)
+            .address(libc::RTA_GATEWAY, libc::RTA_GATEWAY, gateway)
+            .attribute(libc::RTA_OIF, &index.to_ne_bytes())
+    };
+    route()?.request("adding a route through", &gateway.to_string(), build, |_| Ok(()))
 }
 
 fn route() -> Result<Netlink> {
@@ -152,6 +252,11 @@ fn interface(index: u32, flags: u32) -> [u8; 16] {
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&flags.to_ne_bytes());
     header
+}
+
+fn family(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    u8::try_from(family).unwrap_or(0)
 }
 
 fn flags(flags: libc::c_int) -> u16 {

@@ -15,12 +15,21 @@
 //! # }
 //! ```
 
+mod frame;
 mod host;
 mod isolated;
 mod link;
+mod middlebox;
+mod network;
+mod path;
 mod private;
+mod program;
 
 pub use host::Host;
 pub use isolated::{isolated, require, skip};
-pub use link::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6, join};
-pub use private::{enter_private_network, explain_denied};
+pub use link::join;
+pub use middlebox::Middlebox;
+pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
+pub use path::PathSettings;
+pub use private::{allow_hosts, enter_private_network, explain_denied};
+pub use program::{Finished, Lines, Program};

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::host;
 use crate::error::{Error, Result};
+use crate::host::Capability;
 use crate::sys::namespace::{self, Namespace};
 
 /// Moves this process into a private network namespace with nothing but loopback, where both
@@ -28,6 +29,17 @@ pub fn enter_private_network() -> Result<()> {
     host::prepare()
 }
 
+/// Makes sure that this process may make [`Host`](super::Host)s: without `CAP_SYS_ADMIN` it becomes
+/// root of a user namespace of its own, where it may.
+///
+/// Must be called before the process has started a thread.
+///
+/// # Errors
+/// The kernel does not allow it; [`explain_denied`] says what forbids it.
+pub fn allow_hosts() -> Result<()> {
+    if Capability::SysAdmin.is_effective() { Ok(()) } else { enter_user_namespace() }
+}
+
 fn enter_user_namespace() -> Result<()> {
     // The ids must be taken before: afterwards they read as "nobody".
     let maps = namespace::root_maps();
@@ -46,6 +58,7 @@ pub fn explain_denied() -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let forbids = [
         ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=1000"),
+        ("/proc/sys/user/max_net_namespaces", "0", "sudo sysctl -w user.max_net_namespaces=1000"),
         (
             "/proc/sys/kernel/unprivileged_userns_clone",
             "0",

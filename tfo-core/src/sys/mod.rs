@@ -8,6 +8,8 @@
 #[cfg(feature = "lab")]
 pub(crate) mod namespace;
 pub(crate) mod netlink;
+#[cfg(feature = "capture")]
+pub(crate) mod packet;
 mod sockaddr;
 pub(crate) mod socket;
 pub(crate) mod sockopt;

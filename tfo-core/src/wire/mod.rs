@@ -3,6 +3,8 @@
 //! No input makes a parser panic: what does not fit is an error or ends an iteration.
 
 pub(crate) mod bytes;
+#[cfg(feature = "lab")]
+pub(crate) mod checksum;
 mod ip;
 pub(crate) mod netlink;
 mod tcp;

@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("program", 2),
     ("connection", 3),
     ("host", 3),
+    ("capture", 3),
     ("socket", 4),
     ("diagnosis", 4),
     ("mirror", 4),
@@ -25,7 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// The rooms that may call the kernel.
-const USERS_OF_SYS: &[&str] = &["sys", "socket", "host", "lab"];
+const USERS_OF_SYS: &[&str] = &["sys", "socket", "host", "capture", "lab"];
 
 fn floor(room: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)

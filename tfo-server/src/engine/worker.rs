@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tfo_core::diagnosis::{self, ArrivedSyn, Evidence, SavedSynEvidence, ServerEvidence};
+use tfo_core::diagnosis::{self, Evidence, SavedSynEvidence, ServerEvidence};
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
@@ -44,6 +44,8 @@ pub(super) struct Worker<'a> {
     again: Vec<usize>,
     next_tick: Instant,
     drain_until: Option<Instant>,
+    /// What ends the connections that are open when draining is over.
+    cut_by: &'static str,
     buffer: Box<[u8]>,
 }
 
@@ -70,8 +72,13 @@ impl<'a> Worker<'a> {
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
+            cut_by: "drain-timeout",
             buffer: vec![0; 64 * 1024].into_boxed_slice(),
         })
+    }
+
+    pub(super) fn listener(&self) -> Option<&FastOpenListener> {
+        self.listener.as_ref()
     }
 
     /// Serves until a signal has come and its connections have ended.
@@ -96,7 +103,7 @@ impl<'a> Worker<'a> {
             self.tick();
         }
         for connection in self.connections.drain() {
-            let ended = end(self.settings, &mut self.observer, connection, Some("drain-timeout"));
+            let ended = end(self.settings, &self.observer, connection, Some(self.cut_by));
             self.reporter.connection(&ended);
         }
         self.reporter.totals();
@@ -123,7 +130,8 @@ impl<'a> Worker<'a> {
             return;
         }
         if self.drain_until.is_some() || count > 1 {
-            log::info!("second signal: closing {} connections now", self.connections.len());
+            log::info!("second signal: closing {} now", count_of(self.connections.len()));
+            self.cut_by = "second signal";
             self.drain_until = Some(Instant::now());
             self.listener = None;
             return;
@@ -136,8 +144,8 @@ impl<'a> Worker<'a> {
         self.listener = None;
         self.drain_until = Some(Instant::now() + self.settings.drain_timeout);
         log::info!(
-            "stopped accepting; {} open connections have {:?} to end",
-            self.connections.len(),
+            "stopped accepting; {} may take {:?} to end",
+            count_of(self.connections.len()),
             self.settings.drain_timeout
         );
     }
@@ -158,17 +166,28 @@ impl<'a> Worker<'a> {
             self.accept_after = None;
             match listener.accept() {
                 Ok(accepted) => {
-                    if std::mem::take(&mut self.starved) {
-                        log::info!("accepting again");
-                    }
                     self.observer.accepted();
                     let session = service::session(self.settings.service);
-                    let connection = Connection::new(accepted, session, self.settings.idle_timeout);
+                    let mut connection =
+                        Connection::new(accepted, session, self.settings.idle_timeout);
+                    let seen = self.observer.evidence(&connection.arrival);
+                    if needs_counters(&seen) {
+                        // Now, before others come and count as well.
+                        connection.evidence =
+                            Some(self.observer.full_evidence(&connection.arrival));
+                    }
                     let index = self.connections.insert(connection);
                     // A SYN's data is there already: served before anyone asks the poll.
                     self.drive(index);
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.backlog_ready = false,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.backlog_ready = false;
+                    // Not with the first that is accepted: the next may want in vain again, and
+                    // each of those who wait would make two lines.
+                    if std::mem::take(&mut self.starved) {
+                        log::info!("accepting again: nobody waits any more");
+                    }
+                }
                 Err(e) if FastOpenListener::is_of_one_connection(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
                 }
@@ -190,21 +209,21 @@ impl<'a> Worker<'a> {
         let failed = match connection.drive(&mut self.buffer, &mut self.observer, idle) {
             Ok(Step::Wait) => match register(&self.poll, connection, index) {
                 Ok(()) => return,
-                Err(e) => Some(e.to_string()),
+                Err(e) => Some(describe(&e)),
             },
             Ok(Step::Again) => match register(&self.poll, connection, index) {
                 Ok(()) => return self.again.push(index),
-                Err(e) => Some(e.to_string()),
+                Err(e) => Some(describe(&e)),
             },
             Ok(Step::Done) => None,
-            Err(e) => Some(e.to_string()),
+            Err(e) => Some(describe(&e)),
         };
         self.end(index, failed.as_deref());
     }
 
     fn end(&mut self, index: usize, why: Option<&str>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
-        let ended = end(self.settings, &mut self.observer, connection, why);
+        let ended = end(self.settings, &self.observer, connection, why);
         self.reporter.connection(&ended);
         self.accept_after = None;
     }
@@ -216,6 +235,7 @@ impl<'a> Worker<'a> {
         }
         self.next_tick = now + TICK;
         self.observer.refresh();
+        self.reporter.tick();
         let late: Vec<usize> = self
             .connections
             .iter()
@@ -242,16 +262,12 @@ fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Resul
 /// What is known of a connection that is over.
 fn end(
     settings: &Settings,
-    observer: &mut ServerObserver,
+    observer: &ServerObserver,
     mut connection: Connection,
     why: Option<&str>,
 ) -> Ended {
-    let mut evidence =
+    let evidence =
         connection.evidence.take().unwrap_or_else(|| observer.evidence(&connection.arrival));
-    if was_refused(&evidence) && evidence.counters.is_none() {
-        // Rare, and only the counters say why: worth reading them.
-        evidence = observer.full_evidence(&connection.arrival);
-    }
     let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
     Ended {
         evidence,
@@ -264,12 +280,27 @@ fn end(
     }
 }
 
-/// Data came in the SYN, and the kernel did not take it.
-fn was_refused(evidence: &ServerEvidence) -> bool {
-    matches!(
-        &evidence.syn,
-        SavedSynEvidence::Saved(ArrivedSyn { payload_bytes: 1.., .. }) if !evidence.tcp.syn_data
-    )
+/// A cookie was asked for, or data came in the SYN and the kernel did not take it. That is rare, and
+/// only the counters tell what came of it.
+fn needs_counters(evidence: &ServerEvidence) -> bool {
+    let SavedSynEvidence::Saved(syn) = &evidence.syn else { return false };
+    let asked = syn.fast_open.as_ref().is_some_and(|option| option.cookie.is_empty());
+    asked || (syn.payload_bytes > 0 && !evidence.tcp.syn_data)
+}
+
+/// Why a connection broke, without the number that the kernel has for it.
+fn describe(e: &io::Error) -> String {
+    match e.kind() {
+        kind @ (io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::TimedOut) => kind.to_string(),
+        _ => e.to_string(),
+    }
+}
+
+fn count_of(open: usize) -> String {
+    let noun = if open == 1 { "connection" } else { "connections" };
+    format!("{open} open {noun}")
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {

@@ -1,6 +1,8 @@
 //! One line for each connection that has ended, and the totals at the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,6 +12,7 @@ use tfo_core::diagnosis::{
 use tfo_core::program::{output::Output, value::Format};
 
 use super::json;
+use super::trace::Tracer;
 use crate::config::file::Service;
 
 /// A connection that has ended.
@@ -25,12 +28,12 @@ pub(crate) struct Ended {
 }
 
 /// Prints connections as they end, and counts them.
-#[derive(Debug)]
 pub(crate) struct Reporter {
     output: Output,
     format: Format,
     started: Instant,
     totals: Totals,
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -92,9 +95,21 @@ impl Cookie {
 }
 
 impl Reporter {
-    pub(crate) fn new(format: Format) -> Self {
-        let output = Output::stdout();
-        Self { output, format, started: Instant::now(), totals: Totals::default() }
+    pub(crate) fn new(format: Format, tracer: Option<Tracer>) -> Self {
+        let (output, started) = (Output::stdout(), Instant::now());
+        Self { output, format, started, totals: Totals::default(), tracer }
+    }
+
+    /// Draws the packets of connections that ended a moment ago.
+    pub(crate) fn tick(&mut self) {
+        self.draw(false);
+    }
+
+    fn draw(&mut self, all: bool) {
+        let ladders = self.tracer.as_mut().map(|tracer| tracer.ladders(all));
+        for ladder in ladders.into_iter().flatten() {
+            self.print(&ladder);
+        }
     }
 
     pub(crate) fn connection(&mut self, ended: &Ended) {
@@ -103,7 +118,7 @@ impl Reporter {
         let line = match self.format {
             Format::Json => json(&Line {
                 schema: 1,
-                peer: ended.evidence.source.to_string(),
+                peer: peer(ended).to_string(),
                 verdict: &ended.verdict,
                 syn_bytes,
                 cookie,
@@ -117,16 +132,24 @@ impl Reporter {
             Format::Text => text(ended, syn_bytes, cookie),
         };
         self.print(&line);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.ended(ended.evidence.source, ended.evidence.destination);
+        }
     }
 
     pub(crate) fn totals(&mut self) {
+        if let Some(tracer) = &self.tracer {
+            thread::sleep(tracer.grace());
+        }
+        self.draw(true);
         let totals = &self.totals;
         let line = match self.format {
             Format::Json => {
                 json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
             }
             Format::Text => {
-                let mut line = format!("total: {} connections", totals.connections);
+                let noun = if totals.connections == 1 { "connection" } else { "connections" };
+                let mut line = format!("total: {} {noun}", totals.connections);
                 for (verdict, count) in &totals.verdicts {
                     line += &format!(", {count} {verdict}");
                 }
@@ -162,7 +185,7 @@ impl Totals {
 }
 
 fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
-    let mut line = format!("{} {}", ended.evidence.source, ended.verdict.outcome);
+    let mut line = format!("{} {}", peer(ended), ended.verdict.outcome);
     if let Some(cause) = ended.verdict.cause {
         line += &format!(" ({cause})");
     }
@@ -172,6 +195,12 @@ fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
         line += &format!(", ended: {why}");
     }
     line
+}
+
+/// The client as it is known: an IPv4 one that came to an IPv6 listener is one of IPv4.
+fn peer(ended: &Ended) -> SocketAddr {
+    let source = ended.evidence.source;
+    SocketAddr::new(source.ip().to_canonical(), source.port())
 }
 
 fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {

@@ -147,7 +147,9 @@ fn queue_full(facts: &Facts<'_>) -> String {
 fn cookie_corrupted(facts: &Facts<'_>) -> String {
     match (facts.arrived_cookie(), facts.cookie_before()) {
         (Some(""), _) => "the cookie was taken out of the option on its way".to_owned(),
-        (Some(arrived), Some(sent)) => format!("the cookie {sent} arrived as {arrived}"),
+        (Some(arrived), Some(sent)) if !sent.is_empty() => {
+            format!("the cookie {sent} arrived as {arrived}")
+        }
         _ => "the cookie was changed on the way".to_owned(),
     }
 }

@@ -1,9 +1,17 @@
-#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    clippy::doc_markdown,
+    reason = "the comments are the help that users read"
+)]
+
+mod lab;
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use tfo_core::program::{Port, Switch, value::Format};
+
+pub(crate) use lab::LabFlags;
 
 use crate::config::{
     file::{ConnectTimeout, Count, Family, Interval, Message, Mode, PayloadSize, ReplyTimeout},
@@ -69,11 +77,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Connect a few times, say what happened, and why (also without a subcommand)
     Probe(ProbeFlags),
+    /// Two hosts and a path on this machine, and a picture of the packets that cross it
+    Lab(Box<LabFlags>),
 }
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
 /// `probe -n 1` fill two of these, which are joined.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
@@ -120,6 +130,18 @@ pub(crate) struct ProbeFlags {
     /// Forget the cached cookie first
     #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
     fresh: bool,
+
+    /// Draw the packets of each connection
+    #[arg(long, help = "Draw the packets of each connection; needs CAP_NET_RAW")]
+    pub(crate) trace: bool,
+
+    /// Write the packets of all connections for Wireshark (pcapng)
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Write the packets for Wireshark (pcapng); needs CAP_NET_RAW"
+    )]
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -152,9 +174,20 @@ impl Cli {
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
         let mut cli = Self::try_parse_from(arguments)?;
-        if let Some(Command::Probe(flags)) = &mut cli.command {
-            let flags = mem::take(flags);
-            cli.probe = flags.over(mem::take(&mut cli.probe));
+        match &mut cli.command {
+            None => {}
+            Some(Command::Probe(flags)) => {
+                let flags = mem::take(flags);
+                cli.probe = flags.over(mem::take(&mut cli.probe));
+            }
+            Some(Command::Lab(flags)) => {
+                if cli.probe != ProbeFlags::default() {
+                    let message =
+                        "the flags of the probe stand behind `lab`, as far as it has them";
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+                }
+                cli.probe = flags.probe_flags();
+            }
         }
         match cli.conflict() {
             Some((one, other)) => Err(Self::command().error(
@@ -163,6 +196,10 @@ impl Cli {
             )),
             None => Ok(cli),
         }
+    }
+
+    pub(crate) fn ipv6(&self) -> bool {
+        self.ipv6
     }
 
     pub(crate) fn family(&self) -> Option<Family> {
@@ -211,6 +248,8 @@ impl ProbeFlags {
             reply_timeout: self.reply_timeout.or(before.reply_timeout),
             interval: self.interval.or(before.interval),
             fresh: self.fresh || before.fresh,
+            trace: self.trace || before.trace,
+            pcap: self.pcap.or(before.pcap),
         }
     }
 }
@@ -280,7 +319,7 @@ mod tests {
     #[test]
     fn help_and_shipped_file_state_the_defaults_and_the_rules() {
         let File { server, probe, output } = File::default();
-        let shipped = include_str!("../../config/client.toml").replace('"', "");
+        let shipped = include_str!("../../../config/client.toml").replace('"', "");
         let command = Cli::command();
         for (name, default, allowed) in [
             ("server", server.address.to_string(), String::new()),

@@ -1,0 +1,158 @@
+//! `tfo-client lab`: two hosts and a path on this machine, and the packets that cross it.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
+use tfo_core::observer::serve_mirror;
+use tfo_core::socket::{FastOpenListener, Method};
+
+use super::probe;
+use crate::config::Settings;
+use crate::report::{self, LabReport};
+
+/// What the flags of `lab` say.
+#[derive(Debug, Clone)]
+pub(crate) struct LabSettings {
+    pub(crate) rtt: Duration,
+    pub(crate) jitter: Duration,
+    /// From 0 to 1.
+    pub(crate) loss: f64,
+    pub(crate) boxes: Vec<Middlebox>,
+    pub(crate) v6: bool,
+    pub(crate) ascii: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) pcap: Option<PathBuf>,
+    pub(crate) on_server: bool,
+    pub(crate) server_command: Option<String>,
+    /// The program to run instead of the probe.
+    pub(crate) program: Vec<OsString>,
+}
+
+/// How long a `--server-command` may take until it listens.
+const SERVER_PATIENCE: Duration = Duration::from_secs(10);
+/// The time after which a path without delay is taken for quiet.
+const QUIET: Duration = Duration::from_millis(20);
+
+pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
+    // Before anything makes a thread.
+    if let Err(e) = lab::allow_hosts() {
+        return report::no_lab(&e);
+    }
+    let path =
+        PathSettings::new().round_trip(lab.rtt).jitter(lab.jitter).loss(lab.loss).boxes(&lab.boxes);
+    let network = match Network::new(path) {
+        Ok(network) => network,
+        Err(e) => return report::no_lab(&e),
+    };
+    let address = SocketAddr::new(Network::server_address(lab.v6), settings.target.port);
+    // Ends with the lab.
+    let _server = match serve(&network, address, lab) {
+        Ok(server) => server,
+        Err(why) => return report::lab_failed(&why),
+    };
+    let mut report = LabReport::new(settings, lab, address);
+    let status = if lab.program.is_empty() {
+        probes(settings, &network, address, &mut report)
+    } else {
+        program(&network, lab, &mut report)
+    };
+    if let Some(file) = &lab.pcap
+        && let Err(e) = report::write_pcap(file, &network.crossings())
+    {
+        return report::cannot_write(file, &e);
+    }
+    if network.missed() > 0 {
+        report::note(&format!(
+            "this machine was too slow for {} packets, which are lost: the pictures are not the whole truth",
+            network.missed()
+        ));
+    }
+    match report.finish() {
+        Ok(()) => status,
+        Err((file, e)) => report::cannot_write(&file, &e),
+    }
+}
+
+/// One regular connection, then those of the probe.
+fn probes(
+    settings: &Settings,
+    network: &Network,
+    address: SocketAddr,
+    report: &mut LabReport,
+) -> ExitCode {
+    let quiet = report.rtt() + QUIET;
+    for n in 0..=settings.count {
+        let before = network.crossings().len();
+        let method = if n == 0 { Method::Off } else { probe::method(settings.mode) };
+        let plan = probe::plan(settings, address).method(method);
+        let settings = settings.clone();
+        let connection = network.client().run(move || probe::connect(&plan, &settings, n));
+        network.settle(quiet);
+        let crossings = network.crossings().split_off(before);
+        if !report.connection(connection, crossings) {
+            break;
+        }
+    }
+    probe::status(report.last_outcome())
+}
+
+/// Runs the given program on a host of the lab, and shows the connections that it made.
+fn program(network: &Network, lab: &LabSettings, report: &mut LabReport) -> ExitCode {
+    let Some((name, arguments)) = lab.program.split_first() else { return ExitCode::SUCCESS };
+    let host = if lab.on_server { network.server() } else { network.client() };
+    let mut command = Command::new(name);
+    command.args(arguments);
+    let ended = host.spawn(command).and_then(|mut child| child.wait());
+    network.settle(report.rtt() + QUIET);
+    report.program(&network.crossings());
+    match ended {
+        // A program that a signal ended has no status; 1 stands for it.
+        Ok(status) => {
+            ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        Err(e) => report::lab_failed(&format!("can't run {}: {e}", name.display())),
+    }
+}
+
+/// The server of the lab: our mirror, or what `--server-command` says.
+fn serve(
+    network: &Network,
+    address: SocketAddr,
+    lab: &LabSettings,
+) -> Result<Option<Child>, String> {
+    let Some(line) = &lab.server_command else {
+        let port = address.port();
+        let listening = network.server().run(move || {
+            // IPv4 too: a namespace's `bindv6only` is 0.
+            let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
+            let listener = FastOpenListener::bind(any)?;
+            thread::spawn(move || serve_mirror(&listener));
+            Ok::<(), tfo_core::Error>(())
+        });
+        return listening.map(|()| None).map_err(|e| format!("the lab's server can't listen: {e}"));
+    };
+    let mut command = Command::new("sh");
+    // Its output is no data of ours.
+    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    let mut child = network.server().spawn(command).map_err(|e| format!("can't run sh: {e}"))?;
+    let deadline = Instant::now() + SERVER_PATIENCE;
+    while !listens(network.server()) {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(format!("the server command ended before it listened: {status}"));
+        }
+        if Instant::now() > deadline {
+            return Err(format!("the server command does not listen after {SERVER_PATIENCE:?}"));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Some(child))
+}
+
+fn listens(host: &Host) -> bool {
+    host.run(|| tfo_core::host::listeners().is_ok_and(|listeners| !listeners.is_empty()))
+}

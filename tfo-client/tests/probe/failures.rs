@@ -1,0 +1,115 @@
+//! No connection, or no answer.
+
+use std::io::Write;
+use std::thread;
+
+use tfo_core::lab::isolated;
+
+use crate::harness::{Lab, accept, each};
+
+#[test]
+fn a_closed_port_is_status_3_and_refused() {
+    isolated(|| {
+        let lab = Lab::new();
+        let (document, ended) = lab.document(&["-p", "9"]);
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_eq!(each(&document, "verdict"), ["failed"; 3], "{document}");
+        assert_eq!(each(&document, "cause"), ["refused"; 3], "{document}");
+        assert!(document["connections"][0]["connect_us"].is_null(), "{document}");
+        let advice = document["summary"]["advice"].as_str().unwrap();
+        assert!(advice.contains("ss -ltn 'sport = :9'"), "{advice}");
+    });
+}
+
+#[test]
+fn a_closed_port_of_a_host_with_a_cached_cookie_is_refused_too() {
+    isolated(|| {
+        let lab = Lab::new();
+        let Some(_server) = lab.serve_all(&[]) else { return };
+        assert_eq!(lab.document(&[]).1.code, Some(0));
+        let (document, ended) = lab.document(&["-p", "9", "-n", "1"]);
+        assert_eq!(ended.code, Some(3), "{document}");
+        let line = &document["connections"][0];
+        assert_eq!(line["evidence"]["client"]["attempt"]["in-syn"], 64, "{line}");
+        assert_eq!(line["cause"], "refused", "a regular one is refused as well: {line}");
+    });
+}
+
+#[test]
+fn an_address_without_a_route_is_status_3_and_unreachable() {
+    isolated(|| {
+        let lab = Lab::new();
+        let (document, ended) = lab.document(&["-s", "203.0.113.1", "-n", "1"]);
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_eq!(document["summary"]["cause"], "unreachable", "{document}");
+    });
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_timed_out_after_the_time_given() {
+    isolated(|| {
+        let lab = Lab::new();
+        // Nobody has this address, and the neighbour is looked for longer than this.
+        let time = ["--connect-timeout", "100ms"];
+        let (document, ended) =
+            lab.document(&[&["-s", "192.0.2.99", "-n", "1"], &time[..]].concat());
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_eq!(document["summary"]["cause"], "timed-out", "{document}");
+    });
+}
+
+#[test]
+fn a_silent_server_is_failed_with_the_flag_that_helps() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _silent = lab.silent_server();
+        let arguments = ["--reply-timeout", "100ms", "-n", "1"];
+        let (document, ended) = lab.document(&arguments);
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_eq!(document["summary"]["verdict"], "failed", "{document}");
+        assert_eq!(document["summary"]["cause"], "timed-out", "{document}");
+        let advice = document["summary"]["advice"].as_str().unwrap();
+        assert!(advice.contains("--no-reply"), "{advice}");
+        assert!(document["connections"][0]["first_byte_us"].is_null(), "{document}");
+
+        let (document, ended) = lab.document(&["--no-reply", "-n", "1"]);
+        assert_eq!(ended.code, Some(1), "what was advised works: {document}");
+        assert_eq!(document["summary"]["cause"], "no-cookie-returned", "{document}");
+    });
+}
+
+#[test]
+fn discard_is_probed_without_waiting_for_a_reply() {
+    isolated(|| {
+        let lab = Lab::new();
+        let Some(server) = lab.serve_all(&["--service", "discard"]) else { return };
+        let (document, ended) = lab.document(&["--no-reply"]);
+        assert_eq!(ended.code, Some(0), "{document}");
+        assert_eq!(each(&document, "verdict"), ["cookie-granted", "fast-open", "fast-open"]);
+        assert!(document["connections"][2]["evidence"]["server"].is_null(), "{document}");
+        assert_eq!(document["connections"][2]["evidence"]["client"]["result"], "connected");
+        let lines = server.out().first(3);
+        assert!(lines[2].contains("fast-open, 64 B in the SYN, cookie 8 B"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_server_that_speaks_first_is_heard() {
+    isolated(|| {
+        let lab = Lab::new();
+        let listener = lab.silent_server();
+        let greeting = thread::spawn(move || {
+            for _ in 0..3 {
+                let (mut stream, _) = accept(&listener);
+                stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
+                // To the end: closing with unread bytes would reset.
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        });
+        let (document, ended) = lab.document(&["--mode", "connect", "--message", "EHLO me\r\n"]);
+        greeting.join().unwrap();
+        assert_eq!(ended.code, Some(1), "{document}");
+        assert_eq!(document["connections"][0]["evidence"]["client"]["result"], "answered");
+        assert!(document["connections"][0]["evidence"]["server"].is_null(), "{document}");
+    });
+}

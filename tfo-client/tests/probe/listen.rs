@@ -1,0 +1,131 @@
+//! `--listen`: the whole of it on one machine.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use tfo_core::host::{FastOpenBits, sysctl};
+use tfo_core::lab::{Finished, Host, Program, isolated, require};
+
+use crate::harness::{Lab, clean, each, json};
+
+const ENABLE: &str = "sudo sysctl -w net.ipv4.tcp_fastopen=3";
+
+fn listen(lab: &Lab, arguments: &[&str]) -> Finished {
+    lab.run(lab.command("", &[&["--listen"], arguments].concat()))
+}
+
+fn notes(ended: &Finished) -> Vec<&str> {
+    ended.err.lines().filter(|line| line.starts_with("note: ")).collect()
+}
+
+#[test]
+fn where_the_host_lacks_the_bit_it_runs_in_a_private_namespace_and_says_so() {
+    isolated(|| {
+        for bits in [0, 1, 2] {
+            let lab = Lab::new();
+            lab.set_client_bits(bits);
+            let ended = listen(&lab, &["-o", "json"]);
+            assert_eq!(ended.code, Some(0), "{bits}: {} {}", ended.out, ended.err);
+            let document = json(&ended.out);
+            let verdicts = each(&document, "verdict");
+            assert_eq!(verdicts, ["cookie-granted", "fast-open", "fast-open"], "{document}");
+            assert_eq!(document["target"]["address"], "127.0.0.1:2222", "{document}");
+            let notes = notes(&ended);
+            assert_eq!(notes.len(), 1, "{}", ended.err);
+            assert!(notes[0].contains(ENABLE), "{}", notes[0]);
+            assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
+            let after = lab.client.run(sysctl::tcp_fastopen).unwrap();
+            assert_eq!(after, FastOpenBits::new(bits), "the host must not be changed");
+        }
+    });
+}
+
+#[test]
+fn where_the_host_allows_it_there_is_no_note() {
+    isolated(|| {
+        let lab = Lab::new();
+        let ended = listen(&lab, &[]);
+        assert_eq!(ended.code, Some(0), "{} {}", ended.out, ended.err);
+        assert_eq!(notes(&ended), [""; 0]);
+        assert!(ended.out.contains("Fast open works: 2 of 3 connections used it"), "{}", ended.out);
+    });
+}
+
+#[test]
+fn ipv6_works_as_well() {
+    isolated(|| {
+        for bits in [1, 3] {
+            for arguments in [["-s", "::1"], ["-s", "[::1]:2345"]] {
+                let lab = Lab::new();
+                lab.set_client_bits(bits);
+                let ended = listen(&lab, &[&arguments[..], &["-6", "-o", "json"]].concat());
+                assert_eq!(ended.code, Some(0), "{} {}", ended.out, ended.err);
+                assert_eq!(json(&ended.out)["summary"]["fast_open"], 2, "{}", ended.out);
+            }
+        }
+    });
+}
+
+/// `--listen` of a user who may not make namespaces: the limit is that of a user namespace made
+/// for this, so that no other is touched.
+fn without_namespaces(script: &str) -> Option<Finished> {
+    if !(require("unshare") && require("setpriv")) {
+        return None;
+    }
+    let host = Host::new("host").unwrap();
+    host.set_tcp_fastopen(FastOpenBits::new(1)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("client.toml");
+    fs::write(&config, "").unwrap();
+    let mut command = clean(Command::new("unshare"));
+    command.args(["--user", "--map-root-user", "sh", "-c", script]);
+    command.args([env!("CARGO_BIN_EXE_tfo-client"), "--listen", "--config"]).arg(config);
+    let ended = Program::start(&host, command).unwrap().finish();
+    let after = host.run(sysctl::tcp_fastopen).unwrap();
+    assert_eq!(after, FastOpenBits::new(1), "the host must not be changed");
+    Some(ended)
+}
+
+#[test]
+fn where_namespaces_are_forbidden_it_probes_as_it_is_and_explains() {
+    isolated(|| {
+        let no_admin = "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin";
+        for (file, run) in [("max_net_namespaces", "exec"), ("max_user_namespaces", no_admin)] {
+            let script = format!("echo 0 > /proc/sys/user/{file}; {run} \"$0\" \"$@\"");
+            let Some(ended) = without_namespaces(&script) else { return };
+            assert_eq!(ended.code, Some(1), "{} {}", ended.out, ended.err);
+            let notes = notes(&ended);
+            assert_eq!(notes.len(), 1, "{}", ended.err);
+            assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
+            assert!(notes[0].contains(ENABLE), "{}", notes[0]);
+            assert!(notes[0].contains(file), "says what forbids it: {}", notes[0]);
+            assert!(ended.out.contains("server-disabled"), "{}", ended.out);
+            assert!(ended.out.contains(ENABLE), "{}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn where_someone_listens_already_the_way_out_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _taken = lab.client.run(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
+        let ended = listen(&lab, &[]);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let error = ended.err.lines().last().unwrap();
+        assert!(error.starts_with("error: can't listen on 127.0.0.1:2222: "), "{error}");
+        assert!(error.contains("leave --listen out"), "{error}");
+    });
+}
+
+#[test]
+fn an_address_of_another_host_can_not_be_listened_on() {
+    isolated(|| {
+        let lab = Lab::new();
+        let ended = listen(&lab, &["-s", "203.0.113.9"]);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        let error = ended.err.lines().last().unwrap();
+        assert!(error.contains("the address must be this host's"), "{error}");
+    });
+}

@@ -1,0 +1,28 @@
+//! The built programs, probing and being probed, on hosts of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[cfg(test)]
+mod causes;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod fresh;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod listen;
+#[cfg(test)]
+mod message;
+#[cfg(test)]
+mod nginx;
+#[cfg(test)]
+mod output;
+#[cfg(test)]
+mod path;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod target;

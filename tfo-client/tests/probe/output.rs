@@ -1,0 +1,154 @@
+//! How it is shown: pipes, terminals, colour.
+
+use std::process::Command;
+
+use tfo_core::lab::{Finished, isolated, require};
+
+use crate::harness::{Lab, clean};
+
+const CLIENT: &str = env!("CARGO_BIN_EXE_tfo-client");
+
+fn shell(lab: &Lab, script: &str) -> Finished {
+    let mut command = clean(Command::new("sh"));
+    let config = lab.file("client.toml", "");
+    command.args(["-c", script, CLIENT]).env("TFO_CLIENT_CONFIG", config);
+    lab.run(command)
+}
+
+/// On a terminal: 80 columns, and all that is written to it.
+fn terminal(lab: &Lab, command: &str) -> Finished {
+    let script = format!("stty cols 80 rows 40; {command}");
+    let mut terminal = clean(Command::new("script"));
+    terminal.args(["--quiet", "--return", "--command", &script, "/dev/null"]);
+    terminal.env("TFO_CLIENT_CONFIG", lab.file("client.toml", "")).env("TERM", "xterm");
+    lab.run(terminal)
+}
+
+/// What a terminal shows of this in the end: rows after carriage returns and erased lines.
+fn shown(text: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    for line in text.split('\n') {
+        let mut row: Vec<char> = Vec::new();
+        let mut column = 0;
+        let mut characters = line.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                '\r' => column = 0,
+                '\x1b' => {
+                    let mut code = String::new();
+                    for c in characters.by_ref() {
+                        code.push(c);
+                        if c.is_alphabetic() {
+                            break;
+                        }
+                    }
+                    match code.as_str() {
+                        "[2K" => row.clear(),
+                        "[K" => row.truncate(column),
+                        _ => {}
+                    }
+                }
+                c => {
+                    row.resize(row.len().max(column + 1), ' ');
+                    row[column] = c;
+                    column += 1;
+                }
+            }
+        }
+        rows.push(row.into_iter().collect::<String>().trim_end().to_owned());
+    }
+    rows
+}
+
+#[test]
+fn a_pipe_gets_no_escape_codes_and_no_progress() {
+    isolated(|| {
+        let lab = Lab::new();
+        let ended = shell(&lab, "\"$0\" --listen");
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        for text in [&ended.out, &ended.err] {
+            assert!(!text.contains('\x1b') && !text.contains('\r'), "{text:?}");
+            assert!(!text.contains("connecting"), "{text:?}");
+        }
+    });
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    isolated(|| {
+        let lab = Lab::new();
+        for format in ["text", "json"] {
+            let ended = shell(&lab, &format!("\"$0\" --listen -q -n 20 -o {format} | head -n 1"));
+            assert_eq!(ended.err, "", "{format}");
+            assert_eq!(ended.out.lines().count(), 1, "{format}: {}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        for format in ["text", "json"] {
+            let ended = shell(&lab, &format!("\"$0\" --listen -q -o {format} > /dev/full"));
+            assert_eq!(ended.code, Some(2), "{format}: no report, no verdict: {}", ended.err);
+            assert!(
+                ended.err.starts_with("error: can't print the report: No space"),
+                "{}",
+                ended.err
+            );
+            assert_eq!(ended.err.lines().count(), 1, "told once: {}", ended.err);
+        }
+    });
+}
+
+#[test]
+fn on_a_terminal_the_progress_leaves_nothing_behind() {
+    isolated(|| {
+        if !require("script") {
+            return;
+        }
+        let lab = Lab::new();
+        let ended = terminal(&lab, &format!("{CLIENT} --listen"));
+        assert!(ended.out.contains("connecting"), "{:?}", ended.out);
+        assert!(ended.out.contains("\x1b[1m"), "{:?}", ended.out);
+        let rows = shown(&ended.out);
+        assert!(rows.iter().all(|row| !row.contains("connecting")), "{rows:#?}");
+        let head = rows.iter().position(|row| row.trim_start().starts_with("# ")).unwrap();
+        let table = &rows[head + 1..head + 4];
+        for (n, (row, verdict)) in
+            table.iter().zip(["cookie-granted", "fast-open", "fast-open"]).enumerate()
+        {
+            let words: Vec<_> = row.split_whitespace().take(2).collect();
+            assert_eq!(words, [(n + 1).to_string().as_str(), verdict], "{rows:#?}");
+        }
+        assert_eq!(rows[head + 4], "", "{rows:#?}");
+        // Columns stand under their heads.
+        let ends = |row: &str, word: &str| row.find(word).map(|at| at + word.len());
+        assert_eq!(ends(&rows[head], "in the SYN"), ends(&table[1], "64 B"), "{rows:#?}");
+        assert!(table.iter().all(|row| row.chars().count() <= 80), "{rows:#?}");
+    });
+}
+
+#[test]
+fn no_color_turns_colour_and_progress_off() {
+    isolated(|| {
+        if !require("script") {
+            return;
+        }
+        let lab = Lab::new();
+        let ended = terminal(&lab, &format!("NO_COLOR=1 {CLIENT} --listen"));
+        assert!(!ended.out.contains('\x1b'), "{:?}", ended.out);
+        assert!(ended.out.contains("fast-open"), "{:?}", ended.out);
+    });
+}
+
+#[test]
+fn json_is_the_only_thing_on_standard_output() {
+    isolated(|| {
+        let lab = Lab::new();
+        let ended = shell(&lab, "\"$0\" --listen -vv -o json");
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let _ = crate::harness::json(&ended.out);
+    });
+}

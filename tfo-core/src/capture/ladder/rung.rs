@@ -1,0 +1,205 @@
+//! What a ladder shows of each packet, before it becomes text or lines.
+
+use std::time::Duration;
+
+use super::super::connections::first_seen;
+use super::super::{Crossing, Deed, Describer, Description, Direction, Fate, Sight};
+
+/// Of the packets to draw, the share that comes after the gap.
+const TAIL_SHARE: usize = 4;
+
+/// One packet.
+#[derive(Debug, Clone)]
+pub(super) struct Rung {
+    pub(super) direction: Direction,
+    /// Since the first packet, by the sender's clock.
+    pub(super) sent: Option<Duration>,
+    /// Since the first packet, by the receiver's clock.
+    pub(super) arrived: Option<Duration>,
+    pub(super) label: String,
+    /// The other side's words, where the path made something else of it.
+    pub(super) arrives_as: Option<Changed>,
+    pub(super) reach: Reach,
+    pub(super) tone: Tone,
+    /// What the path did, a line for each deed.
+    pub(super) notes: Vec<String>,
+    pub(super) payload: usize,
+}
+
+/// What the path made of a packet.
+#[derive(Debug, Clone)]
+pub(super) struct Changed {
+    pub(super) label: String,
+    pub(super) tone: Tone,
+}
+
+/// Which part of the way it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// From host to host.
+    Whole,
+    /// From its sender to the middle.
+    Dropped,
+    /// From the middle to the other host.
+    Forged,
+    /// It was made up and dropped in the middle, or is known by its deeds alone.
+    Nowhere,
+}
+
+/// What the eye shall find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    /// Data in a SYN, or its acknowledgment.
+    FastOpen,
+    /// A reset or an ICMP error.
+    Refusal,
+}
+
+/// What stands in a ladder from top to bottom.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Item<'a> {
+    Rung(&'a Rung),
+    Elided { packets: usize, bytes: usize },
+}
+
+impl Rung {
+    /// When it began to be seen.
+    pub(super) fn start(&self) -> Option<Duration> {
+        self.sent.or(self.arrived)
+    }
+
+    /// When it was last seen.
+    pub(super) fn end(&self) -> Option<Duration> {
+        self.sent.max(self.arrived)
+    }
+
+    /// How long it was on its way.
+    pub(super) fn flight(&self) -> Option<Duration> {
+        self.arrived?.checked_sub(self.sent?)
+    }
+
+    pub(super) fn to_server(&self) -> bool {
+        self.direction == Direction::ToServer
+    }
+}
+
+/// The usual time on the way, where both ends were seen.
+pub(super) fn flight(rungs: &[Rung]) -> Option<Duration> {
+    let mut flights: Vec<Duration> = rungs.iter().filter_map(Rung::flight).collect();
+    flights.sort_unstable();
+    flights.get(flights.len() / 2).copied()
+}
+
+pub(super) fn rungs(crossings: &[Crossing]) -> Vec<Rung> {
+    let zero = crossings.iter().filter_map(first_seen).min().unwrap_or_default();
+    let mut rungs: Vec<Rung> = describe_all(crossings)
+        .into_iter()
+        .zip(crossings)
+        .map(|(views, crossing)| rung(crossing, views, zero))
+        .collect();
+    rungs.sort_by_key(Rung::start);
+    rungs
+}
+
+pub(super) fn items(rungs: &[Rung], limit: usize) -> Vec<Item<'_>> {
+    // A line that stands for one packet saves nothing.
+    if rungs.len() <= limit + 1 {
+        return rungs.iter().map(Item::Rung).collect();
+    }
+    let tail = (limit / TAIL_SHARE).max(1);
+    let (head, rest) = rungs.split_at(limit - tail);
+    let (elided, tail) = rest.split_at(rest.len() - tail);
+    let bytes = elided.iter().fold(0_usize, |sum, rung| sum.saturating_add(rung.payload));
+    let elided = Item::Elided { packets: elided.len(), bytes };
+    head.iter().map(Item::Rung).chain([elided]).chain(tail.iter().map(Item::Rung)).collect()
+}
+
+/// A packet as its sender and its receiver would describe it.
+#[derive(Debug, Clone, Default)]
+struct Views {
+    sender: Option<Description>,
+    receiver: Option<Description>,
+}
+
+/// Each host remembers what passed it, in the order of its clock.
+fn describe_all(crossings: &[Crossing]) -> Vec<Views> {
+    let mut views = vec![Views::default(); crossings.len()];
+    for sender in [Direction::ToServer, Direction::ToClient] {
+        let mut seen: Vec<(&Sight, usize, bool)> = Vec::new();
+        for (index, crossing) in crossings.iter().enumerate() {
+            let departs = crossing.direction == sender;
+            let sight = if departs { &crossing.sent } else { &crossing.arrived };
+            seen.extend(sight.as_ref().map(|sight| (sight, index, departs)));
+        }
+        seen.sort_by_key(|(sight, ..)| sight.at);
+        let mut describer = Describer::new();
+        for (sight, index, departs) in seen {
+            let description = Some(describer.describe(&sight.frame));
+            if let Some(views) = views.get_mut(index) {
+                *(if departs { &mut views.sender } else { &mut views.receiver }) = description;
+            }
+        }
+    }
+    views
+}
+
+fn rung(crossing: &Crossing, views: Views, zero: Duration) -> Rung {
+    let since = |sight: &Option<Sight>| sight.as_ref().map(|sight| sight.at.saturating_sub(zero));
+    let arrives_as = match (&views.sender, &views.receiver) {
+        (Some(sent), Some(arrived)) if !sent.looks_like(arrived) => {
+            Some(Changed { label: arrived.alone().to_string(), tone: tone(arrived) })
+        }
+        _ => None,
+    };
+    // Whether a SYN-ACK acknowledges the data matters to the client, who sent it: the path may have
+    // hidden the data from the server.
+    let told = match (views.sender, views.receiver) {
+        (Some(sent), Some(arrived)) if crossing.direction == Direction::ToClient => {
+            Some(sent.with_acks_of(&arrived))
+        }
+        (sent, arrived) => sent.or(arrived),
+    };
+    Rung {
+        direction: crossing.direction,
+        sent: since(&crossing.sent),
+        arrived: since(&crossing.arrived),
+        label: told.as_ref().map_or_else(|| "unseen".to_owned(), ToString::to_string),
+        arrives_as,
+        reach: reach(crossing),
+        tone: told.as_ref().map_or(Tone::Plain, tone),
+        notes: notes(crossing),
+        payload: told.as_ref().map_or(0, Description::payload),
+    }
+}
+
+fn reach(crossing: &Crossing) -> Reach {
+    match (&crossing.sent, &crossing.arrived) {
+        (None, None) => Reach::Nowhere,
+        (Some(_), None) if crossing.fate == Fate::Dropped => Reach::Dropped,
+        (None, Some(_)) if !crossing.deeds.is_empty() => Reach::Forged,
+        _ => Reach::Whole,
+    }
+}
+
+fn tone(description: &Description) -> Tone {
+    if description.is_refusal() {
+        Tone::Refusal
+    } else if description.syn_data() > 0 || description.acks_syn_data() {
+        Tone::FastOpen
+    } else {
+        Tone::Plain
+    }
+}
+
+fn notes(crossing: &Crossing) -> Vec<String> {
+    if crossing.deeds.is_empty() && crossing.fate == Fate::Dropped {
+        return vec!["dropped".to_owned()];
+    }
+    let note = |deed: &Deed| match deed.what.as_str() {
+        // The arrow that ends there says it already.
+        "dropped" if crossing.fate == Fate::Dropped => deed.by.to_owned(),
+        what => format!("{}: {what}", deed.by),
+    };
+    crossing.deeds.iter().map(note).collect()
+}

@@ -1,0 +1,24 @@
+//! Packets as they pass between two hosts, and pictures of them.
+//!
+//! | you want | start at |
+//! | --- | --- |
+//! | a packet in words | [`describe`], or a [`Describer`] for a whole connection |
+//! | a picture of a connection, as text or SVG | [`Ladder`] |
+//! | the packets of each connection | [`connections`] |
+//! | a file for Wireshark | [`pcapng`] |
+
+mod connections;
+mod crossing;
+mod describe;
+#[cfg(test)]
+mod fixture;
+mod frame;
+mod ladder;
+pub mod pcapng;
+mod trace;
+
+pub use connections::connections;
+pub use crossing::{Crossing, Deed, Direction, Fate, Sight};
+pub use describe::{Describer, Description, describe};
+pub use ladder::{Ladder, TextStyle};
+pub use trace::Trace;

@@ -1,0 +1,205 @@
+//! The packets of real connections, as this host's interfaces see them.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{Crossing, Direction, Fate, Sight};
+use crate::error::{Error, Result};
+use crate::sys::packet::{self, PacketSocket, Received};
+use crate::wire::{IpHeader, PROTOCOL_TCP, TcpHeader};
+
+/// Frames that may be unread: 2 MiB.
+const RING: usize = 1024;
+/// The most packets that are kept; then the older half goes.
+const KEPT: usize = 10_000;
+/// All interfaces of the namespace.
+const ANY: u32 = 0;
+/// How long it waits when nothing comes.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Zeros for two hardware addresses, where an interface has none; the type follows.
+const NO_ETHERNET: [u8; 12] = [0; 12];
+
+/// A running trace. It ends when it is dropped.
+///
+/// It sees what the interfaces see: offloaded checksums and segments that are larger than the MTU
+/// are normal. On loopback each packet is seen twice, as sent and as arrived.
+#[derive(Debug)]
+pub struct Trace {
+    record: Arc<Mutex<Record>>,
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Which connections to keep: those of one server's port.
+#[derive(Debug, Clone, Copy)]
+struct Filter {
+    /// The server's address; `None`: any of this host.
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    crossings: Vec<Crossing>,
+    dropped: u64,
+}
+
+impl Trace {
+    /// Traces the connections to this address and port; with an unspecified address (`::`), those to
+    /// the port at any address. When it returns, packets are seen.
+    ///
+    /// # Errors
+    /// The kernel refuses it; without `CAP_NET_RAW` the error's [`kind`](Error::kind) is
+    /// `PermissionDenied`.
+    pub fn start(server: SocketAddr) -> Result<Self> {
+        let socket = PacketSocket::open(ANY, RING, true)
+            .map_err(|e| Error::system("opening", "a packet socket", e))?;
+        let (stopped, stop) = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
+        let ip = Some(server.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
+        let filter = Filter { ip, port: server.port() };
+        let record = Arc::<Mutex<Record>>::default();
+        let kept = Arc::clone(&record);
+        let thread = std::thread::Builder::new()
+            .name("trace".to_owned())
+            .spawn(move || run(socket, &stopped, filter, &kept))
+            .map_err(|e| Error::system("starting a thread for", "the trace", e))?;
+        Ok(Self { record, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<Crossing> {
+        lock(&self.record).crossings.clone()
+    }
+
+    /// How many packets are kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.record).crossings.len()
+    }
+
+    /// Hands over what has been seen, and forgets it.
+    #[must_use]
+    pub fn take_all(&self) -> Vec<Crossing> {
+        std::mem::take(&mut lock(&self.record).crossings)
+    }
+
+    /// Hands over what has been seen of the connection with this client, and forgets it.
+    #[must_use]
+    pub fn take(&self, client: SocketAddr) -> Vec<Crossing> {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let mut record = lock(&self.record);
+        let all = std::mem::take(&mut record.crossings);
+        let (its, others) =
+            all.into_iter().partition(|crossing| client_of(crossing) == Some(client));
+        record.crossings = others;
+        its
+    }
+
+    /// Packets that were seen and not kept, as there were too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        lock(&self.record).dropped
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(mut socket: PacketSocket, stopped: &PipeReader, filter: Filter, record: &Mutex<Record>) {
+    loop {
+        match packet::wait_readable(&[stopped.as_fd(), socket.as_fd()], IDLE) {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(e) => return log::error!("the trace ends: {e}"),
+        }
+        while let Some(()) = socket.next(|seen| keep(&seen, filter, record)) {}
+    }
+}
+
+fn keep(seen: &Received<'_>, filter: Filter, record: &Mutex<Record>) {
+    let Some((frame, direction)) = sort(seen, filter) else { return };
+    let sight = Sight::new(seen.at, frame);
+    let mut record = lock(record);
+    if seen.outgoing {
+        record.add(Crossing::sent(direction, sight));
+        return;
+    }
+    // On loopback it has been seen as it was sent, a moment ago.
+    let sent = record.crossings.iter_mut().rev().take(64).find(|crossing| {
+        let same = crossing.sent.as_ref().is_some_and(|sent| sent.frame == sight.frame);
+        same && crossing.arrived.is_none()
+    });
+    match sent {
+        Some(sent) => {
+            sent.arrived = Some(sight);
+            sent.fate = Fate::Arrived;
+        }
+        None => record.add(Crossing::arrived(direction, sight)),
+    }
+}
+
+impl Record {
+    fn add(&mut self, crossing: Crossing) {
+        if self.crossings.len() >= KEPT {
+            // The oldest are of connections that nobody took: scans, or ones that never end.
+            self.crossings.drain(..KEPT / 2);
+            self.dropped += KEPT as u64 / 2;
+        }
+        self.crossings.push(crossing);
+    }
+}
+
+/// The frame and its direction, if it is of a connection that is traced.
+fn sort(seen: &Received<'_>, filter: Filter) -> Option<(Vec<u8>, Direction)> {
+    let frame = if seen.ethernet {
+        seen.frame.to_vec()
+    } else {
+        // A tunnel or a point-to-point link hands over bare packets.
+        let kind = if seen.frame.first()? >> 4 == 6 { [0x86, 0xdd] } else { [0x08, 0x00] };
+        [&NO_ETHERNET[..], &kind, seen.frame].concat()
+    };
+    let (source, destination) = ends(&frame)?;
+    let is_server =
+        |end: SocketAddr| end.port() == filter.port && filter.ip.is_none_or(|ip| end.ip() == ip);
+    if is_server(destination) {
+        Some((frame, Direction::ToServer))
+    } else if is_server(source) {
+        Some((frame, Direction::ToClient))
+    } else {
+        None
+    }
+}
+
+fn ends(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let ip = IpHeader::parse(frame.get(14..)?).ok()?;
+    if ip.protocol() != PROTOCOL_TCP {
+        return None;
+    }
+    let tcp = TcpHeader::parse(ip.payload()).ok()?;
+    let source = SocketAddr::new(ip.source(), tcp.source_port());
+    Some((source, SocketAddr::new(ip.destination(), tcp.destination_port())))
+}
+
+fn client_of(crossing: &Crossing) -> Option<SocketAddr> {
+    let sight = crossing.sent.as_ref().or(crossing.arrived.as_ref())?;
+    let (source, destination) = ends(&sight.frame)?;
+    Some(match crossing.direction {
+        Direction::ToServer => source,
+        Direction::ToClient => destination,
+    })
+}

@@ -1,0 +1,126 @@
+//! A client's host, a path, and one or several servers' hosts: the lab as a whole.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread;
+use std::time::Duration;
+
+use super::path::{Path, PathSettings};
+use super::{Host, link};
+use crate::capture::Crossing;
+use crate::error::Result;
+
+/// The client's host.
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The server's host.
+pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// The client's host.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// The server's host.
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
+
+/// Two hosts with a path between them, on the addresses of the documentation networks (RFC 5737,
+/// RFC 3849).
+///
+/// With several servers all have the same addresses, and each new connection goes to the next one:
+/// what a load balancer does.
+#[derive(Debug)]
+pub struct Network {
+    // The path ends before the hosts whose interfaces it uses.
+    path: Path,
+    client: Host,
+    servers: Vec<Host>,
+    _middle: Host,
+}
+
+impl Network {
+    /// Makes the hosts, and starts the path.
+    ///
+    /// # Errors
+    /// This process may not make network namespaces, or the kernel lacks veth or packet sockets.
+    pub fn new(settings: PathSettings) -> Result<Self> {
+        Self::with_servers(settings, 1)
+    }
+
+    /// [`new`](Self::new) with so many servers' hosts behind one address; at least one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_servers(settings: PathSettings, servers: usize) -> Result<Self> {
+        let middle = Host::new("middle")?;
+        middle.run(link::silence_ipv6)?;
+        let client = Host::new("client")?;
+        let servers: Result<Vec<Host>> =
+            (1..=servers.max(1)).map(|number| Host::new(&format!("server-{number}"))).collect();
+        let servers = servers?;
+
+        let client_port = link::FIRST_PORT;
+        link::attach(&middle, client_port, &client, &link::CLIENT)?;
+        let mut server_ports = Vec::new();
+        for (port, server) in (client_port + 1..).zip(&servers) {
+            link::attach(&middle, port, server, &link::SERVER)?;
+            server_ports.push(port);
+        }
+        let path = middle.run(move || Path::start(settings, client_port, &server_ports))?;
+        Ok(Self { path, client, servers, _middle: middle })
+    }
+
+    /// The client's host.
+    #[must_use]
+    pub fn client(&self) -> &Host {
+        &self.client
+    }
+
+    /// The first server's host.
+    ///
+    /// # Panics
+    /// Never: there is at least one.
+    #[must_use]
+    pub fn server(&self) -> &Host {
+        &self.servers[0]
+    }
+
+    /// All servers' hosts.
+    #[must_use]
+    pub fn servers(&self) -> &[Host] {
+        &self.servers
+    }
+
+    /// The server's address of a family.
+    #[must_use]
+    pub fn server_address(v6: bool) -> IpAddr {
+        if v6 { SERVER_V6.into() } else { SERVER_V4.into() }
+    }
+
+    /// Each packet that has crossed so far, in the order in which they were sent.
+    #[must_use]
+    pub fn crossings(&self) -> Vec<Crossing> {
+        self.path.crossings()
+    }
+
+    /// Waits until nothing is on its way and nothing new has come for `quiet`; at most ten times that
+    /// long.
+    pub fn settle(&self, quiet: Duration) {
+        let mut last = usize::MAX;
+        for _ in 0..10 {
+            let (count, open) = self.path.count();
+            if count == last && open == 0 {
+                break;
+            }
+            last = count;
+            thread::sleep(quiet);
+        }
+    }
+
+    /// How many packets were forwarded and not recorded: the record ends at 64 MiB.
+    #[must_use]
+    pub fn unrecorded(&self) -> u64 {
+        self.path.unrecorded()
+    }
+
+    /// How many packets were lost because this machine was too slow for the path, not by its
+    /// settings. Above 0 the record is not the whole truth.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.path.missed()
+    }
+}

@@ -1,0 +1,443 @@
+//! The path between the hosts: a forwarder between veth pairs, with delay, loss, rate and boxes. It
+//! records each packet that it is given and each that it hands over.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use super::frame::{Flow, Segment};
+use super::middlebox::{Middlebox, Middleboxes, flow};
+use crate::capture::{Crossing, Deed, Direction, Fate, Sight};
+use crate::error::{Error, Result};
+use crate::sys::packet::{self, PacketSocket};
+
+/// Frames that a side of the path may have unread: 8 MiB.
+const RING: usize = 4096;
+/// The most bytes that are recorded; a long transfer would fill the memory.
+const RECORDED: usize = 64 * 1024 * 1024;
+/// Packets that may wait for a path with a limited rate.
+const WAITING: usize = 1000;
+/// How long the forwarder waits when it has nothing to do.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// How a path behaves.
+#[derive(Debug, Clone, Default)]
+pub struct PathSettings {
+    pub(super) delay: [Duration; 2],
+    pub(super) jitter: Duration,
+    pub(super) loss: f64,
+    pub(super) rate: Option<u64>,
+    pub(super) seed: u64,
+    pub(super) boxes: Vec<Middlebox>,
+}
+
+impl PathSettings {
+    /// A path without delay and loss.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The delay of each direction: half of this.
+    #[must_use]
+    pub fn round_trip(self, time: Duration) -> Self {
+        let half = time / 2;
+        self.delays(half, time.saturating_sub(half))
+    }
+
+    /// The delay to the server, and back.
+    #[must_use]
+    pub fn delays(mut self, to_server: Duration, to_client: Duration) -> Self {
+        self.delay = [to_server, to_client];
+        self
+    }
+
+    /// Adds up to this to each packet's delay, evenly distributed; packets keep their order.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The share of packets that is lost, from 0 to 1.
+    #[must_use]
+    pub fn loss(mut self, share: f64) -> Self {
+        self.loss = share.clamp(0.0, 1.0);
+        self
+    }
+
+    /// Bits per second in each direction; at most 1000 packets wait.
+    #[must_use]
+    pub fn rate(mut self, bits_per_second: u64) -> Self {
+        self.rate = Some(bits_per_second.max(1));
+        self
+    }
+
+    /// What chance is made from: the same seed loses the same packets.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Boxes, from the client's end to the server's.
+    #[must_use]
+    pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
+        self.boxes = boxes.to_vec();
+        self
+    }
+}
+
+/// A running path. It ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Path {
+    record: Arc<Mutex<Record>>,
+    /// Closed to end the forwarder.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the path has seen.
+#[derive(Debug, Default)]
+struct Record {
+    crossings: Vec<Crossing>,
+    bytes: usize,
+    /// Packets that were forwarded and not recorded, as the record was full.
+    unrecorded: u64,
+    /// Packets that a host sent and the path never saw: it was too slow.
+    missed: u64,
+}
+
+impl Path {
+    /// Forwards between the client's interface and the servers', in the calling thread's namespace.
+    pub(super) fn start(settings: PathSettings, client: u32, servers: &[u32]) -> Result<Self> {
+        let open = |interface: u32| {
+            PacketSocket::open(interface, RING, false)
+                .map_err(|e| Error::system("opening a packet socket on interface", interface, e))
+        };
+        let mut ports = vec![open(client)?];
+        for server in servers {
+            ports.push(open(*server)?);
+        }
+        let (stopped, stop) = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
+        let record = Arc::<Mutex<Record>>::default();
+        let forwarder = Forwarder::new(settings, ports, stopped, Arc::clone(&record));
+        let thread = std::thread::Builder::new()
+            .name("path".to_owned())
+            .spawn(move || forwarder.run())
+            .map_err(|e| Error::system("starting a thread for", "the path", e))?;
+        Ok(Self { record, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// What has crossed so far, in the order in which it was sent.
+    pub(super) fn crossings(&self) -> Vec<Crossing> {
+        lock(&self.record).crossings.clone()
+    }
+
+    /// How many packets were recorded, and how many of them are on their way.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let record = lock(&self.record);
+        let open = |crossing: &&Crossing| crossing.fate == Fate::Unknown;
+        (record.crossings.len(), record.crossings.iter().filter(open).count())
+    }
+
+    /// Packets that were forwarded and not recorded.
+    pub(super) fn unrecorded(&self) -> u64 {
+        lock(&self.record).unrecorded
+    }
+
+    /// Packets that the path was too slow for.
+    pub(super) fn missed(&self) -> u64 {
+        lock(&self.record).missed
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A frame on its way.
+#[derive(Debug)]
+struct Waiting {
+    due: Duration,
+    /// Tells frames with the same due time apart, and keeps their order.
+    number: u64,
+    port: usize,
+    frame: Vec<u8>,
+    /// Its place in the record.
+    crossing: Option<usize>,
+}
+
+impl Ord for Waiting {
+    /// The first that is due is the greatest: what a heap hands out first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.due, other.number).cmp(&(self.due, self.number))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
+
+/// A frame that the kernel handed over.
+struct Entered {
+    at: Duration,
+    frame: Vec<u8>,
+}
+
+struct Forwarder {
+    settings: PathSettings,
+    /// The client's side, then the servers'.
+    ports: Vec<PacketSocket>,
+    stopped: PipeReader,
+    record: Arc<Mutex<Record>>,
+    boxes: Middleboxes,
+    chance: fastrand::Rng,
+    waiting: BinaryHeap<Waiting>,
+    number: u64,
+    /// When the last frame of a direction leaves: the next one must not overtake it.
+    last_due: [Duration; 2],
+    /// When a direction's line is free again.
+    line_free: [Duration; 2],
+    in_line: [usize; 2],
+    /// Which server a connection goes to.
+    servers: HashMap<Flow, usize>,
+}
+
+impl Forwarder {
+    fn new(
+        settings: PathSettings,
+        ports: Vec<PacketSocket>,
+        stopped: PipeReader,
+        record: Arc<Mutex<Record>>,
+    ) -> Self {
+        Self {
+            boxes: Middleboxes::new(&settings.boxes),
+            chance: fastrand::Rng::with_seed(settings.seed),
+            settings,
+            ports,
+            stopped,
+            record,
+            waiting: BinaryHeap::new(),
+            number: 0,
+            last_due: [Duration::ZERO; 2],
+            line_free: [Duration::ZERO; 2],
+            in_line: [0; 2],
+            servers: HashMap::new(),
+        }
+    }
+
+    fn run(mut self) {
+        // Without it a wait may end 50 µs late: still right, only less exact.
+        let _ = packet::wake_exactly();
+        while self.wait() {
+            for port in 0..self.ports.len() {
+                // What is due must not wait behind a flood of what arrives.
+                for _ in 0..64 {
+                    let Some(entered) = self.ports.get_mut(port).and_then(|socket| {
+                        socket.next(|seen| Entered { at: seen.at, frame: seen.frame.to_vec() })
+                    }) else {
+                        break;
+                    };
+                    self.take(port, entered);
+                }
+            }
+            self.send_due();
+        }
+    }
+
+    /// Waits for the next frame to come or to go; `false` at the end.
+    fn wait(&self) -> bool {
+        let next = self.waiting.peek().map_or(IDLE, |next| next.due.saturating_sub(now()));
+        if next > Duration::from_millis(1) {
+            self.count_missed();
+        }
+        let mut fds = vec![self.stopped.as_fd()];
+        fds.extend(self.ports.iter().map(AsFd::as_fd));
+        match packet::wait_readable(&fds, next) {
+            Ok(first_is_ready) => !first_is_ready,
+            Err(e) => {
+                log::error!("the lab's path ends: {e}");
+                false
+            }
+        }
+    }
+
+    fn count_missed(&self) {
+        let missed: u64 = self.ports.iter().map(|port| u64::from(port.lost().unwrap_or(0))).sum();
+        if missed > 0 {
+            lock(&self.record).missed += missed;
+            log::warn!("the lab's path was too slow for {missed} packets, which are lost");
+        }
+    }
+
+    fn take(&mut self, port: usize, entered: Entered) {
+        let direction = if port == 0 { Direction::ToServer } else { Direction::ToClient };
+        let Some(segment) = Segment::parse(&entered.frame) else {
+            return self.take_other(direction, entered);
+        };
+        let flow = flow(direction, &segment);
+        let server = self.server_of(flow, port);
+        let sight = Sight::new(entered.at, entered.frame);
+        let mut crossing = Crossing::sent(direction, sight);
+        if self.is_lost() {
+            crossing.deeds.push(Deed::new("loss", "lost"));
+            crossing.fate = Fate::Dropped;
+            self.note(crossing);
+            return;
+        }
+        let outcome = self.boxes.pass(direction, segment);
+        crossing.deeds = outcome.deeds;
+        let mut crossing = Some(crossing);
+        if outcome.leaving.iter().all(|leaving| leaving.forged)
+            && let Some(mut dropped) = crossing.take()
+        {
+            dropped.fate = Fate::Dropped;
+            self.note(dropped);
+        }
+        for leaving in outcome.leaving {
+            let place = match crossing.take() {
+                Some(crossing) if !leaving.forged => self.note(crossing),
+                kept => {
+                    crossing = kept;
+                    self.note(Crossing::forged(leaving.direction))
+                }
+            };
+            let port = if leaving.direction == Direction::ToServer { server } else { 0 };
+            self.queue(entered.at, leaving.direction, port, leaving.segment.into_bytes(), place);
+        }
+    }
+
+    /// What is no TCP segment (ARP, ICMP) passes as it is.
+    fn take_other(&mut self, direction: Direction, entered: Entered) {
+        if direction == Direction::ToClient {
+            return self.queue(entered.at, direction, 0, entered.frame, None);
+        }
+        for server in 1..self.ports.len() {
+            self.queue(entered.at, direction, server, entered.frame.clone(), None);
+        }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.settings.loss > 0.0 && self.chance.f64() < self.settings.loss
+    }
+
+    /// The port of the server that this connection goes to: each new one to the next server.
+    fn server_of(&mut self, flow: Flow, port: usize) -> usize {
+        if port > 0 {
+            return port;
+        }
+        let (next, servers) = (self.servers.len(), self.ports.len() - 1);
+        *self.servers.entry(flow).or_insert(1 + next % servers.max(1))
+    }
+
+    fn queue(
+        &mut self,
+        at: Duration,
+        direction: Direction,
+        port: usize,
+        frame: Vec<u8>,
+        crossing: Option<usize>,
+    ) {
+        let side = side(direction);
+        let mut leaves = at;
+        if let Some(rate) = self.settings.rate {
+            if self.in_line[side] >= WAITING {
+                return self.overflow(crossing);
+            }
+            let bits = frame.len() as u64 * 8;
+            let takes = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
+            leaves = at.max(self.line_free[side]) + takes;
+            self.line_free[side] = leaves;
+        }
+        let jitter = self.settings.jitter.mul_f64(self.chance.f64());
+        let due = (leaves + self.settings.delay[side] + jitter).max(self.last_due[side]);
+        self.last_due[side] = due;
+        self.in_line[side] += 1;
+        self.number += 1;
+        self.waiting.push(Waiting { due, number: self.number, port, frame, crossing });
+    }
+
+    fn overflow(&mut self, crossing: Option<usize>) {
+        let mut record = lock(&self.record);
+        if let Some(crossing) = crossing.and_then(|place| record.crossings.get_mut(place)) {
+            crossing.fate = Fate::Dropped;
+            crossing.deeds.push(Deed::new("rate", "dropped: the queue is full"));
+        }
+    }
+
+    fn send_due(&mut self) {
+        while self.waiting.peek().is_some_and(|next| next.due <= now()) {
+            let Some(leaving) = self.waiting.pop() else { return };
+            let side = usize::from(leaving.port == 0);
+            self.in_line[side] = self.in_line[side].saturating_sub(1);
+            let Some(port) = self.ports.get(leaving.port) else { continue };
+            let at = now();
+            let sent = port.send(&leaving.frame);
+            let mut record = lock(&self.record);
+            let Some(crossing) = leaving.crossing.and_then(|place| record.crossings.get_mut(place))
+            else {
+                continue;
+            };
+            match sent {
+                Ok(()) => {
+                    crossing.fate = Fate::Arrived;
+                    crossing.arrived = Some(Sight::new(at, leaving.frame));
+                }
+                Err(e) => {
+                    crossing.fate = Fate::Dropped;
+                    crossing.deeds.push(Deed::new("path", format!("not handed over: {e}")));
+                }
+            }
+        }
+    }
+
+    /// Records a crossing; its place, if there was room.
+    fn note(&mut self, crossing: Crossing) -> Option<usize> {
+        let mut record = lock(&self.record);
+        // Sent and arrived: a frame is kept twice.
+        let bytes = 2 * crossing.sent.as_ref().map_or(64, |sight| sight.frame.len());
+        if record.bytes + bytes > RECORDED {
+            record.unrecorded += 1;
+            return None;
+        }
+        record.bytes += bytes;
+        record.crossings.push(crossing);
+        Some(record.crossings.len() - 1)
+    }
+}
+
+const fn side(direction: Direction) -> usize {
+    match direction {
+        Direction::ToServer => 0,
+        Direction::ToClient => 1,
+    }
+}
+
+/// The time since 1970, by the clock that stamps the frames.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,193 @@
+//! A program that runs on a host, and what it says.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Host;
+
+/// How long a test waits for what must come. Far more than it takes: a slow machine is no failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program under test, started on a [`Host`]: its output is read as it comes, so that a test can
+/// wait for a line instead of a time. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    out: Lines,
+    err: Lines,
+}
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finished {
+    /// `None`: a signal ended it.
+    pub code: Option<i32>,
+    /// All of its standard output.
+    pub out: String,
+    /// All of its standard error.
+    pub err: String,
+}
+
+impl Program {
+    /// Starts it, without a standard input.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn start(host: &Host, mut command: Command) -> io::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = host.spawn(command)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        Ok(Self { out: Lines::read(out), err: Lines::read(err), child })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The lines of its standard output.
+    #[must_use]
+    pub fn out(&self) -> &Lines {
+        &self.out
+    }
+
+    /// The lines of its standard error.
+    #[must_use]
+    pub fn err(&self) -> &Lines {
+        &self.err
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    ///
+    /// # Errors
+    /// It has ended already, or there is no shell.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let kill = format!("kill -s {name} {}", self.id());
+        let status = Command::new("sh").args(["-c", &kill]).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("{kill}: {status}"))) }
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not end, or can't be waited for.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        let ended = self.out.wait(|_, ended| ended.then_some(())).is_some()
+            && self.err.wait(|_, ended| ended.then_some(())).is_some();
+        let (out, err) = (self.out.to_string(), self.err.to_string());
+        assert!(ended, "the program must end by itself; it said:\n{out}\n{err}");
+        let status = self.child.wait();
+        let code = status.as_ref().ok().and_then(ExitStatus::code);
+        assert!(status.is_ok(), "the program can't be waited for: {status:?}");
+        Finished { code, out, err }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has ended already when these fail.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a stream, as they come.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    shared: Arc<(Mutex<Heard>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Lines {
+    /// The first line with all of these pieces, once it has come.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[must_use]
+    pub fn expect(&self, pieces: &[&str]) -> String {
+        let fits = |line: &&String| pieces.iter().all(|piece| line.contains(piece));
+        let found = self.wait(|lines, ended| match lines.iter().find(fits) {
+            Some(line) => Some(Some(line.clone())),
+            None => ended.then_some(None),
+        });
+        let Some(Some(line)) = found else { panic!("no line with {pieces:?} in:\n{self}") };
+        line
+    }
+
+    /// The first so many lines, once they have come.
+    ///
+    /// # Panics
+    /// When they do not come.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Vec<String> {
+        let found = self.wait(|lines, _| lines.get(..count).map(<[_]>::to_vec));
+        let Some(lines) = found else { panic!("less than {count} lines in:\n{self}") };
+        lines
+    }
+
+    /// How many lines with this piece there are by now.
+    #[must_use]
+    pub fn count(&self, piece: &str) -> usize {
+        self.lock().lines.iter().filter(|line| line.contains(piece)).count()
+    }
+
+    fn read(stream: Option<impl Read + Send + 'static>) -> Self {
+        let lines = Self { shared: Arc::default() };
+        let told = lines.clone();
+        thread::spawn(move || {
+            if let Some(stream) = stream {
+                let mut stream = BufReader::new(stream);
+                let mut line = Vec::new();
+                while stream.read_until(b'\n', &mut line).is_ok_and(|len| len > 0) {
+                    let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                    told.change(|heard| heard.lines.push(text));
+                    line.clear();
+                }
+            }
+            told.change(|heard| heard.ended = true);
+        });
+        lines
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Heard)) {
+        change(&mut self.lock());
+        self.shared.1.notify_all();
+    }
+
+    /// Waits until `look`, given the lines and whether the stream has ended, finds something.
+    fn wait<T>(&self, look: impl Fn(&[String], bool) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + PATIENCE;
+        let mut heard = self.lock();
+        loop {
+            let found = look(&heard.lines, heard.ended);
+            let left = end.saturating_duration_since(Instant::now());
+            if found.is_some() || left.is_zero() {
+                return found;
+            }
+            let woken = self.shared.1.wait_timeout(heard, left);
+            heard = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lock().lines.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}

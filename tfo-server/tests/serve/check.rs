@@ -1,0 +1,99 @@
+//! `tfo-server check`.
+
+use std::fs;
+use std::net::TcpListener;
+
+use tfo_core::lab::isolated;
+
+use crate::harness::{Lab, SERVER, json};
+
+/// All that could be changed, and who listens.
+fn settings() -> Vec<String> {
+    let folder = "/proc/sys/net/ipv4";
+    let names = ["tcp_fastopen", "tcp_fastopen_key", "tcp_syncookies", "tcp_max_syn_backlog"];
+    let mut found: Vec<String> = names
+        .iter()
+        .map(|name| fs::read_to_string(format!("{folder}/{name}")).unwrap_or_default())
+        .collect();
+    found.push(fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap());
+    found.push(fs::read_to_string("/proc/thread-self/net/tcp").unwrap());
+    found
+}
+
+#[test]
+fn a_ready_host_is_status_0_and_nothing_changes() {
+    isolated(|| {
+        let lab = Lab::new();
+        let before = lab.host.run(settings);
+        let text = lab.start("", &["check"]).finish();
+        assert_eq!(text.code, Some(0), "{} {}", text.out, text.err);
+        assert!(text.out.contains("net.ipv4.tcp_fastopen 0x3 (client, server)"), "{}", text.out);
+        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        let document = lab.start("", &["check", "-o", "json"]).finish();
+        assert_eq!(document.code, Some(0));
+        let found = json(&document.out);
+        assert_eq!(found["schema"], 1, "{found}");
+        assert_eq!(found["ready"], true, "{found}");
+        assert_eq!(found["tcp_fastopen"], 3, "{found}");
+        assert_eq!(found["findings"], json("[]"), "{found}");
+        assert_eq!(lab.host.run(settings), before, "check must change nothing");
+    });
+}
+
+#[test]
+fn what_is_missing_is_status_1_with_its_fix_and_nothing_changes() {
+    isolated(|| {
+        let lab = Lab::with_tcp_fastopen(1);
+        let before = lab.host.run(settings);
+        let text = lab.start("", &["check"]).finish();
+        assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
+        let problem = text.out.lines().find(|line| line.starts_with("problem: ")).unwrap();
+        assert!(problem.contains("sudo sysctl -w net.ipv4.tcp_fastopen=3"), "{problem}");
+        assert!(text.out.ends_with("not ready: 1 problem\n"), "{}", text.out);
+        let document = lab.start("", &["check", "-o", "json"]).finish();
+        assert_eq!(document.code, Some(1));
+        let found = json(&document.out);
+        assert_eq!(found["ready"], false, "{found}");
+        assert_eq!(found["findings"][0]["problem"], true, "{found}");
+        assert!(found["findings"][0]["finding"].get("server-bit-off").is_some(), "{found}");
+        assert_eq!(lab.host.run(settings), before, "check must change nothing");
+    });
+}
+
+#[test]
+fn every_problem_is_named() {
+    isolated(|| {
+        let lab = Lab::with_tcp_fastopen(1);
+        lab.host.run(|| fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2")).unwrap();
+        let config = "[listen]\naddress = \"192.0.2.77\"\nfastopen-queue = 0\n";
+        let text = lab.start(config, &["check"]).finish();
+        assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
+        for part in ["192.0.2.77", "0x2", "fastopen-queue is 0", "tcp_syncookies=1"] {
+            assert!(text.out.contains(part), "{part}: {}", text.out);
+        }
+        assert!(text.out.ends_with("not ready: 4 problems\n"), "{}", text.out);
+    });
+}
+
+#[test]
+fn who_listens_there_already_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
+        let text = lab.start("", &["check"]).finish();
+        assert!(text.out.contains("something listens on 127.0.0.1:2222 already"), "{}", text.out);
+    });
+}
+
+#[test]
+fn a_bad_configuration_is_status_2() {
+    isolated(|| {
+        let lab = Lab::new();
+        for format in ["text", "json"] {
+            let ended = lab.start("[listen]\nport = 0\n", &["check", "-o", format]).finish();
+            assert_eq!(ended.code, Some(2), "{} {}", ended.out, ended.err);
+            assert!(ended.err.contains("server.toml:2:8: "), "{}", ended.err);
+            assert_eq!(ended.out, "");
+        }
+    });
+}

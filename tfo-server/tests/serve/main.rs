@@ -1,0 +1,24 @@
+//! The built program serving, on hosts of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod descriptors;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod mirror;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod signals;
+#[cfg(test)]
+mod start;

@@ -1,0 +1,130 @@
+//! The default service, from outside.
+
+use std::io::Write;
+
+use serde_json::Value;
+use tfo_core::{lab::isolated, mirror};
+
+use crate::harness::{Lab, answer, ask, json};
+
+fn parsed(line: &[u8]) -> Value {
+    json(std::str::from_utf8(line).unwrap())
+}
+
+#[test]
+fn the_mirror_tells_what_arrived() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["-o", "json"]);
+        let _cookie = answer(&mut lab.fast_open(&mirror::request("one", 64)));
+        let mut client = lab.fast_open(&mirror::request("two", 64));
+        let told = parsed(&answer(&mut client));
+        assert_eq!(told["token"], "two", "{told}");
+        assert_eq!(told["received"], 64, "{told}");
+        assert_eq!(told["source"], client.local_addr().unwrap().to_string(), "{told}");
+        assert_eq!(told["destination"], "127.0.0.1:2222", "{told}");
+        assert_eq!(told["tcp"]["syn_data"], true, "{told}");
+        let syn = &told["syn"]["saved"];
+        assert_eq!(syn["payload_bytes"], 64, "{told}");
+        assert_eq!(syn["fast_open"]["cookie"].as_str().unwrap().len(), 16, "{told}");
+        assert_eq!(told["host"]["queue"], 256, "{told}");
+        let line = json(&server.out().first(2)[1]);
+        assert_eq!(line["verdict"], "fast-open", "{line}");
+        assert_eq!(line["syn_bytes"], 64, "{line}");
+        assert_eq!(line["cookie"]["bytes"], 8, "{line}");
+    });
+}
+
+#[test]
+fn an_answer_is_a_small_multiple_of_its_request() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        for size in [1, 20, 32, 64, 1_000, 100_000] {
+            let request = mirror::request("a", size);
+            let answer = ask(&mut lab.connect(), &request);
+            assert_eq!(parsed(&answer)["received"], request.len());
+            let limit = (request.len() * 32).min(2048);
+            assert!(answer.len() <= limit, "{} B for {} B", answer.len(), request.len());
+        }
+    });
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["-o", "json"]);
+        let mut client = lab.connect();
+        client.set_nodelay(true).unwrap();
+        let request = mirror::request("dribble", 64);
+        for byte in &request {
+            client.write_all(std::slice::from_ref(byte)).unwrap();
+        }
+        let told = parsed(&answer(&mut client));
+        assert_eq!((&told["token"], &told["received"]), (&"dribble".into(), &64.into()));
+        drop(client);
+        assert_eq!(json(&server.out().first(1)[0])["bytes_in"], 64);
+    });
+}
+
+#[test]
+fn a_request_may_have_a_mebibyte_and_no_more() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        let told = parsed(&ask(&mut lab.connect(), &mirror::request("big", mirror::MAX_REQUEST)));
+        assert_eq!(told["received"], mirror::MAX_REQUEST, "{told}");
+        let request = mirror::request("bigger", mirror::MAX_REQUEST + 1);
+        let refused = ask(&mut lab.connect(), &request);
+        assert_eq!(refused, b"error: the line is longer than 1 MiB\n");
+    });
+}
+
+#[test]
+fn garbage_gets_an_error_line() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["-o", "json"]);
+        for garbage in [
+            b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+            b"\x16\x03\x01\x02\x00\x01\x00",
+            b"tfo-probe/2 x\n",
+            b"tfo-probe/1 a?b\n",
+            b"tfo-probe/1 \n",
+            b"\n",
+            b"\0",
+        ] {
+            let said = String::from_utf8(ask(&mut lab.connect(), garbage)).unwrap();
+            assert!(said.starts_with("error: expected "), "{garbage:?}: {said:?}");
+            assert!(said.ends_with('\n') && said.lines().count() == 1, "{garbage:?}: {said:?}");
+        }
+        let lines = server.out().first(7);
+        assert!(lines.iter().all(|line| json(line)["cut_short"].is_null()), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_request_that_never_ends_gets_no_answer() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        for beginning in ["", "tfo", "tfo-probe/1 abc", "tfo-probe/1 abc ....."] {
+            assert_eq!(ask(&mut lab.connect(), beginning.as_bytes()), b"", "{beginning:?}");
+        }
+    });
+}
+
+#[test]
+fn a_web_client_sees_what_arrived_of_its_syn() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        let said = ask(&mut lab.connect(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let said = String::from_utf8(said).unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        assert_eq!(json(body)["token"], "http", "{body}");
+        assert_eq!(json(body)["syn"]["saved"]["payload_bytes"], 0, "a regular connection");
+    });
+}
