@@ -62,9 +62,8 @@ pub fn join(client: &Host, server: &Host) -> Result<()> {
         configure(&CLIENT)
     })?;
     server.run(|| configure(&SERVER))?;
-    // The end that was up first drops what it is to send until the kernel has noticed the other.
-    client.run(|| wait_operational(ETH0))?;
-    server.run(|| wait_operational(ETH0))
+    client.run(|| wait_ready(&CLIENT))?;
+    server.run(|| wait_ready(&SERVER))
 }
 
 /// Joins a host to the one in the middle, and makes its interface one that leaves nothing to the
@@ -85,8 +84,8 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
         }
         Ok(())
     })?;
-    middle.run(move || set_up(port).and_then(|()| wait_operational(port)))?;
-    host.run(|| wait_operational(ETH0))
+    middle.run(move || set_up(port).and_then(|()| wait("a carrier", || is_operational(port))))?;
+    host.run(|| wait_ready(end))
 }
 
 /// Keeps the host in the middle from taking part in IPv6 on its own.
@@ -163,24 +162,32 @@ fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {
     route()?.request("setting the address of interface", &index.to_string(), build, |_| Ok(()))
 }
 
-/// Waits until an interface that was brought up has a carrier, and sends.
-fn wait_operational(index: u32) -> Result<()> {
-    let mut route = route()?;
+/// Waits until this end of a cable sends and receives in both families. The kernel does the last steps
+/// in the background; what comes before them is dropped, and costs a connection its first second.
+fn wait_ready(end: &End) -> Result<()> {
+    wait("the carrier of eth0", || is_operational(ETH0))?;
+    end.addresses
+        .iter()
+        .try_for_each(|(address, _)| wait(&format!("route to {address}"), || is_routed(*address)))
+}
+
+fn wait(what: &str, mut is_there: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while !is_operational(&mut route, index)? {
+    while !is_there()? {
         if Instant::now() >= deadline {
-            let interface = format!("interface {index}");
-            return Err(Error::system("waiting for", interface, io::ErrorKind::TimedOut.into()));
+            return Err(Error::system("waiting for", what, io::ErrorKind::TimedOut.into()));
         }
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-fn is_operational(route: &mut Netlink, index: u32) -> Result<bool> {
+/// Whether an interface has a carrier that the kernel has noticed: before that it drops what it is
+/// to send.
+fn is_operational(index: u32) -> Result<bool> {
     let mut up = false;
     let build = |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
-    route.request("looking at", &format!("interface {index}"), build, |message| {
+    route()?.request("looking at", &format!("interface {index}"), build, |message| {
         for attribute in message.attributes(interface(0, 0).len()) {
             let attribute = attribute?;
             let state = attribute.value.first().copied().map(i32::from);
@@ -189,6 +196,17 @@ fn is_operational(route: &mut Netlink, index: u32) -> Result<bool> {
         Ok(())
     })?;
     Ok(up)
+}
+
+/// Whether an address of this host is taken for its own: an IPv6 address gets its route after a
+/// detection of duplicates that has nothing to do here, and yet takes a moment.
+fn is_routed(address: IpAddr) -> Result<bool> {
+    const ROUTES: &str = "/proc/thread-self/net/ipv6_route";
+    let IpAddr::V6(address) = address else { return Ok(true) };
+    let routes = fs::read_to_string(ROUTES).map_err(|e| Error::system("read", ROUTES, e))?;
+    // Destination and length of its prefix.
+    let wanted = format!("{:032x} 80 ", u128::from(address));
+    Ok(routes.lines().any(|line| line.starts_with(&wanted)))
 }
 
 fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
