@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, reason = "a broken scenario file ends the test")]
 
 mod invariants;
+mod readme;
 mod scenario;
 mod summary;
 mod table;
