@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a broken scenario file ends the test")]
 
+mod balance;
 mod invariants;
 mod readme;
 mod scenario;
