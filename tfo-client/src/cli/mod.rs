@@ -1,4 +1,8 @@
-#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    clippy::doc_markdown,
+    reason = "the comments are the help that users read"
+)]
 
 mod cookies;
 mod explain;
@@ -193,11 +197,11 @@ impl Cli {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
             }
+            Some(Command::Explain(_) | Command::Cookies(_))
+                if cli.probe == ProbeFlags::default() => {}
             Some(Command::Explain(_) | Command::Cookies(_)) => {
-                if cli.probe != ProbeFlags::default() {
-                    let message = "the flags of the probe belong to `probe`";
-                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-                }
+                let message = "the flags of the probe belong to `probe`";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
             Some(Command::Lab(flags)) => {
                 if cli.probe != ProbeFlags::default() {

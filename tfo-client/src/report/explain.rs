@@ -82,23 +82,19 @@ fn kind(topic: Topic) -> &'static str {
 }
 
 fn list(bold: Style) -> String {
-    let mut list = String::new();
-    let mut last = "";
-    for topic in Topic::all() {
-        let title = match topic {
-            Topic::Outcome(_) => "Verdicts: what happened to a connection",
-            _ => "Causes: why",
-        };
-        if last != title {
-            let gap = if last.is_empty() { "" } else { "\n" };
-            list += &format!("{gap}{bold}{title}{bold:#}\n");
-            last = title;
+    let hanging = format!("\n{:width$}", "", width = WORD + 4);
+    let mut text = String::new();
+    for (title, wanted) in
+        [("Verdicts: what happened to a connection", "verdict"), ("Causes: why", "cause")]
+    {
+        text += &format!("{bold}{title}{bold:#}\n");
+        for topic in Topic::all().filter(|topic| kind(*topic) == wanted) {
+            let summary = broken(topic.page().summary(), WIDTH - WORD - 4).join(&hanging);
+            text += &format!("  {topic:<WORD$}  {summary}\n");
         }
-        let hanging = format!("\n{:width$}", "", width = WORD + 4);
-        let summary = broken(topic.page().summary(), WIDTH - WORD - 4).join(&hanging);
-        list += &format!("  {topic:<WORD$}  {summary}\n");
+        text.push('\n');
     }
-    list + "\nA page with the packets, the evidence and the remedy: tfo-client explain WORD\n"
+    text + "A page with the packets, the evidence and the remedy: tfo-client explain WORD\n"
 }
 
 /// Lines of at most `width` columns, broken between words.
