@@ -18,6 +18,7 @@ use std::{
 };
 
 use tfo_core::capture::{Crossing, pcapng};
+use tfo_core::host::Capability;
 use tfo_core::program::{
     SettingsError, one_line,
     output::{Output, Reader},
@@ -100,6 +101,10 @@ pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCod
 /// A flag or command may not forget.
 fn cannot_forget_by(what: &str, address: IpAddr, found: &tfo_core::Error) -> ExitCode {
     let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied if Capability::NetAdmin.is_effective() => format!(
+            "{what} needs CAP_NET_ADMIN of the real host, which root of a user namespace has not got: \
+             run it there: sudo nsenter --net=/proc/PID/ns/net tfo-client {what}"
+        ),
         io::ErrorKind::PermissionDenied => format!(
             "{what} needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
              \"$(command -v tfo-client)\""

@@ -154,6 +154,7 @@ fn one_cookie_or_all_are_forgotten_where_that_is_allowed() {
         if crate::fresh::in_user_namespace() {
             // The kernel wants the capability on the real host: all there is to see is the refusal.
             assert_eq!(ended.code, Some(2), "{}", ended.err);
+            assert!(ended.err.contains("CAP_NET_ADMIN of the real host"), "{}", ended.err);
             return;
         }
         assert_eq!(ended.out, "Forgotten: the cookie for 192.0.2.2 from 192.0.2.1\n");
