@@ -274,7 +274,7 @@ impl LabReport {
             [only] => vec![self.ladder(only)],
             [first, .., last] => vec![self.ladder(first), self.ladder(last)],
         };
-        ladders.last().map(Ladder::to_svg).unwrap_or_default()
+        Ladder::to_svg_row(&ladders)
     }
 
     fn document(&self) -> String {

@@ -127,6 +127,11 @@ impl<'a> Facts<'a> {
             && client.counters.is_none_or(|change| change.syn_retrans > 0)
     }
 
+    /// Whether the server sent its SYN-ACK again before the connection was accepted.
+    pub(super) fn syn_ack_repeated(&self) -> bool {
+        self.server.is_some_and(|server| server.tcp.total_retrans > 0)
+    }
+
     /// The SYN that arrived, if it was saved.
     pub(super) fn arrived(&self) -> Option<&'a ArrivedSyn> {
         match &self.server?.syn {
