@@ -195,6 +195,7 @@ impl LabReport {
             foot += &text::wrap(&summary.verdict.finding);
             foot += &text::wrap(&self.saved_sentence());
             foot += &text::next_step(&summary.verdict);
+            foot += &text::more(&summary.verdict);
         } else if self.shown.is_empty() {
             foot += "No connection crossed the path.\n";
         }
