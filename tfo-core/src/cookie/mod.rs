@@ -1,9 +1,27 @@
 //! Cookies and the keys that they are made with.
+//!
+//! With the feature `cookie` also what follows from a key: the cookie that it makes for a client,
+//! its fingerprint, the keys that a fleet derives by the clock ([`derived`]), and which key made a
+//! cookie ([`forensics`]).
 
+#[cfg(feature = "cookie")]
+mod compute;
+#[cfg(feature = "cookie")]
+pub mod derived;
+#[cfg(feature = "cookie")]
+mod fingerprint;
+#[cfg(feature = "cookie")]
+pub mod forensics;
 mod key;
+#[cfg(feature = "cookie")]
+mod ring;
 mod value;
 
+#[cfg(feature = "cookie")]
+pub use fingerprint::Fingerprint;
 pub use key::FastOpenKey;
+#[cfg(feature = "cookie")]
+pub use ring::KeyRing;
 pub use value::FastOpenCookie;
 
 /// The bytes that `text` spells as hex digits: exactly as many as the array holds.

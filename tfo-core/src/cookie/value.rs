@@ -35,6 +35,12 @@ impl FastOpenCookie {
         }
     }
 
+    /// The cookie with the 8 bytes that Linux gives.
+    #[cfg(feature = "cookie")]
+    pub(super) const fn of_linux([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
+        Self { bytes: [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0], length: 8 }
+    }
+
     /// The cookie that these hex digits spell, two for each byte.
     ///
     /// # Errors
