@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fill_from_hex;
+use super::{fill_from_hex, to_hex};
 use crate::{Error, Result};
 
 /// A fast open key: 16 bytes, as `setsockopt(TCP_FASTOPEN_KEY)` takes them.
@@ -79,7 +79,7 @@ impl FastOpenKey {
     /// **The key itself** as 32 hex digits, as [`from_hex`](Self::from_hex) reads it.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(&self.0)
     }
 
     /// **The key itself** in the text of `net.ipv4.tcp_fastopen_key`, as

@@ -24,6 +24,13 @@ pub use key::FastOpenKey;
 pub use ring::KeyRing;
 pub use value::FastOpenCookie;
 
+/// Bytes as hex digits, byte by byte.
+fn to_hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The bytes that `text` spells as hex digits: exactly as many as the array holds.
 fn fill_from_hex(text: &str, bytes: &mut [u8]) -> Option<()> {
     let digits = text.as_bytes();

@@ -37,8 +37,10 @@ impl FastOpenCookie {
 
     /// The cookie with the 8 bytes that Linux gives.
     #[cfg(feature = "cookie")]
-    pub(super) const fn of_linux([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
-        Self { bytes: [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0], length: 8 }
+    pub(super) fn of_linux(eight: [u8; 8]) -> Self {
+        let mut cookie = Self { length: 8, ..Self::default() };
+        cookie.bytes[..8].copy_from_slice(&eight);
+        cookie
     }
 
     /// The cookie that these hex digits spell, two for each byte.

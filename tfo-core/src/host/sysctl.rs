@@ -168,7 +168,6 @@ pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
 /// # Errors
 /// [`Error::System`], with the kind `PermissionDenied` for all but root of the namespace;
 /// [`Error::Malformed`] if these are no keys.
-#[doc(alias = "tcp_fastopen_key")]
 pub fn tcp_fastopen_key() -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
     let (primary, backup) = FastOpenKey::pair_from_sysctl_text(&read(TCP_FASTOPEN_KEY)?)?;
     // Zeros that somebody wrote look the same.

@@ -43,7 +43,7 @@ use std::time::{Duration, SystemTime};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use super::{FastOpenKey, KeyRing, fill_from_hex};
+use super::{FastOpenKey, KeyRing, fill_from_hex, to_hex};
 use crate::{Error, Result};
 
 /// Part of the format: another label would be another fleet.
@@ -97,7 +97,7 @@ impl Secret {
     /// **The secret itself** as hex digits, as [`from_hex`](Self::from_hex) reads it.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(&self.0)
     }
 
     /// The key of an epoch.
