@@ -1,3 +1,5 @@
+#![allow(clippy::doc_markdown, reason = "the comments are the help that users read")]
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
@@ -33,6 +35,14 @@ pub(crate) struct Cli {
     /// Configuration file [default: config/server.toml, else /etc/tfo/server.toml]
     #[arg(short, long, global = true, value_name = "PATH")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Draw the packets of each connection when it has ended (text output); needs CAP_NET_RAW
+    #[arg(long)]
+    pub(crate) trace: bool,
+
+    /// Write the packets for Wireshark (pcapng); needs CAP_NET_RAW
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pcap: Option<PathBuf>,
 
     /// Print the settings in force, as a configuration file, and end
     #[arg(long, global = true)]

@@ -1,4 +1,8 @@
-#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    clippy::doc_markdown,
+    reason = "the comments are the help that users read"
+)]
 
 mod lab;
 

@@ -109,7 +109,7 @@ fn program(network: &Network, lab: &LabSettings, report: &mut LabReport) -> Exit
     command.args(arguments);
     let ended = host.spawn(command).and_then(|mut child| child.wait());
     network.settle(report.rtt() + QUIET);
-    report.program(network.crossings());
+    report.program(&network.crossings());
     match ended {
         // A program that a signal ended has no status; 1 stands for it.
         Ok(status) => {

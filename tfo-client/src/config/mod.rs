@@ -22,6 +22,7 @@ const PLACES: Places<'_> = Places {
 
 /// What the client works with: every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Settings {
     pub(crate) target: Target,
     /// Make the listener in this process too.

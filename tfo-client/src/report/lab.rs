@@ -68,7 +68,7 @@ struct Packet {
     arrived_us: Option<u64>,
     dropped: bool,
     /// In words.
-    packet: String,
+    what: String,
     bytes: usize,
     deeds: Vec<String>,
 }
@@ -117,8 +117,8 @@ impl LabReport {
     }
 
     /// Takes the connections of a program.
-    pub(crate) fn program(&mut self, crossings: Vec<Crossing>) {
-        for (number, crossings) in (1..).zip(connections(&crossings)) {
+    pub(crate) fn program(&mut self, crossings: &[Crossing]) {
+        for (number, crossings) in (1..).zip(connections(crossings)) {
             let title = format!("Connection {number}");
             if !self.show(Shown { title, connection: None, crossings }) {
                 return;
@@ -324,7 +324,7 @@ fn packet(crossing: &Crossing, start: Duration) -> Packet {
         sent_us: crossing.sent.as_ref().map(|sight| since(sight.at)),
         arrived_us: crossing.arrived.as_ref().map(|sight| since(sight.at)),
         dropped: crossing.fate == Fate::Dropped,
-        packet: sight.map(|sight| describe(&sight.frame).to_string()).unwrap_or_default(),
+        what: sight.map(|sight| describe(&sight.frame).to_string()).unwrap_or_default(),
         bytes: sight.map_or(0, |sight| sight.frame.len()),
         deeds: crossing.deeds.iter().map(|deed| format!("{}: {}", deed.by, deed.what)).collect(),
     }

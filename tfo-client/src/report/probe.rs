@@ -42,6 +42,7 @@ impl Connection {
 }
 
 /// The probe's report.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Report {
     format: Format,
     colour: bool,

@@ -9,8 +9,8 @@ use super::{Connection, Report};
 
 /// Columns of prose: what a terminal has at least.
 const WIDTH: usize = 80;
-/// Columns of a verdict with its cause: the longest is `not-attempted: paused-by-blackhole`.
-const VERDICT: usize = 34;
+/// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
+const VERDICT: usize = 35;
 /// An advice that needs no line.
 const NOTHING: &str = "Nothing to do.";
 
@@ -92,7 +92,7 @@ pub(super) fn wrap(text: &str) -> String {
 /// The verdict with its cause, in the words of the documentation.
 pub(super) fn words(verdict: &Verdict) -> String {
     match verdict.cause {
-        Some(cause) => format!("{}: {cause}", verdict.outcome),
+        Some(cause) => format!("{} ({cause})", verdict.outcome),
         None => verdict.outcome.to_string(),
     }
 }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_verdicts_column_holds_the_longest() {
-        assert_eq!("not-attempted: paused-by-blackhole".len(), VERDICT);
+        assert_eq!("not-attempted (paused-by-blackhole)".len(), VERDICT);
         let row = 2 + 3 + 2 + VERDICT + 1 + 10 + 2 + 10 + 2 + 9;
         assert!(row <= WIDTH, "a row fits: {row}");
     }

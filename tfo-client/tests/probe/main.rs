@@ -21,6 +21,8 @@ mod nginx;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod path;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod target;

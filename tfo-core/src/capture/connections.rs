@@ -42,6 +42,7 @@ struct Groups {
 }
 
 /// What tells a packet's connection.
+#[derive(Clone, Copy)]
 struct Mark {
     endpoints: Endpoints,
     /// The sequence number, if it opens a connection.

@@ -137,7 +137,7 @@ pub(super) struct Script {
 
 /// Milliseconds after the first packet.
 pub(super) fn at(milliseconds: f64) -> Duration {
-    START + Duration::from_nanos((milliseconds * 1e6).round() as u64)
+    START + Duration::from_secs_f64(milliseconds / 1e3)
 }
 
 const DELAY: f64 = 20.0;
@@ -285,6 +285,31 @@ pub(super) fn bulk(packets: u32) -> Vec<Crossing> {
         script = script.down(20.3 + f64::from(n) * 0.1, flag::ACK, 1 + n * 1448, 65, 1448);
     }
     script.done()
+}
+
+/// The same within a thousandth of the time, as on one machine without a delay.
+pub(super) fn without_delay(mut crossings: Vec<Crossing>) -> Vec<Crossing> {
+    for crossing in &mut crossings {
+        for sight in [&mut crossing.sent, &mut crossing.arrived].into_iter().flatten() {
+            sight.at = START + sight.at.saturating_sub(START) / 1000;
+        }
+    }
+    crossings
+}
+
+/// Everything that a path may do to packets towards the client.
+pub(super) fn way_back() -> Vec<Crossing> {
+    let wire = Wire::v6();
+    Script::new(wire)
+        .syn(0.0, &REQUEST, 0)
+        .syn_ack(20.1, &COOKIE, 1)
+        .changed("strip-syn-ack", "option 34 removed", wire.syn_ack(&[], CLIENT_ISN + 1))
+        .up(40.2, flag::ACK, 1, 1, 0)
+        .dropped("loss", "dropped")
+        .syn_ack(1020.1, &COOKIE, 1)
+        .dropped("drop-syn-ack", "has a cookie: dropped")
+        .packet(Direction::ToClient, 1030.0, icmp_port_unreachable())
+        .done()
 }
 
 /// As a capture at one host has them.

@@ -14,7 +14,7 @@ use crate::wire::{IpHeader, PROTOCOL_TCP, TcpHeader};
 
 /// Frames that may be unread: 2 MiB.
 const RING: usize = 1024;
-/// The most packets that are kept; more are counted only.
+/// The most packets that are kept; then the older half goes.
 const KEPT: usize = 10_000;
 /// All interfaces of the namespace.
 const ANY: u32 = 0;
@@ -45,7 +45,7 @@ struct Filter {
 #[derive(Debug, Default)]
 struct Record {
     crossings: Vec<Crossing>,
-    unrecorded: u64,
+    dropped: u64,
 }
 
 impl Trace {
@@ -102,8 +102,8 @@ impl Trace {
 
     /// Packets that were seen and not kept, as there were too many.
     #[must_use]
-    pub fn unrecorded(&self) -> u64 {
-        lock(&self.record).unrecorded
+    pub fn dropped(&self) -> u64 {
+        lock(&self.record).dropped
     }
 }
 
@@ -155,11 +155,12 @@ fn keep(seen: &Received<'_>, filter: Filter, record: &Mutex<Record>) {
 
 impl Record {
     fn add(&mut self, crossing: Crossing) {
-        if self.crossings.len() < KEPT {
-            self.crossings.push(crossing);
-        } else {
-            self.unrecorded += 1;
+        if self.crossings.len() >= KEPT {
+            // The oldest are of connections that nobody took: scans, or ones that never end.
+            self.crossings.drain(..KEPT / 2);
+            self.dropped += KEPT as u64 / 2;
         }
+        self.crossings.push(crossing);
     }
 }
 

@@ -3,12 +3,18 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use crate::uapi::TCPOPT_FASTOPEN_MAGIC;
 use crate::wire::checksum::Checksum;
-use crate::wire::{FastOpenKind, FastOpenOption, IpHeader, PROTOCOL_TCP, TcpFlags, TcpHeader};
+use crate::wire::{
+    FastOpenKind, FastOpenOption, IpHeader, PROTOCOL_TCP, TcpFlags, TcpHeader, TcpOption,
+    TcpOptions,
+};
 
 /// The bytes of an Ethernet header: two addresses and a type.
 const ETHERNET: usize = 14;
-/// The TCP option that means nothing.
+const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
+const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+/// The TCP option that means nothing. It and the end of the list (0) have no length.
 const NOP: u8 = 1;
 
 /// A frame with a TCP segment in it.
@@ -36,8 +42,11 @@ pub(super) struct Flow {
 impl Segment {
     /// `None`: the frame holds no whole TCP segment of a form that boxes know.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let ip = IpHeader::parse(bytes.get(ETHERNET..)?).ok()?;
-        if ip.protocol() != PROTOCOL_TCP || ip.fragment_offset() != 0 {
+        let packet = bytes.get(ETHERNET..)?;
+        let ip = IpHeader::parse(packet).ok()?;
+        let kind = if ip.source().is_ipv6() { TYPE_IPV6 } else { TYPE_IPV4 };
+        let is_its_kind = bytes.get(ETHERNET - 2..ETHERNET)? == kind;
+        if !is_its_kind || ip.protocol() != PROTOCOL_TCP || is_fragment(&ip, packet) {
             return None;
         }
         let tcp = TcpHeader::parse(ip.payload()).ok()?;
@@ -86,48 +95,44 @@ impl Segment {
 
     /// The fast open option, whatever its kind.
     pub(super) fn fast_open(&self) -> Option<FastOpenOption<'_>> {
-        let tcp = TcpHeader::parse(self.bytes.get(self.tcp..)?).ok()?;
-        // Found in the header, to be borrowed from `self`.
-        let kind = tcp.options().fast_open()?.kind;
-        let place = self.option_place(kind)?;
-        let skip = if kind == FastOpenKind::Standard { 2 } else { 4 };
-        Some(FastOpenOption { kind, cookie: self.bytes.get(place.start + skip..place.end)? })
+        TcpOptions::new(self.bytes.get(self.options())?).fast_open()
     }
 
-    /// Where the fast open option of this kind stands.
-    fn option_place(&self, kind: FastOpenKind) -> Option<Range<usize>> {
-        let Range { start: mut at, end } = self.options();
-        while at < end {
-            let len = match *self.bytes.get(at)? {
-                0 => return None,
-                NOP => 1,
-                _ => usize::from(*self.bytes.get(at + 1)?),
-            };
-            let place = at..at + len;
-            if len == 0 || place.end > end {
-                return None;
-            }
-            let bytes = self.bytes.get(place.clone())?;
-            let found = match kind {
-                FastOpenKind::Standard => bytes.first() == Some(&34),
-                FastOpenKind::Experimental => {
-                    bytes.first() == Some(&254) && bytes.get(2..4) == Some(&[0xf9, 0x89])
-                }
-            };
-            if found {
-                return Some(place);
+    /// The first option that is wanted: where it stands, and what `wanted` says of it.
+    fn find_option<T>(
+        &self,
+        wanted: impl Fn(&TcpOption<'_>) -> Option<T>,
+    ) -> Option<(Range<usize>, T)> {
+        let mut at = self.options().start;
+        for option in TcpOptions::new(self.bytes.get(self.options())?).map_while(Result::ok) {
+            let len = if option.kind() <= NOP { 1 } else { 2 + option.body().len() };
+            if let Some(found) = wanted(&option) {
+                return Some((at..at + len, found));
             }
             at += len;
         }
         None
     }
 
-    /// Writes NOPs over the fast open option of this kind, as `nft reset tcp option` does.
+    /// Writes NOPs over each fast open option of this kind, as `nft reset tcp option` does, also over one
+    /// whose cookie has an impossible length.
     pub(super) fn overwrite_option(&mut self, kind: FastOpenKind) -> bool {
-        let Some(place) = self.option_place(kind) else { return false };
-        self.bytes[place].fill(NOP);
-        self.finish();
-        true
+        let magic: &[u8] = match kind {
+            FastOpenKind::Standard => &[],
+            FastOpenKind::Experimental => &TCPOPT_FASTOPEN_MAGIC,
+        };
+        let wanted = |option: &TcpOption<'_>| {
+            (option.kind() == kind.number() && option.body().starts_with(magic)).then_some(())
+        };
+        let mut found = false;
+        while let Some((place, ())) = self.find_option(wanted) {
+            self.bytes[place].fill(NOP);
+            found = true;
+        }
+        if found {
+            self.finish();
+        }
+        found
     }
 
     /// Cuts the segment's data off.
@@ -144,12 +149,11 @@ impl Segment {
 
     /// Changes each bit of the cookie's first byte.
     pub(super) fn corrupt_cookie(&mut self) -> bool {
-        let Some(option) = self.fast_open().filter(|option| !option.cookie.is_empty()) else {
-            return false;
+        let cookie_len = |option: &TcpOption<'_>| {
+            option.fast_open().map(|it| it.cookie.len()).filter(|len| *len > 0)
         };
-        let Some(place) = self.option_place(option.kind) else { return false };
-        let skip = if option.kind == FastOpenKind::Standard { 2 } else { 4 };
-        self.bytes[place.start + skip] ^= 0xff;
+        let Some((place, len)) = self.find_option(cookie_len) else { return false };
+        self.bytes[place.end - len] ^= 0xff;
         self.finish();
         true
     }
@@ -183,9 +187,10 @@ impl Segment {
         for (at, port) in [self.tcp, self.tcp + 2].into_iter().zip(ports) {
             answer.set_be16(at, port.into());
         }
-        let syn_and_data =
-            u32::try_from(self.data_len()).unwrap_or(0) + u32::from(self.flags.syn());
-        let acknowledgment = self.sequence.wrapping_add(syn_and_data);
+        let length = u32::try_from(self.data_len()).unwrap_or(0)
+            + u32::from(self.flags.syn())
+            + u32::from(self.flags.fin());
+        let acknowledgment = self.sequence.wrapping_add(length);
         answer.bytes[self.tcp + 4..self.tcp + 8].fill(0);
         answer.bytes[self.tcp + 8..self.tcp + 12].copy_from_slice(&acknowledgment.to_be_bytes());
         // A header of five words; RST and ACK; no window.
@@ -227,12 +232,381 @@ impl Segment {
             .finish();
         self.bytes[self.tcp + 16..self.tcp + 18].copy_from_slice(&sum);
     }
+}
 
-    /// Whether the checksums fit; for tests.
-    #[cfg(test)]
-    pub(super) fn is_sound(&self) -> bool {
-        let mut again = self.clone();
-        again.finish();
-        again.bytes == self.bytes
+/// Whether a packet is a part of a larger one: its checksum is that of more than the bytes at hand.
+fn is_fragment(ip: &IpHeader<'_>, packet: &[u8]) -> bool {
+    const IPV6_FRAGMENT: u8 = 44;
+    const IPV4_MORE_FRAGMENTS: u8 = 0x20;
+    let more = packet.get(6).is_some_and(|&field| {
+        if ip.source().is_ipv6() {
+            field == IPV6_FRAGMENT
+        } else {
+            field & IPV4_MORE_FRAGMENTS != 0
+        }
+    });
+    more || ip.fragment_offset() != 0
+}
+
+/// Segments to test boxes with, and whether what became of them is right.
+#[cfg(test)]
+pub(super) mod sample {
+    use super::*;
+
+    pub(crate) const COOKIE: [u8; 8] = [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07];
+    /// MSS, SACK permitted, timestamps, NOP, window scale: what Linux puts before fast open's option.
+    pub(crate) const BEFORE: [u8; 20] =
+        [2, 4, 5, 0xb4, 4, 2, 8, 10, 0xf3, 0x52, 0xb4, 0x3d, 0, 0, 0, 0, 1, 3, 3, 10];
+    pub(crate) const SYN: u8 = 0x02;
+    pub(crate) const SYN_ACK: u8 = 0x12;
+    pub(crate) const ACK: u8 = 0x10;
+    pub(crate) const SEQUENCE: u32 = 0xffff_fff0;
+
+    /// The option as it stands in a header, padded with NOPs to whole words.
+    pub(crate) fn option(kind: FastOpenKind, cookie: &[u8]) -> Vec<u8> {
+        let magic: &[u8] =
+            if kind == FastOpenKind::Experimental { &TCPOPT_FASTOPEN_MAGIC } else { &[] };
+        let len = u8::try_from(2 + magic.len() + cookie.len()).unwrap();
+        let mut bytes = [&[kind.number(), len], magic, cookie].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), NOP);
+        bytes
+    }
+
+    /// A frame from port 40000 to 2222, with right lengths and checksums.
+    pub(crate) fn frame(v6: bool, flags: u8, options: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut segment = vec![0x9c, 0x40, 0x08, 0xae];
+        segment.extend(SEQUENCE.to_be_bytes());
+        segment.extend(7_u32.to_be_bytes());
+        let words = u8::try_from((20 + options.len()) / 4).unwrap();
+        segment.extend([words << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+        segment.extend(options);
+        segment.extend(data);
+        let mut bytes = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        let len = u16::try_from(segment.len()).unwrap();
+        if v6 {
+            bytes.extend(TYPE_IPV6);
+            bytes.extend([0x60, 0x02, 0x34, 0x56]);
+            bytes.extend(len.to_be_bytes());
+            bytes.extend([PROTOCOL_TCP, 64]);
+            bytes.extend(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).octets());
+            bytes.extend(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).octets());
+        } else {
+            bytes.extend(TYPE_IPV4);
+            bytes.extend([0x45, 0]);
+            bytes.extend((len + 20).to_be_bytes());
+            bytes.extend([0x6b, 0xc5, 0x40, 0, 64, PROTOCOL_TCP, 0, 0]);
+            bytes.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+        }
+        bytes.extend(segment);
+        let mut segment = Segment::parse(&bytes).expect("a whole segment");
+        segment.finish();
+        assert_sound(&segment);
+        segment.into_bytes()
+    }
+
+    pub(crate) fn segment(v6: bool, flags: u8, options: &[u8], data: &[u8]) -> Segment {
+        Segment::parse(&frame(v6, flags, options, data)).expect("a whole segment")
+    }
+
+    /// A SYN of Linux with this option behind the usual ones.
+    pub(crate) fn syn(v6: bool, option: &[u8], data: &[u8]) -> Segment {
+        segment(v6, SYN, &[&BEFORE, option].concat(), data)
+    }
+
+    /// Lengths and checksums are right, and what the segment says of itself is what its bytes say. The
+    /// sums are made here from the bytes, not by the code that is tested.
+    #[track_caller]
+    pub(crate) fn assert_sound(segment: &Segment) {
+        let packet = &segment.bytes[ETHERNET..];
+        let ip = IpHeader::parse(packet).expect("an IP header");
+        assert_eq!(ip.total_length(), packet.len(), "the IP header tells its packet's length");
+        let tcp = TcpHeader::parse(ip.payload()).expect("a TCP header");
+        let addresses = if segment.v6 { &packet[8..40] } else { &packet[12..20] };
+        let len = u32::try_from(ip.payload().len()).unwrap();
+        assert_eq!(
+            sum(&[addresses, &6_u32.to_be_bytes(), &len.to_be_bytes(), ip.payload()]),
+            0xffff
+        );
+        if !segment.v6 {
+            assert_eq!(sum(&[&packet[..ip.header_length()]]), 0xffff, "the IPv4 header's checksum");
+        }
+        assert_eq!(SocketAddr::new(ip.source(), tcp.source_port()), segment.source());
+        assert_eq!(
+            SocketAddr::new(ip.destination(), tcp.destination_port()),
+            segment.destination()
+        );
+        assert_eq!(tcp.payload().len(), segment.data_len());
+    }
+
+    fn sum(parts: &[&[u8]]) -> u64 {
+        let words = parts.iter().flat_map(|part| part.chunks(2));
+        let mut sum: u64 = words
+            .map(|word| u64::from(word[0]) << 8 | word.get(1).map_or(0, |&low| u64::from(low)))
+            .sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum
+    }
+
+    pub(crate) fn header(segment: &Segment) -> TcpHeader<'_> {
+        let ip = IpHeader::parse(&segment.bytes[ETHERNET..]).expect("an IP header");
+        TcpHeader::parse(ip.payload()).expect("a TCP header")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::FastOpenKind::{Experimental, Standard};
+    use super::sample::*;
+    use super::*;
+
+    const KINDS: [FastOpenKind; 2] = [Standard, Experimental];
+
+    /// SYNs of both families and both kinds, with request and cookie, with and without data.
+    fn syns() -> impl Iterator<Item = (bool, FastOpenKind, &'static [u8], &'static [u8])> {
+        let cookies: [&[u8]; 3] = [&[], &COOKIE, &[1, 2, 3, 4]];
+        let messages: [&[u8]; 3] = [&[], b"odd", b"even"];
+        [false, true].into_iter().flat_map(move |v6| {
+            KINDS.into_iter().flat_map(move |kind| {
+                cookies.into_iter().flat_map(move |cookie| {
+                    messages.into_iter().map(move |data| (v6, kind, cookie, data))
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn a_syn_is_read_as_it_is() {
+        for (v6, kind, cookie, data) in syns() {
+            let segment = syn(v6, &option(kind, cookie), data);
+            assert!(segment.is_syn() && !segment.is_syn_ack());
+            assert_eq!(segment.fast_open(), Some(FastOpenOption { kind, cookie }));
+            assert_eq!(segment.data_len(), data.len());
+            assert_eq!((segment.source().port(), segment.destination().port()), (40_000, 2222));
+            assert_eq!(segment.source().is_ipv6(), v6);
+        }
+    }
+
+    #[test]
+    fn an_option_becomes_nops_and_the_rest_stays() {
+        for (v6, kind, cookie, data) in syns() {
+            let option = option(kind, cookie);
+            let mut segment = syn(v6, &option, data);
+            let other = KINDS.into_iter().find(|other| *other != kind).unwrap();
+            assert!(!segment.overwrite_option(other), "{kind:?} is not {other:?}");
+            assert!(segment.fast_open().is_some(), "and stays");
+            assert!(segment.overwrite_option(kind));
+            assert_sound(&segment);
+            assert_eq!(segment.fast_open(), None);
+            let nops = vec![NOP; option.len()];
+            assert_eq!(header(&segment).option_bytes(), [&BEFORE, &nops[..]].concat());
+            assert_eq!(header(&segment).payload(), data);
+            assert!(!segment.overwrite_option(kind), "there is nothing left to overwrite");
+        }
+    }
+
+    #[test]
+    fn each_option_of_a_kind_is_overwritten_and_what_only_looks_like_one_is_not() {
+        let mut twice = syn(false, &[34, 2, 34, 6, 34, 2, 34, 2], b"x");
+        assert!(twice.overwrite_option(Standard));
+        assert_eq!(header(&twice).option_bytes()[20..], [NOP; 8]);
+        // A length that no cookie has.
+        let mut odd = syn(false, &[34, 5, 1, 2, 3, 1, 1, 1], b"x");
+        assert!(!odd.corrupt_cookie(), "it holds no cookie");
+        assert!(odd.overwrite_option(Standard));
+        // Another experiment, and a body that looks like the option.
+        let mut other = syn(false, &[254, 4, 0x12, 0x34, 200, 4, 34, 2], b"x");
+        assert!(!other.overwrite_option(Standard) && !other.overwrite_option(Experimental));
+        assert_sound(&other);
+        // After the end of the list nothing is an option.
+        let mut hidden = syn(false, &[0, 34, 2, 0], b"x");
+        assert!(!hidden.overwrite_option(Standard));
+        // A broken option ends the list too.
+        for broken in [[34, 1, 1, 1], [34, 0, 1, 1], [1, 1, 1, 34], [34, 200, 1, 1]] {
+            let mut broken = syn(true, &broken, b"x");
+            assert!(!broken.overwrite_option(Standard) && !broken.corrupt_cookie());
+            assert_eq!(broken.fast_open(), None);
+        }
+    }
+
+    #[test]
+    fn data_is_cut_off_and_the_option_stays() {
+        for (v6, kind, cookie, data) in syns() {
+            let mut segment = syn(v6, &option(kind, cookie), data);
+            segment.remove_data();
+            assert_sound(&segment);
+            assert_eq!(segment.data_len(), 0);
+            assert_eq!(segment.fast_open(), Some(FastOpenOption { kind, cookie }));
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_changed_and_keeps_its_length() {
+        for (v6, kind, cookie, data) in syns() {
+            let mut segment = syn(v6, &option(kind, cookie), data);
+            assert_eq!(segment.corrupt_cookie(), !cookie.is_empty(), "a request holds none");
+            assert_sound(&segment);
+            let found = segment.fast_open().expect("the option is still one");
+            let mut expected = cookie.to_vec();
+            expected.iter_mut().take(1).for_each(|first| *first ^= 0xff);
+            assert_eq!((found.kind, found.cookie), (kind, &expected[..]));
+            assert_eq!(header(&segment).payload(), data);
+        }
+    }
+
+    #[test]
+    fn the_cookie_that_is_changed_is_the_one_that_counts() {
+        // The first is no option that the kernel would take.
+        let mut segment = syn(false, &[34, 5, 9, 9, 9, 34, 6, 1, 2, 3, 4, 1], b"x");
+        assert!(segment.corrupt_cookie());
+        assert_eq!(segment.fast_open().unwrap().cookie, [0xfe, 2, 3, 4]);
+        assert_sound(&segment);
+    }
+
+    #[test]
+    fn addresses_are_translated() {
+        for (v6, kind, cookie, data) in syns() {
+            let mut segment = syn(v6, &option(kind, cookie), data);
+            let (a, b): (IpAddr, IpAddr) = if v6 {
+                (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::new(1, 2, 3, 4, 5, 6, 7, 8).into())
+            } else {
+                (Ipv4Addr::new(198, 51, 100, 7).into(), Ipv4Addr::new(255, 254, 253, 252).into())
+            };
+            segment.set_source(a);
+            segment.set_destination(b);
+            assert_sound(&segment);
+            assert_eq!((segment.source().ip(), segment.destination().ip()), (a, b));
+            assert_eq!(header(&segment).payload(), data);
+        }
+    }
+
+    #[test]
+    fn a_reset_is_what_a_closed_port_sends() {
+        for (v6, kind, cookie, data) in syns() {
+            let segment = syn(v6, &option(kind, cookie), data);
+            let answer = segment.reset();
+            assert_sound(&answer);
+            assert_eq!(
+                (answer.source(), answer.destination()),
+                (segment.destination(), segment.source())
+            );
+            let tcp = header(&answer);
+            assert_eq!(tcp.flags().bits(), 0x14, "RST and ACK, nothing else");
+            let len = u32::try_from(data.len()).unwrap();
+            // RFC 9293: the sequence number is 0, and the SYN counts as one byte.
+            assert_eq!(tcp.sequence(), 0);
+            assert_eq!(tcp.acknowledgment(), SEQUENCE.wrapping_add(1 + len));
+            assert_eq!((tcp.header_length(), tcp.payload().len(), tcp.window()), (20, 0, 0));
+            let (to, from) = (&answer.bytes[..6], &answer.bytes[6..12]);
+            assert_eq!((to, from), (&segment.bytes[6..12], &segment.bytes[..6]));
+        }
+    }
+
+    #[test]
+    fn padding_of_the_frame_is_no_data() {
+        let mut bytes = frame(false, ACK, &[], &[]);
+        bytes.resize(60, 0);
+        let segment = Segment::parse(&bytes).expect("an acknowledgment in a frame of 60 bytes");
+        assert_eq!(segment.data_len(), 0);
+        assert_sound(&segment);
+    }
+
+    #[test]
+    fn what_boxes_do_not_know_is_left_alone() {
+        for v6 in [false, true] {
+            let good = frame(v6, SYN, &[], b"data");
+            let ip = ETHERNET;
+            let damaged = |at: usize, value: u8| {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                Segment::parse(&bytes)
+            };
+            assert!(damaged(12, 0x81).is_none(), "another protocol above Ethernet");
+            assert!(damaged(ip, 0x55).is_none(), "another version of IP");
+            assert!(damaged(if v6 { ip + 6 } else { ip + 9 }, 17).is_none(), "UDP");
+            if v6 {
+                let mut first = good.clone();
+                first[ip + 6] = 44;
+                first.splice(ip + 40..ip + 40, [PROTOCOL_TCP, 0, 0, 1, 0, 0, 0, 9]);
+                first[ip + 5] += 8;
+                assert!(Segment::parse(&first).is_none(), "the first of some fragments");
+            } else {
+                assert!(damaged(ip + 6, 0x20).is_none(), "the first of some fragments");
+                assert!(damaged(ip + 7, 1).is_none(), "a later fragment");
+            }
+            for keep in 0..good.len() {
+                assert!(Segment::parse(&good[..keep]).is_none(), "{keep} of {} bytes", good.len());
+            }
+        }
+    }
+
+    /// All that boxes do to segments.
+    fn use_all(segment: &Segment) {
+        let _ = segment.fast_open();
+        assert_sound(&segment.reset());
+        for kind in KINDS {
+            let mut changed = segment.clone();
+            if changed.overwrite_option(kind) {
+                assert_sound(&changed);
+                assert!(changed.fast_open().is_none_or(|option| option.kind != kind));
+            }
+        }
+        let mut changed = segment.clone();
+        if changed.corrupt_cookie() {
+            assert_sound(&changed);
+        }
+        let source = segment.source().ip();
+        changed.set_destination(source);
+        changed.set_source(source);
+        changed.remove_data();
+        assert_sound(&changed);
+        assert_eq!(changed.data_len(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_frames_do_no_harm(
+            v6: bool,
+            options in proptest::collection::vec(prop_oneof![
+                Just(34_u8), Just(254), Just(0xf9), Just(0x89), 0_u8..12, any::<u8>(),
+            ], 0..40),
+            data in proptest::collection::vec(any::<u8>(), 0..40),
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            keep: prop::sample::Index,
+            cut: bool,
+        ) {
+            let mut options = options;
+            options.resize(options.len() / 4 * 4, 0);
+            let mut bytes = frame(v6, SYN, &options, &data);
+            for (at, value) in damage {
+                *at.get_mut(&mut bytes) = value;
+            }
+            if cut {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            if let Some(segment) = Segment::parse(&bytes) {
+                use_all(&segment);
+            }
+        }
+
+        #[test]
+        fn any_bytes_do_no_harm(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), v6: bool) {
+            if let Some(kind) = bytes.get_mut(12..15) {
+                let (kind_of_frame, version) = if v6 { (TYPE_IPV6, 0x60) } else { (TYPE_IPV4, 0x45) };
+                kind[..2].copy_from_slice(&kind_of_frame);
+                kind[2] = version;
+            }
+            if let Some(protocol) = bytes.get_mut(if v6 { 20 } else { 23 }) {
+                *protocol = PROTOCOL_TCP;
+            }
+            if let Some(segment) = Segment::parse(&bytes) {
+                use_all(&segment);
+            }
+        }
     }
 }

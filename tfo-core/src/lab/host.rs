@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -84,6 +84,15 @@ impl Host {
     pub fn spawn(&self, mut command: Command) -> io::Result<Child> {
         namespace::end_with_this_thread(&mut command);
         self.run(move || command.spawn())
+    }
+
+    /// Runs a program on this host, waits for its end, and returns what it wrote.
+    ///
+    /// # Errors
+    /// As [`Command::output`].
+    pub fn output(&self, mut command: Command) -> io::Result<Output> {
+        namespace::end_with_this_thread(&mut command);
+        self.run(move || command.output())
     }
 
     /// Sets `net.ipv4.tcp_fastopen` of this host.

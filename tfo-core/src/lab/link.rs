@@ -1,8 +1,9 @@
 //! Interfaces, addresses and neighbours of hosts, over rtnetlink.
 
-use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use super::Host;
 use super::network::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
@@ -18,6 +19,13 @@ const LOOPBACK: u32 = 1;
 const ETH0: u32 = 10;
 /// The number of the first interface of the host in the middle.
 pub(super) const FIRST_PORT: u32 = 20;
+
+/// The bytes of `struct ifinfomsg`.
+const INTERFACE_HEADER: usize = 16;
+/// `IF_OPER_UP` of <linux/if.h>.
+const OPER_UP: u8 = 6;
+/// Far more than the kernel takes for it.
+const UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// One end of the path.
 #[derive(Debug)]
@@ -78,7 +86,9 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
         }
         Ok(())
     })?;
-    middle.run(move || set_up(port))
+    middle.run(move || set_up(port))?;
+    host.run(|| wait_until_up(ETH0))?;
+    middle.run(move || wait_until_up(port))
 }
 
 /// Keeps the host in the middle from taking part in IPv6 on its own.
@@ -146,6 +156,34 @@ fn set_up(index: u32) -> Result<()> {
     route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
 }
 
+/// Waits until an interface sends what it is given. The kernel notices the other end's coming up in a
+/// worker of its own, and drops packets without a word until then.
+fn wait_until_up(index: u32) -> Result<()> {
+    let start = Instant::now();
+    let name = index.to_string();
+    loop {
+        let mut is_up = false;
+        let build =
+            |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
+        route()?.request("looking at interface", &name, build, |message| {
+            for attribute in message.attributes(INTERFACE_HEADER) {
+                let attribute = attribute?;
+                is_up |= attribute.kind == libc::IFLA_OPERSTATE && attribute.value == [OPER_UP];
+            }
+            Ok(())
+        })?;
+        if is_up {
+            // Waits for the worker's lock: it starts the queue after it has set the state.
+            return set_up(index);
+        }
+        if start.elapsed() > UP_LIMIT {
+            let why = io::ErrorKind::TimedOut.into();
+            return Err(Error::system("waiting for interface", name, why));
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+}
+
 fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {
     let build = |sequence| {
         Request::new(libc::RTM_NEWLINK, 0, sequence)
@@ -210,8 +248,8 @@ fn route() -> Result<Netlink> {
 }
 
 /// `struct ifinfomsg`: family, padding, type, index, flags, and the mask of flags to change.
-fn interface(index: u32, flags: u32) -> [u8; 16] {
-    let mut header = [0; 16];
+fn interface(index: u32, flags: u32) -> [u8; INTERFACE_HEADER] {
+    let mut header = [0; INTERFACE_HEADER];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&flags.to_ne_bytes());

@@ -276,3 +276,282 @@ pub(super) fn flow(direction: Direction, segment: &Segment) -> Flow {
         Direction::ToClient => Flow { client: segment.destination(), server: segment.source() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::frame::sample::{
+        ACK, BEFORE, COOKIE, SYN, SYN_ACK, assert_sound, header, option, segment, syn,
+    };
+    use super::*;
+
+    const TO_SERVER: Direction = Direction::ToServer;
+    const TO_CLIENT: Direction = Direction::ToClient;
+
+    fn deeds(outcome: &Outcome) -> Vec<&str> {
+        outcome.deeds.iter().map(|deed| deed.by).collect()
+    }
+
+    /// The way back: addresses and ports swapped.
+    fn answer(to: &Segment, flags: u8, options: &[u8], data: &[u8]) -> Segment {
+        let mut bytes = segment(to.source().is_ipv6(), flags, options, data).into_bytes();
+        let ports = bytes.len() - data.len() - 20 - options.len();
+        bytes[ports..ports + 2].copy_from_slice(&to.destination().port().to_be_bytes());
+        bytes[ports + 2..ports + 4].copy_from_slice(&to.source().port().to_be_bytes());
+        let mut answer = Segment::parse(&bytes).expect("a whole segment");
+        answer.set_source(to.destination().ip());
+        answer.set_destination(to.source().ip());
+        assert_sound(&answer);
+        answer
+    }
+
+    fn syn_ack(to: &Segment, option: &[u8]) -> Segment {
+        answer(to, SYN_ACK, &[&BEFORE, option].concat(), &[])
+    }
+
+    /// The kinds of segments that a box might act on, with the way that they go.
+    fn traffic(v6: bool) -> Vec<(&'static str, Direction, Segment)> {
+        let plain = syn(v6, &[], &[]);
+        vec![
+            ("syn", TO_SERVER, plain.clone()),
+            ("syn+data", TO_SERVER, syn(v6, &[], b"data")),
+            ("request34", TO_SERVER, syn(v6, &option(Standard, &[]), &[])),
+            ("request254", TO_SERVER, syn(v6, &option(Experimental, &[]), &[])),
+            ("cookie34+data", TO_SERVER, syn(v6, &option(Standard, &COOKIE), b"data")),
+            ("cookie254+data", TO_SERVER, syn(v6, &option(Experimental, &COOKIE), b"data")),
+            ("cookie34", TO_SERVER, syn(v6, &option(Standard, &COOKIE), &[])),
+            ("ack", TO_SERVER, segment(v6, ACK, &[], &[])),
+            ("data", TO_SERVER, segment(v6, ACK, &[], b"data")),
+            ("syn-ack", TO_CLIENT, syn_ack(&plain, &[])),
+            ("syn-ack34", TO_CLIENT, syn_ack(&plain, &option(Standard, &COOKIE))),
+            ("syn-ack254", TO_CLIENT, syn_ack(&plain, &option(Experimental, &COOKIE))),
+            ("answer", TO_CLIENT, answer(&plain, ACK, &[], b"answer")),
+            // A SYN of the server's own: no box of this path is meant.
+            ("server's syn", TO_CLIENT, answer(&plain, SYN, &option(Standard, &COOKIE), b"data")),
+        ]
+    }
+
+    /// On which of [`traffic`] each box acts when it has seen nothing before.
+    fn acts_on(middlebox: Middlebox) -> &'static [&'static str] {
+        match middlebox {
+            Middlebox::StripSynOption => {
+                &["request34", "request254", "cookie34+data", "cookie254+data", "cookie34"]
+            }
+            Middlebox::StripSynOption34 => &["request34", "cookie34+data", "cookie34"],
+            Middlebox::StripSynOption254 => &["request254", "cookie254+data"],
+            Middlebox::StripSynAckOption => &["syn-ack34", "syn-ack254"],
+            Middlebox::StripSynAckOption34 => &["syn-ack34"],
+            Middlebox::StripSynAckOption254 => &["syn-ack254"],
+            Middlebox::OverwriteOption => &[
+                "syn+data",
+                "request34",
+                "request254",
+                "cookie34+data",
+                "cookie254+data",
+                "cookie34",
+            ],
+            Middlebox::DropSynData | Middlebox::StripSynData | Middlebox::ResetSynData => {
+                &["syn+data", "cookie34+data", "cookie254+data"]
+            }
+            Middlebox::DropSynOption => {
+                &["request34", "request254", "cookie34+data", "cookie254+data", "cookie34"]
+            }
+            Middlebox::DropSynAckCookie => &["syn-ack34", "syn-ack254"],
+            Middlebox::SwallowAfterSynData => &[],
+            Middlebox::CorruptCookie => &["cookie34+data", "cookie254+data", "cookie34"],
+            Middlebox::DuplicateSyn => &[
+                "syn",
+                "syn+data",
+                "request34",
+                "request254",
+                "cookie34+data",
+                "cookie254+data",
+                "cookie34",
+            ],
+            Middlebox::TranslateSource => &[
+                "syn",
+                "syn+data",
+                "request34",
+                "request254",
+                "cookie34+data",
+                "cookie254+data",
+                "cookie34",
+                "ack",
+                "data",
+            ],
+        }
+    }
+
+    #[test]
+    fn each_box_acts_where_it_says_and_nowhere_else() {
+        for &middlebox in Middlebox::ALL {
+            for v6 in [false, true] {
+                for (name, direction, before) in traffic(v6) {
+                    let bytes = before.clone().into_bytes();
+                    let outcome = Middleboxes::new(&[middlebox]).pass(direction, before);
+                    let acted = acts_on(middlebox).contains(&name);
+                    assert_eq!(!outcome.deeds.is_empty(), acted, "{middlebox}, {name}: a deed");
+                    assert!(deeds(&outcome).iter().all(|by| *by == middlebox.name()));
+                    for leaving in &outcome.leaving {
+                        assert_sound(&leaving.segment);
+                    }
+                    if acted {
+                        continue;
+                    }
+                    let [leaving] = &outcome.leaving[..] else {
+                        panic!("{middlebox} let {} segments out for {name}", outcome.leaving.len());
+                    };
+                    assert!(!leaving.forged && leaving.direction == direction);
+                    assert_eq!(leaving.segment.clone().into_bytes(), bytes, "{middlebox}, {name}");
+                }
+            }
+        }
+    }
+
+    /// The single segment that leaves a single box.
+    fn through(middlebox: Middlebox, segment: Segment) -> Segment {
+        let outcome = Middleboxes::new(&[middlebox]).pass(TO_SERVER, segment);
+        let [leaving] = <[Leaving; 1]>::try_from(outcome.leaving).expect("one segment leaves");
+        assert_sound(&leaving.segment);
+        leaving.segment
+    }
+
+    #[test]
+    fn what_boxes_leave_of_a_syn_is_what_they_say() {
+        for v6 in [false, true] {
+            for kind in [Standard, Experimental] {
+                let before = || syn(v6, &option(kind, &COOKIE), b"data");
+                let stripped = through(Middlebox::StripSynOption, before());
+                assert_eq!((stripped.fast_open(), stripped.data_len()), (None, 4));
+                let overwritten = through(Middlebox::OverwriteOption, before());
+                assert_eq!((overwritten.fast_open(), overwritten.data_len()), (None, 0));
+                assert!(header(&overwritten).options().trailing_nops() >= 10, "NOPs in its place");
+                let bare = through(Middlebox::StripSynData, before());
+                assert_eq!(bare.data_len(), 0);
+                assert_eq!(bare.fast_open().expect("the option stays").cookie, COOKIE);
+                let corrupted = through(Middlebox::CorruptCookie, before());
+                assert_ne!(corrupted.fast_open().expect("the option stays").cookie, COOKIE);
+                assert_eq!(corrupted.data_len(), 4);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_goes_back_instead_of_the_syn() {
+        let outcome = Middleboxes::new(&[Middlebox::ResetSynData])
+            .pass(TO_SERVER, syn(false, &option(Standard, &COOKIE), b"data"));
+        let [leaving] = &outcome.leaving[..] else { panic!("one segment leaves: {outcome:?}") };
+        assert!(leaving.forged && leaving.direction == TO_CLIENT);
+        assert!(header(&leaving.segment).flags().rst());
+        assert_eq!(deeds(&outcome), ["reset-syn-data"]);
+    }
+
+    #[test]
+    fn a_duplicate_follows_its_original() {
+        let outcome = Middleboxes::new(&[Middlebox::DuplicateSyn])
+            .pass(TO_SERVER, syn(true, &option(Standard, &COOKIE), b"data"));
+        let [original, copy] = &outcome.leaving[..] else { panic!("two leave: {outcome:?}") };
+        assert!(!original.forged && copy.forged);
+        assert_eq!(
+            original.segment.clone().into_bytes(),
+            copy.segment.clone().into_bytes(),
+            "the same bytes"
+        );
+    }
+
+    #[test]
+    fn after_a_syn_with_data_nothing_of_its_flow_passes_and_all_of_others_does() {
+        for v6 in [false, true] {
+            let mut boxes = Middleboxes::new(&[Middlebox::SwallowAfterSynData]);
+            let mut passes =
+                |direction, segment: &Segment| boxes.pass(direction, segment.clone()).leaving.len();
+            let first = syn(v6, &option(Standard, &COOKIE), b"data");
+            assert_eq!(passes(TO_SERVER, &first), 1, "the SYN itself passes");
+            assert_eq!(passes(TO_SERVER, &first), 1, "and so does its repetition");
+            assert_eq!(passes(TO_CLIENT, &syn_ack(&first, &[])), 0);
+            assert_eq!(passes(TO_SERVER, &syn(v6, &[], &[])), 0, "the kernel's SYN without data");
+            let mut bytes = segment(v6, SYN, &[], &[]).into_bytes();
+            let ports = bytes.len() - 20;
+            bytes[ports] ^= 1;
+            let other = Segment::parse(&bytes).expect("from another port");
+            assert_eq!(passes(TO_SERVER, &other), 1);
+            assert_eq!(passes(TO_CLIENT, &syn_ack(&other, &[])), 1);
+        }
+    }
+
+    #[test]
+    fn each_connection_gets_another_source_and_its_answers_find_back() {
+        for v6 in [false, true] {
+            let mut boxes = Middleboxes::new(&[Middlebox::TranslateSource]);
+            let mut seen = HashSet::new();
+            for port in 0..3_u8 {
+                let mut bytes = segment(v6, SYN, &[], &[]).into_bytes();
+                let ports = bytes.len() - 20;
+                bytes[ports + 1] = port;
+                let before = Segment::parse(&bytes).expect("a SYN");
+                for _ in 0..2 {
+                    let outcome = boxes.pass(TO_SERVER, before.clone());
+                    let arrived = outcome.leaving[0].segment.clone();
+                    assert_ne!(arrived.source().ip(), before.source().ip());
+                    assert_eq!(arrived.source().port(), before.source().port());
+                    seen.insert(arrived.source().ip());
+                    let back = boxes.pass(TO_CLIENT, syn_ack(&arrived, &[]));
+                    assert_sound(&back.leaving[0].segment);
+                    assert_eq!(back.leaving[0].segment.destination(), before.source());
+                }
+            }
+            assert_eq!(
+                seen.len(),
+                3,
+                "an address for each connection, the same for all its packets"
+            );
+        }
+    }
+
+    #[test]
+    fn the_box_next_to_the_sender_comes_first() {
+        // The translation at the client's end makes the flow that is swallowed behind it.
+        let mut boxes =
+            Middleboxes::new(&[Middlebox::TranslateSource, Middlebox::SwallowAfterSynData]);
+        let first = syn(false, &option(Standard, &COOKIE), b"data");
+        let arrived = boxes.pass(TO_SERVER, first).leaving.remove(0).segment;
+        let outcome = boxes.pass(TO_CLIENT, syn_ack(&arrived, &[]));
+        assert_eq!(deeds(&outcome), ["swallow-after-syn-data"]);
+        assert!(outcome.leaving.is_empty());
+        // What one box removes the next one does not see.
+        let outcome = Middleboxes::new(&[Middlebox::StripSynData, Middlebox::DropSynData])
+            .pass(TO_SERVER, syn(false, &option(Standard, &COOKIE), b"data"));
+        assert_eq!(deeds(&outcome), ["strip-syn-data"]);
+        assert_eq!(outcome.leaving.len(), 1);
+    }
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        let names: HashSet<_> = Middlebox::ALL.iter().map(|it| it.name()).collect();
+        assert_eq!(names.len(), Middlebox::ALL.len());
+        for &middlebox in Middlebox::ALL {
+            assert_eq!(middlebox.name().parse::<Middlebox>().expect("its own name"), middlebox);
+            assert!(middlebox.does().len() < 80, "one line of help");
+        }
+        let error = "no-such-box".parse::<Middlebox>().expect_err("unknown").to_string();
+        assert!(error.contains("strip-syn-option"), "what is allowed is listed: {error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_boxes_leave_sound_segments(
+            which in proptest::collection::vec(0..Middlebox::ALL.len(), 0..6),
+            order in proptest::collection::vec((any::<bool>(), 0..14_usize), 1..20),
+        ) {
+            let boxes: Vec<_> = which.into_iter().map(|index| Middlebox::ALL[index]).collect();
+            let mut boxes = Middleboxes::new(&boxes);
+            for (v6, index) in order {
+                let (_, direction, segment) = traffic(v6).swap_remove(index);
+                for leaving in boxes.pass(direction, segment).leaving {
+                    assert_sound(&leaving.segment);
+                }
+            }
+        }
+    }
+}

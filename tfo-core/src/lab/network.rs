@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::path::{Path, PathSettings};
-use super::{Host, link};
+use super::{Host, Middlebox, link};
 use crate::capture::Crossing;
 use crate::error::Result;
 
@@ -89,6 +89,12 @@ impl Network {
     #[must_use]
     pub fn server_address(v6: bool) -> IpAddr {
         if v6 { SERVER_V6.into() } else { SERVER_V4.into() }
+    }
+
+    /// Replaces the boxes of the path while it runs. The new ones know nothing of the connections before:
+    /// those that a box translated or swallowed go on without it.
+    pub fn set_boxes(&self, boxes: &[Middlebox]) {
+        self.path.set_boxes(boxes);
     }
 
     /// Each packet that has crossed so far, in the order in which they were sent.

@@ -2,7 +2,7 @@
 //! records each packet that it is given and each that it hands over.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,7 +77,8 @@ impl PathSettings {
         self
     }
 
-    /// What chance is made from: the same seed loses the same packets.
+    /// What chance is made from: with the same seed the same packets are lost, counted in each
+    /// direction.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -96,6 +97,7 @@ impl PathSettings {
 #[derive(Debug)]
 pub(super) struct Path {
     record: Arc<Mutex<Record>>,
+    boxes: Arc<Mutex<Middleboxes>>,
     /// Closed to end the forwarder.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -125,12 +127,19 @@ impl Path {
         }
         let (stopped, stop) = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
         let record = Arc::<Mutex<Record>>::default();
-        let forwarder = Forwarder::new(settings, ports, stopped, Arc::clone(&record));
+        let boxes = Arc::new(Mutex::new(Middleboxes::new(&settings.boxes)));
+        let shared = (Arc::clone(&record), Arc::clone(&boxes));
+        let forwarder = Forwarder::new(settings, ports, stopped, shared);
         let thread = std::thread::Builder::new()
             .name("path".to_owned())
             .spawn(move || forwarder.run())
             .map_err(|e| Error::system("starting a thread for", "the path", e))?;
-        Ok(Self { record, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { record, boxes, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Replaces the boxes.
+    pub(super) fn set_boxes(&self, boxes: &[Middlebox]) {
+        *lock(&self.boxes) = Middleboxes::new(boxes);
     }
 
     /// What has crossed so far, in the order in which it was sent.
@@ -165,8 +174,8 @@ impl Drop for Path {
     }
 }
 
-fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A frame on its way.
@@ -214,15 +223,18 @@ struct Forwarder {
     ports: Vec<PacketSocket>,
     stopped: PipeReader,
     record: Arc<Mutex<Record>>,
-    boxes: Middleboxes,
-    chance: fastrand::Rng,
+    boxes: Arc<Mutex<Middleboxes>>,
+    /// Of each direction: else it would depend on who sends first what is lost.
+    loss: [fastrand::Rng; 2],
+    jitter: [fastrand::Rng; 2],
     waiting: BinaryHeap<Waiting>,
     number: u64,
     /// When the last frame of a direction leaves: the next one must not overtake it.
     last_due: [Duration; 2],
     /// When a direction's line is free again.
     line_free: [Duration; 2],
-    in_line: [usize; 2],
+    /// When each of those that wait for the line will have left it.
+    in_line: [VecDeque<Duration>; 2],
     /// Which server a connection goes to.
     servers: HashMap<Flow, usize>,
 }
@@ -232,11 +244,13 @@ impl Forwarder {
         settings: PathSettings,
         ports: Vec<PacketSocket>,
         stopped: PipeReader,
-        record: Arc<Mutex<Record>>,
+        (record, boxes): (Arc<Mutex<Record>>, Arc<Mutex<Middleboxes>>),
     ) -> Self {
+        let mut chance = fastrand::Rng::with_seed(settings.seed);
         Self {
-            boxes: Middleboxes::new(&settings.boxes),
-            chance: fastrand::Rng::with_seed(settings.seed),
+            boxes,
+            loss: [(); 2].map(|()| chance.fork()),
+            jitter: [(); 2].map(|()| chance.fork()),
             settings,
             ports,
             stopped,
@@ -245,7 +259,7 @@ impl Forwarder {
             number: 0,
             last_due: [Duration::ZERO; 2],
             line_free: [Duration::ZERO; 2],
-            in_line: [0; 2],
+            in_line: [VecDeque::new(), VecDeque::new()],
             servers: HashMap::new(),
         }
     }
@@ -303,13 +317,13 @@ impl Forwarder {
         let server = self.server_of(flow, port);
         let sight = Sight::new(entered.at, entered.frame);
         let mut crossing = Crossing::sent(direction, sight);
-        if self.is_lost() {
+        if self.is_lost(direction) {
             crossing.deeds.push(Deed::new("loss", "lost"));
             crossing.fate = Fate::Dropped;
             self.note(crossing);
             return;
         }
-        let outcome = self.boxes.pass(direction, segment);
+        let outcome = lock(&self.boxes).pass(direction, segment);
         crossing.deeds = outcome.deeds;
         let mut crossing = Some(crossing);
         if outcome.leaving.iter().all(|leaving| leaving.forged)
@@ -341,8 +355,8 @@ impl Forwarder {
         }
     }
 
-    fn is_lost(&mut self) -> bool {
-        self.settings.loss > 0.0 && self.chance.f64() < self.settings.loss
+    fn is_lost(&mut self, direction: Direction) -> bool {
+        self.settings.loss > 0.0 && self.loss[side(direction)].f64() < self.settings.loss
     }
 
     /// The port of the server that this connection goes to: each new one to the next server.
@@ -365,18 +379,22 @@ impl Forwarder {
         let side = side(direction);
         let mut leaves = at;
         if let Some(rate) = self.settings.rate {
-            if self.in_line[side] >= WAITING {
+            let line = &mut self.in_line[side];
+            while line.front().is_some_and(|left| *left <= at) {
+                line.pop_front();
+            }
+            if line.len() >= WAITING {
                 return self.overflow(crossing);
             }
             let bits = frame.len() as u64 * 8;
             let takes = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
             leaves = at.max(self.line_free[side]) + takes;
             self.line_free[side] = leaves;
+            line.push_back(leaves);
         }
-        let jitter = self.settings.jitter.mul_f64(self.chance.f64());
+        let jitter = self.settings.jitter.mul_f64(self.jitter[side].f64());
         let due = (leaves + self.settings.delay[side] + jitter).max(self.last_due[side]);
         self.last_due[side] = due;
-        self.in_line[side] += 1;
         self.number += 1;
         self.waiting.push(Waiting { due, number: self.number, port, frame, crossing });
     }
@@ -392,8 +410,6 @@ impl Forwarder {
     fn send_due(&mut self) {
         while self.waiting.peek().is_some_and(|next| next.due <= now()) {
             let Some(leaving) = self.waiting.pop() else { return };
-            let side = usize::from(leaving.port == 0);
-            self.in_line[side] = self.in_line[side].saturating_sub(1);
             let Some(port) = self.ports.get(leaving.port) else { continue };
             let at = now();
             let sent = port.send(&leaving.frame);

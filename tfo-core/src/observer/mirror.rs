@@ -51,6 +51,9 @@ fn answer(accepted: Accepted, observer: &mut ServerObserver) -> io::Result<()> {
             Progress::Request { token, received } => {
                 Answer::new(token, received, observer.full_evidence(&arrival)).to_line()?
             }
+            Progress::Http { received } => {
+                Answer::http(received, observer.full_evidence(&arrival)).to_http()?
+            }
             Progress::Refused(why) => mirror::refusal(why),
         };
         return stream.write_all(&line);

@@ -133,8 +133,9 @@ impl Connector {
         let attempt = self.start(fd, server, first)?;
         progress.attempt = Some(attempt);
         wait_writable(fd.as_fd(), deadline)?;
-        option::take_error(fd)?;
-        progress.established = true;
+        let error = option::take_error(fd).err();
+        progress.established = error.as_ref().is_none_or(after_handshake);
+        error.map_or(Ok(()), Err)?;
 
         let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
         send_all(fd, first.get(in_syn..).unwrap_or_default(), deadline)?;
@@ -206,6 +207,12 @@ fn start_regular(fd: &OwnedFd, server: SocketAddr, attempt: Attempt) -> io::Resu
 /// The SYN is under way: also after an interruption by a signal, which stops the wait alone.
 fn in_progress(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
+}
+
+/// The peer ended a connection that was established: an answer to the SYN is another error,
+/// `ECONNREFUSED`.
+fn after_handshake(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE))
 }
 
 fn send_all(fd: &OwnedFd, mut rest: &[u8], deadline: Option<Instant>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! A network with a mirror on its server.
+//! A network with a mirror on each server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -12,7 +12,11 @@ use tfo_core::socket::{FastOpenListener, Method};
 pub(crate) const PORT: u16 = 2222;
 
 pub(crate) fn network(settings: PathSettings) -> Network {
-    let network = Network::new(settings).unwrap();
+    network_with_servers(settings, 1)
+}
+
+pub(crate) fn network_with_servers(settings: PathSettings, servers: usize) -> Network {
+    let network = Network::with_servers(settings, servers).unwrap();
     for server in network.servers() {
         server.run(|| {
             // IPv4 connections too: the namespace's `bindv6only` is 0.

@@ -4,7 +4,7 @@ pub(crate) mod file;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
 
@@ -30,6 +30,10 @@ pub(crate) struct Settings {
     /// How long open connections may take to finish once the server is told to stop.
     pub(crate) drain_timeout: Duration,
     pub(crate) format: Format,
+    /// Draw the packets of each connection.
+    pub(crate) trace: bool,
+    /// Write the packets of all connections.
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// The settings, and the same as a file would say them.
@@ -50,7 +54,7 @@ pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, Se
         Some(found) => log::info!("configuration file: {found}"),
         None => log::info!("no configuration file"),
     }
-    Ok(Config { settings: Settings::from(&file), file })
+    Ok(Config { settings: Settings::new(&file, cli), file })
 }
 
 fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
@@ -67,8 +71,8 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
     Ok(())
 }
 
-impl From<&File> for Settings {
-    fn from(File { listen, limits, output }: &File) -> Self {
+impl Settings {
+    fn new(File { listen, limits, output }: &File, cli: &Cli) -> Self {
         Self {
             listen: SocketAddr::new(listen.address.get(), listen.port.get()),
             service: listen.service,
@@ -78,6 +82,8 @@ impl From<&File> for Settings {
             idle_timeout: limits.idle_timeout.get(),
             drain_timeout: limits.drain_timeout.get(),
             format: output.format,
+            trace: cli.trace,
+            pcap: cli.pcap.clone(),
         }
     }
 }

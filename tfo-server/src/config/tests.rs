@@ -88,7 +88,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     let printed = toml::to_string(&file).unwrap();
     assert_eq!(parse(&printed).unwrap(), file, "{printed}");
     assert_eq!(
-        Settings::from(&file),
+        Settings::new(&file, &cli),
         Settings {
             listen: "[::1]:80".parse().unwrap(),
             service: Service::Discard,
@@ -98,6 +98,8 @@ fn what_is_printed_reads_back_as_the_same_settings() {
             idle_timeout: Duration::from_secs(90),
             drain_timeout: Duration::ZERO,
             format: Format::Json,
+            trace: false,
+            pcap: None,
         }
     );
 }

@@ -7,13 +7,16 @@ mod connection;
 mod signals;
 mod worker;
 
+use std::io;
 use std::process::ExitCode;
 
 use tfo_core::host::readiness::{Finding, ServerFacts, Wish};
+use tfo_core::program::output::colour_allowed;
+use tfo_core::program::value::Format;
 use tfo_core::socket::FastOpenListener;
 
 use crate::config::Settings;
-use crate::report::{self, Reporter};
+use crate::report::{self, Reporter, Tracer};
 
 use worker::Worker;
 
@@ -28,13 +31,40 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(listener) => listener,
         Err(e) => return report::cannot_listen(settings.listen, &e),
     };
-    announce(settings, &listener);
-    let served = Worker::new(settings, listener, Reporter::new(settings.format))
-        .and_then(|mut worker| worker.run());
+    let tracer = match tracer(settings, &listener) {
+        Ok(tracer) => tracer,
+        Err(status) => return status,
+    };
+    let worker = Worker::new(settings, listener, Reporter::new(settings.format, tracer));
+    let served = worker.and_then(|mut worker| {
+        // Only now: who waits for this line may connect, and may send signals.
+        if let Some(listener) = worker.listener() {
+            announce(settings, listener);
+        }
+        worker.run()
+    });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => report::failure(&e),
     }
+}
+
+/// Sees the packets of this listener's connections, if that is wanted.
+fn tracer(settings: &Settings, listener: &FastOpenListener) -> Result<Option<Tracer>, ExitCode> {
+    if !settings.trace && settings.pcap.is_none() {
+        return Ok(None);
+    }
+    let draw = settings.trace && settings.format == Format::Text;
+    let colour = colour_allowed(&io::stdout());
+    let mut tracer =
+        Tracer::start(listener.local_addr(), draw, colour).map_err(|e| report::cannot_trace(&e))?;
+    if let Some(file) = &settings.pcap {
+        tracer.write_to(file).map_err(|e| {
+            let message = format!("can't write {}: {e}", file.display());
+            report::failure(&io::Error::new(e.kind(), message))
+        })?;
+    }
+    Ok(Some(tracer))
 }
 
 /// Says at start what this listener and this host allow, and what to do if that is not enough.

@@ -77,6 +77,10 @@ impl<'a> Worker<'a> {
         })
     }
 
+    pub(super) fn listener(&self) -> Option<&FastOpenListener> {
+        self.listener.as_ref()
+    }
+
     /// Serves until a signal has come and its connections have ended.
     pub(super) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
@@ -231,6 +235,7 @@ impl<'a> Worker<'a> {
         }
         self.next_tick = now + TICK;
         self.observer.refresh();
+        self.reporter.tick();
         let late: Vec<usize> = self
             .connections
             .iter()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,6 +12,7 @@ use tfo_core::diagnosis::{
 use tfo_core::program::{output::Output, value::Format};
 
 use super::json;
+use super::trace::Tracer;
 use crate::config::file::Service;
 
 /// A connection that has ended.
@@ -26,12 +28,12 @@ pub(crate) struct Ended {
 }
 
 /// Prints connections as they end, and counts them.
-#[derive(Debug)]
 pub(crate) struct Reporter {
     output: Output,
     format: Format,
     started: Instant,
     totals: Totals,
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -93,9 +95,21 @@ impl Cookie {
 }
 
 impl Reporter {
-    pub(crate) fn new(format: Format) -> Self {
-        let output = Output::stdout();
-        Self { output, format, started: Instant::now(), totals: Totals::default() }
+    pub(crate) fn new(format: Format, tracer: Option<Tracer>) -> Self {
+        let (output, started) = (Output::stdout(), Instant::now());
+        Self { output, format, started, totals: Totals::default(), tracer }
+    }
+
+    /// Draws the packets of connections that ended a moment ago.
+    pub(crate) fn tick(&mut self) {
+        self.draw(false);
+    }
+
+    fn draw(&mut self, all: bool) {
+        let ladders = self.tracer.as_mut().map(|tracer| tracer.ladders(all));
+        for ladder in ladders.into_iter().flatten() {
+            self.print(&ladder);
+        }
     }
 
     pub(crate) fn connection(&mut self, ended: &Ended) {
@@ -118,9 +132,16 @@ impl Reporter {
             Format::Text => text(ended, syn_bytes, cookie),
         };
         self.print(&line);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.ended(ended.evidence.source, ended.evidence.destination);
+        }
     }
 
     pub(crate) fn totals(&mut self) {
+        if let Some(tracer) = &self.tracer {
+            thread::sleep(tracer.grace());
+        }
+        self.draw(true);
         let totals = &self.totals;
         let line = match self.format {
             Format::Json => {

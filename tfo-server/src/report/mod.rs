@@ -2,6 +2,7 @@
 
 mod connection;
 mod readiness;
+mod trace;
 
 use std::{
     error::Error,
@@ -21,6 +22,7 @@ use crate::config::file::File;
 
 pub(crate) use connection::{Ended, Reporter};
 pub(crate) use readiness::readiness;
+pub(crate) use trace::Tracer;
 
 /// Wrong usage, or bad configuration.
 const USAGE: u8 = 2;
@@ -63,6 +65,18 @@ pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> Exi
     };
     let message = format!("can't listen on {address}: {}. {advice}", one_line(found));
     failure(&io::Error::other(message))
+}
+
+/// `--trace` and `--pcap` may not see packets.
+pub(crate) fn cannot_trace(found: &tfo_core::Error) -> ExitCode {
+    let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-server)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    failure(&io::Error::other(format!("packets can't be traced: {}; {advice}", one_line(found))))
 }
 
 /// Prints the settings in force, so that they can be used as a file.

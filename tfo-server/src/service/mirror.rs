@@ -11,23 +11,24 @@ pub(super) struct Mirror {
 
 impl Session for Mirror {
     fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>, context: &mut Context<'_>) -> Next {
-        match self.reader.read(bytes) {
-            Progress::More => Next::Read,
+        // The counters' change is told once: who has read it keeps it.
+        let mut evidence = || {
+            let full = || context.observer.full_evidence(context.arrival);
+            context.evidence.get_or_insert_with(full).clone()
+        };
+        let answer = match self.reader.read(bytes) {
+            Progress::More => return Next::Read,
             Progress::Request { token, received } => {
-                // The counters' change is told once: who has read it keeps it.
-                let full = || context.observer.full_evidence(context.arrival);
-                let evidence = context.evidence.get_or_insert_with(full);
-                match Answer::new(token, received, evidence.clone()).to_line() {
-                    Ok(line) => out.extend_from_slice(&line),
-                    Err(e) => log::error!("{e}"),
-                }
-                Next::Close
+                Answer::new(token, received, evidence()).to_line()
             }
-            Progress::Refused(why) => {
-                out.extend_from_slice(&mirror::refusal(why));
-                Next::Close
-            }
-            _ => Next::Close,
+            Progress::Http { received } => Answer::http(received, evidence()).to_http(),
+            Progress::Refused(why) => Ok(mirror::refusal(why)),
+            _ => return Next::Close,
+        };
+        match answer {
+            Ok(bytes) => out.extend_from_slice(&bytes),
+            Err(e) => log::error!("{e}"),
         }
+        Next::Close
     }
 }

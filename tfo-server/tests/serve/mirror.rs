@@ -87,7 +87,7 @@ fn garbage_gets_an_error_line() {
         let lab = Lab::new();
         let server = lab.serve("", &["-o", "json"]);
         for garbage in [
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+            b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
             b"\x16\x03\x01\x02\x00\x01\x00",
             b"tfo-probe/2 x\n",
             b"tfo-probe/1 a?b\n",
@@ -112,5 +112,19 @@ fn a_request_that_never_ends_gets_no_answer() {
         for beginning in ["", "tfo", "tfo-probe/1 abc", "tfo-probe/1 abc ....."] {
             assert_eq!(ask(&mut lab.connect(), beginning.as_bytes()), b"", "{beginning:?}");
         }
+    });
+}
+
+#[test]
+fn a_web_client_sees_what_arrived_of_its_syn() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        let said = ask(&mut lab.connect(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let said = String::from_utf8(said).unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        assert_eq!(json(body)["token"], "http", "{body}");
+        assert_eq!(json(body)["syn"]["saved"]["payload_bytes"], 0, "a regular connection");
     });
 }

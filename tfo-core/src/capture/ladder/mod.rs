@@ -4,6 +4,7 @@ mod rung;
 mod scale;
 mod svg;
 mod text;
+mod words;
 
 use super::Crossing;
 use rung::{Item, Rung};

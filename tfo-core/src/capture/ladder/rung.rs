@@ -18,12 +18,19 @@ pub(super) struct Rung {
     pub(super) arrived: Option<Duration>,
     pub(super) label: String,
     /// The other side's words, where the path made something else of it.
-    pub(super) arrives_as: Option<String>,
+    pub(super) arrives_as: Option<Changed>,
     pub(super) reach: Reach,
     pub(super) tone: Tone,
     /// What the path did, a line for each deed.
     pub(super) notes: Vec<String>,
     pub(super) payload: usize,
+}
+
+/// What the path made of a packet.
+#[derive(Debug, Clone)]
+pub(super) struct Changed {
+    pub(super) label: String,
+    pub(super) tone: Tone,
 }
 
 /// Which part of the way it went.
@@ -141,7 +148,7 @@ fn rung(crossing: &Crossing, views: Views, zero: Duration) -> Rung {
     let since = |sight: &Option<Sight>| sight.as_ref().map(|sight| sight.at.saturating_sub(zero));
     let arrives_as = match (&views.sender, &views.receiver) {
         (Some(sent), Some(arrived)) if !sent.looks_like(arrived) => {
-            Some(arrived.alone().to_string())
+            Some(Changed { label: arrived.alone().to_string(), tone: tone(arrived) })
         }
         _ => None,
     };

@@ -40,6 +40,12 @@ impl Clock {
             "> 1 day".to_owned()
         }
     }
+
+    /// With its unit.
+    pub(super) fn show_unit(self, time: Duration) -> String {
+        let unit = if time < COARSE { " ms" } else { "" };
+        self.show(time) + unit
+    }
 }
 
 /// A length of time in words, such as `985 ms` or `1.02 s`.

@@ -99,7 +99,15 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// The output, to flush or to go on with.
+    /// Hands over to the system what the output still holds.
+    ///
+    /// # Errors
+    /// What the output reports.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The output, to go on with.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -112,12 +120,13 @@ impl<W: Write> Writer<W> {
         deeds: &[Deed],
     ) -> io::Result<()> {
         let time = u64::try_from(sight.at.as_nanos()).unwrap_or(u64::MAX);
-        let (high, low) = ((time >> 32) as u32, (time & u64::from(u32::MAX)) as u32);
         let length = u32::try_from(sight.frame.len()).map_err(too_long)?;
         let mut packet = Vec::with_capacity(sight.frame.len() + 64);
-        for field in [interface, high, low, length, length] {
-            packet.extend(field.to_le_bytes());
-        }
+        packet.extend(interface.to_le_bytes());
+        // The high half of the time comes first, each half is little-endian.
+        packet.extend(time.rotate_left(32).to_le_bytes());
+        packet.extend(length.to_le_bytes());
+        packet.extend(length.to_le_bytes());
         packet.extend(&sight.frame);
         pad(&mut packet);
         option(&mut packet, EPB_FLAGS, &flags.to_le_bytes());

@@ -33,7 +33,8 @@ pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     let from = server.source_ip();
     let data = facts.arrived().map_or_else(|| "data".to_owned(), |syn| bytes(syn.payload_bytes));
-    if server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0 {
+    // Once is what a duplicated SYN or a lost acknowledgment does to a live path as well.
+    if server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 1 {
         return Ruling::new(
             Outcome::Failed,
             format!(
@@ -53,6 +54,9 @@ fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         format!("The SYN from {from} brought {data}, delivered before the handshake ended");
     if facts.arrived().is_some_and(|syn| syn.fast_open.is_none()) {
         finding += ", without a cookie";
+    }
+    if server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0 {
+        finding += "; its SYN-ACK had to be sent again";
     }
     if facts.counted(|n| n.passive_alt_key) == Some(true) {
         finding += "; its cookie was of the backup key, and a new one was sent along";

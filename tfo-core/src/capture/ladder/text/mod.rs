@@ -1,10 +1,13 @@
 //! A ladder as text.
 
+mod arrow;
+
 use std::time::Duration;
 
 use super::Ladder;
 use super::rung::{self, Item, Reach, Rung, Tone};
 use super::scale::{self, Clock};
+use super::words::{balanced, count, is_invisible, wrap};
 
 const DEFAULT_WIDTH: usize = 80;
 const MIN_WIDTH: usize = 40;
@@ -105,6 +108,14 @@ enum Paint {
 
 impl Paint {
     const END: &str = "\x1b[0m";
+
+    const fn of(tone: Tone) -> Self {
+        match tone {
+            Tone::Plain => Self::Plain,
+            Tone::FastOpen => Self::Green,
+            Tone::Refusal => Self::Red,
+        }
+    }
 
     const fn start(self) -> &'static str {
         match self {
@@ -235,7 +246,7 @@ impl Canvas {
     }
 
     fn rung(&mut self, rung: &Rung) {
-        let (mut body, notes) = self.arrow(rung);
+        let (mut body, notes) = arrow::draw(self, rung);
         let mut times = [rung.sent, rung.arrived];
         let mut time_paints = [Paint::Plain, Paint::Dim];
         let line = self.glyphs.line;
@@ -259,99 +270,6 @@ impl Canvas {
                 });
             }
         }
-    }
-
-    /// The pieces from the sender to the receiver, and the notes that found no place among them.
-    fn arrow(&self, rung: &Rung) -> (Vec<Piece>, Vec<String>) {
-        let mut notes: Vec<String> = rung.notes.iter().map(|note| self.clean(note)).collect();
-        let glyphs = self.glyphs;
-        let head = if rung.to_server() { glyphs.to_right } else { glyphs.to_left };
-        let paint = match (rung.reach, rung.tone) {
-            (Reach::Dropped | Reach::Nowhere, _) | (_, Tone::Refusal) => Paint::Red,
-            (_, Tone::FastOpen) => Paint::Green,
-            (_, Tone::Plain) => Paint::Plain,
-        };
-        let n = self.inner;
-        let label = self.fit(&rung.label, n.saturating_sub(6));
-        let shaft = |length: usize| (paint, glyphs.dash.to_string().repeat(length));
-        let words = |text: &str| (paint, format!(" {text} "));
-        // A dash before it, a space on each side.
-        let labelled = count(&label) + 3;
-        let middle = (n / 2).max(labelled + 1).min(n.saturating_sub(1));
-        let body = match rung.reach {
-            Reach::Whole if notes.is_empty() && rung.arrives_as.is_none() => {
-                let dashes = n.saturating_sub(count(&label) + 3);
-                let before = dashes / 2;
-                let end = (paint, head.to_string());
-                vec![shaft(before), words(&label), shaft(dashes - before), end]
-            }
-            Reach::Whole => {
-                let mut arrives = rung.arrives_as.as_deref().unwrap_or_default();
-                let mut needed = count(arrives) + 5;
-                if !arrives.is_empty() && labelled + 1 + needed > n {
-                    notes.insert(0, format!("arrives as {arrives}"));
-                    arrives = "";
-                }
-                if arrives.is_empty() {
-                    needed = 2;
-                }
-                let before = (n / 2).max(labelled).min(n.saturating_sub(1 + needed));
-                let rest = n.saturating_sub(before + 2);
-                let mut body = vec![
-                    shaft(1),
-                    words(&label),
-                    shaft(before.saturating_sub(labelled)),
-                    (Paint::Yellow, glyphs.deed.to_string()),
-                ];
-                if arrives.is_empty() {
-                    body.push(shaft(rest));
-                } else {
-                    let dashes = rest.saturating_sub(count(arrives) + 2);
-                    body.extend([shaft(dashes / 2), words(arrives), shaft(dashes - dashes / 2)]);
-                }
-                body.push((paint, head.to_string()));
-                body
-            }
-            Reach::Dropped => {
-                let mut body = vec![
-                    shaft(1),
-                    words(&label),
-                    shaft(middle.saturating_sub(labelled)),
-                    (Paint::Red, glyphs.cut.to_string()),
-                ];
-                body.extend(self.beside(&mut notes, n.saturating_sub(middle + 1), false));
-                body
-            }
-            Reach::Forged => {
-                let length = middle.saturating_sub(labelled + 1) + 1;
-                let used = labelled + 1 + length;
-                let mut body = self.beside(&mut notes, n.saturating_sub(used), true);
-                body.extend([
-                    (Paint::Yellow, glyphs.deed.to_string()),
-                    shaft(1),
-                    words(&label),
-                    shaft(length - 1),
-                    (paint, head.to_string()),
-                ]);
-                body
-            }
-            Reach::Nowhere => self.centred(&label, paint),
-        };
-        (body, notes)
-    }
-
-    /// The only note, if it fits beside the half of an arrow; else space.
-    fn beside(&self, notes: &mut Vec<String>, room: usize, before: bool) -> Vec<Piece> {
-        let note = match notes.as_slice() {
-            [note] if count(note) + 2 <= room => notes.remove(0),
-            _ => return vec![(Paint::Plain, " ".repeat(room))],
-        };
-        let space = (Paint::Plain, " ".repeat(room - count(&note) - 1));
-        let mut pieces = vec![(Paint::Plain, " ".to_owned()), (Paint::Yellow, note), space];
-        if before {
-            pieces.reverse();
-        }
-        pieces
     }
 
     fn blank(&self) -> Vec<Piece> {
@@ -378,16 +296,23 @@ impl Canvas {
         self.line(&pieces);
     }
 
-    /// Adds a line without spaces at its end; blank pieces get no colour.
+    /// Adds a line without spaces at its end; neighbours of one colour share their escapes.
     fn line(&mut self, pieces: &[Piece]) {
         let used = pieces.iter().rposition(|(_, text)| !text.trim().is_empty());
-        let last = used.map_or(0, |last| last + 1);
-        for (index, (paint, text)) in pieces.iter().take(last).enumerate() {
-            let text = if index + 1 == last { text.trim_end() } else { text };
-            if self.style.colour && *paint != Paint::Plain && !text.trim().is_empty() {
-                self.text.extend([paint.start(), text, Paint::END]);
-            } else {
-                self.text += text;
+        let pieces = pieces.get(..used.map_or(0, |last| last + 1)).unwrap_or_default();
+        let mut pieces = pieces.to_vec();
+        if let Some((_, text)) = pieces.last_mut() {
+            text.truncate(text.trim_end().len());
+        }
+        for run in pieces.chunk_by(|(one, _), (other, _)| one == other) {
+            let paint = run.first().map_or(Paint::Plain, |(paint, _)| *paint);
+            let coloured = self.style.colour && paint != Paint::Plain;
+            if coloured {
+                self.text += paint.start();
+            }
+            self.text.extend(run.iter().map(|(_, text)| text.as_str()));
+            if coloured {
+                self.text += Paint::END;
             }
         }
         self.text.push('\n');
@@ -413,50 +338,6 @@ impl Canvas {
         let kept = room.saturating_sub(count(dots));
         text.chars().take(kept).chain(dots.chars().take(room)).collect()
     }
-}
-
-fn count(text: &str) -> usize {
-    text.chars().count()
-}
-
-/// Control characters, and marks that take no column or turn the direction of writing.
-pub(super) fn is_invisible(c: char) -> bool {
-    (c.is_control() && !c.is_whitespace())
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
-}
-
-/// Lines of at most so many columns, broken between words where there are any.
-pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
-    let room = room.max(1);
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && count(&line) + 1 + count(word) > room {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        for c in word.chars() {
-            if count(&line) == room {
-                lines.push(std::mem::take(&mut line));
-            }
-            line.push(c);
-        }
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines
-}
-
-/// As few lines as [`wrap`] needs, of about the same length.
-fn balanced(text: &str, room: usize) -> Vec<String> {
-    let lines = wrap(text, room);
-    let least = count(text) / lines.len().max(1);
-    let narrower = (least..room).map(|room| wrap(text, room));
-    narrower.into_iter().find(|narrower| narrower.len() <= lines.len()).unwrap_or(lines)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{env, fs};
 
 use proptest::prelude::*;
 
-use super::super::super::fixture::{self, Host, Script, Wire, flag};
-use super::super::super::{Crossing, Deed, Direction};
+use super::super::super::fixture::{self, Host, Wire};
+use super::super::super::{Crossing, Deed};
 use super::*;
 
 fn ladder(title: &str, crossings: &[Crossing]) -> Ladder {
@@ -88,18 +88,7 @@ fn a_forged_packet_starts_in_the_middle() {
 
 #[test]
 fn a_packet_towards_the_client_can_be_dropped_changed_and_forged_too() {
-    let wire = Wire::v6();
-    let crossings = Script::new(wire)
-        .syn(0.0, &fixture::REQUEST, 0)
-        .syn_ack(20.1, &fixture::COOKIE, 1)
-        .changed("strip-syn-ack", "option 34 removed", wire.syn_ack(&[], fixture::CLIENT_ISN + 1))
-        .up(40.2, flag::ACK, 1, 1, 0)
-        .dropped("loss", "dropped")
-        .syn_ack(1020.1, &fixture::COOKIE, 1)
-        .dropped("drop-syn-ack", "has a cookie: dropped")
-        .packet(Direction::ToClient, 1030.0, fixture::icmp_port_unreachable())
-        .done();
-    let ladder = ladder("All of it on the way back", &crossings);
+    let ladder = ladder("All of it on the way back", &fixture::way_back());
     assert_stored("way-back.txt", &ladder, TextStyle::default());
 }
 
@@ -110,6 +99,12 @@ fn one_hosts_capture_shows_that_hosts_clock() {
     assert_stored("seen-at-client.txt", &at_client, TextStyle::default());
     let at_server = ladder("Seen at the server", &fixture::seen_at(Host::Server, &all));
     assert_stored("seen-at-server.txt", &at_server, TextStyle::default());
+}
+
+#[test]
+fn without_a_delay_times_are_shown_in_hundredths() {
+    let crossings = fixture::without_delay(fixture::fast_open(Wire::v6()));
+    assert_stored("without-delay.txt", &ladder("No delay", &crossings), TextStyle::default());
 }
 
 #[test]

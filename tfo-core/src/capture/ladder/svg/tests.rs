@@ -1,0 +1,133 @@
+//! The picture is well-formed and says what it must. How it looks, only eyes can judge:
+//! `TFO_PICTURES=folder` writes one of each kind there.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use proptest::prelude::*;
+
+use super::super::super::fixture::{self, Host, Wire};
+use super::super::super::{Crossing, Deed};
+use super::*;
+
+fn ladder(title: &str, crossings: &[Crossing]) -> Ladder {
+    Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).crossings(crossings)
+}
+
+/// A reader of as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
+#[track_caller]
+fn assert_well_formed(svg: &str) {
+    let mut open = Vec::new();
+    let mut rest = svg;
+    while let Some((text, after)) = rest.split_once('<') {
+        assert_text(text);
+        let (tag, after) = after.split_once('>').expect("a tag ends");
+        assert_eq!(tag.matches('"').count() % 2, 0, "quotes come in pairs: {tag}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "tags are nested");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split_whitespace().next().expect("a name"));
+        }
+        rest = after;
+    }
+    assert_eq!(rest, "\n", "nothing follows the picture");
+    assert!(open.is_empty(), "never closed: {open:?}");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "a place is unknown");
+}
+
+#[track_caller]
+fn assert_text(text: &str) {
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    for (at, _) in text.match_indices('&') {
+        let known = ["&amp;", "&lt;", "&gt;", "&quot;", "&#39;"];
+        assert!(known.iter().any(|entity| text[at..].starts_with(entity)), "{text:?}");
+    }
+}
+
+fn kinds() -> Vec<(&'static str, Ladder)> {
+    let fast_open = fixture::fast_open(Wire::v4());
+    vec![
+        ("fast-open", ladder("Fast open, 40 ms round trip", &fast_open)),
+        (
+            "cookie-granted",
+            ladder("A cookie is asked for, and granted", &fixture::cookie_granted()),
+        ),
+        ("dropped", ladder("SYNs with data are dropped", &fixture::syn_data_dropped())),
+        ("stripped", ladder("The option and the data are stripped", &fixture::stripped())),
+        ("reset", ladder("Data in the SYN is reset", &fixture::reset())),
+        ("client", ladder("Seen at the client", &fixture::seen_at(Host::Client, &fast_open))),
+        ("bulk", ladder("Many packets", &fixture::bulk(100)).limit(16)),
+        ("way-back", ladder("All of it on the way back", &fixture::way_back())),
+        ("no-delay", ladder("No delay", &fixture::without_delay(fast_open.clone()))),
+        ("empty", Ladder::new("a", "b")),
+    ]
+}
+
+#[test]
+fn each_kind_of_picture_is_well_formed() {
+    let folder = env::var_os("TFO_PICTURES").map(PathBuf::from);
+    for (name, ladder) in kinds() {
+        let svg = ladder.to_svg();
+        assert_well_formed(&svg);
+        assert!(svg.contains("<title>") && svg.contains("<desc>"), "{name} is told in words");
+        if let Some(folder) = &folder {
+            fs::write(folder.join(name).with_extension("svg"), &svg).expect("the folder is there");
+        }
+    }
+}
+
+#[test]
+fn the_words_stand_in_the_picture() {
+    let svg = ladder("Stripped", &fixture::stripped()).to_svg();
+    for words in [
+        ">SYN, cookie 8 B, 64 B of data in the SYN</text>",
+        ">SYN</text>",
+        "option 34 overwritten with NOPs",
+        ">40.1 ms</text>",
+        "prefers-color-scheme: dark",
+    ] {
+        assert!(svg.contains(words), "{words} is missing:\n{svg}");
+    }
+    let svg = ladder("Dropped", &fixture::syn_data_dropped()).to_svg();
+    assert!(svg.contains("nothing for 1.02 s"), "the silence is named");
+    assert_eq!(svg.matches("class=\"cross\"").count(), 2, "one packet was dropped");
+}
+
+#[test]
+fn time_runs_downward_for_each_host() {
+    for (name, ladder) in kinds() {
+        let layout = layout::layout(&ladder.items(), &ladder.rungs, 100.0);
+        for x in [LEFT, RIGHT] {
+            let mut seen: Vec<_> = layout
+                .arrows
+                .iter()
+                .flat_map(|arrow| [(arrow.rung.sent, arrow.from), (arrow.rung.arrived, arrow.to)])
+                .filter(|(time, at)| time.is_some() && (at.0 - x).abs() < 1.0)
+                .collect();
+            seen.sort_by_key(|(time, _)| *time);
+            assert!(seen.is_sorted_by(|a, b| a.1.1 < b.1.1), "{name}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn hostile_words_are_escaped() {
+    let mut crossings = fixture::syn_data_dropped();
+    crossings[0].deeds = vec![Deed::new("box", "</text><script>&\"'\u{0}\u{1b}]]>\u{ffff}")];
+    let svg = Ladder::new("<a>", "b&b").title("\"t'<").crossings(&crossings).to_svg();
+    assert_well_formed(&svg);
+    assert!(!svg.contains("<script"), "{svg}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_crossings_make_a_well_formed_picture(
+        all in proptest::collection::vec(fixture::any_crossing(), 0..50),
+        names in [".{0,60}", ".{0,60}", ".{0,60}"],
+    ) {
+        let [client, server, title] = names;
+        assert_well_formed(&Ladder::new(client, server).title(title).crossings(&all).to_svg());
+    }
+}

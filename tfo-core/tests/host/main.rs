@@ -1,0 +1,10 @@
+//! What a host says of itself, against real hosts of the lab.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+mod cookie_cache;
+mod listeners;
+mod settings;
+
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,209 @@
+//! A network on which a scenario plays: a server that answers, and keeps what it saw.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::diagnosis::ServerEvidence;
+use tfo_core::host::FastOpenBits;
+use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
+use tfo_core::mirror::{self, Answer, Progress, RequestReader};
+use tfo_core::observer::{Observation, Probe, ServerObserver};
+use tfo_core::socket::{Accepted, Connector, FastOpenListener, FastOpenStream, Method, option};
+
+use crate::scenario_file::{Changes, Scenario, Service};
+use crate::support::PORT;
+
+/// What the server saw of one connection.
+struct Record {
+    evidence: ServerEvidence,
+    stream: FastOpenStream,
+}
+
+type Records = Arc<Mutex<Vec<Record>>>;
+
+pub(crate) struct Stage {
+    pub(crate) network: Network,
+    listeners: Vec<Arc<FastOpenListener>>,
+    records: Records,
+    boxes: Vec<Middlebox>,
+    address: SocketAddr,
+    connect_timeout: Duration,
+    reply_timeout: Duration,
+}
+
+impl Stage {
+    pub(crate) fn new(path: PathSettings, scenario: &Scenario, v6: bool) -> Self {
+        let (servers, service) = (scenario.servers, scenario.service);
+        let queue = scenario.setup.queue.unwrap_or(256);
+        let network = Network::with_servers(path, servers).unwrap();
+        let records = Records::default();
+        let mut listeners = Vec::new();
+        for server in network.servers().iter().filter(|_| service != Service::Closed) {
+            let records = Arc::clone(&records);
+            listeners.push(server.run(move || serve(service, queue, records)));
+        }
+        let address = SocketAddr::new(Network::server_address(v6), PORT);
+        let (connect_timeout, reply_timeout) = (scenario.connect_timeout, scenario.reply_timeout);
+        let boxes = scenario.boxes.clone();
+        let stage =
+            Self { network, listeners, records, boxes, address, connect_timeout, reply_timeout };
+        stage.change(&scenario.setup);
+        stage
+    }
+
+    pub(crate) fn change(&self, changes: &Changes) {
+        let bits = |host: &Host, bits| host.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+        if let Some(wanted) = changes.client_bits {
+            bits(self.network.client(), wanted);
+        }
+        if let Some(seconds) = changes.blackhole_timeout {
+            set(self.network.client(), "tcp_fastopen_blackhole_timeout_sec", seconds);
+        }
+        for server in self.network.servers() {
+            if let Some(wanted) = changes.server_bits {
+                bits(server, wanted);
+            }
+            if let Some(value) = changes.syncookies {
+                set(server, "tcp_syncookies", value);
+            }
+        }
+        for listener in &self.listeners {
+            if let Some(queue) = changes.queue {
+                option::set_fastopen(listener.as_ref(), queue).unwrap();
+            }
+            if let Some(primary) = &changes.key {
+                let key = |hex: &str| FastOpenKey::from_hex(hex).unwrap();
+                let backup = changes.backup.as_deref().map(key);
+                listener.set_keys(&key(primary), backup.as_ref()).unwrap();
+            }
+        }
+        if let Some(boxes) = &changes.boxes {
+            self.network.set_boxes(boxes);
+        }
+        if changes.fill_queue {
+            self.fill_queue(&self.boxes);
+        }
+    }
+
+    /// Leaves a child in the listener's queue: nothing that comes after its SYN passes.
+    fn fill_queue(&self, boxes: &[Middlebox]) {
+        self.network.set_boxes(&[Middlebox::SwallowAfterSynData]);
+        let address = self.address;
+        let connected = self.network.client().run(move || {
+            Connector::default()
+                .method(Method::SendTo)
+                .timeout(Duration::from_millis(100))
+                .connect(address, &mirror::request("swallowed", 64))
+        });
+        connected.expect_err("nothing comes back");
+        self.network.set_boxes(boxes);
+        // Takes what the counters did meanwhile.
+        let regular = self.connect(Method::Off, 64);
+        assert!(!regular.answer.is_empty(), "a regular connection passes: {regular:?}");
+    }
+
+    pub(crate) fn connect(&self, method: Method, size: usize) -> Observation {
+        let probe = Probe::new(self.address)
+            .method(method)
+            .connect_timeout(self.connect_timeout)
+            .reply_timeout(self.reply_timeout)
+            .until(Answer::is_complete);
+        self.network.client().run(move || probe.run(&mirror::request("token", size)))
+    }
+
+    /// What the server saw of the connections from this port: when it answered, and now.
+    pub(crate) fn seen(&self, client_port: u16) -> Vec<(ServerEvidence, ServerEvidence)> {
+        let records = self.records.lock().unwrap();
+        let of_port = records.iter().filter(|record| record.evidence.source.port() == client_port);
+        of_port.map(|record| (record.evidence.clone(), record.now())).collect()
+    }
+
+    /// As [`seen`](Self::seen), and waits a little for what may still come.
+    pub(crate) fn wait_for(&self, client_port: u16) -> Vec<(ServerEvidence, ServerEvidence)> {
+        let end = Instant::now() + Duration::from_millis(100);
+        loop {
+            let seen = self.seen(client_port);
+            if !seen.is_empty() || Instant::now() > end {
+                return seen;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Record {
+    /// The evidence with what the kernel says of the connection now.
+    fn now(&self) -> ServerEvidence {
+        let mut evidence = self.evidence.clone();
+        if let Ok(info) = self.stream.info() {
+            evidence.tcp = (&info).into();
+        }
+        evidence
+    }
+}
+
+fn set(host: &Host, name: &'static str, value: u32) {
+    host.run(move || fs::write(format!("/proc/sys/net/ipv4/{name}"), value.to_string())).unwrap();
+}
+
+fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener> {
+    // IPv4 connections too: the namespace's `bindv6only` is 0.
+    let address = SocketAddr::new(IpAddr::from([0_u16; 8]), PORT);
+    let listener = Arc::new(FastOpenListener::builder(address).queue(queue).listen().unwrap());
+    let ours = Arc::clone(&listener);
+    // Before anybody connects: from here on it tells what the counters did.
+    let mut observer = ServerObserver::new(&listener);
+    thread::spawn(move || {
+        while let Ok(accepted) = ours.accept() {
+            observer.accepted();
+            let place = Place { records: &records, observer: &mut observer };
+            place.serve(accepted, service);
+        }
+    });
+    listener
+}
+
+struct Place<'a> {
+    records: &'a Records,
+    observer: &'a mut ServerObserver,
+}
+
+impl Place<'_> {
+    fn serve(self, accepted: Accepted, service: Service) {
+        let Accepted { mut stream, arrival, .. } = accepted;
+        let received = match service {
+            Service::Silent => None,
+            _ => read_request(&mut stream),
+        };
+        let evidence = match (service, &received) {
+            (Service::Silent, _) | (_, Some(_)) => self.observer.full_evidence(&arrival),
+            _ => self.observer.evidence(&arrival),
+        };
+        let answer = received.map(|(token, len)| Answer::new(token, len, evidence.clone()));
+        // Before the answer: who has got that finds the record.
+        let mut records = self.records.lock().unwrap();
+        if let Some(answer) = answer {
+            let _ = stream.write_all(&answer.to_line().unwrap());
+        }
+        records.push(Record { evidence, stream });
+    }
+}
+
+fn read_request(stream: &mut FastOpenStream) -> Option<(String, usize)> {
+    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let mut reader = RequestReader::default();
+    let mut buffer = [0; 4096];
+    loop {
+        let len = stream.read(&mut buffer).ok().filter(|len| *len > 0)?;
+        match reader.read(&buffer[..len]) {
+            Progress::More => {}
+            Progress::Request { token, received } => return Some((token, received)),
+            other => panic!("no request: {other:?}"),
+        }
+    }
+}

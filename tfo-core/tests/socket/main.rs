@@ -1,0 +1,17 @@
+//! The sockets against the real kernel, on hosts of the lab.
+//!
+//! They assert the evidence, never only that bytes came back: a test that passes without fast open
+//! is worth nothing.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+
+mod exchange;
+mod keys;
+mod listener;
+mod option;
+mod signal;
+mod stream;
+mod trouble;
+
+#[path = "../support/mod.rs"]
+mod support;

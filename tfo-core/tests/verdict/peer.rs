@@ -1,0 +1,212 @@
+//! The server's host does not do its part.
+
+use std::io::Read;
+use std::time::Duration;
+
+use tfo_core::diagnosis::{Attempt, Blame, Cause, Outcome};
+use tfo_core::lab::{self, isolated};
+use tfo_core::socket::FastOpenStream;
+
+use crate::probing::{Judged, Mirror};
+use crate::support::{Net, SERVERS, nft, nft_flush, on, set};
+
+/// The server withheld the cookie, for this reason: which the client alone can't know.
+#[track_caller]
+fn withheld(judged: &Judged, cause: Cause) {
+    judged.joined(Outcome::Fallback, Some(cause), Some(Blame::Peer));
+    judged.client(
+        Outcome::Fallback,
+        Some(Cause::NoCookieReturned),
+        &[cause, Cause::OptionStripped, Cause::SynAckOptionStripped],
+    );
+    judged.server(Outcome::Fallback, Some(cause));
+}
+
+/// The server did not take the data, for this reason: which the client alone can't know.
+#[track_caller]
+fn not_taken(judged: &Judged, cause: Cause) {
+    assert!(matches!(judged.evidence.attempt, Attempt::InSyn(_)), "{judged:#?}");
+    judged.joined(Outcome::Fallback, Some(cause), Some(Blame::Peer));
+    judged.client(
+        Outcome::Fallback,
+        Some(Cause::DataNotAcked),
+        &[cause, Cause::OptionStripped, Cause::SynDataStripped],
+    );
+    judged.server(Outcome::Fallback, Some(cause));
+}
+
+#[test]
+fn the_servers_bit_is_off() {
+    isolated(|| {
+        let net = Net::new();
+        for ip in SERVERS {
+            net.set_server_bits(1);
+            let mirror = net.mirror(on(ip));
+            // The second asks by the experimental option.
+            for _ in 0..3 {
+                let judged = net.probe(&mirror);
+                withheld(&judged, Cause::ServerDisabled);
+                judged.says(&["sysctl -w net.ipv4.tcp_fastopen=3"]);
+            }
+            // The next step works.
+            net.set_server_bits(3);
+            net.fetch_cookie(&mirror);
+            net.probe(&mirror).fast_open();
+            net.set_server_bits(1);
+            not_taken(&net.probe(&mirror), Cause::ServerDisabled);
+        }
+    });
+}
+
+#[test]
+fn the_listener_has_no_queue() {
+    isolated(|| {
+        let net = Net::new();
+        let mirror = net.mirror(on(SERVERS[0]).queue(0));
+        withheld(&net.probe(&mirror), Cause::ServerDisabled);
+        let neighbour = net.mirror(on(SERVERS[0]));
+        net.fetch_cookie(&neighbour);
+        // Cookies know no port: the neighbour's is sent to the one that takes none.
+        not_taken(&net.probe(&mirror), Cause::ServerDisabled);
+        net.probe(&neighbour).fast_open();
+    });
+}
+
+/// Occupies the only place of a queue: a connection from another address whose handshake never
+/// ends, because what follows its SYN is dropped.
+fn occupy(net: &Net, mirror: &Mirror) -> FastOpenStream {
+    let other = std::net::Ipv4Addr::new(192, 0, 2, 3);
+    net.client.add_address(other.into()).expect("a free address");
+    let server = mirror.local_addr();
+    let connect = move || {
+        let connector = FastOpenStream::connector().bind((other, 0).into());
+        let request = tfo_core::mirror::request("other", 40);
+        let mut stream = connector.connect(server, &request).expect("it listens");
+        // The mirror has read the counters when it answers: what follows is not this connection's.
+        // All of it is read, as an unread rest would turn the end into a reset, after which the
+        // place stays taken for a minute.
+        let mut answer = vec![0];
+        while answer.last() != Some(&b'\n') {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+        stream
+    };
+    drop(net.client.run(connect));
+    nft(&net.client, &["o ip saddr 192.0.2.3 tcp flags & syn == 0 drop"]);
+    let stream = net.client.run(connect);
+    assert!(stream.info().unwrap().syn_data, "it came in by fast open");
+    stream
+}
+
+#[test]
+fn the_servers_queue_is_full() {
+    isolated(|| {
+        if !lab::require("nft") {
+            return;
+        }
+        let net = Net::new();
+        let mirror = net.mirror(on(SERVERS[0]).queue(1));
+        net.fetch_cookie(&mirror);
+        net.probe(&mirror).fast_open();
+        let occupant = occupy(&net, &mirror);
+        for _ in 0..2 {
+            let judged = net.probe(&mirror);
+            not_taken(&judged, Cause::QueueFull);
+            judged.says(&["TCPFastOpenListenOverflow", "fastopen-queue"]);
+        }
+        // The occupant's handshake ends with the first packet that gets through.
+        nft_flush(&net.client);
+        drop(occupant);
+        crate::support::until("a free place", || {
+            net.probe(&mirror).joined.outcome == Outcome::FastOpen
+        });
+    });
+}
+
+#[test]
+fn the_servers_queue_is_full_for_who_asks_for_a_cookie() {
+    isolated(|| {
+        if !lab::require("nft") {
+            return;
+        }
+        let net = Net::new();
+        let mirror = net.mirror(on(SERVERS[0]).queue(1));
+        let _occupant = occupy(&net, &mirror);
+        withheld(&net.probe(&mirror), Cause::QueueFull);
+    });
+}
+
+#[test]
+fn the_server_answers_with_syn_cookies() {
+    isolated(|| {
+        let net = Net::new();
+        for ip in SERVERS {
+            set(&net.server, "ipv4/tcp_syncookies", "2");
+            let mirror = net.mirror(on(ip));
+            withheld(&net.probe(&mirror), Cause::ServerSyncookies);
+            set(&net.server, "ipv4/tcp_syncookies", "1");
+            // The request before came to nothing: this one may go by the experimental option.
+            net.fetch_cookie(&mirror);
+            set(&net.server, "ipv4/tcp_syncookies", "2");
+            not_taken(&net.probe(&mirror), Cause::ServerSyncookies);
+        }
+    });
+}
+
+#[test]
+fn a_server_without_cookies_never_grants_one() {
+    isolated(|| {
+        let net = Net::new();
+        net.set_server_bits(0x203);
+        for ip in SERVERS {
+            let mirror = net.mirror(on(ip));
+            for _ in 0..2 {
+                withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);
+            }
+        }
+        // A listener may be told the same by an option of its own.
+        net.set_server_bits(3);
+        let mirror = net.mirror(on(SERVERS[0]).no_cookie(true));
+        withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);
+    });
+}
+
+#[test]
+fn a_client_without_cookies_needs_a_server_without_cookies() {
+    isolated(|| {
+        let net = Net::new();
+        net.set_client_bits(5);
+        for ip in SERVERS {
+            let mirror = net.mirror(on(ip));
+            let judged = net.probe(&mirror);
+            let cause = Some(Cause::DataNotAcked);
+            judged.joined(Outcome::Fallback, cause, Some(Blame::ThisHost));
+            judged.says(&["has bit 0x4", "sysctl -w net.ipv4.tcp_fastopen=1"]);
+            net.set_server_bits(0x203);
+            let judged = net.probe(&mirror);
+            judged.fast_open();
+            judged.says(&["without a cookie", "forged"]);
+            net.set_server_bits(3);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_slow_to_accept_changes_nothing() {
+    isolated(|| {
+        let net = Net::new();
+        let listener = std::sync::Arc::new(net.listen(on(SERVERS[0])));
+        let later = std::sync::Arc::clone(&listener);
+        net.server.run(move || {
+            std::thread::spawn(move || {
+                // Slower than any handshake of this path.
+                std::thread::sleep(Duration::from_millis(100));
+                tfo_core::observer::serve_mirror(&later)
+            });
+        });
+        net.fetch_cookie(&listener);
+        net.probe(&listener).fast_open();
+    });
+}

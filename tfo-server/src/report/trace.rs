@@ -1,0 +1,73 @@
+//! `--trace` and `--pcap`: the packets of the connections that have ended.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tfo_core::Result;
+use tfo_core::capture::{Crossing, Ladder, TextStyle, Trace, pcapng};
+
+/// How long after its end a connection's last packets (FIN, ACK) are waited for.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Sees the packets of the server's connections.
+pub(crate) struct Tracer {
+    trace: Trace,
+    /// Draw them.
+    draw: bool,
+    style: TextStyle,
+    pcap: Option<pcapng::Writer<BufWriter<File>>>,
+    /// Connections that have ended, and when: their client, and this end's address.
+    ended: Vec<(Instant, SocketAddr, SocketAddr)>,
+}
+
+impl Tracer {
+    /// Sees the packets to and from this listener's address from now on.
+    pub(crate) fn start(listener: SocketAddr, draw: bool, colour: bool) -> Result<Self> {
+        let style = TextStyle::default().colour(colour);
+        Ok(Self { trace: Trace::start(listener)?, draw, style, pcap: None, ended: Vec::new() })
+    }
+
+    /// Writes them to this file as well.
+    pub(crate) fn write_to(&mut self, file: &Path) -> io::Result<()> {
+        self.pcap = Some(pcapng::Writer::new(BufWriter::new(File::create(file)?))?);
+        Ok(())
+    }
+
+    pub(super) fn ended(&mut self, client: SocketAddr, server: SocketAddr) {
+        self.ended.push((Instant::now(), client, server));
+    }
+
+    /// The ladders of the connections whose last packets must have come; with `all`, of each.
+    pub(super) fn ladders(&mut self, all: bool) -> Vec<String> {
+        let ready = |since: &Instant| all || since.elapsed() >= GRACE;
+        let (now, later) = self.ended.drain(..).partition::<Vec<_>, _>(|(since, ..)| ready(since));
+        self.ended = later;
+        let mut ladders = Vec::new();
+        for (_, client, server) in now {
+            let crossings = self.trace.take(client);
+            self.write(&crossings);
+            if self.draw && !crossings.is_empty() {
+                let ladder = Ladder::new(client.to_string(), server.to_string());
+                ladders.push(ladder.crossings(&crossings).to_text(self.style));
+            }
+        }
+        ladders
+    }
+
+    /// How long the last packets of the connections that have ended may still take.
+    pub(super) fn grace(&self) -> Duration {
+        if self.ended.is_empty() { Duration::ZERO } else { GRACE }
+    }
+
+    fn write(&mut self, crossings: &[Crossing]) {
+        let Some(pcap) = &mut self.pcap else { return };
+        let written = crossings.iter().try_for_each(|crossing| pcap.crossing(crossing));
+        if let Err(e) = written.and_then(|()| pcap.flush()) {
+            log::error!("the packets can't be written any more: {e}");
+            self.pcap = None;
+        }
+    }
+}
