@@ -67,6 +67,14 @@ const KEYS_MODE: &str = "TFO_SERVER_KEYS_MODE";
 
 /// Each mode needs its own file.
 fn key_source(keys: &Keys) -> Result<KeySource, String> {
+    let unused = match keys.mode {
+        KeyMode::File => &keys.secret,
+        KeyMode::Kernel if keys.secret.get().is_some() => &keys.secret,
+        KeyMode::Kernel | KeyMode::Derived => &keys.file,
+    };
+    if let Some(path) = unused.get() {
+        log::warn!("{} is not used: keys.mode is \"{}\"", path.display(), keys.mode);
+    }
     let needed = |path: &FilePath, key, what| {
         let variable = format!("TFO_SERVER_KEYS_{key}").to_uppercase();
         path.get().map(ToOwned::to_owned).ok_or_else(|| {

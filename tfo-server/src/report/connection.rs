@@ -232,10 +232,10 @@ impl Cookies {
             .map(|(count, of)| format!("{count} of {of} ({} %)", count * 100 / all))
             .collect();
         if told.is_empty() {
-            String::new()
-        } else {
-            format!("; of {all} cookies {}", told.join(", "))
+            return String::new();
         }
+        let noun = if all == 1 { "cookie" } else { "cookies" };
+        format!("; of {all} {noun} {}", told.join(", "))
     }
 }
 

@@ -2,18 +2,19 @@
 
 use std::fs;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::host::{CounterChange, Counters, cookie_cache, sysctl};
-use tfo_core::lab::{Program, isolated};
+use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated};
+use tfo_core::socket::FastOpenStream;
 
-use crate::harness::{Lab, SERVER, answer, json};
+use crate::harness::{Lab, SERVER, answer, json as parse};
 
 fn key(number: u8) -> FastOpenKey {
     FastOpenKey::new([number; 16])
@@ -54,7 +55,7 @@ fn connect(lab: &Lab) -> bool {
 
 /// The line of the latest of so many connections.
 fn line(server: &Program, count: usize) -> Value {
-    json(server.out().first(count).last().unwrap())
+    parse(server.out().first(count).last().unwrap())
 }
 
 fn counters(lab: &Lab) -> Counters {
@@ -69,7 +70,7 @@ fn end(server: Program) -> (Value, String) {
     server.signal("TERM").unwrap();
     let ended = server.finish();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    (json(ended.out.lines().last().unwrap()), ended.out + &ended.err)
+    (parse(ended.out.lines().last().unwrap()), ended.out + &ended.err)
 }
 
 /// No bytes of these keys, in no form.
@@ -111,7 +112,7 @@ fn keys_of_a_file_rotate_by_sighup_without_a_miss() {
         server.signal("HUP").unwrap();
         let _ = server.err().expect(&["as before"]);
         let origins: Vec<_> =
-            server.out().first(5).iter().map(|l| json(l)["cookie_origin"].clone()).collect();
+            server.out().first(5).iter().map(|l| parse(l)["cookie_origin"].clone()).collect();
         let expected = [Value::Null, "primary".into(), "primary".into(), "backup".into()];
         assert_eq!(origins[..4], expected);
         let (totals, said) = end(server);
@@ -205,7 +206,7 @@ fn check_tells_the_state_of_the_keys() {
         assert_eq!(text.code, Some(0), "{}", text.err);
         assert!(text.out.contains(&expected), "{}", text.out);
         let document = lab.start(&config, &["check", "-o", "json"]).finish();
-        let found = &json(&document.out)["keys"];
+        let found = &parse(&document.out)["keys"];
         assert_eq!(found["mode"], "file", "{found}");
         assert_eq!((&found["primary"], &found["backup"]), (&name(0xa1).into(), &name(0xb2).into()));
         hides(&(text.out + &document.out), &[0xa1, 0xb2]);
@@ -256,7 +257,7 @@ fn the_origin_of_a_refused_cookie_is_told() {
         assert!(!connect(&lab));
         let told = line(&server, 2);
         assert_eq!(told["verdict"], "fallback", "{told}");
-        assert_eq!(told["cookie_origin"], json(r#"{"previous":1}"#), "{told}");
+        assert_eq!(told["cookie_origin"], parse(r#"{"previous":1}"#), "{told}");
         let (totals, said) = end(server);
         assert_eq!(totals["totals"]["cookies"]["previous"], 1, "{totals}");
         hides(&said, &[0xa1, 0xb2]);
@@ -268,11 +269,46 @@ fn the_origin_of_a_refused_cookie_is_told() {
             assert!(line.contains("fallback (") && line.contains("8 B of no known key,"), "{line}");
             server.signal("TERM").unwrap();
             let ended = server.finish();
-            assert!(
-                ended.out.contains("; of 1 cookies 1 of no known key (100 %)"),
-                "{}",
-                ended.out
-            );
+            assert!(ended.out.contains("; of 1 cookie 1 of no known key (100 %)"), "{}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn a_cookie_that_the_path_changed_is_told_apart_from_a_translated_client() {
+    isolated(|| {
+        for (middlebox, v6) in [
+            (Middlebox::TranslateSource, false),
+            (Middlebox::TranslateSource, true),
+            (Middlebox::CorruptCookie, false),
+            (Middlebox::CorruptCookie, true),
+        ] {
+            let network = Network::new(PathSettings::new().boxes(&[middlebox])).unwrap();
+            let lab = Lab::new();
+            let path = replace(&lab, &keys(&[0xa1]));
+            let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
+            let command = lab.command(&config, &["-a", "::", "--service", "discard", "-o", "json"]);
+            let server = Program::start(network.server(), command).unwrap();
+            let _ = server.err().expect(&["listening on"]);
+            for _ in 0..2 {
+                let address = SocketAddr::new(Network::server_address(v6), SERVER.port());
+                network.client().run(move || {
+                    let mut client = FastOpenStream::connect(address, b"hello").unwrap();
+                    client.shutdown(Shutdown::Write).unwrap();
+                    assert_eq!(answer(&mut client), b"");
+                });
+            }
+            let told = line(&server, 2);
+            assert_eq!(told["verdict"], "fallback", "{middlebox:?}: {told}");
+            let expected = if middlebox == Middlebox::TranslateSource {
+                let first = parse(&server.out().first(1).remove(0));
+                let peer: SocketAddr = first["peer"].as_str().unwrap().parse().unwrap();
+                // By its neighbours for IPv4, as one of the latest clients for IPv6.
+                json!({"other-source": peer.ip()})
+            } else {
+                json!("unknown")
+            };
+            assert_eq!(told["cookie_origin"], expected, "{middlebox:?}: {told}");
         }
     });
 }
@@ -292,7 +328,7 @@ fn keys_of_this_namespace_are_shown_by_fingerprint() {
         assert_eq!(shown.out, format!("primary {}\nbackup {}\n", name(0xa1), name(0xb2)));
         let revealed = lab.start("", &["keys", "show", "--sysctl", "--reveal"]).finish();
         assert!(revealed.out.contains(&key(0xb2).reveal_hex()), "{}", revealed.out);
-        let server = lab.serve("", &[]);
+        let server = lab.serve("", &["-o", "json"]);
         let _ = server.err().expect(&["keys: primary", &name(0xa1), "of the network namespace"]);
         hides(&end(server).1, &[0xa1, 0xb2]);
     });
