@@ -80,8 +80,8 @@ TFO_SERVER_IDLE_TIMEOUT, TFO_SERVER_DRAIN_TIMEOUT, TFO_SERVER_KEYS_MODE, TFO_SER
 TFO_SERVER_KEYS_SECRET, TFO_SERVER_KEYS_ROTATE_EVERY. RUST_LOG chooses the log where neither -v nor
 -q does; NO_COLOR turns colour off.
 
-Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice; SIGHUP makes it
-read its key file again.
+Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes it
+read its key file, or its fleet's secret, again; where it has neither, it ends.
 
 Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
 
