@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod config;
 mod engine;
+mod keys;
 mod report;
 mod service;
 
@@ -26,8 +27,9 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     if cli.print_config {
         return Ok(report::print_config(&config.file));
     }
-    Ok(match cli.command {
+    Ok(match &cli.command {
         None => engine::run(&config.settings),
         Some(Command::Check) => command::check::run(&config.settings),
+        Some(Command::Keys(keys)) => command::keys::run(&keys.command, config.settings.format),
     })
 }

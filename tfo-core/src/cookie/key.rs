@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fill_from_hex;
+use super::{fill_from_hex, to_hex};
 use crate::{Error, Result};
 
 /// A fast open key: 16 bytes, as `setsockopt(TCP_FASTOPEN_KEY)` takes them.
@@ -76,6 +76,28 @@ impl FastOpenKey {
         }
     }
 
+    /// **The key itself** as 32 hex digits, as [`from_hex`](Self::from_hex) reads it.
+    #[must_use]
+    pub fn reveal_hex(&self) -> String {
+        to_hex(&self.0)
+    }
+
+    /// **The key itself** in the text of `net.ipv4.tcp_fastopen_key`, as
+    /// [`from_sysctl_text`](Self::from_sysctl_text) reads it.
+    #[must_use]
+    pub fn reveal_sysctl_text(&self) -> String {
+        let (words, _) = self.0.as_chunks::<4>();
+        let words = words.iter().map(|word| format!("{:08x}", u32::from_le_bytes(*word)));
+        words.collect::<Vec<_>>().join("-")
+    }
+
+    /// Whether all its bytes are zero. The kernel accepts such a key, and everybody knows it; the
+    /// sysctl reads like that while the namespace has no key yet.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; Self::LENGTH]
+    }
+
     /// The key's bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
@@ -112,6 +134,8 @@ mod tests {
             .expect("as the kernel prints it");
         assert_eq!(bytes.as_bytes(), &COUNTING);
         assert_eq!(words, bytes, "the sysctl's groups are little-endian words");
+        assert_eq!(bytes.reveal_hex(), "000102030405060708090a0b0c0d0e0f");
+        assert_eq!(bytes.reveal_sysctl_text(), "03020100-07060504-0b0a0908-0f0e0d0c");
     }
 
     #[test]
@@ -153,15 +177,12 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_survives_both_texts(bytes: [u8; 16]) {
-            let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let key = FastOpenKey::from_hex(&digits.concat()).expect("hex");
-            prop_assert_eq!(key.as_bytes(), &bytes);
-            let words: Vec<String> = bytes
-                .chunks_exact(4)
-                .map(|word| format!("{:08x}", u32::from_le_bytes(word.try_into().unwrap())))
-                .collect();
-            let key = FastOpenKey::from_sysctl_text(&words.join("-")).expect("four words");
-            prop_assert_eq!(key.as_bytes(), &bytes);
+            let key = FastOpenKey::new(bytes);
+            let read = FastOpenKey::from_hex(&key.reveal_hex()).expect("hex");
+            prop_assert_eq!(&read, &key);
+            let read = FastOpenKey::from_sysctl_text(&key.reveal_sysctl_text()).expect("words");
+            prop_assert_eq!(&read, &key);
+            prop_assert_eq!(key.is_zero(), bytes.iter().all(|byte| *byte == 0));
         }
 
         #[test]

@@ -1,10 +1,35 @@
 //! Cookies and the keys that they are made with.
+//!
+//! With the feature `cookie` also what follows from a key: the cookie that it makes for a client,
+//! its fingerprint, the keys that a fleet derives by the clock ([`derived`]), and which key made a
+//! cookie ([`forensics`]).
 
+#[cfg(feature = "cookie")]
+mod compute;
+#[cfg(feature = "cookie")]
+pub mod derived;
+#[cfg(feature = "cookie")]
+mod fingerprint;
+#[cfg(feature = "cookie")]
+pub mod forensics;
 mod key;
+#[cfg(feature = "cookie")]
+mod ring;
 mod value;
 
+#[cfg(feature = "cookie")]
+pub use fingerprint::Fingerprint;
 pub use key::FastOpenKey;
+#[cfg(feature = "cookie")]
+pub use ring::KeyRing;
 pub use value::FastOpenCookie;
+
+/// Bytes as hex digits, byte by byte.
+fn to_hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
+}
 
 /// The bytes that `text` spells as hex digits: exactly as many as the array holds.
 fn fill_from_hex(text: &str, bytes: &mut [u8]) -> Option<()> {

@@ -35,6 +35,14 @@ impl FastOpenCookie {
         }
     }
 
+    /// The cookie with the 8 bytes that Linux gives.
+    #[cfg(feature = "cookie")]
+    pub(super) fn of_linux(eight: [u8; 8]) -> Self {
+        let mut cookie = Self { length: 8, ..Self::default() };
+        cookie.bytes[..8].copy_from_slice(&eight);
+        cookie
+    }
+
     /// The cookie that these hex digits spell, two for each byte.
     ///
     /// # Errors

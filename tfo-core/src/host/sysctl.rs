@@ -8,8 +8,10 @@
 use std::time::Duration;
 use std::{fmt, fs, str};
 
+use crate::cookie::FastOpenKey;
 use crate::{Error, Result};
 
+const TCP_FASTOPEN_KEY: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 const TCP_FASTOPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
 const BLACKHOLE_TIMEOUT: &str = "/proc/sys/net/ipv4/tcp_fastopen_blackhole_timeout_sec";
 const SYNCOOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
@@ -157,6 +159,19 @@ pub fn tcp_fastopen() -> Result<FastOpenBits> {
 pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
     let text = bits.bits().cast_signed().to_string();
     fs::write(TCP_FASTOPEN, text).map_err(|e| Error::system("write", TCP_FASTOPEN, e))
+}
+
+/// `net.ipv4.tcp_fastopen_key`: the primary and, if there is one, the backup key of this network
+/// namespace's listeners that have none of their own. `None`: it has no key yet, and gets a random
+/// one with its first such listener.
+///
+/// # Errors
+/// [`Error::System`], with the kind `PermissionDenied` for all but root of the namespace;
+/// [`Error::Malformed`] if these are no keys.
+pub fn tcp_fastopen_key() -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
+    let (primary, backup) = FastOpenKey::pair_from_sysctl_text(&read(TCP_FASTOPEN_KEY)?)?;
+    // Zeros that somebody wrote look the same.
+    Ok(if primary.is_zero() && backup.is_none() { None } else { Some((primary, backup)) })
 }
 
 /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a

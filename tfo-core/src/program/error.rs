@@ -37,6 +37,13 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
+    /// A variable's value is right by itself and does not go with the other settings. `reason` says
+    /// what is wrong, and what is allowed.
+    #[must_use]
+    pub fn of_variable(name: &'static str, reason: impl fmt::Display) -> Self {
+        Self::Variable { name, reason: reason.to_string() }
+    }
+
     pub(super) fn variable(name: &'static str, found: &str, expected: &Expected) -> Self {
         Self::Variable { name, reason: format!("invalid value {found:?}: {expected}") }
     }

@@ -1,16 +1,22 @@
 //! `tfo-server check`: is this host ready for this configuration? Changes nothing.
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use tfo_core::host::readiness::{ServerFacts, Wish};
 
 use crate::config::Settings;
+use crate::keys::Keys;
 use crate::report;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
     let wish = Wish::new(settings.listen, settings.fastopen_queue, settings.backlog);
+    let keys = match Keys::load(&settings.keys, SystemTime::now()) {
+        Ok(keys) => keys,
+        Err(e) => return report::settings_error(&e),
+    };
     match ServerFacts::read(wish) {
-        Ok(facts) => report::readiness(settings, &facts, &facts.findings(wish)),
+        Ok(facts) => report::readiness(settings, &keys, &facts, &facts.findings(wish)),
         Err(e) => report::failure(&e),
     }
 }

@@ -1,3 +1,4 @@
 //! What the program does besides serving.
 
 pub(crate) mod check;
+pub(crate) mod keys;

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     str::FromStr,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct File {
     pub(crate) listen: Listen,
     #[serde(deserialize_with = "table")]
     pub(crate) limits: Limits,
+    #[serde(deserialize_with = "table")]
+    pub(crate) keys: Keys,
     #[serde(deserialize_with = "table")]
     pub(crate) output: Output,
 }
@@ -44,6 +47,15 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: DrainTimeout,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Keys {
+    pub(crate) mode: KeyMode,
+    pub(crate) file: FilePath,
+    pub(crate) secret: FilePath,
+    pub(crate) rotate_every: RotateEvery,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Output {
@@ -55,6 +67,7 @@ pub(crate) type FastopenQueue = Integer<0, 65_535>;
 pub(crate) type Connections = Integer<1, 1_000_000>;
 pub(crate) type IdleTimeout = Period<100, 86_400_000>;
 pub(crate) type DrainTimeout = Period<0, 3_600_000>;
+pub(crate) type RotateEvery = Period<10_000, 2_592_000_000>;
 
 impl Default for Listen {
     fn default() -> Self {
@@ -77,6 +90,28 @@ impl Default for Limits {
         const IDLE: IdleTimeout = IdleTimeout::from_millis(30_000);
         const DRAIN: DrainTimeout = DrainTimeout::from_millis(10_000);
         Self { connections: CONNECTIONS, idle_timeout: IDLE, drain_timeout: DRAIN }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        const HOUR: RotateEvery = RotateEvery::from_millis(3_600_000);
+        let (file, secret) = (FilePath::default(), FilePath::default());
+        Self { mode: KeyMode::default(), file, secret, rotate_every: HOUR }
+    }
+}
+
+choice! {
+    /// Where the keys that cookies are made with come from.
+    #[derive(Default)]
+    pub(crate) enum KeyMode {
+        /// The network namespace's.
+        #[default]
+        Kernel = "kernel",
+        /// A file's.
+        File = "file",
+        /// Derived from a secret and the clock.
+        Derived = "derived",
     }
 }
 
@@ -144,6 +179,48 @@ impl Serialize for ListenAddress {
 }
 
 impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, Self::ALLOWED)
+    }
+}
+
+/// The path of a file; empty: none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FilePath(String);
+
+impl FilePath {
+    const ALLOWED: &str = r#"the path of a file, such as "/etc/tfo/keys""#;
+
+    /// The path, if there is one.
+    pub(crate) fn get(&self) -> Option<&Path> {
+        Some(&self.0).filter(|path| !path.is_empty()).map(Path::new)
+    }
+}
+
+impl FromStr for FilePath {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        if text.contains(char::is_control) {
+            return Err(Expected::new(Self::ALLOWED));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for FilePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FilePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         from_text(deserializer, Self::ALLOWED)
     }

@@ -8,8 +8,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
 
-use self::file::{File, Service};
+use self::file::{File, FilePath, KeyMode, Keys, Service};
 use crate::cli::Cli;
+use crate::keys::KeySource;
 
 const PLACES: Places<'_> = Places {
     variable: "TFO_SERVER_CONFIG",
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     /// How long open connections may take to finish once the server is told to stop.
     pub(crate) drain_timeout: Duration,
+    pub(crate) keys: KeySource,
     pub(crate) format: Format,
     /// Draw the packets of each connection.
     pub(crate) trace: bool,
@@ -50,15 +52,48 @@ pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, Se
         None => File::default(),
     };
     overlay(&mut file, cli, environment)?;
-    match found {
+    let keys = key_source(&file.keys).map_err(|reason| match &found {
+        Some(found) if environment.get(KEYS_MODE).is_none() => found.refuse("keys.mode", reason),
+        _ => SettingsError::of_variable(KEYS_MODE, reason),
+    })?;
+    match &found {
         Some(found) => log::info!("configuration file: {found}"),
         None => log::info!("no configuration file"),
     }
-    Ok(Config { settings: Settings::new(&file, cli), file })
+    Ok(Config { settings: Settings::new(&file, keys, cli), file })
+}
+
+const KEYS_MODE: &str = "TFO_SERVER_KEYS_MODE";
+
+/// Each mode needs its own file.
+fn key_source(keys: &Keys) -> Result<KeySource, String> {
+    let unused = match keys.mode {
+        KeyMode::File => &keys.secret,
+        KeyMode::Kernel if keys.secret.get().is_some() => &keys.secret,
+        KeyMode::Kernel | KeyMode::Derived => &keys.file,
+    };
+    if let Some(path) = unused.get() {
+        log::warn!("{} is not used: keys.mode is \"{}\"", path.display(), keys.mode);
+    }
+    let needed = |path: &FilePath, key, what| {
+        let variable = format!("TFO_SERVER_KEYS_{key}").to_uppercase();
+        path.get().map(ToOwned::to_owned).ok_or_else(|| {
+            let mode = keys.mode;
+            format!("\"{mode}\" without keys.{key}: expected the path of {what} in keys.{key} (or {variable})")
+        })
+    };
+    Ok(match keys.mode {
+        KeyMode::Kernel => KeySource::Kernel,
+        KeyMode::File => KeySource::File(needed(&keys.file, "file", "a key file")?),
+        KeyMode::Derived => KeySource::Derived {
+            secret: needed(&keys.secret, "secret", "a file with the fleet's secret")?,
+            rotate_every: keys.rotate_every.get(),
+        },
+    })
 }
 
 fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
-    let File { listen, limits, output } = file;
+    let File { listen, limits, keys, output } = file;
     environment.overlay(&mut listen.address, cli.address, "TFO_SERVER_ADDRESS")?;
     environment.overlay(&mut listen.port, cli.port, "TFO_SERVER_PORT")?;
     environment.overlay(&mut listen.service, cli.service, "TFO_SERVER_SERVICE")?;
@@ -67,12 +102,16 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
     environment.overlay(&mut limits.connections, None, "TFO_SERVER_CONNECTIONS")?;
     environment.overlay(&mut limits.idle_timeout, None, "TFO_SERVER_IDLE_TIMEOUT")?;
     environment.overlay(&mut limits.drain_timeout, None, "TFO_SERVER_DRAIN_TIMEOUT")?;
+    environment.overlay(&mut keys.mode, None, KEYS_MODE)?;
+    environment.overlay(&mut keys.file, None, "TFO_SERVER_KEYS_FILE")?;
+    environment.overlay(&mut keys.secret, None, "TFO_SERVER_KEYS_SECRET")?;
+    environment.overlay(&mut keys.rotate_every, None, "TFO_SERVER_KEYS_ROTATE_EVERY")?;
     environment.overlay(&mut output.format, cli.output, "TFO_SERVER_OUTPUT")?;
     Ok(())
 }
 
 impl Settings {
-    fn new(File { listen, limits, output }: &File, cli: &Cli) -> Self {
+    fn new(File { listen, limits, output, .. }: &File, keys: KeySource, cli: &Cli) -> Self {
         Self {
             listen: SocketAddr::new(listen.address.get(), listen.port.get()),
             service: listen.service,
@@ -81,6 +120,7 @@ impl Settings {
             connections: limits.connections.get() as usize,
             idle_timeout: limits.idle_timeout.get(),
             drain_timeout: limits.drain_timeout.get(),
+            keys,
             format: output.format,
             trace: cli.trace,
             pcap: cli.pcap.clone(),

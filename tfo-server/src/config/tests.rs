@@ -2,7 +2,7 @@ use clap::Parser;
 use tfo_core::program::{Expected, Port};
 
 use super::{
-    file::{Backlog, Connections, DrainTimeout, FastopenQueue, IdleTimeout},
+    file::{Backlog, Connections, DrainTimeout, FastopenQueue, IdleTimeout, RotateEvery},
     *,
 };
 
@@ -37,7 +37,7 @@ fn the_keys_that_everyone_edits_stand_first_in_the_shipped_file() {
 
 #[test]
 fn every_table_refuses_a_key_that_it_does_not_know() {
-    for table in ["", "[listen]", "[limits]", "[output]"] {
+    for table in ["", "[listen]", "[limits]", "[keys]", "[output]"] {
         let error = parse(&format!("{table}\nnonsense = 1")).unwrap_err();
         assert!(error.message().starts_with("unknown field `nonsense`"), "{table}: {error}");
     }
@@ -45,7 +45,7 @@ fn every_table_refuses_a_key_that_it_does_not_know() {
 
 #[test]
 fn every_table_refuses_an_array_in_its_place() {
-    for table in ["listen", "limits", "output"] {
+    for table in ["listen", "limits", "keys", "output"] {
         let error = parse(&format!("{table} = []")).unwrap_err();
         assert!(error.message().ends_with("expected a table"), "{error}");
     }
@@ -80,6 +80,9 @@ fn what_is_printed_reads_back_as_the_same_settings() {
         ("TFO_SERVER_FASTOPEN_QUEUE", "0"),
         ("TFO_SERVER_IDLE_TIMEOUT", "1m30s"),
         ("TFO_SERVER_DRAIN_TIMEOUT", "0ms"),
+        ("TFO_SERVER_KEYS_MODE", "derived"),
+        ("TFO_SERVER_KEYS_SECRET", "/etc/tfo/the secret"),
+        ("TFO_SERVER_KEYS_ROTATE_EVERY", "1day"),
     ]
     .into_iter()
     .collect();
@@ -88,7 +91,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     let printed = toml::to_string(&file).unwrap();
     assert_eq!(parse(&printed).unwrap(), file, "{printed}");
     assert_eq!(
-        Settings::new(&file, &cli),
+        Settings::new(&file, key_source(&file.keys).unwrap(), &cli),
         Settings {
             listen: "[::1]:80".parse().unwrap(),
             service: Service::Discard,
@@ -97,6 +100,10 @@ fn what_is_printed_reads_back_as_the_same_settings() {
             connections: 1024,
             idle_timeout: Duration::from_secs(90),
             drain_timeout: Duration::ZERO,
+            keys: KeySource::Derived {
+                secret: "/etc/tfo/the secret".into(),
+                rotate_every: Duration::from_secs(86_400),
+            },
             format: Format::Json,
             trace: false,
             pcap: None,
@@ -110,13 +117,21 @@ fn every_key_has_a_variable_of_its_name() {
         "address" => "::1",
         "service" => "echo",
         "idle-timeout" | "drain-timeout" => "7s",
+        "mode" => "file",
+        "file" | "secret" => "/etc/tfo/keys",
+        "rotate-every" => "7days",
         "format" => "json",
         _ => "77",
     };
     for key in keys(SHIPPED) {
-        let name = key.split_once('.').unwrap().1;
-        // The one key whose flag has another name.
-        let of_flag = if name == "format" { "output" } else { name };
+        let (table, name) = key.split_once('.').unwrap();
+        let of_flag = match (table, name) {
+            // The one key whose flag has another name.
+            (_, "format") => "output".to_owned(),
+            // By themselves these names say too little.
+            ("keys", name) => format!("keys-{name}"),
+            _ => name.to_owned(),
+        };
         let variable = format!("TFO_SERVER_{}", of_flag.replace('-', "_").to_uppercase());
         let environment: Environment = [(&variable, value(name))].into_iter().collect();
         let mut file = File::default();
@@ -141,7 +156,21 @@ fn the_shipped_file_states_the_rules() {
         ("connections", range("".parse::<Connections>().unwrap_err())),
         ("idle-timeout", range("".parse::<IdleTimeout>().unwrap_err())),
         ("drain-timeout", range("".parse::<DrainTimeout>().unwrap_err())),
+        ("rotate-every", range("".parse::<RotateEvery>().unwrap_err())),
     ] {
         assert!(shipped.contains(&allowed), "{key}: {allowed}");
     }
+}
+
+#[test]
+fn a_mode_of_the_keys_needs_its_file() {
+    for (mode, key, what) in [("file", "file", "a key file"), ("derived", "secret", "secret")] {
+        let file = parse(&format!("keys.mode = \"{mode}\"")).unwrap();
+        let error = key_source(&file.keys).unwrap_err();
+        assert!(error.contains(&format!("without keys.{key}: expected the path of")), "{error}");
+        assert!(error.contains(what) && error.contains("TFO_SERVER_KEYS_"), "{error}");
+    }
+    let file = parse("keys = { mode = \"file\", file = \"keys\", secret = \"unused\" }").unwrap();
+    assert_eq!(key_source(&file.keys), Ok(KeySource::File("keys".into())));
+    assert!(parse("keys.file = \"a\\nb\"").is_err(), "a path is one line");
 }

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::{Accepted, Arrival, FastOpenStream};
@@ -22,6 +23,7 @@ pub(super) struct Connection {
     pub(super) arrival: Arrival,
     session: Box<dyn Session>,
     pub(super) evidence: Option<ServerEvidence>,
+    pub(super) cookie_origin: Option<Origin>,
     out: Vec<u8>,
     sent: usize,
     phase: Phase,
@@ -61,6 +63,7 @@ impl Connection {
             arrival: accepted.arrival,
             session,
             evidence: None,
+            cookie_origin: None,
             out: Vec::new(),
             sent: 0,
             phase: Phase::Open,

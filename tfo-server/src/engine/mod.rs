@@ -4,11 +4,13 @@
 //! them can stand side by side.
 
 mod connection;
+mod forensics;
 mod signals;
 mod worker;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use tfo_core::host::readiness::{Finding, ServerFacts, Wish};
 use tfo_core::program::output::colour_allowed;
@@ -16,18 +18,22 @@ use tfo_core::program::value::Format;
 use tfo_core::socket::FastOpenListener;
 
 use crate::config::Settings;
+use crate::keys::Keys;
 use crate::report::{self, Reporter, Tracer};
 
 use worker::Worker;
 
 /// Serves until a signal ends it.
 pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let listener = FastOpenListener::builder(settings.listen)
+    let mut keys = match Keys::load(&settings.keys, SystemTime::now()) {
+        Ok(keys) => keys,
+        Err(e) => return report::settings_error(&e),
+    };
+    let builder = FastOpenListener::builder(settings.listen)
         .backlog(settings.backlog)
         .queue(settings.fastopen_queue)
-        .nonblocking(true)
-        .listen();
-    let listener = match listener {
+        .nonblocking(true);
+    let listener = match keys.configure(builder).listen() {
         Ok(listener) => listener,
         Err(e) => return report::cannot_listen(settings.listen, &e),
     };
@@ -35,11 +41,13 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(tracer) => tracer,
         Err(status) => return status,
     };
-    let worker = Worker::new(settings, listener, Reporter::new(settings.format, tracer));
+    // A namespace without keys has made one with its first listener.
+    keys.look(SystemTime::now(), false, &listener);
+    let worker = Worker::new(settings, keys, listener, Reporter::new(settings.format, tracer));
     let served = worker.and_then(|mut worker| {
         // Only now: who waits for this line may connect, and may send signals.
         if let Some(listener) = worker.listener() {
-            announce(settings, listener);
+            announce(settings, worker.keys(), listener);
         }
         worker.run()
     });
@@ -68,7 +76,7 @@ fn tracer(settings: &Settings, listener: &FastOpenListener) -> Result<Option<Tra
 }
 
 /// Says at start what this listener and this host allow, and what to do if that is not enough.
-fn announce(settings: &Settings, listener: &FastOpenListener) {
+fn announce(settings: &Settings, keys: &Keys, listener: &FastOpenListener) {
     let wish = Wish::new(settings.listen, settings.fastopen_queue, settings.backlog);
     let facts = match ServerFacts::read(wish) {
         Ok(facts) => facts,
@@ -82,6 +90,7 @@ fn announce(settings: &Settings, listener: &FastOpenListener) {
         listener.effective_backlog().unwrap_or(0),
         facts.tcp_fastopen,
     );
+    log::info!("keys: {keys}");
     for finding in facts.findings(wish) {
         // The one who listens there is this server.
         if !matches!(finding, Finding::AddressTaken { .. }) {

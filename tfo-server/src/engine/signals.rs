@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as something to poll.
+//! Signals as something to poll.
 
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level;
 
 pub(super) struct Signals {
@@ -14,11 +13,12 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn new(registry: &Registry, token: Token, numbers: &[i32]) -> io::Result<Self> {
         let (pipe, write) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
-        low_level::pipe::register(SIGINT, write.try_clone()?)?;
-        low_level::pipe::register(SIGTERM, write)?;
+        for number in numbers {
+            low_level::pipe::register(*number, write.try_clone()?)?;
+        }
         registry.register(&mut SourceFd(&pipe.as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self { pipe })
     }

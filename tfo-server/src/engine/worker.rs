@@ -2,23 +2,27 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slab::Slab;
 use tfo_core::diagnosis::{self, Evidence, SavedSynEvidence, ServerEvidence};
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
 use super::connection::{Connection, Step};
+use super::forensics::Forensics;
 use super::signals::Signals;
 use crate::config::Settings;
+use crate::keys::Keys;
 use crate::report::{Ended, Reporter};
 use crate::service;
 
 const LISTENER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
+const HANGUP: Token = Token(usize::MAX - 2);
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPTS: usize = 64;
 /// How long accepting pauses when the process has no descriptors left.
@@ -32,7 +36,11 @@ pub(super) struct Worker<'a> {
     poll: Poll,
     /// `None` once it stops accepting.
     listener: Option<FastOpenListener>,
+    keys: Keys,
+    forensics: Forensics,
     signals: Signals,
+    /// SIGHUP, where it has a meaning: elsewhere it ends a program whose terminal is gone.
+    hangup: Option<Signals>,
     connections: Slab<Connection>,
     observer: ServerObserver,
     reporter: Reporter,
@@ -52,6 +60,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     pub(super) fn new(
         settings: &'a Settings,
+        keys: Keys,
         listener: FastOpenListener,
         reporter: Reporter,
     ) -> io::Result<Self> {
@@ -60,7 +69,13 @@ impl<'a> Worker<'a> {
         poll.registry().register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
         Ok(Self {
             settings,
-            signals: Signals::new(poll.registry(), SIGNALS)?,
+            signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
+            hangup: keys
+                .are_own()
+                .then(|| Signals::new(poll.registry(), HANGUP, &[SIGHUP]))
+                .transpose()?,
+            keys,
+            forensics: Forensics::default(),
             poll,
             observer: ServerObserver::new(&listener),
             listener: Some(listener),
@@ -81,6 +96,10 @@ impl<'a> Worker<'a> {
         self.listener.as_ref()
     }
 
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// Serves until a signal has come and its connections have ended.
     pub(super) fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
@@ -93,6 +112,7 @@ impl<'a> Worker<'a> {
                 match event.token() {
                     LISTENER => self.backlog_ready = true,
                     SIGNALS => self.signalled(),
+                    HANGUP => self.reload(),
                     Token(index) => self.drive(index),
                 }
             }
@@ -150,6 +170,14 @@ impl<'a> Worker<'a> {
         );
     }
 
+    /// Reads the keys again.
+    fn reload(&mut self) {
+        let asked = self.hangup.as_mut().is_some_and(|hangup| hangup.take() > 0);
+        if let Some(listener) = self.listener.as_ref().filter(|_| asked) {
+            self.keys.look(SystemTime::now(), true, listener);
+        }
+    }
+
     fn may_accept(&self) -> bool {
         self.connections.len() < self.settings.connections
             && self.accept_after.is_none_or(|at| at <= Instant::now())
@@ -170,6 +198,8 @@ impl<'a> Worker<'a> {
                     let session = service::session(self.settings.service);
                     let mut connection =
                         Connection::new(accepted, session, self.settings.idle_timeout);
+                    connection.cookie_origin =
+                        self.forensics.origin(&connection.arrival, self.keys.ring());
                     let seen = self.observer.evidence(&connection.arrival);
                     if needs_counters(&seen) {
                         // Now, before others come and count as well.
@@ -235,6 +265,9 @@ impl<'a> Worker<'a> {
         }
         self.next_tick = now + TICK;
         self.observer.refresh();
+        if let Some(listener) = &self.listener {
+            self.keys.look(SystemTime::now(), false, listener);
+        }
         self.reporter.tick();
         let late: Vec<usize> = self
             .connections
@@ -272,6 +305,7 @@ fn end(
     Ended {
         evidence,
         verdict,
+        cookie_origin: connection.cookie_origin,
         service: settings.service,
         duration: connection.started.elapsed(),
         bytes_in: connection.bytes_in,

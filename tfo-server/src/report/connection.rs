@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{
     ArrivedOption, ArrivedSyn, Cause, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
 };
@@ -19,6 +20,8 @@ use crate::config::file::Service;
 pub(crate) struct Ended {
     pub(crate) evidence: ServerEvidence,
     pub(crate) verdict: Verdict,
+    /// Which key made the cookie of its SYN, where keys are known.
+    pub(crate) cookie_origin: Option<Origin>,
     pub(crate) service: Service,
     pub(crate) duration: Duration,
     pub(crate) bytes_in: u64,
@@ -42,8 +45,20 @@ struct Totals {
     syn_bytes: u64,
     bytes_in: u64,
     bytes_out: u64,
+    cookies: Cookies,
     verdicts: BTreeMap<Outcome, u64>,
     causes: BTreeMap<Cause, u64>,
+}
+
+/// How many cookies came of which key, where keys are known.
+#[derive(Debug, Default, Serialize)]
+struct Cookies {
+    primary: u64,
+    backup: u64,
+    next: u64,
+    previous: u64,
+    other_source: u64,
+    unknown: u64,
 }
 
 #[derive(Serialize)]
@@ -54,6 +69,7 @@ struct Line<'a> {
     verdict: &'a Verdict,
     syn_bytes: usize,
     cookie: Cookie,
+    cookie_origin: Option<Origin>,
     duration_us: u64,
     service: Service,
     bytes_in: u64,
@@ -122,6 +138,7 @@ impl Reporter {
                 verdict: &ended.verdict,
                 syn_bytes,
                 cookie,
+                cookie_origin: ended.cookie_origin,
                 duration_us: micros(ended.duration),
                 service: ended.service,
                 bytes_in: ended.bytes_in,
@@ -157,7 +174,7 @@ impl Reporter {
                     "; {} B in SYNs, {} B in, {} B out",
                     totals.syn_bytes, totals.bytes_in, totals.bytes_out
                 );
-                line
+                line + &totals.cookies.text()
             }
         };
         self.print(&line);
@@ -177,10 +194,48 @@ impl Totals {
         self.syn_bytes += syn_bytes as u64;
         self.bytes_in += ended.bytes_in;
         self.bytes_out += ended.bytes_out;
+        if let Some(origin) = ended.cookie_origin {
+            self.cookies.add(origin);
+        }
         *self.verdicts.entry(ended.verdict.outcome).or_default() += 1;
         if let Some(cause) = ended.verdict.cause {
             *self.causes.entry(cause).or_default() += 1;
         }
+    }
+}
+
+impl Cookies {
+    fn add(&mut self, origin: Origin) {
+        *match origin {
+            Origin::Primary => &mut self.primary,
+            Origin::Backup => &mut self.backup,
+            Origin::Next => &mut self.next,
+            Origin::Previous(_) => &mut self.previous,
+            Origin::OtherSource(_) => &mut self.other_source,
+            _ => &mut self.unknown,
+        } += 1;
+    }
+
+    /// What is worth a word: cookies of another key than the primary.
+    fn text(&self) -> String {
+        let refused = [
+            (self.next, "the next key"),
+            (self.previous, "earlier keys"),
+            (self.other_source, "another address"),
+            (self.unknown, "no known key"),
+        ];
+        let all = self.primary + self.backup + refused.iter().map(|(count, _)| count).sum::<u64>();
+        let told: Vec<_> = [(self.backup, "the backup key")]
+            .iter()
+            .chain(&refused)
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, of)| format!("{count} of {of} ({} %)", count * 100 / all))
+            .collect();
+        if told.is_empty() {
+            return String::new();
+        }
+        let noun = if all == 1 { "cookie" } else { "cookies" };
+        format!("; of {all} {noun} {}", told.join(", "))
     }
 }
 
@@ -190,6 +245,12 @@ fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
         line += &format!(" ({cause})");
     }
     line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+    // A cookie of the primary key is what is expected, unless it was refused.
+    let refused = matches!(ended.verdict.outcome, Outcome::Fallback | Outcome::Failed);
+    if let Some(origin) = ended.cookie_origin.filter(|origin| refused || *origin != Origin::Primary)
+    {
+        line += &format!(" {origin}");
+    }
     line += &format!(", {:.1} ms", ended.duration.as_secs_f64() * 1e3);
     if let Some(why) = &ended.cut_short {
         line += &format!(", ended: {why}");

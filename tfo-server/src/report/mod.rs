@@ -1,6 +1,7 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
 mod connection;
+pub(crate) mod keys;
 mod readiness;
 mod trace;
 
@@ -14,7 +15,7 @@ use std::{
 use serde::Serialize;
 
 use tfo_core::program::{
-    SettingsError, one_line,
+    one_line,
     output::{Output, Reader},
 };
 
@@ -33,7 +34,8 @@ pub(crate) fn error(error: &dyn Error) {
     let _ = writeln!(io::stderr(), "error: {}", one_line(error));
 }
 
-pub(crate) fn settings_error(found: &SettingsError) -> ExitCode {
+/// Prints what is wrong with the settings, or with a file that they name.
+pub(crate) fn settings_error(found: &dyn Error) -> ExitCode {
     error(found);
     ExitCode::from(USAGE)
 }

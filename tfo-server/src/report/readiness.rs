@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tfo_core::cookie::Fingerprint;
 use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
 use super::print_data;
 use crate::config::{Settings, file::Service};
+use crate::keys::{KeySource, Keys};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -18,7 +20,16 @@ struct Document<'a> {
     tcp_fastopen: u32,
     somaxconn: u32,
     syncookies: u32,
+    keys: KeysState,
     findings: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeysState {
+    mode: &'static str,
+    /// `None`: this process can't read it, or there is none yet.
+    primary: Option<Fingerprint>,
+    backup: Option<Fingerprint>,
 }
 
 #[derive(Serialize)]
@@ -31,18 +42,25 @@ struct Line<'a> {
 /// Prints it; the exit status says whether the host is ready.
 pub(crate) fn readiness(
     settings: &Settings,
+    keys: &Keys,
     facts: &ServerFacts,
     findings: &[Finding],
 ) -> ExitCode {
     let problems = findings.iter().filter(|finding| finding.is_problem()).count();
     let text = match settings.format {
-        Format::Json => json(settings, facts, findings, problems == 0),
-        Format::Text => text(settings, facts, findings, problems),
+        Format::Json => json(settings, keys, facts, findings, problems == 0),
+        Format::Text => text(settings, keys, facts, findings, problems),
     };
     print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems: usize) -> String {
+fn text(
+    settings: &Settings,
+    keys: &Keys,
+    facts: &ServerFacts,
+    findings: &[Finding],
+    problems: usize,
+) -> String {
     let mut lines = vec![
         format!("listen on {}, service {}", settings.listen, settings.service),
         format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
@@ -53,6 +71,7 @@ fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems
             facts.somaxconn
         ),
         format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+        format!("keys: {keys}"),
     ];
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
@@ -66,7 +85,13 @@ fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems
     lines.join("\n") + "\n"
 }
 
-fn json(settings: &Settings, facts: &ServerFacts, findings: &[Finding], ready: bool) -> String {
+fn json(
+    settings: &Settings,
+    keys: &Keys,
+    facts: &ServerFacts,
+    findings: &[Finding],
+    ready: bool,
+) -> String {
     let document = Document {
         schema: 1,
         ready,
@@ -75,6 +100,15 @@ fn json(settings: &Settings, facts: &ServerFacts, findings: &[Finding], ready: b
         tcp_fastopen: facts.tcp_fastopen.bits(),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
+        keys: KeysState {
+            mode: match settings.keys {
+                KeySource::Kernel => "kernel",
+                KeySource::File(_) => "file",
+                KeySource::Derived { .. } => "derived",
+            },
+            primary: keys.ring().map(|ring| ring.primary().fingerprint()),
+            backup: keys.ring().and_then(|ring| Some(ring.backup()?.fingerprint())),
+        },
         findings: findings
             .iter()
             .map(|finding| Line {

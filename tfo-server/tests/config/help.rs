@@ -24,6 +24,11 @@ fn holds(arguments: &[&str], snapshot: &str) {
 fn the_help_is_as_stored() {
     holds(&["--help"], "help.txt");
     holds(&["check", "--help"], "help-check.txt");
+    holds(&["keys", "--help"], "help-keys.txt");
+    holds(&["keys", "new", "--help"], "help-keys-new.txt");
+    holds(&["keys", "show", "--help"], "help-keys-show.txt");
+    holds(&["keys", "convert", "--help"], "help-keys-convert.txt");
+    holds(&["keys", "compare", "--help"], "help-keys-compare.txt");
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod harness;
 #[cfg(test)]
 mod help;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod precedence;
 #[cfg(test)]
 mod refusal;

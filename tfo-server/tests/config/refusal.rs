@@ -16,8 +16,8 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
         ),
         (
             "[listne]\nport = 80",
-            "1:2: unknown key `listne` at the top level: expected `listen`, `limits` or `output`; \
-             did you mean `listen`?",
+            "1:2: unknown key `listne` at the top level: expected `listen`, `limits`, `keys` or \
+             `output`; did you mean `listen`?",
         ),
         (
             "[listen]\nport = \"80\"",
@@ -63,6 +63,26 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
             "[limits]\ndrain-timeout = \"2h\"",
             "2:17: limits.drain-timeout: invalid value \"2h\": expected a duration from 0ms to \
              1h, such as \"250ms\" or \"1m30s\"",
+        ),
+        (
+            "[keys]\nmode = \"files\"",
+            "2:8: keys.mode: invalid value \"files\": expected `kernel`, `file` or `derived`; did you \
+             mean `file`?",
+        ),
+        (
+            "[keys]\nrotate-every = \"1s\"",
+            "2:16: keys.rotate-every: invalid value \"1s\": expected a duration from 10s to 30days, \
+             such as \"250ms\" or \"1m30s\"",
+        ),
+        (
+            "[keys]\nmode = \"file\"",
+            "2:8: keys.mode: \"file\" without keys.file: expected the path of a key file in keys.file \
+             (or TFO_SERVER_KEYS_FILE)",
+        ),
+        (
+            "keys = { file = \"x\", mode = \"derived\" }",
+            "1:29: keys.mode: \"derived\" without keys.secret: expected the path of a file with the \
+             fleet's secret in keys.secret (or TFO_SERVER_KEYS_SECRET)",
         ),
         ("[listen]\nport = 80\nport = 81", "3:1: listen.port: duplicate key: expected once"),
         ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
@@ -145,6 +165,8 @@ fn a_variable_is_refused_by_its_name() {
         let beginning = format!("{name}: invalid value {value:?}: {expected}");
         assert!(error.starts_with(&beginning), "{error}");
     }
+    let error = folder.refused(&[], &[("TFO_SERVER_KEYS_MODE", "file")]);
+    assert!(error.starts_with("TFO_SERVER_KEYS_MODE: \"file\" without keys.file: "), "{error}");
     let mut command = folder.program(&[]);
     let error = refused(command.env("TFO_SERVER_PORT", OsStr::from_bytes(b"\xff")));
     assert_eq!(error, "TFO_SERVER_PORT: is not UTF-8");

@@ -11,6 +11,8 @@ mod descriptors;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod mirror;

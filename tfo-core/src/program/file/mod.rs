@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
+use toml::Spanned;
 
 use super::{
     environment::Environment, error::SettingsError, output::printable, value::expected_one_of,
@@ -108,6 +109,27 @@ impl ConfigFile {
             let error = error.into_inner();
             self.refused(offset(&error), describe(key, error.message()))
         })
+    }
+
+    /// The error for a value that is right by itself and does not go with the others: it names the
+    /// place of `key`, such as `listen.port`, as far as this file has it. `reason` says what is
+    /// wrong, and what is allowed.
+    #[must_use]
+    pub fn refuse(&self, key: &str, reason: impl fmt::Display) -> SettingsError {
+        self.refused(self.offset_of(key), describe(key, &reason.to_string()))
+    }
+
+    /// Where a key's value begins, else the innermost table around it, else the file.
+    fn offset_of(&self, key: &str) -> usize {
+        let document = toml::de::DeTable::parse(&self.text).ok();
+        let mut table = document.as_ref().map(Spanned::get_ref);
+        let mut offset = 0;
+        for name in key.split('.') {
+            let Some(value) = table.and_then(|table| table.get(name)) else { break };
+            offset = value.span().start;
+            table = value.get_ref().as_table();
+        }
+        offset
     }
 
     fn refused(&self, offset: usize, reason: String) -> SettingsError {

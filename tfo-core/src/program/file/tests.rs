@@ -30,6 +30,20 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
+fn a_value_that_does_not_go_with_others_is_refused_at_its_place() {
+    let file = file("# text\n[server]\naddress = \"x\"\n  port = 80\n");
+    for (key, place) in [
+        ("server.port", "4:10"),
+        ("server.address", "3:11"),
+        ("server.missing", "2:1"),
+        ("other.missing", "1:1"),
+    ] {
+        let error = one_line(&file.refuse(key, "expected another"));
+        assert_eq!(error, format!("x.toml:{place}: {key}: expected another"));
+    }
+}
+
+#[test]
 fn an_empty_file_says_nothing_and_is_fine() {
     let model: Model = file("# nothing\n").parse().unwrap();
     assert_eq!((model.server.address.as_str(), model.server.port), ("", None));

@@ -1,10 +1,13 @@
 #![allow(clippy::doc_markdown, reason = "the comments are the help that users read")]
 
+pub(crate) mod keys;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 use tfo_core::program::{Port, value::Format};
 
+use self::keys::KeysArguments;
 use crate::config::file::{ListenAddress, Service};
 
 /// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
@@ -61,19 +64,24 @@ pub(crate) struct Cli {
     pub(crate) quiet: u8,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Is this host ready, is this configuration right? Changes nothing
     Check,
+    /// Make, show, convert and compare keys
+    Keys(KeysArguments),
 }
 
-const AFTER_HELP: &str = "\
-A value comes from its flag, else its environment variable, else the configuration file, else the
+const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
 default. A variable is TFO_SERVER_ and the name of the flag or key: TFO_SERVER_ADDRESS,
 TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT; and of the keys that have
 no flag: TFO_SERVER_BACKLOG, TFO_SERVER_FASTOPEN_QUEUE, TFO_SERVER_CONNECTIONS,
-TFO_SERVER_IDLE_TIMEOUT, TFO_SERVER_DRAIN_TIMEOUT. RUST_LOG chooses the log where neither -v nor -q
-does; NO_COLOR turns colour off.
+TFO_SERVER_IDLE_TIMEOUT, TFO_SERVER_DRAIN_TIMEOUT, TFO_SERVER_KEYS_MODE, TFO_SERVER_KEYS_FILE,
+TFO_SERVER_KEYS_SECRET, TFO_SERVER_KEYS_ROTATE_EVERY. RUST_LOG chooses the log where neither -v nor
+-q does; NO_COLOR turns colour off.
+
+Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes it
+read its key file, or its fleet's secret, again; where it has neither, it ends.
 
 Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
 
@@ -81,7 +89,8 @@ Examples:
   tfo-server                                   serve on 127.0.0.1:2222 until SIGINT or SIGTERM
   tfo-server -a :: -p 4433 --service echo      echo on every address of this host
   tfo-server check                             say what this host lacks, and the fix
-  tfo-server --print-config > server.toml      start a configuration file";
+  tfo-server keys new /etc/tfo/keys            make a key file for keys.mode = "file"
+  tfo-server --print-config > server.toml      start a configuration file"#;
 
 impl Cli {
     /// The flags of this process; ends it when they are wrong, or ask for help.

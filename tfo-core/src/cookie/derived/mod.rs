@@ -1,0 +1,190 @@
+//! Keys that a fleet of servers derives from one secret and the clock: all rotate without a word
+//! between them.
+//!
+//! # The rule
+//! Time since 1970 is cut into epochs of one length. Epoch *e* has the key *k(e)* =
+//! HKDF-SHA256(secret, a label and *e*). By its own clock a server in epoch *e* has
+//!
+//! | in the epoch's | primary: new cookies | backup: accepted too |
+//! | --- | --- | --- |
+//! | first four fifths | *k(e)* | *k(e − 1)* |
+//! | last fifth | *k(e)* | *k(e + 1)* |
+//!
+//! This is the order in which keys are rotated by hand, with two slots: the next key is backup
+//! everywhere before anyone grants with it; then the two swap; later the old one goes. At the swap
+//! a server before it and a server after it accept the same two keys.
+//!
+//! # What it holds
+//! Let *d* be the most that the clocks of any two servers differ, together with the time that a
+//! server takes to notice that a slot has changed. **With *d* up to a fifth of an epoch, a client
+//! that comes back within four fifths of an epoch less *d* of its last connection, to whichever
+//! server, misses nothing.** For clocks that differ by a tenth that is seven tenths of an epoch.
+//!
+//! After a connection a client holds a cookie of the primary key of the server that it spoke to: a
+//! cookie of the backup is renewed along with the answer. Let that be *k(e)*.
+//! - A server that is behind is in epoch *e* too, or in the last *d* of *e* − 1, which lies within its
+//!   last fifth: *k(e)* is its backup.
+//! - A server that is ahead drops *k(e)* four fifths into *e* + 1, and nobody grants *k(e)* later than *d*
+//!   after the first server has entered *e* + 1.
+//!
+//! # What it does not hold
+//! A cookie is accepted for between 0.8 and 1.8 epochs (less and plus *d*) after it was granted or
+//! renewed, by when in the epoch that was. **A client that stays away for longer misses once**: its
+//! data goes again after the handshake, and it gets a new cookie on the way. Who has clients that
+//! come once a day takes an epoch of two days.
+//!
+//! A server whose clock is wrong by more than a fifth of an epoch costs the clients that it shares
+//! with others misses for as long as the clock is wrong: cookies of the [next](super::KeyRing::next)
+//! key, told by [`forensics`](super::forensics), are its sign.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+use super::{FastOpenKey, KeyRing, fill_from_hex, to_hex};
+use crate::{Error, Result};
+
+/// Part of the format: another label would be another fleet.
+const LABEL: &[u8] = b"tfo derived fast open key v1";
+/// The last of so many parts of an epoch prepares the next.
+const PARTS: u128 = 5;
+
+/// What the servers of a fleet share: 16 to 64 bytes that nobody else knows.
+///
+/// Whoever knows it knows every key of the fleet, past and to come: `Debug` does not show it, there
+/// is no `Display`, and errors never repeat what they were given.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The fewest bytes.
+    pub const MIN_LENGTH: usize = 16;
+    /// The most bytes.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// The secret with these bytes.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for less than 16 or more than 64 bytes, and for zeros alone.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        if !(Self::MIN_LENGTH..=Self::MAX_LENGTH).contains(&bytes.len()) {
+            return Err(malformed("a secret is 32 to 128 hex digits (16 to 64 bytes)"));
+        }
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Err(malformed("a secret of zeros is none"));
+        }
+        Ok(Self(bytes.to_vec()))
+    }
+
+    /// The secret that these hex digits spell byte by byte.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and for anything but an even count of hex digits.
+    pub fn from_hex(text: &str) -> Result<Self> {
+        // The length first: a wrong one must not cost memory.
+        let mut bytes = [0; Self::MAX_LENGTH];
+        let bytes = bytes
+            .get_mut(..text.len() / 2)
+            .filter(|bytes| bytes.len() >= Self::MIN_LENGTH)
+            .ok_or_else(|| malformed("a secret is 32 to 128 hex digits (16 to 64 bytes)"))?;
+        fill_from_hex(text, bytes)
+            .ok_or_else(|| malformed("a secret is an even count of hex digits"))?;
+        Self::new(bytes)
+    }
+
+    /// **The secret itself** as hex digits, as [`from_hex`](Self::from_hex) reads it.
+    #[must_use]
+    pub fn reveal_hex(&self) -> String {
+        to_hex(&self.0)
+    }
+
+    /// The key of an epoch.
+    ///
+    /// # Panics
+    /// Never: HKDF can fill far more than one key.
+    #[must_use]
+    pub fn key(&self, epoch: u64) -> FastOpenKey {
+        let mut key = [0; FastOpenKey::LENGTH];
+        let info = [LABEL, &epoch.to_be_bytes()];
+        #[expect(clippy::expect_used, reason = "only more than 8160 bytes are an error")]
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand_multi_info(&info, &mut key)
+            .expect("16 bytes are few enough");
+        FastOpenKey::new(key)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+fn malformed(reason: &str) -> Error {
+    Error::malformed("fleet secret", reason)
+}
+
+/// When the keys of a fleet change. The [rule](self) stands at the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    every: Duration,
+}
+
+/// The epochs whose keys are in use at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Slots {
+    /// Its key makes new cookies.
+    pub primary: u64,
+    /// Cookies of its key are accepted too: the epoch before, or already the next.
+    pub backup: u64,
+}
+
+impl Schedule {
+    /// A new epoch begins each `every`; less than a second is taken as a second.
+    #[must_use]
+    pub fn new(every: Duration) -> Self {
+        Self { every: every.max(Duration::from_secs(1)) }
+    }
+
+    /// Which epochs' keys are in use when the clock says `now`. A clock before 1970 counts as 1970.
+    #[must_use]
+    pub fn slots(&self, now: SystemTime) -> Slots {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let every = self.every.as_nanos();
+        let primary = u64::try_from(now / every).unwrap_or(u64::MAX);
+        let prepares = now % every * PARTS >= every * (PARTS - 1);
+        let backup = match primary.checked_sub(1) {
+            Some(before) if !prepares => before,
+            // The first epoch of all has none before it.
+            _ => primary.saturating_add(1),
+        };
+        Slots { primary, backup }
+    }
+
+    /// The keys when the clock says `now`, with those around them.
+    #[must_use]
+    pub fn ring(&self, secret: &Secret, now: SystemTime) -> KeyRing {
+        let Slots { primary, backup } = self.slots(now);
+        let next = primary.saturating_add(1);
+        let previous = (0..primary).rev().filter(|epoch| *epoch != backup);
+        KeyRing::new(secret.key(primary), Some(secret.key(backup)))
+            .with_next((backup != next).then(|| secret.key(next)))
+            .with_previous(previous.take(KeyRing::HISTORY).map(|epoch| secret.key(epoch)))
+    }
+
+    /// The length of an epoch.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        self.every
+    }
+}
+
+#[cfg(test)]
+mod tests;

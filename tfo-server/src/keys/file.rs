@@ -1,0 +1,330 @@
+//! Files with keys, and files with a fleet's secret: their format, and who may read them.
+//!
+//! Both are text: hex digits, one key to a line, `#` begins a comment. An error names file and line,
+//! never what stands there.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::cookie::derived::Secret;
+
+/// More than any such file: what stops a device or a log that was named by mistake.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The primary key, and the backup if there is one.
+pub(crate) type Pair = (FastOpenKey, Option<FastOpenKey>);
+
+/// Why a file of keys can't be used.
+#[derive(Debug)]
+pub(crate) struct FileError {
+    path: PathBuf,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Fault {
+    Unreadable(io::Error),
+    /// Who may read or write it.
+    Unsafe(String),
+    Content(ContentError),
+}
+
+/// What is wrong with the content, and on which line, counted from 1; 0: with the whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ContentError {
+    line: usize,
+    reason: String,
+}
+
+/// Who reads a file of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A server that will use it: others must not be able to read or to change it.
+    Server,
+    /// A person who looks at it: told when a server would not take it.
+    Person,
+}
+
+/// Reads the keys in a file.
+pub(crate) fn keys(path: &Path, reader: Reader) -> Result<Pair, FileError> {
+    read(path, reader, parse_keys)
+}
+
+/// Reads a fleet's secret.
+pub(crate) fn secret(path: &Path, reader: Reader) -> Result<Secret, FileError> {
+    read(path, reader, parse_secret)
+}
+
+/// Writes a new file that its owner alone may read. One that exists is never touched.
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a key is none. That it can't be removed either is the lesser trouble.
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// The keys in the text of a file.
+pub(crate) fn parse_keys(text: &[u8]) -> Result<Pair, ContentError> {
+    let mut keys: Vec<FastOpenKey> = Vec::new();
+    for (line, word) in words(text)? {
+        let error = |reason: &str| ContentError { line, reason: reason.to_owned() };
+        if keys.len() == 2 {
+            return Err(error("expected one or two keys, this is one more"));
+        }
+        let key = FastOpenKey::from_hex(word).map_err(|_| {
+            error(if word.contains('-') {
+                "expected a key of 32 hex digits; `tfo-server keys convert` turns the sysctl's text \
+                 into that"
+            } else {
+                "expected a key of 32 hex digits"
+            })
+        })?;
+        if key.is_zero() {
+            return Err(error("a key of zeros is known to everybody: expected a random one"));
+        }
+        if keys.contains(&key) {
+            return Err(error("the backup key equals the primary: expected another, or none"));
+        }
+        keys.push(key);
+    }
+    let mut keys = keys.into_iter();
+    match keys.next() {
+        Some(primary) => Ok((primary, keys.next())),
+        None => Err(ContentError {
+            line: 0,
+            reason: "expected one or two keys, one to a line: primary, then backup".to_owned(),
+        }),
+    }
+}
+
+/// The secret in the text of a file.
+fn parse_secret(text: &[u8]) -> Result<Secret, ContentError> {
+    let expected = "expected one secret of 32 to 128 hex digits, not only zeros";
+    let mut words = words(text)?.into_iter();
+    let (line, word) =
+        words.next().ok_or_else(|| ContentError { line: 0, reason: expected.to_owned() })?;
+    if let Some((line, _)) = words.next() {
+        return Err(ContentError { line, reason: "expected one secret, this is one more".into() });
+    }
+    Secret::from_hex(word).map_err(|_| ContentError { line, reason: expected.to_owned() })
+}
+
+/// The lines that say something, with their numbers.
+fn words(text: &[u8]) -> Result<Vec<(usize, &str)>, ContentError> {
+    let text = std::str::from_utf8(text).map_err(|_| ContentError {
+        line: 0,
+        reason: "expected text; `tfo-server keys convert` turns raw keys into that".to_owned(),
+    })?;
+    let words = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    Ok((1..).zip(words).filter(|(_, word)| !word.is_empty()).collect())
+}
+
+fn read<T>(
+    path: &Path,
+    reader: Reader,
+    parse: fn(&[u8]) -> Result<T, ContentError>,
+) -> Result<T, FileError> {
+    let error = |fault| FileError { path: path.to_owned(), fault };
+    let (bytes, risk) = read_bytes(path).map_err(|e| error(Fault::Unreadable(e)))?;
+    match (risk, reader) {
+        (Some(risk), Reader::Server) => return Err(error(Fault::Unsafe(risk))),
+        (Some(risk), Reader::Person) => log::warn!("{}: {risk}", path.display()),
+        (None, _) => {}
+    }
+    parse(&bytes).map_err(|e| error(Fault::Content(e)))
+}
+
+/// A file's content, and what makes it unsafe.
+fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Option<String>)> {
+    // Before it is opened: opening a pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let risk = risk(metadata.mode(), metadata.uid(), effective_user());
+    Ok((bounded(file)?, risk))
+}
+
+/// All bytes of a source that may not be endless.
+pub(crate) fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 KiB"));
+    }
+    Ok(bytes)
+}
+
+/// What lets others than its user read or change a file with this mode and owner.
+fn risk(mode: u32, owner: u32, user: Option<u32>) -> Option<String> {
+    if mode & 0o077 != 0 {
+        return Some(format!(
+            "its mode {:04o} lets others in: expected 0600 or 0400",
+            mode & 0o7777
+        ));
+    }
+    (owner != 0 && user.is_some_and(|user| user != owner)).then(|| {
+        let user = user.unwrap_or_default();
+        format!("it belongs to user {owner}: expected root, or the server's user {user}")
+    })
+}
+
+/// The effective user of this process. Not the owner of `/proc/self`: that is root where the program
+/// has capabilities of its file.
+fn effective_user() -> Option<u32> {
+    let status = fs::read_to_string("/proc/thread-self/status").ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.fault {
+            Fault::Unreadable(_) => write!(f, "can't read {path}"),
+            Fault::Unsafe(why) => write!(f, "{path}: {why}"),
+            Fault::Content(ContentError { line: 0, reason }) => write!(f, "{path}: {reason}"),
+            Fault::Content(ContentError { line, reason }) => write!(f, "{path}:{line}: {reason}"),
+        }
+    }
+}
+
+impl Error for FileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.fault {
+            Fault::Unreadable(source) => Some(source),
+            Fault::Unsafe(_) | Fault::Content(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.reason),
+            line => write!(f, "line {line}: {}", self.reason),
+        }
+    }
+}
+
+impl Error for ContentError {}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+    use tfo_core::program::one_line;
+
+    use super::*;
+
+    const ONE: &str = "deadbeef01020304050607080910aabb";
+    const TWO: &str = "DEADBEEF11121314151617181920AABB";
+
+    #[test]
+    fn keys_stand_one_to_a_line_among_comments() {
+        let one = FastOpenKey::from_hex(ONE).unwrap();
+        let two = FastOpenKey::from_hex(TWO).unwrap();
+        for (text, pair) in [
+            (ONE.to_owned(), (one.clone(), None)),
+            (format!("# made today\n\n  {ONE}  # primary\r\n"), (one.clone(), None)),
+            (format!("{ONE}\n#{TWO}\n"), (one.clone(), None)),
+            (format!("{ONE}\n\n{TWO}\n"), (one.clone(), Some(two))),
+        ] {
+            assert_eq!(parse_keys(text.as_bytes()).unwrap(), pair, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_by_its_line_and_never_by_what_stands_there() {
+        let zeros = "00".repeat(16);
+        let dashes = "deadbeef-deadbeef-deadbeef-deadbeef";
+        for (text, message) in [
+            (String::new(), "expected one or two keys, one to a line"),
+            ("# nothing\n".to_owned(), "expected one or two keys, one to a line"),
+            (format!("#\n{}\n", &ONE[1..]), "line 2: expected a key of 32 hex digits"),
+            (format!("{ONE} {TWO}"), "line 1: expected a key of 32 hex digits"),
+            (format!("{ONE}\n{dashes}"), "line 2: expected a key of 32 hex digits; `tfo-server"),
+            (format!("{ONE}\n\n{ONE}"), "line 3: the backup key equals the primary"),
+            (zeros, "line 1: a key of zeros"),
+            (format!("{ONE}\n{TWO}\n{TWO}"), "line 3: expected one or two keys, this is one more"),
+        ] {
+            let error = parse_keys(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().starts_with(message), "{text}: {error}");
+            let shown = format!("{error} {error:?}").to_lowercase();
+            assert!(!shown.contains("deadbeef"), "{shown}");
+        }
+        let error = parse_keys(&[0xde, 0xad, 0xbe, 0xef]).unwrap_err();
+        assert!(error.to_string().starts_with("expected text"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_one_line() {
+        let hex = ONE.repeat(2);
+        let secret = parse_secret(format!("# fleet\n{hex}\n").as_bytes()).unwrap();
+        assert_eq!(secret, Secret::from_hex(&hex).unwrap());
+        for (text, message) in [
+            (String::new(), "expected one secret of 32 to 128 hex digits"),
+            (ONE[2..].to_owned(), "line 1: expected one secret of 32 to 128 hex digits"),
+            (format!("{hex}\n{hex}"), "line 2: expected one secret, this is one more"),
+        ] {
+            let error = parse_secret(text.as_bytes()).unwrap_err();
+            assert!(error.to_string().starts_with(message), "{text}: {error}");
+            assert!(!format!("{error:?}").contains("deadbeef"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn others_must_not_read_or_change_it() {
+        for (mode, owner, user, expected) in [
+            (0o100_600, 1000, 1000, ""),
+            (0o100_400, 0, 1000, ""),
+            (0o100_640, 1000, 1000, "its mode 0640 lets others in"),
+            (0o100_604, 1000, 1000, "its mode 0604 lets others in"),
+            (0o100_620, 1000, 1000, "its mode 0620 lets others in"),
+            (0o100_600, 1001, 1000, "it belongs to user 1001: expected root, or the server's"),
+            (0o100_600, 1001, 0, "it belongs to user 1001"),
+        ] {
+            let found = risk(mode, owner, Some(user)).unwrap_or_default();
+            assert!(found.starts_with(expected), "{mode:o} {owner}: {found}");
+            assert_eq!(found.is_empty(), expected.is_empty(), "{mode:o} {owner}: {found}");
+        }
+        assert!(effective_user().is_some());
+    }
+
+    #[test]
+    fn a_new_file_is_its_owners_and_never_replaces_another() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        create(&path, ONE.as_bytes()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let pair = keys(&path, Reader::Server).unwrap();
+        assert_eq!(pair.0.reveal_hex(), ONE);
+        let error = create(&path, TWO.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), ONE, "it stays as it was");
+    }
+
+    #[test]
+    fn a_file_that_a_server_refuses_may_be_looked_at() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        create(&path, ONE.as_bytes()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = keys(&path, Reader::Server).unwrap_err();
+        assert!(one_line(&error).contains("key: its mode 0644 lets others in"), "{error}");
+        assert!(!format!("{error:?}").contains("deadbeef"));
+        keys(&path, Reader::Person).unwrap();
+        let error = keys(folder.path(), Reader::Person).unwrap_err();
+        assert!(one_line(&error).ends_with("it is not a regular file"), "{error}");
+        let error = keys(&folder.path().join("none"), Reader::Person).unwrap_err();
+        assert!(one_line(&error).contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! The keys of the listener: where they come from, and when they change.
+
+pub(crate) mod file;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use std::{fmt, mem};
+
+use tfo_core::cookie::KeyRing;
+use tfo_core::cookie::derived::{Schedule, Secret, Slots};
+use tfo_core::host::sysctl;
+use tfo_core::program::one_line;
+use tfo_core::socket::{FastOpenListener, ListenerBuilder};
+
+use file::{FileError, Pair, Reader};
+use watch::{Seen, Watched};
+
+/// Where the keys come from, as the configuration says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// The network namespace has keys; the listener has none of its own.
+    Kernel,
+    /// A file with a primary and, if wanted, a backup key.
+    File(PathBuf),
+    /// A secret that a fleet shares, and the clock.
+    Derived { secret: PathBuf, rotate_every: Duration },
+}
+
+/// The keys in use.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    origin: Origin,
+    /// `None`: the network namespace's, and they can't be read.
+    ring: Option<KeyRing>,
+    /// The listener has other keys than the ring: setting them failed.
+    pending: bool,
+}
+
+#[derive(Debug)]
+enum Origin {
+    /// Whether this process may read them: who may not at the start never may.
+    Kernel {
+        readable: bool,
+    },
+    File(Watched<Pair>),
+    Derived {
+        secret: Watched<Secret>,
+        schedule: Schedule,
+        slots: Slots,
+    },
+}
+
+impl Keys {
+    /// Reads the keys for the first time.
+    pub(crate) fn load(source: &KeySource, now: SystemTime) -> Result<Self, FileError> {
+        let (origin, ring) = match source {
+            KeySource::Kernel => {
+                let found = sysctl::tcp_fastopen_key();
+                let ring = found.as_ref().ok().cloned().flatten();
+                let ring = ring.map(|(primary, backup)| KeyRing::new(primary, backup));
+                (Origin::Kernel { readable: found.is_ok() }, ring)
+            }
+            KeySource::File(path) => {
+                let watched = Watched::read(path, |path| file::keys(path, Reader::Server))?;
+                let (primary, backup) = watched.current().clone();
+                (Origin::File(watched), Some(KeyRing::new(primary, backup)))
+            }
+            KeySource::Derived { secret, rotate_every } => {
+                let secret = Watched::read(secret, |path| file::secret(path, Reader::Server))?;
+                let schedule = Schedule::new(*rotate_every);
+                let ring = schedule.ring(secret.current(), now);
+                let slots = schedule.slots(now);
+                (Origin::Derived { secret, schedule, slots }, Some(ring))
+            }
+        };
+        Ok(Self { origin, ring, pending: false })
+    }
+
+    /// All keys that are known.
+    pub(crate) fn ring(&self) -> Option<&KeyRing> {
+        self.ring.as_ref()
+    }
+
+    /// Whether the listener has keys of its own, which follow a file or the clock.
+    pub(crate) fn are_own(&self) -> bool {
+        !matches!(self.origin, Origin::Kernel { .. })
+    }
+
+    /// Gives the listener its own keys from its first moment.
+    pub(crate) fn configure(&self, builder: ListenerBuilder) -> ListenerBuilder {
+        match &self.ring {
+            Some(ring) if self.are_own() => {
+                builder.keys(ring.primary().clone(), ring.backup().cloned())
+            }
+            _ => builder,
+        }
+    }
+
+    /// Looks whether the keys have changed, and sets them on the listener if so. To be called each
+    /// second; `asked`: somebody wants it done now.
+    ///
+    /// What can't be used is told once, and changes nothing.
+    pub(crate) fn look(&mut self, now: SystemTime, asked: bool, listener: &FastOpenListener) {
+        let own = self.are_own();
+        match self.next_ring(now, asked) {
+            Some(ring) => {
+                self.ring = Some(ring);
+                self.pending = own;
+                if !own {
+                    log::info!("keys: {self}");
+                }
+            }
+            None if asked => log::info!("keys: {self}, as before"),
+            None => {}
+        }
+        let Some(ring) = self.ring.as_ref().filter(|_| self.pending) else { return };
+        match listener.set_keys(ring.primary(), ring.backup()) {
+            Ok(()) => {
+                self.pending = false;
+                log::info!("keys: {self}");
+            }
+            Err(e) => log::error!("keys: they can't be set, trying again: {}", one_line(&e)),
+        }
+    }
+
+    /// The ring, if it has changed.
+    fn next_ring(&mut self, now: SystemTime, asked: bool) -> Option<KeyRing> {
+        let rotated = |ring: &Option<KeyRing>, (primary, backup): Pair| match ring {
+            Some(ring) => ring.rotated(primary, backup),
+            None => KeyRing::new(primary, backup),
+        };
+        let current = &self.ring;
+        match &mut self.origin {
+            Origin::Kernel { readable: false } => None,
+            Origin::Kernel { readable: true } => {
+                let (primary, backup) = sysctl::tcp_fastopen_key().ok().flatten()?;
+                let ring = rotated(current, (primary, backup));
+                let same = current.as_ref().is_some_and(|current| current.accepts_as(&ring));
+                (!same).then_some(ring)
+            }
+            Origin::File(watched) => {
+                let changed = is_new(watched.look(asked), current.as_ref());
+                changed.then(|| rotated(current, watched.current().clone()))
+            }
+            Origin::Derived { secret, schedule, slots } => {
+                let changed = is_new(secret.look(asked), current.as_ref());
+                let before = mem::replace(slots, schedule.slots(now));
+                (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
+            }
+        }
+    }
+}
+
+/// Whether the file has something new; tells what is wrong with it.
+fn is_new(seen: Seen, current: Option<&KeyRing>) -> bool {
+    match seen {
+        Seen::Same => false,
+        Seen::Changed => true,
+        Seen::Refused(why) => {
+            let ring = current.map(ToString::to_string).unwrap_or_default();
+            log::warn!("keys: {why}; those before stay: {ring}");
+            false
+        }
+    }
+}
+
+/// Which keys are in use, without telling them.
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(ring) = &self.ring else { return f.write_str("of the network namespace") };
+        match &self.origin {
+            Origin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
+            Origin::File(_) => write!(f, "{ring}"),
+            Origin::Derived { slots, .. } => {
+                write!(f, "{ring} (derived, epochs {} and {})", slots.primary, slots.backup)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! Keys of the listener: from a file, from the clock, and whose cookie came.
+
+use std::fs;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::cookie::derived::Secret;
+use tfo_core::host::{CounterChange, Counters, cookie_cache, sysctl};
+use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated};
+use tfo_core::socket::FastOpenStream;
+
+use crate::harness::{Lab, SERVER, answer, json as parse};
+
+fn key(number: u8) -> FastOpenKey {
+    FastOpenKey::new([number; 16])
+}
+
+fn name(number: u8) -> String {
+    key(number).fingerprint().to_string()
+}
+
+/// Replaces a key file as a careful operator does: at once.
+fn replace(lab: &Lab, content: &str) -> PathBuf {
+    let path = lab.config("").with_file_name("keys");
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&new, &path).unwrap();
+    path
+}
+
+fn keys(numbers: &[u8]) -> String {
+    numbers.iter().map(|number| key(*number).reveal_hex() + "\n").collect()
+}
+
+/// A server with these keys in a file.
+fn serve(lab: &Lab, numbers: &[u8]) -> Program {
+    let path = replace(lab, &keys(numbers));
+    let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
+    lab.serve(&config, &["--service", "discard", "-o", "json"])
+}
+
+/// A connection with a message; whether its SYN's data was taken.
+fn connect(lab: &Lab) -> bool {
+    let mut client = lab.fast_open(b"hello");
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(answer(&mut client), b"");
+    client.info().unwrap().syn_data
+}
+
+/// The line of the latest of so many connections.
+fn line(server: &Program, count: usize) -> Value {
+    parse(server.out().first(count).last().unwrap())
+}
+
+fn counters(lab: &Lab) -> Counters {
+    lab.host.run(|| Counters::read().unwrap())
+}
+
+fn since(lab: &Lab, before: &Counters) -> CounterChange {
+    counters(lab).since(before)
+}
+
+fn end(server: Program) -> (Value, String) {
+    server.signal("TERM").unwrap();
+    let ended = server.finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    (parse(ended.out.lines().last().unwrap()), ended.out + &ended.err)
+}
+
+/// No bytes of these keys, in no form.
+fn hides(text: &str, numbers: &[u8]) {
+    for number in numbers {
+        let text = text.to_lowercase();
+        assert!(!text.contains(&format!("{number:02x}").repeat(4)), "{text}");
+        assert!(!text.contains(&format!("{number}, {number}")), "{text}");
+    }
+}
+
+#[test]
+fn keys_of_a_file_rotate_by_sighup_without_a_miss() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = serve(&lab, &[0xa1]);
+        let _ = server.err().expect(&["keys: primary", &name(0xa1), "no backup"]);
+        let before = counters(&lab);
+        assert!(!connect(&lab), "it asks for a cookie");
+        let cached = lab.host.run(|| cookie_cache::get(None, SERVER.ip())).unwrap();
+        let cookie = cached.unwrap().cookie.unwrap();
+        assert_eq!(cookie, key(0xa1).cookie(SERVER.ip(), SERVER.ip()), "of the file's key");
+        assert!(connect(&lab));
+        // The order in which a fleet rotates; each step is told with the fingerprints.
+        for (numbers, told, backup_used) in [
+            (&[0xa1, 0xb2][..], format!("primary {}, backup {}", name(0xa1), name(0xb2)), 0),
+            (&[0xb2, 0xa1], format!("primary {}, backup {}", name(0xb2), name(0xa1)), 1),
+            (&[0xb2], format!("primary {}, no backup", name(0xb2)), 0),
+        ] {
+            replace(&lab, &keys(numbers));
+            server.signal("HUP").unwrap();
+            let _ = server.err().expect(&["keys: ", &told]);
+            let before = counters(&lab);
+            assert!(connect(&lab), "{told}");
+            assert_eq!(since(&lab, &before).passive_alt_key, backup_used, "{told}");
+        }
+        let change = since(&lab, &before);
+        assert_eq!((change.passive_fail, change.passive), (0, 4), "{change:?}");
+        server.signal("HUP").unwrap();
+        let _ = server.err().expect(&["as before"]);
+        let origins: Vec<_> =
+            server.out().first(5).iter().map(|l| parse(l)["cookie_origin"].clone()).collect();
+        let expected = [Value::Null, "primary".into(), "primary".into(), "backup".into()];
+        assert_eq!(origins[..4], expected);
+        let (totals, said) = end(server);
+        assert_eq!(totals["totals"]["cookies"]["backup"], 1, "{totals}");
+        assert_eq!(totals["totals"]["cookies"]["primary"], 3, "{totals}");
+        hides(&said, &[0xa1, 0xb2]);
+    });
+}
+
+#[test]
+fn a_changed_file_is_found_without_a_signal() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = serve(&lab, &[0xa1]);
+        let before = counters(&lab);
+        assert!(!connect(&lab));
+        for (numbers, told) in [
+            (&[0xa1, 0xb2][..], format!("primary {}, backup {}", name(0xa1), name(0xb2))),
+            (&[0xb2, 0xa1], format!("primary {}, backup {}", name(0xb2), name(0xa1))),
+        ] {
+            replace(&lab, &keys(numbers));
+            let _ = server.err().expect(&["keys: ", &told]);
+            assert!(connect(&lab), "{told}");
+        }
+        let change = since(&lab, &before);
+        assert_eq!((change.passive_fail, change.passive_alt_key), (0, 1), "{change:?}");
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_refused_and_the_old_keys_stay() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = serve(&lab, &[0xa1]);
+        assert!(!connect(&lab));
+        let stays = format!("those before stay: primary {}, no backup", name(0xa1));
+        for (content, mode, why) in [
+            (keys(&[0xb2]), 0o640, "its mode 0640 lets others in"),
+            (keys(&[0xb2, 0xb2]), 0o600, "keys:2: the backup key equals the primary"),
+            (keys(&[0]), 0o600, "keys:1: a key of zeros"),
+            (keys(&[0xb2])[1..].to_owned(), 0o600, "keys:1: expected a key of 32 hex digits"),
+            (keys(&[0xb2, 0xc3, 0xd4]), 0o600, "keys:3: expected one or two keys"),
+            (String::new(), 0o600, "keys: expected one or two keys"),
+        ] {
+            let path = replace(&lab, &content);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            server.signal("HUP").unwrap();
+            let _ = server.err().expect(&["warn: keys: ", why, &stays]);
+            assert!(connect(&lab), "{why}");
+        }
+        fs::remove_file(replace(&lab, "")).unwrap();
+        let _ = server.err().expect(&["keys: No such file", &stays]);
+        assert!(connect(&lab), "found by itself as well");
+        let (_, said) = end(server);
+        hides(&said, &[0xa1, 0xb2, 0xc3, 0xd4]);
+    });
+}
+
+#[test]
+fn a_server_without_usable_keys_does_not_start() {
+    isolated(|| {
+        let lab = Lab::new();
+        let path = replace(&lab, &keys(&[0xb2, 0xb2]));
+        let path = path.display();
+        for (mode, named, why) in [
+            ("file", "file", "keys:2: the backup key equals"),
+            ("derived", "secret", "keys:2: expected one secret, this is one more"),
+        ] {
+            let config = format!("[keys]\nmode = \"{mode}\"\n{named} = \"{path}\"\n");
+            for arguments in [&[][..], &["check"], &["check", "-o", "json"]] {
+                let ended = lab.start(&config, arguments).finish();
+                assert_eq!(ended.code, Some(2), "{}", ended.err);
+                let error = ended.err.lines().last().unwrap();
+                assert!(error.starts_with("error: ") && error.contains(why), "{error}");
+                hides(&(ended.out + &ended.err), &[0xb2]);
+            }
+        }
+    });
+}
+
+#[test]
+fn check_tells_the_state_of_the_keys() {
+    isolated(|| {
+        let lab = Lab::new();
+        let kernel = lab.start("", &["check"]).finish();
+        assert!(kernel.out.contains("keys: of the network namespace\n"), "{}", kernel.out);
+        let path = replace(&lab, &keys(&[0xa1, 0xb2]));
+        let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
+        let text = lab.start(&config, &["check"]).finish();
+        let expected = format!("keys: primary {}, backup {}\n", name(0xa1), name(0xb2));
+        assert_eq!(text.code, Some(0), "{}", text.err);
+        assert!(text.out.contains(&expected), "{}", text.out);
+        let document = lab.start(&config, &["check", "-o", "json"]).finish();
+        let found = &parse(&document.out)["keys"];
+        assert_eq!(found["mode"], "file", "{found}");
+        assert_eq!((&found["primary"], &found["backup"]), (&name(0xa1).into(), &name(0xb2).into()));
+        hides(&(text.out + &document.out), &[0xa1, 0xb2]);
+    });
+}
+
+#[test]
+fn derived_keys_rotate_by_the_clock_without_a_miss() {
+    isolated(|| {
+        let lab = Lab::new();
+        let secret = "5a".repeat(32);
+        let path = replace(&lab, &secret);
+        let config = format!(
+            "[keys]\nmode = \"derived\"\nsecret = \"{}\"\nrotate-every = \"10s\"\n",
+            path.display()
+        );
+        let server = lab.serve(&config, &["--service", "discard", "-o", "json"]);
+        let start = server.err().expect(&["keys: primary"]);
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let before = counters(&lab);
+        assert!(!connect(&lab));
+        let secret = Secret::from_hex(&secret).unwrap();
+        let [now, next, after] = [0, 1, 2].map(|n| secret.key(seconds / 10 + n).fingerprint());
+        // Whichever part of an epoch this is, each of these comes within the next two.
+        for (primary, backup) in [(now, next), (next, now), (next, after)] {
+            let told = format!("keys: primary {primary}, backup {backup} (derived, epochs ");
+            let _ = server.err().expect(&[&told]);
+            assert!(connect(&lab), "{told}, after {start}");
+        }
+        let change = since(&lab, &before);
+        assert_eq!((change.passive_fail, change.passive), (0, 3), "{change:?}");
+        let (_, said) = end(server);
+        hides(&said, &[0x5a]);
+        assert!(!said.contains(&secret.key(seconds / 10).reveal_hex()), "{said}");
+    });
+}
+
+#[test]
+fn the_origin_of_a_refused_cookie_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = serve(&lab, &[0xa1]);
+        assert!(!connect(&lab));
+        // An abrupt change: a miss, of the key before.
+        replace(&lab, &keys(&[0xb2]));
+        server.signal("HUP").unwrap();
+        let _ = server.err().expect(&["keys: primary", &name(0xb2)]);
+        assert!(!connect(&lab));
+        let told = line(&server, 2);
+        assert_eq!(told["verdict"], "fallback", "{told}");
+        assert_eq!(told["cookie_origin"], parse(r#"{"previous":1}"#), "{told}");
+        let (totals, said) = end(server);
+        assert_eq!(totals["totals"]["cookies"]["previous"], 1, "{totals}");
+        hides(&said, &[0xa1, 0xb2]);
+        // Another server on the same address, which knows nothing of that key.
+        let server = lab.serve("", &["--service", "discard"]);
+        assert!(!connect(&lab));
+        let line = server.out().first(1).remove(0);
+        if lab.host.run(sysctl::tcp_fastopen_key).is_ok() {
+            assert!(line.contains("fallback (") && line.contains("8 B of no known key,"), "{line}");
+            server.signal("TERM").unwrap();
+            let ended = server.finish();
+            assert!(ended.out.contains("; of 1 cookie 1 of no known key (100 %)"), "{}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn a_cookie_that_the_path_changed_is_told_apart_from_a_translated_client() {
+    isolated(|| {
+        for (middlebox, v6) in [
+            (Middlebox::TranslateSource, false),
+            (Middlebox::TranslateSource, true),
+            (Middlebox::CorruptCookie, false),
+            (Middlebox::CorruptCookie, true),
+        ] {
+            let network = Network::new(PathSettings::new().boxes(&[middlebox])).unwrap();
+            let lab = Lab::new();
+            let path = replace(&lab, &keys(&[0xa1]));
+            let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
+            let command = lab.command(&config, &["-a", "::", "--service", "discard", "-o", "json"]);
+            let server = Program::start(network.server(), command).unwrap();
+            let _ = server.err().expect(&["listening on"]);
+            for _ in 0..2 {
+                let address = SocketAddr::new(Network::server_address(v6), SERVER.port());
+                network.client().run(move || {
+                    let mut client = FastOpenStream::connect(address, b"hello").unwrap();
+                    client.shutdown(Shutdown::Write).unwrap();
+                    assert_eq!(answer(&mut client), b"");
+                });
+            }
+            let told = line(&server, 2);
+            assert_eq!(told["verdict"], "fallback", "{middlebox:?}: {told}");
+            let expected = if middlebox == Middlebox::TranslateSource {
+                let first = parse(&server.out().first(1).remove(0));
+                let peer: SocketAddr = first["peer"].as_str().unwrap().parse().unwrap();
+                // By its neighbours for IPv4, as one of the latest clients for IPv6.
+                json!({"other-source": peer.ip()})
+            } else {
+                json!("unknown")
+            };
+            assert_eq!(told["cookie_origin"], expected, "{middlebox:?}: {told}");
+        }
+    });
+}
+
+#[test]
+fn keys_of_this_namespace_are_shown_by_fingerprint() {
+    isolated(|| {
+        let lab = Lab::new();
+        let none = lab.start("", &["keys", "show", "--sysctl"]).finish();
+        assert_eq!(none.code, Some(0), "{}", none.err);
+        assert!(none.out.starts_with("no key yet"), "{}", none.out);
+        let words = [0xa1, 0xb2].map(|number| key(number).reveal_sysctl_text()).join(",");
+        let write =
+            move || -> io::Result<()> { fs::write("/proc/sys/net/ipv4/tcp_fastopen_key", words) };
+        lab.host.run(write).unwrap();
+        let shown = lab.start("", &["keys", "show", "--sysctl"]).finish();
+        assert_eq!(shown.out, format!("primary {}\nbackup {}\n", name(0xa1), name(0xb2)));
+        let revealed = lab.start("", &["keys", "show", "--sysctl", "--reveal"]).finish();
+        assert!(revealed.out.contains(&key(0xb2).reveal_hex()), "{}", revealed.out);
+        let server = lab.serve("", &["-o", "json"]);
+        let _ = server.err().expect(&["keys: primary", &name(0xa1), "of the network namespace"]);
+        hides(&end(server).1, &[0xa1, 0xb2]);
+    });
+}
