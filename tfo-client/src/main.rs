@@ -26,6 +26,7 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     }
     Ok(match &cli.command {
         None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
+        Some(Command::Doctor(flags)) => command::doctor::run(&config.settings, &flags.settings()),
         Some(Command::Lab(flags)) => {
             command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
         }

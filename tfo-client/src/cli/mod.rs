@@ -1,5 +1,6 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
 
+mod doctor;
 mod lab;
 
 use std::{ffi::OsString, mem, path::PathBuf};
@@ -7,6 +8,7 @@ use std::{ffi::OsString, mem, path::PathBuf};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use tfo_core::program::{Port, Switch, value::Format};
 
+pub(crate) use doctor::DoctorFlags;
 pub(crate) use lab::LabFlags;
 
 use crate::config::{
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Probe(ProbeFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
+    /// Is this host ready for fast open, and what does it do with it?
+    Doctor(DoctorFlags),
 }
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
@@ -175,6 +179,12 @@ impl Cli {
             Some(Command::Probe(flags)) => {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
+            }
+            Some(Command::Doctor(_)) => {
+                if cli.probe != ProbeFlags::default() {
+                    let message = "`doctor` makes no connection and has no flags of the probe";
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+                }
             }
             Some(Command::Lab(flags)) => {
                 if cli.probe != ProbeFlags::default() {

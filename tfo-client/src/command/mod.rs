@@ -1,5 +1,6 @@
 //! What the program does: one file a subcommand.
 
+pub(crate) mod doctor;
 pub(crate) mod lab;
 mod listen;
 pub(crate) mod probe;

@@ -1,5 +1,6 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod doctor;
 mod document;
 mod lab;
 mod probe;
@@ -22,6 +23,7 @@ use tfo_core::program::{
 
 use crate::config::{self, Target};
 
+pub(crate) use doctor::{DoctorReport, cannot_look};
 pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
 pub(crate) use probe::{Connection, Report};
 

@@ -8,7 +8,7 @@ use tfo_core::diagnosis::{Outcome, Summary, Verdict};
 use super::{Connection, Report};
 
 /// Columns of prose: what a terminal has at least.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 /// Columns of a verdict with its cause: the longest is `not-attempted: paused-by-blackhole`.
 const VERDICT: usize = 34;
 /// An advice that needs no line.
@@ -70,6 +70,11 @@ pub(super) fn next_step(verdict: &Verdict) -> String {
 
 /// Breaks lines between words, but never in a command: one in backticks can be pasted as it stands.
 pub(super) fn wrap(text: &str) -> String {
+    wrap_to(text, WIDTH)
+}
+
+/// [`wrap`] to another width.
+pub(super) fn wrap_to(text: &str, limit: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     let mut in_command = false;
@@ -78,7 +83,7 @@ pub(super) fn wrap(text: &str) -> String {
         c == ' ' && !in_command
     }) {
         let width = piece.trim_end().chars().count();
-        if column > 0 && column + width > WIDTH {
+        if column > 0 && column + width > limit {
             wrapped.truncate(wrapped.trim_end().len());
             wrapped.push('\n');
             column = 0;

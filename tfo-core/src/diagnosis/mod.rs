@@ -1,9 +1,11 @@
 //! Evidence in, verdict out: no I/O, no clock, no sockets.
 //!
 //! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
-//! only a sequence of connections tells.
+//! only a sequence of connections tells. [`judge_open`] says what the bits of a connection tell that nobody
+//! has watched.
 
 mod evidence;
+mod open;
 mod rules;
 mod summary;
 mod verdict;
@@ -12,6 +14,7 @@ pub use evidence::{
     ArrivedOption, ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Ending, Evidence,
     RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
 };
+pub use open::{End, OpenVerdict, judge_open};
 pub use rules::judge;
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

@@ -11,6 +11,7 @@ use std::{fmt, fs, str};
 use crate::{Error, Result};
 
 const TCP_FASTOPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
+const KEY: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 const BLACKHOLE_TIMEOUT: &str = "/proc/sys/net/ipv4/tcp_fastopen_blackhole_timeout_sec";
 const SYNCOOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
 const MAX_SYN_BACKLOG: &str = "/proc/sys/net/ipv4/tcp_max_syn_backlog";
@@ -159,6 +160,58 @@ pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
     fs::write(TCP_FASTOPEN, text).map_err(|e| Error::system("write", TCP_FASTOPEN, e))
 }
 
+/// Whether `net.ipv4.tcp_fastopen_key` holds a key; the key itself is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum NamespaceKey {
+    /// All zeros: no key yet, the kernel makes one for the first listener with fast open. Or somebody
+    /// has written zeros.
+    Zeros,
+    /// A key.
+    Set,
+    /// A key, and another one that is accepted as well.
+    SetWithBackup,
+    /// Only root may read it.
+    NotReadable,
+}
+
+impl NamespaceKey {
+    fn parse(text: &str) -> Result<Self> {
+        let mut keys = text.trim_ascii().split(',');
+        let is_zero = |key: &str| {
+            let digits = || key.bytes().filter(|byte| *byte != b'-');
+            let valid = digits().count() == 32 && digits().all(|digit| digit.is_ascii_hexdigit());
+            // The text is a secret: it is not shown.
+            let malformed = || Error::malformed(KEY, "a key of 32 hexadecimal digits is wanted");
+            if valid { Ok(digits().all(|digit| digit == b'0')) } else { Err(malformed()) }
+        };
+        let primary = is_zero(keys.next().unwrap_or_default())?;
+        let backup = keys.next().map(is_zero).transpose()?;
+        Ok(match (primary, backup) {
+            (_, Some(_)) => Self::SetWithBackup,
+            (true, None) => Self::Zeros,
+            (false, None) => Self::Set,
+        })
+    }
+}
+
+/// `net.ipv4.tcp_fastopen_key`: whether there is a key. Says nothing of listeners with keys of their own,
+/// which only their process can ask for.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read for another reason than that it is root's alone,
+/// [`Error::Malformed`] if it is no key.
+#[doc(alias = "tcp_fastopen_key")]
+pub fn fastopen_key() -> Result<NamespaceKey> {
+    match read(KEY) {
+        Ok(text) => NamespaceKey::parse(&text),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(NamespaceKey::NotReadable),
+        Err(e) => Err(e),
+    }
+}
+
 /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a
 /// suspected blackhole; zero: there is no such detection.
 ///
@@ -257,6 +310,24 @@ mod tests {
         assert_eq!(FastOpenBits::new(0x1).with_server().bits(), 3);
         assert_eq!(FastOpenBits::new(0x402).with_client().bits(), 0x403);
         assert_eq!(FastOpenBits::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+    }
+
+    #[test]
+    fn a_key_is_told_by_its_presence_alone() {
+        let [zeros, key] = ["00000000", "0000000a"].map(|word| [word; 4].join("-"));
+        for (text, found) in [
+            (format!("{zeros}\n"), NamespaceKey::Zeros),
+            (format!("{key}\n"), NamespaceKey::Set),
+            (format!("{key},{zeros}\n"), NamespaceKey::SetWithBackup),
+        ] {
+            assert_eq!(NamespaceKey::parse(&text).expect("the kernel's form"), found, "{text}");
+        }
+        for text in
+            ["", "5ec12e7", "zzzzzzzz-5ec12e7a-00000000-00000000", &format!("{key},5ec12e7")]
+        {
+            let error = NamespaceKey::parse(text).expect_err(text).to_string();
+            assert!(!error.contains("5ec12e7"), "an error must not show a key: {error}");
+        }
     }
 
     #[test]
