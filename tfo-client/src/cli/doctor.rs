@@ -14,13 +14,13 @@ type WatchInterval = Period<100, 3_600_000>;
 type Frames = Integer<1, 1_000_000>;
 
 const AFTER_HELP: &str = "\
-It needs no privilege, sends nothing and changes nothing. It is about this network namespace: in a
-container it is about the container. Run as root it also sees whether there is a key, and the
-processes of other users.
+It needs no privilege, sends nothing and changes nothing; -s, -p, -4 and -6 play no part. It is about
+this network namespace: in a container it is about the container. Run as root it also sees
+whether there is a key, and the processes of other users.
 
-Exit status: 0 ready, 1 something keeps fast open from working (a finding is a problem), 2 wrong
-usage, or this host can't be read. Both halves are judged, client and server; --only judges one. With
---watch the last frame decides.
+Exit status: 0 ready, 1 not ready (a finding is a problem), 2 wrong usage, or this host can't be
+read. Both halves are judged, client and server, or the one that --only names. With --watch the
+last frame decides.
 
 Examples:
   tfo-client doctor                        is this host ready, and what does it do?
@@ -29,10 +29,10 @@ Examples:
   tfo-client doctor -o json --watch        one document a line, for programs";
 
 #[derive(Debug, Default, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct DoctorFlags {
-    /// Judge and show one half alone
-    #[arg(long, value_name = "HALF", value_enum)]
+    /// Judge and show one half alone: client (what this host connects to) or server
+    #[arg(long, value_name = "HALF", value_enum, hide_possible_values = true)]
     only: Option<Only>,
 
     /// Look again every 2s, or INTERVAL (100ms to 1h), and show rates per second
@@ -46,9 +46,7 @@ pub(crate) struct DoctorFlags {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Only {
-    /// Connections that this host makes
     Client,
-    /// Connections that this host accepts
     Server,
 }
 

@@ -24,6 +24,7 @@ fn holds(arguments: &[&str], snapshot: &str) {
 fn the_help_is_as_stored() {
     holds(&["--help"], "help.txt");
     holds(&["probe", "--help"], "help-probe.txt");
+    holds(&["doctor", "--help"], "help-doctor.txt");
 }
 
 #[test]

@@ -20,7 +20,8 @@ const MARGIN: usize = 11;
 pub(super) fn screen(look: &Look, half: Half, watch: bool, colour: bool) -> String {
     let found = findings(look, half);
     let mut text = head(look, half, &found, colour);
-    for (title, part) in [("Client", Half::Client), ("Server", Half::Server), ("Both", Half::Both)]
+    for (title, part) in
+        [("Client", Half::Client), ("Server", Half::Server), ("Both halves", Half::Both)]
     {
         if shows(half, part) {
             text += &section(title, part, &found, look, colour);
@@ -66,7 +67,7 @@ fn section(title: &str, part: Half, found: &[Finding], look: &Look, colour: bool
         text += &format!("  {style}{level:<7}{style:#}  ");
         text += &indent(&wrap_to(&finding.what(), WIDTH - MARGIN), MARGIN);
         for step in finding.fix(&look.surroundings) {
-            text += &format!("    {}", indent(&wrap_to(&step, WIDTH - 4), 4));
+            text += &format!("    - {}", indent(&wrap_to(&step, WIDTH - 6), 6));
         }
     }
     if text.is_empty() { text } else { format!("\n{title}\n{text}") }
@@ -112,8 +113,8 @@ fn counters(look: &Look, watch: bool, half: Half) -> String {
     }
     let HitRates { outgoing, incoming, .. } = HitRates::of(&counters.total());
     for (part, rate, what) in [
-        (Half::Client, outgoing, "of this host's SYNs with data were taken: Active"),
-        (Half::Server, incoming, "of the SYNs with a cookie were taken: Passive (data-less too)"),
+        (Half::Client, outgoing, "of this host's SYNs with data were taken"),
+        (Half::Server, incoming, "of the SYNs with a cookie were taken"),
     ] {
         if let Some(rate) = rate
             && shows(half, part)
