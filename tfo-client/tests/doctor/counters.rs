@@ -108,7 +108,7 @@ fn a_full_queue_is_told() {
                         .connect(server_address(), b"hello")
                 })
             };
-            [one(), one()].map(|thread| thread.join().unwrap().unwrap());
+            let _both = [one(), one()].map(|thread| thread.join().unwrap().unwrap());
         });
         let found = look(network.server());
         let note = finding(&found, "queue-full");

@@ -44,7 +44,7 @@ fn head(look: &Look, half: Half, found: &[Finding], colour: bool) -> String {
     if look.surroundings.read_only {
         text += ", /proc/sys is read-only";
     }
-    text += "\n";
+    text = wrap_to(&text, WIDTH);
     let judged = [("client", Half::Client), ("server", Half::Server)];
     let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
         let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.half())).count();
