@@ -180,11 +180,10 @@ impl Cli {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
             }
+            Some(Command::Doctor(_)) if cli.probe == ProbeFlags::default() => {}
             Some(Command::Doctor(_)) => {
-                if cli.probe != ProbeFlags::default() {
-                    let message = "`doctor` makes no connection and has no flags of the probe";
-                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-                }
+                let message = "`doctor` makes no connection and has no flags of the probe";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
             Some(Command::Lab(flags)) => {
                 if cli.probe != ProbeFlags::default() {

@@ -114,9 +114,9 @@ fn head(bytes: &[u8]) -> Option<Connection> {
     use uapi::message as at;
 
     let address = |offset| -> Option<IpAddr> {
-        match bytes.first()? {
-            &AF_INET => array_at(bytes, offset).map(|octets| Ipv4Addr::from(octets).into()),
-            &AF_INET6 => {
+        match *bytes.first()? {
+            AF_INET => array_at(bytes, offset).map(|octets| Ipv4Addr::from(octets).into()),
+            AF_INET6 => {
                 let octets = array_at(bytes, offset)?;
                 Some(IpAddr::from(Ipv6Addr::from(octets)).to_canonical())
             }

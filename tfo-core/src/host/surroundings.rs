@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_marks_tell_the_place() {
-        let cases: &[(&[(&str, &str)], &[(&str, &str)], Place)] = &[
+        type Pairs = &'static [(&'static str, &'static str)];
+        let cases: &[(Pairs, Pairs, Place)] = &[
             (&[], &[], Place::Host),
             (&[("run/.containerenv", "")], &[], Place::Container("podman".into())),
             (&[(".dockerenv", "")], &[], Place::Container("docker".into())),

@@ -20,6 +20,7 @@ struct Document {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a document says yes or no")]
 struct Doctor {
     ready: bool,
     client_ready: bool,
@@ -72,6 +73,7 @@ struct Change {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the document's names")]
 struct Cookie {
     destination: IpAddr,
     source: Option<IpAddr>,

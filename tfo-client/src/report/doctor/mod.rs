@@ -17,6 +17,7 @@ use crate::command::doctor::{DoctorSettings, Look};
 /// Top left, and nothing below.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of the output")]
 pub(crate) struct DoctorReport {
     format: Format,
     half: Half,

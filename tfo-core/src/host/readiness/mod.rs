@@ -7,6 +7,7 @@ mod finding;
 mod host;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use finding::{Finding, Half, Level, Part};
 pub use host::{HitRates, HostFacts};
