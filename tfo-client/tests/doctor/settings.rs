@@ -5,7 +5,7 @@ use std::process::Command;
 use tfo_core::lab::{Host, isolated, require};
 
 use crate::harness::{
-    doctor_of_nobody, examine, finding, fix, has, listen, look, run, set, set_bits,
+    doctor, doctor_of_nobody, examine, finding, fix, has, listen, look, run, set, set_bits,
 };
 
 #[test]
@@ -68,7 +68,7 @@ fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
         set_bits(&host, 0x607);
         let found = look(&host);
         assert_eq!(finding(&found, "client-without-cookies")["level"], "problem");
-        assert_eq!(finding(&found, "server-without-cookies")["level"], "problem");
+        assert_eq!(finding(&found, "no-cookies")["level"], "problem");
         assert_eq!(finding(&found, "all-listeners")["level"], "note");
     });
 }
@@ -100,7 +100,7 @@ fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
         set(&host, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
         let _listener = listen(&host);
         let found = look(&host);
-        let problem = finding(&found, "key-zeros");
+        let problem = finding(&found, "key-is-zeros");
         assert_eq!(problem["level"], "problem", "{found}");
         apply(&host, &fix(problem));
         assert!(has(&look(&host), "key-set"), "the fix wrote a key");
@@ -156,6 +156,27 @@ fn the_blackhole_timer_is_told() {
         let text = finding(&found, "blackhole-on")["text"].as_str().unwrap();
         assert!(text.contains("77 s"), "{text}");
         assert_eq!(found["settings"]["blackhole_timeout_s"], 77);
+    });
+}
+
+#[test]
+fn in_a_pod_the_fix_is_that_of_a_pod() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let mut command = doctor(&["-o", "json"]);
+        command.env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+        let ended = run(&host, command);
+        let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let found = &document["doctor"];
+        assert_eq!(found["place"], "Kubernetes pod");
+        let steps = fix(finding(found, "server-bit-off"));
+        for part in [
+            "securityContext: {sysctls: [{name: net.ipv4.tcp_fastopen, value: \"3\"}]}",
+            "kubelet --allowed-unsafe-sysctls=net.ipv4.tcp_fastopen",
+        ] {
+            assert!(steps.contains(part), "{part}: {steps}");
+        }
     });
 }
 

@@ -174,10 +174,10 @@ fn in_container(line: &str, mark: &str) -> bool {
 
 /// The service of these control groups.
 fn service_of(cgroup: &str) -> Option<&str> {
-    cgroup.lines().flat_map(|line| line.rsplit('/')).find(|part| {
-        // The manager of a user's own units is no unit that serves.
-        part.ends_with(".service") && !part.starts_with("user@")
-    })
+    // What a user starts, a terminal for instance, is no unit that serves.
+    let serves = |line: &&str| !line.contains("/user.slice");
+    let mut parts = cgroup.lines().filter(serves).flat_map(|line| line.rsplit('/'));
+    parts.find(|part| part.ends_with(".service"))
 }
 
 /// Whether the mount that covers `/proc/sys/net` is read-only: the last and longest of those above it.
@@ -248,7 +248,10 @@ mod tests {
                 Place::Unit("tfo-server.service".into()),
             ),
             (
-                &[("proc/self/cgroup", "0::/user.slice/user-1000.slice/session-2.scope\n")],
+                &[(
+                    "proc/self/cgroup",
+                    "0::/user.slice/user-1000.slice/user@1000.service/app.slice/terminal.service\n",
+                )],
                 &[("INVOCATION_ID", "0123")],
                 Place::Host,
             ),

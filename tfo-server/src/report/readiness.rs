@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tfo_core::host::Surroundings;
 use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
@@ -35,14 +36,20 @@ pub(crate) fn readiness(
     findings: &[Finding],
 ) -> ExitCode {
     let problems = findings.iter().filter(|finding| finding.is_problem()).count();
+    let surroundings = Surroundings::detect();
     let text = match settings.format {
-        Format::Json => json(settings, facts, findings, problems == 0),
-        Format::Text => text(settings, facts, findings, problems),
+        Format::Json => json(settings, facts, findings, &surroundings),
+        Format::Text => text(settings, facts, findings, &surroundings),
     };
     print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems: usize) -> String {
+fn text(
+    settings: &Settings,
+    facts: &ServerFacts,
+    findings: &[Finding],
+    surroundings: &Surroundings,
+) -> String {
     let mut lines = vec![
         format!("listen on {}, service {}", settings.listen, settings.service),
         format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
@@ -56,9 +63,9 @@ fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems
     ];
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
-        lines.push(format!("{level}: {finding}"));
+        lines.push(format!("{level}: {}", finding.describe(surroundings)));
     }
-    lines.push(match problems {
+    lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
         0 => "ready: clients can get fast open here".to_owned(),
         1 => "not ready: 1 problem".to_owned(),
         more => format!("not ready: {more} problems"),
@@ -66,10 +73,15 @@ fn text(settings: &Settings, facts: &ServerFacts, findings: &[Finding], problems
     lines.join("\n") + "\n"
 }
 
-fn json(settings: &Settings, facts: &ServerFacts, findings: &[Finding], ready: bool) -> String {
+fn json(
+    settings: &Settings,
+    facts: &ServerFacts,
+    findings: &[Finding],
+    surroundings: &Surroundings,
+) -> String {
     let document = Document {
         schema: 1,
-        ready,
+        ready: !findings.iter().any(Finding::is_problem),
         listen: settings.listen.to_string(),
         service: settings.service,
         tcp_fastopen: facts.tcp_fastopen.bits(),
@@ -80,7 +92,7 @@ fn json(settings: &Settings, facts: &ServerFacts, findings: &[Finding], ready: b
             .map(|finding| Line {
                 problem: finding.is_problem(),
                 finding,
-                text: finding.to_string(),
+                text: finding.describe(surroundings),
             })
             .collect(),
     };

@@ -96,8 +96,8 @@ macro_rules! findings {
         /// Something that keeps this host from fast open, that its operator should know, or that is as
         /// it should be.
         ///
-        /// `Display` says what was found, and how to fix it on a host. [`what`](Self::what) and
-        /// [`fix`](Self::fix) are its parts, the fix for wherever this is.
+        /// `Display` says what was found, and how to fix it on a host; [`describe`](Self::describe) does so for
+        /// wherever this is. [`what`](Self::what) and [`fix`](Self::fix) are its parts.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -149,7 +149,7 @@ findings! {
     /// `net.ipv4.tcp_syncookies` leaves fast open alone.
     "syncookies" Ok Server Syncookies(u32);
     /// The host takes data without cookies, and grants none.
-    "server-without-cookies" Problem Server NoCookies(FastOpenBits);
+    "no-cookies" Problem Server NoCookies(FastOpenBits);
     /// Bit 0x400: each listener has fast open without asking.
     "all-listeners" Note Server AllListeners(FastOpenBits);
     /// The address is not this host's.
@@ -196,7 +196,7 @@ findings! {
         backup: bool,
     };
     /// Listeners use a key of zeros, with which anybody can make cookies.
-    "key-zeros" Problem Server KeyIsZeros;
+    "key-is-zeros" Problem Server KeyIsZeros;
     /// Only root may see whether there is a key.
     "key-not-readable" Ok Server KeyNotReadable;
     /// There is no detection of blackholes, as is the kernel's default.
@@ -287,6 +287,15 @@ impl Finding {
         self.level() == Level::Problem
     }
 
+    /// What was found, and the first step of its fix: a paragraph.
+    #[must_use]
+    pub fn describe(&self, surroundings: &Surroundings) -> String {
+        match self.fix(surroundings).first() {
+            Some(step) => format!("{}. Fix: {step}", self.what()),
+            None => self.what(),
+        }
+    }
+
     /// How to fix it here: one step a line, commands in backticks. Empty where there is nothing to fix.
     #[must_use]
     pub fn fix(&self, surroundings: &Surroundings) -> Vec<String> {
@@ -342,10 +351,6 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what())?;
-        match self.fix(&Surroundings::HOST).first() {
-            Some(step) => write!(f, ". Fix: {}", step.replace('`', "")),
-            None => Ok(()),
-        }
+        f.write_str(&self.describe(&Surroundings::HOST))
     }
 }

@@ -109,12 +109,12 @@ mod host_as_a_whole {
             (bits(2), "client-bit-off", "the client's bit (0x1) is off"),
             (bits(1), "server-bit-off", "the server's bit (0x2) is off"),
             (bits(7), "client-without-cookies", "bit 0x4"),
-            (bits(0x203), "server-without-cookies", "forged ones too"),
+            (bits(0x203), "no-cookies", "forged ones too"),
             (bits(0x403), "all-listeners", "bit 0x400"),
             (HostFacts { syncookies: 2, ..facts() }, "syncookies-always", "SYN cookies"),
             (HostFacts { somaxconn: 0, ..facts() }, "somaxconn-zero", "cut to nothing"),
             (HostFacts { somaxconn: 16, ..facts() }, "somaxconn-small", "is 16"),
-            (key(NamespaceKey::Zeros), "key-zeros", "anybody can make valid cookies"),
+            (key(NamespaceKey::Zeros), "key-is-zeros", "anybody can make valid cookies"),
             (HostFacts { key: Some(NamespaceKey::Zeros), ..none() }, "key-unset", "at random"),
             (key(NamespaceKey::SetWithBackup), "key-set", "backup"),
             (key(NamespaceKey::NotReadable), "key-not-readable", "only root"),
@@ -158,6 +158,8 @@ mod host_as_a_whole {
             let findings = facts.findings();
             let found = findings.iter().find(|finding| finding.code() == code);
             let found = found.unwrap_or_else(|| panic!("{code}: {findings:?}"));
+            let document = serde_json::to_value(found).expect("it can be written").to_string();
+            assert!(document.contains(&format!("\"{code}\"")), "one word everywhere: {document}");
             assert!(found.what().contains(text), "{code}: {}", found.what());
             assert!(findings.is_sorted_by_key(Finding::level), "problems first: {findings:?}");
             let problem = found.is_problem();

@@ -71,11 +71,15 @@ impl Finding {
                 "no key yet: the kernel makes one at random for the first listener with fast open"
                     .to_owned()
             }
-            Self::KeySet { backup: false } => "there is a key".to_owned(),
-            Self::KeySet { backup: true } => "there is a key, and a backup key".to_owned(),
+            Self::KeySet { backup: false } => {
+                "there is a key, for listeners without one of their own".to_owned()
+            }
+            Self::KeySet { backup: true } => {
+                "there is a key and a backup key, for listeners without their own".to_owned()
+            }
             Self::KeyIsZeros => {
-                "listeners are there and the key is all zeros: anybody can make valid cookies, and \
-                                 so forge SYNs with data"
+                "the key of listeners without one of their own is all zeros: anybody can \
+                                 make valid cookies, and so forge SYNs with data"
                     .to_owned()
             }
             Self::KeyNotReadable => "whether there is a key, only root may see".to_owned(),
