@@ -1,10 +1,10 @@
 //! The screen, watching, and how it ends.
 
 use std::io::{self, Read};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tfo_core::lab::{Host, Program, isolated};
+use tfo_core::lab::{Host, Program, isolated, require};
 
 use crate::harness::{connect, doctor, hosts, listen, run, server_address, set, set_bits};
 
@@ -112,6 +112,33 @@ fn watching_ends_with_ctrl_c_and_with_its_reader() {
         reader.read_exact(&mut [0]).unwrap();
         drop(reader);
         assert_eq!(child.wait().unwrap().code(), Some(0), "a closed pipe is no error");
+    });
+}
+
+#[test]
+fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
+    isolated(|| {
+        if !require("script") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let on_terminal = |variable: (&str, &str)| {
+            let doctor = doctor(&["--watch", "100ms", "--frames", "2"]);
+            let words = [doctor.get_program()].into_iter().chain(doctor.get_args());
+            let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+            let mut command = Command::new("script");
+            command.args(["-qec", &words.join(" "), "/dev/null"]).env("TERM", "xterm");
+            command.env_remove("NO_COLOR").env(variable.0, variable.1);
+            run(&host, command).out
+        };
+        let text = on_terminal(("UNUSED", "1"));
+        assert_eq!(text.matches("\x1b[H\x1b[2J").count(), 2, "{text}");
+        for (colour, word) in [("32", "ready"), ("31", "not ready, 1 problem"), ("33", "note")] {
+            assert!(text.contains(&format!("\x1b[{colour}m{word}")), "{word}: {text:?}");
+        }
+        let text = on_terminal(("NO_COLOR", "1"));
+        assert!(text.contains("\x1b[2J") && !text.contains("\x1b[3"), "{text:?}");
     });
 }
 

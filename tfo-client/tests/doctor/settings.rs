@@ -180,6 +180,31 @@ fn in_a_pod_the_fix_is_that_of_a_pod() {
     });
 }
 
+#[test]
+fn a_read_only_proc_sys_is_told_and_nobody_is_sent_to_write_there() {
+    isolated(|| {
+        if !require("unshare") || !require("mount") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        // As container runtimes do it.
+        let script = "mount --bind /proc/sys /proc/sys && \
+                      mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys && exec \"$0\" \"$@\"";
+        let examined = doctor(&["-o", "json"]);
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]);
+        command.arg(examined.get_program()).args(examined.get_args());
+        let ended = run(&host, command);
+        assert_eq!(ended.code, Some(1), "{} {}", ended.out, ended.err);
+        let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let found = &document["doctor"];
+        assert_eq!(found["settings_read_only"], true, "{found}");
+        let steps = fix(finding(found, "server-bit-off"));
+        assert!(!steps.contains("in here"), "a write in here fails: {steps}");
+    });
+}
+
 /// Runs the command of a fix: the first that stands in backticks.
 fn apply(host: &Host, fix: &str) {
     let command = fix.split('`').nth(1).unwrap().replace("sudo ", "");

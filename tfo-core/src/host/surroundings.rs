@@ -98,8 +98,7 @@ impl Surroundings {
     #[must_use]
     pub fn set(&self, name: &str, value: impl fmt::Display) -> Vec<String> {
         let now = format!("`sudo sysctl -w {name}={value}`");
-        let inside =
-            format!("`sysctl -w {name}={value}` in here, as root: lasts as long as it does");
+        let inside = format!("`sysctl -w {name}={value}` in here, as root; lost when it ends");
         let for_good =
             format!("for good: `echo '{name} = {value}' | sudo tee -a /etc/sysctl.d/90-tfo.conf`");
         let mut steps = Vec::new();

@@ -44,7 +44,7 @@ fn head(look: &Look, half: Half, found: &[Finding], colour: bool) -> String {
     if look.surroundings.read_only {
         text += ", /proc/sys is read-only";
     }
-    text = wrap_to(&text, WIDTH);
+    text = wrap_to(&printable(&text), WIDTH);
     let judged = [("client", Half::Client), ("server", Half::Server)];
     let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
         let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.half())).count();
@@ -65,9 +65,9 @@ fn section(title: &str, part: Half, found: &[Finding], look: &Look, colour: bool
         let level = finding.level();
         let style = style(level, colour);
         text += &format!("  {style}{level:<7}{style:#}  ");
-        text += &indent(&wrap_to(&finding.what(), WIDTH - MARGIN), MARGIN);
+        text += &indent(&wrap_to(&printable(&finding.what()), WIDTH - MARGIN), MARGIN);
         for step in finding.fix(&look.surroundings) {
-            text += &format!("    - {}", indent(&wrap_to(&step, WIDTH - 6), 6));
+            text += &format!("    - {}", indent(&wrap_to(&printable(&step), WIDTH - 6), 6));
         }
     }
     if text.is_empty() { text } else { format!("\n{title}\n{text}") }

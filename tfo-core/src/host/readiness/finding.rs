@@ -335,14 +335,16 @@ impl Finding {
                 vec![format!("`sudo ip {family}route change {route} fastopen_no_cookie 0`")]
             }
             Self::SynDrops { destination, .. } => {
-                vec![format!("see whether it is so each time: `tfo-client -s {destination} -n 5`")]
+                vec![format!(
+                    "see whether it is so each time: `tfo-client -s {destination} -p PORT -n 5`"
+                )]
             }
             Self::QueueFull(_) => step(
                 "give the listener a longer queue, or let it accept faster; a connection that is reset keeps its \
                  place for a minute",
             ),
             Self::NoListener { .. } => {
-                step("`tfo-server` does; in nginx it is `listen … fastopen=256;`")
+                step("`tfo-server` is one that has it; in nginx: `listen … fastopen=256;`")
             }
             _ => Vec::new(),
         }
