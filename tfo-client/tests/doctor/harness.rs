@@ -19,11 +19,11 @@ pub(crate) fn doctor(arguments: &[&str]) -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")), arguments)
 }
 
-/// As [`doctor`], by a user who owns nothing here. `None`, loudly, where the test has but one user.
+/// As [`doctor`], by a user who owns nothing here. `None` where the test itself is an ordinary user's,
+/// who has no other; and, loudly, without `setpriv`.
 pub(crate) fn doctor_of_nobody(arguments: &[&str]) -> Option<Command> {
     let users = fs::read_to_string("/proc/self/uid_map").unwrap();
     if users.split_ascii_whitespace().nth(2) == Some("1") {
-        // An ordinary user's test: the tests of what others may see are root's.
         return None;
     }
     if !lab::require("setpriv") {
