@@ -64,6 +64,61 @@ pub(crate) mod tcp_metrics {
     pub(crate) const VAL_RTTVAR_US: u16 = 7;
 }
 
+/// Sockets by netlink, [`include/uapi/linux/inet_diag.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/inet_diag.h).
+pub(crate) mod inet_diag {
+    /// `SOCK_DIAG_BY_FAMILY`.
+    pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    /// `INET_DIAG_INFO`: `struct tcp_info`; asked for by the bit of its number less 1.
+    pub(crate) const INET_DIAG_INFO: u16 = 2;
+    /// `sizeof(struct inet_diag_req_v2)`.
+    pub(crate) const REQUEST_SIZE: usize = 56;
+
+    /// Offsets in `struct inet_diag_msg`. Ports and addresses are in network byte order.
+    pub(crate) mod message {
+        pub(crate) const STATE: usize = 1;
+        pub(crate) const SOURCE_PORT: usize = 4;
+        pub(crate) const DESTINATION_PORT: usize = 6;
+        pub(crate) const SOURCE: usize = 8;
+        pub(crate) const DESTINATION: usize = 24;
+        pub(crate) const UID: usize = 64;
+        pub(crate) const INODE: usize = 68;
+        pub(crate) const SIZE: usize = 72;
+    }
+}
+
+/// Routes by netlink, [`include/uapi/linux/rtnetlink.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/rtnetlink.h).
+pub(crate) mod route {
+    /// `RTM_GETROUTE`.
+    pub(crate) const RTM_GETROUTE: u16 = 26;
+    /// `sizeof(struct rtmsg)`.
+    pub(crate) const HEADER_SIZE: usize = 12;
+    /// Offset of `rtm_dst_len` there.
+    pub(crate) const PREFIX: usize = 1;
+    /// Offset of `rtm_table`: 252 stands for one that needs [`RTA_TABLE`].
+    pub(crate) const TABLE: usize = 4;
+    /// Offset of `rtm_flags`.
+    pub(crate) const FLAGS: usize = 8;
+    /// `RTM_F_CLONED`.
+    pub(crate) const RTM_F_CLONED: u32 = 0x200;
+    /// `RT_TABLE_MAIN`.
+    pub(crate) const RT_TABLE_MAIN: u32 = 254;
+
+    /// `RTA_DST`.
+    pub(crate) const RTA_DST: u16 = 1;
+    /// `RTA_OIF`.
+    pub(crate) const RTA_OIF: u16 = 4;
+    /// `RTA_GATEWAY`.
+    pub(crate) const RTA_GATEWAY: u16 = 5;
+    /// `RTA_PRIORITY`.
+    pub(crate) const RTA_PRIORITY: u16 = 6;
+    /// `RTA_METRICS`: nested u32.
+    pub(crate) const RTA_METRICS: u16 = 8;
+    /// `RTA_TABLE`.
+    pub(crate) const RTA_TABLE: u16 = 15;
+    /// `RTAX_FASTOPEN_NO_COOKIE`.
+    pub(crate) const RTAX_FASTOPEN_NO_COOKIE: u16 = 17;
+}
+
 /// `VETH_INFO_PEER`, [`include/uapi/linux/veth.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/veth.h).
 #[cfg(feature = "lab")]
 pub(crate) const VETH_INFO_PEER: u16 = 1;

@@ -5,6 +5,7 @@
 )]
 
 mod cookies;
+mod doctor;
 mod explain;
 mod lab;
 
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind
 use tfo_core::program::{Port, Switch, value::Format};
 
 pub(crate) use cookies::{CookiesAction, CookiesFlags};
+pub(crate) use doctor::DoctorFlags;
 pub(crate) use explain::ExplainFlags;
 pub(crate) use lab::LabFlags;
 
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     Cookies(CookiesFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
+    /// Is this host ready for fast open, and what does it do with it?
+    Doctor(DoctorFlags),
 }
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
@@ -197,9 +201,9 @@ impl Cli {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
             }
-            Some(Command::Explain(_) | Command::Cookies(_))
+            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_))
                 if cli.probe == ProbeFlags::default() => {}
-            Some(Command::Explain(_) | Command::Cookies(_)) => {
+            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_)) => {
                 let message = "the flags of the probe belong to `probe`";
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }

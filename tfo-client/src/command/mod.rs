@@ -1,6 +1,7 @@
 //! What the program does: one file a subcommand.
 
 pub(crate) mod cookies;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod lab;
 mod listen;

@@ -154,12 +154,12 @@ impl LabReport {
         if lab.loss > 0.0 {
             path += &format!(", {} % loss", lab.loss * 100.0);
         }
+        let mut boxes = String::new();
         for middlebox in &lab.boxes {
-            path += &format!("\n  box {middlebox}: {}", middlebox.does());
+            boxes += &text::wrap(&format!("box {middlebox}: {}", middlebox.does()));
         }
-        format!(
-            "Two hosts of this machine's own, private network: the server is {address}; {path}\n\n"
-        )
+        let hosts = format!("Two hosts in a private network, the server at {address}; {path}.");
+        text::wrap(&hosts) + &boxes + "\n"
     }
 
     fn block(&self, shown: &Shown) -> String {

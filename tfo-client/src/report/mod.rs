@@ -1,6 +1,7 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
 mod cookies;
+mod doctor;
 mod document;
 mod explain;
 mod lab;
@@ -27,6 +28,7 @@ use tfo_core::program::{
 use crate::config::{self, Target};
 
 pub(crate) use cookies::{cannot_forget_entry, cookies, cookies_of, forgotten, no_cookie_cache};
+pub(crate) use doctor::{DoctorReport, cannot_look};
 pub(crate) use explain::{contents, no_such_word, page};
 pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
 pub(crate) use probe::{Connection, Report};

@@ -88,6 +88,11 @@ fn next(advice: &str) -> String {
 
 /// Breaks lines between words, but never in a command: one in backticks can be pasted as it stands.
 pub(super) fn wrap(text: &str) -> String {
+    wrap_to(text, WIDTH)
+}
+
+/// [`wrap`] to another width.
+pub(super) fn wrap_to(text: &str, limit: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
     let mut in_command = false;
@@ -96,7 +101,7 @@ pub(super) fn wrap(text: &str) -> String {
         c == ' ' && !in_command
     }) {
         let width = piece.trim_end().chars().count();
-        if column > 0 && column + width > WIDTH {
+        if column > 0 && column + width > limit {
             wrapped.truncate(wrapped.trim_end().len());
             wrapped.push('\n');
             column = 0;

@@ -26,6 +26,7 @@ fn the_help_is_as_stored() {
     holds(&["probe", "--help"], "help-probe.txt");
     holds(&["explain", "--help"], "help-explain.txt");
     holds(&["cookies", "--help"], "help-cookies.txt");
+    holds(&["doctor", "--help"], "help-doctor.txt");
 }
 
 #[test]

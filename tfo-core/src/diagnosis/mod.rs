@@ -2,11 +2,13 @@
 //!
 //! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
 //! only a sequence of connections tells, [`balance`] counts the servers' keys behind one address, and
-//! the [`manual`] has a page for each verdict and cause.
+//! the [`manual`] has a page for each verdict and cause. [`judge_open`] says what the bits of a connection
+//! tell that nobody has watched.
 
 mod balance;
 mod evidence;
 pub mod manual;
+mod open;
 mod rules;
 mod summary;
 mod verdict;
@@ -16,6 +18,7 @@ pub use evidence::{
     ArrivedOption, ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Ending, Evidence,
     RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
 };
+pub use open::{End, OpenVerdict, judge_open};
 pub use rules::judge;
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

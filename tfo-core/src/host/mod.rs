@@ -3,14 +3,23 @@
 //! Everything is read for the network namespace of the calling thread.
 
 mod capability;
+pub mod connections;
 pub mod cookie_cache;
+pub mod features;
 mod listeners;
 pub(crate) mod netlink;
 mod netstat;
+mod owners;
 pub mod readiness;
+mod routes;
+pub mod surroundings;
 pub mod sysctl;
 
 pub use capability::Capability;
+pub use connections::Connection;
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
-pub use sysctl::FastOpenBits;
+pub use owners::{Owners, Process};
+pub use routes::{Route, routes_without_cookie};
+pub use surroundings::Surroundings;
+pub use sysctl::{FastOpenBits, NamespaceKey};

@@ -52,6 +52,12 @@ macro_rules! counters {
                 CounterChange { $( $field: self.$field.wrapping_sub(earlier.$field), )* }
             }
 
+            /// All that happened since the namespace was made.
+            #[must_use]
+            pub fn total(&self) -> CounterChange {
+                self.since(&Self::default())
+            }
+
             /// The kernel's name and the value of each, in the order of the documentation.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$( ($name, self.$field), )*].into_iter()

@@ -169,9 +169,54 @@ pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
 /// [`Error::System`], with the kind `PermissionDenied` for all but root of the namespace;
 /// [`Error::Malformed`] if these are no keys.
 pub fn tcp_fastopen_key() -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
-    let (primary, backup) = FastOpenKey::pair_from_sysctl_text(&read(TCP_FASTOPEN_KEY)?)?;
+    parse_keys(&read(TCP_FASTOPEN_KEY)?)
+}
+
+fn parse_keys(text: &str) -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
+    let (primary, backup) = FastOpenKey::pair_from_sysctl_text(text)?;
     // Zeros that somebody wrote look the same.
     Ok(if primary.is_zero() && backup.is_none() { None } else { Some((primary, backup)) })
+}
+
+/// Whether `net.ipv4.tcp_fastopen_key` holds a key; the key itself is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum NamespaceKey {
+    /// All zeros: no key yet, the kernel makes one for the first listener with fast open. Or somebody
+    /// has written zeros.
+    Zeros,
+    /// A key.
+    Set,
+    /// A key, and another one that is accepted as well.
+    SetWithBackup,
+    /// Only root may read it.
+    NotReadable,
+}
+
+impl NamespaceKey {
+    fn of(keys: Option<&(FastOpenKey, Option<FastOpenKey>)>) -> Self {
+        match keys {
+            None => Self::Zeros,
+            Some((_, None)) => Self::Set,
+            Some((_, Some(_))) => Self::SetWithBackup,
+        }
+    }
+}
+
+/// `net.ipv4.tcp_fastopen_key`: whether there is a key. Says nothing of listeners with keys of their own,
+/// which only their process can ask for.
+///
+/// # Errors
+/// As [`tcp_fastopen_key`], other than that it is root's alone.
+#[doc(alias = "tcp_fastopen_key")]
+pub fn fastopen_key() -> Result<NamespaceKey> {
+    match tcp_fastopen_key() {
+        Ok(keys) => Ok(NamespaceKey::of(keys.as_ref())),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(NamespaceKey::NotReadable),
+        Err(e) => Err(e),
+    }
 }
 
 /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a
@@ -272,6 +317,25 @@ mod tests {
         assert_eq!(FastOpenBits::new(0x1).with_server().bits(), 3);
         assert_eq!(FastOpenBits::new(0x402).with_client().bits(), 0x403);
         assert_eq!(FastOpenBits::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+    }
+
+    #[test]
+    fn a_key_is_told_by_its_presence_alone() {
+        let [zeros, key] = ["00000000", "0000000a"].map(|word| [word; 4].join("-"));
+        for (text, found) in [
+            (format!("{zeros}\n"), NamespaceKey::Zeros),
+            (format!("{key}\n"), NamespaceKey::Set),
+            (format!("{key},{zeros}\n"), NamespaceKey::SetWithBackup),
+        ] {
+            let keys = parse_keys(&text).expect("the kernel's form");
+            assert_eq!(NamespaceKey::of(keys.as_ref()), found, "{text}");
+        }
+        for text in
+            ["", "5ec12e7", "zzzzzzzz-5ec12e7a-00000000-00000000", &format!("{key},5ec12e7")]
+        {
+            let error = parse_keys(text).expect_err(text).to_string();
+            assert!(!error.contains("5ec12e7"), "an error must not show a key: {error}");
+        }
     }
 
     #[test]

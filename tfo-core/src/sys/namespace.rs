@@ -87,8 +87,13 @@ pub(crate) fn end_with_this_thread(command: &mut Command) {
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
         // SAFETY: takes nothing and never fails.
         let now = unsafe { libc::getppid() };
-        // Gone before it could be asked for the signal: nobody would send it.
-        if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+        // Gone before it could be asked for the signal: nobody would send it. The first process of a
+        // PID namespace can't see its parent, who has the number 0 there.
+        if now == 0 || u32::try_from(now) == Ok(parent) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
     };
     // SAFETY: the closure makes two async-signal-safe calls, and does not allocate.
     unsafe { command.pre_exec(before_exec) };

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tfo_core::cookie::Fingerprint;
+use tfo_core::host::Surroundings;
 use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
@@ -47,9 +48,10 @@ pub(crate) fn readiness(
     findings: &[Finding],
 ) -> ExitCode {
     let problems = findings.iter().filter(|finding| finding.is_problem()).count();
+    let surroundings = Surroundings::detect();
     let text = match settings.format {
-        Format::Json => json(settings, keys, facts, findings, problems == 0),
-        Format::Text => text(settings, keys, facts, findings, problems),
+        Format::Json => json(settings, keys, facts, findings, &surroundings),
+        Format::Text => text(settings, keys, facts, findings, &surroundings),
     };
     print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -59,7 +61,7 @@ fn text(
     keys: &Keys,
     facts: &ServerFacts,
     findings: &[Finding],
-    problems: usize,
+    surroundings: &Surroundings,
 ) -> String {
     let mut lines = vec![
         format!("listen on {}, service {}", settings.listen, settings.service),
@@ -75,9 +77,9 @@ fn text(
     ];
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
-        lines.push(format!("{level}: {finding}"));
+        lines.push(format!("{level}: {}", finding.describe(surroundings)));
     }
-    lines.push(match problems {
+    lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
         0 => "ready: clients can get fast open here".to_owned(),
         1 => "not ready: 1 problem".to_owned(),
         more => format!("not ready: {more} problems"),
@@ -90,11 +92,11 @@ fn json(
     keys: &Keys,
     facts: &ServerFacts,
     findings: &[Finding],
-    ready: bool,
+    surroundings: &Surroundings,
 ) -> String {
     let document = Document {
         schema: 1,
-        ready,
+        ready: !findings.iter().any(Finding::is_problem),
         listen: settings.listen.to_string(),
         service: settings.service,
         tcp_fastopen: facts.tcp_fastopen.bits(),
@@ -114,7 +116,7 @@ fn json(
             .map(|finding| Line {
                 problem: finding.is_problem(),
                 finding,
-                text: finding.to_string(),
+                text: finding.describe(surroundings),
             })
             .collect(),
     };

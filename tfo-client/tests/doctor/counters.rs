@@ -1,0 +1,118 @@
+//! What the counters mean.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::lab::{Network, PathSettings, isolated};
+use tfo_core::socket::{FastOpenListener, option};
+
+use crate::harness::{connect, finding, has, hosts, listen, look, server_address, set_bits};
+
+fn key(byte: u8) -> FastOpenKey {
+    FastOpenKey::new([byte; FastOpenKey::LENGTH])
+}
+
+fn use_keys(listener: &FastOpenListener, primary: u8, backup: Option<u8>) {
+    option::set_fastopen_key(listener, &key(primary), backup.map(key).as_ref()).unwrap();
+}
+
+#[test]
+fn the_hit_rate_of_a_working_pair_is_1() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        assert_eq!(look(&client)["hit_rates"], json!({"outgoing": null, "incoming": null}));
+        for _ in 0..3 {
+            let _one = connect(&client, server_address());
+            let _other = listener.accept().unwrap();
+        }
+        let (here, there) = (look(&client), look(&server));
+        assert_eq!(here["counters"]["TCPFastOpenActive"], 2, "the first one fetched the cookie");
+        assert_eq!(here["hit_rates"], json!({"outgoing": 1.0, "incoming": null}));
+        assert_eq!(there["counters"]["TCPFastOpenCookieReqd"], 1);
+        assert_eq!(there["hit_rates"], json!({"outgoing": null, "incoming": 1.0}));
+        assert!(!has(&there, "cookies-never-used"), "they are used: {there}");
+    });
+}
+
+#[test]
+fn cookies_that_are_asked_for_and_never_used_have_their_reason() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        let ask = || drop((connect(&client, server_address()), listener.accept().unwrap()));
+        let reason = || {
+            let found = look(&server);
+            finding(&found, "cookies-never-used")["text"].as_str().unwrap().to_owned()
+        };
+        set_bits(&server, 1);
+        ask();
+        assert!(reason().ends_with("the server's bit is off"), "{}", reason());
+        set_bits(&server, 3);
+        option::set_fastopen(&listener, 0).unwrap();
+        ask();
+        assert!(reason().ends_with("no listener has a fast open queue"), "{}", reason());
+        option::set_fastopen(&listener, 16).unwrap();
+        ask();
+        assert!(reason().contains("fine if each client came once only"), "{}", reason());
+    });
+}
+
+#[test]
+fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        let visit = || drop((connect(&client, server_address()), listener.accept().unwrap()));
+        use_keys(&listener, 1, None);
+        visit();
+        use_keys(&listener, 2, Some(1));
+        visit();
+        let found = look(&server);
+        assert_eq!(finding(&found, "backup-key-used")["level"], "ok");
+        assert!(!has(&found, "invalid-cookies"), "a rotation costs nothing: {found}");
+        use_keys(&listener, 3, None);
+        visit();
+        let found = look(&server);
+        let note = finding(&found, "invalid-cookies");
+        assert_eq!(note["level"], "note");
+        let text = note["text"].as_str().unwrap();
+        assert!(
+            text.starts_with("1 SYNs came with an invalid cookie, 1 with a valid one"),
+            "{text}"
+        );
+        assert_eq!(found["hit_rates"]["incoming"], 0.5);
+    });
+}
+
+#[test]
+fn a_full_queue_is_told() {
+    isolated(|| {
+        let round_trip = Duration::from_millis(200);
+        let network = Network::new(PathSettings::new().round_trip(round_trip)).unwrap();
+        let listener = listen(network.server());
+        drop((connect(network.client(), server_address()), listener.accept().unwrap()));
+        option::set_fastopen(&listener, 1).unwrap();
+        // Both SYNs arrive before the handshake of either has ended.
+        network.client().run(|| {
+            let start = Arc::new(Barrier::new(2));
+            let one = || {
+                let start = Arc::clone(&start);
+                thread::spawn(move || {
+                    start.wait();
+                    tfo_core::socket::Connector::default()
+                        .method(tfo_core::socket::Method::SendTo)
+                        .connect(server_address(), b"hello")
+                })
+            };
+            let _both = [one(), one()].map(|thread| thread.join().unwrap().unwrap());
+        });
+        let found = look(network.server());
+        let note = finding(&found, "queue-full");
+        assert_eq!(note["text"], "a fast open queue was full 1 time", "{found}");
+        assert_eq!(note["level"], "note");
+    });
+}

@@ -1,0 +1,18 @@
+//! `tfo-client doctor` on hosts that are in the state that it is to find.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod counters;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod output;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod settings;

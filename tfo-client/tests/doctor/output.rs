@@ -1,0 +1,161 @@
+//! The screen, watching, and how it ends.
+
+use std::io::{self, Read};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tfo_core::lab::{Host, Program, isolated, require};
+
+use crate::harness::{connect, doctor, hosts, listen, run, server_address, set, set_bits};
+
+#[test]
+fn the_screen_of_a_busy_host_has_80_columns_and_no_colour() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        let open: Vec<_> = (0..3)
+            .map(|_| (connect(&client, server_address()), listener.accept().unwrap()))
+            .collect();
+        set_bits(&server, 0x601);
+        set(&server, "ipv4/tcp_syncookies", "2");
+        let text = run(&server, doctor(&[])).out;
+        for part in [
+            "server: not ready, 2 problems",
+            "  problem  net.ipv4.tcp_fastopen is 0x601",
+            "Listeners and their fast open queues",
+            "Open connections",
+            "<- 192.0.2.1:",
+            "hit rate         100.0 %",
+        ] {
+            assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+        assert!(!text.contains('\x1b'), "colour is for terminals:\n{text}");
+        for line in text.lines() {
+            let is_command = line.contains('`');
+            assert!(line.chars().count() <= 80 || is_command, "too wide: {line}");
+            assert_eq!(line, line.trim_end(), "blanks at the end");
+        }
+        drop(open);
+    });
+}
+
+#[test]
+fn the_screen_changes_nothing() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let settings = || {
+            ["tcp_fastopen", "tcp_fastopen_key", "tcp_syncookies"]
+                .map(|name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap())
+        };
+        let before = host.run(settings);
+        assert_eq!(run(&host, doctor(&[])).code, Some(0));
+        assert_eq!(host.run(settings), before, "above all the kernel made no key for a probe");
+    });
+}
+
+#[test]
+fn watching_shows_rates_and_ends_after_its_frames() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        let arguments = ["-o", "json", "--watch", "100ms", "--frames", "50"];
+        let program = Program::start(&client, doctor(&arguments)).unwrap();
+        let frame = |number: usize| -> Value {
+            let document = serde_json::from_str(&program.out().first(number)[number - 1]).unwrap();
+            crate::schema::hold(&document);
+            document
+        };
+        assert_eq!(frame(1)["doctor"]["change"], Value::Null, "there is nothing to compare with");
+        let before = program.out().count("schema");
+        drop((connect(&client, server_address()), listener.accept().unwrap()));
+        drop((connect(&client, server_address()), listener.accept().unwrap()));
+        let rose = (2..=50).map(frame).find(|document| {
+            let rates = &document["doctor"]["change"]["per_second"];
+            rates["TCPFastOpenActive"].as_f64().unwrap() > 0.0
+        });
+        let rose = rose.expect("a frame saw it");
+        assert_eq!(rose["doctor"]["counters"]["TCPFastOpenActive"], 1, "after frame {before}");
+        assert_eq!(rose["doctor"]["change"]["hit_rates"]["outgoing"], 1.0);
+        let ended = program.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert_eq!(ended.out.lines().count(), 50, "one line a document");
+    });
+}
+
+#[test]
+fn frames_follow_each_other_where_there_is_no_terminal() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 0);
+        let ended = run(&host, doctor(&["--watch", "100ms", "--frames", "3"]));
+        assert_eq!(ended.code, Some(1), "not ready: {}", ended.out);
+        assert_eq!(ended.out.matches("client: not ready, 1 problem; server: ").count(), 3);
+        assert_eq!(ended.out.matches("and per second").count(), 2, "not in the first");
+        assert!(!ended.out.contains('\x1b'), "nothing clears a screen that is none");
+    });
+}
+
+#[test]
+fn watching_ends_with_ctrl_c_and_with_its_reader() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let program = Program::start(&host, doctor(&["--watch", "100ms"])).unwrap();
+        let _ = program.out().expect(&["and per second"]);
+        program.signal("INT").unwrap();
+        let ended = program.finish();
+        assert_eq!((ended.code, ended.err.as_str()), (None, ""), "the signal ended it");
+
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = doctor(&["--watch", "100ms"]);
+        command.stdin(Stdio::null()).stdout(writer);
+        let mut child = host.spawn(command).unwrap();
+        reader.read_exact(&mut [0]).unwrap();
+        drop(reader);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "a closed pipe is no error");
+    });
+}
+
+#[test]
+fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
+    isolated(|| {
+        if !require("script") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let on_terminal = |variable: (&str, &str)| {
+            let doctor = doctor(&["--watch", "100ms", "--frames", "2"]);
+            let words = [doctor.get_program()].into_iter().chain(doctor.get_args());
+            let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+            let mut command = Command::new("script");
+            command.args(["-qec", &words.join(" "), "/dev/null"]).env("TERM", "xterm");
+            command.env_remove("NO_COLOR").env(variable.0, variable.1);
+            run(&host, command).out
+        };
+        let text = on_terminal(("UNUSED", "1"));
+        assert_eq!(text.matches("\x1b[H\x1b[2J").count(), 2, "{text}");
+        for (colour, word) in [("32", "ready"), ("31", "not ready, 1 problem"), ("33", "note")] {
+            assert!(text.contains(&format!("\x1b[{colour}m{word}")), "{word}: {text:?}");
+        }
+        let text = on_terminal(("NO_COLOR", "1"));
+        assert!(text.contains("\x1b[2J") && !text.contains("\x1b[3"), "{text:?}");
+    });
+}
+
+#[test]
+fn wrong_flags_are_refused() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        for arguments in [
+            &["--watch", "1"][..],
+            &["--watch", "99ms"],
+            &["--frames", "2"],
+            &["--watch", "1s", "--frames", "0"],
+            &["--only", "both"],
+            &["-n", "1"],
+        ] {
+            let ended = run(&host, doctor(arguments));
+            assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}");
+        }
+    });
+}

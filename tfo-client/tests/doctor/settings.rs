@@ -1,0 +1,263 @@
+//! What the settings allow.
+
+use std::process::Command;
+
+use tfo_core::lab::{Host, isolated, require};
+
+use crate::harness::{
+    doctor, doctor_of_nobody, examine, finding, fix, has, listen, look, run, set, set_bits,
+};
+
+#[test]
+fn a_host_that_allows_both_halves_is_ready() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let (found, status) = examine(&host, &[]);
+        assert_eq!(status, Some(0), "{found}");
+        for ready in ["ready", "client_ready", "server_ready"] {
+            assert_eq!(found[ready], true, "{ready}: {found}");
+        }
+        assert_eq!(finding(&found, "client-on")["level"], "ok");
+        assert_eq!(finding(&found, "server-on")["level"], "ok");
+        assert_eq!(found["settings"]["tcp_fastopen_bits"], serde_json::json!(["client", "server"]));
+    });
+}
+
+#[test]
+fn the_clients_bit_off_is_a_problem_of_the_client_alone() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 2);
+        let (found, status) = examine(&host, &[]);
+        assert_eq!(status, Some(1), "{found}");
+        assert_eq!((&found["client_ready"], &found["server_ready"]), (&false.into(), &true.into()));
+        let problem = finding(&found, "client-bit-off");
+        assert_eq!((&problem["level"], &problem["half"]), (&"problem".into(), &"client".into()));
+        let steps = fix(problem);
+        assert!(steps.contains("tcp_fastopen=3") || steps.contains("value: \"3\""), "{steps}");
+        let features = found["features"].as_array().unwrap();
+        let connect = features.iter().find(|feature| feature["name"] == "TCP_FASTOPEN_CONNECT");
+        assert_eq!(
+            connect.unwrap()["support"],
+            "switched-off",
+            "the kernel has it, the bit is off"
+        );
+        assert_eq!(examine(&host, &["--only", "server"]).1, Some(0), "the server's half is ready");
+        assert_eq!(examine(&host, &["--only", "client"]).1, Some(1));
+    });
+}
+
+#[test]
+fn the_servers_bit_off_is_a_problem_of_the_server_alone() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let (found, status) = examine(&host, &[]);
+        assert_eq!(status, Some(1), "{found}");
+        assert!(finding(&found, "server-bit-off")["text"].as_str().unwrap().contains("0x2"));
+        let (client, status) = examine(&host, &["--only", "client"]);
+        assert_eq!(status, Some(0), "{client}");
+        assert!(!has(&client, "server-bit-off"), "it is not asked for: {client}");
+    });
+}
+
+#[test]
+fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 0x607);
+        let found = look(&host);
+        assert_eq!(finding(&found, "client-without-cookies")["level"], "problem");
+        assert_eq!(finding(&found, "no-cookies")["level"], "problem");
+        assert_eq!(finding(&found, "all-listeners")["level"], "note");
+    });
+}
+
+#[test]
+fn the_key_is_told_by_its_presence_and_never_shown() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        assert!(has(&look(&host), "key-unset"), "a new namespace has none");
+        set(&host, "ipv4/tcp_fastopen_key", "5ec12e75-5ec12e75-5ec12e75-5ec12e75");
+        let found = look(&host);
+        assert_eq!(finding(&found, "key-set")["level"], "ok");
+        assert!(!found.to_string().contains("5ec12e75"), "a key is not for display: {found}");
+        set(
+            &host,
+            "ipv4/tcp_fastopen_key",
+            "5ec12e75-5ec12e75-5ec12e75-5ec12e75,00000000-00000000-00000000-00000001",
+        );
+        let found = look(&host);
+        assert_eq!(found["settings"]["key"], "set-with-backup");
+        assert!(!found.to_string().contains("5ec12e75"), "a key is not for display: {found}");
+    });
+}
+
+#[test]
+fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set(&host, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
+        let _listener = listen(&host);
+        let found = look(&host);
+        let problem = finding(&found, "key-is-zeros");
+        assert_eq!(problem["level"], "problem", "{found}");
+        apply(&host, &fix(problem));
+        assert!(has(&look(&host), "key-set"), "the fix wrote a key");
+    });
+}
+
+#[test]
+fn the_kernel_makes_a_key_for_the_first_listener() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let _listener = listen(&host);
+        assert!(has(&look(&host), "key-set"), "no zeros are left");
+    });
+}
+
+#[test]
+fn a_small_somaxconn_is_a_note_and_none_is_a_problem() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set(&host, "core/somaxconn", "16");
+        let found = look(&host);
+        assert_eq!(finding(&found, "somaxconn-small")["level"], "note");
+        assert_eq!(found["settings"]["somaxconn"], 16);
+        let _listener = listen(&host);
+        let found = look(&host);
+        assert_eq!(found["listeners"][0]["fast_open_queue"], 16, "the effective queue: {found}");
+        set(&host, "core/somaxconn", "0");
+        assert_eq!(finding(&look(&host), "somaxconn-zero")["level"], "problem");
+    });
+}
+
+#[test]
+fn syncookies_always_are_a_problem() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set(&host, "ipv4/tcp_syncookies", "2");
+        let (found, status) = examine(&host, &[]);
+        assert_eq!(status, Some(1), "{found}");
+        let problem = finding(&found, "syncookies-always");
+        assert!(fix(problem).contains("net.ipv4.tcp_syncookies"), "{problem}");
+        set(&host, "ipv4/tcp_syncookies", "1");
+        assert!(has(&look(&host), "syncookies"));
+    });
+}
+
+#[test]
+fn the_blackhole_timer_is_told() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        assert!(has(&look(&host), "blackhole-off"), "the kernel's default");
+        set(&host, "ipv4/tcp_fastopen_blackhole_timeout_sec", "77");
+        let found = look(&host);
+        let text = finding(&found, "blackhole-on")["text"].as_str().unwrap();
+        assert!(text.contains("77 s"), "{text}");
+        assert_eq!(found["settings"]["blackhole_timeout_s"], 77);
+    });
+}
+
+#[test]
+fn in_a_pod_the_fix_is_that_of_a_pod() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let mut command = doctor(&["-o", "json"]);
+        command.env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+        let ended = run(&host, command);
+        let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let found = &document["doctor"];
+        assert_eq!(found["place"], "Kubernetes pod");
+        let steps = fix(finding(found, "server-bit-off"));
+        for part in [
+            "securityContext: {sysctls: [{name: net.ipv4.tcp_fastopen, value: \"3\"}]}",
+            "kubelet --allowed-unsafe-sysctls=net.ipv4.tcp_fastopen",
+        ] {
+            assert!(steps.contains(part), "{part}: {steps}");
+        }
+    });
+}
+
+#[test]
+fn a_read_only_proc_sys_is_told_and_nobody_is_sent_to_write_there() {
+    isolated(|| {
+        if !require("unshare") || !require("mount") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        // As container runtimes do it.
+        let script = "mount --bind /proc/sys /proc/sys && \
+                      mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys && exec \"$0\" \"$@\"";
+        let examined = doctor(&["-o", "json"]);
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]);
+        command.arg(examined.get_program()).args(examined.get_args());
+        let ended = run(&host, command);
+        assert_eq!(ended.code, Some(1), "{} {}", ended.out, ended.err);
+        let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        let found = &document["doctor"];
+        assert_eq!(found["settings_read_only"], true, "{found}");
+        let steps = fix(finding(found, "server-bit-off"));
+        assert!(!steps.contains("in here"), "a write in here fails: {steps}");
+    });
+}
+
+/// Runs the command of a fix: the first that stands in backticks.
+fn apply(host: &Host, fix: &str) {
+    let command = fix.split('`').nth(1).unwrap().replace("sudo ", "");
+    let mut shell = Command::new("sh");
+    let path = std::env::var("PATH").unwrap() + ":/usr/sbin:/sbin";
+    shell.args(["-c", &command]).env("PATH", path);
+    let ended = run(host, shell);
+    assert_eq!(ended.code, Some(0), "{command}: {} {}", ended.out, ended.err);
+}
+
+#[test]
+fn a_route_without_cookies_is_found_and_its_fix_works() {
+    isolated(|| {
+        if !require("ip") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        apply(&host, "`ip route add 203.0.113.0/24 dev lo`");
+        apply(&host, "`ip -6 route add 2001:db8:1::/64 dev lo`");
+        assert!(!has(&look(&host), "route-without-cookie"), "these use cookies");
+        for (route, v6) in [("203.0.113.0/24", ""), ("2001:db8:1::/64", "-6 ")] {
+            apply(&host, &format!("`ip {v6}route replace {route} dev lo fastopen_no_cookie 1`"));
+            let found = look(&host);
+            let note = finding(&found, "route-without-cookie");
+            assert_eq!((&note["level"], &note["half"]), (&"note".into(), &"both".into()));
+            let text = note["text"].as_str().unwrap();
+            assert!(text.contains(&format!("{route} dev lo")), "{text}");
+            let listed = found["routes_without_cookie"][0].as_str().unwrap();
+            assert!(listed.starts_with(route), "{listed}");
+            apply(&host, &fix(note));
+            assert!(!has(&look(&host), "route-without-cookie"), "the fix did it: {note}");
+        }
+    });
+}
+
+#[test]
+fn an_ordinary_user_gets_the_same_answers_but_for_what_is_roots() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        let _listener = listen(&host);
+        let Some(command) = doctor_of_nobody(&["-o", "json"]) else { return };
+        let ended = run(&host, command);
+        assert_eq!(ended.code, Some(1), "{} {}", ended.out, ended.err);
+        let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+        crate::schema::hold(&document);
+        let found = &document["doctor"];
+        assert!(has(found, "server-bit-off") && has(found, "client-on"), "{found}");
+        assert!(has(found, "key-not-readable"), "the key is root's: {found}");
+        assert!(!has(found, "unreadable"), "all else anybody may read: {found}");
+        assert_eq!(found["listeners"][0]["processes"], serde_json::json!([]), "another user's");
+        assert!(found["listeners"][0]["fast_open_queue"].as_u64().unwrap() > 0, "{found}");
+        let text = run(&host, doctor_of_nobody(&[]).unwrap()).out;
+        assert!(text.contains("not visible (uid 0)"), "{text}");
+    });
+}

@@ -1,0 +1,138 @@
+//! What this kernel can do, found by trying it on a socket that is thrown away.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use crate::sys::{socket, sockopt};
+
+/// A socket option of fast open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum Feature {
+    /// A listener that takes data in SYNs. Since Linux 3.7.
+    #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN"))]
+    Listener,
+    /// A client whose `connect` waits for the first bytes. Since Linux 4.11.
+    #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_CONNECT"))]
+    Connect,
+    /// A listener with keys of its own. Since Linux 4.15.
+    #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_KEY"))]
+    Key,
+    /// A socket that goes without cookies. Since Linux 4.15.
+    #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_NO_COOKIE"))]
+    NoCookie,
+    /// A listener that keeps the headers of SYNs, which is how `tfo-server` sees what arrived. Since
+    /// Linux 4.3.
+    #[cfg_attr(feature = "serde", serde(rename = "TCP_SAVE_SYN"))]
+    SaveSyn,
+}
+
+impl Feature {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::Listener, Self::Connect, Self::Key, Self::NoCookie, Self::SaveSyn];
+
+    /// The kernel's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "TCP_FASTOPEN",
+            Self::Connect => "TCP_FASTOPEN_CONNECT",
+            Self::Key => "TCP_FASTOPEN_KEY",
+            Self::NoCookie => "TCP_FASTOPEN_NO_COOKIE",
+            Self::SaveSyn => "TCP_SAVE_SYN",
+        }
+    }
+}
+
+/// What became of the trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Support {
+    /// The kernel has it.
+    Yes,
+    /// The kernel has it, and `net.ipv4.tcp_fastopen` forbids it.
+    SwitchedOff,
+    /// The kernel does not know it.
+    No,
+    /// The trial failed for another reason, with this errno: a sandbox that filters system calls?
+    Refused(i32),
+}
+
+impl fmt::Display for Support {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yes => f.pad("yes"),
+            Self::SwitchedOff => f.pad("switched off"),
+            Self::No => f.pad("no"),
+            Self::Refused(errno) => write!(f, "refused (errno {errno})"),
+        }
+    }
+}
+
+/// Tries each [`Feature`]. Sends nothing, and changes nothing but the socket it makes.
+#[must_use]
+pub fn probe() -> Vec<(Feature, Support)> {
+    let socket = socket::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true);
+    Feature::ALL.iter().map(|feature| (*feature, judge(try_on(&socket, *feature)))).collect()
+}
+
+fn try_on(socket: &io::Result<OwnedFd>, feature: Feature) -> io::Result<()> {
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(e) => {
+            return Err(e.raw_os_error().map_or(e.kind().into(), io::Error::from_raw_os_error));
+        }
+    };
+    let option = match feature {
+        Feature::Listener => libc::TCP_FASTOPEN,
+        Feature::Connect => libc::TCP_FASTOPEN_CONNECT,
+        Feature::NoCookie => libc::TCP_FASTOPEN_NO_COOKIE,
+        Feature::SaveSyn => libc::TCP_SAVE_SYN,
+        Feature::Key => {
+            // Any key will do; the socket never listens.
+            let key = [1; 16];
+            return sockopt::set_bytes(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, &key);
+        }
+    };
+    // Setting `TCP_FASTOPEN` would make the kernel choose a key for the whole namespace.
+    if feature == Feature::Listener {
+        return sockopt::int(socket, libc::IPPROTO_TCP, option).map(drop);
+    }
+    sockopt::set_int(socket, libc::IPPROTO_TCP, option, 1)
+}
+
+fn judge(tried: io::Result<()>) -> Support {
+    match tried.map_err(|e| e.raw_os_error()) {
+        Ok(()) => Support::Yes,
+        Err(Some(libc::ENOPROTOOPT)) => Support::No,
+        Err(Some(libc::EOPNOTSUPP)) => Support::SwitchedOff,
+        Err(errno) => Support::Refused(errno.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_the_kernel_decides() {
+        let refused = |errno| judge(Err(io::Error::from_raw_os_error(errno)));
+        assert_eq!(judge(Ok(())), Support::Yes);
+        assert_eq!(refused(libc::ENOPROTOOPT), Support::No);
+        assert_eq!(refused(libc::EOPNOTSUPP), Support::SwitchedOff);
+        assert_eq!(refused(libc::EPERM), Support::Refused(libc::EPERM), "a seccomp filter");
+    }
+
+    #[test]
+    fn every_feature_is_tried_once() {
+        let names: Vec<_> = probe().iter().map(|(feature, _)| feature.name()).collect();
+        let expected: Vec<_> = Feature::ALL.iter().map(|feature| feature.name()).collect();
+        assert_eq!(names, expected);
+    }
+}

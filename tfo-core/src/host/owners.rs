@@ -1,0 +1,120 @@
+//! Which process holds a socket: the `socket:[…]` links under `/proc/PID/fd`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+/// A process that holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Process {
+    /// Its number, as this process sees it.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`): at most 15 bytes, which it chooses itself.
+    pub name: String,
+}
+
+/// The sockets of the processes whose descriptors this process may see: its user's own, and for
+/// root all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owners {
+    by_inode: HashMap<u64, Vec<Process>>,
+    hidden: usize,
+}
+
+impl Owners {
+    /// Looks through `/proc`. What can't be read belongs to others, and is counted.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::of(Path::new("/proc"))
+    }
+
+    fn of(proc: &Path) -> Self {
+        let mut owners = Self::default();
+        for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            owners.add(pid, &entry.path());
+        }
+        for processes in owners.by_inode.values_mut() {
+            processes.sort_by_key(|process| process.pid);
+            processes.dedup_by_key(|process| process.pid);
+        }
+        owners
+    }
+
+    fn add(&mut self, pid: u32, folder: &Path) {
+        let links = match fs::read_dir(folder.join("fd")) {
+            Ok(links) => links,
+            Err(e) => {
+                // One that has ended meanwhile hides nothing.
+                self.hidden += usize::from(e.kind() == std::io::ErrorKind::PermissionDenied);
+                return;
+            }
+        };
+        let mut process = None;
+        for link in links.flatten() {
+            let inode = fs::read_link(link.path()).ok();
+            let Some(inode) = inode.and_then(|target| socket_inode(target.to_str()?)) else {
+                continue;
+            };
+            let process = process.get_or_insert_with(|| {
+                let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
+                Process { pid, name: name.trim_end().to_owned() }
+            });
+            self.by_inode.entry(inode).or_default().push(process.clone());
+        }
+    }
+
+    /// The processes that hold the socket of this inode, by number; none: nobody whom this process may
+    /// see.
+    #[must_use]
+    pub fn of_inode(&self, inode: u64) -> &[Process] {
+        self.by_inode.get(&inode).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many processes don't show their descriptors to this one.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+}
+
+/// The number in `socket:[123]`.
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn only_a_sockets_link_has_an_inode() {
+        assert_eq!(socket_inode("socket:[123]"), Some(123));
+        for link in ["pipe:[123]", "socket:[x]", "socket:[123", "/dev/null", ""] {
+            assert_eq!(socket_inode(link), None, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_socket_of_this_process_is_its_own() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let found = crate::host::listeners().unwrap();
+        let inode = found.iter().find(|found| found.address == address).unwrap().inode;
+        let owners = Owners::read();
+        let pids: Vec<_> = owners.of_inode(inode).iter().map(|process| process.pid).collect();
+        assert!(pids.contains(&std::process::id()), "{pids:?}");
+        assert_eq!(owners.of_inode(0), [], "nobody holds it");
+    }
+
+    #[test]
+    fn a_folder_without_processes_hides_nothing() {
+        assert_eq!(Owners::of(Path::new("/nowhere")), Owners::default());
+    }
+}

@@ -1,0 +1,358 @@
+//! What can be found on a host: the words for it, how grave it is, and the fix.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::host::features::{Feature, Support};
+use crate::host::{FastOpenBits, Route, Surroundings};
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Level {
+    /// Fast open, or the listener as a whole, can't work with it.
+    Problem,
+    /// Its operator should know.
+    Note,
+    /// As it should be.
+    Ok,
+}
+
+impl Level {
+    /// The word, as it stands in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Problem => "problem",
+            Self::Note => "note",
+            Self::Ok => "ok",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which half of fast open a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Half {
+    /// Connections that this host makes.
+    Client,
+    /// Connections that this host accepts.
+    Server,
+    /// Both.
+    Both,
+}
+
+/// Something that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Part {
+    /// `net.ipv4.tcp_fastopen_key`.
+    Key,
+    /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`.
+    BlackholeTimeout,
+    /// The routing tables.
+    Routes,
+    /// The cache of cookies.
+    Cookies,
+    /// The counters.
+    Counters,
+    /// The listening sockets.
+    Listeners,
+    /// The open connections.
+    Connections,
+}
+
+impl Part {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Key => "the key",
+            Self::BlackholeTimeout => "the blackhole timer",
+            Self::Routes => "the routes",
+            Self::Cookies => "the cached cookies",
+            Self::Counters => "the counters",
+            Self::Listeners => "the listeners",
+            Self::Connections => "the open connections",
+        }
+    }
+}
+
+/// Defines [`Finding`] and what is fixed for each: its word, level and half.
+macro_rules! findings {
+    ($( $(#[$doc:meta])* $code:literal $level:ident $half:ident
+        $variant:ident $( ($tuple:ty) )? $( { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* } )?; )*) => {
+        /// Something that keeps this host from fast open, that its operator should know, or that is as
+        /// it should be.
+        ///
+        /// `Display` says what was found, and how to fix it on a host; [`describe`](Self::describe) does so for
+        /// wherever this is. [`what`](Self::what) and [`fix`](Self::fix) are its parts.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+        #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+        #[non_exhaustive]
+        pub enum Finding {
+            $( $(#[$doc])* $variant $( ($tuple) )? $( { $( $(#[$field_doc])* $field: $type, )* } )?, )*
+        }
+
+        impl Finding {
+            /// The words of all findings.
+            pub const CODES: &[&str] = &[$( $code, )*];
+
+            /// Its word, which stays: for programs.
+            #[must_use]
+            pub const fn code(&self) -> &'static str {
+                match self { $( Self::$variant { .. } => $code, )* }
+            }
+
+            /// How grave it is.
+            #[must_use]
+            pub const fn level(&self) -> Level {
+                match self { $( Self::$variant { .. } => Level::$level, )* }
+            }
+
+            /// Which half of fast open it is about.
+            #[must_use]
+            pub const fn half(&self) -> Half {
+                match self { $( Self::$variant { .. } => Half::$half, )* }
+            }
+        }
+    };
+}
+
+findings! {
+    /// The client's bit of `net.ipv4.tcp_fastopen` is off.
+    "client-bit-off" Problem Client ClientBitOff(FastOpenBits);
+    /// Bit 0x4: clients never ask for a cookie.
+    "client-without-cookies" Problem Client ClientWithoutCookies(FastOpenBits);
+    /// The client's half is allowed.
+    "client-on" Ok Client ClientOn(FastOpenBits);
+    /// The server's bit of `net.ipv4.tcp_fastopen` is off.
+    "server-bit-off" Problem Server ServerBitOff(FastOpenBits);
+    /// The server's half is allowed.
+    "server-on" Ok Server ServerOn(FastOpenBits);
+    /// The configuration asks for a queue of length 0.
+    "queue-is-zero" Problem Server QueueIsZero;
+    /// `net.ipv4.tcp_syncookies` is 2: always SYN cookies, never fast open.
+    "syncookies-always" Problem Server SyncookiesAlways(u32);
+    /// `net.ipv4.tcp_syncookies` leaves fast open alone.
+    "syncookies" Ok Server Syncookies(u32);
+    /// The host takes data without cookies, and grants none.
+    "no-cookies" Problem Server NoCookies(FastOpenBits);
+    /// Bit 0x400: each listener has fast open without asking.
+    "all-listeners" Note Server AllListeners(FastOpenBits);
+    /// The address is not this host's.
+    "address-not-local" Problem Server AddressNotLocal(SocketAddr);
+    /// The port needs `CAP_NET_BIND_SERVICE`.
+    "port-needs-privilege" Problem Server PortNeedsPrivilege {
+        /// The wished port.
+        port: u16,
+        /// The first port that needs no privilege.
+        start: u32,
+    };
+    /// The fast open queue is longer than the kernel allows.
+    "queue-cut" Note Server QueueCut {
+        /// The configured length.
+        wished: u32,
+        /// What the kernel cuts it to.
+        somaxconn: u32,
+    };
+    /// The backlog is longer than the kernel allows.
+    "backlog-cut" Note Server BacklogCut {
+        /// The configured length.
+        wished: u32,
+        /// What the kernel cuts it to.
+        somaxconn: u32,
+    };
+    /// Something listens there already.
+    "address-taken" Note Server AddressTaken {
+        /// Where it listens.
+        address: SocketAddr,
+        /// Its fast open queue's length; 0: none.
+        queue: u32,
+    };
+    /// `net.core.somaxconn` is 0: no listener can have a fast open queue.
+    "somaxconn-zero" Problem Server SomaxconnZero;
+    /// `net.core.somaxconn` cuts each queue to very little.
+    "somaxconn-small" Note Server SomaxconnSmall(u32);
+    /// `net.core.somaxconn` leaves room.
+    "somaxconn" Ok Server Somaxconn(u32);
+    /// There is no key yet.
+    "key-unset" Ok Server KeyUnset;
+    /// There is a key, or two.
+    "key-set" Ok Server KeySet {
+        /// Whether a second key is accepted as well.
+        backup: bool,
+    };
+    /// Listeners use a key of zeros, with which anybody can make cookies.
+    "key-is-zeros" Problem Server KeyIsZeros;
+    /// Only root may see whether there is a key.
+    "key-not-readable" Ok Server KeyNotReadable;
+    /// There is no detection of blackholes, as is the kernel's default.
+    "blackhole-off" Ok Client BlackholeOff;
+    /// A suspected blackhole pauses outgoing fast open.
+    "blackhole-on" Ok Client BlackholeOn(Duration);
+    /// Outgoing fast open was paused, and may be so now.
+    "blackhole-paused" Note Client BlackholePaused {
+        /// How many times.
+        times: u64,
+        /// How long the first pause is; zero: the detection has been turned off since.
+        timeout: Duration,
+    };
+    /// The kernel lacks something, or a sandbox hides it.
+    "feature-missing" Note Both FeatureMissing {
+        /// What.
+        feature: Feature,
+        /// What became of the trial.
+        support: Support,
+    };
+    /// A route on which no cookies are used.
+    "route-without-cookie" Note Both RouteWithoutCookie(Route);
+    /// Cookies are cached.
+    "cookies-cached" Ok Client CookiesCached(usize);
+    /// SYNs with data were lost on the way to a peer.
+    "syn-drops" Note Client SynDrops {
+        /// The peer.
+        destination: IpAddr,
+        /// How many in a row.
+        drops: u16,
+        /// Time since the last.
+        age: Option<Duration>,
+    };
+    /// Servers don't take the data of many of this host's SYNs.
+    "data-not-taken" Note Client DataNotTaken {
+        /// SYNs whose data was taken.
+        active: u64,
+        /// SYNs whose data was not.
+        fail: u64,
+    };
+    /// Clients come with many cookies that are not this host's.
+    "invalid-cookies" Note Server InvalidCookies {
+        /// SYNs that were taken.
+        passive: u64,
+        /// SYNs with an invalid cookie.
+        fail: u64,
+    };
+    /// A fast open queue was full.
+    "queue-full" Note Server QueueFull(u64);
+    /// Clients ask for cookies, and none is ever used.
+    "cookies-never-used" Note Server CookiesNeverUsed {
+        /// How often they asked.
+        requests: u64,
+        /// Whether the server's bit is on.
+        server: bool,
+        /// How many listeners have a fast open queue.
+        listeners: usize,
+    };
+    /// Cookies of the backup key were taken.
+    "backup-key-used" Ok Server BackupKeyUsed(u64);
+    /// Nothing listens with fast open.
+    "no-listener" Note Server NoListener {
+        /// How many listen without.
+        without: usize,
+    };
+    /// Somebody listens with fast open.
+    "listeners" Ok Server Listeners(usize);
+    /// Something can't be told.
+    "unreadable" Note Both Unreadable {
+        /// What.
+        part: Part,
+        /// Why.
+        why: String,
+    };
+}
+
+pub(super) const TCP_FASTOPEN: &str = "net.ipv4.tcp_fastopen";
+pub(super) const SYNCOOKIES: &str = "net.ipv4.tcp_syncookies";
+pub(super) const SOMAXCONN: &str = "net.core.somaxconn";
+const BLACKHOLE_TIMEOUT: &str = "net.ipv4.tcp_fastopen_blackhole_timeout_sec";
+/// What the kernel itself starts with.
+const USUAL_SOMAXCONN: u32 = 4096;
+
+impl Finding {
+    /// Whether fast open, or the listener as a whole, can't work with it.
+    #[must_use]
+    pub fn is_problem(&self) -> bool {
+        self.level() == Level::Problem
+    }
+
+    /// What was found, and the first step of its fix: a paragraph.
+    #[must_use]
+    pub fn describe(&self, surroundings: &Surroundings) -> String {
+        match self.fix(surroundings).first() {
+            Some(step) => format!("{}. Fix: {step}", self.what()),
+            None => self.what(),
+        }
+    }
+
+    /// How to fix it here: one step a line, commands in backticks. Empty where there is nothing to fix.
+    #[must_use]
+    pub fn fix(&self, surroundings: &Surroundings) -> Vec<String> {
+        let set = |name, value: u32| surroundings.set(name, value);
+        let step = |step: &str| vec![step.to_owned()];
+        match self {
+            Self::ClientBitOff(bits) => set(TCP_FASTOPEN, bits.with_client().bits()),
+            Self::ServerBitOff(bits) => set(TCP_FASTOPEN, bits.with_server().bits()),
+            Self::ClientWithoutCookies(bits) => set(TCP_FASTOPEN, bits.bits() & !0x4),
+            Self::NoCookies(bits) => set(TCP_FASTOPEN, bits.bits() & !0x200),
+            Self::SyncookiesAlways(_) => set(SYNCOOKIES, 1),
+            Self::SomaxconnZero | Self::SomaxconnSmall(_) => set(SOMAXCONN, USUAL_SOMAXCONN),
+            Self::QueueCut { wished, .. } | Self::BacklogCut { wished, .. } => {
+                set(SOMAXCONN, *wished)
+            }
+            Self::BlackholePaused { timeout, .. } if !timeout.is_zero() => {
+                let mut steps = step("end the pause by writing the setting again:");
+                let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
+                steps.extend(set(BLACKHOLE_TIMEOUT, seconds).into_iter().take(1));
+                steps
+            }
+            Self::QueueIsZero => step("set it to 256, for instance"),
+            Self::AddressNotLocal(_) => step("`ip address` lists them; 0.0.0.0 or :: means all"),
+            Self::PortNeedsPrivilege { start, .. } => vec![format!(
+                "`sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"`, or choose a port from \
+                 {start}"
+            )],
+            Self::AddressTaken { address, .. } => {
+                vec![format!("see who: `ss -ltnp 'sport = :{}'`", address.port())]
+            }
+            Self::KeyIsZeros => step(
+                "write a key, the same on all servers behind one address; one at random: `sudo sysctl -qw \
+                 net.ipv4.tcp_fastopen_key=$(od -An -N16 -tx4 /dev/urandom | sed 's/ //;s/ /-/g')`",
+            ),
+            Self::RouteWithoutCookie(route) => {
+                let family = if route.destination.is_ipv6() { "-6 " } else { "" };
+                vec![format!("`sudo ip {family}route change {route} fastopen_no_cookie 0`")]
+            }
+            Self::SynDrops { destination, .. } => {
+                vec![format!(
+                    "see whether it is so each time: `tfo-client -s {destination} -p PORT -n 5`"
+                )]
+            }
+            Self::QueueFull(_) => step(
+                "give the listener a longer queue, or let it accept faster; a connection that is reset keeps its \
+                 place for a minute",
+            ),
+            Self::NoListener { .. } => {
+                step("`tfo-server` is one that has it; in nginx: `listen … fastopen=256;`")
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.describe(&Surroundings::HOST))
+    }
+}

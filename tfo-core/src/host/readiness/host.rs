@@ -1,0 +1,274 @@
+//! The host as a whole, client and server.
+
+use std::time::Duration;
+
+use super::{Finding, Half, Level, Part};
+use crate::Result;
+use crate::host::connections::{self, Connection};
+use crate::host::features::{self, Feature, Support};
+use crate::host::sysctl::{self, FastOpenBits, NamespaceKey};
+use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes};
+
+/// What this host (this network namespace) says of fast open. A part that can't be read is `None`,
+/// and [`unread`](Self::unread) says why.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HostFacts {
+    /// `net.ipv4.tcp_fastopen`.
+    pub tcp_fastopen: FastOpenBits,
+    /// `net.core.somaxconn`.
+    pub somaxconn: u32,
+    /// `net.ipv4.tcp_syncookies`.
+    pub syncookies: u32,
+    /// Whether `net.ipv4.tcp_fastopen_key` holds a key.
+    pub key: Option<NamespaceKey>,
+    /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`.
+    pub blackhole_timeout: Option<Duration>,
+    /// What the kernel can do.
+    pub features: Vec<(Feature, Support)>,
+    /// The routes that go without cookies.
+    pub routes: Option<Vec<Route>>,
+    /// What is cached of peers that have a cookie, or that lost SYNs with data.
+    pub cookies: Option<Vec<cookie_cache::Entry>>,
+    /// What happened since the namespace was made.
+    pub counters: Option<Counters>,
+    /// Who listens.
+    pub listeners: Option<Vec<Listener>>,
+    /// The open connections of all processes.
+    pub connections: Option<Vec<Connection>>,
+    /// What can't be read, and why.
+    pub unread: Vec<(Part, String)>,
+}
+
+impl HostFacts {
+    /// Reads the facts of the calling thread's network namespace. Needs no privilege, sends
+    /// nothing, changes nothing.
+    ///
+    /// # Errors
+    /// A setting under `/proc/sys/net` without which nothing can be said can't be read.
+    pub fn read() -> Result<Self> {
+        let mut unread = Vec::new();
+        let features = features::probe();
+        Ok(Self {
+            tcp_fastopen: sysctl::tcp_fastopen()?,
+            somaxconn: sysctl::somaxconn()?,
+            syncookies: sysctl::syncookies()?,
+            key: keep(&mut unread, Part::Key, sysctl::fastopen_key()),
+            blackhole_timeout: keep(
+                &mut unread,
+                Part::BlackholeTimeout,
+                sysctl::blackhole_timeout(),
+            ),
+            features,
+            routes: keep(&mut unread, Part::Routes, routes::routes_without_cookie()),
+            cookies: keep(&mut unread, Part::Cookies, cookies()),
+            counters: keep(&mut unread, Part::Counters, Counters::read()),
+            listeners: keep(&mut unread, Part::Listeners, crate::host::listeners()),
+            connections: keep(
+                &mut unread,
+                Part::Connections,
+                connections::connections(connections::OPEN),
+            ),
+            unread,
+        })
+    }
+
+    /// What these facts mean: problems first, then notes, then what is as it should be.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        self.judge_client(&mut findings);
+        self.judge_server(&mut findings);
+        self.judge_key(&mut findings);
+        self.judge_listeners(&mut findings);
+        if let Some(counters) = &self.counters {
+            self.judge_counters(counters, &mut findings);
+        }
+        for route in self.routes.iter().flatten() {
+            findings.push(Finding::RouteWithoutCookie(route.clone()));
+        }
+        for (feature, support) in &self.features {
+            if matches!(support, Support::No | Support::Refused(_)) {
+                findings.push(Finding::FeatureMissing { feature: *feature, support: *support });
+            }
+        }
+        for (part, why) in &self.unread {
+            findings.push(Finding::Unreadable { part: *part, why: why.clone() });
+        }
+        findings.sort_by_key(Finding::level);
+        findings
+    }
+
+    /// Whether nothing keeps this half from working; [`Half::Both`]: neither half.
+    #[must_use]
+    pub fn is_ready(&self, half: Half) -> bool {
+        let concerns = |finding: &Finding| {
+            half == Half::Both || finding.half() == Half::Both || finding.half() == half
+        };
+        !self
+            .findings()
+            .iter()
+            .any(|finding| finding.level() == Level::Problem && concerns(finding))
+    }
+
+    fn judge_client(&self, findings: &mut Vec<Finding>) {
+        let bits = self.tcp_fastopen;
+        if !bits.client() {
+            findings.push(Finding::ClientBitOff(bits));
+        } else if bits.client_no_cookie() {
+            findings.push(Finding::ClientWithoutCookies(bits));
+        } else {
+            findings.push(Finding::ClientOn(bits));
+        }
+        let times = self.counters.map_or(0, |counters| counters.blackhole);
+        match self.blackhole_timeout {
+            Some(timeout) if times > 0 => {
+                findings.push(Finding::BlackholePaused { times, timeout });
+            }
+            Some(Duration::ZERO) => findings.push(Finding::BlackholeOff),
+            Some(timeout) => findings.push(Finding::BlackholeOn(timeout)),
+            None => {}
+        }
+        let entries = self.cookies.as_deref().unwrap_or_default();
+        match entries.iter().filter(|entry| entry.cookie.is_some()).count() {
+            0 => {}
+            count => findings.push(Finding::CookiesCached(count)),
+        }
+        for entry in entries.iter().filter(|entry| entry.syn_drops > 0) {
+            findings.push(Finding::SynDrops {
+                destination: entry.destination,
+                drops: entry.syn_drops,
+                age: entry.syn_drop_age,
+            });
+        }
+    }
+
+    fn judge_server(&self, findings: &mut Vec<Finding>) {
+        let bits = self.tcp_fastopen;
+        if !bits.server() {
+            findings.push(Finding::ServerBitOff(bits));
+        } else if bits.server_no_cookie() {
+            findings.push(Finding::NoCookies(bits));
+        } else {
+            findings.push(Finding::ServerOn(bits));
+        }
+        if bits.server() && bits.all_listeners() {
+            findings.push(Finding::AllListeners(bits));
+        }
+        findings.push(match self.syncookies {
+            value @ 2.. => Finding::SyncookiesAlways(value),
+            value => Finding::Syncookies(value),
+        });
+        findings.push(match self.somaxconn {
+            0 => Finding::SomaxconnZero,
+            // What it was by default for thirty years, and is called too small since.
+            value @ ..128 => Finding::SomaxconnSmall(value),
+            value => Finding::Somaxconn(value),
+        });
+    }
+
+    fn judge_key(&self, findings: &mut Vec<Finding>) {
+        let Some(key) = self.key else { return };
+        findings.push(match key {
+            // The kernel makes a key when a listener asks for fast open: with one there, somebody has
+            // written the zeros.
+            NamespaceKey::Zeros if self.fast_open_listeners() > 0 => Finding::KeyIsZeros,
+            NamespaceKey::Zeros => Finding::KeyUnset,
+            NamespaceKey::Set => Finding::KeySet { backup: false },
+            NamespaceKey::SetWithBackup => Finding::KeySet { backup: true },
+            NamespaceKey::NotReadable => Finding::KeyNotReadable,
+        });
+    }
+
+    fn judge_listeners(&self, findings: &mut Vec<Finding>) {
+        let Some(listeners) = &self.listeners else { return };
+        findings.push(match self.fast_open_listeners() {
+            0 => Finding::NoListener { without: listeners.len() },
+            count => Finding::Listeners(count),
+        });
+    }
+
+    fn judge_counters(&self, counters: &Counters, findings: &mut Vec<Finding>) {
+        let &Counters { active, active_fail, passive, passive_fail, .. } = counters;
+        if is_frequent(active_fail, active) {
+            findings.push(Finding::DataNotTaken { active, fail: active_fail });
+        }
+        if is_frequent(passive_fail, passive) {
+            findings.push(Finding::InvalidCookies { passive, fail: passive_fail });
+        }
+        if counters.listen_overflow > 0 {
+            findings.push(Finding::QueueFull(counters.listen_overflow));
+        }
+        if counters.cookie_reqd > 0 && passive == 0 {
+            findings.push(Finding::CookiesNeverUsed {
+                requests: counters.cookie_reqd,
+                server: self.tcp_fastopen.server(),
+                listeners: self.fast_open_listeners(),
+            });
+        }
+        if counters.passive_alt_key > 0 {
+            findings.push(Finding::BackupKeyUsed(counters.passive_alt_key));
+        }
+    }
+
+    fn fast_open_listeners(&self) -> usize {
+        self.listeners.iter().flatten().filter(|listener| listener.fast_open_queue > 0).count()
+    }
+}
+
+/// One in ten: less is chance, and rotated keys.
+fn is_frequent(failures: u64, successes: u64) -> bool {
+    failures > 0 && failures.saturating_mul(9) >= successes
+}
+
+/// Entries that say something of fast open, those with a cookie first, by destination.
+fn cookies() -> Result<Vec<cookie_cache::Entry>> {
+    let mut entries = cookie_cache::list()?;
+    entries.retain(|entry| entry.cookie.is_some() || entry.syn_drops > 0);
+    entries.sort_by_key(|entry| (entry.cookie.is_none(), entry.destination, entry.source));
+    Ok(entries)
+}
+
+fn keep<T>(unread: &mut Vec<(Part, String)>, part: Part, read: Result<T>) -> Option<T> {
+    read.map_err(|e| unread.push((part, with_cause(&e)))).ok()
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+/// Of the SYNs that could have saved a round trip, the share that did, from 0 to 1. `None`: there
+/// were none.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HitRates {
+    /// `Active / (Active + ActiveFail)`: of this host's SYNs with data, those whose data was taken. A
+    /// SYN that only asks for a cookie counts in neither.
+    pub outgoing: Option<f64>,
+    /// `Passive / (Passive + PassiveFail + ListenOverflow)`: of the SYNs with a cookie, those that were
+    /// taken.
+    ///
+    /// The counters are not made for it: `Passive` has those without data too, `ListenOverflow` also the
+    /// requests for a cookie that met a full queue, and a SYN with a cookie at a listener without
+    /// fast open is in none of them.
+    pub incoming: Option<f64>,
+}
+
+impl HitRates {
+    /// The rates over these counts: all since the namespace was made, or a change of them.
+    #[must_use]
+    pub fn of(counts: &CounterChange) -> Self {
+        let missed = counts.passive_fail.saturating_add(counts.listen_overflow);
+        Self {
+            outgoing: share(counts.active, counts.active_fail),
+            incoming: share(counts.passive, missed),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+fn share(hits: u64, misses: u64) -> Option<f64> {
+    let total = hits.saturating_add(misses);
+    (total > 0).then(|| hits as f64 / total as f64)
+}

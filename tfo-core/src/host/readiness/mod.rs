@@ -1,0 +1,128 @@
+//! Is this host ready for fast open, as a client and as a server? What is missing, and the exact fix.
+//!
+//! [`ServerFacts`] is about one listener that is to be made; [`HostFacts`] about the host as a whole.
+//! Reading is one thing, judging another: `findings` looks at nothing but the facts.
+
+mod finding;
+mod host;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use finding::{Finding, Half, Level, Part};
+pub use host::{HitRates, HostFacts};
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+
+use super::sysctl::{self, FastOpenBits};
+use super::{Capability, Listener, listeners};
+use crate::error::Result;
+
+/// A wish for a listener, as a configuration says it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Wish {
+    /// The address to listen on.
+    pub address: SocketAddr,
+    /// The fast open queue's length.
+    pub queue: u32,
+    /// The backlog.
+    pub backlog: u32,
+}
+
+impl Wish {
+    /// A wish for a listener on `address`.
+    #[must_use]
+    pub fn new(address: SocketAddr, queue: u32, backlog: u32) -> Self {
+        Self { address, queue, backlog }
+    }
+}
+
+/// What this host (this network namespace, this process) says that matters to a listener.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ServerFacts {
+    /// `net.ipv4.tcp_fastopen`.
+    pub tcp_fastopen: FastOpenBits,
+    /// `net.core.somaxconn`.
+    pub somaxconn: u32,
+    /// `net.ipv4.tcp_syncookies`.
+    pub syncookies: u32,
+    /// The first port that needs no privilege, and whether this process has that privilege
+    /// (`CAP_NET_BIND_SERVICE`).
+    pub unprivileged_port_start: u32,
+    /// Whether this process may bind the ports below.
+    pub may_bind_low_ports: bool,
+    /// Whether the wished address is this host's. `None`: it can't be told.
+    pub address_is_local: Option<bool>,
+    /// Who listens on the wished address and port already.
+    pub occupant: Option<Listener>,
+}
+
+impl ServerFacts {
+    /// Reads the facts. Changes nothing: whether the address is this host's is asked by binding a
+    /// UDP socket for a moment, to a port that the kernel chooses.
+    ///
+    /// # Errors
+    /// A setting under `/proc/sys/net` can't be read.
+    pub fn read(wish: Wish) -> Result<Self> {
+        let address = wish.address;
+        let probe = UdpSocket::bind(SocketAddr::new(address.ip(), 0));
+        Ok(Self {
+            tcp_fastopen: sysctl::tcp_fastopen()?,
+            somaxconn: sysctl::somaxconn()?,
+            syncookies: sysctl::syncookies()?,
+            unprivileged_port_start: sysctl::unprivileged_port_start()?,
+            may_bind_low_ports: Capability::NetBindService.is_effective(),
+            address_is_local: match probe {
+                Ok(_) => Some(true),
+                Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => Some(false),
+                Err(_) => None,
+            },
+            occupant: listeners()?.into_iter().find(|listener| {
+                let ip = listener.address.ip();
+                listener.address.port() == address.port()
+                    && (ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified())
+            }),
+        })
+    }
+
+    /// What these facts mean for the wish: problems first.
+    #[must_use]
+    pub fn findings(&self, wish: Wish) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.address_is_local == Some(false) {
+            findings.push(Finding::AddressNotLocal(wish.address));
+        }
+        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports
+        {
+            let start = self.unprivileged_port_start;
+            findings.push(Finding::PortNeedsPrivilege { port: wish.address.port(), start });
+        }
+        if !self.tcp_fastopen.server() {
+            findings.push(Finding::ServerBitOff(self.tcp_fastopen));
+        }
+        if wish.queue == 0 {
+            findings.push(Finding::QueueIsZero);
+        }
+        if self.syncookies >= 2 {
+            findings.push(Finding::SyncookiesAlways(self.syncookies));
+        }
+        if self.tcp_fastopen.server_no_cookie() {
+            findings.push(Finding::NoCookies(self.tcp_fastopen));
+        }
+        let somaxconn = self.somaxconn;
+        if wish.queue > somaxconn {
+            findings.push(Finding::QueueCut { wished: wish.queue, somaxconn });
+        }
+        if wish.backlog > somaxconn {
+            findings.push(Finding::BacklogCut { wished: wish.backlog, somaxconn });
+        }
+        if let Some(occupant) = &self.occupant {
+            let queue = occupant.fast_open_queue;
+            findings.push(Finding::AddressTaken { address: occupant.address, queue });
+        }
+        findings
+    }
+}

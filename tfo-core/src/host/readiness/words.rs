@@ -1,0 +1,185 @@
+//! The words for what was found.
+
+use super::Finding;
+use super::finding::{SOMAXCONN, SYNCOOKIES, TCP_FASTOPEN};
+use crate::host::features::Support;
+
+impl Finding {
+    /// What was found, and what it means.
+    #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table of sentences")]
+    pub fn what(&self) -> String {
+        match self {
+            Self::ClientBitOff(bits) => format!(
+                "{TCP_FASTOPEN} is {bits}: the client's bit (0x1) is off, and this host's connections are \
+                 regular ones"
+            ),
+            Self::ClientWithoutCookies(bits) => format!(
+                "{TCP_FASTOPEN} is {bits}: bit 0x4 puts data into SYNs without ever asking for a cookie, and \
+                 ordinary servers don't take it"
+            ),
+            Self::ClientOn(_) => "clients may use fast open".to_owned(),
+            Self::ServerBitOff(bits) => format!(
+                "{TCP_FASTOPEN} is {bits}: the server's bit (0x2) is off, and clients get regular connections"
+            ),
+            Self::ServerOn(_) => "listeners may use fast open".to_owned(),
+            Self::QueueIsZero => "listen.fastopen-queue is 0, which turns fast open off".to_owned(),
+            Self::SyncookiesAlways(value) => format!(
+                "{SYNCOOKIES} is {value}: the kernel always answers with SYN cookies, which have no room for \
+                 fast open"
+            ),
+            Self::Syncookies(0) => format!("{SYNCOOKIES} is 0: no SYN cookies"),
+            Self::Syncookies(value) => {
+                format!("{SYNCOOKIES} is {value}: SYN cookies only while a SYN queue is full")
+            }
+            Self::NoCookies(bits) => format!(
+                "{TCP_FASTOPEN} is {bits}: bit 0x200 takes data from any SYN, forged ones too, and never grants a \
+                 cookie, so ordinary clients get no fast open"
+            ),
+            Self::AllListeners(bits) => format!(
+                "{TCP_FASTOPEN} is {bits}: bit 0x400 gives each new listener fast open, also those of programs \
+                 that can't bear a request that comes twice"
+            ),
+            Self::AddressNotLocal(address) => {
+                format!("{} is not an address of this host", address.ip())
+            }
+            Self::PortNeedsPrivilege { port, start } => {
+                format!("port {port} is below {start} and needs CAP_NET_BIND_SERVICE")
+            }
+            Self::QueueCut { wished, somaxconn } => {
+                format!("the kernel cuts listen.fastopen-queue from {wished} to {somaxconn}")
+            }
+            Self::BacklogCut { wished, somaxconn } => {
+                format!("the kernel cuts listen.backlog from {wished} to {somaxconn}")
+            }
+            Self::AddressTaken { address, queue } => format!(
+                "something listens on {address} already (fast open queue {queue}): right if it is this server"
+            ),
+            Self::SomaxconnZero => {
+                format!("{SOMAXCONN} is 0: each listener's fast open queue is cut to nothing")
+            }
+            Self::SomaxconnSmall(value) => format!(
+                "{SOMAXCONN} is {value}: each listener's queues are cut to that, and a burst of clients \
+                 overflows them"
+            ),
+            Self::Somaxconn(value) => {
+                format!(
+                    "{SOMAXCONN} is {value}: the longest that a listener's fast open queue can be"
+                )
+            }
+            Self::KeyUnset => {
+                "no key yet: the kernel makes one at random for the first listener with fast open"
+                    .to_owned()
+            }
+            Self::KeySet { backup: false } => {
+                "there is a key, for listeners without one of their own".to_owned()
+            }
+            Self::KeySet { backup: true } => {
+                "there is a key and a backup key, for listeners without their own".to_owned()
+            }
+            Self::KeyIsZeros => {
+                "the key of listeners without one of their own is all zeros: anybody can \
+                                 make valid cookies, and so forge SYNs with data"
+                    .to_owned()
+            }
+            Self::KeyNotReadable => "whether there is a key, only root may see".to_owned(),
+            Self::BlackholeOff => {
+                "a suspected blackhole does not pause fast open (the kernel's default)".to_owned()
+            }
+            Self::BlackholeOn(timeout) => format!(
+                "a suspected blackhole pauses fast open to all destinations, first for {} s",
+                timeout.as_secs()
+            ),
+            Self::BlackholePaused { times, timeout } => {
+                let times = counted(*times, "time", "times");
+                if timeout.is_zero() {
+                    format!(
+                        "fast open was paused {times} for a suspected blackhole; the timer is off by now"
+                    )
+                } else {
+                    format!(
+                        "fast open was paused {times} for a suspected blackhole, for {} s and longer each time: it \
+                         may be paused now, for all destinations",
+                        timeout.as_secs()
+                    )
+                }
+            }
+            Self::FeatureMissing { feature, support } => match support {
+                Support::Refused(errno) => format!(
+                    "{} can't be used: the kernel, or a sandbox, answers with errno {errno}",
+                    feature.name()
+                ),
+                _ => format!("this kernel has no {}", feature.name()),
+            },
+            Self::RouteWithoutCookie(route) => format!(
+                "the route {route} has fastopen_no_cookie: SYNs on it carry data without a cookie, which ordinary \
+                 servers don't take, and data that comes on it is taken unproved"
+            ),
+            Self::CookiesCached(count) => {
+                format!(
+                    "{} cached: the next SYN to that address carries data",
+                    counted(u64::try_from(*count).unwrap_or(u64::MAX), "cookie is", "cookies are")
+                )
+            }
+            Self::SynDrops { destination, drops, age } => {
+                let lost =
+                    counted((*drops).into(), "SYN with data was", "SYNs with data in a row were");
+                let age = age.map(|age| format!(", {} s ago", age.as_secs())).unwrap_or_default();
+                format!(
+                    "{lost} lost on the way to {destination}{age}: by chance, or a box there drops them and each \
+                     connection costs a second"
+                )
+            }
+            Self::DataNotTaken { active, fail } => format!(
+                "servers took the data of {active} SYNs and left that of {fail}: each of those connections \
+                 needed a second round trip or more"
+            ),
+            Self::InvalidCookies { passive, fail } => format!(
+                "{fail} SYNs came with an invalid cookie, {passive} with a valid one: the key was changed, other \
+                 servers behind this address have other keys, or clients' addresses are translated"
+            ),
+            Self::QueueFull(times) => {
+                format!("a fast open queue was full {}", counted(*times, "time", "times"))
+            }
+            Self::CookiesNeverUsed { requests, server, listeners } => {
+                let why = match (server, listeners) {
+                    (false, _) => "the server's bit is off",
+                    (true, 0) => "no listener has a fast open queue",
+                    (true, _) => {
+                        "fine if each client came once only; else their listener had no queue, or a box on \
+                                  the path takes the cookie out"
+                    }
+                };
+                format!(
+                    "clients asked for a cookie {} and no connection ever used one: {why}",
+                    counted(*requests, "time", "times")
+                )
+            }
+            Self::BackupKeyUsed(times) => {
+                format!("a cookie of the backup key was taken {}", counted(*times, "time", "times"))
+            }
+            Self::NoListener { without: 0 } => "nothing listens here".to_owned(),
+            Self::NoListener { without } => format!(
+                "{} fast open",
+                counted(
+                    u64::try_from(*without).unwrap_or(u64::MAX),
+                    "listener is there, without",
+                    "listeners are there, none with"
+                )
+            ),
+            Self::Listeners(count) => format!(
+                "{} fast open",
+                counted(
+                    u64::try_from(*count).unwrap_or(u64::MAX),
+                    "listener has",
+                    "listeners have"
+                )
+            ),
+            Self::Unreadable { part, why } => format!("{} can't be read: {why}", part.as_str()),
+        }
+    }
+}
+
+fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}

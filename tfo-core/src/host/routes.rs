@@ -1,0 +1,219 @@
+//! Routes that go without cookies: `ip route … fastopen_no_cookie 1`.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::netlink::Netlink;
+use crate::Result;
+use crate::sys;
+use crate::uapi::route as uapi;
+use crate::wire::bytes::array_at;
+use crate::wire::netlink::{Message, NLM_F_DUMP, Request};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Tries to list the routes while others change them.
+const ATTEMPTS: usize = 4;
+
+/// A route with `fastopen_no_cookie`: data goes into SYNs on it without a cookie, and that of SYNs
+/// whose answer takes it is accepted without one, forged ones' too.
+///
+/// `Display` gives it as `ip route` takes it.
+///
+/// # References
+/// - [`ip-route(8)`](https://man7.org/linux/man-pages/man8/ip-route.8.html)
+/// - [`include/uapi/linux/rtnetlink.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/rtnetlink.h)
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Route {
+    /// Where it leads.
+    pub destination: IpAddr,
+    /// How many bits of the destination count; 0: the default route.
+    pub prefix: u8,
+    /// The next hop.
+    pub gateway: Option<IpAddr>,
+    /// The interface.
+    pub interface: Option<String>,
+    /// The routing table; 254 is the main one.
+    pub table: u32,
+    /// Its preference, the lowest first. IPv6 tells routes apart by it.
+    pub metric: Option<u32>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix {
+            0 => f.write_str("default")?,
+            prefix => write!(f, "{}/{prefix}", self.destination)?,
+        }
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, " dev {interface}")?;
+        }
+        if let Some(metric) = self.metric {
+            write!(f, " metric {metric}")?;
+        }
+        if self.table != uapi::RT_TABLE_MAIN {
+            write!(f, " table {}", self.table)?;
+        }
+        Ok(())
+    }
+}
+
+/// The routes with `fastopen_no_cookie`, those of IPv4 first.
+///
+/// All routes are looked at, in all tables: on a router with a full table that takes its time.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) if the kernel refuses,
+/// [`Error::Malformed`](crate::Error::Malformed) if its answer can't be understood.
+#[doc(alias = "RTAX_FASTOPEN_NO_COOKIE")]
+pub fn routes_without_cookie() -> Result<Vec<Route>> {
+    let mut netlink = Netlink::open(libc::NETLINK_ROUTE)?;
+    let mut found = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        found.append(&mut list(&mut netlink, family)?);
+    }
+    Ok(found)
+}
+
+fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
+    let mut attempt = 1;
+    loop {
+        let mut found = Vec::new();
+        let mut header = [0; uapi::HEADER_SIZE];
+        header[0] = family;
+        let request =
+            |sequence| Request::new(uapi::RTM_GETROUTE, NLM_F_DUMP, sequence).raw(&header);
+        let answer = netlink.request("list", "routes", request, |message| {
+            if let Some((route, index)) = parse(message, family)? {
+                let interface = index.and_then(|index| sys::interface::name(index).ok());
+                found.push(Route { interface, ..route });
+            }
+            Ok(())
+        });
+        match answer {
+            Ok(()) => return Ok(found),
+            // They changed meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted && attempt < ATTEMPTS => attempt += 1,
+            // A kernel without IPv6.
+            Err(e) if family == AF_INET6 && e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Ok(Vec::new());
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The route of this message with the number of its interface, if it goes without cookies.
+fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>)>> {
+    // Without this family the kernel lists those of others.
+    if message.payload.first() != Some(&family) {
+        return Ok(None);
+    }
+    let byte = |at| message.payload.get(at).copied().unwrap_or_default();
+    let flags = array_at(message.payload, uapi::FLAGS).map_or(0, u32::from_ne_bytes);
+    let any: IpAddr =
+        if family == AF_INET { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let mut route = Route {
+        destination: any,
+        prefix: byte(uapi::PREFIX),
+        gateway: None,
+        interface: None,
+        table: byte(uapi::TABLE).into(),
+        metric: None,
+    };
+    let mut interface = None;
+    let mut no_cookie = false;
+    for attribute in message.attributes(uapi::HEADER_SIZE) {
+        let attribute = attribute?;
+        let address = || if family == AF_INET { attribute.ipv4() } else { attribute.ipv6() };
+        match attribute.kind {
+            uapi::RTA_DST => route.destination = address()?,
+            uapi::RTA_GATEWAY => route.gateway = Some(address()?),
+            uapi::RTA_OIF => interface = Some(attribute.u32()?),
+            uapi::RTA_PRIORITY => route.metric = Some(attribute.u32()?),
+            uapi::RTA_TABLE => route.table = attribute.u32()?,
+            uapi::RTA_METRICS => {
+                for metric in attribute.nested() {
+                    let metric = metric?;
+                    if metric.kind == uapi::RTAX_FASTOPEN_NO_COOKIE {
+                        no_cookie = metric.u32()? != 0;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    // A cached route is only the shadow of another.
+    Ok((no_cookie && flags & uapi::RTM_F_CLONED == 0).then_some((route, interface)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::netlink::Messages;
+
+    fn answer(no_cookie: u32, flags: u32) -> Vec<u8> {
+        let mut header = [0; uapi::HEADER_SIZE];
+        header[..5].copy_from_slice(&[AF_INET, 24, 0, 0, 254]);
+        header[8..].copy_from_slice(&flags.to_ne_bytes());
+        Request::new(24, 0, 1)
+            .raw(&header)
+            .attribute(uapi::RTA_DST, &[203, 0, 113, 0])
+            .attribute(uapi::RTA_GATEWAY, &[192, 0, 2, 2])
+            .attribute(uapi::RTA_OIF, &7_u32.to_ne_bytes())
+            .nested(uapi::RTA_METRICS, |metrics| {
+                metrics.attribute(uapi::RTAX_FASTOPEN_NO_COOKIE, &no_cookie.to_ne_bytes())
+            })
+            .finish()
+            .expect("short")
+    }
+
+    fn read(bytes: &[u8], family: u8) -> Option<(Route, Option<u32>)> {
+        parse(&Messages::new(bytes).next().unwrap().unwrap(), family).expect("well-formed")
+    }
+
+    #[test]
+    fn a_route_without_cookies_is_found_and_written_as_ip_takes_it() {
+        let (route, interface) = read(&answer(1, 0), AF_INET).expect("it goes without cookies");
+        assert_eq!(interface, Some(7));
+        let route = Route { interface: Some("eth0".to_owned()), ..route };
+        assert_eq!(route.to_string(), "203.0.113.0/24 via 192.0.2.2 dev eth0");
+        let other = Route { prefix: 0, table: 100, metric: Some(5), gateway: None, ..route };
+        assert_eq!(other.to_string(), "default dev eth0 metric 5 table 100");
+    }
+
+    #[test]
+    fn other_routes_are_passed_over() {
+        assert_eq!(read(&answer(0, 0), AF_INET), None, "it asks for cookies");
+        assert_eq!(read(&answer(1, uapi::RTM_F_CLONED), AF_INET), None, "it is a cached one");
+        assert_eq!(read(&answer(1, 0), AF_INET6), None, "it is of the other family");
+    }
+
+    #[test]
+    fn this_hosts_routes_can_be_listed() {
+        routes_without_cookie().expect("anybody may ask");
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_or_refused(at in 0..90_usize, value: u8, keep in 0..90_usize) {
+            let mut bytes = answer(1, 0);
+            if let Some(byte) = bytes.get_mut(at) { *byte = value; }
+            bytes.truncate(keep);
+            for message in Messages::new(&bytes).flatten() {
+                for family in [AF_INET, AF_INET6] {
+                    let _ = parse(&message, family);
+                }
+            }
+        }
+    }
+}
