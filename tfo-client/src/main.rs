@@ -26,6 +26,8 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     }
     Ok(match &cli.command {
         None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
+        Some(Command::Explain(flags)) => command::explain::run(&config.settings, flags),
+        Some(Command::Cookies(flags)) => command::cookies::run(&config.settings, flags),
         Some(Command::Lab(flags)) => {
             command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
         }

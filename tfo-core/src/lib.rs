@@ -6,6 +6,7 @@
 //! | a connection whose first bytes ride the SYN | [`socket::FastOpenStream`] |
 //! | a listener that accepts such connections | [`socket::FastOpenListener`] |
 //! | to know what happened to a connection, and why | [`observer`], [`diagnosis`] |
+//! | what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
 //! | one socket option | [`socket::option`] |
 //! | what this host allows and has seen | [`host`] |
 //!

@@ -4,6 +4,8 @@
     reason = "the comments are the help that users read"
 )]
 
+mod cookies;
+mod explain;
 mod lab;
 
 use std::{ffi::OsString, mem, path::PathBuf};
@@ -11,10 +13,15 @@ use std::{ffi::OsString, mem, path::PathBuf};
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use tfo_core::program::{Port, Switch, value::Format};
 
+pub(crate) use cookies::{CookiesAction, CookiesFlags};
+pub(crate) use explain::ExplainFlags;
 pub(crate) use lab::LabFlags;
 
 use crate::config::{
-    file::{ConnectTimeout, Count, Family, Interval, Message, Mode, PayloadSize, ReplyTimeout},
+    file::{
+        BalanceCount, ConnectTimeout, Count, Family, Interval, Message, Mode, PayloadSize,
+        ReplyTimeout,
+    },
     server_address::ServerAddress,
 };
 
@@ -77,6 +84,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Connect a few times, say what happened, and why (also without a subcommand)
     Probe(ProbeFlags),
+    /// What a verdict or a cause means: packets, evidence, who does it, what to do
+    Explain(ExplainFlags),
+    /// The cookies that this host has cached: list, show, forget
+    Cookies(CookiesFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
 }
@@ -127,6 +138,10 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TIME")]
     pub(crate) interval: Option<Interval>,
 
+    /// Count the keys of the servers behind the address, over N connections, 2 to 10000
+    #[arg(long, value_name = "N")]
+    pub(crate) balance: Option<BalanceCount>,
+
     /// Forget the cached cookie first
     #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
     fresh: bool,
@@ -161,6 +176,8 @@ Examples:
   tfo-client -s 192.0.2.1                  probe tfo-server on another host
   tfo-client -s example.org:443 -n 5       probe any server, five times
   tfo-client -s mail.example.org:25 --no-reply --message 'EHLO me'
+  tfo-client -s HOST --balance 20          how many keys answer behind that address?
+  tfo-client explain option-stripped       what a verdict or cause means, and what to do
   tfo-client --print-config > client.toml  start a configuration file";
 
 impl Cli {
@@ -179,6 +196,12 @@ impl Cli {
             Some(Command::Probe(flags)) => {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
+            }
+            Some(Command::Explain(_) | Command::Cookies(_))
+                if cli.probe == ProbeFlags::default() => {}
+            Some(Command::Explain(_) | Command::Cookies(_)) => {
+                let message = "the flags of the probe belong to `probe`";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
             Some(Command::Lab(flags)) => {
                 if cli.probe != ProbeFlags::default() {
@@ -218,6 +241,7 @@ impl Cli {
         [
             (self.ipv4 && self.ipv6, "--ipv4", "--ipv6"),
             (port_in_server && self.port.is_some(), "--server <HOST:PORT>", "--port <PORT>"),
+            (probe.balance.is_some() && probe.count.is_some(), "--balance <N>", "--count <N>"),
             (probe.message.is_some() && probe.size.is_some(), "--message <TEXT>", "--size <SIZE>"),
             (probe.expect_reply && probe.no_reply, "--expect-reply", "--no-reply"),
         ]
@@ -247,6 +271,7 @@ impl ProbeFlags {
             connect_timeout: self.connect_timeout.or(before.connect_timeout),
             reply_timeout: self.reply_timeout.or(before.reply_timeout),
             interval: self.interval.or(before.interval),
+            balance: self.balance.or(before.balance),
             fresh: self.fresh || before.fresh,
             trace: self.trace || before.trace,
             pcap: self.pcap.or(before.pcap),
@@ -294,6 +319,7 @@ mod tests {
             ("-4", "-6"),
             ("-s a:80", "-p 80"),
             ("-s [::1]:80", "-p 90"),
+            ("--balance 20", "-n 3"),
             ("--message hi", "--size 1B"),
             ("--expect-reply", "--no-reply"),
         ] {

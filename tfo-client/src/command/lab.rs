@@ -107,7 +107,7 @@ fn program(network: &Network, lab: &LabSettings, report: &mut LabReport) -> Exit
     let host = if lab.on_server { network.server() } else { network.client() };
     let mut command = Command::new(name);
     command.args(arguments);
-    let ended = host.spawn(command).and_then(|mut child| child.wait());
+    let ended = host.spawn_tree(command).and_then(|mut child| child.wait());
     network.settle(report.rtt() + QUIET);
     report.program(&network.crossings());
     match ended {
@@ -139,7 +139,8 @@ fn serve(
     let mut command = Command::new("sh");
     // Its output is no data of ours.
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-    let mut child = network.server().spawn(command).map_err(|e| format!("can't run sh: {e}"))?;
+    let mut child =
+        network.server().spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_PATIENCE;
     while !listens(network.server()) {
         if let Ok(Some(status)) = child.try_wait() {

@@ -1,5 +1,7 @@
 //! What the program does: one file a subcommand.
 
+pub(crate) mod cookies;
+pub(crate) mod explain;
 pub(crate) mod lab;
 mod listen;
 pub(crate) mod probe;

@@ -55,6 +55,7 @@ pub(crate) struct Output {
 const MAX_PAYLOAD: usize = 1 << 20;
 
 pub(crate) type Count = Integer<1, 10_000>;
+pub(crate) type BalanceCount = Integer<2, 10_000>;
 pub(crate) type PayloadSize = Size<1, MAX_PAYLOAD>;
 pub(crate) type ConnectTimeout = Period<1, 3_600_000>;
 pub(crate) type ReplyTimeout = Period<1, 3_600_000>;

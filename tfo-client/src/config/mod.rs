@@ -10,7 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
 
 use self::{
-    file::{Family, File, Message, Mode},
+    file::{BalanceCount, Family, File, Message, Mode},
     server_address::ServerAddress,
 };
 use crate::cli::{Cli, ProbeFlags};
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     /// Forget the cached cookie first.
     pub(crate) fresh: bool,
     pub(crate) format: Format,
+    /// Count the keys behind the address.
+    pub(crate) balance: bool,
     /// Draw the packets of each connection.
     pub(crate) trace: bool,
     /// Write the packets of all connections.
@@ -137,7 +139,7 @@ impl Settings {
             },
             listen: flags.listen,
             family: probe.family,
-            count: probe.count.get(),
+            count: flags.balance.map_or(probe.count.get(), BalanceCount::get),
             mode: probe.mode,
             payload: match probe.message.as_str() {
                 "" => Payload::Generated(probe.size.get()),
@@ -149,6 +151,7 @@ impl Settings {
             interval: probe.interval.get(),
             fresh: probe.fresh.0,
             format: output.format,
+            balance: flags.balance.is_some(),
             trace: flags.trace,
             pcap: flags.pcap.clone(),
         }

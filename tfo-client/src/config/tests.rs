@@ -122,6 +122,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
             interval: Duration::from_secs(3600),
             fresh: true,
             format: Format::Json,
+            balance: false,
             trace: false,
             pcap: None,
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::time::Duration;
-use tfo_core::diagnosis::{Evidence, Summary, Verdict};
+use tfo_core::diagnosis::{Balance, Evidence, Summary, Verdict};
 
 use super::{Connection, Report};
 
@@ -12,6 +12,8 @@ struct Document<'a> {
     target: Target<'a>,
     connections: Vec<Line<'a>>,
     summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<Balance>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +48,7 @@ pub(super) fn document(report: &Report) -> String {
         },
         connections: connections.iter().map(line).collect(),
         summary: report.summary(),
+        balance: report.balance(),
     };
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }

@@ -195,6 +195,7 @@ impl LabReport {
             foot += &text::wrap(&summary.verdict.finding);
             foot += &text::wrap(&self.saved_sentence());
             foot += &text::next_step(&summary.verdict);
+            foot += &text::more(&summary.verdict);
         } else if self.shown.is_empty() {
             foot += "No connection crossed the path.\n";
         }
@@ -273,7 +274,7 @@ impl LabReport {
             [only] => vec![self.ladder(only)],
             [first, .., last] => vec![self.ladder(first), self.ladder(last)],
         };
-        ladders.last().map(Ladder::to_svg).unwrap_or_default()
+        Ladder::to_svg_row(&ladders)
     }
 
     fn document(&self) -> String {

@@ -1,12 +1,15 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod cookies;
 mod document;
+mod explain;
 mod lab;
 mod probe;
 mod text;
 
 use std::{
     error::Error,
+    fmt,
     fs::File,
     io::{self, BufWriter, Write},
     net::{IpAddr, SocketAddr},
@@ -15,6 +18,7 @@ use std::{
 };
 
 use tfo_core::capture::{Crossing, pcapng};
+use tfo_core::host::Capability;
 use tfo_core::program::{
     SettingsError, one_line,
     output::{Output, Reader},
@@ -22,6 +26,8 @@ use tfo_core::program::{
 
 use crate::config::{self, Target};
 
+pub(crate) use cookies::{cannot_forget_entry, cookies, cookies_of, forgotten, no_cookie_cache};
+pub(crate) use explain::{contents, no_such_word, page};
 pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
 pub(crate) use probe::{Connection, Report};
 
@@ -89,17 +95,42 @@ pub(crate) fn write_pcap(file: &Path, packets: &[Crossing]) -> io::Result<()> {
 
 /// `--fresh` may not forget.
 pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCode {
+    cannot_forget_by("--fresh", address, found)
+}
+
+/// A flag or command may not forget.
+fn cannot_forget_by(what: &str, address: IpAddr, found: &tfo_core::Error) -> ExitCode {
     let advice = match found.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "--fresh needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
+        io::ErrorKind::PermissionDenied if Capability::NetAdmin.is_effective() => format!(
+            "{what} needs CAP_NET_ADMIN of the real host, which root of a user namespace has not got: \
+             run it there: sudo nsenter --net=/proc/PID/ns/net tfo-client {what}"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "{what} needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
              \"$(command -v tfo-client)\""
-        }
-        _ => "leave --fresh out",
+        ),
+        _ => format!("leave {what} out"),
     };
     let message =
         format!("the cookie for {address} can't be forgotten: {}; {advice}", one_line(found));
     error(&io::Error::other(message));
     ExitCode::from(USAGE)
+}
+
+/// Prints what a command has to say.
+fn data(text: impl fmt::Display) -> ExitCode {
+    data_with_status(text, 0)
+}
+
+/// [`data`] with the exit status of a command that has printed it.
+fn data_with_status(text: impl fmt::Display, status: u8) -> ExitCode {
+    match Output::stdout().print(text) {
+        Ok(Reader::Listening | Reader::Gone) => ExitCode::from(status),
+        Err(found) => {
+            error(&io::Error::new(found.kind(), format!("can't print the report: {found}")));
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 /// Prints the settings in force, so that they can be used as a file.

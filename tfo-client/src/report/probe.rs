@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use tfo_core::capture::{Crossing, Ladder, TextStyle};
-use tfo_core::diagnosis::{self, Attempt, Evidence, Outcome, Summary, Verdict};
+use tfo_core::diagnosis::{self, Attempt, Balance, Evidence, Outcome, Summary, Verdict};
 use tfo_core::observer::Timing;
 use tfo_core::program::output::{Output, Reader, colour_allowed};
 use tfo_core::program::value::Format;
@@ -55,6 +55,8 @@ pub(crate) struct Report {
     pub(super) address: SocketAddr,
     pub(super) count: u32,
     pub(super) message_bytes: usize,
+    /// Count the keys behind the address.
+    balance: bool,
     /// Draw the packets of each connection.
     trace: bool,
     pub(super) connections: Vec<Connection>,
@@ -71,6 +73,7 @@ impl Report {
             host: settings.target.host.clone(),
             address,
             count: settings.count,
+            balance: settings.balance,
             trace: settings.trace,
             message_bytes: match &settings.payload {
                 Payload::Text(text) => text.len(),
@@ -130,6 +133,12 @@ impl Report {
         let verdicts: Vec<Verdict> =
             self.connections.iter().map(|connection| connection.verdict.clone()).collect();
         diagnosis::summarize(&verdicts)
+    }
+
+    /// The keys behind the address, where they are asked for.
+    pub(super) fn balance(&self) -> Option<Balance> {
+        let evidence = || self.connections.iter().map(|connection| connection.evidence.clone());
+        self.balance.then(|| diagnosis::balance(&evidence().collect::<Vec<_>>()))
     }
 
     fn ladder(&self, connection: &Connection) -> String {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use tfo_core::diagnosis::{Outcome, Summary, Verdict};
 
-use super::{Connection, Report};
+use super::{Connection, Report, explain};
 
 /// Columns of prose: what a terminal has at least.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 /// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
 /// An advice that needs no line.
@@ -53,18 +53,36 @@ pub(super) fn foot(report: &Report, summary: &Summary, colour: bool) -> String {
     if report.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
     }
-    text + &next_step(verdict)
+    match report.balance() {
+        Some(balance) => {
+            text += &format!("\n{}", wrap(&balance.finding));
+            // Where keys differ they are why connections miss: one remedy is enough.
+            text +=
+                &if balance.cookies.len() > 1 { next(&balance.advice) } else { next_step(verdict) };
+        }
+        None => text += &next_step(verdict),
+    }
+    text + &more(verdict)
+}
+
+/// Where the manual tells of it.
+pub(super) fn more(verdict: &Verdict) -> String {
+    match (verdict.outcome, verdict.cause) {
+        (Outcome::FastOpen, _) => String::new(),
+        (outcome, None) => explain::more(outcome.as_str()),
+        (_, Some(cause)) => explain::more(cause.as_str()),
+    }
 }
 
 /// What to do next, if there is something.
 pub(super) fn next_step(verdict: &Verdict) -> String {
-    match verdict.advice.as_str() {
+    next(&verdict.advice)
+}
+
+fn next(advice: &str) -> String {
+    match advice {
         "" | NOTHING => String::new(),
-        advice => format!(
-            "
-{}",
-            wrap(&format!("Next: {advice}"))
-        ),
+        advice => format!("\n{}", wrap(&format!("Next: {advice}"))),
     }
 }
 

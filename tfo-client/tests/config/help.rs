@@ -24,6 +24,8 @@ fn holds(arguments: &[&str], snapshot: &str) {
 fn the_help_is_as_stored() {
     holds(&["--help"], "help.txt");
     holds(&["probe", "--help"], "help-probe.txt");
+    holds(&["explain", "--help"], "help-explain.txt");
+    holds(&["cookies", "--help"], "help-cookies.txt");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn fresh_forgets_the_cookie_where_it_may() {
 }
 
 /// Whether root is root of a user namespace alone.
-fn in_user_namespace() -> bool {
+pub(crate) fn in_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap();
     map.split_whitespace().last() != Some("4294967295")
 }

@@ -97,7 +97,7 @@ impl Lab {
 
 /// The server's binary: cargo builds all programs of the workspace into one folder, and the tests
 /// one below it.
-fn server_binary() -> Option<PathBuf> {
+pub(crate) fn server_binary() -> Option<PathBuf> {
     let test = env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("tfo-server");
     if path.is_file() {

@@ -3,7 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[cfg(test)]
+mod balance;
+#[cfg(test)]
 mod causes;
+#[cfg(test)]
+mod cookies;
+#[cfg(test)]
+mod explain;
 #[cfg(test)]
 mod failures;
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn faults(document: &Value) -> Vec<String> {
     validator().iter_errors(document).map(fault).collect()
 }
 
-fn hold(document: &Value) {
+pub(crate) fn hold(document: &Value) {
     let faults = faults(document);
     assert!(faults.is_empty(), "{faults:#?}\n{document:#}");
 }

@@ -263,6 +263,10 @@ pub struct ServerCounters {
     /// The change.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub change: CounterChange,
+    /// The change in the seconds before. A SYN that came then, of a connection that was accepted only
+    /// now, was counted there.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "CounterChange::is_zero"))]
+    pub earlier: CounterChange,
 }
 
 impl ServerEvidence {

@@ -1,13 +1,17 @@
 //! Evidence in, verdict out: no I/O, no clock, no sockets.
 //!
 //! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
-//! only a sequence of connections tells.
+//! only a sequence of connections tells, [`balance`] counts the servers' keys behind one address, and
+//! the [`manual`] has a page for each verdict and cause.
 
+mod balance;
 mod evidence;
+pub mod manual;
 mod rules;
 mod summary;
 mod verdict;
 
+pub use balance::{Balance, SeenCookie, balance};
 pub use evidence::{
     ArrivedOption, ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Ending, Evidence,
     RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,

@@ -126,7 +126,8 @@ fn constant(last: &Verdict, total: usize) -> (String, String) {
         (_, Some(Cause::CookieRejected | Cause::KeyMismatch)) => {
             "A cookie that is refused every time means servers behind one address, or two listeners of \
              one host, with different keys, or an address that is translated to another each time: \
-             give all of them the same key, and compare them: `tfo-server keys show`."
+             give all of them the same key, and compare them: `sudo tfo-server keys show --sysctl` on each \
+             server."
                 .to_owned()
         }
         (_, Some(Cause::DataNotAcked)) => format!(

@@ -1,7 +1,7 @@
 //! A host: a thread in a network namespace of its own.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, Output};
@@ -18,6 +18,8 @@ use crate::sys::namespace::{self, Namespace};
 pub struct Host {
     name: String,
     namespace: File,
+    /// Nothing is ever written: its reader waits until the host goes.
+    alive: (PipeReader, PipeWriter),
     /// `None` only while it is dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -45,7 +47,8 @@ impl Host {
         let thread = thread.map_err(|e| Error::system("starting a thread for host", name, e))?;
         let namespace = started.recv().map_err(|_| ended(name))??;
         let (name, jobs, thread) = (name.to_owned(), Some(jobs), Some(thread));
-        Ok(Self { name, namespace, jobs, thread })
+        let alive = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
+        Ok(Self { name, namespace, alive, jobs, thread })
     }
 
     /// The name given to [`new`](Self::new).
@@ -84,6 +87,33 @@ impl Host {
     pub fn spawn(&self, mut command: Command) -> io::Result<Child> {
         namespace::end_with_this_thread(&mut command);
         self.run(move || command.spawn())
+    }
+
+    /// Starts a program on this host, and lets nothing that it starts outlive it: all of them are killed
+    /// when it ends, when the host goes, and when this process is killed.
+    ///
+    /// It is the first process of a PID namespace: a signal that it does not handle is ignored, other than
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`], and when a PID namespace can't be made.
+    pub fn spawn_tree(&self, mut command: Command) -> io::Result<Child> {
+        namespace::end_with_this_thread(&mut command);
+        let mut alive = self.alive.0.try_clone()?;
+        let (started, child) = mpsc::channel();
+        // A thread of its own: after this one could start no threads. It lives as long as the host,
+        // because the program ends with it.
+        self.run(move || {
+            let keep = thread::Builder::new().name("program".to_owned());
+            keep.spawn(move || {
+                let spawned = namespace::unshare(Namespace::Pid).and_then(|()| command.spawn());
+                if started.send(spawned).is_ok() {
+                    // Ends when the host closes the other end.
+                    let _ = alive.read(&mut [0]);
+                }
+            })
+        })?;
+        child.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
     }
 
     /// Runs a program on this host, waits for its end, and returns what it wrote.

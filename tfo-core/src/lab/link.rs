@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
@@ -58,14 +59,16 @@ pub(super) const SERVER: End = End {
 /// [`Network`](super::Network).
 ///
 /// # Errors
-/// The kernel refuses veth pairs, or IPv6 is off.
+/// The kernel refuses veth pairs.
 pub fn join(client: &Host, server: &Host) -> Result<()> {
     let namespace = namespace(server)?;
     client.run(move || {
         make_veth((ETH0, "eth0"), namespace.as_raw_fd())?;
         configure(&CLIENT)
     })?;
-    server.run(|| configure(&SERVER))
+    server.run(|| configure(&SERVER))?;
+    client.run(|| wait_until_ready(&CLIENT))?;
+    server.run(|| wait_until_ready(&SERVER))
 }
 
 /// Joins a host to the one in the middle, and makes its interface one that leaves nothing to the
@@ -80,24 +83,38 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
                 .map_err(|e| Error::system("turning an offload off on", "eth0", e))?;
         }
         // Whoever else is behind the path (a translated address) is reached through the other end.
-        for other in end.others {
+        for other in end.others.into_iter().filter(|other| usable(*other)) {
             add_neighbour(ETH0, other, end.other_hardware)?;
             add_default_route(ETH0, other)?;
         }
         Ok(())
     })?;
     middle.run(move || set_up(port))?;
-    host.run(|| wait_until_up(ETH0))?;
+    host.run(|| wait_until_ready(end))?;
     middle.run(move || wait_until_up(port))
 }
 
 /// Keeps the host in the middle from taking part in IPv6 on its own.
 pub(super) fn silence_ipv6() -> Result<()> {
+    if !has_ipv6() {
+        return Ok(());
+    }
     for which in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
         fs::write(&path, "1").map_err(|e| Error::system("write", path, e))?;
     }
     Ok(())
+}
+
+/// Whether the kernel of this machine has IPv6. Without it (`ipv6.disable=1`) hosts have IPv4 alone.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists()
+}
+
+/// What of these addresses the kernel knows.
+fn usable(address: IpAddr) -> bool {
+    address.is_ipv4() || has_ipv6()
 }
 
 impl Host {
@@ -123,7 +140,7 @@ fn namespace(host: &Host) -> Result<std::os::fd::OwnedFd> {
 
 fn configure(end: &End) -> Result<()> {
     set_hardware_address(ETH0, end.hardware)?;
-    for (address, prefix) in end.addresses {
+    for (address, prefix) in end.addresses.into_iter().filter(|(address, _)| usable(*address)) {
         add_address(ETH0, address, prefix)?;
     }
     set_up(ETH0)
@@ -156,12 +173,18 @@ fn set_up(index: u32) -> Result<()> {
     route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
 }
 
+/// Waits until the calling thread's host sends, and takes, packets at this end.
+fn wait_until_ready(end: &End) -> Result<()> {
+    wait_until_up(ETH0)?;
+    let own = end.addresses.into_iter().map(|(address, _)| address);
+    own.filter(|address| usable(*address)).try_for_each(wait_until_own)
+}
+
 /// Waits until an interface sends what it is given. The kernel notices the other end's coming up in a
 /// worker of its own, and drops packets without a word until then.
 fn wait_until_up(index: u32) -> Result<()> {
-    let start = Instant::now();
     let name = index.to_string();
-    loop {
+    wait_until("waiting for interface", &name, || {
         let mut is_up = false;
         let build =
             |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
@@ -172,16 +195,55 @@ fn wait_until_up(index: u32) -> Result<()> {
             }
             Ok(())
         })?;
-        if is_up {
-            // Waits for the worker's lock: it starts the queue after it has set the state.
-            return set_up(index);
+        Ok(is_up)
+    })?;
+    // Waits for the worker's lock: it starts the queue after it has set the state.
+    set_up(index)
+}
+
+/// Waits until the calling thread's host takes packets to its address: of IPv6 the kernel makes the
+/// route in a worker too, also without duplicate address detection.
+fn wait_until_own(address: IpAddr) -> Result<()> {
+    /// Where `struct rtmsg` has its type.
+    const TYPE: usize = 7;
+    let name = address.to_string();
+    wait_until("waiting for address", &name, || {
+        let mut header = [0; 12];
+        header[0] = family(address);
+        header[1] = if address.is_ipv4() { 32 } else { 128 };
+        let build = |sequence| {
+            Request::new(libc::RTM_GETROUTE, 0, sequence).raw(&header).address(
+                libc::RTA_DST,
+                libc::RTA_DST,
+                address,
+            )
+        };
+        let mut is_own = false;
+        let asked = route()?.request("looking at the route to", &name, build, |message| {
+            is_own |= message.payload.get(TYPE) == Some(&libc::RTN_LOCAL);
+            Ok(())
+        });
+        match asked {
+            // There is no route at all yet.
+            Err(e) if e.kind() == io::ErrorKind::NetworkUnreachable => Ok(false),
+            asked => asked.map(|()| is_own),
         }
+    })
+}
+
+fn wait_until(
+    operation: &'static str,
+    object: &str,
+    mut is_so: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let start = Instant::now();
+    while !is_so()? {
         if start.elapsed() > UP_LIMIT {
-            let why = io::ErrorKind::TimedOut.into();
-            return Err(Error::system("waiting for interface", name, why));
+            return Err(Error::system(operation, object, io::ErrorKind::TimedOut.into()));
         }
         thread::sleep(Duration::from_micros(200));
     }
+    Ok(())
 }
 
 fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {

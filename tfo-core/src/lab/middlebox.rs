@@ -335,12 +335,14 @@ mod tests {
     /// On which of [`traffic`] each box acts when it has seen nothing before.
     fn acts_on(middlebox: Middlebox) -> &'static [&'static str] {
         match middlebox {
-            Middlebox::StripSynOption => {
+            Middlebox::StripSynOption | Middlebox::DropSynOption => {
                 &["request34", "request254", "cookie34+data", "cookie254+data", "cookie34"]
             }
             Middlebox::StripSynOption34 => &["request34", "cookie34+data", "cookie34"],
             Middlebox::StripSynOption254 => &["request254", "cookie254+data"],
-            Middlebox::StripSynAckOption => &["syn-ack34", "syn-ack254"],
+            Middlebox::StripSynAckOption | Middlebox::DropSynAckCookie => {
+                &["syn-ack34", "syn-ack254"]
+            }
             Middlebox::StripSynAckOption34 => &["syn-ack34"],
             Middlebox::StripSynAckOption254 => &["syn-ack254"],
             Middlebox::OverwriteOption => &[
@@ -354,10 +356,6 @@ mod tests {
             Middlebox::DropSynData | Middlebox::StripSynData | Middlebox::ResetSynData => {
                 &["syn+data", "cookie34+data", "cookie254+data"]
             }
-            Middlebox::DropSynOption => {
-                &["request34", "request254", "cookie34+data", "cookie254+data", "cookie34"]
-            }
-            Middlebox::DropSynAckCookie => &["syn-ack34", "syn-ack254"],
             Middlebox::SwallowAfterSynData => &[],
             Middlebox::CorruptCookie => &["cookie34+data", "cookie254+data", "cookie34"],
             Middlebox::DuplicateSyn => &[

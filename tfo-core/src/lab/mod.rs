@@ -27,7 +27,7 @@ mod program;
 
 pub use host::Host;
 pub use isolated::{isolated, require, skip};
-pub use link::join;
+pub use link::{has_ipv6, join};
 pub use middlebox::Middlebox;
 pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
 pub use path::PathSettings;

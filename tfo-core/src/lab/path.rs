@@ -411,9 +411,10 @@ impl Forwarder {
         while self.waiting.peek().is_some_and(|next| next.due <= now()) {
             let Some(leaving) = self.waiting.pop() else { return };
             let Some(port) = self.ports.get(leaving.port) else { continue };
+            // Held while it is sent: who has got it finds it in the record.
+            let mut record = lock(&self.record);
             let at = now();
             let sent = port.send(&leaving.frame);
-            let mut record = lock(&self.record);
             let Some(crossing) = leaving.crossing.and_then(|place| record.crossings.get_mut(place))
             else {
                 continue;

@@ -1,6 +1,8 @@
 //! What a server's host sees of the connections that its listener accepts.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use crate::connection::SavedSyn;
 use crate::cookie::FastOpenCookie;
@@ -17,9 +19,13 @@ pub struct ServerObserver {
     destination: SocketAddr,
     queue: u32,
     host: Option<ServerHost>,
-    last: Option<Counters>,
+    /// What the counters were, and when: the last time and some times before, oldest first.
+    counted: VecDeque<(Instant, Counters)>,
     accepted: u32,
 }
+
+/// A SYN that is older has been accepted, or its client has given up.
+const EARLIER: Duration = Duration::from_secs(3);
 
 impl ServerObserver {
     /// To be made before the listener's first `accept`: changes of counters are told from here on.
@@ -29,9 +35,10 @@ impl ServerObserver {
             destination: listener.local_addr(),
             queue: listener.effective_queue().unwrap_or(0),
             host: None,
-            last: Counters::read().ok(),
+            counted: VecDeque::new(),
             accepted: 0,
         };
+        observer.count();
         observer.refresh();
         observer
     }
@@ -72,13 +79,30 @@ impl ServerObserver {
     pub fn full_evidence(&mut self, arrival: &Arrival) -> ServerEvidence {
         self.refresh();
         let mut evidence = self.evidence(arrival);
-        let now = Counters::read().ok();
-        evidence.counters = self.last.as_ref().zip(now.as_ref()).map(|(last, now)| {
-            ServerCounters { connections: self.accepted, change: now.since(last) }
-        });
-        self.last = now;
+        let (first, last) = (self.counted.front().copied(), self.counted.back().copied());
+        let now = self.count();
+        evidence.counters =
+            first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| ServerCounters {
+                connections: self.accepted,
+                change: now.since(&last),
+                earlier: last.since(&first),
+            });
         self.accepted = 0;
         evidence
+    }
+
+    /// Reads the counters, and forgets what is older than it need be.
+    fn count(&mut self) -> Option<Counters> {
+        let (at, now) = (Instant::now(), Counters::read().ok()?);
+        self.counted.push_back((at, now));
+        while self.counted.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= EARLIER) {
+            self.counted.pop_front();
+        }
+        // A busy server counts often: what lies between the ends is of no use.
+        if self.counted.len() > 64 {
+            self.counted = self.counted.iter().copied().step_by(2).chain([(at, now)]).collect();
+        }
+        Some(now)
     }
 
     fn read_host(&self) -> Option<ServerHost> {

@@ -14,6 +14,9 @@ pub(crate) enum Namespace {
     User,
     /// `CLONE_NEWNET`. Of the calling thread, and of those that it starts from now on.
     Net,
+    /// `CLONE_NEWPID`. Of the processes that the calling thread starts from now on; it can't start
+    /// threads any more.
+    Pid,
 }
 
 impl Namespace {
@@ -21,6 +24,7 @@ impl Namespace {
         match self {
             Self::User => libc::CLONE_NEWUSER,
             Self::Net => libc::CLONE_NEWNET,
+            Self::Pid => libc::CLONE_NEWPID,
         }
     }
 }
@@ -73,11 +77,19 @@ pub(crate) fn start_in_user_namespace(command: &mut Command) {
 }
 
 /// Lets `command`'s process be killed when the thread that starts it ends.
+///
+/// To be called after [`start_in_user_namespace`]: a change of credentials forgets the signal, and what is
+/// to be done before `exec` is done in the order of the calls.
 pub(crate) fn end_with_this_thread(command: &mut Command) {
-    let before_exec = || {
+    let parent = std::process::id();
+    let before_exec = move || {
         // SAFETY: takes integers; PR_SET_PDEATHSIG concerns the new process alone.
-        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }).map(drop)
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        // SAFETY: takes nothing and never fails.
+        let now = unsafe { libc::getppid() };
+        // Gone before it could be asked for the signal: nobody would send it.
+        if u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     };
-    // SAFETY: the closure makes one async-signal-safe call, and does not allocate.
+    // SAFETY: the closure makes two async-signal-safe calls, and does not allocate.
     unsafe { command.pre_exec(before_exec) };
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a broken scenario file ends the test")]
 
+mod balance;
 mod invariants;
+mod readme;
 mod scenario;
 mod summary;
 mod table;

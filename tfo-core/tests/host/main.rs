@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod cookie_cache;
+mod link;
 mod listeners;
 mod settings;
 

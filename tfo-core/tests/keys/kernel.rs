@@ -77,9 +77,9 @@ fn the_kernels_cookies_equal_ours_for_ipv4_and_ipv6() {
 fn the_namespaces_keys_make_the_cookies_of_a_listener_without_its_own() {
     isolated(|| {
         let host = Host::new("one").unwrap();
-        assert_eq!(host.run(|| sysctl::tcp_fastopen_key()).unwrap(), None, "none yet");
+        assert_eq!(host.run(sysctl::tcp_fastopen_key).unwrap(), None, "none yet");
         let listener = host.run(|| FastOpenListener::bind(SocketAddr::new(ip("::"), 0))).unwrap();
-        let (key, backup) = host.run(|| sysctl::tcp_fastopen_key()).unwrap().expect("by chance");
+        let (key, backup) = host.run(sysctl::tcp_fastopen_key).unwrap().expect("by chance");
         assert_eq!(backup, None);
         let (from, to) = (ip("127.0.0.1"), ip("127.0.0.2"));
         let (_, _, cookie) = exchange(&host, listener, from, to);

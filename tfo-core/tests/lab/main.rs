@@ -2,7 +2,9 @@
 //! it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "what a test in its namespace saw, and its figures")]
 
+mod end;
 mod packets;
 mod path;
 mod scenario_file;

@@ -59,7 +59,7 @@ pub(crate) struct Connection {
     pub(crate) before: Changes,
     /// The verdicts: of the client alone, of both halves, of the server alone when it answered, and of
     /// the server when the client has given up.
-    pub(crate) verdicts: Vec<(&'static str, Expected)>,
+    pub(crate) verdicts: Vec<(&'static str, Vec<Expected>)>,
     /// What became of the cached cookie.
     pub(crate) cookie: Option<String>,
     pub(crate) client: Value,
@@ -173,7 +173,7 @@ fn connection(name: &str, mut table: Table) -> Connection {
         if let Some(text) = take::<String>(&mut table, view)
             && !text.is_empty()
         {
-            verdicts.push((view, expected(&text)));
+            verdicts.push((view, text.split('|').map(expected).collect()));
         }
     }
     let empty = || Value::Table(Table::new());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use tfo_core::observer::{Observation, Probe, ServerObserver};
 use tfo_core::socket::{Accepted, Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::scenario_file::{Changes, Scenario, Service};
-use crate::support::PORT;
+use crate::support::{PORT, any_address};
 
 /// What the server saw of one connection.
 struct Record {
@@ -152,9 +152,8 @@ fn set(host: &Host, name: &'static str, value: u32) {
 }
 
 fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener> {
-    // IPv4 connections too: the namespace's `bindv6only` is 0.
-    let address = SocketAddr::new(IpAddr::from([0_u16; 8]), PORT);
-    let listener = Arc::new(FastOpenListener::builder(address).queue(queue).listen().unwrap());
+    let listener =
+        Arc::new(FastOpenListener::builder(any_address()).queue(queue).listen().unwrap());
     let ours = Arc::clone(&listener);
     // Before anybody connects: from here on it tells what the counters did.
     let mut observer = ServerObserver::new(&listener);

@@ -4,12 +4,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::lab::{Network, PathSettings};
+use tfo_core::lab::{Network, PathSettings, has_ipv6, skip};
 use tfo_core::mirror::{self, Answer};
 use tfo_core::observer::{Observation, Probe, serve_mirror};
 use tfo_core::socket::{FastOpenListener, Method};
 
 pub(crate) const PORT: u16 = 2222;
+
+/// Where a server listens to be reached by both families: the namespace's `bindv6only` is 0.
+pub(crate) fn any_address() -> SocketAddr {
+    let any = if has_ipv6() { IpAddr::from([0_u16; 8]) } else { IpAddr::from([0_u8; 4]) };
+    SocketAddr::new(any, PORT)
+}
+
+/// Whether IPv6, for each family that this kernel has.
+pub(crate) fn families() -> &'static [bool] {
+    if has_ipv6() {
+        return &[false, true];
+    }
+    skip("this kernel has no IPv6: only IPv4 is tested");
+    &[false]
+}
 
 pub(crate) fn network(settings: PathSettings) -> Network {
     network_with_servers(settings, 1)
@@ -19,9 +34,7 @@ pub(crate) fn network_with_servers(settings: PathSettings, servers: usize) -> Ne
     let network = Network::with_servers(settings, servers).unwrap();
     for server in network.servers() {
         server.run(|| {
-            // IPv4 connections too: the namespace's `bindv6only` is 0.
-            let address = SocketAddr::new(IpAddr::from([0_u16; 8]), PORT);
-            let listener = FastOpenListener::bind(address).unwrap();
+            let listener = FastOpenListener::bind(any_address()).unwrap();
             thread::spawn(move || serve_mirror(&listener));
         });
     }

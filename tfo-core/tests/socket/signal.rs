@@ -1,6 +1,7 @@
 //! Signals: none is raised, and none of others breaks a connection.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::process::{Command, id};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ use crate::trouble::deaf_listener;
 
 /// In the list of `/proc/net/tcp`.
 const SYN_SENT: &str = "02";
+/// The peer has said that it sends no more.
+const CLOSE_WAIT: &str = "08";
 
 /// Whether the signal was handled since it was asked last.
 struct Handled(Arc<AtomicBool>);
@@ -148,9 +151,14 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
         for method in [Method::SendTo, Method::Connect, Method::Off] {
             let (connecting, _) = connecting(&net, by(method), &listener, message);
             let server = listener.accept().expect("a connection comes");
+            // A reset after an orderly end is what Linux tells by EPIPE, the error with the signal.
+            server.stream.shutdown(Shutdown::Write).unwrap();
+            until("the end is known", || net.client_states().iter().any(|s| s == CLOSE_WAIT));
             option::set_linger(&server.stream, Some(Duration::ZERO)).unwrap();
             drop(server);
-            connecting.join().expect("no panic").expect_err("the peer is gone");
+            let error = connecting.join().expect("no panic").expect_err("the peer is gone");
+            assert_eq!(error.error.kind(), std::io::ErrorKind::BrokenPipe, "{error:?}");
+            assert!(error.established, "{error:?}");
         }
         assert!(!raised.take(), "SIGPIPE ends programs that do not expect it");
         send("PIPE", id());

@@ -81,6 +81,13 @@ impl Ladder {
         svg::draw(self)
     }
 
+    /// Several pictures side by side, as one standalone SVG document: what it was, and what it
+    /// became.
+    #[must_use]
+    pub fn to_svg_row(ladders: &[Self]) -> String {
+        svg::draw_row(ladders)
+    }
+
     /// What to draw, from top to bottom.
     fn items(&self) -> Vec<Item<'_>> {
         rung::items(&self.rungs, self.limit)

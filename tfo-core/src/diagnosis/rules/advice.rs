@@ -53,7 +53,7 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
         Cause::KeyMismatch => format!(
             "Repeat: {}; a key that was changed costs one miss, with the old key kept as backup none; a \
              miss every time means servers or listeners behind this address with different keys: give \
-             them all the same (`tfo-server keys show`).",
+             them all the same, and compare: `sudo tfo-server keys show --sysctl` on each server.",
             commands::probe(facts, 3)
         ),
         Cause::AddressTranslated => format!(

@@ -157,6 +157,11 @@ fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
             return syn_with_option_repeated(facts, what, blame);
         }
     }
+    // The server's second SYN-ACK has no option, and can come before the client's second SYN leaves.
+    if left == Left::One(Cause::SynAckOptionStripped) && facts.syn_ack_repeated() {
+        let what = "the request reached the server, its first SYN-ACK did not come";
+        return syn_with_option_repeated(facts, what, Blame::Path);
+    }
     explained(facts, Cause::NoCookieReturned, "A cookie was asked for and none came back", left)
 }
 
@@ -164,7 +169,7 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verd
     Ruling::new(
         Outcome::Fallback,
         format!(
-            "A cookie was asked for and none came back, and the SYN had to be sent again: {what}, by \
+            "A cookie was asked for and none came back, and SYN or SYN-ACK had to be sent again: {what}, by \
              chance loss or by a box that drops packets with the option"
         ),
     )

@@ -127,6 +127,11 @@ impl<'a> Facts<'a> {
             && client.counters.is_none_or(|change| change.syn_retrans > 0)
     }
 
+    /// Whether the server sent its SYN-ACK again before the connection was accepted.
+    pub(super) fn syn_ack_repeated(&self) -> bool {
+        self.server.is_some_and(|server| server.tcp.total_retrans > 0)
+    }
+
     /// The SYN that arrived, if it was saved.
     pub(super) fn arrived(&self) -> Option<&'a ArrivedSyn> {
         match &self.server?.syn {
@@ -150,14 +155,14 @@ impl<'a> Facts<'a> {
         Some(host.tcp_fastopen.server() && host.queue > 0)
     }
 
-    /// Whether this connection raised a counter of the server. Nobody's rise is not ours either; a
-    /// rise is ours only if no other connection was there to cause it.
+    /// Whether this connection raised a counter of the server. A rise is ours only if no other
+    /// connection was there to cause it; and what did not rise, neither now nor a moment before,
+    /// when our SYN may have come already, nobody raised.
     pub(super) fn counted(&self, counter: fn(&CounterChange) -> u64) -> Option<bool> {
         let counters = self.server?.counters?;
-        match (counters.connections, counter(&counters.change)) {
-            (0, _) => None,
-            (_, 0) => Some(false),
-            (1, _) => Some(true),
+        match (counters.connections, counter(&counters.change), counter(&counters.earlier)) {
+            (1.., 0, 0) => Some(false),
+            (1, 1.., _) => Some(true),
             _ => None,
         }
     }

@@ -77,17 +77,23 @@ pub fn one_of(names: &[&str]) -> String {
     }
 }
 
+/// The name that `found` may have been meant to be.
+#[must_use]
+pub fn nearest<'a>(names: &[&'a str], found: &str) -> Option<&'a str> {
+    names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(name, found), *name))
+        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
+        .min()
+        .map(|(_, name)| name)
+}
+
 /// The names that are allowed, and the one that `found` may have been meant to be.
 #[must_use]
 pub fn expected_one_of(names: &[&str], found: &str) -> Expected {
-    let near = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(name, found), name))
-        .filter(|(distance, name)| *distance <= (name.len() / 3).max(1))
-        .min();
     let list = one_of(names);
-    Expected(match near {
-        Some((_, name)) => format!("{list}; did you mean `{name}`?"),
+    Expected(match nearest(names, found) {
+        Some(name) => format!("{list}; did you mean `{name}`?"),
         None => list,
     })
 }

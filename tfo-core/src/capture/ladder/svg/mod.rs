@@ -60,6 +60,27 @@ text { fill: #e6edf3; stroke: #0d1117; }
 ";
 
 pub(super) fn draw(ladder: &Ladder) -> String {
+    draw_sized(ladder).0
+}
+
+/// Several pictures side by side, as one document.
+pub(super) fn draw_row(ladders: &[Ladder]) -> String {
+    let pictures: Vec<(String, f64)> = ladders.iter().map(draw_sized).collect();
+    let height = pictures.iter().map(|(_, height)| *height).fold(0.0, f64::max);
+    let lefts: Vec<f64> = (0..).map(f64::from).map(|n| n * WIDTH).take(pictures.len()).collect();
+    let width = lefts.last().map_or(WIDTH, |left| left + WIDTH);
+    let mut row = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n"
+    );
+    for ((picture, _), left) in pictures.iter().zip(lefts) {
+        row += &picture.replacen("<svg ", &format!("<svg x=\"{left:.0}\" "), 1);
+    }
+    row + "</svg>\n"
+}
+
+/// The picture, and its height.
+fn draw_sized(ladder: &Ladder) -> (String, f64) {
     let titles = ladder.title.as_deref().map_or_else(Vec::new, |title| {
         wrap(&title.chars().filter(|c| !is_invisible(*c)).collect::<String>(), TITLE_LINE)
     });
@@ -71,7 +92,8 @@ pub(super) fn draw(ladder: &Ladder) -> String {
     let clock = Clock::of(&ladder.rungs);
 
     let mut picture = Picture { svg: String::new() };
-    picture.begin(ladder, bottom + 16.0, clock);
+    let height = bottom + 16.0;
+    picture.begin(ladder, height, clock);
     for (title, y) in titles.iter().zip((0..).map(|line| 38.0 + 26.0 * f64::from(line))) {
         picture.text("title", "middle", (MIDDLE, y), title);
     }
@@ -88,7 +110,7 @@ pub(super) fn draw(ladder: &Ladder) -> String {
         picture.gap(gap);
     }
     picture.arrows(&layout, clock);
-    picture.svg + "</svg>\n"
+    (picture.svg + "</svg>\n", height)
 }
 
 /// The notes of a rung in lines, as they stand in the picture.

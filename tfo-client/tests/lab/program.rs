@@ -1,0 +1,72 @@
+//! Other programs on the lab's hosts.
+
+use std::process::Command;
+
+use tfo_core::lab::{isolated, require};
+
+use super::{errors, harness, lab, text};
+
+#[test]
+fn the_ladder_shows_what_curl_does() {
+    if !require("curl") {
+        return;
+    }
+    isolated(|| {
+        let url = "http://192.0.2.2:2222/";
+        // The cookie of the first request rides the second one's SYN.
+        let twice = format!("curl -sS --tcp-fastopen {url} && curl -sS --tcp-fastopen {url}");
+        let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+        let output = command
+            .args(["-q", "lab", "--rtt", "10ms", "--", "sh", "-c", &twice])
+            .output()
+            .unwrap();
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert!(text.contains("\"token\":\"http\""), "curl printed the mirror's answer:\n{text}");
+        assert!(text.contains("SYN, TFO request"), "{text}");
+        assert!(text.contains("SYN, cookie 8 B, "), "{text}");
+        assert!(text.contains("SYN-ACK, acks the data"), "{text}");
+    });
+}
+
+#[test]
+fn the_status_of_the_program_is_passed_on() {
+    isolated(|| {
+        let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+        let output = command.args(["lab", "--", "sh", "-c", "exit 7"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{}", errors(&output));
+        let output = lab("-- /nowhere/program");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains("/nowhere/program"), "{}", errors(&output));
+    });
+}
+
+#[test]
+fn programs_run_on_the_servers_host_too() {
+    isolated(|| {
+        let output = lab("--on server -- cat /proc/net/tcp6");
+        // The mirror listens there: port 2222 in hexadecimal digits, state LISTEN.
+        assert!(text(&output).contains(":08AE "), "{}", text(&output));
+        let output = lab("--on client -- cat /proc/net/tcp6");
+        assert!(!text(&output).contains(":08AE "), "{}", text(&output));
+    });
+}
+
+#[test]
+fn another_server_can_be_run() {
+    let Some(server) = harness::server_binary() else { return };
+    isolated(|| {
+        let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+        let line = format!("{} -q -a 192.0.2.2 --service echo", server.display());
+        let arguments = ["-q", "lab", "--rtt", "5ms", "-n", "2", "--server-command", &line];
+        let output = command.args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        assert!(text(&output).contains("Verdict: fast-open"), "{}", text(&output));
+        let output = {
+            let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+            command.args(["lab", "--server-command", "exit 3"]).output().unwrap()
+        };
+        assert_eq!(output.status.code(), Some(2));
+        assert!(errors(&output).contains("ended before it listened"), "{}", errors(&output));
+    });
+}

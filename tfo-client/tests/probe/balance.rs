@@ -1,0 +1,140 @@
+//! `--balance`: servers with keys of their own behind one address.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread;
+
+use serde_json::Value;
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::lab::{Finished, Network, PathSettings, Program, isolated, require};
+use tfo_core::observer::serve_mirror;
+use tfo_core::socket::FastOpenListener;
+
+use crate::harness::{Lab, clean, json};
+
+/// Servers behind one address, one for each key; connections go to them in turn.
+fn servers(keys: &'static [u8], v6: bool) -> Network {
+    let network = Network::with_servers(PathSettings::new(), keys.len()).unwrap();
+    for (host, key) in network.servers().iter().zip(keys) {
+        let address = SocketAddr::new(Network::server_address(v6), 2222);
+        let key = FastOpenKey::from_hex(&format!("{key:02x}").repeat(16)).unwrap();
+        host.run(move || {
+            let listener = FastOpenListener::builder(address).keys(key, None).listen().unwrap();
+            thread::spawn(move || serve_mirror(&listener));
+        });
+    }
+    network
+}
+
+fn probe(network: &Network, v6: bool, arguments: &[&str]) -> Finished {
+    let mut command = clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+    command.args(["--config", "/dev/null"]);
+    command.args(["-s", &Network::server_address(v6).to_string()]).args(arguments);
+    Program::start(network.client(), command).unwrap().finish()
+}
+
+fn balance(network: &Network, v6: bool, count: &str) -> (Value, Finished) {
+    let ended = probe(network, v6, &["--balance", count, "-o", "json"]);
+    (json(&ended.out)["balance"].clone(), ended)
+}
+
+#[test]
+fn one_to_four_keys_behind_one_address_are_counted() {
+    isolated(|| {
+        let sets: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 2, 3, 4]];
+        for keys in sets {
+            let network = servers(keys, false);
+            let (found, ended) = balance(&network, false, "16");
+            let count = keys.len();
+            assert_eq!(found["keys"], count, "{found}");
+            assert_eq!(found["cookies"].as_array().unwrap().len(), count, "{found}");
+            assert_eq!(
+                (&found["connections"], &found["observed"]),
+                (&16.into(), &16.into()),
+                "{found}"
+            );
+            // In turns each server refuses the cookie of the one before; with one all are accepted.
+            assert_eq!(found["tried"], 15, "the first connection asks: {found}");
+            assert_eq!(found["hits"], if count == 1 { 15 } else { 0 }, "{found}");
+            let k = f64::from(u32::try_from(count).unwrap());
+            assert_eq!(found["expected_hit_rate"], 1.0 / k, "{found}");
+            let sure = 1.0 - (k / (k + 1.0)).powi(16);
+            assert!((found["confidence"].as_f64().unwrap() - sure).abs() < 1e-9, "{sure}: {found}");
+            assert_eq!(ended.code, Some(i32::from(count > 1)), "{}", ended.err);
+        }
+    });
+}
+
+#[test]
+fn servers_that_share_a_key_count_once() {
+    isolated(|| {
+        let network = servers(&[7, 7, 7], false);
+        let (found, ended) = balance(&network, false, "12");
+        assert_eq!((&found["keys"], &found["hits"]), (&1.into(), &11.into()), "{found}");
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let network = servers(&[7, 7, 8], false);
+        let (found, _) = balance(&network, false, "12");
+        assert_eq!(found["keys"], 2, "{found}");
+        assert_eq!(
+            found["hits"], 4,
+            "each third connection meets the key of the one before: {found}"
+        );
+    });
+}
+
+#[test]
+fn keys_are_counted_over_ipv6_and_by_an_ordinary_user() {
+    isolated(|| {
+        let network = servers(&[1, 2], true);
+        if !require("setpriv") {
+            return;
+        }
+        let mut command = clean(Command::new("setpriv"));
+        command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]);
+        command.args([env!("CARGO_BIN_EXE_tfo-client"), "-s", "2001:db8::2", "-o", "json"]);
+        command.args(["--balance", "8", "--config", "/dev/null"]);
+        let ended = Program::start(network.client(), command).unwrap().finish();
+        let found = &json(&ended.out)["balance"];
+        assert_eq!(found["keys"], 2, "no cookie needs to be forgotten: {found}");
+    });
+}
+
+#[test]
+fn the_text_says_keys_hits_and_confidence() {
+    isolated(|| {
+        let network = servers(&[1, 2, 3, 4], false);
+        let ended = probe(&network, false, &["--balance", "20"]);
+        let prose = ended.out.replace('\n', " ");
+        for piece in [
+            "4 keys answer behind this address: expect 25 % hits; 0 of 19 SYNs with data were accepted",
+            "That there is no other: 98.8 % sure after 20 connections",
+            "if each connection goes to any server with the same chance",
+            "`sudo tfo-server keys show --sysctl` on each server",
+            "More: tfo-client explain key-mismatch",
+        ] {
+            assert!(prose.contains(piece), "{piece}: {}", ended.out);
+        }
+        let readme = include_str!("../../../README.md");
+        let start = readme.find("4 keys answer").unwrap();
+        let shown = readme[start..].split("```").next().unwrap();
+        assert!(ended.out.contains(shown), "the README shows what is printed: {}", ended.out);
+        assert_eq!(ended.out.matches("Next: ").count(), 1, "one remedy is enough: {}", ended.out);
+    });
+}
+
+#[test]
+fn without_the_flag_nothing_is_counted_and_the_schema_holds_with_it() {
+    isolated(|| {
+        let lab = Lab::new();
+        let Some(_server) = lab.serve_all(&[]) else { return };
+        let (document, _) = lab.document(&[]);
+        assert!(document.get("balance").is_none(), "{document}");
+        for arguments in [&["--balance", "4"][..], &["--balance", "2", "--mode", "off"]] {
+            let (document, _) = lab.document(arguments);
+            assert!(document["balance"].is_object(), "{document}");
+            crate::schema::hold(&document);
+        }
+        let ended = lab.probe(&["--balance", "1"]);
+        assert_eq!(ended.code, Some(2), "one connection counts nothing: {}", ended.err);
+    });
+}

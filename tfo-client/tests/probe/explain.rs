@@ -1,0 +1,131 @@
+//! `tfo-client explain`.
+
+use std::process::Command;
+
+use tfo_core::diagnosis::manual::{Section, Topic};
+use tfo_core::diagnosis::{Cause, Outcome};
+use tfo_core::lab::{Finished, isolated};
+
+use crate::harness::{Lab, json};
+
+fn explain(lab: &Lab, arguments: &[&str]) -> Finished {
+    lab.probe(&[&["-q", "explain"], arguments].concat())
+}
+
+#[test]
+fn every_word_of_the_probe_has_a_page_that_fits_a_terminal() {
+    isolated(|| {
+        let lab = Lab::new();
+        let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str());
+        for word in outcomes.chain(Cause::ALL.iter().map(|cause| cause.as_str())) {
+            let ended = explain(&lab, &[word]);
+            assert_eq!(ended.code, Some(0), "{word}: {}", ended.err);
+            assert!(ended.out.starts_with(&format!("{word}, a ")), "{}", ended.out);
+            for section in Section::ALL {
+                let title = format!("\n{}\n", section.title());
+                assert!(
+                    ended.out.contains(&title),
+                    "{word}: {section:?} is missing: {}",
+                    ended.out
+                );
+            }
+            for line in ended.out.lines() {
+                assert!(line.chars().count() <= 80, "{word}: {line}");
+            }
+        }
+    });
+}
+
+#[test]
+fn without_a_word_all_of_them_are_listed() {
+    isolated(|| {
+        let lab = Lab::new();
+        let ended = explain(&lab, &[]);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        for topic in Topic::all() {
+            let row = ended.out.lines().find(|line| line.starts_with(&format!("  {topic} ")));
+            assert!(row.is_some(), "{topic}: {}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn an_unknown_word_is_status_2_and_the_near_one_is_named() {
+    isolated(|| {
+        let lab = Lab::new();
+        for (word, hint) in [
+            ("option-striped", "did you mean `option-stripped`?"),
+            ("fastopen", "did you mean `fast-open`?"),
+            ("queue", "did you mean `queue-full`?"),
+            ("bad-luck", "all of them: tfo-client explain"),
+        ] {
+            let ended = explain(&lab, &[word]);
+            assert_eq!(ended.code, Some(2), "{word}");
+            assert_eq!(ended.out, "", "{word}");
+            let wanted = format!("error: no verdict and no cause is called \"{word}\"; {hint}\n");
+            assert_eq!(ended.err, wanted);
+        }
+        let ended = explain(&lab, &["fall\nback\u{1b}[31m"]);
+        assert_eq!(ended.err.lines().count(), 1, "no word forges a line: {:?}", ended.err);
+        assert!(!ended.err.contains('\u{1b}'), "or steers a terminal: {:?}", ended.err);
+    });
+}
+
+#[test]
+fn json_has_the_same_pages() {
+    isolated(|| {
+        let lab = Lab::new();
+        let one = json(&explain(&lab, &["queue-full", "-o", "json"]).out);
+        assert_eq!(one["schema"], 1);
+        assert_eq!(one["pages"].as_array().unwrap().len(), 1, "{one}");
+        let page = &one["pages"][0];
+        assert_eq!((&page["word"], &page["kind"]), (&"queue-full".into(), &"cause".into()));
+        for field in ["summary", "help", "on_the_wire", "evidence", "who_does_it", "what_to_do"] {
+            assert!(!page[field].as_str().unwrap().is_empty(), "{field}: {page}");
+        }
+        let all = json(&explain(&lab, &["-o", "json"]).out);
+        assert_eq!(all["pages"].as_array().unwrap().len(), Topic::all().count(), "{all}");
+    });
+}
+
+#[test]
+fn the_probe_points_to_the_page_and_not_where_all_is_well() {
+    isolated(|| {
+        let lab = Lab::new();
+        lab.set_server_bits(1);
+        let Some(_server) = lab.serve_all(&[]) else { return };
+        let ended = lab.probe(&[]);
+        let last = ended.out.lines().last();
+        assert_eq!(last, Some("More: tfo-client explain server-disabled"), "{}", ended.out);
+        lab.set_server_bits(3);
+        let ended = lab.probe(&["-n", "1"]);
+        let last = ended.out.lines().last();
+        assert_eq!(last, Some("More: tfo-client explain cookie-granted"), "{}", ended.out);
+        let ended = lab.probe(&[]);
+        assert_eq!(ended.code, Some(0), "{}", ended.out);
+        assert!(!ended.out.contains("explain"), "{}", ended.out);
+    });
+}
+
+#[test]
+fn the_boxes_that_pages_name_make_the_cause_that_they_explain() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut tried = 0;
+        for topic in Topic::all() {
+            let todo = topic.page().section(Section::WhatToDo);
+            let Some(command) = todo.lines().find(|line| line.contains("lab --box")) else {
+                continue;
+            };
+            tried += 1;
+            let words = command.strip_prefix("tfo-client ").unwrap().split(' ');
+            let arguments: Vec<_> = words.chain(["-n", "2", "-q", "-o", "json"]).collect();
+            let mut client = Command::new(env!("CARGO_BIN_EXE_tfo-client"));
+            client.args(&arguments).arg("--config").arg(lab.file("client.toml", ""));
+            let ended = lab.run(client);
+            let document = json(&ended.out);
+            assert_eq!(document["summary"]["cause"], topic.as_str(), "{command}: {document}");
+        }
+        assert!(tried >= 8, "pages name boxes: {tried}");
+    });
+}

@@ -1,0 +1,174 @@
+//! The manual: a page for each verdict and each cause, which `tfo-client explain` shows. The tables
+//! of the README are made of the pages' first lines.
+//!
+//! A page is a Markdown file of this folder: the word as its title, a sentence of what it means, a
+//! line `Help: …` of what helps, then the four [sections](Section).
+
+use std::fmt;
+
+use super::{Cause, Outcome};
+
+/// A word that has a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topic {
+    /// What happened to a connection.
+    Outcome(Outcome),
+    /// Why it happened.
+    Cause(Cause),
+}
+
+impl Topic {
+    /// All of them: the verdicts, then the causes.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let outcomes = Outcome::ALL.iter().copied().map(Self::Outcome);
+        outcomes.chain(Cause::ALL.iter().copied().map(Self::Cause))
+    }
+
+    /// The one of this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::all().find(|topic| topic.as_str() == word)
+    }
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Outcome(outcome) => outcome.as_str(),
+            Self::Cause(cause) => cause.as_str(),
+        }
+    }
+
+    /// What the manual says of it.
+    #[must_use]
+    pub const fn page(self) -> Page {
+        Page { topic: self, text: text(self) }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A part of each page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Section {
+    /// The packets, as a small ladder.
+    OnTheWire,
+    /// What proves it.
+    Evidence,
+    /// Who usually does it.
+    WhoDoesIt,
+    /// What to do, with the commands.
+    WhatToDo,
+}
+
+impl Section {
+    /// All of them, in their order.
+    pub const ALL: &[Self] = &[Self::OnTheWire, Self::Evidence, Self::WhoDoesIt, Self::WhatToDo];
+
+    /// What stands above it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::OnTheWire => "On the wire",
+            Self::Evidence => "Evidence",
+            Self::WhoDoesIt => "Who does it",
+            Self::WhatToDo => "What to do",
+        }
+    }
+}
+
+/// What the manual says of one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    topic: Topic,
+    text: &'static str,
+}
+
+impl Page {
+    /// The word that it is about.
+    #[must_use]
+    pub const fn topic(self) -> Topic {
+        self.topic
+    }
+
+    /// The page as Markdown.
+    #[must_use]
+    pub const fn markdown(self) -> &'static str {
+        self.text
+    }
+
+    /// What it means: one sentence without its final dot.
+    #[must_use]
+    pub fn summary(self) -> &'static str {
+        self.head().find(|line| !line.starts_with("# ")).unwrap_or_default()
+    }
+
+    /// What helps, in a few words.
+    #[must_use]
+    pub fn help(self) -> &'static str {
+        self.head().find_map(|line| line.strip_prefix("Help: ")).unwrap_or_default()
+    }
+
+    /// A section's text: paragraphs, and blocks between lines of three backticks. No line of it has
+    /// more than 78 characters.
+    #[must_use]
+    pub fn section(self, section: Section) -> &'static str {
+        let mut sections = self.sections();
+        let found = sections.find_map(|(title, body)| (title == section.title()).then_some(body));
+        found.unwrap_or_default()
+    }
+
+    fn head(self) -> impl Iterator<Item = &'static str> {
+        let head = self.text.split("\n## ").next().unwrap_or_default();
+        head.lines().filter(|line| !line.is_empty())
+    }
+
+    fn sections(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let sections = self.text.split("\n## ").skip(1);
+        sections
+            .filter_map(|section| section.split_once('\n'))
+            .map(|(title, body)| (title, body.trim()))
+    }
+}
+
+/// The compiler holds that each word has its file.
+const fn text(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Outcome(Outcome::FastOpen) => include_str!("fast-open.md"),
+        Topic::Outcome(Outcome::CookieGranted) => include_str!("cookie-granted.md"),
+        Topic::Outcome(Outcome::Fallback) => include_str!("fallback.md"),
+        Topic::Outcome(Outcome::NotAttempted) => include_str!("not-attempted.md"),
+        Topic::Outcome(Outcome::Failed) => include_str!("failed.md"),
+        Topic::Cause(Cause::NoCookieReturned) => include_str!("no-cookie-returned.md"),
+        Topic::Cause(Cause::CookieRejected) => include_str!("cookie-rejected.md"),
+        Topic::Cause(Cause::DataNotAcked) => include_str!("data-not-acked.md"),
+        Topic::Cause(Cause::SynRetransmitted) => include_str!("syn-retransmitted.md"),
+        Topic::Cause(Cause::DisabledByConfig) => include_str!("disabled-by-config.md"),
+        Topic::Cause(Cause::ClientDisabled) => include_str!("client-disabled.md"),
+        Topic::Cause(Cause::PausedByBlackhole) => include_str!("paused-by-blackhole.md"),
+        Topic::Cause(Cause::Refused) => include_str!("refused.md"),
+        Topic::Cause(Cause::ResetOnSynData) => include_str!("reset-on-syn-data.md"),
+        Topic::Cause(Cause::TimedOut) => include_str!("timed-out.md"),
+        Topic::Cause(Cause::DeadAfterSynData) => include_str!("dead-after-syn-data.md"),
+        Topic::Cause(Cause::Unreachable) => include_str!("unreachable.md"),
+        Topic::Cause(Cause::OptionStripped) => include_str!("option-stripped.md"),
+        Topic::Cause(Cause::SynDataStripped) => include_str!("syn-data-stripped.md"),
+        Topic::Cause(Cause::SynAckOptionStripped) => include_str!("syn-ack-option-stripped.md"),
+        Topic::Cause(Cause::ServerDisabled) => include_str!("server-disabled.md"),
+        Topic::Cause(Cause::ServerSyncookies) => include_str!("server-syncookies.md"),
+        Topic::Cause(Cause::ServerWithoutCookies) => include_str!("server-without-cookies.md"),
+        Topic::Cause(Cause::QueueFull) => include_str!("queue-full.md"),
+        Topic::Cause(Cause::KeyMismatch) => include_str!("key-mismatch.md"),
+        Topic::Cause(Cause::CookieCorrupted) => include_str!("cookie-corrupted.md"),
+        Topic::Cause(Cause::AddressTranslated) => include_str!("address-translated.md"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
