@@ -67,6 +67,23 @@ const KEYS_MODE: &str = "TFO_SERVER_KEYS_MODE";
 
 /// Each mode needs its own file.
 fn key_source(keys: &Keys) -> Result<KeySource, String> {
+    let needed = |path: &FilePath, key, what| {
+        let variable = format!("TFO_SERVER_KEYS_{key}").to_uppercase();
+        path.get().map(ToOwned::to_owned).ok_or_else(|| {
+            format!(
+                "\"{}\" without keys.{key}: expected the path of {what} in keys.{key} (or {variable})",
+                keys.mode
+            )
+        })
+    };
+    let source = match keys.mode {
+        KeyMode::Kernel => KeySource::Kernel,
+        KeyMode::File => KeySource::File(needed(&keys.file, "file", "a key file")?),
+        KeyMode::Derived => KeySource::Derived {
+            secret: needed(&keys.secret, "secret", "a file with the fleet's secret")?,
+            rotate_every: keys.rotate_every.get(),
+        },
+    };
     let unused = match keys.mode {
         KeyMode::File => &keys.secret,
         KeyMode::Kernel if keys.secret.get().is_some() => &keys.secret,
@@ -75,21 +92,7 @@ fn key_source(keys: &Keys) -> Result<KeySource, String> {
     if let Some(path) = unused.get() {
         log::warn!("{} is not used: keys.mode is \"{}\"", path.display(), keys.mode);
     }
-    let needed = |path: &FilePath, key, what| {
-        let variable = format!("TFO_SERVER_KEYS_{key}").to_uppercase();
-        path.get().map(ToOwned::to_owned).ok_or_else(|| {
-            let mode = keys.mode;
-            format!("\"{mode}\" without keys.{key}: expected the path of {what} in keys.{key} (or {variable})")
-        })
-    };
-    Ok(match keys.mode {
-        KeyMode::Kernel => KeySource::Kernel,
-        KeyMode::File => KeySource::File(needed(&keys.file, "file", "a key file")?),
-        KeyMode::Derived => KeySource::Derived {
-            secret: needed(&keys.secret, "secret", "a file with the fleet's secret")?,
-            rotate_every: keys.rotate_every.get(),
-        },
-    })
+    Ok(source)
 }
 
 fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {

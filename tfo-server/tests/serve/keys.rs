@@ -224,12 +224,15 @@ fn derived_keys_rotate_by_the_clock_without_a_miss() {
             path.display()
         );
         let server = lab.serve(&config, &["--service", "discard", "-o", "json"]);
-        let start = server.err().expect(&["keys: primary"]);
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let start = server.err().expect(&["keys: primary", "derived, epochs"]);
+        let epoch = start.split("epochs ").nth(1).unwrap().split(' ').next().unwrap();
+        let epoch: u64 = epoch.parse().unwrap();
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 10;
+        assert!((epoch..=epoch + 1).contains(&clock), "by this clock: {start}");
         let before = counters(&lab);
         assert!(!connect(&lab));
         let secret = Secret::from_hex(&secret).unwrap();
-        let [now, next, after] = [0, 1, 2].map(|n| secret.key(seconds / 10 + n).fingerprint());
+        let [now, next, after] = [0, 1, 2].map(|n| secret.key(epoch + n).fingerprint());
         // Whichever part of an epoch this is, each of these comes within the next two.
         for (primary, backup) in [(now, next), (next, now), (next, after)] {
             let told = format!("keys: primary {primary}, backup {backup} (derived, epochs ");
@@ -240,7 +243,7 @@ fn derived_keys_rotate_by_the_clock_without_a_miss() {
         assert_eq!((change.passive_fail, change.passive), (0, 3), "{change:?}");
         let (_, said) = end(server);
         hides(&said, &[0x5a]);
-        assert!(!said.contains(&secret.key(seconds / 10).reveal_hex()), "{said}");
+        assert!(!said.contains(&secret.key(epoch).reveal_hex()), "{said}");
     });
 }
 
