@@ -19,7 +19,7 @@ pub use capability::Capability;
 pub use connections::Connection;
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
-pub use owners::{Owners, Process};
+pub use owners::{Owners, Process, socket_of_inode};
 pub use routes::{Route, routes_without_cookie};
 pub use surroundings::Surroundings;
 pub use sysctl::{FastOpenBits, NamespaceKey};

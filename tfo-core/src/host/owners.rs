@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::sys::process;
 
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +84,40 @@ impl Owners {
     pub fn hidden(&self) -> usize {
         self.hidden
     }
+}
+
+/// A duplicate of the socket of this inode, whichever process holds it. `None`: no process whose
+/// descriptors may be seen holds it.
+///
+/// # Errors
+/// [`Error::System`] with the kind `PermissionDenied` without the right to trace the process
+/// (`CAP_SYS_PTRACE`; Yama may forbid it for one's own processes too).
+///
+/// # References
+/// - [`pidfd_getfd(2)`](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)
+pub fn socket_of_inode(inode: u64) -> Result<Option<OwnedFd>> {
+    let mut refused = None;
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        for link in fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
+            let target = fs::read_link(link.path()).ok();
+            if target.and_then(|target| socket_inode(target.to_str()?)) != Some(inode) {
+                continue;
+            }
+            let Some(number) = link.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            match process::descriptor_of(pid, number) {
+                Ok(socket) => return Ok(Some(socket)),
+                Err(e) => {
+                    refused = Some(Error::system("taking a socket of process", pid, e));
+                }
+            }
+        }
+    }
+    refused.map_or(Ok(None), Err)
 }
 
 /// The number in `socket:[123]`.

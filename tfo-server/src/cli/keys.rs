@@ -1,5 +1,6 @@
 #![allow(clippy::doc_markdown, reason = "the comments are the help that users read")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -36,7 +37,7 @@ pub(crate) struct New {
 
 #[derive(Debug, Args)]
 #[group(skip)]
-#[command(group = ArgGroup::new("source").required(true).args(["file", "sysctl"]))]
+#[command(group = ArgGroup::new("source").required(true).args(["file", "sysctl", "listener"]))]
 pub(crate) struct Show {
     /// A key file
     pub(crate) file: Option<PathBuf>,
@@ -44,6 +45,10 @@ pub(crate) struct Show {
     /// The keys of this network namespace, net.ipv4.tcp_fastopen_key; needs root
     #[arg(long)]
     pub(crate) sysctl: bool,
+
+    /// The keys of whoever listens on this address and port of this host; needs CAP_SYS_PTRACE
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listener: Option<SocketAddr>,
 
     /// Show the keys themselves too: who knows them can forge cookies
     #[arg(long)]

@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
-use tfo_core::host::sysctl;
+use tfo_core::host::{socket_of_inode, sysctl};
 use tfo_core::program::{one_line, value::Format};
+use tfo_core::socket::option;
 
 use crate::cli::keys::{Compare, Convert, Form, KeysCommand, New, Show};
 use crate::keys::file::{self, ContentError, Pair, Reader};
@@ -66,6 +68,9 @@ fn secret() -> Result<(String, Made), getrandom::Error> {
 }
 
 fn show(show: &Show, format: Format) -> ExitCode {
+    if let Some(address) = show.listener {
+        return listener(address, show.reveal, format);
+    }
     let (shown, pair) = match &show.file {
         Some(path) => match file::keys(path, Reader::Person) {
             Ok(pair) => (Shown::File(path), Some(pair)),
@@ -81,6 +86,43 @@ fn show(show: &Show, format: Format) -> ExitCode {
         },
     };
     report::keys::shown(&shown, pair.as_ref(), show.reveal, format)
+}
+
+/// The keys of a listener, whose process we ask for its socket.
+fn listener(address: SocketAddr, reveal: bool, format: Format) -> ExitCode {
+    let found = match tfo_core::host::listeners() {
+        Ok(found) => found.into_iter().find(|found| found.address == address),
+        Err(e) => return report::failure(&e),
+    };
+    let Some(found) = found else {
+        let what = format!("nothing listens on {address}; `ss -ltn` lists the listeners");
+        return report::failure(&io::Error::other(what));
+    };
+    let keys = match socket_of_inode(found.inode) {
+        Ok(Some(socket)) => option::fastopen_key(socket),
+        Ok(None) => {
+            let what = format!(
+                "the process that listens on {address} does not show its descriptors to you: run it \
+                 with sudo"
+            );
+            return report::failure(&io::Error::other(what));
+        }
+        Err(e) => {
+            let what = format!(
+                "the socket that listens on {address} can't be looked at without CAP_SYS_PTRACE: run it \
+                 with sudo"
+            );
+            return failed(&what, &e);
+        }
+    };
+    match keys {
+        Ok(keys) => {
+            let mut keys = keys.into_iter();
+            let pair = keys.next().map(|primary| (primary, keys.next()));
+            report::keys::shown(&Shown::Listener(address), pair.as_ref(), reveal, format)
+        }
+        Err(e) => report::failure(&e),
+    }
 }
 
 fn convert(convert: &Convert, format: Format) -> ExitCode {

@@ -1,6 +1,7 @@
 //! What `tfo-server keys` says: fingerprints, and the keys themselves for those who ask for them.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub(crate) enum Made {
 pub(crate) enum Shown<'a> {
     File(&'a Path),
     Sysctl,
+    Listener(SocketAddr),
 }
 
 #[derive(Serialize)]
@@ -94,15 +96,21 @@ pub(crate) fn shown(
     format: Format,
 ) -> ExitCode {
     let keys = pair.map_or_else(Vec::new, |pair| keys(pair, reveal));
-    let (source, path) = match source {
+    let shown = source;
+    let (source, path) = match shown {
         Shown::File(path) => ("file", Some(path.display().to_string())),
         Shown::Sysctl => ("sysctl", None),
+        Shown::Listener(address) => ("listener", Some(address.to_string())),
     };
     let text = match format {
         Format::Json => json(&KeysDocument { schema: 1, source, path, keys }) + "\n",
-        Format::Text if keys.is_empty() => {
-            "no key yet: the first listener with fast open makes a random one\n".to_owned()
+        Format::Text if keys.is_empty() => match shown {
+            Shown::Listener(_) => {
+                "no keys of its own: it uses those of its network namespace, see --sysctl\n"
+            }
+            _ => "no key yet: the first listener with fast open makes a random one\n",
         }
+        .to_owned(),
         Format::Text => keys.iter().map(line).collect(),
     };
     print_data(&text, ExitCode::SUCCESS)

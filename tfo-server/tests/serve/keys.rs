@@ -12,7 +12,7 @@ use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::host::{CounterChange, Counters, cookie_cache, sysctl};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated};
-use tfo_core::socket::FastOpenStream;
+use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
 use crate::harness::{Lab, SERVER, answer, json as parse};
 
@@ -334,5 +334,38 @@ fn keys_of_this_namespace_are_shown_by_fingerprint() {
         let server = lab.serve("", &["-o", "json"]);
         let _ = server.err().expect(&["keys: primary", &name(0xa1), "of the network namespace"]);
         hides(&end(server).1, &[0xa1, 0xb2]);
+    });
+}
+
+#[test]
+fn keys_of_a_listener_are_shown_to_who_may_trace_its_process() {
+    isolated(|| {
+        let lab = Lab::new();
+        let show = |more: &[&str]| {
+            let address = format!("{SERVER}");
+            lab.start("", &[&["keys", "show", "--listener", &address], more].concat()).finish()
+        };
+        let nobody = show(&[]);
+        assert_eq!(nobody.code, Some(1));
+        assert!(nobody.err.contains("nothing listens on"), "{}", nobody.err);
+
+        let listener = lab.host.run(|| {
+            let listener = FastOpenListener::builder(SERVER);
+            listener.keys(key(0xa1), Some(key(0xb2))).listen().unwrap()
+        });
+        let shown = show(&[]);
+        if shown.code != Some(0) {
+            // Yama, or a sandbox, forbids it to root of a user namespace.
+            assert!(shown.err.contains("CAP_SYS_PTRACE"), "{}", shown.err);
+            return;
+        }
+        assert_eq!(shown.out, format!("primary {}\nbackup {}\n", name(0xa1), name(0xb2)));
+        hides(&(shown.out + &shown.err), &[0xa1, 0xb2]);
+        assert!(show(&["--reveal"]).out.contains(&key(0xb2).reveal_hex()));
+        drop(listener);
+
+        let _own = lab.host.run(|| FastOpenListener::bind(SERVER)).unwrap();
+        let none = show(&[]);
+        assert!(none.out.starts_with("no keys of its own"), "{} {}", none.out, none.err);
     });
 }
