@@ -14,9 +14,11 @@
 //! # }
 //! ```
 
+mod connector;
 mod listener;
 pub mod option;
 mod stream;
 
+pub use connector::{ConnectError, Connector, Method};
 pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
-pub use stream::{ConnectError, Connector, FastOpenStream, Method};
+pub use stream::FastOpenStream;

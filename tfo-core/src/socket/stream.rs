@@ -3,14 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
-use std::{error, fmt};
+use std::time::Duration;
 
-use super::option;
+use super::{ConnectError, Connector, option};
 use crate::connection::TcpInfo;
 use crate::diagnosis::Attempt;
-use crate::error::{Error, Result};
-use crate::sys::socket;
+use crate::error::Result;
 
 /// A TCP connection, made or accepted with fast open.
 ///
@@ -27,222 +25,6 @@ pub struct FastOpenStream {
     attempt: Option<Attempt>,
 }
 
-/// How the first bytes are handed to the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Method {
-    /// `sendto` with `MSG_FASTOPEN`; where a local policy forbids that call, `TCP_FASTOPEN_CONNECT`.
-    #[default]
-    Auto,
-    /// `sendto` with `MSG_FASTOPEN`: connects and sends in one call.
-    SendTo,
-    /// `TCP_FASTOPEN_CONNECT`, `connect`, and the first `send`.
-    Connect,
-    /// A regular `connect`.
-    Off,
-}
-
-/// How to connect.
-#[derive(Debug, Clone, Default)]
-pub struct Connector {
-    method: Method,
-    timeout: Option<Duration>,
-    bind: Option<SocketAddr>,
-    no_cookie: bool,
-}
-
-impl Connector {
-    /// How the first bytes are handed to the kernel. Default: [`Method::Auto`].
-    #[must_use]
-    pub fn method(mut self, method: Method) -> Self {
-        self.method = method;
-        self
-    }
-
-    /// The most that [`connect`](Self::connect) may take, the sending of all first bytes included.
-    /// Default: as long as the kernel tries, about two minutes.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// The local address to connect from. Default: the kernel chooses.
-    #[must_use]
-    pub fn bind(mut self, local: SocketAddr) -> Self {
-        self.bind = Some(local);
-        self
-    }
-
-    /// Puts data into the SYN although no cookie is cached
-    /// ([`TCP_FASTOPEN_NO_COOKIE`](option::set_fastopen_no_cookie)). Only a server that was told to do without
-    /// cookies takes it. Default: off.
-    #[must_use]
-    pub fn no_cookie(mut self, on: bool) -> Self {
-        self.no_cookie = on;
-        self
-    }
-
-    /// Connects to `server`, and sends `first`.
-    ///
-    /// Returns when the handshake has ended and the kernel holds all of `first`: one round trip
-    /// after the call, at the time when the answer to a fast open request arrives. With `first`
-    /// empty there is nothing to gain, and the connection is a regular one.
-    ///
-    /// # Errors
-    /// The connection was refused, is impossible, or the timeout is over ([`io::ErrorKind::TimedOut`]).
-    pub fn connect(
-        &self,
-        server: SocketAddr,
-        first: &[u8],
-    ) -> Result<FastOpenStream, ConnectError> {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let fd = self.open(server).map_err(ConnectError::early)?;
-        let mut progress = Progress { attempt: None, established: false };
-        match self.establish(&fd, server, first, deadline, &mut progress) {
-            Ok(()) => Ok(FastOpenStream { stream: TcpStream::from(fd), attempt: progress.attempt }),
-            Err(e) => Err(ConnectError {
-                error: Error::system("connect", server, e),
-                attempt: progress.attempt,
-                established: progress.established,
-                info: option::tcp_info(&fd).ok().map(Box::new),
-                local: socket::local_address(&fd).ok().filter(|local| local.port() != 0),
-            }),
-        }
-    }
-
-    fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
-        let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
-        if let Some(local) = self.bind {
-            socket::bind(&fd, local).map_err(|e| Error::system("bind", local, e))?;
-        }
-        if self.no_cookie {
-            option::set_fastopen_no_cookie(&fd, true)?;
-        }
-        Ok(fd)
-    }
-
-    fn establish(
-        &self,
-        fd: &OwnedFd,
-        server: SocketAddr,
-        first: &[u8],
-        deadline: Option<Instant>,
-        progress: &mut Progress,
-    ) -> io::Result<()> {
-        let attempt = self.start(fd, server, first)?;
-        progress.attempt = Some(attempt);
-        wait_writable(fd.as_fd(), deadline)?;
-        let error = option::take_error(fd).err();
-        progress.established = error.as_ref().is_none_or(after_handshake);
-        error.map_or(Ok(()), Err)?;
-
-        let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
-        send_all(fd, first.get(in_syn..).unwrap_or_default(), deadline)?;
-        socket::set_blocking(fd)
-    }
-
-    /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
-    /// `first` the SYN took.
-    fn start(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
-        if first.is_empty() {
-            return start_regular(fd, server, Attempt::Regular);
-        }
-        match self.method {
-            Method::Off => start_regular(fd, server, Attempt::Regular),
-            Method::SendTo => start_sendto(fd, server, first),
-            Method::Connect => start_connect(fd, server, first),
-            // A seccomp rule on the flag answers EPERM or EACCES; so do firewalls, to both calls.
-            Method::Auto => match start_sendto(fd, server, first) {
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                    start_connect(fd, server, first)
-                }
-                started => started,
-            },
-        }
-    }
-}
-
-/// How far `establish` came, for the error that ends it.
-struct Progress {
-    attempt: Option<Attempt>,
-    established: bool,
-}
-
-fn start_sendto(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
-    match socket::sendto_fastopen(fd, first, server) {
-        Ok(bytes) => Ok(Attempt::InSyn(bytes)),
-        // Nothing was queued: the whole message goes after the handshake.
-        Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
-        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-            start_regular(fd, server, Attempt::ClientDisabled)
-        }
-        Err(e) => Err(e),
-    }
-}
-
-fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
-    if !option::set_fastopen_connect(fd, true).map_err(io::Error::from)? {
-        return start_regular(fd, server, Attempt::ClientDisabled);
-    }
-    match socket::connect(fd, server) {
-        // A cookie is cached: the SYN waits for the first write.
-        Ok(()) => match socket::send(fd, first) {
-            Ok(bytes) => Ok(Attempt::InSyn(bytes)),
-            Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
-            Err(e) => Err(e),
-        },
-        Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
-        Err(e) => Err(e),
-    }
-}
-
-fn start_regular(fd: &OwnedFd, server: SocketAddr, attempt: Attempt) -> io::Result<Attempt> {
-    match socket::connect(fd, server) {
-        Err(e) if !in_progress(&e) => Err(e),
-        _ => Ok(attempt),
-    }
-}
-
-/// The SYN is under way: also after an interruption by a signal, which stops the wait alone.
-fn in_progress(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
-}
-
-/// The peer ended a connection that was established: an answer to the SYN is another error,
-/// `ECONNREFUSED`.
-fn after_handshake(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE))
-}
-
-fn send_all(fd: &OwnedFd, mut rest: &[u8], deadline: Option<Instant>) -> io::Result<()> {
-    while !rest.is_empty() {
-        match socket::send(fd, rest) {
-            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd.as_fd(), deadline)?,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-fn wait_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()> {
-    loop {
-        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        match socket::wait_writable(fd, left) {
-            Ok(true) => return Ok(()),
-            // A long wait is cut to what poll can count; only the deadline ends it.
-            Ok(false) if deadline.is_some_and(|at| at <= Instant::now()) => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Ok(false) => {}
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 impl FastOpenStream {
     /// Connects to `server` and sends `first`, in the SYN if possible. See [`Connector::connect`].
     ///
@@ -256,6 +38,10 @@ impl FastOpenStream {
     #[must_use]
     pub fn connector() -> Connector {
         Connector::default()
+    }
+
+    pub(super) fn connected(fd: OwnedFd, attempt: Option<Attempt>) -> Self {
+        Self { stream: TcpStream::from(fd), attempt }
     }
 
     pub(super) fn accepted(fd: OwnedFd) -> Self {
@@ -372,45 +158,5 @@ impl From<FastOpenStream> for TcpStream {
 impl From<FastOpenStream> for OwnedFd {
     fn from(stream: FastOpenStream) -> Self {
         stream.stream.into()
-    }
-}
-
-/// Why there is no connection, with the evidence that the attempt left.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct ConnectError {
-    /// What failed.
-    pub error: Error,
-    /// What the kernel did with the first bytes; `None` when it did not come to that.
-    pub attempt: Option<Attempt>,
-    /// The handshake had ended before it failed.
-    pub established: bool,
-    /// `TCP_INFO` when the attempt ended.
-    pub info: Option<Box<TcpInfo>>,
-    /// The local address, once there was one.
-    pub local: Option<SocketAddr>,
-}
-
-impl ConnectError {
-    fn early(error: Error) -> Self {
-        Self { error, attempt: None, established: false, info: None, local: None }
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
-impl From<ConnectError> for io::Error {
-    fn from(error: ConnectError) -> Self {
-        error.error.into()
     }
 }

@@ -1,6 +1,8 @@
 //! The path between the hosts: a forwarder between veth pairs, with delay, loss, rate and boxes. It
 //! records each packet that it is given and each that it hands over.
 
+mod settings;
+
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io::{self, PipeReader, PipeWriter};
@@ -8,6 +10,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
+
+pub use settings::PathSettings;
 
 use super::frame::{Flow, Segment};
 use super::middlebox::{Middlebox, Middleboxes, flow};
@@ -23,75 +27,6 @@ const RECORDED: usize = 64 * 1024 * 1024;
 const WAITING: usize = 1000;
 /// How long the forwarder waits when it has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
-
-/// How a path behaves.
-#[derive(Debug, Clone, Default)]
-pub struct PathSettings {
-    pub(super) delay: [Duration; 2],
-    pub(super) jitter: Duration,
-    pub(super) loss: f64,
-    pub(super) rate: Option<u64>,
-    pub(super) seed: u64,
-    pub(super) boxes: Vec<Middlebox>,
-}
-
-impl PathSettings {
-    /// A path without delay and loss.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The delay of each direction: half of this.
-    #[must_use]
-    pub fn round_trip(self, time: Duration) -> Self {
-        let half = time / 2;
-        self.delays(half, time.saturating_sub(half))
-    }
-
-    /// The delay to the server, and back.
-    #[must_use]
-    pub fn delays(mut self, to_server: Duration, to_client: Duration) -> Self {
-        self.delay = [to_server, to_client];
-        self
-    }
-
-    /// Adds up to this to each packet's delay, evenly distributed; packets keep their order.
-    #[must_use]
-    pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.jitter = jitter;
-        self
-    }
-
-    /// The share of packets that is lost, from 0 to 1.
-    #[must_use]
-    pub fn loss(mut self, share: f64) -> Self {
-        self.loss = share.clamp(0.0, 1.0);
-        self
-    }
-
-    /// Bits per second in each direction; at most 1000 packets wait.
-    #[must_use]
-    pub fn rate(mut self, bits_per_second: u64) -> Self {
-        self.rate = Some(bits_per_second.max(1));
-        self
-    }
-
-    /// What chance is made from: with the same seed the same packets are lost, counted in each
-    /// direction.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Boxes, from the client's end to the server's.
-    #[must_use]
-    pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
-        self.boxes = boxes.to_vec();
-        self
-    }
-}
 
 /// A running path. It ends when it is dropped.
 #[derive(Debug)]
