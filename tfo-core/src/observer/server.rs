@@ -62,7 +62,8 @@ impl ServerObserver {
             _ => self.destination,
         };
         ServerEvidence {
-            source: arrival.peer,
+            // An IPv4 client that came to an IPv6 listener is one of IPv4.
+            source: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
             destination,
             syn: SavedSynEvidence::from(&arrival.syn),
             tcp: TcpBits::from(&arrival.info),

@@ -134,7 +134,7 @@ impl Reporter {
         let line = match self.format {
             Format::Json => json(&Line {
                 schema: 1,
-                peer: peer(ended).to_string(),
+                peer: ended.evidence.source.to_string(),
                 verdict: &ended.verdict,
                 syn_bytes,
                 cookie,
@@ -240,7 +240,7 @@ impl Cookies {
 }
 
 fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
-    let mut line = format!("{} {}", peer(ended), ended.verdict.outcome);
+    let mut line = format!("{} {}", ended.evidence.source, ended.verdict.outcome);
     if let Some(cause) = ended.verdict.cause {
         line += &format!(" ({cause})");
     }
@@ -256,12 +256,6 @@ fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
         line += &format!(", ended: {why}");
     }
     line
-}
-
-/// The client as it is known: an IPv4 one that came to an IPv6 listener is one of IPv4.
-fn peer(ended: &Ended) -> SocketAddr {
-    let source = ended.evidence.source;
-    SocketAddr::new(source.ip().to_canonical(), source.port())
 }
 
 fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {
