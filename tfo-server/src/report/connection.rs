@@ -1,7 +1,6 @@
 //! One line for each connection that has ended, and the totals at the end.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
