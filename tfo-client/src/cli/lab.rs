@@ -12,7 +12,7 @@ use clap::{
 };
 use tfo_core::{
     lab::Middlebox,
-    program::{Expected, Period},
+    program::{Expected, Integer, Period},
 };
 
 use super::ProbeFlags;
@@ -21,6 +21,8 @@ use crate::{
     config::file::{Count, Message, Mode, PayloadSize},
 };
 
+/// Servers behind one address.
+type Servers = Integer<1, 16>;
 /// A time on the path.
 type PathTime = Period<0, 10_000>;
 
@@ -41,6 +43,11 @@ pub(crate) struct LabFlags {
     /// A box on the path that does something to fast open; may be given several times
     #[arg(long = "box", value_name = "NAME", value_parser = middlebox())]
     boxes: Vec<Middlebox>,
+
+    /// Servers behind the one address, each with its own keys, as behind a load balancer, 1 to 16
+    /// [default: 1]
+    #[arg(long, value_name = "N")]
+    servers: Option<Servers>,
 
     /// Connections of the probe, after one regular one, 1 to 10000 [default: 3]
     #[arg(short = 'n', long, value_name = "N")]
@@ -134,6 +141,7 @@ impl LabFlags {
             jitter: self.jitter.map_or(Duration::ZERO, Period::get),
             loss: self.loss.map_or(0.0, |share| share.0),
             boxes: self.boxes.clone(),
+            servers: self.servers.map_or(1, |servers| servers.get() as usize),
             v6,
             ascii: self.ascii,
             svg: self.svg.clone(),

@@ -1,7 +1,7 @@
 //! `tfo-client lab`: two hosts and a path on this machine, and the packets that cross it.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
@@ -23,6 +23,8 @@ pub(crate) struct LabSettings {
     /// From 0 to 1.
     pub(crate) loss: f64,
     pub(crate) boxes: Vec<Middlebox>,
+    /// How many share the server's address.
+    pub(crate) servers: usize,
     pub(crate) v6: bool,
     pub(crate) ascii: bool,
     pub(crate) svg: Option<PathBuf>,
@@ -45,14 +47,14 @@ pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
     }
     let path =
         PathSettings::new().round_trip(lab.rtt).jitter(lab.jitter).loss(lab.loss).boxes(&lab.boxes);
-    let network = match Network::new(path) {
+    let network = match Network::with_servers(path, lab.servers) {
         Ok(network) => network,
         Err(e) => return report::no_lab(&e),
     };
     let address = SocketAddr::new(Network::server_address(lab.v6), settings.target.port);
-    // Ends with the lab.
-    let _server = match serve(&network, address, lab) {
-        Ok(server) => server,
+    // They end with the lab.
+    let _servers = match serve(&network, address, lab) {
+        Ok(servers) => servers,
         Err(why) => return report::lab_failed(&why),
     };
     let mut report = LabReport::new(settings, lab, address);
@@ -119,30 +121,41 @@ fn program(network: &Network, lab: &LabSettings, report: &mut LabReport) -> Exit
     }
 }
 
-/// The server of the lab: our mirror, or what `--server-command` says.
-fn serve(
-    network: &Network,
-    address: SocketAddr,
-    lab: &LabSettings,
-) -> Result<Option<Child>, String> {
-    let Some(line) = &lab.server_command else {
-        let port = address.port();
-        let listening = network.server().run(move || {
-            // IPv4 too: a namespace's `bindv6only` is 0.
-            let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port);
-            let listener = FastOpenListener::bind(any)?;
-            thread::spawn(move || serve_mirror(&listener));
-            Ok::<(), tfo_core::Error>(())
-        });
-        return listening.map(|()| None).map_err(|e| format!("the lab's server can't listen: {e}"));
-    };
+/// Starts the lab's servers: our mirror, or what `--server-command` says.
+fn serve(network: &Network, address: SocketAddr, lab: &LabSettings) -> Result<Vec<Child>, String> {
+    let mut commands = Vec::new();
+    for host in network.servers() {
+        match &lab.server_command {
+            None => mirror(host, address.port())?,
+            Some(line) => commands.push(server_command(host, line)?),
+        }
+    }
+    Ok(commands)
+}
+
+/// The mirror. Its keys are those of its host, which the kernel makes by chance.
+fn mirror(host: &Host, port: u16) -> Result<(), String> {
+    let listening = host.run(move || {
+        // IPv4 too: a namespace's `bindv6only` is 0.
+        let any = if lab::has_ipv6() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
+        let listener = FastOpenListener::bind(SocketAddr::new(any, port))?;
+        thread::spawn(move || serve_mirror(&listener));
+        Ok::<(), tfo_core::Error>(())
+    });
+    listening.map_err(|e| format!("the lab's server can't listen: {e}"))
+}
+
+fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     let mut command = Command::new("sh");
     // Its output is no data of ours.
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-    let mut child =
-        network.server().spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
+    let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_PATIENCE;
-    while !listens(network.server()) {
+    while !listens(host) {
         if let Ok(Some(status)) = child.try_wait() {
             return Err(format!("the server command ended before it listened: {status}"));
         }
@@ -151,7 +164,7 @@ fn serve(
         }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(Some(child))
+    Ok(child)
 }
 
 fn listens(host: &Host) -> bool {

@@ -49,6 +49,7 @@ struct Lab<'a> {
     jitter_us: u64,
     loss: f64,
     boxes: Vec<&'a str>,
+    servers: usize,
     server: String,
 }
 
@@ -154,11 +155,15 @@ impl LabReport {
         if lab.loss > 0.0 {
             path += &format!(", {} % loss", lab.loss * 100.0);
         }
+        let server = match lab.servers {
+            1 => "the server".to_owned(),
+            many => format!("{many} servers with different keys"),
+        };
         let mut boxes = String::new();
         for middlebox in &lab.boxes {
             boxes += &text::wrap(&format!("box {middlebox}: {}", middlebox.does()));
         }
-        let hosts = format!("Two hosts in a private network, the server at {address}; {path}.");
+        let hosts = format!("A private network, {server} at {address}; {path}.");
         text::wrap(&hosts) + &boxes + "\n"
     }
 
@@ -286,6 +291,7 @@ impl LabReport {
                 jitter_us: micros(lab.jitter),
                 loss: lab.loss,
                 boxes: lab.boxes.iter().map(|middlebox| middlebox.name()).collect(),
+                servers: lab.servers,
                 server: address.to_string(),
             },
             connections: self.shown.iter().map(line).collect(),

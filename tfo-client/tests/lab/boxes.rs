@@ -78,3 +78,14 @@ fn boxes_can_be_combined() {
         assert_eq!(document["summary"]["cause"], "option-stripped", "{}", document["summary"]);
     });
 }
+
+#[test]
+fn servers_with_different_keys_behind_one_address_are_told() {
+    isolated(|| {
+        let document = document("--rtt 5ms --servers 4 -n 6");
+        assert_eq!(document["lab"]["servers"], 4);
+        let summary = &document["summary"];
+        assert_eq!(summary["cause"], "key-mismatch", "each goes to the next server: {summary}");
+        assert_eq!(summary["blame"], "peer", "{summary}");
+    });
+}

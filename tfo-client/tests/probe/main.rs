@@ -32,3 +32,5 @@ mod path;
 mod schema;
 #[cfg(test)]
 mod target;
+#[cfg(test)]
+mod trace;

@@ -24,3 +24,5 @@ mod services;
 mod signals;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod trace;
