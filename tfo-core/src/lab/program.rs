@@ -38,9 +38,24 @@ impl Program {
     ///
     /// # Errors
     /// As [`Command::spawn`].
-    pub fn start(host: &Host, mut command: Command) -> io::Result<Self> {
+    pub fn start(host: &Host, command: Command) -> io::Result<Self> {
+        Self::new(command, |command| host.spawn(command))
+    }
+
+    /// As [`start`](Self::start), with all that it starts itself: see [`Host::spawn_tree`].
+    ///
+    /// # Errors
+    /// As [`Host::spawn_tree`].
+    pub fn start_tree(host: &Host, command: Command) -> io::Result<Self> {
+        Self::new(command, |command| host.spawn_tree(command))
+    }
+
+    fn new(
+        mut command: Command,
+        spawn: impl FnOnce(Command) -> io::Result<Child>,
+    ) -> io::Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = host.spawn(command)?;
+        let mut child = spawn(command)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         Ok(Self { out: Lines::read(out), err: Lines::read(err), child })
     }

@@ -105,9 +105,10 @@ impl Keys {
         let own = self.are_own();
         match self.next_ring(now, asked) {
             Some(ring) => {
-                self.ring = Some(ring);
+                // The first ones are told with the listener.
+                let changed = self.ring.replace(ring).is_some();
                 self.pending = own;
-                if !own {
+                if !own && changed {
                     log::info!("keys: {self}");
                 }
             }

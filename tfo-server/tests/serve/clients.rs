@@ -97,7 +97,7 @@ fn a_reader_of_its_lines_that_goes_away_does_not_end_the_service() {
         let mut command = clean(Command::new("sh"));
         command.args(["-c", script, env!("CARGO_BIN_EXE_tfo-server"), "--service", "echo"]);
         command.arg("--config").arg(lab.config(""));
-        let server = Program::start(&lab.host, command).unwrap();
+        let server = Program::start_tree(&lab.host, command).unwrap();
         let _ = server.err().expect(&["listening on"]);
         for _ in 0..4 {
             assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
