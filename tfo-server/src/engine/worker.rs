@@ -8,9 +8,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use slab::Slab;
-use tfo_core::diagnosis::{self, Evidence, SavedSynEvidence, ServerEvidence};
+use tfo_core::diagnosis::{self, Evidence};
 use tfo_core::observer::ServerObserver;
-use tfo_core::socket::FastOpenListener;
+use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 use super::connection::{Connection, Step};
 use super::forensics::Forensics;
@@ -200,8 +200,7 @@ impl<'a> Worker<'a> {
                         Connection::new(accepted, session, self.settings.idle_timeout);
                     connection.cookie_origin =
                         self.forensics.origin(&connection.arrival, self.keys.ring());
-                    let seen = self.observer.evidence(&connection.arrival);
-                    if needs_counters(&seen) {
+                    if needs_counters(&connection.arrival) {
                         // Now, before others come and count as well.
                         connection.evidence =
                             Some(self.observer.full_evidence(&connection.arrival));
@@ -316,10 +315,10 @@ fn end(
 
 /// A cookie was asked for, or data came in the SYN and the kernel did not take it. That is rare, and
 /// only the counters tell what came of it.
-fn needs_counters(evidence: &ServerEvidence) -> bool {
-    let SavedSynEvidence::Saved(syn) = &evidence.syn else { return false };
-    let asked = syn.fast_open.as_ref().is_some_and(|option| option.cookie.is_empty());
-    asked || (syn.payload_bytes > 0 && !evidence.tcp.syn_data)
+fn needs_counters(arrival: &Arrival) -> bool {
+    let ArrivalSyn::Saved(syn) = &arrival.syn else { return false };
+    let asked = syn.fast_open().is_some_and(|option| option.is_request());
+    asked || (syn.payload_len() > 0 && !arrival.info.syn_data)
 }
 
 /// Why a connection broke, without the number that the kernel has for it.
