@@ -12,7 +12,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use tfo_core::host::readiness::{Finding, ServerFacts, Wish};
+use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::output::colour_allowed;
 use tfo_core::program::value::Format;
 use tfo_core::socket::FastOpenListener;
@@ -29,13 +29,13 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(keys) => keys,
         Err(e) => return report::settings_error(&e),
     };
-    let builder = FastOpenListener::builder(settings.listen)
-        .backlog(settings.backlog)
-        .queue(settings.fastopen_queue)
+    let builder = FastOpenListener::builder(settings.listeners[0].address)
+        .backlog(settings.listeners[0].backlog)
+        .queue(settings.listeners[0].fastopen_queue)
         .nonblocking(true);
     let listener = match keys.configure(builder).listen() {
         Ok(listener) => listener,
-        Err(e) => return report::cannot_listen(settings.listen, &e),
+        Err(e) => return report::cannot_listen(settings.listeners[0].address, &e),
     };
     let tracer = match tracer(settings, &listener) {
         Ok(tracer) => tracer,
@@ -77,7 +77,7 @@ fn tracer(settings: &Settings, listener: &FastOpenListener) -> Result<Option<Tra
 
 /// Says at start what this listener and this host allow, and what to do if that is not enough.
 fn announce(settings: &Settings, keys: &Keys, listener: &FastOpenListener) {
-    let wish = Wish::new(settings.listen, settings.fastopen_queue, settings.backlog);
+    let wish = settings.listeners[0].wish();
     let facts = match ServerFacts::read(wish) {
         Ok(facts) => facts,
         Err(e) => return log::warn!("this host's settings can't be read: {e}"),
@@ -85,7 +85,7 @@ fn announce(settings: &Settings, keys: &Keys, listener: &FastOpenListener) {
     log::info!(
         "listening on {} ({}); fast open queue {}, backlog {}; net.ipv4.tcp_fastopen {}",
         listener.local_addr(),
-        settings.service,
+        settings.listeners[0].service.kind(),
         listener.effective_queue().unwrap_or(0),
         listener.effective_backlog().unwrap_or(0),
         facts.tcp_fastopen,

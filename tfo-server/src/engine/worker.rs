@@ -162,11 +162,11 @@ impl<'a> Worker<'a> {
             self.accept_some();
         }
         self.listener = None;
-        self.drain_until = Some(Instant::now() + self.settings.drain_timeout);
+        self.drain_until = Some(Instant::now() + self.settings.limits.drain_timeout);
         log::info!(
             "stopped accepting; {} may take {:?} to end",
             count_of(self.connections.len()),
-            self.settings.drain_timeout
+            self.settings.limits.drain_timeout
         );
     }
 
@@ -179,7 +179,7 @@ impl<'a> Worker<'a> {
     }
 
     fn may_accept(&self) -> bool {
-        self.connections.len() < self.settings.connections
+        self.connections.len() < self.settings.limits.connections
             && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
@@ -195,9 +195,9 @@ impl<'a> Worker<'a> {
             match listener.accept() {
                 Ok(accepted) => {
                     self.observer.accepted();
-                    let session = service::session(self.settings.service);
+                    let session = service::session(self.settings.listeners[0].service.kind());
                     let mut connection =
-                        Connection::new(accepted, session, self.settings.idle_timeout);
+                        Connection::new(accepted, session, self.settings.limits.idle_timeout);
                     connection.cookie_origin =
                         self.forensics.origin(&connection.arrival, self.keys.ring());
                     if needs_counters(&connection.arrival) {
@@ -234,7 +234,7 @@ impl<'a> Worker<'a> {
     fn drive(&mut self, index: usize) {
         // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let idle = self.settings.idle_timeout;
+        let idle = self.settings.limits.idle_timeout;
         let failed = match connection.drive(&mut self.buffer, &mut self.observer, idle) {
             Ok(Step::Wait) => match register(&self.poll, connection, index) {
                 Ok(()) => return,
@@ -305,7 +305,7 @@ fn end(
         evidence,
         verdict,
         cookie_origin: connection.cookie_origin,
-        service: settings.service,
+        service: settings.listeners[0].service.kind(),
         duration: connection.started.elapsed(),
         bytes_in: connection.bytes_in,
         bytes_out: connection.bytes_out,

@@ -13,7 +13,7 @@ use tfo_core::program::{output::Output, value::Format};
 
 use super::json;
 use super::trace::Tracer;
-use crate::config::file::Service;
+use crate::config::values::Service;
 
 /// A connection that has ended.
 pub(crate) struct Ended {

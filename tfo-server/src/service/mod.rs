@@ -11,7 +11,7 @@ use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::Arrival;
 
-use crate::config::file::Service;
+use crate::config::values::Service;
 
 /// One connection's service.
 pub(crate) trait Session {
@@ -42,6 +42,6 @@ pub(crate) fn session(service: Service) -> Box<dyn Session> {
     match service {
         Service::Mirror => Box::<mirror::Mirror>::default(),
         Service::Echo => Box::new(echo::Echo),
-        Service::Discard => Box::new(discard::Discard),
+        Service::Discard | Service::Respond | Service::Forward => Box::new(discard::Discard),
     }
 }
