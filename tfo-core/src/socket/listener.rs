@@ -22,6 +22,7 @@ pub struct FastOpenListener {
     address: SocketAddr,
     save_syn: bool,
     nonblocking: bool,
+    inherited: bool,
 }
 
 /// How to listen.
@@ -111,7 +112,7 @@ impl ListenerBuilder {
         option::set_reuse(&fd, self.reuse_port)?;
         socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))?;
         // All of it before `listen`: the first SYN may come right after.
-        self.configure(fd)
+        self.configure(fd, false)
     }
 
     /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
@@ -131,11 +132,11 @@ impl ListenerBuilder {
         socket::close_on_exec(&fd).map_err(|e| Error::system("ioctl", "FIOCLEX", e))?;
         socket::set_nonblocking(&fd, self.nonblocking)
             .map_err(|e| Error::system("ioctl", "FIONBIO", e))?;
-        self.configure(fd)
+        self.configure(fd, true)
     }
 
     /// Sets the options, and starts to listen; on a socket that listens `listen` sets the backlog.
-    fn configure(&self, fd: OwnedFd) -> Result<FastOpenListener> {
+    fn configure(&self, fd: OwnedFd, inherited: bool) -> Result<FastOpenListener> {
         option::set_fastopen(&fd, self.queue)?;
         if let Some((primary, backup)) = &self.keys {
             option::set_fastopen_key(&fd, primary, backup.as_ref())?;
@@ -153,7 +154,7 @@ impl ListenerBuilder {
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
-        Ok(FastOpenListener { fd, address, save_syn, nonblocking })
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited })
     }
 }
 
@@ -252,7 +253,9 @@ impl FastOpenListener {
     /// resets those who came between the last `accept` and the close, after the kernel has acknowledged their data.
     /// Clients who were not let in send again, and find the port closed, or whoever listens there by then.
     ///
-    /// It is a socket filter (`SO_ATTACH_FILTER`) that drops everything.
+    /// It is a socket filter (`SO_ATTACH_FILTER`) that drops everything. Of the socket, not of this descriptor:
+    /// an [inherited](Self::is_inherited) one stays deaf for whoever gets it next. There it is
+    /// enough to accept no more: who comes waits for the next owner.
     ///
     /// # Errors
     /// The kernel refused the filter.
@@ -263,6 +266,13 @@ impl FastOpenListener {
     pub fn let_nobody_in(&self) -> Result<()> {
         socket::drop_packets(&self.fd)
             .map_err(|e| Error::system("setsockopt", "SO_ATTACH_FILTER", e))
+    }
+
+    /// Whether somebody else made it ([`ListenerBuilder::adopt`]), who may hold it still, and hand it to another
+    /// process later.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The address it listens on, with the port that the kernel chose if 0 was asked for.

@@ -26,6 +26,7 @@ fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
             let builder = FastOpenListener::builder(address).queue(5).backlog(7);
             let listener = builder.adopt(made.into()).expect("it listens");
             assert_eq!(listener.local_addr(), address);
+            assert!(listener.is_inherited());
             assert_eq!(listener.effective_queue().unwrap(), 5);
             assert_eq!(listener.effective_backlog().unwrap(), 7);
 
