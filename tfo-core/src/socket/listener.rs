@@ -173,6 +173,16 @@ impl FastOpenListener {
         Ok(Accepted { stream: FastOpenStream::accepted(fd), arrival })
     }
 
+    /// [`accept`](Self::accept) without a look at how the connection arrived, which saves two system
+    /// calls.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn accept_unseen(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
+        let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
+        Ok((FastOpenStream::accepted(fd), peer))
+    }
+
     /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
     /// descriptor or memory left: wait before trying again.
     #[must_use]
@@ -243,6 +253,15 @@ impl FastOpenListener {
     /// The setting can't be read.
     pub fn host_bits() -> Result<FastOpenBits> {
         sysctl::tcp_fastopen()
+    }
+
+    /// Changes the fast open queue's length on the live listener; 0 turns fast open off for SYNs that
+    /// come from now on.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_FASTOPEN`.
+    pub fn set_queue(&self, queue: u32) -> Result<()> {
+        option::set_fastopen(self, queue)
     }
 
     /// Replaces the keys on the live listener.
