@@ -124,7 +124,17 @@ impl ServerObserver {
     #[must_use]
     pub fn full_evidence(&self, arrival: &Arrival) -> ServerEvidence {
         self.refresh();
-        let mut evidence = self.evidence(arrival);
+        self.with_counters(self.evidence(arrival))
+    }
+
+    /// The same of a record.
+    #[must_use]
+    pub fn full_evidence_of(&self, record: &ArrivalRecord) -> ServerEvidence {
+        self.refresh();
+        self.with_counters(self.evidence_of(record))
+    }
+
+    fn with_counters(&self, mut evidence: ServerEvidence) -> ServerEvidence {
         let mut counted = self.host.counted();
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = self.host.count(&mut counted);

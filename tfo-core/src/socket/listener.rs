@@ -35,6 +35,7 @@ pub struct ListenerBuilder {
     reuse_port: bool,
     save_syn: bool,
     no_cookie: bool,
+    nodelay: bool,
     nonblocking: bool,
     defer_accept: Option<Duration>,
 }
@@ -86,6 +87,14 @@ impl ListenerBuilder {
         self
     }
 
+    /// Whether the connections send small segments at once (`TCP_NODELAY`, which they inherit).
+    /// Default: off.
+    #[must_use]
+    pub fn nodelay(mut self, on: bool) -> Self {
+        self.nodelay = on;
+        self
+    }
+
     /// Whether `accept`, and the streams that it returns, return at once. Default: off.
     #[must_use]
     pub fn nonblocking(mut self, on: bool) -> Self {
@@ -98,6 +107,17 @@ impl ListenerBuilder {
     pub fn defer_accept(mut self, time: Duration) -> Self {
         self.defer_accept = Some(time);
         self
+    }
+
+    /// Whether nobody else is bound to the address: listeners that share it by
+    /// [`reuse_port`](Self::reuse_port) would not notice. Binds for a moment.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn check_free(&self) -> Result<()> {
+        let fd = socket::tcp(self.address, true).map_err(|e| Error::system("socket", "", e))?;
+        option::set_reuse(&fd, false)?;
+        socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))
     }
 
     /// Binds, and starts to listen.
@@ -120,6 +140,9 @@ impl ListenerBuilder {
         }
         if self.no_cookie {
             option::set_fastopen_no_cookie(&fd, true)?;
+        }
+        if self.nodelay {
+            option::set_nodelay(&fd, true)?;
         }
         if let Some(time) = self.defer_accept {
             option::set_defer_accept(&fd, time)?;
@@ -152,6 +175,7 @@ impl FastOpenListener {
             reuse_port: false,
             save_syn: true,
             no_cookie: false,
+            nodelay: false,
             nonblocking: false,
             defer_accept: None,
         }
