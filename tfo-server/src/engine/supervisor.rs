@@ -320,8 +320,7 @@ impl Supervisor {
                 continue;
             };
             let observers = bound.observers(&mut self.observer);
-            for ((hand, socket), observer) in
-                self.workers.iter().zip(&bound.sockets).zip(observers)
+            for ((hand, socket), observer) in self.workers.iter().zip(&bound.sockets).zip(observers)
             {
                 let plan = Plan::new(&self.settings, listen, bound.service.clone(), observer);
                 hand.inbox.put(Order::Listen {

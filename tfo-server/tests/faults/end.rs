@@ -8,7 +8,7 @@ use crate::load::Load;
 #[test]
 fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
     isolated(|| {
-        for round in 0..3 {
+        for round in 0..4 {
             let lab = Lab::new();
             let config = "[engine]\nworkers = 2\n";
             let server = lab.serve(config, &["--service", "echo"]);
