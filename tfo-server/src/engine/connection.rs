@@ -219,7 +219,8 @@ impl Connection {
         if let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
             *sent += send_all(&self.stream, rest, more || shared.is_some())?;
         }
-        if let Some(rest) = shared.as_deref().and_then(|shared| shared.get(sent.checked_sub(len)?..))
+        if let Some(rest) =
+            shared.as_deref().and_then(|shared| shared.get(sent.checked_sub(len)?..))
         {
             *sent += send_all(&self.stream, rest, more)?;
         }

@@ -11,7 +11,6 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::connection::TcpState;
-use tfo_core::cookie::KeyRing;
 use tfo_core::diagnosis::{self, Evidence};
 use tfo_core::observer::{ArrivalRecord, plain_outcome};
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
@@ -21,6 +20,7 @@ use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
 use super::plan::Plan;
 use super::sources::Sources;
+use crate::keys::KeyView;
 use crate::report::{Ended, Printer, Totals};
 use crate::service::Out;
 
@@ -54,7 +54,7 @@ pub(super) struct Worker {
     poll: Poll,
     /// By the number that the supervisor gave them.
     listening: Vec<Option<Listening>>,
-    ring: Option<KeyRing>,
+    keys: KeyView,
     forensics: Forensics,
     connections: Slab<Connection>,
     printer: Option<Printer>,
@@ -78,8 +78,12 @@ struct Listening {
 }
 
 impl Worker {
-    /// A worker, and where orders to it go.
-    pub(super) fn new(shared: Arc<Shared>, printer: Option<Printer>) -> io::Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        keys: KeyView,
+        forensics: Forensics,
+        printer: Option<Printer>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
         Ok(Self {
@@ -87,8 +91,8 @@ impl Worker {
             inbox,
             poll,
             listening: Vec::new(),
-            ring: None,
-            forensics: Forensics::default(),
+            keys,
+            forensics,
             connections: Slab::new(),
             printer,
             totals: Totals::default(),
@@ -156,7 +160,6 @@ impl Worker {
             match order {
                 Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
                 Order::Close { number } => self.stop_accepting(number),
-                Order::Keys(ring) => self.ring = ring,
                 Order::Drain { until } => {
                     for number in 0..self.listening.len() {
                         self.stop_accepting(number);
@@ -245,7 +248,10 @@ impl Worker {
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("{}", accept_advice(&e, self.connections.len()));
+                        log::warn!(
+                            "{}",
+                            accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
+                        );
                     }
                     return false;
                 }
@@ -270,7 +276,8 @@ impl Worker {
         let mut connection = if plan.look {
             let accepted = listener.accept()?;
             plan.observer.accepted();
-            let mut connection = Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
+            let mut connection =
+                Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
             self.look(&mut connection, &accepted.arrival);
             if connection.plan.await_handshake && accepted.arrival.info.state == TcpState::SynRecv {
                 connection.await_handshake();
@@ -302,7 +309,7 @@ impl Worker {
     /// What happened at the arrival.
     fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
         let plan = &connection.plan;
-        let cookie_origin = self.forensics.origin(arrival, self.ring.as_ref());
+        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
         if let Some(origin) = cookie_origin {
             self.totals.cookie(origin);
         }
