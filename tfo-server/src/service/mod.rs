@@ -5,7 +5,11 @@
 
 mod discard;
 mod echo;
+mod http;
 mod mirror;
+mod respond;
+
+use std::sync::Arc;
 
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::ServerObserver;
@@ -20,13 +24,29 @@ pub(crate) trait Session {
     fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>, context: &mut Context<'_>) -> Next;
 }
 
-/// What comes after the bytes that were put into `out`.
+/// What comes once `out` has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// More of the peer's bytes.
+    /// The peer's next request, or more bytes; it may be silent for the idle timeout.
     Read,
-    /// The end of this connection.
+    /// The rest of a request that has begun: the header timeout runs, however its bytes come.
+    More,
+    /// Bytes that this session holds already: it is called again, with none.
+    Again,
+    /// The end, at once: the request was read whole. The last bytes and the FIN leave together.
     Close,
+    /// The end, once the peer has ended too: it may still be sending, and closing with unread bytes
+    /// would turn the FIN into a reset.
+    Linger,
+}
+
+/// What is to be sent: `bytes`, then `shared`.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// The worker's own, so that an answer costs no allocation.
+    pub(crate) bytes: Vec<u8>,
+    /// What many connections are sent.
+    pub(crate) shared: Option<Arc<[u8]>>,
 }
 
 /// What a session may know of its connection.
