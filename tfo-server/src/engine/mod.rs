@@ -6,6 +6,7 @@
 mod connection;
 mod forensics;
 mod signals;
+mod stats;
 mod worker;
 
 use std::io;
