@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -23,9 +23,10 @@ use super::sources::Sources;
 use crate::keys::KeyView;
 use crate::report::{Ended, Printer, Totals};
 use crate::service::Out;
+use crate::service::http::Date;
 
 const ORDERS: Token = Token(usize::MAX);
-/// The first listener's token; those of connections are below.
+/// The first listener's token. Those of connections are below: twice the index is the client's socket.
 const LISTENERS: usize = usize::MAX / 2;
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPTS: usize = 64;
@@ -102,7 +103,11 @@ impl Worker {
             next_tick: Instant::now() + TICK,
             drain_until: None,
             cut_by: "drain-timeout",
-            tools: Tools { buffer: vec![0; 64 * 1024].into_boxed_slice(), out: Out::default() },
+            tools: Tools {
+                buffer: vec![0; 64 * 1024].into_boxed_slice(),
+                out: Out::default(),
+                date: Date::new(SystemTime::now()),
+            },
         })
     }
 
@@ -118,12 +123,13 @@ impl Worker {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
+            self.tools.date.refresh(SystemTime::now());
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
                     Token(token) => match token.checked_sub(LISTENERS) {
                         Some(number) => self.mark_ready(number),
-                        None => self.drive(token),
+                        None => self.drive(token / 2),
                     },
                 }
             }
@@ -406,7 +412,7 @@ fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Resul
     connection.registered = true;
     let fd = connection.stream().as_fd().as_raw_fd();
     let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut SourceFd(&fd), Token(index), interest)
+    poll.registry().register(&mut SourceFd(&fd), Token(2 * index), interest)
 }
 
 /// Why a connection broke, without the number that the kernel has for it.
