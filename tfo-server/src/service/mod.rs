@@ -5,6 +5,7 @@
 
 mod discard;
 mod echo;
+pub(crate) mod http;
 mod mirror;
 mod respond;
 
@@ -53,6 +54,8 @@ pub(crate) struct Out {
 /// What a session may know of its connection.
 pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
+    /// What time it is, as HTTP says it.
+    pub(crate) date: &'a http::Date,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
@@ -98,7 +101,7 @@ impl Prepared {
             Self::Mirror => Box::<mirror::Mirror>::default(),
             Self::Echo => Box::new(echo::Echo),
             Self::Discard => Box::new(discard::Discard),
-            Self::Respond(_) => Box::new(respond::Once),
+            Self::Respond(respond) => respond.session(),
         }
     }
 }
