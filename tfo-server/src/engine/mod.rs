@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `supervisor` | the main thread: starts the workers, and tells them of signals, keys and new settings |
+//! | `supervisor` | the main thread: starts the workers, and tells them of signals, keys and new settings (`reload`) |
 //! | `listeners` | binds: one socket for each worker |
 //! | `worker` | a thread with an event loop and listeners of its own; it shares nothing but counters |
 //! | `plan` | what a worker needs to know of a listener |

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) sources: Sources,
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
+    /// Workers that have answered since the supervisor asked.
+    pub(super) answered: AtomicUsize,
     /// Wakes the supervisor.
     pub(super) supervisor: Waker,
 }
@@ -180,6 +182,9 @@ impl Worker {
             match order {
                 Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
                 Order::Close { number } => self.stop_accepting(number),
+                Order::Answer => {
+                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
                 Order::Drain { until } => {
                     for number in 0..self.listening.len() {
                         self.stop_accepting(number);

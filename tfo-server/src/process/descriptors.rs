@@ -2,6 +2,9 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::config::file::Limits;
+use crate::config::{ListenSettings, ServiceSettings, Settings};
+
 /// What logs, standard streams, keys, metrics and the like take at most.
 const OWN: u64 = 32;
 
@@ -17,6 +20,17 @@ pub(crate) struct Need {
 }
 
 impl Need {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let forward =
+            |listen: &ListenSettings| matches!(listen.service, ServiceSettings::Forward(_));
+        Self {
+            connections: settings.limits.connections,
+            each: if settings.listeners.iter().any(forward) { 2 } else { 1 },
+            listeners: settings.listeners.len(),
+            workers: settings.workers,
+        }
+    }
+
     /// How many connections so many descriptors allow.
     fn reachable(self, descriptors: u64) -> u64 {
         // Each worker has its listeners, an epoll instance and a waker.
@@ -40,9 +54,11 @@ pub(crate) fn raise(need: Need) {
         Ok((soft, _)) => soft,
         Err(e) => return log::warn!("the limit of descriptors can't be read: {}", e.desc()),
     };
-    log::info!("descriptors: at most {limit}");
     let reachable = need.reachable(limit);
-    if reachable < need.connections as u64 {
+    log::info!("at most {limit} descriptors: enough for {reachable} connections");
+    // Nobody has asked for the default.
+    let asked = need.connections != Limits::default().connections.get() as usize;
+    if asked && reachable < need.connections as u64 {
         log::warn!(
             "limits.connections is {}, but {limit} descriptors are enough for {reachable}; then new ones wait. \
              Allow more (ulimit -n, or LimitNOFILE= of its systemd unit), or lower limits.connections",

@@ -33,11 +33,6 @@ pub(crate) fn stopping(status: &str, at_most: Duration) {
     ]);
 }
 
-/// `STATUS=…`: one line that `systemctl status` shows.
-pub(crate) fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
-}
-
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(state) {
         log::warn!("systemd can't be told: {e}");

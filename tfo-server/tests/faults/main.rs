@@ -19,8 +19,14 @@ mod output;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod resets;
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod supervised;

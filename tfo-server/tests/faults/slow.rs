@@ -41,7 +41,7 @@ fn a_request_that_comes_byte_by_byte_ends_by_the_header_timeout() {
 
 #[test]
 fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout() {
-    const CLIENTS: u64 = 20;
+    const CLIENTS: usize = 20;
     isolated(|| {
         let lab = Lab::new();
         let config = "[limits]\nbuffer = \"64KiB\"\nidle-timeout = \"700ms\"\n";
@@ -64,9 +64,9 @@ fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout
         let grown = memory(&server).saturating_sub(before);
         assert!(sent > 1 << 20, "the clients have filled the buffers: {sent}");
         // Each way, and the allocator's and the worker's own.
-        let bound = CLIENTS * 2 * (64 << 10) + (1 << 20);
+        let bound = CLIENTS as u64 * 2 * (64 << 10) + (1 << 20);
         assert!(grown < bound, "{grown} bytes for {CLIENTS} clients who sent {sent}");
-        for line in server.out().first(1 + CLIENTS as usize).iter().skip(1) {
+        for line in server.out().first(1 + CLIENTS).iter().skip(1) {
             assert_eq!(json(line)["cut_short"], "idle-timeout", "{line}");
         }
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");

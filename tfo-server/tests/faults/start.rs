@@ -1,8 +1,11 @@
 //! What is in the way when it starts.
 
-use tfo_core::lab::isolated;
+use std::io::{Read, Write};
+use std::process::Command;
 
-use crate::harness::{Lab, ask};
+use tfo_core::lab::{Program, isolated};
+
+use crate::harness::{Lab, ask, clean};
 
 /// Its own listeners share their port among the workers; that must not let a second server in.
 #[test]
@@ -38,6 +41,45 @@ fn one_port_in_use_of_several_is_named() {
         drop(taken);
         let server = lab.serve(config, &[]);
         server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
+    });
+}
+
+/// The soft limit is for programs that use select(2).
+#[test]
+fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = clean(Command::new("sh"));
+        let script = "ulimit -Hn 300; ulimit -Sn 100; exec \"$0\" \"$@\"";
+        command.args([
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_tfo-server"),
+            "--service",
+            "echo",
+            "--config",
+        ]);
+        command.arg(lab.config("[engine]\nworkers = 2\n[limits]\nconnections = 5000\n"));
+        let server = Program::start(&lab.host, command).unwrap();
+        let line = server.err().expect(&["at most 300 descriptors: enough for "]);
+        let enough: usize = line.split_ascii_whitespace().rev().nth(1).unwrap().parse().unwrap();
+        let warning = server.err().expect(&["warn: limits.connections is 5000"]);
+        assert!(
+            warning.contains(&enough.to_string()) && warning.contains("LimitNOFILE="),
+            "{warning}"
+        );
+        let _ = server.err().expect(&["listening on"]);
+
+        let served = |client: &mut std::net::TcpStream| {
+            client.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        };
+        let mut clients: Vec<_> = (0..enough).map(|_| lab.connect()).collect();
+        clients.iter_mut().for_each(served);
+        assert_eq!(server.err().count("no descriptors left"), 0, "as it said: {}", server.err());
+        server.signal("TERM").unwrap();
+        drop(clients);
         assert_eq!(server.finish().code, Some(0));
     });
 }
