@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod keys;
+pub(crate) mod metrics;
 mod readiness;
 mod trace;
 
