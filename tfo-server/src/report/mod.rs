@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+mod printer;
 mod readiness;
 mod trace;
 
@@ -22,7 +23,8 @@ use tfo_core::program::{
 
 use crate::config::file::File;
 
-pub(crate) use connection::{Ended, Reporter};
+pub(crate) use connection::{Ended, Totals};
+pub(crate) use printer::{Printer, Printing};
 pub(crate) use readiness::readiness;
 pub(crate) use trace::Tracer;
 

@@ -6,8 +6,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::http::{Content, Handler, Request, Status};
-use super::{Next, Out};
+use super::http::{Content, Handler, Http, Request, Status};
+use super::{Context, Next, Out, Prepared, Session};
 use crate::config::{Body, RespondSettings};
 
 /// The largest file that is held in memory.
@@ -42,6 +42,30 @@ impl Respond {
     }
 }
 
+impl Respond {
+    pub(super) fn session(&self) -> Box<dyn Session> {
+        match self {
+            Self::Once(_) => Box::new(Once),
+            Self::Http { .. } => Box::new(Http::new()),
+        }
+    }
+}
+
+/// Answers whatever comes first, and closes.
+struct Once;
+
+impl Session for Once {
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+        match context.service {
+            Prepared::Respond(respond) => match &**respond {
+                Respond::Once(body) => once(body, bytes, out),
+                Respond::Http { .. } => Next::Close,
+            },
+            _ => Next::Close,
+        }
+    }
+}
+
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let name = path.display();
     let named = |e: io::Error| io::Error::new(e.kind(), format!("can't read {name}: {e}"));
@@ -58,7 +82,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Answers whatever comes first, and closes.
 fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out) -> Next {
     if body.len() <= COPIED {
         out.bytes.extend_from_slice(body);

@@ -12,7 +12,7 @@ mod tests;
 use std::borrow::Cow;
 use std::mem;
 
-use super::{Next, Out};
+use super::{Context, Next, Out, Prepared, Session};
 
 use answer::{Connection, Framing};
 use body::{Progress, Rest};
@@ -56,18 +56,22 @@ enum Step {
     Close,
 }
 
+/// The handler is found by the service.
+impl Session for Http {
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+        match context.service {
+            Prepared::Respond(respond) => self.answer(bytes, out, &**respond, context.date),
+            _ => Next::Close,
+        }
+    }
+}
+
 impl Http {
     pub(crate) fn new() -> Self {
         Self { held: Box::default(), body: None }
     }
 
-    pub(crate) fn received(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Out,
-        handler: &impl Handler,
-        date: &Date,
-    ) -> Next {
+    fn answer(&mut self, bytes: &[u8], out: &mut Out, handler: &impl Handler, date: &Date) -> Next {
         let held = mem::take(&mut self.held);
         let joined;
         let mut input = if held.is_empty() {

@@ -48,7 +48,7 @@ fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
         let mut piece = piece;
         loop {
             let mut out = Out::default();
-            next = http.received(piece, &mut out, &site, &date);
+            next = http.answer(piece, &mut out, &site, &date);
             assert!(out.bytes.len() < MAX_OUT + 32 * 1024, "{}", out.bytes.len());
             all.extend_from_slice(&out.bytes);
             all.extend_from_slice(&out.shared.unwrap_or_default());
@@ -101,7 +101,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let (mut out, mut answers, mut calls) = (Out::default(), 0, 1);
-    let mut next = http.received(&GET.repeat(2000), &mut out, &site, &date);
+    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, &date);
     loop {
         assert!(out.bytes.len() < MAX_OUT + 1024, "{}", out.bytes.len());
         answers += out.bytes.windows(6).filter(|bytes| bytes == b"hello\n").count();
@@ -109,7 +109,7 @@ fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
             break;
         }
         out = Out::default();
-        next = http.received(b"", &mut out, &site, &date);
+        next = http.answer(b"", &mut out, &site, &date);
         calls += 1;
     }
     assert_eq!((answers, next), (2000, Next::Read));
@@ -122,11 +122,11 @@ fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
     let (site, date, mut http) = (site(), date(), Http::new());
     let mut out = Out::default();
-    assert_eq!(http.received(&request.repeat(2), &mut out, &site, &date), Next::Again);
+    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, &date), Next::Again);
     assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
     let mut out = Out::default();
-    assert_eq!(http.received(b"", &mut out, &site, &date), Next::Read);
+    assert_eq!(http.answer(b"", &mut out, &site, &date), Next::Read);
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
 }
 
@@ -321,12 +321,12 @@ fn an_unfinished_request_costs_little_more_than_its_bytes() {
     let (site, date, mut http) = (site(), date(), Http::new());
     for byte in GET.iter().take(20) {
         let mut out = Out::default();
-        assert_eq!(http.received(&[*byte], &mut out, &site, &date), Next::More);
+        assert_eq!(http.answer(&[*byte], &mut out, &site, &date), Next::More);
     }
     assert_eq!(http.held.len(), 20);
     assert!(size_of::<Http>() <= 24, "{}", size_of::<Http>());
     let mut out = Out::default();
-    assert_eq!(http.received(&GET[20..], &mut out, &site, &date), Next::Read);
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, &date), Next::Read);
     assert!(http.held.is_empty(), "an idle connection holds nothing");
 }
 
