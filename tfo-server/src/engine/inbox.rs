@@ -8,6 +8,7 @@ use mio::Waker;
 use tfo_core::socket::FastOpenListener;
 
 use super::plan::Plan;
+use super::why::Cut;
 
 pub(super) enum Order {
     /// Accept from this listener by this plan; a number that is known has another plan from now on.
@@ -17,7 +18,7 @@ pub(super) enum Order {
     /// The same as `Close` for all listeners; end when the connections have ended, or then.
     Drain { until: Instant },
     /// End now.
-    Cut(&'static str),
+    Cut(Cut),
 }
 
 /// A worker's orders, and what wakes it.

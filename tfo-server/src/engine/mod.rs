@@ -8,6 +8,7 @@
 //! | `plan` | what a worker needs to know of a listener |
 //! | `connection` | the bytes between a socket and a session |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
+//! | `stats`, `why` | what connections came to, counted; why some ended early |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
 mod connection;
@@ -19,6 +20,7 @@ mod signals;
 mod sources;
 pub(crate) mod stats;
 mod supervisor;
+mod why;
 mod worker;
 
 use std::process::ExitCode;

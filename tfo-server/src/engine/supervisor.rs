@@ -22,6 +22,8 @@ use super::listeners::Bound;
 use super::plan::Plan;
 use super::signals::Signals;
 use super::sources::Sources;
+use super::stats::Registry;
+use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, KeyView, Keys};
@@ -41,6 +43,7 @@ pub(super) struct Supervisor {
     signals: Signals,
     hangup: Signals,
     shared: Arc<Shared>,
+    registry: Arc<Registry>,
     workers: Vec<Hand>,
     listeners: Vec<Bound>,
     /// The number of the next listener.
@@ -53,7 +56,7 @@ pub(super) struct Supervisor {
 /// A worker, as the supervisor sees it.
 struct Hand {
     inbox: Arc<Inbox>,
-    thread: JoinHandle<io::Result<Totals>>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 /// How far the end has come.
@@ -118,6 +121,7 @@ impl Supervisor {
             keys,
             poll,
             shared,
+            registry: Arc::default(),
             listeners,
             printing,
         };
@@ -155,7 +159,7 @@ impl Supervisor {
             self.note_stopped();
             if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
             {
-                self.order_all(|| Order::Cut("a worker has failed"))?;
+                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
             }
             if next_tick <= Instant::now() {
                 next_tick = Instant::now() + TICK;
@@ -183,7 +187,7 @@ impl Supervisor {
         if self.stopping.is_some() || count > 1 {
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
-            return self.order_all(|| Order::Cut("second signal"));
+            return self.order_all(|| Order::Cut(Cut::SecondSignal));
         }
         self.stopping = Some(Stopping::Closing);
         // The workers close the sockets: ours would keep them open.
@@ -322,9 +326,12 @@ impl Supervisor {
                 continue;
             };
             let observers = bound.observers(&mut self.observer);
-            for ((hand, socket), observer) in self.workers.iter().zip(&bound.sockets).zip(observers)
-            {
-                let plan = Plan::new(&self.settings, listen, bound.service.clone(), observer);
+            let stats =
+                self.registry.stats(bound.address, bound.service.kind(), self.workers.len());
+            let hands = self.workers.iter().zip(&bound.sockets);
+            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+                let plan =
+                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
                 hand.inbox.put(Order::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
@@ -342,16 +349,15 @@ impl Supervisor {
 
     /// Adds up what the workers have counted, and prints it.
     fn finish(self) -> ExitCode {
-        let mut totals = Totals::default();
         let mut status = ExitCode::SUCCESS;
         for hand in self.workers {
             match hand.thread.join() {
-                Ok(Ok(counted)) => totals.add(&counted),
+                Ok(Ok(())) => {}
                 Ok(Err(e)) => status = report::failure(&e),
                 Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
             }
         }
-        self.printing.finish(&totals);
+        self.printing.finish(&Totals::new(&self.registry.sum()));
         status
     }
 
@@ -402,9 +408,9 @@ impl Hand {
         let thread = thread::Builder::new().name(format!("worker {number}")).spawn(move || {
             let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
             let _ = inbox.send(worker.inbox());
-            let totals = worker.run();
+            let served = worker.run();
             shared.supervisor.wake()?;
-            totals
+            served
         })?;
         match ready.recv() {
             Ok(inbox) => Ok(Self { inbox, thread }),
