@@ -263,6 +263,16 @@ impl FastOpenListener {
         option::tcp_info(self).map(|info| info.sacked.unwrap_or(0))
     }
 
+    /// How many connections wait to be accepted, those by fast open included whose handshake is not
+    /// finished.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn waiting(&self) -> Result<u32> {
+        // For a listener `tcpi_unacked` holds it, beside the backlog.
+        option::tcp_info(self).map(|info| info.unacked.unwrap_or(0))
+    }
+
     /// Whether clients can get fast open here: the host's server bit is on, and so is the queue.
     ///
     /// # Errors

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tfo_core::host::readiness::Wish;
 use tfo_core::observer::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
-use crate::config::ListenSettings;
 use crate::keys::Keys;
 use crate::service::Prepared;
 
@@ -21,14 +21,14 @@ pub(super) struct Bound {
 }
 
 impl Bound {
+    /// `wish` is what each socket gets.
     pub(super) fn new(
         number: usize,
-        settings: &ListenSettings,
+        wish: Wish,
         service: Prepared,
         keys: &Keys,
         workers: usize,
     ) -> tfo_core::Result<Self> {
-        let wish = settings.wish(workers);
         let builder = FastOpenListener::builder(wish.address)
             .backlog(wish.backlog)
             .queue(wish.queue)
@@ -44,7 +44,7 @@ impl Bound {
         let sockets = (0..workers).map(|_| builder.listen().map(Arc::new));
         Ok(Self {
             number,
-            address: settings.address,
+            address: wish.address,
             service,
             sockets: sockets.collect::<tfo_core::Result<_>>()?,
         })

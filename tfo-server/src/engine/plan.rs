@@ -27,6 +27,26 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// A listener of the server's own, whose connections are of no interest.
+    pub(super) fn unseen(
+        address: SocketAddr,
+        service: Prepared,
+        limits: &Limits,
+        observer: ServerObserver,
+    ) -> Self {
+        let limits = Limits { connections_per_source: None, ..limits.clone() };
+        Self {
+            address,
+            service,
+            await_handshake: false,
+            look: false,
+            keep: false,
+            limits,
+            observer,
+            stats: Arc::default(),
+        }
+    }
+
     pub(super) fn new(
         settings: &Settings,
         listen: &ListenSettings,

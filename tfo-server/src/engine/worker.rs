@@ -47,7 +47,25 @@ pub(super) struct Shared {
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
     /// Wakes the supervisor.
-    pub(super) supervisor: Waker,
+    pub(super) supervisor: Arc<Waker>,
+}
+
+impl Shared {
+    /// So many connections may be open at once.
+    pub(super) fn new(most: usize, supervisor: Arc<Waker>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+            sources: Sources::default(),
+            stopped: AtomicUsize::new(0),
+            supervisor,
+        }
+    }
+
+    /// No more may be accepted.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
 }
 
 /// Serves the connections of its own listeners.
@@ -223,8 +241,7 @@ impl Worker {
     }
 
     fn may_accept(&self) -> bool {
-        self.shared.open.load(Ordering::Relaxed) < self.shared.most.load(Ordering::Relaxed)
-            && self.accept_after.is_none_or(|at| at <= Instant::now())
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
     /// Accepts up to so many; whether there may be more.

@@ -192,7 +192,7 @@ impl Lines {
     }
 
     /// A server whose reader is gone, or whose disk is full, serves on.
-    fn print(&mut self, line: &str) {
+    pub(super) fn print(&mut self, line: &str) {
         if let Err(e) = self.output.print_line(line) {
             log::warn!("a line of the report is lost: {e}");
         }

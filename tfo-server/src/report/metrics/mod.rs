@@ -143,6 +143,13 @@ impl Family {
     }
 }
 
+/// The text that people read.
+pub(crate) fn for_people(families: &[Family]) -> String {
+    // The way of `top`, so that both show the same.
+    let samples = Samples::parse(&exposition(families, Exposition::OpenMetrics));
+    samples.map(|samples| table(&samples, None)).unwrap_or_default()
+}
+
 /// The text that a scraper reads.
 pub(crate) fn exposition(families: &[Family], exposition: Exposition) -> String {
     let mut out = String::new();
