@@ -96,7 +96,7 @@ fn print_all(mut lines: Lines, waiting: &Receiver<Item>, lost: &AtomicU64) -> Li
         match waiting.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(Item::Connection(ended)) => lines.connection(&ended),
             Ok(Item::Totals(totals)) => lines.totals(&totals, lost.load(Ordering::Relaxed)),
-            Ok(Item::Text(text)) => lines.print(&text),
+            Ok(Item::Text(text)) => lines.print(text.trim_end()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return lines,
         }

@@ -1,11 +1,13 @@
 //! Metrics as text: for Prometheus, and for people.
 
 mod parse;
+mod screen;
 mod table;
 
 use std::fmt::Display;
 
 pub(crate) use parse::Samples;
+pub(crate) use screen::Screen;
 pub(crate) use table::table;
 
 /// Metrics of one name.

@@ -1,16 +1,26 @@
 //! Reads metrics back, as this program writes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::report::json;
 
 /// The values of a moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Samples(Vec<Sample>);
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 struct Sample {
     name: String,
-    labels: Vec<(String, String)>,
+    labels: BTreeMap<String, String>,
     value: f64,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    metrics: &'a Samples,
 }
 
 impl Samples {
@@ -18,6 +28,16 @@ impl Samples {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(sample).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// One document with all of them.
+    pub(crate) fn to_json(&self) -> String {
+        json(&Document { schema: 1, metrics: self })
+    }
+
+    /// Whether there is anything of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.matching(name, &[]).next().is_some()
     }
 
     /// The sum of what has this name and these labels.
@@ -62,7 +82,7 @@ impl Samples {
 
 impl Sample {
     fn label(&self, name: &str) -> Option<&str> {
-        self.labels.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.labels.get(name).map(String::as_str)
     }
 }
 
@@ -70,13 +90,13 @@ impl Sample {
 fn sample(line: &str) -> Option<Sample> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
-    let mut labels = Vec::new();
+    let mut labels = BTreeMap::new();
     if let Some(inside) = rest.strip_prefix('{') {
         rest = inside;
         while !rest.starts_with('}') {
             let (name, after) = rest.split_once("=\"")?;
             let (value, after) = quoted(after)?;
-            labels.push((name.to_owned(), value));
+            labels.insert(name.to_owned(), value);
             rest = after.strip_prefix(',').unwrap_or(after);
         }
         rest = rest.strip_prefix('}')?;
