@@ -138,6 +138,7 @@ impl Worker {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
+                now: Instant::now(),
             },
         })
     }
@@ -155,6 +156,7 @@ impl Worker {
                 _ => {}
             }
             self.tools.date.refresh(SystemTime::now());
+            self.tools.now = Instant::now();
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
@@ -366,8 +368,9 @@ impl Worker {
         let mut connection = if plan.look {
             let accepted = listener.accept()?;
             plan.observer.accepted();
+            let peer = accepted.arrival.peer;
             let mut connection =
-                Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
+                Connection::new(accepted.stream, peer, Rc::clone(plan), self.tools.now);
             self.look(&mut connection, &accepted.arrival);
             if connection.plan.await_handshake && accepted.arrival.info.state == TcpState::SynRecv {
                 connection.await_handshake();
@@ -376,7 +379,7 @@ impl Worker {
         } else {
             let (stream, peer) = listener.accept_unseen()?;
             plan.observer.accepted();
-            let mut connection = Connection::new(stream, peer, Rc::clone(plan));
+            let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
             if connection.plan.await_handshake {
                 connection.await_handshake();
             }
@@ -458,7 +461,8 @@ impl Worker {
         if connection.counted {
             self.shared.sources.leave(connection.peer.ip());
         }
-        let duration = connection.started.elapsed();
+        self.tools.now = Instant::now();
+        let duration = self.tools.now.saturating_duration_since(connection.started);
         let stats = &connection.plan.stats;
         stats.add(Count::Closed, 1);
         stats.observe(Timing::Service, duration);
