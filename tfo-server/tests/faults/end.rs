@@ -41,8 +41,9 @@ fn killed_it_starts_again_at_once_and_clients_find_their_cookies_good() {
         load.more(100);
         let tally = load.stop();
         assert!(tally.in_syn > 50, "the keys are the namespace's: {tally:?}");
-        // Who was connected when it was killed has lost an answer: nothing can help them.
-        assert!(tally.lost.len() <= 4, "no more than one of each client: {tally:?}");
+        // Who was connected when it was killed has lost an answer: nothing can help them. The kernel closes
+        // its sockets one by one: the next try may have come to a listener that was next.
+        assert!(tally.lost.len() <= 2 * 4, "no more than two of each client: {tally:?}");
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));

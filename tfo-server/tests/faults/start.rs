@@ -51,7 +51,7 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
-        let script = "ulimit -Hn 300; ulimit -Sn 100; exec \"$0\" \"$@\"";
+        let script = "ulimit -Sn 100; ulimit -Hn 300; exec \"$0\" \"$@\"";
         command.args([
             "-c",
             script,
