@@ -7,6 +7,7 @@ use tfo_core::host::readiness::ServerFacts;
 
 use crate::config::Settings;
 use crate::keys::Keys;
+use crate::process::privileges::Rights;
 use crate::report;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
@@ -15,6 +16,9 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(keys) => keys,
         Err(e) => return report::settings_error(&e),
     };
+    if let Err(e) = Rights::find(settings.user.as_deref(), settings.group.as_deref()) {
+        return report::settings_error(&e);
+    }
     match ServerFacts::read(wish) {
         Ok(facts) => report::readiness(settings, &keys, &facts, &facts.findings(wish)),
         Err(e) => report::failure(&e),

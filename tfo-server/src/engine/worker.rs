@@ -157,6 +157,14 @@ impl Worker {
         for index in 0..self.connections.capacity() {
             self.end(index, Some(self.cut_by));
         }
+        for listening in self.listening.iter().flatten() {
+            match listening.listener.waiting() {
+                Ok(0) | Err(_) => {}
+                Ok(lost) => {
+                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                }
+            }
+        }
         Ok(self.totals)
     }
 

@@ -1,9 +1,14 @@
 //! How it ends under load, and begins again.
 
-use tfo_core::lab::isolated;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 
-use crate::harness::{Lab, SERVER, ask};
+use tfo_core::lab::isolated;
+use tfo_core::socket::FastOpenStream;
+
+use crate::harness::{Lab, SERVER, answer, ask};
 use crate::load::Load;
+use crate::process::until;
 
 #[test]
 fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
@@ -47,5 +52,54 @@ fn killed_it_starts_again_at_once_and_clients_find_their_cookies_good() {
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
+    });
+}
+
+/// Two who are served, and three whose requests the kernel has taken while there was no room for them.
+fn three_wait(lab: &Lab) -> (Vec<std::net::TcpStream>, Vec<FastOpenStream>) {
+    let mut served: Vec<_> = (0..2).map(|_| lab.connect()).collect();
+    for client in &mut served {
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    let waiting: Vec<_> = (0..3).map(|_| lab.fast_open(b"I wait")).collect();
+    until("the kernel has taken all requests", || {
+        waiting.iter().all(|client| client.info().unwrap().bytes_acked >= Some(6))
+    });
+    (served, waiting)
+}
+
+const ROOM_FOR_TWO: &str =
+    "[listen]\nservice = \"echo\"\n[engine]\nworkers = 1\n[limits]\nconnections = 2\n";
+
+#[test]
+fn who_waits_for_room_when_it_ends_is_served_before_it_does() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve(ROOM_FOR_TWO, &[]);
+        let (at_work, waiting) = three_wait(&lab);
+        server.signal("TERM").unwrap();
+        drop(at_work);
+        for mut client in waiting {
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(answer(&mut client), b"I wait");
+        }
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.out.contains("total: 5 connections"), "{}", ended.out);
+    });
+}
+
+#[test]
+fn who_waits_in_vain_until_the_drain_is_over_is_told_of() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve(&format!("{ROOM_FOR_TWO}drain-timeout = \"100ms\"\n"), &[]);
+        let (_at_work, _waiting) = three_wait(&lab);
+        server.signal("TERM").unwrap();
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let warning = "warn: 127.0.0.1:2222: 3 connections waited in vain";
+        assert!(ended.err.contains(warning), "{}", ended.err);
     });
 }
