@@ -333,7 +333,8 @@ impl FastOpenListener {
         option::tcp_info(self).map(|info| info.sacked.unwrap_or(0))
     }
 
-    /// How many connections wait to be accepted.
+    /// How many connections wait to be accepted, those by fast open included whose handshake is not
+    /// finished.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.

@@ -13,6 +13,8 @@ use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
 use super::plan::Plan;
+use super::stats::Count;
+use super::why::Cut;
 use crate::service::http::Date;
 use crate::service::{Context, Next, Out, Session};
 
@@ -160,6 +162,7 @@ impl Connection {
                 }
             };
             self.bytes_in = self.bytes_in.saturating_add(len as u64);
+            self.plan.stats.add(Count::BytesIn, len as u64);
             if self.phase != Phase::Lingering {
                 self.hand_over(len, tools)?;
             }
@@ -201,7 +204,7 @@ impl Connection {
         if let Some(shared) = shared.as_deref().filter(|_| sent == len) {
             sent += send_all(&self.stream, shared, more)?;
         }
-        self.bytes_out = self.bytes_out.saturating_add(sent as u64);
+        self.count_sent(sent);
         if sent < len + shared.as_deref().map_or(0, <[u8]>::len) {
             let kept = sent.min(len);
             let bytes = out.bytes.get(kept..).unwrap_or_default().into();
@@ -233,10 +236,15 @@ impl Connection {
             self.pending = Pending::default();
         }
         if progress > 0 {
-            self.bytes_out = self.bytes_out.saturating_add(progress as u64);
+            self.count_sent(progress);
             self.deadline = Instant::now() + self.plan.limits.idle_timeout;
         }
         Ok(done)
+    }
+
+    fn count_sent(&mut self, len: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(len as u64);
+        self.plan.stats.add(Count::BytesOut, len as u64);
     }
 
     /// The last bytes and the FIN are to leave in one segment.
@@ -245,11 +253,11 @@ impl Connection {
     }
 
     /// Which limit its deadline is.
-    pub(super) fn late(&self) -> &'static str {
+    pub(super) fn late(&self) -> Cut {
         match self.phase {
-            Phase::AwaitsHandshake => "handshake not completed",
-            _ if self.unfinished => "header-timeout",
-            _ => "idle-timeout",
+            Phase::AwaitsHandshake => Cut::HandshakeTimeout,
+            _ if self.unfinished => Cut::HeaderTimeout,
+            _ => Cut::IdleTimeout,
         }
     }
 

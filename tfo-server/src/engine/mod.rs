@@ -8,17 +8,22 @@
 //! | `plan` | what a worker needs to know of a listener |
 //! | `connection` | the bytes between a socket and a session |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
+//! | `stats`, `why` | what connections came to, counted; why some ended early |
+//! | `metrics`, `process` | what the server measures of itself |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
 mod connection;
 mod forensics;
 mod inbox;
 mod listeners;
+mod metrics;
 mod plan;
+mod process;
 mod signals;
 mod sources;
 pub(crate) mod stats;
 mod supervisor;
+mod why;
 mod worker;
 
 use std::process::ExitCode;

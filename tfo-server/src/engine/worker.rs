@@ -21,8 +21,10 @@ use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
 use super::plan::Plan;
 use super::sources::Sources;
+use super::stats::{Count, Timing};
+use super::why::{Cut, Why};
 use crate::keys::KeyView;
-use crate::report::{Ended, Printer, Totals};
+use crate::report::{Ended, Printer};
 use crate::service::Out;
 use crate::service::http::Date;
 
@@ -51,7 +53,27 @@ pub(super) struct Shared {
     /// Workers that have answered since the supervisor asked.
     pub(super) answered: AtomicUsize,
     /// Wakes the supervisor.
-    pub(super) supervisor: Waker,
+    pub(super) supervisor: Arc<Waker>,
+}
+
+impl Shared {
+    /// So many connections may be open at once.
+    pub(super) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+            sources: Sources::default(),
+            stopped: AtomicUsize::new(0),
+            // As if each had been asked, and had answered.
+            answered: AtomicUsize::new(workers),
+            supervisor,
+        }
+    }
+
+    /// No more may be accepted.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
 }
 
 /// Serves the connections of its own listeners.
@@ -65,7 +87,6 @@ pub(super) struct Worker {
     forensics: Forensics,
     connections: Slab<Connection>,
     printer: Option<Printer>,
-    totals: Totals,
     accept_after: Option<Instant>,
     starved: bool,
     /// Connections that had their turn cut short.
@@ -75,7 +96,7 @@ pub(super) struct Worker {
     /// Its listeners are closed for good.
     stopped: bool,
     /// What ends the connections that are open when draining is over.
-    cut_by: &'static str,
+    cut_by: Cut,
     tools: Tools,
 }
 
@@ -106,14 +127,13 @@ impl Worker {
             forensics,
             connections: Slab::new(),
             printer,
-            totals: Totals::default(),
             accept_after: None,
             starved: false,
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
             stopped: false,
-            cut_by: "drain-timeout",
+            cut_by: Cut::DrainTimeout,
             tools: Tools {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
@@ -127,7 +147,7 @@ impl Worker {
     }
 
     /// Serves until it is told to stop and its connections have ended.
-    pub(super) fn run(mut self) -> io::Result<Totals> {
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_over() {
             match self.poll.poll(&mut events, Some(self.timeout())) {
@@ -155,7 +175,7 @@ impl Worker {
             self.tick();
         }
         for index in 0..self.connections.capacity() {
-            self.end(index, Some(self.cut_by));
+            self.end(index, Some(self.cut_by.into()));
         }
         for listening in self.listening.iter().flatten() {
             match listening.listener.waiting() {
@@ -165,7 +185,7 @@ impl Worker {
                 }
             }
         }
-        Ok(self.totals)
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
@@ -292,8 +312,7 @@ impl Worker {
     }
 
     fn may_accept(&self) -> bool {
-        self.shared.open.load(Ordering::Relaxed) < self.shared.most.load(Ordering::Relaxed)
-            && self.accept_after.is_none_or(|at| at <= Instant::now())
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
     /// Accepts up to so many; whether there may be more.
@@ -307,7 +326,10 @@ impl Worker {
         for _ in 0..most {
             if !self.may_accept() {
                 // Another worker's connection may make room.
-                self.accept_after.get_or_insert_with(|| Instant::now() + PAUSE);
+                if self.accept_after.is_none() {
+                    self.accept_after = Some(Instant::now() + PAUSE);
+                    plan.stats.add(Count::PausedByLimit, 1);
+                }
                 return false;
             }
             self.accept_after = None;
@@ -323,6 +345,7 @@ impl Worker {
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
+                        plan.stats.add(Count::PausedByDescriptors, 1);
                         log::warn!(
                             "{}",
                             accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
@@ -368,10 +391,12 @@ impl Worker {
             connection
         };
         self.shared.open.fetch_add(1, Ordering::Relaxed);
+        plan.stats.add(Count::Accepted, 1);
+        plan.stats.add(Count::Verdict(connection.verdict), 1);
         if let Some(most) = connection.plan.limits.connections_per_source {
             connection.counted = self.shared.sources.enter(connection.peer.ip(), most);
             if !connection.counted {
-                self.over(connection, Some("connections-per-source"));
+                self.over(connection, Some(Cut::PerSource.into()));
                 return Ok(());
             }
         }
@@ -386,7 +411,7 @@ impl Worker {
         let plan = &connection.plan;
         let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
         if let Some(origin) = cookie_origin {
-            self.totals.cookie(origin);
+            plan.stats.add(Count::Cookie(origin.into()), 1);
         }
         let plain = plain_outcome(arrival);
         // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
@@ -399,8 +424,11 @@ impl Worker {
                 Some((verdict.outcome, verdict.cause))
             }
         };
+        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+            plan.stats.observe(Timing::Handshake, rtt);
+        }
         if let ArrivalSyn::Saved(syn) = &arrival.syn {
-            self.totals.syn(syn.payload_len());
+            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
         }
         if plan.keep {
             let record = ArrivalRecord::from(arrival);
@@ -414,31 +442,37 @@ impl Worker {
         let failed = match connection.drive(&mut self.tools) {
             Ok(Step::Wait) => match register(&self.poll, connection, index) {
                 Ok(()) => return,
-                Err(e) => Some(describe(&e)),
+                Err(e) => Some(e.into()),
             },
             Ok(Step::Again) => match register(&self.poll, connection, index) {
                 Ok(()) => return self.again.push(index),
-                Err(e) => Some(describe(&e)),
+                Err(e) => Some(e.into()),
             },
             Ok(Step::Done) => None,
-            Err(e) => Some(describe(&e)),
+            Err(e) => Some(e.into()),
         };
-        self.end(index, failed.as_deref());
+        self.end(index, failed);
     }
 
-    fn end(&mut self, index: usize, why: Option<&str>) {
+    fn end(&mut self, index: usize, why: Option<Why>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
         self.over(connection, why);
         self.accept_after = None;
     }
 
     /// Counts and tells a connection that has ended, and closes it.
-    fn over(&mut self, mut connection: Connection, why: Option<&str>) {
+    fn over(&mut self, mut connection: Connection, why: Option<Why>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if connection.counted {
             self.shared.sources.leave(connection.peer.ip());
         }
-        self.totals.ended(connection.verdict, connection.bytes_in, connection.bytes_out);
+        let duration = connection.started.elapsed();
+        let stats = &connection.plan.stats;
+        stats.add(Count::Closed, 1);
+        stats.observe(Timing::Service, duration);
+        if let Some(why) = &why {
+            stats.add(Count::Cut(why.cut), 1);
+        }
         let Some(printer) = &self.printer else { return };
         let evidence = connection.evidence();
         printer.connection(Box::new(Ended {
@@ -447,10 +481,10 @@ impl Worker {
             counted_as: connection.verdict.map(|(outcome, _)| outcome),
             cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
             service: connection.plan.service.kind(),
-            duration: connection.started.elapsed(),
+            duration,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
-            cut_short: why.map(str::to_owned),
+            cut_short: why.map(|why| why.to_string()),
         }));
     }
 
@@ -467,8 +501,8 @@ impl Worker {
             .map(|(index, _)| index)
             .collect();
         for index in late {
-            let why = self.connections.get(index).map_or("", Connection::late);
-            self.end(index, Some(why));
+            let why = self.connections.get(index).map(|connection| connection.late().into());
+            self.end(index, why);
         }
     }
 }
@@ -482,16 +516,6 @@ fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Resul
     let fd = connection.stream().as_fd().as_raw_fd();
     let interest = Interest::READABLE | Interest::WRITABLE;
     poll.registry().register(&mut SourceFd(&fd), Token(2 * index), interest)
-}
-
-/// Why a connection broke, without the number that the kernel has for it.
-fn describe(e: &io::Error) -> String {
-    match e.kind() {
-        kind @ (io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut) => kind.to_string(),
-        _ => e.to_string(),
-    }
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {

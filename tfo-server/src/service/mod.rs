@@ -6,6 +6,7 @@
 mod discard;
 mod echo;
 pub(crate) mod http;
+pub(crate) mod metrics;
 mod mirror;
 mod respond;
 
@@ -17,6 +18,7 @@ use tfo_core::diagnosis::ServerEvidence;
 use crate::config::ServiceSettings;
 use crate::config::values::Service;
 
+use metrics::{Metrics, Source};
 use respond::Respond;
 
 /// One connection's service.
@@ -79,6 +81,11 @@ impl Prepared {
             ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
             ServiceSettings::Forward(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
+    }
+
+    /// Answers with what is measured.
+    pub(crate) fn metrics(source: Arc<dyn Source>) -> Self {
+        Self::Respond(Arc::new(Respond::Made(Metrics::new(source))))
     }
 
     pub(crate) const fn kind(&self) -> Service {

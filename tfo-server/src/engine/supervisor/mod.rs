@@ -6,12 +6,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
 use tfo_core::program::{output::colour_allowed, value::Format};
@@ -21,9 +21,10 @@ use super::Reload;
 use super::forensics::{Forensics, Recent};
 use super::inbox::{Inbox, Order};
 use super::listeners::Bound;
+use super::metrics::{self, Instruments};
 use super::plan::Plan;
 use super::signals::Signals;
-use super::sources::Sources;
+use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeyView, Keys};
@@ -33,10 +34,12 @@ use crate::process::notify::{self, Watchdog};
 use crate::process::privileges::Rights;
 use crate::report::{self, Printer, Printing, Totals, Tracer};
 use crate::service::Prepared;
+use crate::service::metrics::Source;
 
 const SIGNALS: Token = Token(0);
 const HANGUP: Token = Token(1);
-const WORKERS: Token = Token(2);
+const SHOW: Token = Token(2);
+const WORKERS: Token = Token(3);
 /// How often keys are looked at, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,13 @@ pub(super) struct Supervisor {
     poll: Poll,
     signals: Signals,
     hangup: Signals,
+    /// Somebody wants to see the metrics.
+    show: Signals,
     shared: Arc<Shared>,
+    instruments: Arc<Instruments>,
+    /// The thread that serves the metrics.
+    metrics: Option<Hand>,
+    printer: Printer,
     workers: Vec<Hand>,
     listeners: Vec<Bound>,
     /// The number of the next listener.
@@ -60,7 +69,7 @@ pub(super) struct Supervisor {
 /// A worker, as the supervisor sees it.
 struct Hand {
     inbox: Arc<Inbox>,
-    thread: JoinHandle<io::Result<Totals>>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 /// How far the end has come.
@@ -86,9 +95,10 @@ impl Supervisor {
         let needs = settings.listeners.iter().zip(services).zip(passed);
         for (number, ((listen, service), passed)) in needs.enumerate() {
             let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
-                .map_err(|e| report::cannot_listen(listen.address, &e))?;
+                .map_err(|e| report::cannot_listen(listen.address, "--port", &e))?;
             listeners.push(bound);
         }
+        let metrics = settings.metrics.map(metrics::listen).transpose()?;
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
@@ -97,7 +107,13 @@ impl Supervisor {
             rights.take().map_err(|e| report::failure(&e))?;
         }
         let supervisor = Self::with(settings, keys, listeners, tracer);
-        supervisor.map_err(|e| report::failure(&e))
+        supervisor
+            .and_then(|mut supervisor| {
+                supervisor.metrics =
+                    metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
+                Ok(supervisor)
+            })
+            .map_err(|e| report::failure(&e))
     }
 
     fn with(
@@ -108,26 +124,31 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (printer, printing) = Printer::start(settings.format, tracer)?;
-        let printer = settings.prints_lines().then_some(printer);
-        let shared = Arc::new(Shared {
-            open: AtomicUsize::new(0),
-            most: AtomicUsize::new(settings.limits.connections),
-            sources: Sources::default(),
-            stopped: AtomicUsize::new(0),
-            // As if each had been asked, and had answered.
-            answered: AtomicUsize::new(settings.workers),
-            supervisor: Waker::new(poll.registry(), WORKERS)?,
-        });
+        let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
+        let shared = Arc::new(Shared::new(
+            settings.limits.connections,
+            settings.workers,
+            Arc::clone(&waker),
+        ));
+        let instruments = Instruments::new(
+            Arc::clone(&shared),
+            keys.view(),
+            settings.workers,
+            printing.lines_lost(),
+        );
         let recent = Arc::new(Recent::new(settings.workers));
+        let lines = settings.prints_lines().then(|| printer.clone());
         let hands = (0..settings.workers)
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
-                Hand::start(number, &shared, keys.view(), forensics, printer.clone())
+                let name = format!("worker {number}");
+                Hand::start(name, &shared, keys.view(), forensics, lines.clone())
             })
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
             hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
+            show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
             next_number: listeners.len(),
             observer: None,
             stopping: None,
@@ -137,11 +158,30 @@ impl Supervisor {
             keys,
             poll,
             shared,
+            instruments: Arc::new(instruments),
+            printer,
+            metrics: None,
             listeners,
             printing,
         };
         supervisor.send_plans()?;
         Ok(supervisor)
+    }
+
+    /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
+    /// and he can look until the last of them has ended.
+    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
+        let shared =
+            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
+        let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+        let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
+        log::info!("metrics: http://{}/metrics", listener.local_addr());
+        let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
+        let observer = ServerObserver::new(&listener);
+        let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
+        let (listener, plan) = (Arc::new(listener), Box::new(plan));
+        hand.inbox.put(Order::Listen { number: 0, listener, plan })?;
+        Ok(hand)
     }
 
     /// Until a signal has come and all connections have ended.
@@ -171,13 +211,14 @@ impl Supervisor {
                 match event.token() {
                     SIGNALS => self.stop()?,
                     HANGUP if self.hangup.take() > 0 => self.reload(reload),
+                    SHOW if self.show.take() > 0 => self.show(),
                     _ => {}
                 }
             }
             self.note_stopped();
             if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
             {
-                self.order_all(|| Order::Cut("a worker has failed"))?;
+                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
             }
             if next_tick <= Instant::now() {
                 next_tick = Instant::now() + TICK;
@@ -220,9 +261,10 @@ impl Supervisor {
         if self.stopping.is_some() || count > 1 {
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
-            return self.order_all(|| Order::Cut("second signal"));
+            return self.order_all(|| Order::Cut(Cut::SecondSignal));
         }
         self.stopping = Some(Stopping::Closing);
+        self.instruments.stops();
         // The workers close the sockets: ours would keep them open.
         self.listeners.clear();
         let limit = self.settings.limits.drain_timeout;
@@ -245,6 +287,18 @@ impl Supervisor {
         }
     }
 
+    /// Prints what has been counted so far.
+    fn show(&self) {
+        match self.settings.format {
+            Format::Json => {
+                self.printer.totals(Totals::new(&self.instruments.registry.sum()));
+            }
+            Format::Text => {
+                self.printer.text(report::metrics::for_people(&self.instruments.families()));
+            }
+        }
+    }
+
     fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
         self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
     }
@@ -257,6 +311,7 @@ impl Supervisor {
 
     /// Tells each worker of its sockets, and how to serve them.
     fn send_plans(&mut self) -> io::Result<()> {
+        self.instruments.watch(&self.listeners);
         for bound in &self.listeners {
             let Some(listen) =
                 self.settings.listeners.iter().find(|listen| listen.address == bound.address)
@@ -264,9 +319,15 @@ impl Supervisor {
                 continue;
             };
             let observers = bound.observers(&mut self.observer);
-            let sockets = bound.sockets.iter().cycle();
-            for ((hand, socket), observer) in self.workers.iter().zip(sockets).zip(observers) {
-                let plan = Plan::new(&self.settings, listen, bound.service.clone(), observer);
+            let stats = self.instruments.registry.stats(
+                bound.address,
+                bound.service.kind(),
+                self.workers.len(),
+            );
+            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
+            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+                let plan =
+                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
                 hand.inbox.put(Order::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
@@ -291,16 +352,21 @@ impl Supervisor {
 
     /// Adds up what the workers have counted, and prints it.
     fn finish(self) -> ExitCode {
-        let mut totals = Totals::default();
         let mut status = ExitCode::SUCCESS;
-        for hand in self.workers {
+        if let Some(Err(e)) =
+            self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
+        {
+            log::error!("the thread of the metrics can't be woken: {e}");
+        }
+        for hand in self.workers.into_iter().chain(self.metrics) {
             match hand.thread.join() {
-                Ok(Ok(counted)) => totals.add(&counted),
+                Ok(Ok(())) => {}
                 Ok(Err(e)) => status = report::failure(&e),
                 Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
             }
         }
-        self.printing.finish(&totals);
+        drop(self.printer);
+        self.printing.finish(&Totals::new(&self.instruments.registry.sum()));
         status
     }
 
@@ -337,7 +403,7 @@ impl Supervisor {
 
 impl Hand {
     fn start(
-        number: usize,
+        name: String,
         shared: &Arc<Shared>,
         keys: KeyView,
         forensics: Forensics,
@@ -345,12 +411,12 @@ impl Hand {
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (inbox, ready) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
             let _ = inbox.send(worker.inbox());
-            let totals = worker.run();
+            let served = worker.run();
             shared.supervisor.wake()?;
-            totals
+            served
         })?;
         match ready.recv() {
             Ok(inbox) => Ok(Self { inbox, thread }),

@@ -71,7 +71,13 @@ impl Http {
         Self { held: Box::default(), body: None }
     }
 
-    fn answer(&mut self, bytes: &[u8], out: &mut Out, handler: &impl Handler, date: &Date) -> Next {
+    pub(super) fn answer(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Out,
+        handler: &impl Handler,
+        date: &Date,
+    ) -> Next {
         let held = mem::take(&mut self.held);
         let joined;
         let mut input = if held.is_empty() {
