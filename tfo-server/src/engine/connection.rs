@@ -78,6 +78,12 @@ struct Pending {
     sent: usize,
 }
 
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.shared.is_none()
+    }
+}
+
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -94,6 +100,8 @@ pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) out: Out,
     pub(super) date: Date,
+    /// The drain has begun.
+    pub(super) ending: bool,
 }
 
 impl Connection {
@@ -170,14 +178,29 @@ impl Connection {
         Ok(Step::Again)
     }
 
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let ends = self.phase == Phase::Open && served && self.session.at_rest();
+        if ends {
+            self.phase = Phase::Ending;
+        }
+        ends
+    }
+
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(&mut self, len: usize, Tools { buffer, out, date }: &mut Tools) -> io::Result<()> {
+    fn hand_over(
+        &mut self,
+        len: usize,
+        Tools { buffer, out, date, ending }: &mut Tools,
+    ) -> io::Result<()> {
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context = Context { service: &plan.service, date, evidence: &mut evidence };
+        let mut context =
+            Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
         let next = self.session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,

@@ -138,6 +138,7 @@ impl Worker {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
+                ending: false,
             },
         })
     }
@@ -218,6 +219,7 @@ impl Worker {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
+                    self.end_those_at_rest();
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -272,6 +274,18 @@ impl Worker {
             );
         }
         listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    fn end_those_at_rest(&mut self) {
+        self.tools.ending = true;
+        for index in 0..self.connections.capacity() {
+            // The next request may have come by now.
+            self.drive(index);
+            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
+                self.drive(index);
+            }
+        }
     }
 
     fn close_when_empty(&mut self, number: usize) {

@@ -103,3 +103,57 @@ fn who_waits_in_vain_until_the_drain_is_over_is_told_of() {
         assert!(ended.err.contains(warning), "{}", ended.err);
     });
 }
+
+/// Reads one answer whose body ends so.
+fn http_answer(client: &mut std::net::TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"the answer") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn kept_http_connections_do_not_hold_the_end_and_begun_requests_are_answered() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = "[listen]\nservice = \"respond\"\n[respond]\nhttp = true\nbody = \"the answer\"\n\
+            [limits]\ndrain-timeout = \"1h\"\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n";
+        let server = lab.serve(config, &[]);
+        let (begin, rest) = ("GET / HTTP/1.1\r\nHo", "st: tfo\r\n\r\n");
+        let [mut idle, mut begun] = [(); 2].map(|()| {
+            let mut client = lab.connect();
+            client.write_all([begin, rest].concat().as_bytes()).unwrap();
+            let text = http_answer(&mut client);
+            assert!(!text.to_lowercase().contains("connection: close"), "it is kept: {text}");
+            client
+        });
+        begun.write_all(begin.as_bytes()).unwrap();
+        let mut fresh = lab.connect();
+        until("all of it is read", || all_is_read(&lab));
+        server.signal("TERM").unwrap();
+        let _ = server.err().expect(&["stopped accepting"]);
+        assert_eq!(answer(&mut idle), b"", "closed without a word");
+        for (client, request) in [(&mut begun, rest), (&mut fresh, &*[begin, rest].concat())] {
+            client.write_all(request.as_bytes()).unwrap();
+            let text = http_answer(client);
+            assert!(text.to_lowercase().contains("connection: close"), "the last one: {text}");
+            assert_eq!(answer(client), b"");
+        }
+        drop((idle, begun, fresh));
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(!ended.out.contains("ended: "), "none was cut short: {}", ended.out);
+    });
+}
+
+/// Nothing waits in a socket of this host for somebody to read it.
+fn all_is_read(lab: &Lab) -> bool {
+    let text = lab.host.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp")).unwrap();
+    let established = |line: &&str| line.split_ascii_whitespace().nth(3) == Some("01");
+    let queues = |line: &str| line.split_ascii_whitespace().nth(4).map(str::to_owned);
+    let mut lines = text.lines().skip(1).filter(established);
+    lines.all(|line| queues(line).as_deref() == Some("00000000:00000000"))
+}
