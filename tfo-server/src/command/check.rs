@@ -7,6 +7,7 @@ use tfo_core::host::readiness::{Finding, ServerFacts};
 
 use crate::config::Settings;
 use crate::keys::Keys;
+use crate::process::privileges::Rights;
 use crate::report;
 use crate::service::Prepared;
 
@@ -15,6 +16,9 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         Ok(keys) => keys,
         Err(e) => return report::settings_error(&e),
     };
+    if let Err(e) = Rights::find(settings.user.as_deref(), settings.group.as_deref()) {
+        return report::settings_error(&e);
+    }
     let services = settings.listeners.iter().map(|listen| Prepared::new(&listen.service));
     if let Err(e) = services.collect::<Result<Vec<_>, _>>() {
         return report::settings_error(&e);

@@ -78,6 +78,12 @@ struct Pending {
     sent: usize,
 }
 
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.shared.is_none()
+    }
+}
+
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -96,6 +102,8 @@ pub(super) struct Tools {
     pub(super) date: Date,
     /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
     pub(super) now: Instant,
+    /// The drain has begun.
+    pub(super) ending: bool,
 }
 
 impl Connection {
@@ -176,15 +184,26 @@ impl Connection {
         Ok(Step::Again)
     }
 
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let ends = self.phase == Phase::Open && served && self.session.at_rest();
+        if ends {
+            self.phase = Phase::Ending;
+        }
+        ends
+    }
+
     /// Gives the session what was read, and sends what it says.
     fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
-        let Tools { buffer, out, date, now } = tools;
+        let Tools { buffer, out, date, now, ending } = tools;
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context = Context { service: &plan.service, date, evidence: &mut evidence };
+        let mut context =
+            Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
         let next = self.session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,

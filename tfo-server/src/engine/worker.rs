@@ -139,6 +139,7 @@ impl Worker {
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
                 now: Instant::now(),
+                ending: false,
             },
         })
     }
@@ -179,6 +180,14 @@ impl Worker {
         for index in 0..self.connections.capacity() {
             self.end(index, Some(self.cut_by.into()));
         }
+        for listening in self.listening.iter().flatten() {
+            match listening.listener.waiting() {
+                Ok(0) | Err(_) => {}
+                Ok(lost) => {
+                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -212,6 +221,7 @@ impl Worker {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
+                    self.end_those_at_rest();
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -266,6 +276,18 @@ impl Worker {
             );
         }
         listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    fn end_those_at_rest(&mut self) {
+        self.tools.ending = true;
+        for index in 0..self.connections.capacity() {
+            // The next request may have come by now.
+            self.drive(index);
+            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
+                self.drive(index);
+            }
+        }
     }
 
     fn close_when_empty(&mut self, number: usize) {

@@ -26,6 +26,11 @@ pub(crate) trait Session {
     /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
     /// that does not read can't make it grow.
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
+
+    /// Whether all requests that have come are answered, and the peer counts on no other.
+    fn at_rest(&self) -> bool {
+        false
+    }
 }
 
 /// What comes once `out` has left.
@@ -58,6 +63,8 @@ pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
     /// What time it is, as HTTP says it.
     pub(crate) date: &'a http::Date,
+    /// The server is about to end: what has come is answered, and nothing is kept open for more.
+    pub(crate) ending: bool,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
