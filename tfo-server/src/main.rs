@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod engine;
 mod keys;
+mod process;
 mod report;
 mod service;
 

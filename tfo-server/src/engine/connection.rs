@@ -172,6 +172,8 @@ impl Connection {
 
     /// Gives the session what was read, and sends what it says.
     fn hand_over(&mut self, len: usize, Tools { buffer, out, date }: &mut Tools) -> io::Result<()> {
+        // Not empty where sending failed: that was for another connection.
+        out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
@@ -208,7 +210,6 @@ impl Connection {
             let bytes = out.bytes.get(kept..).unwrap_or_default().into();
             self.pending = Pending { bytes, shared, sent: sent - kept };
         }
-        out.bytes.clear();
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Order {
     Close { number: usize },
     /// The same as `Close` for all listeners; end when the connections have ended, or then.
     Drain { until: Instant },
+    /// Say that you work.
+    Answer,
     /// End now.
     Cut(Cut),
 }

@@ -13,6 +13,7 @@ use slab::Slab;
 use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::{self, Evidence};
 use tfo_core::observer::{ArrivalRecord, plain_outcome};
+use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 use super::connection::{Connection, Kept, Step, Tools};
@@ -34,6 +35,9 @@ const LISTENERS: usize = usize::MAX / 2;
 const ACCEPTS: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
+/// bring a connection.
+const LAST: Duration = Duration::from_millis(20);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -46,18 +50,22 @@ pub(super) struct Shared {
     pub(super) sources: Sources,
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
+    /// Workers that have answered since the supervisor asked.
+    pub(super) answered: AtomicUsize,
     /// Wakes the supervisor.
     pub(super) supervisor: Arc<Waker>,
 }
 
 impl Shared {
     /// So many connections may be open at once.
-    pub(super) fn new(most: usize, supervisor: Arc<Waker>) -> Self {
+    pub(super) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
         Self {
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             sources: Sources::default(),
             stopped: AtomicUsize::new(0),
+            // As if each had been asked, and had answered.
+            answered: AtomicUsize::new(workers),
             supervisor,
         }
     }
@@ -85,6 +93,8 @@ pub(super) struct Worker {
     again: Vec<usize>,
     next_tick: Instant,
     drain_until: Option<Instant>,
+    /// Its listeners are closed for good.
+    stopped: bool,
     /// What ends the connections that are open when draining is over.
     cut_by: Cut,
     tools: Tools,
@@ -95,6 +105,8 @@ struct Listening {
     plan: Rc<Plan>,
     /// Its backlog may hold connections.
     ready: bool,
+    /// It lets nobody in any more, and closes then, once nobody waits.
+    closing: Option<Instant>,
 }
 
 impl Worker {
@@ -120,6 +132,7 @@ impl Worker {
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
+            stopped: false,
             cut_by: Cut::DrainTimeout,
             tools: Tools {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
@@ -156,7 +169,9 @@ impl Worker {
             }
             for number in 0..self.listening.len() {
                 self.accept_some(number, ACCEPTS);
+                self.close_when_empty(number);
             }
+            self.note_stopped()?;
             self.tick();
         }
         for index in 0..self.connections.capacity() {
@@ -166,7 +181,8 @@ impl Worker {
     }
 
     fn is_over(&self) -> bool {
-        self.drain_until.is_some_and(|until| self.connections.is_empty() || until <= Instant::now())
+        let idle = self.connections.is_empty() && self.listening.iter().all(Option::is_none);
+        self.drain_until.is_some_and(|until| idle || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
@@ -175,7 +191,9 @@ impl Worker {
             return Duration::ZERO;
         }
         let after = self.accept_after.filter(|_| backlog);
-        let wake = [Some(self.next_tick), after, self.drain_until].into_iter().flatten().min();
+        let closing = self.listening.iter().flatten().filter_map(|listening| listening.closing);
+        let wake = [Some(self.next_tick), after, self.drain_until];
+        let wake = wake.into_iter().flatten().chain(closing.filter(|_| !backlog)).min();
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
@@ -184,13 +202,14 @@ impl Worker {
             match order {
                 Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
                 Order::Close { number } => self.stop_accepting(number),
+                Order::Answer => {
+                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
                 Order::Drain { until } => {
                     for number in 0..self.listening.len() {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
-                    self.shared.stopped.fetch_add(1, Ordering::Relaxed);
-                    self.shared.supervisor.wake()?;
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -219,19 +238,63 @@ impl Worker {
                 let fd = listener.as_fd().as_raw_fd();
                 let token = Token(LISTENERS + number);
                 self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-                *place = Some(Listening { listener, plan, ready: true });
+                *place = Some(Listening { listener, plan, ready: true, closing: None });
             }
         }
         Ok(())
     }
 
-    /// What waits in the backlog may have handed over its data already: it is served.
+    /// What waits in the backlog may have handed over its data already: it is served. Nobody else gets in, and
+    /// once the backlog is empty the listener closes.
     fn stop_accepting(&mut self, number: usize) {
-        self.mark_ready(number);
-        while self.accept_some(number, usize::MAX) {}
-        if let Some(place) = self.listening.get_mut(number) {
-            *place = None;
+        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
+        listening.ready = true;
+        let listener = &listening.listener;
+        if listener.is_inherited() {
+            // The socket outlives this server: who comes later waits for its next owner.
+            let waiting = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            return self.forget(number);
         }
+        if let Err(e) = listener.let_nobody_in() {
+            log::warn!(
+                "{}: the last to come may be lost: {}",
+                listening.plan.address,
+                one_line(&e)
+            );
+        }
+        listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    fn close_when_empty(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get(number) else { return };
+        // As long as there is no room for those who wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing.is_some_and(|at| at <= Instant::now()) {
+            self.forget(number);
+        }
+    }
+
+    /// Closes a listener, unless another worker has it too.
+    fn forget(&mut self, number: usize) {
+        if let Some(place) = self.listening.get_mut(number)
+            && let Some(listening) = place.take()
+        {
+            let fd = listening.listener.as_fd().as_raw_fd();
+            if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+                log::debug!("{}: {e}", listening.plan.address);
+            }
+        }
+    }
+
+    /// Tells the supervisor, once.
+    fn note_stopped(&mut self) -> io::Result<()> {
+        if self.drain_until.is_some() && !self.stopped && self.listening.iter().all(Option::is_none)
+        {
+            self.stopped = true;
+            self.shared.stopped.fetch_add(1, Ordering::Relaxed);
+            self.shared.supervisor.wake()?;
+        }
+        Ok(())
     }
 
     fn mark_ready(&mut self, number: usize) {

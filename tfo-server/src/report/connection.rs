@@ -124,11 +124,13 @@ pub(super) struct Lines {
     format: Format,
     started: Instant,
     tracer: Option<Tracer>,
+    /// Lines in a row that could not be written.
+    unprinted: u64,
 }
 
 impl Lines {
     pub(super) fn new(format: Format, tracer: Option<Tracer>) -> Self {
-        Self { output: Output::stdout(), format, started: Instant::now(), tracer }
+        Self { output: Output::stdout(), format, started: Instant::now(), tracer, unprinted: 0 }
     }
 
     /// Draws the packets of connections that ended a moment ago; with `all`, of each.
@@ -189,12 +191,27 @@ impl Lines {
             }
         };
         self.print(&line);
+        if self.unprinted > 0 {
+            log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
+        }
     }
 
-    /// A server whose reader is gone, or whose disk is full, serves on.
+    /// A server whose reader is gone, or whose disk is full, serves on, and says so once.
     pub(super) fn print(&mut self, line: &str) {
-        if let Err(e) = self.output.print_line(line) {
-            log::warn!("a line of the report is lost: {e}");
+        match self.output.print_line(line) {
+            Ok(_) if self.unprinted == 0 => {}
+            Ok(_) => {
+                log::warn!("standard output works again; {} lines are lost", self.unprinted);
+                self.unprinted = 0;
+            }
+            Err(e) => {
+                if self.unprinted == 0 {
+                    log::warn!(
+                        "can't print: {e}. Serving goes on; lines are lost until it works again"
+                    );
+                }
+                self.unprinted += 1;
+            }
         }
     }
 }

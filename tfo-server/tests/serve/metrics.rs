@@ -40,7 +40,7 @@ fn metrics(lab: &Lab) -> String {
 }
 
 /// The sum of the values of this name whose labels have all of these pieces.
-fn sum(text: &str, name: &str, pieces: &[&str]) -> f64 {
+fn sum(text: &str, name: &str, pieces: &[&str]) -> u64 {
     let named = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
             && pieces.iter().all(|piece| line.contains(piece))
@@ -48,11 +48,12 @@ fn sum(text: &str, name: &str, pieces: &[&str]) -> f64 {
     text.lines()
         .filter(named)
         .map(|line| line.rsplit(' ').next().unwrap())
-        .fold(0.0, |all, one| all + one.parse::<f64>().unwrap())
+        .map(|value| value.parse::<u64>().unwrap())
+        .sum()
 }
 
 /// The metrics once all connections have ended.
-fn settled(lab: &Lab, accepted: f64) -> String {
+fn settled(lab: &Lab, accepted: u64) -> String {
     let until = Instant::now() + PATIENCE;
     loop {
         let text = metrics(lab);
@@ -91,9 +92,9 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
         tfo_core::socket::option::set_linger(&reset, Some(Duration::ZERO)).unwrap();
         drop(reset);
 
-        let text = settled(&lab, 10.0);
+        let text = settled(&lab, 10);
         let [echo, discard] = ["service=\"echo\"", "service=\"discard\""];
-        for (listener, count) in [(echo, 9.0), (discard, 1.0)] {
+        for (listener, count) in [(echo, 9), (discard, 1)] {
             for name in [
                 "tfo_server_accepted_total",
                 "tfo_server_closed_total",
@@ -102,24 +103,24 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
             ] {
                 assert_eq!(sum(&text, name, &[listener]), count, "{name} {listener}\n{text}");
             }
-            assert_eq!(sum(&text, "tfo_server_open_connections", &[listener]), 0.0, "{text}");
+            assert_eq!(sum(&text, "tfo_server_open_connections", &[listener]), 0, "{text}");
         }
         let verdict = |word: &str| {
             sum(&text, "tfo_server_connections_total", &[&format!("verdict=\"{word}\"")])
         };
-        assert_eq!(verdict("cookie-granted"), 1.0, "{text}");
-        assert_eq!(verdict("not-attempted"), 5.0, "{text}");
-        assert_eq!(verdict("fast-open"), 4.0, "{text}");
+        assert_eq!(verdict("cookie-granted"), 1, "{text}");
+        assert_eq!(verdict("not-attempted"), 5, "{text}");
+        assert_eq!(verdict("fast-open"), 4, "{text}");
         let kernel = lab.host.run(|| Counters::read().unwrap());
-        assert_eq!(verdict("fast-open"), kernel.passive as f64, "what the kernel has counted");
-        assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive as f64);
-        assert_eq!(sum(&text, "tfo_server_syn_data_bytes_total", &[]), 40.0, "{text}");
-        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[echo]), 75.0, "{text}");
-        assert_eq!(sum(&text, "tfo_server_sent_bytes_total", &[echo]), 75.0, "{text}");
-        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[discard]), 7.0, "{text}");
-        assert_eq!(sum(&text, "tfo_server_cookies_total", &["origin=\"primary\""]), 4.0, "{text}");
+        assert_eq!(verdict("fast-open"), kernel.passive, "what the kernel has counted");
+        assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
+        assert_eq!(sum(&text, "tfo_server_syn_data_bytes_total", &[]), 40, "{text}");
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[echo]), 75, "{text}");
+        assert_eq!(sum(&text, "tfo_server_sent_bytes_total", &[echo]), 75, "{text}");
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[discard]), 7, "{text}");
+        assert_eq!(sum(&text, "tfo_server_cookies_total", &["origin=\"primary\""]), 4, "{text}");
         let cut = sum(&text, "tfo_server_cut_short_total", &["reason=\"connection reset\"", echo]);
-        assert_eq!(cut, 1.0, "{text}");
+        assert_eq!(cut, 1, "{text}");
 
         server.signal("TERM").unwrap();
         let ended = server.finish();
@@ -148,8 +149,8 @@ fn a_draining_server_is_not_ready_and_can_be_watched_to_its_end() {
         assert_eq!((status, why.contains("draining")), (503, true), "{why}");
         assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "it still serves");
         let text = metrics(&lab);
-        assert_eq!(sum(&text, "tfo_server_ready", &[]), 0.0, "{text}");
-        assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1.0, "{text}");
+        assert_eq!(sum(&text, "tfo_server_ready", &[]), 0, "{text}");
+        assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1, "{text}");
         drop(client);
         assert_eq!(server.finish().code, Some(0), "a scraper does not keep it");
     });
@@ -167,7 +168,7 @@ fn a_full_server_is_not_ready_and_says_so() {
         let (status, _, why) = get(&lab, 9413, "/readyz", "");
         assert_eq!((status, why.contains("limits.connections")), (503, true), "{why}");
         drop(client);
-        settled(&lab, 1.0);
+        settled(&lab, 1);
         assert_eq!(get(&lab, 9413, "/readyz", "").0, 200, "there is room again");
     });
 }
@@ -197,7 +198,7 @@ fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
         assert!(before[0].contains("role=\"primary\""), "{before:?}");
         write(&format!("{two}\n{one}\n"));
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["settings and keys were read again"]);
+        let _ = server.err().expect(&["the settings were read again"]);
         let after = fingerprints();
         assert_eq!(after.len(), 2, "{after:?}");
         assert_ne!(after[0], before[0]);
@@ -215,7 +216,7 @@ fn sigusr1_and_top_show_the_same_to_people() {
             client.shutdown(Shutdown::Write).unwrap();
             assert_eq!(answer(&mut client), b"hello");
         }
-        settled(&lab, 3.0);
+        settled(&lab, 3);
         server.signal("USR1").unwrap();
         let row = server.out().expect(&["127.0.0.1:2222", "echo"]);
         let cells: Vec<_> = row.split_whitespace().collect();
@@ -288,7 +289,7 @@ fn promtool_finds_nothing_to_say() {
         let lab = Lab::new();
         let _server = lab.serve(METRICS, &["--service", "echo"]);
         assert_eq!(ask(&mut lab.connect(), b"x"), b"x");
-        settled(&lab, 1.0);
+        settled(&lab, 1);
         let (_, head, text) = get(&lab, 9413, "/metrics", "Accept: text/plain\r\n");
         assert!(head.contains("text/plain; version=0.0.4"), "{head}");
         let mut command = clean(Command::new("promtool"));
@@ -329,7 +330,7 @@ fn a_real_prometheus_scrapes_it() {
             client.shutdown(Shutdown::Write).unwrap();
             assert_eq!(answer(&mut client), b"hello");
         }
-        settled(&lab, 3.0);
+        settled(&lab, 3);
         let _prometheus = prometheus(&lab);
         let query = |query: &str| -> Vec<Value> {
             let (status, _, body) = get(&lab, 9090, &format!("/api/v1/query?query={query}"), "");

@@ -1,7 +1,9 @@
 //! The main thread.
 
+mod reload;
+
 use std::io;
-use std::mem;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::observer::ServerObserver;
-use tfo_core::program::{one_line, output::colour_allowed, value::Format};
+use tfo_core::program::{output::colour_allowed, value::Format};
 use tfo_core::socket::FastOpenListener;
 
 use super::Reload;
@@ -25,7 +27,11 @@ use super::signals::Signals;
 use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
-use crate::keys::{KeySource, KeyView, Keys};
+use crate::keys::{KeyView, Keys};
+use crate::process::activation::{ActivationError, Inherited};
+use crate::process::descriptors::{self, Need};
+use crate::process::notify::{self, Watchdog};
+use crate::process::privileges::Rights;
 use crate::report::{self, Printer, Printing, Totals, Tracer};
 use crate::service::Prepared;
 use crate::service::metrics::Source;
@@ -57,6 +63,7 @@ pub(super) struct Supervisor {
     observer: Option<ServerObserver>,
     printing: Printing,
     stopping: Option<Stopping>,
+    watchdog: Option<Watchdog>,
 }
 
 /// A worker, as the supervisor sees it.
@@ -77,13 +84,17 @@ enum Stopping {
 impl Supervisor {
     /// Binds, and starts the workers. An error was told.
     pub(super) fn start(settings: Settings) -> Result<Self, ExitCode> {
+        let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
+            .map_err(|e| report::settings_error(&e))?;
+        let passed = passed(&settings).map_err(|e| report::settings_error(&e))?;
+        descriptors::raise(Need::of(&settings));
         let mut keys = Keys::load(&settings.keys, SystemTime::now())
             .map_err(|e| report::settings_error(&e))?;
         let services = prepare(&settings).map_err(|e| report::settings_error(&e))?;
         let mut listeners = Vec::with_capacity(services.len());
-        for (number, (listen, service)) in settings.listeners.iter().zip(services).enumerate() {
-            let wish = listen.wish(settings.workers);
-            let bound = Bound::new(number, wish, service, &keys, settings.workers)
+        let needs = settings.listeners.iter().zip(services).zip(passed);
+        for (number, ((listen, service), passed)) in needs.enumerate() {
+            let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
                 .map_err(|e| report::cannot_listen(listen.address, "--port", &e))?;
             listeners.push(bound);
         }
@@ -91,6 +102,10 @@ impl Supervisor {
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
+        // The last that needs them is done, and no other thread has them yet.
+        if let Some(rights) = rights {
+            rights.take().map_err(|e| report::failure(&e))?;
+        }
         let supervisor = Self::with(settings, keys, listeners, tracer);
         supervisor
             .and_then(|mut supervisor| {
@@ -110,7 +125,7 @@ impl Supervisor {
         let poll = Poll::new()?;
         let (printer, printing) = Printer::start(settings.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
-        let shared = Arc::new(Shared::new(settings.limits.connections, Arc::clone(&waker)));
+        let shared = Arc::new(Shared::new(settings.limits.connections, settings.workers, waker));
         let instruments = Instruments::new(
             Arc::clone(&shared),
             keys.view(),
@@ -133,6 +148,7 @@ impl Supervisor {
             next_number: listeners.len(),
             observer: None,
             stopping: None,
+            watchdog: Watchdog::from_environment(Instant::now()),
             workers: hands,
             settings,
             keys,
@@ -152,7 +168,7 @@ impl Supervisor {
     /// and he can look until the last of them has ended.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
         let shared =
-            Arc::new(Shared::new(metrics::CONNECTIONS, Arc::clone(&self.shared.supervisor)));
+            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
         let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
@@ -168,6 +184,7 @@ impl Supervisor {
     pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
+        notify::ready(&self.status());
         match self.supervise(reload) {
             Ok(()) => self.finish(),
             Err(e) => report::failure(&e),
@@ -179,7 +196,9 @@ impl Supervisor {
         let mut next_tick = Instant::now() + TICK;
         // A worker ends before it is told to only by an error.
         while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let watchdog = self.watchdog.as_ref().map(Watchdog::next);
+            let wake = watchdog.map_or(next_tick, |at| at.min(next_tick));
+            let wait = wake.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
@@ -201,6 +220,7 @@ impl Supervisor {
                 next_tick = Instant::now() + TICK;
                 self.tick();
             }
+            self.watch()?;
         }
         Ok(())
     }
@@ -212,6 +232,20 @@ impl Supervisor {
         if self.stopping.is_none() {
             self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners));
         }
+    }
+
+    /// Tells systemd that all is well, as long as each worker answers.
+    fn watch(&mut self) -> io::Result<()> {
+        let (shared, workers) = (&self.shared, self.workers.len());
+        // At the end workers go one by one; it has limits of its own.
+        let alive =
+            || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
+        let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
+        if watchdog.look(Instant::now(), alive) {
+            self.shared.answered.store(0, Ordering::Relaxed);
+            self.order_all(|| Order::Answer)?;
+        }
+        Ok(())
     }
 
     /// The first signal ends accepting and lets the connections end; the second ends those too.
@@ -229,7 +263,9 @@ impl Supervisor {
         self.instruments.stops();
         // The workers close the sockets: ours would keep them open.
         self.listeners.clear();
-        let until = Instant::now() + self.settings.limits.drain_timeout;
+        let limit = self.settings.limits.drain_timeout;
+        notify::stopping("serving those who are connected", limit);
+        let until = Instant::now() + limit;
         self.order_all(|| Order::Drain { until })
     }
 
@@ -259,103 +295,6 @@ impl Supervisor {
         }
     }
 
-    /// New settings and keys, or, when they are bad, those before.
-    fn reload(&mut self, read: Reload<'_>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        match read() {
-            Ok(settings) => match self.take_over(settings) {
-                Ok(()) => log::info!("settings and keys were read again"),
-                Err(why) => log::error!("{why}; the settings and keys before stay"),
-            },
-            Err(e) => log::error!("{}; the settings and keys before stay", one_line(&e)),
-        }
-    }
-
-    /// All that can fail comes first; after that nothing does.
-    fn take_over(&mut self, mut settings: Settings) -> Result<(), String> {
-        if settings.keys == KeySource::Kernel && self.keys.are_own() {
-            return Err("keys.mode: a listener that has keys of its own can't go back to the \
-                        kernel's: that needs a restart"
-                .to_owned());
-        }
-        let mut services = prepare(&settings).map_err(|e| one_line(&e))?.into_iter();
-        let other_keys = (settings.keys != self.settings.keys)
-            .then(|| Keys::load(&settings.keys, SystemTime::now()))
-            .transpose()
-            .map_err(|e| one_line(&e))?;
-        let keys = other_keys.as_ref().unwrap_or(&self.keys);
-        let workers = self.settings.workers;
-        let mut added = Vec::new();
-        let mut kept = Vec::new();
-        for (listen, service) in settings.listeners.iter().zip(&mut services) {
-            if let Some(index) =
-                self.listeners.iter().position(|bound| bound.address == listen.address)
-            {
-                kept.push((index, service, listen.wish(workers).queue));
-                continue;
-            }
-            let number = self.next_number + added.len();
-            let bound = Bound::new(number, listen.wish(workers), service, keys, workers)
-                .map_err(|e| format!("can't listen on {}: {}", listen.address, one_line(&e)))?;
-            added.push(bound);
-        }
-        self.next_number += added.len();
-        let mut olds: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
-        for (index, service, queue) in kept {
-            let Some(mut bound) = olds.get_mut(index).and_then(Option::take) else { continue };
-            if let Err(e) = bound.set_queue(queue) {
-                log::error!("{}: {}", bound.address, one_line(&e));
-            }
-            bound.service = service;
-            self.listeners.push(bound);
-        }
-        for removed in olds.into_iter().flatten() {
-            log::info!("no longer listening on {}", removed.address);
-            self.order_all_or_log(|| Order::Close { number: removed.number });
-        }
-        for bound in &added {
-            log::info!("listening on {} ({})", bound.address, bound.service.kind());
-        }
-        self.listeners.append(&mut added);
-        self.keep_what_needs_a_restart(&mut settings);
-        self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
-        self.settings = settings;
-        match other_keys {
-            Some(keys) => {
-                self.keys.replace(keys);
-                self.keys.apply(all_sockets(&self.listeners));
-            }
-            None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
-        }
-        self.send_plans().map_err(|e| e.to_string())
-    }
-
-    /// What was made at the start stays as it is, and that is said.
-    fn keep_what_needs_a_restart(&self, new: &mut Settings) {
-        let old = &self.settings;
-        let keep = |name: &str, differs: bool| {
-            if differs {
-                log::warn!("{name} has changed: that needs a restart");
-            }
-        };
-        keep("engine.workers", new.workers != old.workers);
-        keep("metrics", new.metrics != old.metrics);
-        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
-        keep("output", (new.format, new.lines) != (old.format, old.lines));
-        let backlog = |listen: &ListenSettings| {
-            let same = |other: &&ListenSettings| other.address == listen.address;
-            old.listeners.iter().find(same).is_some_and(|other| other.backlog != listen.backlog)
-        };
-        keep("listen.backlog", new.listeners.iter().any(backlog));
-        new.workers = old.workers;
-        new.metrics = old.metrics;
-        new.user.clone_from(&old.user);
-        new.group.clone_from(&old.group);
-        (new.format, new.lines) = (old.format, old.lines);
-    }
-
     fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
         self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
     }
@@ -381,7 +320,8 @@ impl Supervisor {
                 bound.service.kind(),
                 self.workers.len(),
             );
-            let hands = self.workers.iter().zip(&bound.sockets);
+            let sockets = bound.sockets.iter().cycle();
+            let hands = self.workers.iter().zip(sockets);
             for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
                 let plan =
                     Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
@@ -393,6 +333,13 @@ impl Supervisor {
             }
         }
         Ok(())
+    }
+
+    /// One line for `systemctl status`.
+    fn status(&self) -> String {
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|bound| bound.address.to_string()).collect();
+        format!("listening on {}", addresses.join(", "))
     }
 
     fn count_of_open(&self) -> String {
@@ -423,7 +370,7 @@ impl Supervisor {
     /// Says at start what each listener and this host allow, and what to do if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
-            let wish = listen.wish(self.settings.workers);
+            let wish = listen.wish(bound.sockets.len());
             let facts = match ServerFacts::read(wish) {
                 Ok(facts) => facts,
                 Err(e) => {
@@ -483,6 +430,14 @@ impl Hand {
 
 fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
+}
+
+/// The sockets of each listener that were passed to this process.
+fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+    let mut inherited = Inherited::from_environment()?;
+    let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
+    let passed = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+    inherited.all_taken().map(|()| passed)
 }
 
 /// Reads what the listeners' services need.
