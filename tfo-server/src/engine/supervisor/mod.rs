@@ -125,7 +125,11 @@ impl Supervisor {
         let poll = Poll::new()?;
         let (printer, printing) = Printer::start(settings.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
-        let shared = Arc::new(Shared::new(settings.limits.connections, settings.workers, waker));
+        let shared = Arc::new(Shared::new(
+            settings.limits.connections,
+            settings.workers,
+            Arc::clone(&waker),
+        ));
         let instruments = Instruments::new(
             Arc::clone(&shared),
             keys.view(),
@@ -320,8 +324,7 @@ impl Supervisor {
                 bound.service.kind(),
                 self.workers.len(),
             );
-            let sockets = bound.sockets.iter().cycle();
-            let hands = self.workers.iter().zip(sockets);
+            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
             for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
                 let plan =
                     Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
