@@ -17,7 +17,8 @@ impl Usage {
     pub(crate) fn read() -> Self {
         let text = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
         // One of them is the descriptor that lists them.
-        let descriptors = fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64 - 1);
+        let descriptors =
+            fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
         Self {
             resident_bytes: text("status").and_then(|status| kibibytes(&status, "VmRSS:")),
             descriptors,
