@@ -11,13 +11,19 @@ mod descriptors;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod mirror;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod respond;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
