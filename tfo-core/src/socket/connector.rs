@@ -96,6 +96,23 @@ impl Connector {
         }
     }
 
+    /// Starts to connect to `server`, with as much of `first` in the SYN as it takes, and returns at
+    /// once, with a stream whose calls return at once too.
+    ///
+    /// The stream's [`attempt`](FastOpenStream::attempt) says what is left to do: after
+    /// [`Attempt::InSyn`] the bytes that the SYN did not take are still to be sent, after any other
+    /// all of them, once the stream can be written to. An answer to the SYN that is none comes as the
+    /// error of the first read or write. The connector's timeout is not looked at.
+    ///
+    /// # Errors
+    /// It is impossible from here: no descriptors, no route, no port left.
+    pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
+        let fd = self.open(server)?;
+        let attempt =
+            self.start(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
+        Ok(FastOpenStream::connected(fd, Some(attempt)))
+    }
+
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
         if let Some(local) = self.bind {
