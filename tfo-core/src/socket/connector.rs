@@ -109,7 +109,7 @@ impl Connector {
     pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
         let fd = self.open(server)?;
         let attempt =
-            self.start(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
+            self.send_syn(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
         Ok(FastOpenStream::connected(fd, Some(attempt)))
     }
 
@@ -132,7 +132,7 @@ impl Connector {
         deadline: Option<Instant>,
         progress: &mut Progress,
     ) -> io::Result<()> {
-        let attempt = self.start(fd, server, first)?;
+        let attempt = self.send_syn(fd, server, first)?;
         progress.attempt = Some(attempt);
         wait_writable(fd.as_fd(), deadline)?;
         let error = option::take_error(fd).err();
@@ -146,7 +146,7 @@ impl Connector {
 
     /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
     /// `first` the SYN took.
-    fn start(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
+    fn send_syn(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
         if first.is_empty() {
             return start_regular(fd, server, Attempt::Regular);
         }
