@@ -6,6 +6,7 @@
 mod discard;
 mod echo;
 mod mirror;
+pub(crate) mod proxy_protocol;
 
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::ServerObserver;
