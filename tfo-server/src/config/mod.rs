@@ -115,6 +115,13 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
+impl Settings {
+    /// Whether each connection is told of.
+    pub(crate) const fn prints_lines(&self) -> bool {
+        self.lines || self.trace || self.pcap.is_some()
+    }
+}
+
 impl ListenSettings {
     /// What this host must allow for it.
     pub(crate) fn wish(&self) -> Wish {

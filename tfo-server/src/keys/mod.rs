@@ -97,31 +97,50 @@ impl Keys {
         }
     }
 
-    /// Looks whether the keys have changed, and sets them on the listener if so. To be called each
-    /// second; `asked`: somebody wants it done now.
+    /// Looks whether the keys have changed, and sets them on the listeners if so; whether they have.
+    /// To be called each second; `asked`: somebody wants it done now.
     ///
     /// What can't be used is told once, and changes nothing.
-    pub(crate) fn look(&mut self, now: SystemTime, asked: bool, listener: &FastOpenListener) {
+    pub(crate) fn look<'a>(
+        &mut self,
+        now: SystemTime,
+        asked: bool,
+        listeners: impl IntoIterator<Item = &'a FastOpenListener>,
+    ) -> bool {
         let own = self.are_own();
-        match self.next_ring(now, asked) {
+        let ring = self.next_ring(now, asked);
+        let changed = ring.is_some();
+        match ring {
             Some(ring) => {
                 // The first ones are told with the listener.
-                let changed = self.ring.replace(ring).is_some();
+                let told = self.ring.replace(ring).is_none();
                 self.pending = own;
-                if !own && changed {
+                if !own && !told {
                     log::info!("keys: {self}");
                 }
             }
             None if asked => log::info!("keys: {self}, as before"),
             None => {}
         }
-        let Some(ring) = self.ring.as_ref().filter(|_| self.pending) else { return };
-        match listener.set_keys(ring.primary(), ring.backup()) {
+        if self.pending {
+            self.apply(listeners);
+        }
+        changed
+    }
+
+    /// Sets the keys on listeners that may have others.
+    pub(crate) fn apply<'a>(&mut self, listeners: impl IntoIterator<Item = &'a FastOpenListener>) {
+        let Some(ring) = self.ring.as_ref().filter(|_| self.are_own()) else { return };
+        let set = |listener: &FastOpenListener| listener.set_keys(ring.primary(), ring.backup());
+        match listeners.into_iter().try_for_each(set) {
             Ok(()) => {
                 self.pending = false;
                 log::info!("keys: {self}");
             }
-            Err(e) => log::error!("keys: they can't be set, trying again: {}", one_line(&e)),
+            Err(e) => {
+                self.pending = true;
+                log::error!("keys: they can't be set, trying again: {}", one_line(&e));
+            }
         }
     }
 
