@@ -139,12 +139,9 @@ impl ServerObserver {
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = self.host.count(&mut counted);
         let connections = self.host.accepted.swap(0, Ordering::Relaxed);
-        evidence.counters =
-            first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| ServerCounters {
-                connections,
-                change: now.since(&last),
-                earlier: last.since(&first),
-            });
+        evidence.counters = first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| {
+            ServerCounters { connections, change: now.since(&last), earlier: last.since(&first) }
+        });
         evidence
     }
 }
@@ -216,9 +213,8 @@ pub fn plain_outcome(arrival: &Arrival) -> Option<Outcome> {
         return (!repeated).then_some(Outcome::FastOpen);
     }
     let ArrivalSyn::Saved(syn) = &arrival.syn else { return None };
-    let regular = syn.payload_len() == 0
-        && syn.fast_open().is_none()
-        && !is_overwritten(syn.trailing_nops());
+    let regular =
+        syn.payload_len() == 0 && syn.fast_open().is_none() && !is_overwritten(syn.trailing_nops());
     regular.then_some(Outcome::NotAttempted)
 }
 

@@ -10,7 +10,7 @@ use crate::keys::Keys;
 use crate::report;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let wish = settings.listeners[0].wish();
+    let wish = settings.listeners[0].wish(settings.workers);
     let keys = match Keys::load(&settings.keys, SystemTime::now()) {
         Ok(keys) => keys,
         Err(e) => return report::settings_error(&e),

@@ -123,9 +123,11 @@ impl Settings {
 }
 
 impl ListenSettings {
-    /// What this host must allow for it.
-    pub(crate) fn wish(&self) -> Wish {
-        Wish::new(self.address, self.fastopen_queue, self.backlog)
+    /// What this host must allow for the socket of one of so many workers. The kernel divides
+    /// connections evenly among them, and so are the queues.
+    pub(crate) fn wish(&self, workers: usize) -> Wish {
+        let share = |queue: u32| queue.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX));
+        Wish::new(self.address, share(self.fastopen_queue), share(self.backlog))
     }
 }
 

@@ -185,6 +185,18 @@ fn several_listeners_each_have_a_service_with_settings_of_its_own_or_of_the_file
 }
 
 #[test]
+fn a_queue_is_divided_among_the_workers_and_never_divided_away() {
+    let file = parse("listen = { fastopen-queue = 256, backlog = 1 }").unwrap();
+    let listen = &listeners(&file).unwrap()[0];
+    for (workers, queue) in [(1, 256), (2, 128), (3, 86), (1000, 1)] {
+        let wish = listen.wish(workers);
+        assert_eq!((wish.queue, wish.backlog), (queue, 1), "{workers} workers");
+    }
+    let file = parse("listen.fastopen-queue = 0").unwrap();
+    assert_eq!(listeners(&file).unwrap()[0].wish(4).queue, 0, "0 is off");
+}
+
+#[test]
 fn settings_that_do_not_go_together_are_refused_where_they_stand() {
     for (text, key, reason) in [
         ("[[listen]]\n[[listen]]", "listen[1].port", "127.0.0.1:2222 stands in two tables"),

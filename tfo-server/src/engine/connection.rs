@@ -13,6 +13,7 @@ use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
 use super::plan::Plan;
+use crate::service::http::Date;
 use crate::service::{Context, Next, Out, Session};
 
 /// How often one connection may read before the others have their turn.
@@ -90,6 +91,7 @@ pub(super) enum Step {
 pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) out: Out,
+    pub(super) date: Date,
 }
 
 impl Connection {
@@ -166,11 +168,11 @@ impl Connection {
     }
 
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(&mut self, len: usize, Tools { buffer, out }: &mut Tools) -> io::Result<()> {
+    fn hand_over(&mut self, len: usize, Tools { buffer, out, date }: &mut Tools) -> io::Result<()> {
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context = Context { service: &plan.service, evidence: &mut evidence };
+        let mut context = Context { service: &plan.service, date, evidence: &mut evidence };
         let next = self.session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use mio::Waker;
-use tfo_core::cookie::KeyRing;
 use tfo_core::socket::FastOpenListener;
 
 use super::plan::Plan;
@@ -15,8 +14,6 @@ pub(super) enum Order {
     Listen { number: usize, listener: Arc<FastOpenListener>, plan: Box<Plan> },
     /// Serve what waits at this listener, and close it.
     Close { number: usize },
-    /// The keys that cookies may be of.
-    Keys(Option<KeyRing>),
     /// The same as `Close` for all listeners; end when the connections have ended, or then.
     Drain { until: Instant },
     /// End now.

@@ -28,9 +28,10 @@ impl Bound {
         keys: &Keys,
         workers: usize,
     ) -> tfo_core::Result<Self> {
-        let builder = FastOpenListener::builder(settings.address)
-            .backlog(settings.backlog)
-            .queue(share(settings.fastopen_queue, workers))
+        let wish = settings.wish(workers);
+        let builder = FastOpenListener::builder(wish.address)
+            .backlog(wish.backlog)
+            .queue(wish.queue)
             .reuse_port(workers > 1)
             // An answer in several pieces must not wait for the peer's acknowledgment.
             .nodelay(true)
@@ -49,9 +50,8 @@ impl Bound {
         })
     }
 
-    /// Changes the queue of the live sockets.
+    /// Changes the queue of each live socket.
     pub(super) fn set_queue(&self, queue: u32) -> tfo_core::Result<()> {
-        let queue = share(queue, self.sockets.len());
         self.sockets.iter().try_for_each(|socket| socket.set_queue(queue))
     }
 
@@ -72,23 +72,5 @@ impl Bound {
             self.sockets.iter().map(|socket| of(socket).unwrap_or(0)).sum()
         };
         (sum(FastOpenListener::effective_queue), sum(FastOpenListener::effective_backlog))
-    }
-}
-
-/// The kernel divides connections evenly, and so is the queue.
-fn share(queue: u32, workers: usize) -> u32 {
-    queue.div_ceil(u32::try_from(workers).unwrap_or(u32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_is_divided_and_never_divided_away() {
-        assert_eq!(share(256, 2), 128);
-        assert_eq!(share(256, 3), 86);
-        assert_eq!(share(1, 64), 1);
-        assert_eq!(share(0, 64), 0, "0 is off");
     }
 }

@@ -17,6 +17,7 @@ mod listeners;
 mod plan;
 mod signals;
 mod sources;
+pub(crate) mod stats;
 mod supervisor;
 mod worker;
 

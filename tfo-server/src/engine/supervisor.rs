@@ -16,6 +16,7 @@ use tfo_core::program::{one_line, output::colour_allowed, value::Format};
 use tfo_core::socket::FastOpenListener;
 
 use super::Reload;
+use super::forensics::{Forensics, Recent};
 use super::inbox::{Inbox, Order};
 use super::listeners::Bound;
 use super::plan::Plan;
@@ -23,7 +24,7 @@ use super::signals::Signals;
 use super::sources::Sources;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
-use crate::keys::Keys;
+use crate::keys::{KeySource, KeyView, Keys};
 use crate::report::{self, Printer, Printing, Totals, Tracer};
 use crate::service::Prepared;
 
@@ -99,8 +100,12 @@ impl Supervisor {
             stopped: AtomicUsize::new(0),
             supervisor: Waker::new(poll.registry(), WORKERS)?,
         });
+        let recent = Arc::new(Recent::new(settings.workers));
         let hands = (0..settings.workers)
-            .map(|number| Hand::start(number, &shared, printer.clone()))
+            .map(|number| {
+                let forensics = Forensics::new(Arc::clone(&recent), number);
+                Hand::start(number, &shared, keys.view(), forensics, printer.clone())
+            })
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
@@ -116,7 +121,6 @@ impl Supervisor {
             listeners,
             printing,
         };
-        supervisor.send_keys();
         supervisor.send_plans()?;
         Ok(supervisor)
     }
@@ -165,10 +169,8 @@ impl Supervisor {
         if let Some(observer) = &self.observer {
             observer.refresh();
         }
-        if self.stopping.is_none()
-            && self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners))
-        {
-            self.send_keys();
+        if self.stopping.is_none() {
+            self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners));
         }
     }
 
@@ -220,6 +222,11 @@ impl Supervisor {
 
     /// All that can fail comes first; after that nothing does.
     fn take_over(&mut self, mut settings: Settings) -> Result<(), String> {
+        if settings.keys == KeySource::Kernel && self.keys.are_own() {
+            return Err("keys.mode: a listener that has keys of its own can't go back to the \
+                        kernel's: that needs a restart"
+                .to_owned());
+        }
         let mut services = prepare(&settings).map_err(|e| one_line(&e))?.into_iter();
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
@@ -233,7 +240,7 @@ impl Supervisor {
             if let Some(index) =
                 self.listeners.iter().position(|bound| bound.address == listen.address)
             {
-                kept.push((index, service, listen.fastopen_queue));
+                kept.push((index, service, listen.wish(workers).queue));
                 continue;
             }
             let number = self.next_number + added.len();
@@ -263,13 +270,12 @@ impl Supervisor {
         self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
         self.settings = settings;
         match other_keys {
-            Some(keys) => self.keys = keys,
-            None => {
-                self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners));
+            Some(keys) => {
+                self.keys.replace(keys);
+                self.keys.apply(all_sockets(&self.listeners));
             }
+            None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
         }
-        self.keys.apply(all_sockets(&self.listeners));
-        self.send_keys();
         self.send_plans().map_err(|e| e.to_string())
     }
 
@@ -305,10 +311,6 @@ impl Supervisor {
         if let Err(e) = self.order_all(order) {
             log::error!("a worker can't be woken: {e}");
         }
-    }
-
-    fn send_keys(&self) {
-        self.order_all_or_log(|| Order::Keys(self.keys.ring().cloned()));
     }
 
     /// Tells each worker of its sockets, and how to serve them.
@@ -356,7 +358,7 @@ impl Supervisor {
     /// Says at start what each listener and this host allow, and what to do if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
-            let wish = listen.wish();
+            let wish = listen.wish(self.settings.workers);
             let facts = match ServerFacts::read(wish) {
                 Ok(facts) => facts,
                 Err(e) => {
@@ -388,11 +390,17 @@ impl Supervisor {
 }
 
 impl Hand {
-    fn start(number: usize, shared: &Arc<Shared>, printer: Option<Printer>) -> io::Result<Self> {
+    fn start(
+        number: usize,
+        shared: &Arc<Shared>,
+        keys: KeyView,
+        forensics: Forensics,
+        printer: Option<Printer>,
+    ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (inbox, ready) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker {number}")).spawn(move || {
-            let worker = Worker::new(Arc::clone(&shared), printer)?;
+            let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
             let _ = inbox.send(worker.inbox());
             let totals = worker.run();
             shared.supervisor.wake()?;

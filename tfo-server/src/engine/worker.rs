@@ -5,13 +5,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::connection::TcpState;
-use tfo_core::cookie::KeyRing;
 use tfo_core::diagnosis::{self, Evidence};
 use tfo_core::observer::{ArrivalRecord, plain_outcome};
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
@@ -21,11 +20,13 @@ use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
 use super::plan::Plan;
 use super::sources::Sources;
+use crate::keys::KeyView;
 use crate::report::{Ended, Printer, Totals};
 use crate::service::Out;
+use crate::service::http::Date;
 
 const ORDERS: Token = Token(usize::MAX);
-/// The first listener's token; those of connections are below.
+/// The first listener's token. Those of connections are below: twice the index is the client's socket.
 const LISTENERS: usize = usize::MAX / 2;
 /// How many connections are accepted before those that are open have their turn.
 const ACCEPTS: usize = 64;
@@ -54,7 +55,7 @@ pub(super) struct Worker {
     poll: Poll,
     /// By the number that the supervisor gave them.
     listening: Vec<Option<Listening>>,
-    ring: Option<KeyRing>,
+    keys: KeyView,
     forensics: Forensics,
     connections: Slab<Connection>,
     printer: Option<Printer>,
@@ -78,8 +79,12 @@ struct Listening {
 }
 
 impl Worker {
-    /// A worker, and where orders to it go.
-    pub(super) fn new(shared: Arc<Shared>, printer: Option<Printer>) -> io::Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        keys: KeyView,
+        forensics: Forensics,
+        printer: Option<Printer>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
         Ok(Self {
@@ -87,8 +92,8 @@ impl Worker {
             inbox,
             poll,
             listening: Vec::new(),
-            ring: None,
-            forensics: Forensics::default(),
+            keys,
+            forensics,
             connections: Slab::new(),
             printer,
             totals: Totals::default(),
@@ -98,7 +103,11 @@ impl Worker {
             next_tick: Instant::now() + TICK,
             drain_until: None,
             cut_by: "drain-timeout",
-            tools: Tools { buffer: vec![0; 64 * 1024].into_boxed_slice(), out: Out::default() },
+            tools: Tools {
+                buffer: vec![0; 64 * 1024].into_boxed_slice(),
+                out: Out::default(),
+                date: Date::new(SystemTime::now()),
+            },
         })
     }
 
@@ -114,12 +123,13 @@ impl Worker {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
+            self.tools.date.refresh(SystemTime::now());
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
                     Token(token) => match token.checked_sub(LISTENERS) {
                         Some(number) => self.mark_ready(number),
-                        None => self.drive(token),
+                        None => self.drive(token / 2),
                     },
                 }
             }
@@ -156,7 +166,6 @@ impl Worker {
             match order {
                 Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
                 Order::Close { number } => self.stop_accepting(number),
-                Order::Keys(ring) => self.ring = ring,
                 Order::Drain { until } => {
                     for number in 0..self.listening.len() {
                         self.stop_accepting(number);
@@ -245,7 +254,10 @@ impl Worker {
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("{}", accept_advice(&e, self.connections.len()));
+                        log::warn!(
+                            "{}",
+                            accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
+                        );
                     }
                     return false;
                 }
@@ -303,7 +315,7 @@ impl Worker {
     /// What happened at the arrival.
     fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
         let plan = &connection.plan;
-        let cookie_origin = self.forensics.origin(arrival, self.ring.as_ref());
+        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
         if let Some(origin) = cookie_origin {
             self.totals.cookie(origin);
         }
@@ -400,7 +412,7 @@ fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Resul
     connection.registered = true;
     let fd = connection.stream().as_fd().as_raw_fd();
     let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut SourceFd(&fd), Token(index), interest)
+    poll.registry().register(&mut SourceFd(&fd), Token(2 * index), interest)
 }
 
 /// Why a connection broke, without the number that the kernel has for it.

@@ -1,9 +1,11 @@
 //! The keys of the listener: where they come from, and when they change.
 
 pub(crate) mod file;
+mod shared;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
@@ -14,7 +16,10 @@ use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use file::{FileError, Pair, Reader};
+use shared::Shared;
 use watch::{Seen, Watched};
+
+pub(crate) use shared::KeyView;
 
 /// Where the keys come from, as the configuration says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub(crate) struct Keys {
     ring: Option<KeyRing>,
     /// The listener has other keys than the ring: setting them failed.
     pending: bool,
+    /// What other threads see.
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -74,7 +81,21 @@ impl Keys {
                 (Origin::Derived { secret, schedule, slots }, Some(ring))
             }
         };
-        Ok(Self { origin, ring, pending: false })
+        let shared = Arc::<Shared>::default();
+        shared.put(ring.clone());
+        Ok(Self { origin, ring, pending: false, shared })
+    }
+
+    /// The keys for another thread, which sees them change.
+    pub(crate) fn view(&self) -> KeyView {
+        KeyView::new(Arc::clone(&self.shared))
+    }
+
+    /// Takes the place of these keys for who has a view of them.
+    pub(crate) fn replace(&mut self, other: Self) {
+        let shared = Arc::clone(&self.shared);
+        shared.put(other.ring.clone());
+        *self = Self { shared, ..other };
     }
 
     /// All keys that are known.
@@ -97,8 +118,8 @@ impl Keys {
         }
     }
 
-    /// Looks whether the keys have changed, and sets them on the listeners if so; whether they have.
-    /// To be called each second; `asked`: somebody wants it done now.
+    /// Looks whether the keys have changed, and sets them on the listeners if so. To be called each
+    /// second; `asked`: somebody wants it done now.
     ///
     /// What can't be used is told once, and changes nothing.
     pub(crate) fn look<'a>(
@@ -106,12 +127,12 @@ impl Keys {
         now: SystemTime,
         asked: bool,
         listeners: impl IntoIterator<Item = &'a FastOpenListener>,
-    ) -> bool {
+    ) {
         let own = self.are_own();
-        let ring = self.next_ring(now, asked);
-        let changed = ring.is_some();
-        match ring {
+        match self.next_ring(now, asked) {
             Some(ring) => {
+                // Before cookies of it can come.
+                self.shared.put(Some(ring.clone()));
                 // The first ones are told with the listener.
                 let told = self.ring.replace(ring).is_none();
                 self.pending = own;
@@ -125,7 +146,6 @@ impl Keys {
         if self.pending {
             self.apply(listeners);
         }
-        changed
     }
 
     /// Sets the keys on listeners that may have others.

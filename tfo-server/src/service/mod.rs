@@ -6,6 +6,7 @@
 mod discard;
 mod echo;
 pub(crate) mod forward;
+pub(crate) mod http;
 mod mirror;
 pub(crate) mod proxy_protocol;
 mod respond;
@@ -56,6 +57,8 @@ pub(crate) struct Out {
 /// What a session may know of its connection.
 pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
+    /// What time it is, as HTTP says it.
+    pub(crate) date: &'a http::Date,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
@@ -104,7 +107,7 @@ impl Prepared {
             Self::Mirror => Box::<mirror::Mirror>::default(),
             Self::Echo => Box::new(echo::Echo),
             Self::Discard => Box::new(discard::Discard),
-            Self::Respond(_) => Box::new(respond::Once),
+            Self::Respond(respond) => respond.session(),
             Self::Forward(_) => Box::new(discard::Discard),
         }
     }
