@@ -15,6 +15,7 @@ mod forensics;
 mod inbox;
 mod listeners;
 mod plan;
+mod relay;
 mod signals;
 mod sources;
 pub(crate) mod stats;

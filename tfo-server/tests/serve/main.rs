@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod keys;
@@ -26,3 +28,5 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod upstream;

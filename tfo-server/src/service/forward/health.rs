@@ -53,7 +53,7 @@ fn check_all(poll: &mut Poll, upstreams: &Upstreams, timeout: Duration) -> io::R
             Err(e) => {
                 // Without a socket nothing is known of the upstream.
                 if !is_of_this_host(&e) {
-                    upstreams.failed(index, &one_line(&e));
+                    upstreams.failed(index, &one_line(&e), false);
                 }
                 None
             }
@@ -74,14 +74,16 @@ fn check_all(poll: &mut Poll, upstreams: &Upstreams, timeout: Duration) -> io::R
             if let Some(stream) = waiting.get_mut(index).and_then(Option::take) {
                 // How the handshake ended shows at the first read.
                 match (&stream).read(&mut [0]) {
-                    Err(e) if e.kind() != io::ErrorKind::WouldBlock => upstreams.failed(index, &e),
+                    Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
+                        upstreams.failed(index, &e, false)
+                    }
                     _ => upstreams.succeeded(index),
                 }
             }
         }
     }
     for (index, _) in waiting.iter().enumerate().filter(|(_, stream)| stream.is_some()) {
-        upstreams.failed(index, &format_args!("no answer within {timeout:?}"));
+        upstreams.failed(index, &format_args!("no answer within {timeout:?}"), false);
     }
     Ok(())
 }

@@ -12,12 +12,15 @@ mod upstreams;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tfo_core::Error;
+use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::proxy_protocol;
 use crate::config::ForwardSettings;
+use crate::config::values::ProxyOut;
 
 pub(crate) use upstreams::Lease;
 use upstreams::Upstreams;
@@ -34,6 +37,7 @@ pub(crate) fn is_of_this_host(e: &Error) -> bool {
 pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
+    starved: AtomicBool,
 }
 
 impl Forward {
@@ -43,7 +47,19 @@ impl Forward {
         if let Some(interval) = settings.health_interval {
             health::watch(&upstreams, interval, settings.connect_timeout)?;
         }
-        Ok(Self { settings: settings.clone(), upstreams })
+        Ok(Self { settings: settings.clone(), upstreams, starved: AtomicBool::new(false) })
+    }
+
+    /// Whether upstreams are told whose connection it is.
+    pub(crate) fn sends_header(&self) -> bool {
+        self.settings.proxy_protocol != ProxyOut::Off
+    }
+
+    /// No connection could be begun, for a reason of this host: said once, until one can.
+    pub(crate) fn starved(&self, e: &Error) {
+        if !self.starved.swap(true, Relaxed) {
+            log::warn!("{}: clients are closed until a connection can be made", one_line(e));
+        }
     }
 
     /// The upstream whose turn it is; `None`: all are down.
@@ -64,6 +80,11 @@ impl Forward {
     ) -> tfo_core::Result<FastOpenStream> {
         let fast_open = self.settings.fast_open && upstream.takes_syn_data();
         let method = if fast_open { Method::Auto } else { Method::Off };
-        Connector::default().method(method).connect_nonblocking(upstream.address(), first)
+        let connector = Connector::default().method(method);
+        let stream = connector.connect_nonblocking(upstream.address(), first)?;
+        if self.starved.load(Relaxed) {
+            self.starved.store(false, Relaxed);
+        }
+        Ok(stream)
     }
 }

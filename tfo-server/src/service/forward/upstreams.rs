@@ -48,6 +48,7 @@ struct Upstream {
 pub(crate) struct Lease {
     upstreams: Arc<Upstreams>,
     index: usize,
+    address: SocketAddr,
     /// How many others were not looked at yet.
     others: usize,
 }
@@ -87,14 +88,13 @@ impl Upstreams {
                 .filter(|&index| self.may_use(index))
                 .min_by_key(|&index| self.get(index).map_or(usize::MAX, Upstream::open))?,
         };
-        Some(self.lease(index, count.saturating_sub(1)))
+        self.lease(index, count.saturating_sub(1))
     }
 
-    fn lease(self: &Arc<Self>, index: usize, others: usize) -> Lease {
-        if let Some(upstream) = self.get(index) {
-            upstream.open.fetch_add(1, Relaxed);
-        }
-        Lease { upstreams: Arc::clone(self), index, others }
+    fn lease(self: &Arc<Self>, index: usize, others: usize) -> Option<Lease> {
+        let upstream = self.get(index)?;
+        upstream.open.fetch_add(1, Relaxed);
+        Some(Lease { upstreams: Arc::clone(self), index, address: upstream.address, others })
     }
 
     fn get(&self, index: usize) -> Option<&Upstream> {
@@ -118,9 +118,12 @@ impl Upstreams {
         millis(self.started.elapsed())
     }
 
-    /// It could not be connected to.
-    pub(super) fn failed(&self, index: usize, why: &dyn Display) {
+    /// It could not be connected to. With `syn_data` a box that hates data in SYNs may have done
+    /// it.
+    pub(super) fn failed(&self, index: usize, why: &dyn Display, syn_data: bool) {
         let Some(upstream) = self.get(index) else { return };
+        let pause = if syn_data { self.now() + millis(NO_SYN_DATA) } else { 0 };
+        upstream.regular_until.store(pause, Relaxed);
         let failures = upstream.failures.fetch_add(1, Relaxed).saturating_add(1);
         upstream.try_at.store(self.now() + millis(LEFT_ALONE), Relaxed);
         if failures < FAILURES || upstream.down.swap(true, Relaxed) {
@@ -158,19 +161,18 @@ impl Lease {
         for step in 1..=self.others {
             let index = (self.index + step) % count;
             if self.upstreams.may_use(index) {
-                return Some(self.upstreams.lease(index, self.others - step));
+                return self.upstreams.lease(index, self.others - step);
             }
         }
         None
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        // The index is one of the set.
-        self.upstreams.all[self.index].address
+        self.address
     }
 
-    pub(crate) fn failed(&self, why: &dyn Display) {
-        self.upstreams.failed(self.index, why);
+    pub(crate) fn failed(&self, why: &dyn Display, syn_data: bool) {
+        self.upstreams.failed(self.index, why, syn_data);
     }
 
     pub(crate) fn succeeded(&self) {
@@ -182,14 +184,15 @@ impl Lease {
         until == 0 || until <= self.upstreams.now()
     }
 
-    /// A SYN with data was not answered, or its data was lost: a box may be in the way.
-    pub(crate) fn pause_syn_data(&self, why: &str) {
+    /// A SYN with data was lost, one without was not: a box may be in the way.
+    pub(crate) fn pause_syn_data(&self) {
         let Some(upstream) = self.upstream() else { return };
         let (now, until) = (self.upstreams.now(), millis(NO_SYN_DATA));
         if upstream.regular_until.swap(now + until, Relaxed) <= now {
             log::warn!(
-                "upstream {}: {why}; it gets no data in SYNs for {NO_SYN_DATA:?}",
-                upstream.address
+                "upstream {}: a SYN with data got no answer, one without did; it gets no data in SYNs \
+                 for {NO_SYN_DATA:?}",
+                self.address
             );
         }
     }
@@ -241,9 +244,9 @@ mod tests {
     fn each_is_next_in_turn_and_one_that_is_down_is_left_out() {
         let set = set(3, Balance::RoundRobin, true);
         assert_eq!(turns(&set, 4), [0, 1, 2, 0].map(Some));
-        set.failed(1, &"refused");
+        set.failed(1, &"refused", false);
         assert!(turns(&set, 3).contains(&Some(1)), "once is no rule");
-        set.failed(1, &"refused");
+        set.failed(1, &"refused", false);
         assert!(!turns(&set, 6).contains(&Some(1)));
         set.succeeded(1);
         assert_eq!(turns(&set, 6).iter().filter(|index| **index == Some(1)).count(), 2);
@@ -253,12 +256,12 @@ mod tests {
     fn failures_count_one_after_the_other() {
         let set = set(1, Balance::RoundRobin, true);
         for _ in 0..5 {
-            set.failed(0, &"refused");
+            set.failed(0, &"refused", false);
             set.succeeded(0);
         }
         assert_eq!(chosen(&set), Some(0));
-        set.failed(0, &"refused");
-        set.failed(0, &"refused");
+        set.failed(0, &"refused", false);
+        set.failed(0, &"refused", false);
         assert_eq!(chosen(&set), None, "all are down");
     }
 
@@ -278,8 +281,8 @@ mod tests {
     #[test]
     fn after_a_failure_each_other_is_tried_once() {
         let set = set(4, Balance::RoundRobin, true);
-        set.failed(2, &"refused");
-        set.failed(2, &"refused");
+        set.failed(2, &"refused", false);
+        set.failed(2, &"refused", false);
         let first = set.choose().unwrap();
         assert_eq!(first.index, 0);
         let second = first.next().unwrap();
@@ -293,8 +296,8 @@ mod tests {
     #[test]
     fn without_checks_one_connection_tries_again_after_a_while() {
         let set = set(1, Balance::RoundRobin, false);
-        set.failed(0, &"refused");
-        set.failed(0, &"refused");
+        set.failed(0, &"refused", false);
+        set.failed(0, &"refused", false);
         assert_eq!(chosen(&set), None);
         set.all[0].try_at.store(0, Relaxed);
         assert_eq!(turns(&set, 2), [Some(0), None], "one, not all");
@@ -307,8 +310,12 @@ mod tests {
         let set = set(2, Balance::RoundRobin, true);
         let lease = set.choose().unwrap();
         assert!(lease.takes_syn_data());
-        lease.pause_syn_data("no answer to a SYN with data");
+        lease.pause_syn_data();
         assert!(!lease.takes_syn_data());
         assert!(set.choose().unwrap().takes_syn_data(), "the other does");
+        lease.failed(&"refused", false);
+        assert!(lease.takes_syn_data(), "it was no matter of the data");
+        lease.failed(&"refused", true);
+        assert!(!lease.takes_syn_data());
     }
 }
