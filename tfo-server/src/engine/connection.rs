@@ -69,7 +69,7 @@ struct Proxied {
 pub(super) struct Kept {
     pub(super) record: ArrivalRecord,
     /// Once all that the host can say was read.
-    pub(super) evidence: Option<ServerEvidence>,
+    pub(super) evidence: Option<Box<ServerEvidence>>,
     pub(super) cookie_origin: Option<Origin>,
 }
 
@@ -406,15 +406,19 @@ impl Connection {
     pub(super) fn evidence(&mut self) -> Option<ServerEvidence> {
         let kept = self.kept.as_deref_mut()?;
         let observer = &self.plan.observer;
-        Some(kept.evidence.take().unwrap_or_else(|| observer.evidence_of(&kept.record)))
+        Some(match kept.evidence.take() {
+            Some(evidence) => *evidence,
+            None => observer.evidence_of(&kept.record),
+        })
     }
 }
 
 /// All that is known of an arrival. The counters' change is told once: who has read it keeps it.
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
-    let evidence = kept.evidence.get_or_insert_with(|| observer.full_evidence_of(&kept.record));
-    Some(evidence.clone())
+    let full = || Box::new(observer.full_evidence_of(&kept.record));
+    let evidence = kept.evidence.get_or_insert_with(full);
+    Some((**evidence).clone())
 }
 
 /// How much of `bytes` the socket takes now.

@@ -342,6 +342,7 @@ impl Worker {
         }
         if plan.keep {
             let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
             connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }
     }

@@ -39,7 +39,9 @@ impl Upstream {
         let told = answering.clone();
         thread::spawn(move || {
             loop {
-                let Ok(Accepted { mut stream, arrival, .. }) = self.listener.accept() else { return };
+                let Ok(Accepted { mut stream, arrival, .. }) = self.listener.accept() else {
+                    return;
+                };
                 let told = told.clone();
                 thread::spawn(move || {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
