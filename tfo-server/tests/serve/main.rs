@@ -21,6 +21,10 @@ mod mirror;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod signals;
