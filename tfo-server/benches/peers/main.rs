@@ -1,0 +1,105 @@
+//! `tfo-server` beside nginx, HAProxy and the limit, measured in one run.
+//!
+//! `cargo bench -p tfo-server --bench peers [-- --quick | --only ROW …]`
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
+
+mod ground;
+mod measure;
+mod peers;
+mod speed;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use ground::Ground;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// `tfo-server` beside nginx, HAProxy and the limit, in a network namespace of its own.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo bench -p tfo-server --bench peers --")]
+struct Cli {
+    /// Three short rounds: shows that it works, says little about speed.
+    #[arg(long)]
+    quick: bool,
+    /// This row alone; may be given several times.
+    #[arg(long, value_name = "ROW")]
+    only: Vec<Row>,
+    /// How often each server has its turn.
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    rounds: usize,
+    /// How long a server's turn is.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    seconds: f64,
+    /// Cargo gives it to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// A reply of 64 bytes, then the server closes.
+    OneShot,
+    /// The same through a proxy.
+    Forward,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    rounds: usize,
+    seconds: f64,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            say(&format!("error: {e}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let plan = if cli.quick {
+        Plan { rounds: 3, seconds: 0.4 }
+    } else {
+        Plan { rounds: cli.rounds, seconds: cli.seconds }
+    };
+    let ground = Ground::new()?;
+    for row in Row::value_variants() {
+        if !cli.only.is_empty() && !cli.only.contains(row) {
+            continue;
+        }
+        match row {
+            Row::OneShot => {
+                let measured = speed::measure(&ground, &plan, peers::ONE_SHOT, false)?;
+                println!(
+                    "\n## one-shot\n\n{}\n{}",
+                    table::speed(&measured),
+                    table::targets(&measured, false)
+                );
+            }
+            Row::Forward => {
+                let measured = speed::measure(&ground, &plan, peers::FORWARD, true)?;
+                println!(
+                    "\n## forward\n\n{}\n{}",
+                    table::speed(&measured),
+                    table::targets(&measured, true)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Progress, and what the reader must know.
+fn say(line: &str) {
+    eprintln!("{line}");
+}
