@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::sleep;
@@ -37,6 +37,8 @@ impl Ground {
         let host = Host::new("bench").map_err(|e| format!("{e}: {}", lab::explain_denied()))?;
         host.run(|| {
             fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535")?;
+            // The servers' own.
+            fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "20000-20999")?;
             // As many as all that are started here may ask for.
             fs::write("/proc/sys/net/core/somaxconn", "4096")
         })?;
@@ -123,6 +125,24 @@ impl Ground {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
+    /// Starts the client, waits for its line, and leaves it running.
+    pub(crate) fn client_that_stays(&self, cores: &str, arguments: &[String]) -> Result<Started> {
+        let mut command = self.client_command(cores, arguments);
+        command.stdin(Stdio::piped());
+        let mut started = Started { child: self.host.spawn(command)?, log: PathBuf::new() };
+        let (mut line, mut errors) = (String::new(), String::new());
+        if let Some(stdout) = started.child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        if line.is_empty() {
+            if let Some(mut stderr) = started.child.stderr.take() {
+                stderr.read_to_string(&mut errors)?;
+            }
+            return Err(format!("the client: {}", errors.trim()).into());
+        }
+        Ok(started)
+    }
+
     pub(crate) fn client_command(&self, cores: &str, arguments: &[String]) -> Command {
         let mut client = self.built("client");
         client.args(arguments);
@@ -154,10 +174,6 @@ pub(crate) struct Started {
 impl Started {
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    pub(crate) fn child(&mut self) -> &mut Child {
-        &mut self.child
     }
 
     /// The last line that it wrote to its standard error.

@@ -4,7 +4,10 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
+mod bulk;
+mod cores;
 mod ground;
+mod idle;
 mod measure;
 mod peers;
 mod speed;
@@ -46,6 +49,12 @@ enum Row {
     OneShot,
     /// The same through a proxy.
     Forward,
+    /// 1 GB through a proxy.
+    Bulk,
+    /// Memory of connections that wait.
+    Idle,
+    /// Two cores against one.
+    Cores,
 }
 
 /// How much is measured.
@@ -77,24 +86,23 @@ fn run(cli: &Cli) -> Result<()> {
         if !cli.only.is_empty() && !cli.only.contains(row) {
             continue;
         }
-        match row {
+        let text = match row {
             Row::OneShot => {
                 let measured = speed::measure(&ground, &plan, peers::ONE_SHOT, false)?;
-                println!(
-                    "\n## one-shot\n\n{}\n{}",
-                    table::speed(&measured),
-                    table::targets(&measured, false)
-                );
+                table::speed(&measured) + "\n" + &table::targets(&measured, false)
             }
             Row::Forward => {
                 let measured = speed::measure(&ground, &plan, peers::FORWARD, true)?;
-                println!(
-                    "\n## forward\n\n{}\n{}",
-                    table::speed(&measured),
-                    table::targets(&measured, true)
-                );
+                table::speed(&measured) + "\n" + &table::targets(&measured, true)
             }
-        }
+            Row::Bulk => bulk::measure(&ground, &plan)?,
+            Row::Idle => idle::measure(&ground)?,
+            Row::Cores => cores::measure(&ground, &plan)?,
+        };
+        println!(
+            "\n## {}\n\n{text}",
+            row.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+        );
     }
     Ok(())
 }

@@ -173,10 +173,8 @@ impl Peer {
             Start::Haproxy(text) => {
                 let mut command = Command::new(find("haproxy").ok_or("HAProxy is not installed")?);
                 let text = format!(
-                    "global\n maxconn {}\n nbthread {workers}\ndefaults\n timeout client 60s\n timeout server 60s\n \
-                     timeout connect 10s\n{text}",
-                    // Each may need two descriptors.
-                    (ground.descriptors - 200) / 2
+                    "global\n maxconn 20000\n maxpipes 50\n no strict-limits\n nbthread {workers}\ndefaults\n \
+                     timeout client 60s\n timeout server 60s\n timeout connect 10s\n{text}"
                 );
                 command.arg("-db").arg("-f").arg(file("haproxy", &text)?);
                 Ok(command)

@@ -1,6 +1,6 @@
 //! What is printed: tables, ratios within the rounds, and what was to be reached.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::peers::{HAPROXY, LIMIT, NGINX, TFO_SERVER, TFO_SERVER_COUNTERS};
 use crate::speed::{Measured, Turn};
@@ -27,8 +27,16 @@ impl Spread {
         Self::of(a.iter().zip(b).map(|(a, b)| figure(a) / figure(b)))
     }
 
-    fn ratio(self) -> String {
-        format!("{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
+    /// As [`of_ratios`](Self::of_ratios), of figures alone.
+    pub(crate) fn of_pairs(a: &[f64], b: &[f64]) -> Option<Self> {
+        Self::of(a.iter().zip(b).map(|(a, b)| a / b))
+    }
+}
+
+impl fmt::Display for Spread {
+    /// As a ratio: `1.18 (1.07–1.28)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
     }
 }
 
@@ -54,7 +62,8 @@ pub(crate) fn speed(measured: &[Measured]) -> String {
     for server in measured {
         let turns = &server.turns;
         let ratio = |figure| {
-            Spread::of_ratios(turns, &base.turns, figure).map_or(String::new(), Spread::ratio)
+            Spread::of_ratios(turns, &base.turns, figure)
+                .map_or(String::new(), |spread| spread.to_string())
         };
         let _ = writeln!(
             text,
@@ -112,7 +121,7 @@ pub(crate) fn targets(measured: &[Measured], forward: bool) -> String {
             text,
             "{}: {what} of {who} against {name}: {}, to be at {} {bound}",
             if reached { "reached" } else { "MISSED " },
-            spread.ratio(),
+            spread,
             if at_least { "least" } else { "most" },
         );
     };
