@@ -172,7 +172,7 @@ fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<A
     }
     match socket::connect(fd, server) {
         // A cookie is cached: the SYN waits for the first write.
-        Ok(()) => match socket::send(fd, first) {
+        Ok(()) => match socket::send(fd, first, false) {
             Ok(bytes) => Ok(Attempt::InSyn(bytes)),
             Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
             Err(e) => Err(e),
@@ -202,7 +202,7 @@ fn after_handshake(e: &io::Error) -> bool {
 
 fn send_all(fd: &OwnedFd, mut rest: &[u8], deadline: Option<Instant>) -> io::Result<()> {
     while !rest.is_empty() {
-        match socket::send(fd, rest) {
+        match socket::send(fd, rest, false) {
             Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd.as_fd(), deadline)?,

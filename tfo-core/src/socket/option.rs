@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libc::{IPPROTO_TCP, SOL_SOCKET};
 
-use crate::connection::{SavedSyn, TcpInfo};
+use crate::connection::{SavedSyn, TcpInfo, TcpState};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
 use crate::sys::sockopt;
@@ -150,6 +150,14 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
     let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut buffer)
         .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
     TcpInfo::parse(&buffer[..len])
+}
+
+/// The connection's state alone: the first byte of `TCP_INFO`.
+pub fn tcp_state(fd: impl AsFd) -> Result<TcpState> {
+    let mut first = [0; 1];
+    sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut first)
+        .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
+    Ok(TcpState::from_number(first[0]))
 }
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has

@@ -78,11 +78,13 @@ pub(crate) fn sendto_fastopen(
     check_len(sent)
 }
 
-/// `send(2)`. Never raises SIGPIPE.
-pub(crate) fn send(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
+/// `send(2)`; with `more` (`MSG_MORE`) a last segment that is not full waits for what follows. Never
+/// raises SIGPIPE.
+pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `data` lives over the call and holds the length given.
-    check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
+    check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
 }
 
 /// `ioctl(2)` with `FIONBIO` 0: calls on the socket wait from now on.

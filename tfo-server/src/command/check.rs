@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use tfo_core::host::readiness::{ServerFacts, Wish};
+use tfo_core::host::readiness::ServerFacts;
 
 use crate::config::Settings;
 use crate::keys::Keys;
 use crate::report;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let wish = Wish::new(settings.listen, settings.fastopen_queue, settings.backlog);
+    let wish = settings.listeners[0].wish(settings.workers);
     let keys = match Keys::load(&settings.keys, SystemTime::now()) {
         Ok(keys) => keys,
         Err(e) => return report::settings_error(&e),

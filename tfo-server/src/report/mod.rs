@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod keys;
+mod printer;
 mod readiness;
 mod trace;
 
@@ -21,7 +22,8 @@ use tfo_core::program::{
 
 use crate::config::file::File;
 
-pub(crate) use connection::{Ended, Reporter};
+pub(crate) use connection::{Ended, Totals};
+pub(crate) use printer::{Printer, Printing};
 pub(crate) use readiness::readiness;
 pub(crate) use trace::Tracer;
 

@@ -9,7 +9,7 @@ use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
 use super::print_data;
-use crate::config::{Settings, file::Service};
+use crate::config::{Settings, values::Service};
 use crate::keys::{KeySource, Keys};
 
 #[derive(Serialize)]
@@ -64,12 +64,16 @@ fn text(
     surroundings: &Surroundings,
 ) -> String {
     let mut lines = vec![
-        format!("listen on {}, service {}", settings.listen, settings.service),
+        format!(
+            "listen on {}, service {}",
+            settings.listeners[0].address,
+            settings.listeners[0].service.kind()
+        ),
         format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
         format!(
             "fast open queue {}, backlog {} (net.core.somaxconn {})",
-            settings.fastopen_queue.min(facts.somaxconn),
-            settings.backlog.min(facts.somaxconn),
+            settings.listeners[0].fastopen_queue.min(facts.somaxconn),
+            settings.listeners[0].backlog.min(facts.somaxconn),
             facts.somaxconn
         ),
         format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
@@ -97,8 +101,8 @@ fn json(
     let document = Document {
         schema: 1,
         ready: !findings.iter().any(Finding::is_problem),
-        listen: settings.listen.to_string(),
-        service: settings.service,
+        listen: settings.listeners[0].address.to_string(),
+        service: settings.listeners[0].service.kind(),
         tcp_fastopen: facts.tcp_fastopen.bits(),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,

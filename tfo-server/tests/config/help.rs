@@ -38,14 +38,12 @@ fn short_and_long_help_are_the_same() {
 }
 
 #[test]
-fn the_help_names_every_variable() {
+fn the_help_names_the_variable_of_every_flag() {
     let help = String::from_utf8(output(&mut Folder::new("").program(&["--help"])).stdout).unwrap();
-    let shipped = include_str!("../../../config/server.toml");
-    let names = shipped.split(|c: char| c != '_' && !c.is_ascii_uppercase());
-    let names: Vec<_> = names.filter(|word| word.starts_with("TFO_SERVER_")).collect();
-    assert!(names.len() > 5, "the shipped file names variables");
-    for name in names {
-        assert!(help.contains(name), "{name}");
+    for flag in ["address", "port", "service", "config", "output"] {
+        assert!(help.contains(&format!("--{flag} ")), "{flag}");
+        let variable = format!("TFO_SERVER_{}", flag.to_uppercase());
+        assert!(help.contains(&variable), "{variable}");
     }
 }
 

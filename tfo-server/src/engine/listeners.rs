@@ -1,0 +1,76 @@
+//! Binds the listeners: for each worker a socket of its own, so that the kernel divides the connections
+//! and no worker waits for another.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tfo_core::observer::ServerObserver;
+use tfo_core::socket::FastOpenListener;
+
+use crate::config::ListenSettings;
+use crate::keys::Keys;
+use crate::service::Prepared;
+
+/// A listener's sockets, one for each worker.
+pub(super) struct Bound {
+    /// What the workers know it by.
+    pub(super) number: usize,
+    pub(super) address: SocketAddr,
+    pub(super) service: Prepared,
+    pub(super) sockets: Vec<Arc<FastOpenListener>>,
+}
+
+impl Bound {
+    pub(super) fn new(
+        number: usize,
+        settings: &ListenSettings,
+        service: Prepared,
+        keys: &Keys,
+        workers: usize,
+    ) -> tfo_core::Result<Self> {
+        let wish = settings.wish(workers);
+        let builder = FastOpenListener::builder(wish.address)
+            .backlog(wish.backlog)
+            .queue(wish.queue)
+            .reuse_port(workers > 1)
+            // An answer in several pieces must not wait for the peer's acknowledgment.
+            .nodelay(true)
+            .nonblocking(true);
+        let builder = keys.configure(builder);
+        if workers > 1 {
+            // Sockets that share a port would share it with another server's too.
+            builder.check_free()?;
+        }
+        let sockets = (0..workers).map(|_| builder.listen().map(Arc::new));
+        Ok(Self {
+            number,
+            address: settings.address,
+            service,
+            sockets: sockets.collect::<tfo_core::Result<_>>()?,
+        })
+    }
+
+    /// Changes the queue of each live socket.
+    pub(super) fn set_queue(&self, queue: u32) -> tfo_core::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.set_queue(queue))
+    }
+
+    /// An observer for each socket; all share what they know of the host.
+    pub(super) fn observers(
+        &self,
+        first: &mut Option<ServerObserver>,
+    ) -> impl Iterator<Item = ServerObserver> {
+        self.sockets.iter().map(|socket| match first {
+            Some(first) => first.beside(socket),
+            None => first.insert(ServerObserver::new(socket)).clone(),
+        })
+    }
+
+    /// The fast open queue and the backlog in force, of all sockets together.
+    pub(super) fn queue_and_backlog(&self) -> (u32, u32) {
+        let sum = |of: fn(&FastOpenListener) -> tfo_core::Result<u32>| {
+            self.sockets.iter().map(|socket| of(socket).unwrap_or(0)).sum()
+        };
+        (sum(FastOpenListener::effective_queue), sum(FastOpenListener::effective_backlog))
+    }
+}
