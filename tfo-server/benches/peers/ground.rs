@@ -191,7 +191,7 @@ impl Drop for Started {
     }
 }
 
-/// A process that holds a mount of this namespace's sysfs: the one of the host shows the host's devices.
+/// A process that holds a mount of this namespace's `sysfs`: the host's shows the host's devices.
 struct Steering {
     file: PathBuf,
     /// Closed with this, so that it ends.
@@ -223,7 +223,7 @@ impl Steering {
     }
 }
 
-/// Compiles the C programs; tells whether io_uring's limit is in.
+/// Compiles the C programs; tells whether the limit has `io_uring`.
 fn compile(sources: &Path, into: &Path) -> Result<bool> {
     let cc = |name: &str, more: &[&str]| -> Result<bool> {
         let mut command = Command::new("cc");

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::ground::{CLIENT_CORE, Ground, Started};
-use crate::measure::private_bytes;
+use crate::measure::memory;
 use crate::peers::{self, Peer, TFO_SERVER};
 use crate::{Result, say, speed};
 
@@ -46,7 +46,7 @@ const CASES: [Case; 3] = [
 ];
 
 /// All cases, as a table in Markdown.
-pub(crate) fn measure(ground: &Ground) -> Result<String> {
+pub(crate) fn measure(ground: &Ground) -> String {
     let mut text =
         "| connections | server | how many | bytes each |\n| --- | --- | --- | --- |\n".to_owned();
     let mut targets = String::new();
@@ -72,7 +72,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<String> {
             }
         }
     }
-    Ok(text + "\n" + &targets)
+    text + "\n" + &targets
 }
 
 /// A server of its own each time: memory that was used once is not given back.
@@ -80,8 +80,8 @@ fn each(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> 
     let _upstream =
         if case.descriptors == 2 { Some(speed::upstream(ground, "hold")?) } else { None };
     let server = speed::start(ground, peer, PORT)?;
-    sleep(Duration::from_millis(200));
-    let (own, before) = (descriptors(&server)?, private_bytes(server.id())?);
+    // In this order: a server that has just started has descriptors that it closes again.
+    let (before, own) = (settled(&server)?, descriptors(&server)?);
     let arguments = ["idle".to_owned(), PORT.to_string(), count.to_string(), case.sent.to_string()];
     let _client = ground.client_that_stays(CLIENT_CORE, &arguments)?;
     let end = Instant::now() + PATIENCE;
@@ -94,11 +94,25 @@ fn each(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> 
         }
         sleep(Duration::from_millis(50));
     }
-    // What was sent is read.
-    sleep(Duration::from_millis(500));
+    let after = settled(&server)?;
+    say(&format!("    from {:.0} kB to {:.0} kB", before / 1024.0, after / 1024.0));
     #[allow(clippy::cast_precision_loss, reason = "some thousands")]
     let count = count as f64;
-    Ok((private_bytes(server.id())? - before) / count)
+    Ok((after - before) / count)
+}
+
+/// Its memory, once it has not changed for half a second.
+fn settled(server: &Started) -> Result<f64> {
+    let end = Instant::now() + PATIENCE;
+    let mut last = memory(server.id())?;
+    loop {
+        sleep(Duration::from_millis(500));
+        let now = memory(server.id())?;
+        if now.to_bits() == last.to_bits() || Instant::now() > end {
+            return Ok(now);
+        }
+        last = now;
+    }
 }
 
 fn descriptors(server: &Started) -> Result<usize> {

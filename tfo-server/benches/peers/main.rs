@@ -1,4 +1,4 @@
-//! `tfo-server` beside nginx, HAProxy and the limit, measured in one run.
+//! `tfo-server` beside nginx, `HAProxy` and the limit, measured in one run.
 //!
 //! `cargo bench -p tfo-server --bench peers [-- --quick | --only ROW …]`
 
@@ -22,9 +22,11 @@ use ground::Ground;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// `tfo-server` beside nginx, HAProxy and the limit, in a network namespace of its own.
 #[derive(Debug, Parser)]
-#[command(bin_name = "cargo bench -p tfo-server --bench peers --")]
+#[command(
+    bin_name = "cargo bench -p tfo-server --bench peers --",
+    about = "tfo-server beside nginx, HAProxy and the limit, in a network namespace of its own"
+)]
 struct Cli {
     /// Three short rounds: shows that it works, says little about speed.
     #[arg(long)]
@@ -33,10 +35,10 @@ struct Cli {
     #[arg(long, value_name = "ROW")]
     only: Vec<Row>,
     /// How often each server has its turn.
-    #[arg(long, value_name = "N", default_value_t = 9)]
-    rounds: usize,
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// How long a server's turn is.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
     /// Cargo gives it to every benchmark.
     #[arg(long, hide = true)]
@@ -60,7 +62,7 @@ enum Row {
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
-    rounds: usize,
+    rounds: u16,
     seconds: f64,
 }
 
@@ -96,7 +98,7 @@ fn run(cli: &Cli) -> Result<()> {
                 table::speed(&measured) + "\n" + &table::targets(&measured, true)
             }
             Row::Bulk => bulk::measure(&ground, &plan)?,
-            Row::Idle => idle::measure(&ground)?,
+            Row::Idle => idle::measure(&ground),
             Row::Cores => cores::measure(&ground, &plan)?,
         };
         println!(
@@ -105,6 +107,11 @@ fn run(cli: &Cli) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
+    seconds.ok_or_else(|| "0.1 to 60 are allowed".to_owned())
 }
 
 /// Progress, and what the reader must know.

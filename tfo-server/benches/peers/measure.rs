@@ -83,14 +83,15 @@ pub(crate) fn segments(host: &Host) -> Result<f64> {
     Ok(found.ok_or("no InSegs in /proc/net/snmp")?.1.parse()?)
 }
 
-/// Bytes of memory that a process has to itself: `Private_Clean` and `Private_Dirty` of `smaps_rollup`.
-pub(crate) fn private_bytes(process: u32) -> Result<f64> {
+/// Bytes of memory that a process has filled itself: `Anonymous` of `smaps_rollup`. Pages of its files, which
+/// the kernel maps and drops as it likes, and what the kernel keeps for its sockets are not in it.
+pub(crate) fn memory(process: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("Private_Clean") || line.starts_with("Private_Dirty"));
-    let kib = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-    Ok(kib.sum::<f64>() * 1024.0)
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("no Anonymous in smaps_rollup")?;
+    Ok(kib.parse::<f64>()? * 1024.0)
 }
 
 /// Syscalls a transaction, counted by strace in a run of its own: a traced server is slow, and finds more

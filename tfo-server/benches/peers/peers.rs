@@ -1,6 +1,7 @@
 //! Who is measured: one entry a server.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
@@ -16,9 +17,13 @@ pub(crate) struct Peer {
 #[derive(Debug)]
 enum Start {
     /// `limit.c` in this mode.
-    Limit(&'static [&'static str]),
-    /// The program under test with this configuration.
-    TfoServer(&'static str),
+    Limit(&'static str, &'static [&'static str]),
+    /// The program under test with this service, the settings of it, and this much evidence.
+    TfoServer {
+        service: &'static str,
+        settings: &'static str,
+        evidence: &'static str,
+    },
     /// A block of the configuration. For nginx `TEMPORARY` stands for its folders.
     Nginx(&'static str),
     Haproxy(&'static str),
@@ -38,25 +43,29 @@ const fn peer(name: &'static str, start: Start) -> Peer {
 
 /// A reply of 64 bytes, then the server closes.
 pub(crate) const ONE_SHOT: &[Peer] = &[
-    peer(LIMIT, Start::Limit(&["epoll-more"])),
-    peer("limit, blocking", Start::Limit(&["blocking"])),
-    peer("limit, epoll", Start::Limit(&["epoll"])),
-    peer("limit, epoll-batch", Start::Limit(&["epoll-batch"])),
-    peer("limit, epoll-batch, evidence", Start::Limit(&["epoll-batch", "evidence"])),
-    peer("limit, io_uring", Start::Limit(&["uring"])),
-    peer("limit, io_uring-more", Start::Limit(&["uring-more"])),
-    peer("limit, io_uring-more, evidence", Start::Limit(&["uring-more", "evidence"])),
+    peer(LIMIT, Start::Limit("epoll-more", &[])),
+    peer("limit, blocking", Start::Limit("blocking", &[])),
+    peer("limit, epoll", Start::Limit("epoll", &[])),
+    peer("limit, epoll-batch", Start::Limit("epoll-batch", &[])),
+    peer("limit, epoll-batch, evidence", Start::Limit("epoll-batch", &["evidence"])),
+    peer("limit, io_uring", Start::Limit("uring", &[])),
+    peer("limit, io_uring-more", Start::Limit("uring-more", &[])),
+    peer("limit, io_uring-more, evidence", Start::Limit("uring-more", &["evidence"])),
     peer(
         TFO_SERVER,
-        Start::TfoServer(
-            "[listen]\nservice = \"respond\"\n[respond]\nbody = \"REPLY\"\n[engine]\nevidence = \"full\"\n",
-        ),
+        Start::TfoServer {
+            service: "respond",
+            settings: "[respond]\nbody = \"REPLY\"\n",
+            evidence: "full",
+        },
     ),
     peer(
         TFO_SERVER_COUNTERS,
-        Start::TfoServer(
-            "[listen]\nservice = \"respond\"\n[respond]\nbody = \"REPLY\"\n[engine]\nevidence = \"counters\"\n",
-        ),
+        Start::TfoServer {
+            service: "respond",
+            settings: "[respond]\nbody = \"REPLY\"\n",
+            evidence: "counters",
+        },
     ),
     HTTP_TFO_SERVER,
     HTTP_NGINX,
@@ -65,9 +74,11 @@ pub(crate) const ONE_SHOT: &[Peer] = &[
 
 const HTTP_TFO_SERVER: Peer = peer(
     "tfo-server, http",
-    Start::TfoServer(
-        "[listen]\nservice = \"respond\"\n[respond]\nbody = \"REPLY\"\nhttp = true\n[engine]\nevidence = \"full\"\n",
-    ),
+    Start::TfoServer {
+        service: "respond",
+        settings: "[respond]\nbody = \"REPLY\"\nhttp = true\n",
+        evidence: "full",
+    },
 );
 const HTTP_NGINX: Peer = peer(
     NGINX,
@@ -101,9 +112,11 @@ pub(crate) const FORWARD: &[Peer] = &[
     ),
     peer(
         TFO_SERVER,
-        Start::TfoServer(
-            "[listen]\nservice = \"forward\"\n[forward]\nupstreams = [\"127.0.0.1:UPSTREAM\"]\n[engine]\nevidence = \"full\"\n",
-        ),
+        Start::TfoServer {
+            service: "forward",
+            settings: "[forward]\nupstreams = [\"127.0.0.1:UPSTREAM\"]\n",
+            evidence: "full",
+        },
     ),
 ];
 
@@ -119,66 +132,82 @@ impl Peer {
         upstream: u16,
         workers: usize,
     ) -> Result<Command> {
-        let fill = |text: &str| {
-            let text =
-                text.replace("PORT", &port.to_string()).replace("UPSTREAM", &upstream.to_string());
-            text.replace("REPLY", REPLY)
+        let file = |kind: &str, text: &str| {
+            let text = text.replace("PORT", &port.to_string()).replace("REPLY", REPLY);
+            let text = text.replace("UPSTREAM", &upstream.to_string());
+            ground.file(&format!("{port}.{kind}"), &text)
         };
-        let file = |kind: &str, text: &str| ground.file(&format!("{port}.{kind}"), &fill(text));
-        match &self.start {
-            Start::Limit(mode) => {
-                if mode.iter().any(|word| word.starts_with("uring")) && !ground.has_uring {
+        let installed = |program| find(program).ok_or(format!("{program} is not installed"));
+        Ok(match &self.start {
+            Start::Limit(mode, options) => {
+                if mode.starts_with("uring") && !ground.has_uring {
                     return Err("liburing is not installed".into());
                 }
                 let mut command = ground.built("limit");
-                command.arg(mode[0]).arg(port.to_string()).args(&mode[1..]);
-                Ok(command)
+                command.arg(mode).arg(port.to_string()).args(*options);
+                command
             }
-            Start::TfoServer(text) => {
-                let text = text.replace(
-                    "[listen]\n",
-                    "[listen]\nport = PORT\nbacklog = 4096\nfastopen-queue = 4096\n",
+            Start::TfoServer { service, settings, evidence } => {
+                let text = format!(
+                    "{settings}[engine]\nworkers = {workers}\nevidence = \"{evidence}\"\n{TFO_SERVER_REST}"
                 );
-                let text = text.replace("[engine]\n", &format!("[engine]\nworkers = {workers}\n"));
-                let text = text
-                    + "[limits]\nconnections = 100000\nidle-timeout = \"5m\"\n[output]\nconnections = false\n";
                 let mut command = Command::new(env!("CARGO_BIN_EXE_tfo-server"));
-                command.arg("--address").arg("0.0.0.0").arg("--config").arg(file("toml", &text)?);
-                Ok(command)
+                command.arg("--config").arg(file("toml", &text)?);
+                command.args(["--address", "0.0.0.0", "--port", &port.to_string()]);
+                command.args(["--service", service]);
+                command
             }
-            Start::Nginx(text) => {
-                let mut command = Command::new(find("nginx").ok_or("nginx is not installed")?);
+            Start::Nginx(block) => {
                 let folder = ground.folder.path().join(format!("nginx-{port}"));
                 fs::create_dir_all(&folder)?;
-                let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-                let temporary = temporary
-                    .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
-                    .concat();
-                let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-                let module = if fs::exists(module)? {
-                    format!("load_module {module};\n")
-                } else {
-                    String::new()
-                };
-                let text = format!(
-                    "{module}user root root;\nworker_processes 1;\npid {}/pid;\nerror_log stderr warn;\n\
-                     events {{ worker_connections 40000; }}\n{}\n",
-                    folder.display(),
-                    text.replace("TEMPORARY", &temporary)
-                );
-                command.arg("-c").arg(file("nginx", &text)?).arg("-p").arg(&folder);
-                command.args(["-g", "daemon off; master_process off;"]);
-                Ok(command)
+                let mut command = Command::new(installed("nginx")?);
+                command.arg("-c").arg(file("nginx", &nginx_config(&folder, block)?)?);
+                command.arg("-p").arg(&folder).args(["-g", "daemon off; master_process off;"]);
+                command
             }
-            Start::Haproxy(text) => {
-                let mut command = Command::new(find("haproxy").ok_or("HAProxy is not installed")?);
-                let text = format!(
-                    "global\n maxconn 20000\n maxpipes 50\n no strict-limits\n nbthread {workers}\ndefaults\n \
-                     timeout client 60s\n timeout server 60s\n timeout connect 10s\n{text}"
-                );
+            Start::Haproxy(section) => {
+                let text = HAPROXY_GLOBAL.replace("WORKERS", &workers.to_string()) + section;
+                let mut command = Command::new(installed("haproxy")?);
                 command.arg("-db").arg("-f").arg(file("haproxy", &text)?);
-                Ok(command)
+                command
             }
-        }
+        })
     }
+}
+
+/// Nothing that ends a connection early, and no line for each one.
+const TFO_SERVER_REST: &str = "[listen]
+backlog = 4096
+fastopen-queue = 4096
+[limits]
+connections = 100000
+header-timeout = \"5m\"
+idle-timeout = \"5m\"
+[output]
+lines = false
+";
+
+const HAPROXY_GLOBAL: &str = "global
+ maxconn 20000
+ maxpipes 50
+ no strict-limits
+ nbthread WORKERS
+defaults
+ timeout client 60s
+ timeout server 60s
+ timeout connect 10s
+";
+
+fn nginx_config(folder: &Path, block: &str) -> Result<String> {
+    let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let own = folders.map(|name| format!("{name}_temp_path {}/{name};", folder.display()));
+    // Where a package has it as a module.
+    let stream = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    let load = if fs::exists(stream)? { format!("load_module {stream};") } else { String::new() };
+    Ok(format!(
+        "{load}\nuser root root;\nworker_processes 1;\npid {}/pid;\nerror_log stderr error;\n\
+         events {{ worker_connections 40000; }}\n{}\n",
+        folder.display(),
+        block.replace("TEMPORARY", &own.concat())
+    ))
 }
