@@ -83,11 +83,12 @@ fn run(cli: &Cli) -> Result<()> {
     } else {
         Plan { rounds: cli.rounds, seconds: cli.seconds }
     };
-    let ground = Ground::new()?;
     for row in Row::value_variants() {
         if !cli.only.is_empty() && !cli.only.contains(row) {
             continue;
         }
+        // Each has a host of its own: a hundred thousand connections in TIME_WAIT would weigh on the next.
+        let ground = Ground::new()?;
         let text = match row {
             Row::OneShot => {
                 let measured = speed::measure(&ground, &plan, peers::ONE_SHOT, false)?;
