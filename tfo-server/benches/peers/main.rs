@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let plan = if cli.quick {
-        Plan { rounds: 3, seconds: 0.4 }
+        Plan { rounds: 3, seconds: 0.5 }
     } else {
         Plan { rounds: cli.rounds, seconds: cli.seconds }
     };
@@ -111,8 +111,8 @@ fn run(cli: &Cli) -> Result<()> {
 }
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=60.0).contains(seconds));
-    seconds.ok_or_else(|| "0.1 to 60 are allowed".to_owned())
+    let seconds = text.parse().ok().filter(|seconds| (0.5..=60.0).contains(seconds));
+    seconds.ok_or_else(|| "0.5 to 60 are allowed".to_owned())
 }
 
 /// Progress, and what the reader must know.

@@ -34,6 +34,8 @@ const REPLY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789a
 pub(crate) const TFO_SERVER: &str = "tfo-server";
 pub(crate) const TFO_SERVER_COUNTERS: &str = "tfo-server, counters";
 pub(crate) const LIMIT: &str = "limit, epoll-more";
+pub(crate) const LIMIT_BATCH: &str = "limit, epoll-batch, evidence";
+pub(crate) const LIMIT_URING: &str = "limit, io_uring-more, evidence";
 pub(crate) const NGINX: &str = "nginx";
 pub(crate) const HAPROXY: &str = "HAProxy";
 
@@ -47,10 +49,10 @@ pub(crate) const ONE_SHOT: &[Peer] = &[
     peer("limit, blocking", Start::Limit("blocking", &[])),
     peer("limit, epoll", Start::Limit("epoll", &[])),
     peer("limit, epoll-batch", Start::Limit("epoll-batch", &[])),
-    peer("limit, epoll-batch, evidence", Start::Limit("epoll-batch", &["evidence"])),
+    peer(LIMIT_BATCH, Start::Limit("epoll-batch", &["evidence"])),
     peer("limit, io_uring", Start::Limit("uring", &[])),
     peer("limit, io_uring-more", Start::Limit("uring-more", &[])),
-    peer("limit, io_uring-more, evidence", Start::Limit("uring-more", &["evidence"])),
+    peer(LIMIT_URING, Start::Limit("uring-more", &["evidence"])),
     peer(
         TFO_SERVER,
         Start::TfoServer {

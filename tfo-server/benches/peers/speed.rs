@@ -10,6 +10,9 @@ use crate::peers::Peer;
 use crate::{Plan, Result, say};
 
 const FIRST_PORT: u16 = 20_001;
+/// A server's turn is taken in so many pieces, and all have one piece after the other: a machine that is
+/// shared is slow for a second here and there.
+const SLICES: u16 = 5;
 pub(crate) const UPSTREAM: u16 = 20_000;
 
 /// One server in one round.
@@ -20,6 +23,22 @@ pub(crate) struct Turn {
     /// Without: microseconds of the server's threads a transaction.
     pub(crate) cpu: f64,
     pub(crate) segments: f64,
+}
+
+impl Turn {
+    fn mean(slices: &[Self]) -> Self {
+        let sum = |figure: fn(&Self) -> f64| slices.iter().map(figure).sum::<f64>();
+        let mean = |figure| sum(figure) / f64::from(SLICES);
+        let load = Load {
+            rate: mean(|slice| slice.load.rate),
+            all: sum(|slice| slice.load.all),
+            acked: mean(|slice| slice.load.acked),
+            wrong: sum(|slice| slice.load.wrong),
+            p50: mean(|slice| slice.load.p50),
+            p99: mean(|slice| slice.load.p99),
+        };
+        Self { load, cpu: mean(|slice| slice.cpu), segments: mean(|slice| slice.segments) }
+    }
 }
 
 /// A server, and a turn for each round.
@@ -54,9 +73,15 @@ pub(crate) fn measure(
     let mut rounds: Vec<Vec<Turn>> = vec![Vec::new(); running.len()];
     for round in 1..=plan.rounds {
         say(&format!("round {round} of {}: {} servers", plan.rounds, running.len()));
-        for (server, turns) in running.iter().zip(&mut rounds) {
-            let turn = turn(ground, server, plan.seconds / 2.0);
-            turns.push(turn.map_err(|e| format!("{}: {e}", server.peer.name))?);
+        let mut slices: Vec<Vec<Turn>> = vec![Vec::new(); running.len()];
+        for _ in 0..SLICES {
+            for (server, turns) in running.iter().zip(&mut slices) {
+                let turn = turn(ground, server, plan.seconds / f64::from(SLICES) / 2.0);
+                turns.push(turn.map_err(|e| format!("{}: {e}", server.peer.name))?);
+            }
+        }
+        for (turns, slices) in rounds.iter_mut().zip(&slices) {
+            turns.push(Turn::mean(slices));
         }
     }
     ground.steer(false)?;
