@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod engine;
 mod keys;
+mod process;
 mod report;
 mod service;
 
@@ -31,6 +32,7 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     Ok(match &cli.command {
         None => engine::run(config.settings, &again),
         Some(Command::Check) => command::check::run(&config.settings),
+        Some(Command::Top(top)) => command::top::run(&config.settings, top.from),
         Some(Command::Keys(keys)) => command::keys::run(&keys.command, config.settings.format),
     })
 }

@@ -141,7 +141,7 @@ impl Connector {
 
         let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
         send_all(fd, first.get(in_syn..).unwrap_or_default(), deadline)?;
-        socket::set_blocking(fd)
+        socket::set_nonblocking(fd, false)
     }
 
     /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of

@@ -245,6 +245,14 @@ pub(super) fn set_reuse(fd: impl AsFd, port: bool) -> Result<()> {
     Ok(())
 }
 
+/// `getsockopt(fd, SOL_SOCKET, SO_PROTOCOL | SO_ACCEPTCONN)`: whether it is a TCP socket that listens. Anything
+/// else that a descriptor may be is none.
+pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
+    let fd = fd.as_fd();
+    let is = |name, value| sockopt::int(fd, SOL_SOCKET, name).is_ok_and(|int| int == value);
+    is(libc::SO_PROTOCOL, IPPROTO_TCP) && is(libc::SO_ACCEPTCONN, 1)
+}
+
 /// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.
 pub(super) fn take_error(fd: impl AsFd) -> io::Result<()> {
     match sockopt::int(fd, SOL_SOCKET, libc::SO_ERROR)? {

@@ -87,11 +87,30 @@ pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> 
     check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
 }
 
-/// `ioctl(2)` with `FIONBIO` 0: calls on the socket wait from now on.
-pub(crate) fn set_blocking(fd: impl AsFd) -> io::Result<()> {
-    let mut off: libc::c_int = 0;
+/// `ioctl(2)` with `FIONBIO`: whether calls on the socket return at once.
+pub(crate) fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let mut on = libc::c_int::from(on);
     // SAFETY: FIONBIO reads one int, which lives over the call.
-    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut off) }).map(drop)
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut on) }).map(drop)
+}
+
+/// `ioctl(2)` with `FIOCLEX`: closed on `exec`.
+pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
+    // SAFETY: FIOCLEX takes no argument.
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
+}
+
+/// `setsockopt(2)` with `SO_ATTACH_FILTER` and the program `ret #0`: the kernel drops every packet that
+/// comes to this socket.
+pub(crate) fn drop_packets(fd: impl AsFd) -> io::Result<()> {
+    let code = u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or_default();
+    let mut code = [libc::sock_filter { code, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+    let len = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or_default();
+    let (fd, pointer) = (fd.as_fd().as_raw_fd(), (&raw const program).cast());
+    // SAFETY: `program` and the one instruction that it points at live over the call, which copies both.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, pointer, len) })
+        .map(drop)
 }
 
 /// `poll(2)` until the socket may be written to, has failed, or the time is over (`false`).

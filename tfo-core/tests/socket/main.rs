@@ -6,7 +6,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
 mod exchange;
+mod inherited;
 mod keys;
+mod last;
 mod listener;
 mod nonblocking;
 mod option;

@@ -2,9 +2,10 @@
 
 pub(crate) mod keys;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use tfo_core::program::{Port, value::Format};
 
 use self::keys::KeysArguments;
@@ -70,6 +71,15 @@ pub(crate) enum Command {
     Check,
     /// Make, show, convert and compare keys
     Keys(KeysArguments),
+    /// Show what a running server has counted, each second on a terminal; needs its [metrics]
+    Top(Top),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Where the metrics are served [default: [metrics] of the configuration]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) from: Option<SocketAddr>,
 }
 
 const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
@@ -79,6 +89,7 @@ chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
 
 Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes it
 read its key file, or its fleet's secret, again; where it has neither, it ends.
+SIGUSR1 prints what was counted so far.
 
 Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
 
@@ -87,6 +98,7 @@ Examples:
   tfo-server -a :: -p 4433 --service echo      echo on every address of this host
   tfo-server check                             say what this host lacks, and the fix
   tfo-server keys new /etc/tfo/keys            make a key file for keys.mode = "file"
+  tfo-server top --from 127.0.0.1:9413         watch a running server that has [metrics]
   tfo-server --print-config > server.toml      start a configuration file"#;
 
 impl Cli {

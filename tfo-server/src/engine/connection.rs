@@ -18,6 +18,8 @@ use tfo_core::socket::FastOpenStream;
 
 use super::plan::Plan;
 use super::relay::{Ends, Pipes, Relay, Turn};
+use super::stats::Count;
+use super::why::Cut;
 use crate::service::http::Date;
 use crate::service::proxy_protocol::{self, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
@@ -100,6 +102,12 @@ struct Pending {
     sent: usize,
 }
 
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.shared.is_none()
+    }
+}
+
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -116,12 +124,20 @@ pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) out: Out,
     pub(super) date: Date,
+    /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
+    pub(super) now: Instant,
+    /// The drain has begun.
+    pub(super) ending: bool,
     pub(super) pipes: Pipes,
 }
 
 impl Connection {
-    pub(super) fn new(stream: FastOpenStream, peer: SocketAddr, plan: Rc<Plan>) -> Self {
-        let started = Instant::now();
+    pub(super) fn new(
+        stream: FastOpenStream,
+        peer: SocketAddr,
+        plan: Rc<Plan>,
+        started: Instant,
+    ) -> Self {
         let serving = match &plan.service {
             Prepared::Forward(forward) => {
                 Serving::Upstream(Box::new(Relay::new(Arc::clone(forward))))
@@ -131,7 +147,7 @@ impl Connection {
         let mut connection = Self {
             stream,
             serving,
-            deadline: started + plan.limits.idle_timeout,
+            deadline: started,
             proxied: plan.proxied.then(Box::default),
             plan,
             peer,
@@ -146,19 +162,18 @@ impl Connection {
             bytes_in: 0,
             bytes_out: 0,
         };
-        connection.open();
+        connection.open(started);
         connection
     }
 
-    /// The client may be heard.
-    fn open(&mut self) {
-        if self.proxied.is_some() {
-            self.phase = Phase::AwaitsHeader;
-            self.deadline = Instant::now() + self.plan.limits.header_timeout;
+    /// The client may be heard from now on.
+    fn open(&mut self, now: Instant) {
+        let limits = &self.plan.limits;
+        (self.phase, self.deadline) = if self.proxied.is_some() {
+            (Phase::AwaitsHeader, now + limits.header_timeout)
         } else {
-            self.phase = Phase::Open;
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
-        }
+            (Phase::Open, now + limits.idle_timeout)
+        };
     }
 
     /// Serves it only once its client has completed the handshake.
@@ -173,27 +188,18 @@ impl Connection {
             if !self.stream.handshake_ended().map_err(io::Error::other)? {
                 return Ok(Step::Wait);
             }
-            self.open();
+            self.open(tools.now);
         }
         if self.phase == Phase::AwaitsHeader
             && let Some(step) = self.read_header(tools)?
         {
             return Ok(step);
         }
-        if let Serving::Upstream(relay) = &mut self.serving {
-            let limit = self.plan.limits.buffer.min(tools.buffer.len());
-            let (client, deadline) = (&self.stream, &mut self.deadline);
-            let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
-            let ends = || {
-                let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
-                told.map_or_else(own, Ok)
-            };
-            let step = relay.drive(&mut Turn { client, tools, deadline, limit }, ends);
-            (self.bytes_in, self.bytes_out) = relay.bytes();
-            return step;
+        if matches!(self.serving, Serving::Upstream(_)) {
+            return self.relay(tools);
         }
         for _ in 0..TURNS {
-            if !self.flush()? {
+            if !self.flush(tools.now)? {
                 return Ok(Step::Wait);
             }
             let len = match self.phase {
@@ -202,7 +208,7 @@ impl Connection {
                 Phase::Ending => {
                     self.stream.shutdown(Shutdown::Write)?;
                     self.phase = Phase::Lingering;
-                    self.deadline = Instant::now() + LINGER;
+                    self.deadline = tools.now + LINGER;
                     continue;
                 }
                 Phase::AwaitsHandshake | Phase::AwaitsHeader | Phase::Open | Phase::Lingering => {
@@ -217,11 +223,31 @@ impl Connection {
                 }
             };
             self.bytes_in = self.bytes_in.saturating_add(len as u64);
+            self.plan.stats.add(Count::BytesIn, len as u64);
             if self.phase != Phase::Lingering {
                 self.hand_over(len, tools)?;
             }
         }
         Ok(Step::Again)
+    }
+
+    /// Moves bytes between the client and its upstream.
+    fn relay(&mut self, tools: &mut Tools) -> io::Result<Step> {
+        let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
+        let limit = self.plan.limits.buffer.min(tools.buffer.len());
+        let (client, deadline) = (&self.stream, &mut self.deadline);
+        let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+        let ends = || {
+            let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
+            told.map_or_else(own, Ok)
+        };
+        let now = tools.now;
+        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit }, ends);
+        let (bytes_in, bytes_out) = relay.bytes();
+        self.plan.stats.add(Count::BytesIn, bytes_in - self.bytes_in);
+        self.plan.stats.add(Count::BytesOut, bytes_out - self.bytes_out);
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
+        step
     }
 
     /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
@@ -239,7 +265,7 @@ impl Connection {
                 Ok(0) => return malformed("it is not complete"),
                 Ok(len) => header.extend_from_slice(room.get(..len).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Wait)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
             match proxy_protocol::parse(header) {
@@ -255,12 +281,13 @@ impl Connection {
         let header = mem::take(header);
         let rest = header.get(len..).unwrap_or_default();
         self.phase = Phase::Open;
-        self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+        self.deadline = tools.now + self.plan.limits.idle_timeout;
         match &mut self.serving {
             Serving::Upstream(relay) => relay.read_before(rest),
             Serving::Session(_) if !rest.is_empty() => {
                 tools.buffer.get_mut(..rest.len()).unwrap_or_default().copy_from_slice(rest);
                 self.bytes_in = rest.len() as u64;
+                self.plan.stats.add(Count::BytesIn, rest.len() as u64);
                 self.hand_over(rest.len(), tools)?;
             }
             Serving::Session(_) => {}
@@ -268,17 +295,31 @@ impl Connection {
         Ok(None)
     }
 
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let at_rest = match &self.serving {
+            Serving::Session(session) => session.at_rest(),
+            Serving::Upstream(_) => false,
+        };
+        let ends = self.phase == Phase::Open && served && at_rest;
+        if ends {
+            self.phase = Phase::Ending;
+        }
+        ends
+    }
+
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(
-        &mut self,
-        len: usize,
-        Tools { buffer, out, date, .. }: &mut Tools,
-    ) -> io::Result<()> {
+    fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
+        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
+        let Tools { buffer, out, date, now, ending, .. } = tools;
+        // Not empty where sending failed: that was for another connection.
+        out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context = Context { service: &plan.service, date, evidence: &mut evidence };
-        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
+        let mut context =
+            Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
         let next = session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
@@ -289,9 +330,9 @@ impl Connection {
         let limits = &self.plan.limits;
         if next != Next::More {
             self.unfinished = false;
-            self.deadline = Instant::now() + limits.idle_timeout;
+            self.deadline = *now + limits.idle_timeout;
         } else if !mem::replace(&mut self.unfinished, true) {
-            self.deadline = Instant::now() + limits.header_timeout;
+            self.deadline = *now + limits.header_timeout;
         }
         self.send(out)
     }
@@ -305,18 +346,17 @@ impl Connection {
         if let Some(shared) = shared.as_deref().filter(|_| sent == len) {
             sent += send_all(&self.stream, shared, more)?;
         }
-        self.bytes_out = self.bytes_out.saturating_add(sent as u64);
+        self.count_sent(sent);
         if sent < len + shared.as_deref().map_or(0, <[u8]>::len) {
             let kept = sent.min(len);
             let bytes = out.bytes.get(kept..).unwrap_or_default().into();
             self.pending = Pending { bytes, shared, sent: sent - kept };
         }
-        out.bytes.clear();
         Ok(())
     }
 
     /// Sends what is pending; whether all of it has left.
-    fn flush(&mut self) -> io::Result<bool> {
+    fn flush(&mut self, now: Instant) -> io::Result<bool> {
         let more = self.fin_follows();
         let Pending { bytes, shared, sent } = &mut self.pending;
         let (len, all) = (bytes.len(), bytes.len() + shared.as_deref().map_or(0, <[u8]>::len));
@@ -338,10 +378,15 @@ impl Connection {
             self.pending = Pending::default();
         }
         if progress > 0 {
-            self.bytes_out = self.bytes_out.saturating_add(progress as u64);
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+            self.count_sent(progress);
+            self.deadline = now + self.plan.limits.idle_timeout;
         }
         Ok(done)
+    }
+
+    fn count_sent(&mut self, len: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(len as u64);
+        self.plan.stats.add(Count::BytesOut, len as u64);
     }
 
     /// The last bytes and the FIN are to leave in one segment.
@@ -350,13 +395,13 @@ impl Connection {
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self) -> Option<&'static str> {
+    pub(super) fn late(&mut self) -> Option<Cut> {
         match (self.phase, &mut self.serving) {
-            (Phase::AwaitsHandshake, _) => Some("handshake not completed"),
-            (Phase::AwaitsHeader, _) => Some("header-timeout"),
+            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
+            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
             (_, Serving::Upstream(relay)) => relay.late(),
-            _ if self.unfinished => Some("header-timeout"),
-            _ => Some("idle-timeout"),
+            _ if self.unfinished => Some(Cut::HeaderTimeout),
+            _ => Some(Cut::IdleTimeout),
         }
     }
 
@@ -381,8 +426,8 @@ impl Connection {
         }
     }
 
-    /// Why the client got no answer although nothing broke.
-    pub(super) fn failure(&self) -> Option<&'static str> {
+    /// Why the upstream served it not, or not to the end.
+    pub(super) fn failure(&self) -> Option<Cut> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
             Serving::Session(_) => None,
@@ -417,8 +462,7 @@ impl Connection {
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
     let full = || Box::new(observer.full_evidence_of(&kept.record));
-    let evidence = kept.evidence.get_or_insert_with(full);
-    Some((**evidence).clone())
+    Some((**kept.evidence.get_or_insert_with(full)).clone())
 }
 
 /// How much of `bytes` the socket takes now.

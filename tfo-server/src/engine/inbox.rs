@@ -8,6 +8,7 @@ use mio::Waker;
 use tfo_core::socket::FastOpenListener;
 
 use super::plan::Plan;
+use super::why::Cut;
 
 pub(super) enum Order {
     /// Accept from this listener by this plan; a number that is known has another plan from now on.
@@ -16,8 +17,10 @@ pub(super) enum Order {
     Close { number: usize },
     /// The same as `Close` for all listeners; end when the connections have ended, or then.
     Drain { until: Instant },
+    /// Say that you work.
+    Answer,
     /// End now.
-    Cut(&'static str),
+    Cut(Cut),
 }
 
 /// A worker's orders, and what wakes it.

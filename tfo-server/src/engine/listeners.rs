@@ -2,6 +2,7 @@
 //! and no worker waits for another.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tfo_core::observer::ServerObserver;
@@ -11,7 +12,8 @@ use crate::config::ListenSettings;
 use crate::keys::Keys;
 use crate::service::Prepared;
 
-/// A listener's sockets, one for each worker.
+/// A listener's sockets: one for each worker, or those that were passed to this process, which the workers then
+/// share.
 pub(super) struct Bound {
     /// What the workers know it by.
     pub(super) number: usize,
@@ -27,8 +29,9 @@ impl Bound {
         service: Prepared,
         keys: &Keys,
         workers: usize,
+        passed: Vec<OwnedFd>,
     ) -> tfo_core::Result<Self> {
-        let wish = settings.wish(workers);
+        let wish = settings.wish(if passed.is_empty() { workers } else { passed.len() });
         let builder = FastOpenListener::builder(wish.address)
             .backlog(wish.backlog)
             .queue(wish.queue)
@@ -37,17 +40,16 @@ impl Bound {
             .nodelay(true)
             .nonblocking(true);
         let builder = keys.configure(builder);
-        if workers > 1 {
-            // Sockets that share a port would share it with another server's too.
-            builder.check_free()?;
-        }
-        let sockets = (0..workers).map(|_| builder.listen().map(Arc::new));
-        Ok(Self {
-            number,
-            address: settings.address,
-            service,
-            sockets: sockets.collect::<tfo_core::Result<_>>()?,
-        })
+        let sockets: tfo_core::Result<Vec<_>> = if passed.is_empty() {
+            if workers > 1 {
+                // Sockets that share a port would share it with another server's too.
+                builder.check_free()?;
+            }
+            (0..workers).map(|_| builder.listen().map(Arc::new)).collect()
+        } else {
+            passed.into_iter().map(|fd| builder.adopt(fd).map(Arc::new)).collect()
+        };
+        Ok(Self { number, address: settings.address, service, sockets: sockets? })
     }
 
     /// Changes the queue of each live socket.
@@ -55,12 +57,12 @@ impl Bound {
         self.sockets.iter().try_for_each(|socket| socket.set_queue(queue))
     }
 
-    /// An observer for each socket; all share what they know of the host.
+    /// An observer of each worker's socket, without an end; all share what they know of the host.
     pub(super) fn observers(
         &self,
         first: &mut Option<ServerObserver>,
     ) -> impl Iterator<Item = ServerObserver> {
-        self.sockets.iter().map(|socket| match first {
+        self.sockets.iter().cycle().map(|socket| match first {
             Some(first) => first.beside(socket),
             None => first.insert(ServerObserver::new(socket)).clone(),
         })

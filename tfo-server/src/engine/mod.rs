@@ -2,24 +2,28 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `supervisor` | the main thread: starts the workers, and tells them of signals, keys and new settings |
+//! | `supervisor` | the main thread: starts the workers, and tells them of signals, keys and new settings (`reload`) |
 //! | `listeners` | binds: one socket for each worker |
 //! | `worker` | a thread with an event loop and listeners of its own; it shares nothing but counters |
 //! | `plan` | what a worker needs to know of a listener |
 //! | `connection` | the bytes between a socket and a session |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
+//! | `stats`, `why` | what connections came to, counted; why some ended early |
+//! | `metrics` | what the server measures of itself |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
 mod connection;
 mod forensics;
 mod inbox;
 mod listeners;
+mod metrics;
 mod plan;
 mod relay;
 mod signals;
 mod sources;
 pub(crate) mod stats;
 mod supervisor;
+mod why;
 mod worker;
 
 use std::process::ExitCode;

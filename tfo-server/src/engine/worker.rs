@@ -13,6 +13,7 @@ use slab::Slab;
 use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::{self, Evidence};
 use tfo_core::observer::{ArrivalRecord, plain_outcome};
+use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 use super::connection::{Connection, Kept, Step, Tools};
@@ -21,8 +22,10 @@ use super::inbox::{Inbox, Order};
 use super::plan::Plan;
 use super::relay::Pipes;
 use super::sources::Sources;
+use super::stats::{Count, Timing};
+use super::why::{Cut, Why};
 use crate::keys::KeyView;
-use crate::report::{Ended, Printer, Totals};
+use crate::report::{Ended, Printer};
 use crate::service::Out;
 use crate::service::http::Date;
 
@@ -33,6 +36,9 @@ const LISTENERS: usize = usize::MAX / 2;
 const ACCEPTS: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
+/// bring a connection.
+const LAST: Duration = Duration::from_millis(20);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -45,8 +51,30 @@ pub(super) struct Shared {
     pub(super) sources: Sources,
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
+    /// Workers that have answered since the supervisor asked.
+    pub(super) answered: AtomicUsize,
     /// Wakes the supervisor.
-    pub(super) supervisor: Waker,
+    pub(super) supervisor: Arc<Waker>,
+}
+
+impl Shared {
+    /// So many connections may be open at once.
+    pub(super) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+            sources: Sources::default(),
+            stopped: AtomicUsize::new(0),
+            // As if each had been asked, and had answered.
+            answered: AtomicUsize::new(workers),
+            supervisor,
+        }
+    }
+
+    /// No more may be accepted.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
 }
 
 /// Serves the connections of its own listeners.
@@ -60,15 +88,16 @@ pub(super) struct Worker {
     forensics: Forensics,
     connections: Slab<Connection>,
     printer: Option<Printer>,
-    totals: Totals,
     accept_after: Option<Instant>,
     starved: bool,
     /// Connections that had their turn cut short.
     again: Vec<usize>,
     next_tick: Instant,
     drain_until: Option<Instant>,
+    /// Its listeners are closed for good.
+    stopped: bool,
     /// What ends the connections that are open when draining is over.
-    cut_by: &'static str,
+    cut_by: Cut,
     tools: Tools,
 }
 
@@ -77,6 +106,8 @@ struct Listening {
     plan: Rc<Plan>,
     /// Its backlog may hold connections.
     ready: bool,
+    /// It lets nobody in any more, and closes then, once nobody waits.
+    closing: Option<Instant>,
 }
 
 impl Worker {
@@ -97,17 +128,19 @@ impl Worker {
             forensics,
             connections: Slab::new(),
             printer,
-            totals: Totals::default(),
             accept_after: None,
             starved: false,
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
-            cut_by: "drain-timeout",
+            stopped: false,
+            cut_by: Cut::DrainTimeout,
             tools: Tools {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
+                now: Instant::now(),
+                ending: false,
                 pipes: Pipes::default(),
             },
         })
@@ -118,7 +151,7 @@ impl Worker {
     }
 
     /// Serves until it is told to stop and its connections have ended.
-    pub(super) fn run(mut self) -> io::Result<Totals> {
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_over() {
             match self.poll.poll(&mut events, Some(self.timeout())) {
@@ -126,6 +159,7 @@ impl Worker {
                 _ => {}
             }
             self.tools.date.refresh(SystemTime::now());
+            self.tools.now = Instant::now();
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
@@ -145,17 +179,28 @@ impl Worker {
             }
             for number in 0..self.listening.len() {
                 self.accept_some(number, ACCEPTS);
+                self.close_when_empty(number);
             }
+            self.note_stopped()?;
             self.tick();
         }
         for index in 0..self.connections.capacity() {
-            self.end(index, Some(self.cut_by));
+            self.end(index, Some(self.cut_by.into()));
         }
-        Ok(self.totals)
+        for listening in self.listening.iter().flatten() {
+            match listening.listener.waiting() {
+                Ok(0) | Err(_) => {}
+                Ok(lost) => {
+                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.drain_until.is_some_and(|until| self.connections.is_empty() || until <= Instant::now())
+        let idle = self.connections.is_empty() && self.listening.iter().all(Option::is_none);
+        self.drain_until.is_some_and(|until| idle || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
@@ -164,7 +209,9 @@ impl Worker {
             return Duration::ZERO;
         }
         let after = self.accept_after.filter(|_| backlog);
-        let wake = [Some(self.next_tick), after, self.drain_until].into_iter().flatten().min();
+        let closing = self.listening.iter().flatten().filter_map(|listening| listening.closing);
+        let wake = [Some(self.next_tick), after, self.drain_until];
+        let wake = wake.into_iter().flatten().chain(closing.filter(|_| !backlog)).min();
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
@@ -173,13 +220,15 @@ impl Worker {
             match order {
                 Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
                 Order::Close { number } => self.stop_accepting(number),
+                Order::Answer => {
+                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
                 Order::Drain { until } => {
                     for number in 0..self.listening.len() {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
-                    self.shared.stopped.fetch_add(1, Ordering::Relaxed);
-                    self.shared.supervisor.wake()?;
+                    self.end_those_at_rest();
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -208,19 +257,75 @@ impl Worker {
                 let fd = listener.as_fd().as_raw_fd();
                 let token = Token(LISTENERS + number);
                 self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-                *place = Some(Listening { listener, plan, ready: true });
+                *place = Some(Listening { listener, plan, ready: true, closing: None });
             }
         }
         Ok(())
     }
 
-    /// What waits in the backlog may have handed over its data already: it is served.
+    /// What waits in the backlog may have handed over its data already: it is served. Nobody else gets in, and
+    /// once the backlog is empty the listener closes.
     fn stop_accepting(&mut self, number: usize) {
-        self.mark_ready(number);
-        while self.accept_some(number, usize::MAX) {}
-        if let Some(place) = self.listening.get_mut(number) {
-            *place = None;
+        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
+        listening.ready = true;
+        let listener = &listening.listener;
+        if listener.is_inherited() {
+            // The socket outlives this server: who comes later waits for its next owner.
+            let waiting = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            return self.forget(number);
         }
+        if let Err(e) = listener.let_nobody_in() {
+            log::warn!(
+                "{}: the last to come may be lost: {}",
+                listening.plan.address,
+                one_line(&e)
+            );
+        }
+        listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    fn end_those_at_rest(&mut self) {
+        self.tools.ending = true;
+        for index in 0..self.connections.capacity() {
+            // The next request may have come by now.
+            self.drive(index);
+            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
+                self.drive(index);
+            }
+        }
+    }
+
+    fn close_when_empty(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get(number) else { return };
+        // As long as there is no room for those who wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing.is_some_and(|at| at <= Instant::now()) {
+            self.forget(number);
+        }
+    }
+
+    /// Closes a listener, unless another worker has it too.
+    fn forget(&mut self, number: usize) {
+        if let Some(place) = self.listening.get_mut(number)
+            && let Some(listening) = place.take()
+        {
+            let fd = listening.listener.as_fd().as_raw_fd();
+            if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+                log::debug!("{}: {e}", listening.plan.address);
+            }
+        }
+    }
+
+    /// Tells the supervisor, once.
+    fn note_stopped(&mut self) -> io::Result<()> {
+        if self.drain_until.is_some() && !self.stopped && self.listening.iter().all(Option::is_none)
+        {
+            self.stopped = true;
+            self.shared.stopped.fetch_add(1, Ordering::Relaxed);
+            self.shared.supervisor.wake()?;
+        }
+        Ok(())
     }
 
     fn mark_ready(&mut self, number: usize) {
@@ -230,8 +335,7 @@ impl Worker {
     }
 
     fn may_accept(&self) -> bool {
-        self.shared.open.load(Ordering::Relaxed) < self.shared.most.load(Ordering::Relaxed)
-            && self.accept_after.is_none_or(|at| at <= Instant::now())
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
     /// Accepts up to so many; whether there may be more.
@@ -245,7 +349,10 @@ impl Worker {
         for _ in 0..most {
             if !self.may_accept() {
                 // Another worker's connection may make room.
-                self.accept_after.get_or_insert_with(|| Instant::now() + PAUSE);
+                if self.accept_after.is_none() {
+                    self.accept_after = Some(Instant::now() + PAUSE);
+                    plan.stats.add(Count::PausedByLimit, 1);
+                }
                 return false;
             }
             self.accept_after = None;
@@ -261,6 +368,7 @@ impl Worker {
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
+                        plan.stats.add(Count::PausedByDescriptors, 1);
                         log::warn!(
                             "{}",
                             accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
@@ -289,8 +397,9 @@ impl Worker {
         let mut connection = if plan.look {
             let accepted = listener.accept()?;
             plan.observer.accepted();
+            let peer = accepted.arrival.peer;
             let mut connection =
-                Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
+                Connection::new(accepted.stream, peer, Rc::clone(plan), self.tools.now);
             self.look(&mut connection, &accepted.arrival);
             if connection.plan.await_handshake && accepted.arrival.info.state == TcpState::SynRecv {
                 connection.await_handshake();
@@ -299,17 +408,19 @@ impl Worker {
         } else {
             let (stream, peer) = listener.accept_unseen()?;
             plan.observer.accepted();
-            let mut connection = Connection::new(stream, peer, Rc::clone(plan));
+            let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
             if connection.plan.await_handshake {
                 connection.await_handshake();
             }
             connection
         };
         self.shared.open.fetch_add(1, Ordering::Relaxed);
+        plan.stats.add(Count::Accepted, 1);
+        plan.stats.add(Count::Verdict(connection.verdict), 1);
         if let Some(most) = connection.plan.limits.connections_per_source {
             connection.counted = self.shared.sources.enter(connection.peer.ip(), most);
             if !connection.counted {
-                self.over(connection, Some("connections-per-source"));
+                self.over(connection, Some(Cut::PerSource.into()));
                 return Ok(());
             }
         }
@@ -324,7 +435,7 @@ impl Worker {
         let plan = &connection.plan;
         let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
         if let Some(origin) = cookie_origin {
-            self.totals.cookie(origin);
+            plan.stats.add(Count::Cookie(origin.into()), 1);
         }
         let plain = plain_outcome(arrival);
         // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
@@ -337,8 +448,11 @@ impl Worker {
                 Some((verdict.outcome, verdict.cause))
             }
         };
+        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+            plan.stats.observe(Timing::Handshake, rtt);
+        }
         if let ArrivalSyn::Saved(syn) = &arrival.syn {
-            self.totals.syn(syn.payload_len());
+            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
         }
         if plan.keep {
             let record = ArrivalRecord::from(arrival);
@@ -356,30 +470,37 @@ impl Worker {
                 let tokens = [Token(2 * index), Token(2 * index + 1)];
                 match connection.register(self.poll.registry(), tokens) {
                     Ok(()) => return,
-                    Err(e) => Some(describe(&e)),
+                    Err(e) => Some(e.into()),
                 }
             }
             // What comes meanwhile is there when it registers.
             Ok(Step::Again) => return self.again.push(index),
-            Ok(Step::Done) => connection.failure().map(str::to_owned),
-            Err(e) => Some(describe(&e)),
+            Ok(Step::Done) => connection.failure().map(Why::from),
+            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
         };
-        self.end(index, failed.as_deref());
+        self.end(index, failed);
     }
 
-    fn end(&mut self, index: usize, why: Option<&str>) {
+    fn end(&mut self, index: usize, why: Option<Why>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
         self.over(connection, why);
         self.accept_after = None;
     }
 
     /// Counts and tells a connection that has ended, and closes it.
-    fn over(&mut self, mut connection: Connection, why: Option<&str>) {
+    fn over(&mut self, mut connection: Connection, why: Option<Why>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if connection.counted {
             self.shared.sources.leave(connection.peer.ip());
         }
-        self.totals.ended(connection.verdict, connection.bytes_in, connection.bytes_out);
+        self.tools.now = Instant::now();
+        let duration = self.tools.now.saturating_duration_since(connection.started);
+        let stats = &connection.plan.stats;
+        stats.add(Count::Closed, 1);
+        stats.observe(Timing::Service, duration);
+        if let Some(why) = &why {
+            stats.add(Count::Cut(why.cut), 1);
+        }
         let Some(printer) = &self.printer else { return };
         let evidence = connection.evidence();
         printer.connection(Box::new(Ended {
@@ -390,10 +511,10 @@ impl Worker {
             counted_as: connection.verdict.map(|(outcome, _)| outcome),
             cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
             service: connection.plan.service.kind(),
-            duration: connection.started.elapsed(),
+            duration,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
-            cut_short: why.map(str::to_owned),
+            cut_short: why.map(|why| why.to_string()),
         }));
     }
 
@@ -416,23 +537,10 @@ impl Worker {
         self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
             match self.connections.get_mut(index).and_then(Connection::late) {
-                Some(why) => self.end(index, Some(why)),
+                Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }
         }
-    }
-}
-
-/// Why a connection broke, without the number that the kernel has for it.
-fn describe(e: &io::Error) -> String {
-    if e.get_ref().is_some() {
-        return e.to_string();
-    }
-    match e.kind() {
-        kind @ (io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut) => kind.to_string(),
-        _ => e.to_string(),
     }
 }
 

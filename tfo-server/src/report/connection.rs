@@ -16,6 +16,7 @@ use tfo_core::program::{output::Output, value::Format};
 use super::json;
 use super::trace::Tracer;
 use crate::config::values::Service;
+use crate::engine::stats::{self, CookieOrigin, Count};
 
 /// A connection that has ended.
 pub(crate) struct Ended {
@@ -38,7 +39,7 @@ pub(crate) struct Ended {
     pub(crate) cut_short: Option<String>,
 }
 
-/// What all connections of a worker came to, or of several.
+/// What all connections came to.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Totals {
     connections: u64,
@@ -131,11 +132,13 @@ pub(super) struct Lines {
     format: Format,
     started: Instant,
     tracer: Option<Tracer>,
+    /// Lines in a row that could not be written.
+    unprinted: u64,
 }
 
 impl Lines {
     pub(super) fn new(format: Format, tracer: Option<Tracer>) -> Self {
-        Self { output: Output::stdout(), format, started: Instant::now(), tracer }
+        Self { output: Output::stdout(), format, started: Instant::now(), tracer, unprinted: 0 }
     }
 
     /// Draws the packets of connections that ended a moment ago; with `all`, of each.
@@ -198,12 +201,27 @@ impl Lines {
             }
         };
         self.print(&line);
+        if self.unprinted > 0 {
+            log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
+        }
     }
 
-    /// A server whose reader is gone, or whose disk is full, serves on.
-    fn print(&mut self, line: &str) {
-        if let Err(e) = self.output.print_line(line) {
-            log::warn!("a line of the report is lost: {e}");
+    /// A server whose reader is gone, or whose disk is full, serves on, and says so once.
+    pub(super) fn print(&mut self, line: &str) {
+        match self.output.print_line(line) {
+            Ok(_) if self.unprinted == 0 => {}
+            Ok(_) => {
+                log::warn!("standard output works again; {} lines are lost", self.unprinted);
+                self.unprinted = 0;
+            }
+            Err(e) => {
+                if self.unprinted == 0 {
+                    log::warn!(
+                        "can't print: {e}. Serving goes on; lines are lost until it works again"
+                    );
+                }
+                self.unprinted += 1;
+            }
         }
     }
 }
@@ -216,68 +234,25 @@ impl Ended {
 }
 
 impl Totals {
-    /// Counts a connection that has ended.
-    pub(crate) fn ended(
-        &mut self,
-        verdict: Option<(Outcome, Option<Cause>)>,
-        bytes_in: u64,
-        bytes_out: u64,
-    ) {
-        self.connections += 1;
-        self.bytes_in += bytes_in;
-        self.bytes_out += bytes_out;
-        match verdict {
-            Some((outcome, cause)) => {
-                *self.verdicts.entry(outcome).or_default() += 1;
-                if let Some(cause) = cause {
-                    *self.causes.entry(cause).or_default() += 1;
-                }
+    pub(crate) fn new(counted: &stats::Totals) -> Self {
+        let mut totals = Self {
+            connections: counted.get(Count::Accepted),
+            syn_bytes: counted.get(Count::SynBytes),
+            bytes_in: counted.get(Count::BytesIn),
+            bytes_out: counted.get(Count::BytesOut),
+            cookies: Cookies::new(|origin| counted.get(Count::Cookie(origin))),
+            not_looked_at: counted.get(Count::Verdict(None)),
+            ..Self::default()
+        };
+        for verdict in Count::verdicts() {
+            let count = counted.get(Count::Verdict(verdict));
+            let Some((outcome, cause)) = verdict.filter(|_| count > 0) else { continue };
+            *totals.verdicts.entry(outcome).or_default() += count;
+            if let Some(cause) = cause {
+                *totals.causes.entry(cause).or_default() += count;
             }
-            None => self.not_looked_at += 1,
         }
-    }
-
-    /// Counts the data of a SYN.
-    pub(crate) fn syn(&mut self, bytes: usize) {
-        self.syn_bytes += bytes as u64;
-    }
-
-    /// Counts a cookie.
-    pub(crate) fn cookie(&mut self, origin: Origin) {
-        *match origin {
-            Origin::Primary => &mut self.cookies.primary,
-            Origin::Backup => &mut self.cookies.backup,
-            Origin::Next => &mut self.cookies.next,
-            Origin::Previous(_) => &mut self.cookies.previous,
-            Origin::OtherSource(_) => &mut self.cookies.other_source,
-            _ => &mut self.cookies.unknown,
-        } += 1;
-    }
-
-    /// Adds what another worker has counted.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.connections += other.connections;
-        self.syn_bytes += other.syn_bytes;
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
-        self.not_looked_at += other.not_looked_at;
-        let (ours, theirs) = (&mut self.cookies, &other.cookies);
-        for (ours, theirs) in [
-            (&mut ours.primary, theirs.primary),
-            (&mut ours.backup, theirs.backup),
-            (&mut ours.next, theirs.next),
-            (&mut ours.previous, theirs.previous),
-            (&mut ours.other_source, theirs.other_source),
-            (&mut ours.unknown, theirs.unknown),
-        ] {
-            *ours += theirs;
-        }
-        for (outcome, count) in &other.verdicts {
-            *self.verdicts.entry(*outcome).or_default() += count;
-        }
-        for (cause, count) in &other.causes {
-            *self.causes.entry(*cause).or_default() += count;
-        }
+        totals
     }
 
     fn text(&self) -> String {
@@ -298,6 +273,17 @@ impl Totals {
 }
 
 impl Cookies {
+    fn new(count: impl Fn(CookieOrigin) -> u64) -> Self {
+        Self {
+            primary: count(CookieOrigin::Primary),
+            backup: count(CookieOrigin::Backup),
+            next: count(CookieOrigin::Next),
+            previous: count(CookieOrigin::Previous),
+            other_source: count(CookieOrigin::OtherSource),
+            unknown: count(CookieOrigin::Unknown),
+        }
+    }
+
     /// What is worth a word: cookies of another key than the primary.
     fn text(&self) -> String {
         let refused = [

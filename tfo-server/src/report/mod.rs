@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod keys;
+pub(crate) mod metrics;
 mod printer;
 mod readiness;
 mod trace;
@@ -49,12 +50,18 @@ pub(crate) fn failure(found: &dyn Error) -> ExitCode {
 }
 
 /// Why it can't listen, and what to do.
-pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> ExitCode {
+///
+/// `setting` is what chooses the port.
+pub(crate) fn cannot_listen(
+    address: SocketAddr,
+    setting: &str,
+    found: &tfo_core::Error,
+) -> ExitCode {
     let port = address.port();
     let advice = match found.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: --port"
+                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
             )
         }
         io::ErrorKind::AddrNotAvailable => {

@@ -20,8 +20,16 @@ const TICK: Duration = Duration::from_secs(1);
 /// Hands lines to the thread that prints.
 #[derive(Clone)]
 pub(crate) struct Printer {
-    lines: SyncSender<Box<Ended>>,
+    lines: SyncSender<Item>,
     lost: Arc<AtomicU64>,
+}
+
+/// What is printed.
+enum Item {
+    Connection(Box<Ended>),
+    /// What was counted so far.
+    Totals(Box<Totals>),
+    Text(String),
 }
 
 /// The thread that prints. It ends when no [`Printer`] is left.
@@ -34,15 +42,29 @@ impl Printer {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<(Self, Printing)> {
         let (lines, waiting) = sync_channel(WAITING);
         let lost = Arc::<AtomicU64>::default();
-        let thread = thread::Builder::new()
-            .name("printer".to_owned())
-            .spawn(move || print_all(Lines::new(format, tracer), &waiting))?;
+        let thread = thread::Builder::new().name("printer".to_owned()).spawn({
+            let lost = Arc::clone(&lost);
+            move || print_all(Lines::new(format, tracer), &waiting, &lost)
+        })?;
         Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { thread, lost }))
     }
 
     /// Prints the line of a connection, unless too many wait.
     pub(crate) fn connection(&self, ended: Box<Ended>) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(ended)
+        self.item(Item::Connection(ended));
+    }
+
+    /// Prints what was counted so far.
+    pub(crate) fn totals(&self, totals: Totals) {
+        self.item(Item::Totals(Box::new(totals)));
+    }
+
+    pub(crate) fn text(&self, text: String) {
+        self.item(Item::Text(text));
+    }
+
+    fn item(&self, item: Item) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(item)
             && self.lost.fetch_add(1, Ordering::Relaxed) == 0
         {
             log::warn!(
@@ -54,6 +76,11 @@ impl Printer {
 }
 
 impl Printing {
+    /// How many lines were lost.
+    pub(crate) fn lines_lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost)
+    }
+
     /// Prints what waits, then the totals.
     pub(crate) fn finish(self, totals: &Totals) {
         if let Ok(mut lines) = self.thread.join() {
@@ -63,11 +90,13 @@ impl Printing {
     }
 }
 
-fn print_all(mut lines: Lines, waiting: &Receiver<Box<Ended>>) -> Lines {
+fn print_all(mut lines: Lines, waiting: &Receiver<Item>, lost: &AtomicU64) -> Lines {
     let mut next = Instant::now() + TICK;
     loop {
         match waiting.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(ended) => lines.connection(&ended),
+            Ok(Item::Connection(ended)) => lines.connection(&ended),
+            Ok(Item::Totals(totals)) => lines.totals(&totals, lost.load(Ordering::Relaxed)),
+            Ok(Item::Text(text)) => lines.print(text.trim_end()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return lines,
         }

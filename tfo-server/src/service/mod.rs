@@ -7,6 +7,7 @@ mod discard;
 mod echo;
 pub(crate) mod forward;
 pub(crate) mod http;
+pub(crate) mod metrics;
 mod mirror;
 pub(crate) mod proxy_protocol;
 mod respond;
@@ -20,6 +21,7 @@ use crate::config::ServiceSettings;
 use crate::config::values::Service;
 
 use forward::Forward;
+use metrics::{Metrics, Source};
 use respond::Respond;
 
 /// One connection's service.
@@ -27,6 +29,11 @@ pub(crate) trait Session {
     /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
     /// that does not read can't make it grow.
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
+
+    /// Whether all requests that have come are answered, and the peer counts on no other.
+    fn at_rest(&self) -> bool {
+        false
+    }
 }
 
 /// What comes once `out` has left.
@@ -59,6 +66,8 @@ pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
     /// What time it is, as HTTP says it.
     pub(crate) date: &'a http::Date,
+    /// The server is about to end: what has come is answered, and nothing is kept open for more.
+    pub(crate) ending: bool,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
@@ -82,8 +91,28 @@ impl Prepared {
             ServiceSettings::Echo => Self::Echo,
             ServiceSettings::Discard => Self::Discard,
             ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::start(forward)?)),
+            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::new(forward))),
         })
+    }
+
+    /// Begins with what runs beside the connections; again: does nothing.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        if let Self::Forward(forward) = self { forward.start() } else { Ok(()) }
+    }
+
+    /// The service before, which knows its upstreams, if nothing has changed.
+    pub(crate) fn with_state_of(self, before: &Self) -> Self {
+        match (&self, before) {
+            (Self::Forward(new), Self::Forward(old)) if new.settings == old.settings => {
+                before.clone()
+            }
+            _ => self,
+        }
+    }
+
+    /// Answers with what is measured.
+    pub(crate) fn metrics(source: Arc<dyn Source>) -> Self {
+        Self::Respond(Arc::new(Respond::Made(Metrics::new(source))))
     }
 
     pub(crate) const fn kind(&self) -> Service {

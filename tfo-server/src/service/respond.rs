@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::http::{Content, Handler, Http, Request, Status};
+use super::metrics::Metrics;
 use super::{Context, Next, Out, Prepared, Session};
 use crate::config::{Body, RespondSettings};
 
@@ -22,7 +23,12 @@ const FULL_SEGMENT: usize = 536;
 #[derive(Debug)]
 pub(crate) enum Respond {
     Once(Arc<[u8]>),
-    Http { found: Content, other_method: Content },
+    Http {
+        found: Content,
+        other_method: Content,
+    },
+    /// Made when it is asked for.
+    Made(Metrics),
 }
 
 impl Respond {
@@ -46,7 +52,7 @@ impl Respond {
     pub(super) fn session(&self) -> Box<dyn Session> {
         match self {
             Self::Once(_) => Box::new(Once),
-            Self::Http { .. } => Box::new(Http::new()),
+            Self::Http { .. } | Self::Made(_) => Box::new(Http::new()),
         }
     }
 }
@@ -59,7 +65,7 @@ impl Session for Once {
         match context.service {
             Prepared::Respond(respond) => match &**respond {
                 Respond::Once(body) => once(body, bytes, out),
-                Respond::Http { .. } => Next::Close,
+                Respond::Http { .. } | Respond::Made(_) => Next::Close,
             },
             _ => Next::Close,
         }
@@ -96,6 +102,7 @@ impl Handler for Respond {
         match self {
             Self::Http { other_method, .. } if request.other_method => Cow::Borrowed(other_method),
             Self::Http { found, .. } => Cow::Borrowed(found),
+            Self::Made(metrics) => metrics.answer(request),
             // No such session speaks HTTP.
             Self::Once(_) => Cow::Owned(Content::line(Status::NotFound, "nothing is here")),
         }

@@ -24,6 +24,7 @@ fn holds(arguments: &[&str], snapshot: &str) {
 fn the_help_is_as_stored() {
     holds(&["--help"], "help.txt");
     holds(&["check", "--help"], "help-check.txt");
+    holds(&["top", "--help"], "help-top.txt");
     holds(&["keys", "--help"], "help-keys.txt");
     holds(&["keys", "new", "--help"], "help-keys-new.txt");
     holds(&["keys", "show", "--help"], "help-keys-show.txt");

@@ -13,9 +13,13 @@ mod forward;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod mirror;
 #[cfg(test)]
@@ -24,6 +28,8 @@ mod peers;
 mod proxy_protocol;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod respond;
 #[cfg(test)]
 mod services;
 #[cfg(test)]

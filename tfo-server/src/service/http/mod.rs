@@ -45,6 +45,22 @@ struct Pending {
     framing: Framing,
 }
 
+/// What holds for all requests that are answered now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) date: &'a Date,
+    /// The last answer ends the connection.
+    pub(crate) ending: bool,
+}
+
+impl Terms<'_> {
+    /// How to send the answer before `rest`.
+    fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
+        let last = self.ending && rest.is_empty();
+        Framing { connection: if last { Connection::Close } else { asked.connection }, ..asked }
+    }
+}
+
 /// What comes after a step.
 enum Step {
     /// The rest of the input.
@@ -60,9 +76,16 @@ enum Step {
 impl Session for Http {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         match context.service {
-            Prepared::Respond(respond) => self.answer(bytes, out, &**respond, context.date),
+            Prepared::Respond(respond) => {
+                let terms = Terms { date: context.date, ending: context.ending };
+                self.answer(bytes, out, &**respond, terms)
+            }
             _ => Next::Close,
         }
+    }
+
+    fn at_rest(&self) -> bool {
+        self.held.is_empty() && self.body.is_none()
     }
 }
 
@@ -71,7 +94,13 @@ impl Http {
         Self { held: Box::default(), body: None }
     }
 
-    fn answer(&mut self, bytes: &[u8], out: &mut Out, handler: &impl Handler, date: &Date) -> Next {
+    pub(super) fn answer(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Out,
+        handler: &impl Handler,
+        terms: Terms<'_>,
+    ) -> Next {
         let held = mem::take(&mut self.held);
         let joined;
         let mut input = if held.is_empty() {
@@ -84,15 +113,15 @@ impl Http {
             if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= MAX_OUT) {
                 break Next::Again;
             }
-            match self.step(&mut input, out, handler, date) {
+            match self.step(&mut input, out, handler, terms) {
                 Ok(Step::Continue) => {}
                 Ok(Step::Idle) => break Next::Read,
                 Ok(Step::Wait) => break Next::More,
-                Ok(Step::Close) if input.is_empty() => return Next::Close,
+                Ok(Step::Close) if input.is_empty() && !terms.ending => return Next::Close,
                 Ok(Step::Close) => return Next::Linger,
                 Err((status, why)) => {
                     let framing = Framing { head_only: false, connection: Connection::Close };
-                    Content::line(status, why).write(out, framing, date);
+                    Content::line(status, why).write(out, framing, terms.date);
                     return Next::Linger;
                 }
             }
@@ -107,7 +136,7 @@ impl Http {
         input: &mut &[u8],
         out: &mut Out,
         handler: &impl Handler,
-        date: &Date,
+        terms: Terms<'_>,
     ) -> Result<Step, Refusal> {
         if let Some(pending) = &mut self.body {
             let (len, whole) = match pending.rest.read(input)? {
@@ -119,8 +148,9 @@ impl Http {
                 return Ok(Step::Wait);
             }
             let Pending { content, framing, .. } = &**pending;
-            content.write(out, *framing, date);
-            let step = after(*framing);
+            let framing = terms.framing(*framing, input);
+            content.write(out, framing, terms.date);
+            let step = after(framing);
             self.body = None;
             return Ok(step);
         }
@@ -137,7 +167,8 @@ impl Http {
         let content = handler.answer(&request);
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
-            content.write(out, framing, date);
+            let framing = terms.framing(framing, input);
+            content.write(out, framing, terms.date);
             return Ok(after(framing));
         }
         let rest = Rest::new(body);

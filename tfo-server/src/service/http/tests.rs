@@ -39,6 +39,10 @@ fn date() -> Date {
     Date::new(UNIX_EPOCH + Duration::from_secs(784_111_777))
 }
 
+fn terms(date: &Date) -> Terms<'_> {
+    Terms { date, ending: false }
+}
+
 /// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
 /// to a session that has ended.
 fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
@@ -48,7 +52,7 @@ fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
         let mut piece = piece;
         loop {
             let mut out = Out::default();
-            next = http.answer(piece, &mut out, &site, &date);
+            next = http.answer(piece, &mut out, &site, terms(&date));
             assert!(out.bytes.len() < MAX_OUT + 32 * 1024, "{}", out.bytes.len());
             all.extend_from_slice(&out.bytes);
             all.extend_from_slice(&out.shared.unwrap_or_default());
@@ -101,7 +105,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let (mut out, mut answers, mut calls) = (Out::default(), 0, 1);
-    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, &date);
+    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, terms(&date));
     loop {
         assert!(out.bytes.len() < MAX_OUT + 1024, "{}", out.bytes.len());
         answers += out.bytes.windows(6).filter(|bytes| bytes == b"hello\n").count();
@@ -109,7 +113,7 @@ fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
             break;
         }
         out = Out::default();
-        next = http.answer(b"", &mut out, &site, &date);
+        next = http.answer(b"", &mut out, &site, terms(&date));
         calls += 1;
     }
     assert_eq!((answers, next), (2000, Next::Read));
@@ -122,11 +126,11 @@ fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
     let (site, date, mut http) = (site(), date(), Http::new());
     let mut out = Out::default();
-    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, &date), Next::Again);
+    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, terms(&date)), Next::Again);
     assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
     let mut out = Out::default();
-    assert_eq!(http.answer(b"", &mut out, &site, &date), Next::Read);
+    assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), Next::Read);
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
 }
 
@@ -321,12 +325,12 @@ fn an_unfinished_request_costs_little_more_than_its_bytes() {
     let (site, date, mut http) = (site(), date(), Http::new());
     for byte in GET.iter().take(20) {
         let mut out = Out::default();
-        assert_eq!(http.answer(&[*byte], &mut out, &site, &date), Next::More);
+        assert_eq!(http.answer(&[*byte], &mut out, &site, terms(&date)), Next::More);
     }
     assert_eq!(http.held.len(), 20);
     assert!(size_of::<Http>() <= 24, "{}", size_of::<Http>());
     let mut out = Out::default();
-    assert_eq!(http.answer(&GET[20..], &mut out, &site, &date), Next::Read);
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, terms(&date)), Next::Read);
     assert!(http.held.is_empty(), "an idle connection holds nothing");
 }
 
@@ -356,6 +360,23 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..20),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let ending = Terms { date: &date, ending: true };
+    let mut out = Out::default();
+    assert!(http.at_rest());
+    let (whole, half) = ([GET, GET].concat(), &GET[..20]);
+    assert_eq!(http.answer(&[&whole, half].concat(), &mut out, &site, ending), Next::More);
+    assert!(!http.at_rest(), "a request has begun");
+    let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
+    assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), Next::Linger);
+    let text = String::from_utf8(out.bytes).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("Connection: close"), "{text}");
 }
 
 proptest! {

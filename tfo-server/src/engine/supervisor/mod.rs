@@ -1,36 +1,45 @@
 //! The main thread.
 
+mod reload;
+
 use std::io;
-use std::mem;
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tfo_core::host::readiness::{Finding, ServerFacts};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
-use tfo_core::program::{one_line, output::colour_allowed, value::Format};
+use tfo_core::program::{output::colour_allowed, value::Format};
 use tfo_core::socket::FastOpenListener;
 
 use super::Reload;
 use super::forensics::{Forensics, Recent};
 use super::inbox::{Inbox, Order};
 use super::listeners::Bound;
+use super::metrics::{self, Instruments};
 use super::plan::Plan;
 use super::signals::Signals;
-use super::sources::Sources;
+use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
-use crate::keys::{KeySource, KeyView, Keys};
+use crate::keys::{KeyView, Keys};
+use crate::process::activation::{ActivationError, Inherited};
+use crate::process::descriptors::{self, Need};
+use crate::process::notify::{self, Watchdog};
+use crate::process::privileges::Rights;
 use crate::report::{self, Printer, Printing, Totals, Tracer};
 use crate::service::Prepared;
+use crate::service::metrics::Source;
 
 const SIGNALS: Token = Token(0);
 const HANGUP: Token = Token(1);
-const WORKERS: Token = Token(2);
+const SHOW: Token = Token(2);
+const WORKERS: Token = Token(3);
 /// How often keys are looked at, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -40,7 +49,13 @@ pub(super) struct Supervisor {
     poll: Poll,
     signals: Signals,
     hangup: Signals,
+    /// Somebody wants to see the metrics.
+    show: Signals,
     shared: Arc<Shared>,
+    instruments: Arc<Instruments>,
+    /// The thread that serves the metrics.
+    metrics: Option<Hand>,
+    printer: Printer,
     workers: Vec<Hand>,
     listeners: Vec<Bound>,
     /// The number of the next listener.
@@ -48,12 +63,13 @@ pub(super) struct Supervisor {
     observer: Option<ServerObserver>,
     printing: Printing,
     stopping: Option<Stopping>,
+    watchdog: Option<Watchdog>,
 }
 
 /// A worker, as the supervisor sees it.
 struct Hand {
     inbox: Arc<Inbox>,
-    thread: JoinHandle<io::Result<Totals>>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 /// How far the end has come.
@@ -68,20 +84,36 @@ enum Stopping {
 impl Supervisor {
     /// Binds, and starts the workers. An error was told.
     pub(super) fn start(settings: Settings) -> Result<Self, ExitCode> {
+        let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
+            .map_err(|e| report::settings_error(&e))?;
+        let passed = passed(&settings).map_err(|e| report::settings_error(&e))?;
+        descriptors::raise(Need::of(&settings));
         let mut keys = Keys::load(&settings.keys, SystemTime::now())
             .map_err(|e| report::settings_error(&e))?;
         let services = prepare(&settings).map_err(|e| report::settings_error(&e))?;
         let mut listeners = Vec::with_capacity(services.len());
-        for (number, (listen, service)) in settings.listeners.iter().zip(services).enumerate() {
-            let bound = Bound::new(number, listen, service, &keys, settings.workers)
-                .map_err(|e| report::cannot_listen(listen.address, &e))?;
+        let needs = settings.listeners.iter().zip(services).zip(passed);
+        for (number, ((listen, service), passed)) in needs.enumerate() {
+            let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
+                .map_err(|e| report::cannot_listen(listen.address, "--port", &e))?;
             listeners.push(bound);
         }
+        let metrics = settings.metrics.map(metrics::listen).transpose()?;
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
+        // The last that needs them is done, and no other thread has them yet.
+        if let Some(rights) = rights {
+            rights.take().map_err(|e| report::failure(&e))?;
+        }
         let supervisor = Self::with(settings, keys, listeners, tracer);
-        supervisor.map_err(|e| report::failure(&e))
+        supervisor
+            .and_then(|mut supervisor| {
+                supervisor.metrics =
+                    metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
+                Ok(supervisor)
+            })
+            .map_err(|e| report::failure(&e))
     }
 
     fn with(
@@ -92,32 +124,43 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (printer, printing) = Printer::start(settings.format, tracer)?;
-        let printer = settings.prints_lines().then_some(printer);
-        let shared = Arc::new(Shared {
-            open: AtomicUsize::new(0),
-            most: AtomicUsize::new(settings.limits.connections),
-            sources: Sources::default(),
-            stopped: AtomicUsize::new(0),
-            supervisor: Waker::new(poll.registry(), WORKERS)?,
-        });
+        let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
+        let shared = Arc::new(Shared::new(
+            settings.limits.connections,
+            settings.workers,
+            Arc::clone(&waker),
+        ));
+        let instruments = Instruments::new(
+            Arc::clone(&shared),
+            keys.view(),
+            settings.workers,
+            printing.lines_lost(),
+        );
         let recent = Arc::new(Recent::new(settings.workers));
+        let lines = settings.prints_lines().then(|| printer.clone());
         let hands = (0..settings.workers)
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
-                Hand::start(number, &shared, keys.view(), forensics, printer.clone())
+                let name = format!("worker {number}");
+                Hand::start(name, &shared, keys.view(), forensics, lines.clone())
             })
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
             hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
+            show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
             next_number: listeners.len(),
             observer: None,
             stopping: None,
+            watchdog: Watchdog::from_environment(Instant::now()),
             workers: hands,
             settings,
             keys,
             poll,
             shared,
+            instruments: Arc::new(instruments),
+            printer,
+            metrics: None,
             listeners,
             printing,
         };
@@ -125,10 +168,27 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
+    /// and he can look until the last of them has ended.
+    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
+        let shared =
+            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
+        let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+        let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
+        log::info!("metrics: http://{}/metrics", listener.local_addr());
+        let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
+        let observer = ServerObserver::new(&listener);
+        let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
+        let (listener, plan) = (Arc::new(listener), Box::new(plan));
+        hand.inbox.put(Order::Listen { number: 0, listener, plan })?;
+        Ok(hand)
+    }
+
     /// Until a signal has come and all connections have ended.
     pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
+        notify::ready(&self.status());
         match self.supervise(reload) {
             Ok(()) => self.finish(),
             Err(e) => report::failure(&e),
@@ -140,7 +200,9 @@ impl Supervisor {
         let mut next_tick = Instant::now() + TICK;
         // A worker ends before it is told to only by an error.
         while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let watchdog = self.watchdog.as_ref().map(Watchdog::next);
+            let wake = watchdog.map_or(next_tick, |at| at.min(next_tick));
+            let wait = wake.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
@@ -149,18 +211,20 @@ impl Supervisor {
                 match event.token() {
                     SIGNALS => self.stop()?,
                     HANGUP if self.hangup.take() > 0 => self.reload(reload),
+                    SHOW if self.show.take() > 0 => self.show(),
                     _ => {}
                 }
             }
             self.note_stopped();
             if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
             {
-                self.order_all(|| Order::Cut("a worker has failed"))?;
+                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
             }
             if next_tick <= Instant::now() {
                 next_tick = Instant::now() + TICK;
                 self.tick();
             }
+            self.watch()?;
         }
         Ok(())
     }
@@ -174,6 +238,20 @@ impl Supervisor {
         }
     }
 
+    /// Tells systemd that all is well, as long as each worker answers.
+    fn watch(&mut self) -> io::Result<()> {
+        let (shared, workers) = (&self.shared, self.workers.len());
+        // At the end workers go one by one; it has limits of its own.
+        let alive =
+            || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
+        let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
+        if watchdog.look(Instant::now(), alive) {
+            self.shared.answered.store(0, Ordering::Relaxed);
+            self.order_all(|| Order::Answer)?;
+        }
+        Ok(())
+    }
+
     /// The first signal ends accepting and lets the connections end; the second ends those too.
     fn stop(&mut self) -> io::Result<()> {
         let count = self.signals.take();
@@ -183,12 +261,15 @@ impl Supervisor {
         if self.stopping.is_some() || count > 1 {
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
-            return self.order_all(|| Order::Cut("second signal"));
+            return self.order_all(|| Order::Cut(Cut::SecondSignal));
         }
         self.stopping = Some(Stopping::Closing);
+        self.instruments.stops();
         // The workers close the sockets: ours would keep them open.
         self.listeners.clear();
-        let until = Instant::now() + self.settings.limits.drain_timeout;
+        let limit = self.settings.limits.drain_timeout;
+        notify::stopping("serving those who are connected", limit);
+        let until = Instant::now() + limit;
         self.order_all(|| Order::Drain { until })
     }
 
@@ -206,101 +287,16 @@ impl Supervisor {
         }
     }
 
-    /// New settings and keys, or, when they are bad, those before.
-    fn reload(&mut self, read: Reload<'_>) {
-        if self.stopping.is_some() {
-            return;
-        }
-        match read() {
-            Ok(settings) => match self.take_over(settings) {
-                Ok(()) => log::info!("settings and keys were read again"),
-                Err(why) => log::error!("{why}; the settings and keys before stay"),
-            },
-            Err(e) => log::error!("{}; the settings and keys before stay", one_line(&e)),
-        }
-    }
-
-    /// All that can fail comes first; after that nothing does.
-    fn take_over(&mut self, mut settings: Settings) -> Result<(), String> {
-        if settings.keys == KeySource::Kernel && self.keys.are_own() {
-            return Err("keys.mode: a listener that has keys of its own can't go back to the \
-                        kernel's: that needs a restart"
-                .to_owned());
-        }
-        let mut services = prepare(&settings).map_err(|e| one_line(&e))?.into_iter();
-        let other_keys = (settings.keys != self.settings.keys)
-            .then(|| Keys::load(&settings.keys, SystemTime::now()))
-            .transpose()
-            .map_err(|e| one_line(&e))?;
-        let keys = other_keys.as_ref().unwrap_or(&self.keys);
-        let workers = self.settings.workers;
-        let mut added = Vec::new();
-        let mut kept = Vec::new();
-        for (listen, service) in settings.listeners.iter().zip(&mut services) {
-            if let Some(index) =
-                self.listeners.iter().position(|bound| bound.address == listen.address)
-            {
-                kept.push((index, service, listen.wish(workers).queue));
-                continue;
+    /// Prints what has been counted so far.
+    fn show(&self) {
+        match self.settings.format {
+            Format::Json => {
+                self.printer.totals(Totals::new(&self.instruments.registry.sum()));
             }
-            let number = self.next_number + added.len();
-            let bound = Bound::new(number, listen, service, keys, workers)
-                .map_err(|e| format!("can't listen on {}: {}", listen.address, one_line(&e)))?;
-            added.push(bound);
-        }
-        self.next_number += added.len();
-        let mut olds: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
-        for (index, service, queue) in kept {
-            let Some(mut bound) = olds.get_mut(index).and_then(Option::take) else { continue };
-            if let Err(e) = bound.set_queue(queue) {
-                log::error!("{}: {}", bound.address, one_line(&e));
+            Format::Text => {
+                self.printer.text(report::metrics::for_people(&self.instruments.families()));
             }
-            bound.service = service;
-            self.listeners.push(bound);
         }
-        for removed in olds.into_iter().flatten() {
-            log::info!("no longer listening on {}", removed.address);
-            self.order_all_or_log(|| Order::Close { number: removed.number });
-        }
-        for bound in &added {
-            log::info!("listening on {} ({})", bound.address, bound.service.kind());
-        }
-        self.listeners.append(&mut added);
-        self.keep_what_needs_a_restart(&mut settings);
-        self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
-        self.settings = settings;
-        match other_keys {
-            Some(keys) => {
-                self.keys.replace(keys);
-                self.keys.apply(all_sockets(&self.listeners));
-            }
-            None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
-        }
-        self.send_plans().map_err(|e| e.to_string())
-    }
-
-    /// What was made at the start stays as it is, and that is said.
-    fn keep_what_needs_a_restart(&self, new: &mut Settings) {
-        let old = &self.settings;
-        let keep = |name: &str, differs: bool| {
-            if differs {
-                log::warn!("{name} has changed: that needs a restart");
-            }
-        };
-        keep("engine.workers", new.workers != old.workers);
-        keep("metrics", new.metrics != old.metrics);
-        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
-        keep("output", (new.format, new.lines) != (old.format, old.lines));
-        let backlog = |listen: &ListenSettings| {
-            let same = |other: &&ListenSettings| other.address == listen.address;
-            old.listeners.iter().find(same).is_some_and(|other| other.backlog != listen.backlog)
-        };
-        keep("listen.backlog", new.listeners.iter().any(backlog));
-        new.workers = old.workers;
-        new.metrics = old.metrics;
-        new.user.clone_from(&old.user);
-        new.group.clone_from(&old.group);
-        (new.format, new.lines) = (old.format, old.lines);
     }
 
     fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
@@ -315,16 +311,24 @@ impl Supervisor {
 
     /// Tells each worker of its sockets, and how to serve them.
     fn send_plans(&mut self) -> io::Result<()> {
+        self.instruments.watch(&self.listeners);
         for bound in &self.listeners {
             let Some(listen) =
                 self.settings.listeners.iter().find(|listen| listen.address == bound.address)
             else {
                 continue;
             };
+            bound.service.start()?;
             let observers = bound.observers(&mut self.observer);
-            for ((hand, socket), observer) in self.workers.iter().zip(&bound.sockets).zip(observers)
-            {
-                let plan = Plan::new(&self.settings, listen, bound.service.clone(), observer);
+            let stats = self.instruments.registry.stats(
+                bound.address,
+                bound.service.kind(),
+                self.workers.len(),
+            );
+            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
+            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+                let plan =
+                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
                 hand.inbox.put(Order::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
@@ -335,6 +339,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// One line for `systemctl status`.
+    fn status(&self) -> String {
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|bound| bound.address.to_string()).collect();
+        format!("listening on {}", addresses.join(", "))
+    }
+
     fn count_of_open(&self) -> String {
         let open = self.shared.open.load(Ordering::Relaxed);
         format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
@@ -342,24 +353,29 @@ impl Supervisor {
 
     /// Adds up what the workers have counted, and prints it.
     fn finish(self) -> ExitCode {
-        let mut totals = Totals::default();
         let mut status = ExitCode::SUCCESS;
-        for hand in self.workers {
+        if let Some(Err(e)) =
+            self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
+        {
+            log::error!("the thread of the metrics can't be woken: {e}");
+        }
+        for hand in self.workers.into_iter().chain(self.metrics) {
             match hand.thread.join() {
-                Ok(Ok(counted)) => totals.add(&counted),
+                Ok(Ok(())) => {}
                 Ok(Err(e)) => status = report::failure(&e),
                 Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
             }
         }
-        self.printing.finish(&totals);
+        drop(self.printer);
+        self.printing.finish(&Totals::new(&self.instruments.registry.sum()));
         status
     }
 
     /// Says at start what each listener and this host allow, and what to do if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
-            let wish = listen.wish(self.settings.workers);
-            let facts = match ServerFacts::read(wish) {
+            let wish = listen.wish(bound.sockets.len());
+            let facts = match ServerFacts::of_own(wish) {
                 Ok(facts) => facts,
                 Err(e) => {
                     log::warn!("this host's settings can't be read: {e}");
@@ -379,10 +395,7 @@ impl Supervisor {
                 facts.tcp_fastopen,
             );
             for finding in facts.findings(wish) {
-                // The one who listens there is this server.
-                if !matches!(finding, Finding::AddressTaken { .. }) {
-                    log::warn!("{finding}");
-                }
+                log::warn!("{finding}");
             }
         }
         log::info!("keys: {}", self.keys);
@@ -391,7 +404,7 @@ impl Supervisor {
 
 impl Hand {
     fn start(
-        number: usize,
+        name: String,
         shared: &Arc<Shared>,
         keys: KeyView,
         forensics: Forensics,
@@ -399,12 +412,12 @@ impl Hand {
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (inbox, ready) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+        let thread = thread::Builder::new().name(name).spawn(move || {
             let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
             let _ = inbox.send(worker.inbox());
-            let totals = worker.run();
+            let served = worker.run();
             shared.supervisor.wake()?;
-            totals
+            served
         })?;
         match ready.recv() {
             Ok(inbox) => Ok(Self { inbox, thread }),
@@ -418,6 +431,14 @@ impl Hand {
 
 fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
+}
+
+/// The sockets of each listener that were passed to this process.
+fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+    let mut inherited = Inherited::from_environment()?;
+    let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
+    let passed = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+    inherited.all_taken().map(|()| passed)
 }
 
 /// Reads what the listeners' services need.
