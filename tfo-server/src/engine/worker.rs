@@ -518,8 +518,8 @@ impl Worker {
             }
             // What comes meanwhile is there when it registers.
             Ok(Step::Again) => return self.again.push(index),
-            Ok(Step::Done) => connection.failure(),
-            Err(e) => Some(e.into()),
+            Ok(Step::Done) => connection.failure().map(Why::from),
+            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
         };
         self.end(index, failed);
     }
@@ -586,7 +586,7 @@ impl Worker {
         self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
             match self.connections.get_mut(index).and_then(Connection::late) {
-                Some(why) => self.end(index, Some(why)),
+                Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }
         }
