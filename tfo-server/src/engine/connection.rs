@@ -102,11 +102,17 @@ pub(super) struct Tools {
     pub(super) date: Date,
     /// The drain has begun.
     pub(super) ending: bool,
+    /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
+    pub(super) now: Instant,
 }
 
 impl Connection {
-    pub(super) fn new(stream: FastOpenStream, peer: SocketAddr, plan: Rc<Plan>) -> Self {
-        let started = Instant::now();
+    pub(super) fn new(
+        stream: FastOpenStream,
+        peer: SocketAddr,
+        plan: Rc<Plan>,
+        started: Instant,
+    ) -> Self {
         Self {
             stream,
             session: plan.service.session(),
@@ -143,10 +149,10 @@ impl Connection {
                 return Ok(Step::Wait);
             }
             self.phase = Phase::Open;
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+            self.deadline = tools.now + self.plan.limits.idle_timeout;
         }
         for _ in 0..TURNS {
-            if !self.flush()? {
+            if !self.flush(tools.now)? {
                 return Ok(Step::Wait);
             }
             let len = match self.phase {
@@ -155,7 +161,7 @@ impl Connection {
                 Phase::Ending => {
                     self.stream.shutdown(Shutdown::Write)?;
                     self.phase = Phase::Lingering;
-                    self.deadline = Instant::now() + LINGER;
+                    self.deadline = tools.now + LINGER;
                     continue;
                 }
                 Phase::AwaitsHandshake | Phase::Open | Phase::Lingering => {
@@ -189,11 +195,8 @@ impl Connection {
     }
 
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(
-        &mut self,
-        len: usize,
-        Tools { buffer, out, date, ending }: &mut Tools,
-    ) -> io::Result<()> {
+    fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
+        let Tools { buffer, out, date, ending, now } = tools;
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
@@ -211,9 +214,9 @@ impl Connection {
         let limits = &self.plan.limits;
         if next != Next::More {
             self.unfinished = false;
-            self.deadline = Instant::now() + limits.idle_timeout;
+            self.deadline = *now + limits.idle_timeout;
         } else if !mem::replace(&mut self.unfinished, true) {
-            self.deadline = Instant::now() + limits.header_timeout;
+            self.deadline = *now + limits.header_timeout;
         }
         self.send(out)
     }
@@ -237,7 +240,7 @@ impl Connection {
     }
 
     /// Sends what is pending; whether all of it has left.
-    fn flush(&mut self) -> io::Result<bool> {
+    fn flush(&mut self, now: Instant) -> io::Result<bool> {
         let more = self.fin_follows();
         let Pending { bytes, shared, sent } = &mut self.pending;
         let (len, all) = (bytes.len(), bytes.len() + shared.as_deref().map_or(0, <[u8]>::len));
@@ -260,7 +263,7 @@ impl Connection {
         }
         if progress > 0 {
             self.count_sent(progress);
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+            self.deadline = now + self.plan.limits.idle_timeout;
         }
         Ok(done)
     }

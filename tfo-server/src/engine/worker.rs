@@ -139,6 +139,7 @@ impl Worker {
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
                 ending: false,
+                now: Instant::now(),
             },
         })
     }
@@ -156,6 +157,7 @@ impl Worker {
                 _ => {}
             }
             self.tools.date.refresh(SystemTime::now());
+            self.tools.now = Instant::now();
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
@@ -388,8 +390,9 @@ impl Worker {
         let mut connection = if plan.look {
             let accepted = listener.accept()?;
             plan.observer.accepted();
+            let peer = accepted.arrival.peer;
             let mut connection =
-                Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
+                Connection::new(accepted.stream, peer, Rc::clone(plan), self.tools.now);
             self.look(&mut connection, &accepted.arrival);
             if connection.plan.await_handshake && accepted.arrival.info.state == TcpState::SynRecv {
                 connection.await_handshake();
@@ -398,7 +401,7 @@ impl Worker {
         } else {
             let (stream, peer) = listener.accept_unseen()?;
             plan.observer.accepted();
-            let mut connection = Connection::new(stream, peer, Rc::clone(plan));
+            let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
             if connection.plan.await_handshake {
                 connection.await_handshake();
             }
@@ -480,7 +483,8 @@ impl Worker {
         if connection.counted {
             self.shared.sources.leave(connection.peer.ip());
         }
-        let duration = connection.started.elapsed();
+        self.tools.now = Instant::now();
+        let duration = self.tools.now.saturating_duration_since(connection.started);
         let stats = &connection.plan.stats;
         stats.add(Count::Closed, 1);
         stats.observe(Timing::Service, duration);

@@ -26,7 +26,7 @@ fn config(body: &str) -> String {
     format!(
         "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\n[[listen]]\nport = 2224\nservice = \"respond\"\n\
          [[listen]]\nport = 2225\nservice = \"discard\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
-         [engine]\nworkers = 2\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
+         [engine]\nworkers = 2\n[metrics]\nport = 9090\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
          [output]\nformat = \"json\"\nlines = false\n"
     )
 }
@@ -125,6 +125,27 @@ fn passive_opens(host: &Host) -> u64 {
     tcp.next().unwrap().split_ascii_whitespace().nth(column).unwrap().parse().unwrap()
 }
 
+/// What Prometheus would read.
+fn scrape(host: &Host) -> String {
+    let mut stream = host.run(|| TcpStream::connect(at(9090))).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: tfo\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The sum of this counter over all listeners, services and verdicts.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let samples: Vec<u64> = metrics
+        .lines()
+        .filter(|line| line.starts_with(name))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(!samples.is_empty(), "no {name} in {metrics}");
+    samples.iter().sum()
+}
+
 /// The largest memory in each half of the time.
 fn watch(server: &Program, lab: &Lab, time: Duration) -> [u64; 2] {
     let start = Instant::now();
@@ -164,20 +185,33 @@ fn soak() {
             "each kind of client was at it: {rounds:?}"
         );
 
-        // All but the load are gone: so are their descriptors.
-        until("descriptors are closed", || descriptors(&server) <= before + 4);
+        let tally = load.stop();
+        assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
+
+        // All are gone: so are their descriptors.
+        until("descriptors are closed", || descriptors(&server) <= before);
+        let metrics = scrape(&lab.host);
+        let [accepted, closed, judged, open] = [
+            "tfo_server_accepted_total{",
+            "tfo_server_closed_total{",
+            "tfo_server_connections_total{",
+            "tfo_server_open_connections{",
+        ]
+        .map(|name| sum(&metrics, name));
+        assert_eq!((closed, judged, open), (accepted, accepted, 0), "{metrics}");
         server.signal("TERM").unwrap();
         let ended = server.finish();
-        let tally = load.stop();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert!(tally.lost.is_empty(), "{tally:?}");
 
         let totals = &json(ended.out.lines().last().unwrap())["totals"];
         let connections = totals["connections"].as_u64().unwrap();
         let verdicts = totals["verdicts"].as_object().unwrap().values();
         let judged: u64 = verdicts.map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(judged, connections, "each has a verdict: {totals}");
-        assert_eq!(passive_opens(&lab.host), connections, "the kernel counts the same: {totals}");
+        assert_eq!(connections, accepted, "{totals}");
+        // The scrape's own connection is the one more.
+        let kernel = passive_opens(&lab.host) - 1;
+        assert_eq!(kernel, connections, "the kernel counts the same: {totals}");
         assert!(totals["verdicts"]["fast-open"].as_u64() > Some(tally.in_syn), "{totals}");
 
         println!(
