@@ -138,7 +138,8 @@ impl ListenerBuilder {
     /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
     /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
     ///
-    /// Connections that have come before are there to be accepted. Their SYNs were not saved.
+    /// Connections that have come before are there to be accepted. Their SYNs were not saved, and so an empty one
+    /// says nothing of SYN cookies here: it is [`ArrivalSyn::NotSaved`].
     ///
     /// # Errors
     /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
@@ -233,6 +234,11 @@ impl FastOpenListener {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
         let info = option::tcp_info(&fd)?;
         let syn = if self.save_syn { saved_syn(&fd) } else { ArrivalSyn::NotSaved };
+        let syn = match syn {
+            // It may have come before this listener was told to save them.
+            ArrivalSyn::Empty if self.inherited => ArrivalSyn::NotSaved,
+            syn => syn,
+        };
         let arrival = Arrival { peer, info, syn };
         Ok(Accepted { stream: FastOpenStream::accepted(fd), arrival })
     }

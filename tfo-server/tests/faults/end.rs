@@ -123,26 +123,26 @@ fn kept_http_connections_do_not_hold_the_end_and_begun_requests_are_answered() {
             [limits]\ndrain-timeout = \"1h\"\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n";
         let server = lab.serve(config, &[]);
         let (begin, rest) = ("GET / HTTP/1.1\r\nHo", "st: tfo\r\n\r\n");
-        let [mut idle, mut begun] = [(); 2].map(|()| {
+        let [mut idle, mut half_asked] = [(); 2].map(|()| {
             let mut client = lab.connect();
             client.write_all([begin, rest].concat().as_bytes()).unwrap();
             let text = http_answer(&mut client);
             assert!(!text.to_lowercase().contains("connection: close"), "it is kept: {text}");
             client
         });
-        begun.write_all(begin.as_bytes()).unwrap();
+        half_asked.write_all(begin.as_bytes()).unwrap();
         let mut fresh = lab.connect();
         until("all of it is read", || all_is_read(&lab));
         server.signal("TERM").unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
         assert_eq!(answer(&mut idle), b"", "closed without a word");
-        for (client, request) in [(&mut begun, rest), (&mut fresh, &*[begin, rest].concat())] {
+        for (client, request) in [(&mut half_asked, rest), (&mut fresh, &*[begin, rest].concat())] {
             client.write_all(request.as_bytes()).unwrap();
             let text = http_answer(client);
             assert!(text.to_lowercase().contains("connection: close"), "the last one: {text}");
             assert_eq!(answer(client), b"");
         }
-        drop((idle, begun, fresh));
+        drop((idle, half_asked, fresh));
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         assert!(!ended.out.contains("ended: "), "none was cut short: {}", ended.out);
