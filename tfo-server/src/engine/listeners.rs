@@ -23,7 +23,6 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// `wish` is what each socket gets.
     pub(super) fn new(
         number: usize,
         settings: &ListenSettings,

@@ -12,12 +12,12 @@ use tfo_core::host::Counters;
 use tfo_core::socket::FastOpenListener;
 
 use super::listeners::Bound;
-use super::process::ProcessFacts;
 use super::stats::{BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing};
 use super::why::Cut;
 use super::worker::Shared;
 use crate::config::values::Service;
 use crate::keys::KeyView;
+use crate::process::usage::Usage;
 use crate::report::{
     self,
     metrics::{Family, Labels},
@@ -306,17 +306,17 @@ fn process() -> Vec<Family> {
         }
         family
     }
-    let facts = ProcessFacts::read();
+    let usage = Usage::read();
     vec![
         with(
             Family::gauge("process_resident_memory_bytes", "Memory in use."),
-            facts.resident_bytes,
+            usage.resident_bytes,
         ),
-        with(Family::gauge("process_open_fds", "Descriptors in use."), facts.descriptors),
-        with(Family::gauge("process_max_fds", "Descriptors allowed."), facts.most_descriptors),
+        with(Family::gauge("process_open_fds", "Descriptors in use."), usage.descriptors),
+        with(Family::gauge("process_max_fds", "Descriptors allowed."), usage.most_descriptors),
         with(
             Family::counter("process_cpu_seconds", "Processor time of the threads."),
-            facts.cpu.map(|time| time.as_secs_f64()),
+            usage.cpu.map(|time| time.as_secs_f64()),
         ),
     ]
 }
@@ -358,6 +358,6 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line}\nis not in\n{text}");
         }
         let samples = Samples::parse(&text).unwrap();
-        assert_eq!(samples.sum("tfo_server_accepted_total", &[]), 8.0);
+        assert_eq!(samples.sum("tfo_server_accepted_total", &[]).to_string(), "8");
     }
 }

@@ -9,7 +9,7 @@
 //! | `connection` | the bytes between a socket and a session |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
 //! | `stats`, `why` | what connections came to, counted; why some ended early |
-//! | `metrics`, `process` | what the server measures of itself |
+//! | `metrics` | what the server measures of itself |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
 mod connection;
@@ -18,7 +18,7 @@ mod inbox;
 mod listeners;
 mod metrics;
 mod plan;
-mod process;
+mod relay;
 mod signals;
 mod sources;
 pub(crate) mod stats;

@@ -367,7 +367,8 @@ mod tests {
         assert_eq!((handshake.cumulative[13], handshake.cumulative[14]), (0, 1));
         for (micros, seconds) in BUCKETS {
             let text: f64 = seconds.parse().unwrap();
-            assert!((text * 1e6 - micros as f64).abs() < 1e-6, "{seconds}");
+            let end = Duration::from_micros(micros).as_secs_f64();
+            assert!((text - end).abs() < 1e-9, "{seconds}");
         }
         assert!(BUCKETS.is_sorted());
     }

@@ -20,6 +20,7 @@ use super::connection::{Connection, Kept, Step, Tools};
 use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
 use super::plan::Plan;
+use super::relay::Pipes;
 use super::sources::Sources;
 use super::stats::{Count, Timing};
 use super::why::{Cut, Why};
@@ -138,8 +139,9 @@ impl Worker {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
-                ending: false,
                 now: Instant::now(),
+                ending: false,
+                pipes: Pipes::default(),
             },
         })
     }
@@ -163,7 +165,12 @@ impl Worker {
                     ORDERS => self.obey()?,
                     Token(token) => match token.checked_sub(LISTENERS) {
                         Some(number) => self.mark_ready(number),
-                        None => self.drive(token / 2),
+                        None => {
+                            if let Some(connection) = self.connections.get_mut(token / 2) {
+                                connection.event(token % 2 == 1, event);
+                            }
+                            self.drive(token / 2);
+                        }
                     },
                 }
             }
@@ -449,6 +456,7 @@ impl Worker {
         }
         if plan.keep {
             let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
             connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }
     }
@@ -457,15 +465,17 @@ impl Worker {
         // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
         let failed = match connection.drive(&mut self.tools) {
-            Ok(Step::Wait) => match register(&self.poll, connection, index) {
-                Ok(()) => return,
-                Err(e) => Some(e.into()),
-            },
-            Ok(Step::Again) => match register(&self.poll, connection, index) {
-                Ok(()) => return self.again.push(index),
-                Err(e) => Some(e.into()),
-            },
-            Ok(Step::Done) => None,
+            Ok(Step::Wait) => {
+                self.next_tick = self.next_tick.min(connection.deadline);
+                let tokens = [Token(2 * index), Token(2 * index + 1)];
+                match connection.register(self.poll.registry(), tokens) {
+                    Ok(()) => return,
+                    Err(e) => Some(e.into()),
+                }
+            }
+            // What comes meanwhile is there when it registers.
+            Ok(Step::Again) => return self.again.push(index),
+            Ok(Step::Done) => connection.failure(),
             Err(e) => Some(e.into()),
         };
         self.end(index, failed);
@@ -495,6 +505,8 @@ impl Worker {
         let evidence = connection.evidence();
         printer.connection(Box::new(Ended {
             peer: connection.peer,
+            client: connection.client(),
+            upstream: connection.upstream(),
             evidence,
             counted_as: connection.verdict.map(|(outcome, _)| outcome),
             cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
@@ -511,29 +523,25 @@ impl Worker {
         if now < self.next_tick {
             return;
         }
+        self.tools.pipes.close_unused();
         self.next_tick = now + TICK;
-        let late: Vec<usize> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.deadline <= now)
-            .map(|(index, _)| index)
-            .collect();
+        let mut late = Vec::new();
+        for (index, connection) in &self.connections {
+            if connection.deadline <= now {
+                late.push(index);
+            } else {
+                self.next_tick = self.next_tick.min(connection.deadline);
+            }
+        }
+        // Many deadlines close to each other cost one look.
+        self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
-            let why = self.connections.get(index).map(|connection| connection.late().into());
-            self.end(index, why);
+            match self.connections.get_mut(index).and_then(Connection::late) {
+                Some(why) => self.end(index, Some(why)),
+                None => self.drive(index),
+            }
         }
     }
-}
-
-/// Asks for the connection's events, once: many connections end before they need one.
-fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Result<()> {
-    if connection.registered {
-        return Ok(());
-    }
-    connection.registered = true;
-    let fd = connection.stream().as_fd().as_raw_fd();
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut SourceFd(&fd), Token(2 * index), interest)
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {

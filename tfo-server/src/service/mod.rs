@@ -5,9 +5,11 @@
 
 mod discard;
 mod echo;
+pub(crate) mod forward;
 pub(crate) mod http;
 pub(crate) mod metrics;
 mod mirror;
+pub(crate) mod proxy_protocol;
 mod respond;
 
 use std::io;
@@ -18,6 +20,7 @@ use tfo_core::diagnosis::ServerEvidence;
 use crate::config::ServiceSettings;
 use crate::config::values::Service;
 
+use forward::Forward;
 use metrics::{Metrics, Source};
 use respond::Respond;
 
@@ -76,6 +79,8 @@ pub(crate) enum Prepared {
     Echo,
     Discard,
     Respond(Arc<Respond>),
+    /// No session: the engine moves its bytes.
+    Forward(Arc<Forward>),
 }
 
 impl Prepared {
@@ -86,7 +91,7 @@ impl Prepared {
             ServiceSettings::Echo => Self::Echo,
             ServiceSettings::Discard => Self::Discard,
             ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(_) => return Err(io::ErrorKind::Unsupported.into()),
+            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::start(forward)?)),
         })
     }
 
@@ -101,6 +106,7 @@ impl Prepared {
             Self::Echo => Service::Echo,
             Self::Discard => Service::Discard,
             Self::Respond(_) => Service::Respond,
+            Self::Forward(_) => Service::Forward,
         }
     }
 
@@ -116,6 +122,7 @@ impl Prepared {
             Self::Echo => Box::new(echo::Echo),
             Self::Discard => Box::new(discard::Discard),
             Self::Respond(respond) => respond.session(),
+            Self::Forward(_) => Box::new(discard::Discard),
         }
     }
 }

@@ -43,7 +43,8 @@ pub(super) struct Body {
 #[derive(Default)]
 struct Fields<'a> {
     length: Option<u64>,
-    chunked: bool,
+    /// How many fields say that it comes in chunks.
+    chunked: usize,
     hosts: usize,
     close: bool,
     keep_alive: bool,
@@ -96,10 +97,10 @@ fn judge<'a>(len: usize, parsed: &httparse::Request<'_, 'a>) -> Result<Head<'a>,
         0 | 1 => {}
         _ => return bad("more than one Host field"),
     }
-    if fields.chunked && fields.length.is_some() {
+    if fields.chunked > 0 && fields.length.is_some() {
         return bad("both Content-Length and Transfer-Encoding");
     }
-    if fields.chunked && old {
+    if fields.chunked > 0 && old {
         return bad("Transfer-Encoding in HTTP/1.0");
     }
     let head_only = method == "HEAD";
@@ -117,7 +118,7 @@ fn judge<'a>(len: usize, parsed: &httparse::Request<'_, 'a>) -> Result<Head<'a>,
         (true, false) => Connection::PersistentOnRequest,
         (false, false) => Connection::Persistent,
     };
-    let length = if fields.chunked { None } else { Some(fields.length.unwrap_or(0)) };
+    let length = if fields.chunked > 0 { None } else { Some(fields.length.unwrap_or(0)) };
     // A client of HTTP/1.0 does not know the answer.
     let body = Body { length, expected: fields.expects && !old };
     let request = Request { path, accept: fields.accept, other_method };
@@ -154,13 +155,13 @@ impl<'a> Fields<'a> {
                     return bad("more than one Content-Length");
                 }
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                if fields.chunked {
+                if fields.chunked > 0 {
                     return bad("more than one Transfer-Encoding");
                 }
                 if !value.eq_ignore_ascii_case(b"chunked") {
                     return Err((Status::NotImplemented, "a Transfer-Encoding other than chunked"));
                 }
-                fields.chunked = true;
+                fields.chunked += 1;
             } else if name.eq_ignore_ascii_case("connection") {
                 for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     fields.close |= option.eq_ignore_ascii_case(b"close");

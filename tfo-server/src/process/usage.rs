@@ -5,19 +5,20 @@ use std::time::Duration;
 
 /// `None`: it can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ProcessFacts {
-    pub(super) resident_bytes: Option<u64>,
-    pub(super) descriptors: Option<u64>,
-    pub(super) most_descriptors: Option<u64>,
+pub(crate) struct Usage {
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) descriptors: Option<u64>,
+    pub(crate) most_descriptors: Option<u64>,
     /// Of the threads that live.
-    pub(super) cpu: Option<Duration>,
+    pub(crate) cpu: Option<Duration>,
 }
 
-impl ProcessFacts {
-    pub(super) fn read() -> Self {
+impl Usage {
+    pub(crate) fn read() -> Self {
         let text = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
         // One of them is the descriptor that lists them.
-        let descriptors = fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as u64 - 1);
+        let descriptors =
+            fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
         Self {
             resident_bytes: text("status").and_then(|status| kibibytes(&status, "VmRSS:")),
             descriptors,
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn this_process_is_seen() {
-        let facts = ProcessFacts::read();
+        let facts = Usage::read();
         assert!(facts.resident_bytes > Some(100_000), "{facts:?}");
         assert!(facts.descriptors >= Some(3) && facts.descriptors < facts.most_descriptors);
         assert!(facts.cpu > Some(Duration::ZERO), "{facts:?}");
