@@ -13,7 +13,7 @@ use tfo_core::lab::{Host, Program, isolated};
 use tfo_core::socket::{Connector, Method, option};
 
 use crate::harness::{Lab, SERVER, json};
-use crate::load::Load;
+use crate::load::{Load, ask};
 use crate::process::{descriptors, memory, until};
 
 const IDLE_AT_A_TIME: usize = 200;
@@ -25,7 +25,8 @@ fn at(port: u16) -> SocketAddr {
 fn config(body: &str) -> String {
     format!(
         "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\n[[listen]]\nport = 2224\nservice = \"respond\"\n\
-         [[listen]]\nport = 2225\nservice = \"discard\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
+         [[listen]]\nport = 2225\nservice = \"discard\"\n[[listen]]\nport = 2226\nservice = \"forward\"\n\
+         [forward]\nupstreams = [\"{SERVER}\"]\nhealth-interval = \"0ms\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
          [engine]\nworkers = 2\n[metrics]\nport = 9090\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
          [output]\nformat = \"json\"\nlines = false\n"
     )
@@ -116,6 +117,13 @@ fn bulk() {
     let _ = stream.read(&mut [0]);
 }
 
+/// Through this server to itself: another connection, with fast open too.
+fn relayed() {
+    let text = "there and back";
+    let in_syn = ask(at(2226), Method::SendTo, text.as_bytes());
+    in_syn.expect("an answer");
+}
+
 /// What the kernel counted on this host: connections that came about at a listener.
 fn passive_opens(host: &Host) -> u64 {
     let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
@@ -177,7 +185,7 @@ fn soak() {
         let server = lab.serve(&config("short</end>"), &[]);
         let before = descriptors(&server);
         let load = Load::start(&lab.host, SERVER, 2);
-        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk]);
+        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk, relayed]);
         let most = watch(&server, &lab, time);
         let rounds = crowd.stop();
         assert!(
