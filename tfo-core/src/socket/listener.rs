@@ -138,7 +138,8 @@ impl ListenerBuilder {
     /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
     /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
     ///
-    /// Connections that have come before are there to be accepted. Their SYNs were not saved.
+    /// Connections that have come before are there to be accepted. Their SYNs were not saved, and so an empty one
+    /// says nothing of SYN cookies here: it is [`ArrivalSyn::NotSaved`].
     ///
     /// # Errors
     /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
@@ -253,6 +254,11 @@ impl FastOpenListener {
     pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
         let info = option::tcp_info(stream)?;
         let syn = if self.save_syn { saved_syn(stream) } else { ArrivalSyn::NotSaved };
+        let syn = match syn {
+            // It may have come before this listener was told to save them.
+            ArrivalSyn::Empty if self.inherited => ArrivalSyn::NotSaved,
+            syn => syn,
+        };
         Ok(Arrival { peer, info, syn })
     }
 

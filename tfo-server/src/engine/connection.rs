@@ -314,8 +314,6 @@ impl Connection {
     fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
         let Serving::Session(session) = &mut self.serving else { return Ok(()) };
         let Tools { buffer, out, date, now, ending, .. } = tools;
-        // Not empty where sending failed: that was for another connection.
-        out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
@@ -335,7 +333,10 @@ impl Connection {
         } else if !mem::replace(&mut self.unfinished, true) {
             self.deadline = *now + limits.header_timeout;
         }
-        self.send(out)
+        let sent = self.send(out);
+        // Sent or not: whose turn is next must find nothing of this connection.
+        out.bytes.clear();
+        sent
     }
 
     /// Sends what a session has put into `out`; what does not leave at once is kept.
