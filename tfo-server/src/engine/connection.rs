@@ -94,6 +94,8 @@ pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) out: Out,
     pub(super) date: Date,
+    /// The server stops.
+    pub(super) draining: bool,
 }
 
 impl Connection {
@@ -171,13 +173,15 @@ impl Connection {
     }
 
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(&mut self, len: usize, Tools { buffer, out, date }: &mut Tools) -> io::Result<()> {
+    fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
+        let Tools { buffer, out, date, draining } = tools;
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context = Context { service: &plan.service, date, evidence: &mut evidence };
+        let mut context =
+            Context { service: &plan.service, date, draining: *draining, evidence: &mut evidence };
         let next = self.session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
@@ -250,6 +254,16 @@ impl Connection {
     /// The last bytes and the FIN are to leave in one segment.
     fn fin_follows(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Ending)
+    }
+
+    /// Its peer has all answers, and has begun nothing new.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Open && self.session.is_idle()
+    }
+
+    /// Ends once what is pending has left.
+    pub(super) fn finish(&mut self) {
+        self.phase = Phase::Ending;
     }
 
     /// Which limit its deadline is.

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     /// The most that may be.
     pub(super) most: AtomicUsize,
     pub(super) sources: Sources,
+    /// Workers that can't accept, for want of descriptors.
+    pub(super) starved: AtomicUsize,
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
     /// Workers that have answered since the supervisor asked.
@@ -63,11 +65,17 @@ impl Shared {
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             sources: Sources::default(),
+            starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
             // As if each had been asked, and had answered.
             answered: AtomicUsize::new(workers),
             supervisor,
         }
+    }
+
+    /// Somebody waits in vain.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed) > 0
     }
 
     /// No more may be accepted.
@@ -138,6 +146,7 @@ impl Worker {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
+                draining: false,
             },
         })
     }
@@ -210,6 +219,7 @@ impl Worker {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
+                    self.finish_idle();
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -297,6 +307,24 @@ impl Worker {
         Ok(())
     }
 
+    /// Nobody waits for these: they end, unless a request has come meanwhile.
+    fn finish_idle(&mut self) {
+        self.tools.draining = true;
+        for index in 0..self.connections.capacity() {
+            let is_idle =
+                |worker: &Self| worker.connections.get(index).is_some_and(Connection::is_idle);
+            if is_idle(self) {
+                self.drive(index);
+            }
+            if is_idle(self) {
+                if let Some(connection) = self.connections.get_mut(index) {
+                    connection.finish();
+                }
+                self.drive(index);
+            }
+        }
+    }
+
     fn mark_ready(&mut self, number: usize) {
         if let Some(Some(listening)) = self.listening.get_mut(number) {
             listening.ready = true;
@@ -318,9 +346,12 @@ impl Worker {
         for _ in 0..most {
             if !self.may_accept() {
                 // Another worker's connection may make room.
+                let now = Instant::now();
                 if self.accept_after.is_none() {
-                    self.accept_after = Some(Instant::now() + PAUSE);
                     plan.stats.add(Count::PausedByLimit, 1);
+                }
+                if self.accept_after.is_none_or(|at| at <= now) {
+                    self.accept_after = Some(now + PAUSE);
                 }
                 return false;
             }
@@ -338,6 +369,7 @@ impl Worker {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
                         plan.stats.add(Count::PausedByDescriptors, 1);
+                        self.shared.starved.fetch_add(1, Ordering::Relaxed);
                         log::warn!(
                             "{}",
                             accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
@@ -358,6 +390,7 @@ impl Worker {
         // Not with the first that is accepted: the next may want in vain again, and each of those
         // who wait would make two lines.
         if std::mem::take(&mut self.starved) {
+            self.shared.starved.fetch_sub(1, Ordering::Relaxed);
             log::info!("accepting again: nobody waits any more");
         }
     }

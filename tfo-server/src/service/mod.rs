@@ -26,6 +26,11 @@ pub(crate) trait Session {
     /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
     /// that does not read can't make it grow.
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
+
+    /// The peer has its answers, and has begun nothing new: a server that stops may end it here.
+    fn is_idle(&self) -> bool {
+        false
+    }
 }
 
 /// What comes once `out` has left.
@@ -58,6 +63,8 @@ pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
     /// What time it is, as HTTP says it.
     pub(crate) date: &'a http::Date,
+    /// The server stops: this request is the last.
+    pub(crate) draining: bool,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }

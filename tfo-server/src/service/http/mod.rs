@@ -36,6 +36,16 @@ pub(crate) struct Http {
     held: Box<[u8]>,
     /// A request whose body is still to come.
     body: Option<Box<Pending>>,
+    /// There was a request.
+    answered: bool,
+}
+
+/// When a request is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment<'a> {
+    pub(crate) date: &'a Date,
+    /// The server stops: it is the last of its connection.
+    pub(crate) draining: bool,
 }
 
 #[derive(Debug)]
@@ -60,15 +70,22 @@ enum Step {
 impl Session for Http {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         match context.service {
-            Prepared::Respond(respond) => self.answer(bytes, out, &**respond, context.date),
+            Prepared::Respond(respond) => {
+                let moment = Moment { date: context.date, draining: context.draining };
+                self.answer(bytes, out, &**respond, moment)
+            }
             _ => Next::Close,
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.answered && self.held.is_empty() && self.body.is_none()
     }
 }
 
 impl Http {
     pub(crate) fn new() -> Self {
-        Self { held: Box::default(), body: None }
+        Self { held: Box::default(), body: None, answered: false }
     }
 
     pub(super) fn answer(
@@ -76,7 +93,7 @@ impl Http {
         bytes: &[u8],
         out: &mut Out,
         handler: &impl Handler,
-        date: &Date,
+        moment: Moment<'_>,
     ) -> Next {
         let held = mem::take(&mut self.held);
         let joined;
@@ -90,7 +107,7 @@ impl Http {
             if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= MAX_OUT) {
                 break Next::Again;
             }
-            match self.step(&mut input, out, handler, date) {
+            match self.step(&mut input, out, handler, moment) {
                 Ok(Step::Continue) => {}
                 Ok(Step::Idle) => break Next::Read,
                 Ok(Step::Wait) => break Next::More,
@@ -98,7 +115,7 @@ impl Http {
                 Ok(Step::Close) => return Next::Linger,
                 Err((status, why)) => {
                     let framing = Framing { head_only: false, connection: Connection::Close };
-                    Content::line(status, why).write(out, framing, date);
+                    Content::line(status, why).write(out, framing, moment.date);
                     return Next::Linger;
                 }
             }
@@ -113,7 +130,7 @@ impl Http {
         input: &mut &[u8],
         out: &mut Out,
         handler: &impl Handler,
-        date: &Date,
+        moment: Moment<'_>,
     ) -> Result<Step, Refusal> {
         if let Some(pending) = &mut self.body {
             let (len, whole) = match pending.rest.read(input)? {
@@ -124,11 +141,8 @@ impl Http {
             if !whole {
                 return Ok(Step::Wait);
             }
-            let Pending { content, framing, .. } = &**pending;
-            content.write(out, *framing, date);
-            let step = after(*framing);
-            self.body = None;
-            return Ok(step);
+            let Some(pending) = self.body.take() else { return Ok(Step::Wait) };
+            return Ok(self.write(&pending.content, pending.framing, out, moment));
         }
         // Old clients send an empty line after a body (RFC 9112, 2.2).
         while let [b'\r', b'\n', rest @ ..] = input {
@@ -143,8 +157,7 @@ impl Http {
         let content = handler.answer(&request);
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
-            content.write(out, framing, date);
-            return Ok(after(framing));
+            return Ok(self.write(&content, framing, out, moment));
         }
         let rest = Rest::new(body);
         if body.expected && input.is_empty() {
@@ -153,8 +166,19 @@ impl Http {
         self.body = Some(Box::new(Pending { rest, content: content.into_owned(), framing }));
         Ok(Step::Continue)
     }
-}
 
-fn after(framing: Framing) -> Step {
-    if framing.connection == Connection::Close { Step::Close } else { Step::Continue }
+    fn write(
+        &mut self,
+        content: &Content,
+        mut framing: Framing,
+        out: &mut Out,
+        moment: Moment<'_>,
+    ) -> Step {
+        if moment.draining {
+            framing.connection = Connection::Close;
+        }
+        self.answered = true;
+        content.write(out, framing, moment.date);
+        if framing.connection == Connection::Close { Step::Close } else { Step::Continue }
+    }
 }
