@@ -192,7 +192,7 @@ fn a_server_that_waits_for_room_sleeps() {
         let (before, since) = (used(), Instant::now());
         thread::sleep(Duration::from_secs(1));
         let (share, of) = (used() - before, since.elapsed().as_secs_f64());
-        assert!(share < of / 2.0, "{share} s of {of} s of a processor, for nothing");
+        assert!(share < of / 10.0, "{share} s of {of} s of a processor, for nothing");
     });
 }
 
