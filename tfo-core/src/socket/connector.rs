@@ -96,6 +96,23 @@ impl Connector {
         }
     }
 
+    /// Starts to connect to `server`, with as much of `first` in the SYN as it takes, and returns at
+    /// once, with a stream whose calls return at once too.
+    ///
+    /// The stream's [`attempt`](FastOpenStream::attempt) says what is left to do: after
+    /// [`Attempt::InSyn`] the bytes that the SYN did not take are still to be sent, after any other
+    /// all of them, once the stream can be written to. An answer to the SYN that is none comes as the
+    /// error of the first read or write. The connector's timeout is not looked at.
+    ///
+    /// # Errors
+    /// It is impossible from here: no descriptors, no route, no port left.
+    pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
+        let fd = self.open(server)?;
+        let attempt =
+            self.send_syn(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
+        Ok(FastOpenStream::connected(fd, Some(attempt)))
+    }
+
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
         if let Some(local) = self.bind {
@@ -115,7 +132,7 @@ impl Connector {
         deadline: Option<Instant>,
         progress: &mut Progress,
     ) -> io::Result<()> {
-        let attempt = self.start(fd, server, first)?;
+        let attempt = self.send_syn(fd, server, first)?;
         progress.attempt = Some(attempt);
         wait_writable(fd.as_fd(), deadline)?;
         let error = option::take_error(fd).err();
@@ -129,7 +146,7 @@ impl Connector {
 
     /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
     /// `first` the SYN took.
-    fn start(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
+    fn send_syn(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
         if first.is_empty() {
             return start_regular(fd, server, Attempt::Regular);
         }

@@ -17,8 +17,10 @@
 mod connector;
 mod listener;
 pub mod option;
+mod pipe;
 mod stream;
 
 pub use connector::{ConnectError, Connector, Method};
 pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
+pub use pipe::Pipe;
 pub use stream::FastOpenStream;

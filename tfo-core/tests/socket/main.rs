@@ -10,6 +10,7 @@ mod inherited;
 mod keys;
 mod last;
 mod listener;
+mod nonblocking;
 mod option;
 mod signal;
 mod stream;

@@ -3,32 +3,40 @@
 use std::io::{self, Read, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Cause, Outcome, ServerEvidence};
 use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
 use super::plan::Plan;
+use super::relay::{Ends, Pipes, Relay, Turn};
 use super::stats::Count;
-use super::why::Cut;
+use super::why::{Cut, Why};
 use crate::service::http::Date;
-use crate::service::{Context, Next, Out, Session};
+use crate::service::proxy_protocol::{self, Origin as Told, Progress};
+use crate::service::{Context, Next, Out, Prepared, Session};
 
 /// How often one connection may read before the others have their turn.
-const TURNS: usize = 16;
+pub(super) const TURNS: usize = 16;
 /// How long a closing connection waits for the peer's end.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection being served.
 pub(super) struct Connection {
     stream: FastOpenStream,
     pub(super) plan: Rc<Plan>,
-    session: Box<dyn Session>,
+    serving: Serving,
     pub(super) peer: SocketAddr,
+    /// Where a proxy stands before this server.
+    proxied: Option<Box<Proxied>>,
     pub(super) kept: Option<Box<Kept>>,
     /// What its arrival tells; `None`: nobody looked.
     pub(super) verdict: Option<(Outcome, Option<Cause>)>,
@@ -36,7 +44,7 @@ pub(super) struct Connection {
     phase: Phase,
     /// A request has begun: its bytes do not put off the deadline.
     unfinished: bool,
-    pub(super) registered: bool,
+    registered: bool,
     /// Counts for its source address.
     pub(super) counted: bool,
     pub(super) started: Instant,
@@ -45,11 +53,25 @@ pub(super) struct Connection {
     pub(super) bytes_out: u64,
 }
 
+/// Who answers.
+enum Serving {
+    Session(Box<dyn Session>),
+    Upstream(Box<Relay>),
+}
+
+/// What the proxy says of the connection.
+#[derive(Default)]
+struct Proxied {
+    /// Of its header, so far.
+    header: Vec<u8>,
+    ends: Option<Ends>,
+}
+
 /// What is kept of a connection's arrival for who asks later.
 pub(super) struct Kept {
     pub(super) record: ArrivalRecord,
     /// Once all that the host can say was read.
-    pub(super) evidence: Option<ServerEvidence>,
+    pub(super) evidence: Option<Box<ServerEvidence>>,
     pub(super) cookie_origin: Option<Origin>,
 }
 
@@ -57,6 +79,8 @@ pub(super) struct Kept {
 enum Phase {
     /// The SYN's data must not be seen before the client has completed the handshake.
     AwaitsHandshake,
+    /// A proxy says first whose connection it is.
+    AwaitsHeader,
     /// Reads and answers.
     Open,
     /// The session holds more input.
@@ -78,6 +102,12 @@ struct Pending {
     sent: usize,
 }
 
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.shared.is_none()
+    }
+}
+
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -94,17 +124,31 @@ pub(super) struct Tools {
     pub(super) buffer: Box<[u8]>,
     pub(super) out: Out,
     pub(super) date: Date,
-    /// The server stops.
-    pub(super) draining: bool,
+    /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
+    pub(super) now: Instant,
+    /// The drain has begun.
+    pub(super) ending: bool,
+    pub(super) pipes: Pipes,
 }
 
 impl Connection {
-    pub(super) fn new(stream: FastOpenStream, peer: SocketAddr, plan: Rc<Plan>) -> Self {
-        let started = Instant::now();
-        Self {
+    pub(super) fn new(
+        stream: FastOpenStream,
+        peer: SocketAddr,
+        plan: Rc<Plan>,
+        started: Instant,
+    ) -> Self {
+        let serving = match &plan.service {
+            Prepared::Forward(forward) => {
+                Serving::Upstream(Box::new(Relay::new(Arc::clone(forward))))
+            }
+            service => Serving::Session(service.session()),
+        };
+        let mut connection = Self {
             stream,
-            session: plan.service.session(),
+            serving,
             deadline: started + plan.limits.idle_timeout,
+            proxied: plan.proxied.then(Box::default),
             plan,
             peer,
             kept: None,
@@ -117,6 +161,19 @@ impl Connection {
             started,
             bytes_in: 0,
             bytes_out: 0,
+        };
+        connection.open(started);
+        connection
+    }
+
+    /// The client may be heard.
+    fn open(&mut self, now: Instant) {
+        if self.proxied.is_some() {
+            self.phase = Phase::AwaitsHeader;
+            self.deadline = now + self.plan.limits.header_timeout;
+        } else {
+            self.phase = Phase::Open;
+            self.deadline = now + self.plan.limits.idle_timeout;
         }
     }
 
@@ -126,21 +183,34 @@ impl Connection {
         self.deadline = self.started + self.plan.limits.header_timeout;
     }
 
-    pub(super) fn stream(&self) -> &FastOpenStream {
-        &self.stream
-    }
-
     /// Moves as many bytes as the socket and fairness allow. An error ends the connection.
     pub(super) fn drive(&mut self, tools: &mut Tools) -> io::Result<Step> {
         if self.phase == Phase::AwaitsHandshake {
             if !self.stream.handshake_ended().map_err(io::Error::other)? {
                 return Ok(Step::Wait);
             }
-            self.phase = Phase::Open;
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+            self.open(tools.now);
+        }
+        if self.phase == Phase::AwaitsHeader
+            && let Some(step) = self.read_header(tools)?
+        {
+            return Ok(step);
+        }
+        if let Serving::Upstream(relay) = &mut self.serving {
+            let limit = self.plan.limits.buffer.min(tools.buffer.len());
+            let (client, deadline) = (&self.stream, &mut self.deadline);
+            let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+            let ends = || {
+                let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
+                told.map_or_else(own, Ok)
+            };
+            let step = relay.drive(&mut Turn { client, tools, deadline, limit }, ends);
+            let (bytes_in, bytes_out) = relay.bytes();
+            self.count_relayed(bytes_in, bytes_out);
+            return step;
         }
         for _ in 0..TURNS {
-            if !self.flush()? {
+            if !self.flush(tools.now)? {
                 return Ok(Step::Wait);
             }
             let len = match self.phase {
@@ -149,10 +219,10 @@ impl Connection {
                 Phase::Ending => {
                     self.stream.shutdown(Shutdown::Write)?;
                     self.phase = Phase::Lingering;
-                    self.deadline = Instant::now() + LINGER;
+                    self.deadline = tools.now + LINGER;
                     continue;
                 }
-                Phase::AwaitsHandshake | Phase::Open | Phase::Lingering => {
+                Phase::AwaitsHandshake | Phase::AwaitsHeader | Phase::Open | Phase::Lingering => {
                     match (&self.stream).read(&mut tools.buffer) {
                         // All that was to be sent has left.
                         Ok(0) => return Ok(Step::Done),
@@ -163,8 +233,7 @@ impl Connection {
                     }
                 }
             };
-            self.bytes_in = self.bytes_in.saturating_add(len as u64);
-            self.plan.stats.add(Count::BytesIn, len as u64);
+            self.count_received(len);
             if self.phase != Phase::Lingering {
                 self.hand_over(len, tools)?;
             }
@@ -172,17 +241,80 @@ impl Connection {
         Ok(Step::Again)
     }
 
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let ends = self.phase == Phase::Open && served && self.is_at_rest();
+        if ends {
+            self.phase = Phase::Ending;
+        }
+        ends
+    }
+
+    /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
+    fn read_header(&mut self, tools: &mut Tools) -> io::Result<Option<Step>> {
+        let Some(Proxied { header, ends }) = self.proxied.as_deref_mut() else { return Ok(None) };
+        let malformed = |why: &str| {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {why}")))
+        };
+        let len = loop {
+            // Not more than is needed: what is read beyond it is held.
+            let room = tools.buffer.get_mut(..proxy_protocol::MOST).unwrap_or_default();
+            match (&self.stream).read(room) {
+                // Who checks whether the port is open sends none.
+                Ok(0) if header.is_empty() => return Ok(Some(Step::Done)),
+                Ok(0) => return malformed("it is not complete"),
+                Ok(len) => header.extend_from_slice(room.get(..len).unwrap_or_default()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Wait)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            match proxy_protocol::parse(header) {
+                Progress::More => {}
+                Progress::Malformed(why) => return malformed(why),
+                Progress::Header(Told::Unknown, len) => break len,
+                Progress::Header(Told::Client { source, destination }, len) => {
+                    *ends = Some(Ends { source, destination });
+                    break len;
+                }
+            }
+        };
+        let header = mem::take(header);
+        let rest = header.get(len..).unwrap_or_default();
+        self.phase = Phase::Open;
+        self.deadline = tools.now + self.plan.limits.idle_timeout;
+        match &mut self.serving {
+            Serving::Upstream(relay) => relay.read_before(rest),
+            Serving::Session(_) if !rest.is_empty() => {
+                tools.buffer.get_mut(..rest.len()).unwrap_or_default().copy_from_slice(rest);
+                self.count_received(rest.len());
+                self.hand_over(rest.len(), tools)?;
+            }
+            Serving::Session(_) => {}
+        }
+        Ok(None)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        match &self.serving {
+            Serving::Session(session) => session.at_rest(),
+            // What is between the two ends is theirs to know.
+            Serving::Upstream(_) => false,
+        }
+    }
+
     /// Gives the session what was read, and sends what it says.
     fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
-        let Tools { buffer, out, date, draining } = tools;
+        let Tools { buffer, out, date, now, ending, .. } = tools;
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
         let mut context =
-            Context { service: &plan.service, date, draining: *draining, evidence: &mut evidence };
-        let next = self.session.received(bytes, out, &mut context);
+            Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
+        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
+        let next = session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
             Next::Again => Phase::Again,
@@ -192,9 +324,9 @@ impl Connection {
         let limits = &self.plan.limits;
         if next != Next::More {
             self.unfinished = false;
-            self.deadline = Instant::now() + limits.idle_timeout;
+            self.deadline = *now + limits.idle_timeout;
         } else if !mem::replace(&mut self.unfinished, true) {
-            self.deadline = Instant::now() + limits.header_timeout;
+            self.deadline = *now + limits.header_timeout;
         }
         self.send(out)
     }
@@ -218,7 +350,7 @@ impl Connection {
     }
 
     /// Sends what is pending; whether all of it has left.
-    fn flush(&mut self) -> io::Result<bool> {
+    fn flush(&mut self, now: Instant) -> io::Result<bool> {
         let more = self.fin_follows();
         let Pending { bytes, shared, sent } = &mut self.pending;
         let (len, all) = (bytes.len(), bytes.len() + shared.as_deref().map_or(0, <[u8]>::len));
@@ -241,9 +373,22 @@ impl Connection {
         }
         if progress > 0 {
             self.count_sent(progress);
-            self.deadline = Instant::now() + self.plan.limits.idle_timeout;
+            self.deadline = now + self.plan.limits.idle_timeout;
         }
         Ok(done)
+    }
+
+    fn count_received(&mut self, len: usize) {
+        self.bytes_in = self.bytes_in.saturating_add(len as u64);
+        self.plan.stats.add(Count::BytesIn, len as u64);
+    }
+
+    /// What a relay has moved so far.
+    fn count_relayed(&mut self, bytes_in: u64, bytes_out: u64) {
+        let stats = &self.plan.stats;
+        stats.add(Count::BytesIn, bytes_in.saturating_sub(self.bytes_in));
+        stats.add(Count::BytesOut, bytes_out.saturating_sub(self.bytes_out));
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
     }
 
     fn count_sent(&mut self, len: usize) {
@@ -256,22 +401,56 @@ impl Connection {
         matches!(self.phase, Phase::Closing | Phase::Ending)
     }
 
-    /// Its peer has all answers, and has begun nothing new.
-    pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Open && self.session.is_idle()
+    /// Its deadline has come: which limit that was; `None`: it has another turn.
+    pub(super) fn late(&mut self) -> Option<Why> {
+        match (self.phase, &mut self.serving) {
+            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout.into()),
+            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout.into()),
+            (_, Serving::Upstream(relay)) => relay.late(),
+            _ if self.unfinished => Some(Cut::HeaderTimeout.into()),
+            _ => Some(Cut::IdleTimeout.into()),
+        }
     }
 
-    /// Ends once what is pending has left.
-    pub(super) fn finish(&mut self) {
-        self.phase = Phase::Ending;
+    /// An event on its own socket, or on that towards the upstream.
+    pub(super) fn event(&mut self, of_upstream: bool, event: &Event) {
+        if let Serving::Upstream(relay) = &mut self.serving {
+            relay.event(of_upstream, event);
+        }
     }
 
-    /// Which limit its deadline is.
-    pub(super) fn late(&self) -> Cut {
-        match self.phase {
-            Phase::AwaitsHandshake => Cut::HandshakeTimeout,
-            _ if self.unfinished => Cut::HeaderTimeout,
-            _ => Cut::IdleTimeout,
+    /// Asks for the events that it waits for. Many connections end before they need one.
+    pub(super) fn register(&mut self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
+        match &mut self.serving {
+            Serving::Upstream(relay) => relay.register(registry, &self.stream, tokens),
+            Serving::Session(_) if self.registered => Ok(()),
+            Serving::Session(_) => {
+                self.registered = true;
+                let fd = self.stream.as_fd().as_raw_fd();
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                registry.register(&mut SourceFd(&fd), tokens[0], interest)
+            }
+        }
+    }
+
+    /// Why the client got no answer although nothing broke.
+    pub(super) fn failure(&self) -> Option<Why> {
+        match &self.serving {
+            Serving::Upstream(relay) => relay.failure(),
+            Serving::Session(_) => None,
+        }
+    }
+
+    /// The client's own address, where a proxy has told it.
+    pub(super) fn client(&self) -> Option<SocketAddr> {
+        Some(self.proxied.as_ref()?.ends?.source)
+    }
+
+    /// The upstream that it was handed to.
+    pub(super) fn upstream(&self) -> Option<SocketAddr> {
+        match &self.serving {
+            Serving::Upstream(relay) => relay.upstream(),
+            Serving::Session(_) => None,
         }
     }
 
@@ -279,19 +458,23 @@ impl Connection {
     pub(super) fn evidence(&mut self) -> Option<ServerEvidence> {
         let kept = self.kept.as_deref_mut()?;
         let observer = &self.plan.observer;
-        Some(kept.evidence.take().unwrap_or_else(|| observer.evidence_of(&kept.record)))
+        Some(match kept.evidence.take() {
+            Some(evidence) => *evidence,
+            None => observer.evidence_of(&kept.record),
+        })
     }
 }
 
 /// All that is known of an arrival. The counters' change is told once: who has read it keeps it.
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
-    let evidence = kept.evidence.get_or_insert_with(|| observer.full_evidence_of(&kept.record));
-    Some(evidence.clone())
+    let full = || Box::new(observer.full_evidence_of(&kept.record));
+    let evidence = kept.evidence.get_or_insert_with(full);
+    Some((**evidence).clone())
 }
 
 /// How much of `bytes` the socket takes now.
-fn send_all(mut stream: &FastOpenStream, bytes: &[u8], more: bool) -> io::Result<usize> {
+pub(super) fn send_all(mut stream: &FastOpenStream, bytes: &[u8], more: bool) -> io::Result<usize> {
     let mut sent = 0;
     while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
         match if more { stream.write_more(rest) } else { stream.write(rest) } {

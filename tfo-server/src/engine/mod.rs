@@ -18,6 +18,7 @@ mod inbox;
 mod listeners;
 mod metrics;
 mod plan;
+mod relay;
 mod signals;
 mod sources;
 pub(crate) mod stats;

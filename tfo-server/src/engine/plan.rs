@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tfo_core::observer::ServerObserver;
 
 use super::stats::ListenerStats;
-use crate::config::values::{EarlyData, EvidenceLevel};
+use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
 use crate::service::Prepared;
 
@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) address: SocketAddr,
     pub(super) service: Prepared,
     pub(super) await_handshake: bool,
+    /// A PROXY protocol header comes first.
+    pub(super) proxied: bool,
     /// Look at how each connection arrived.
     pub(super) look: bool,
     /// Keep what was seen until the end of the connection.
@@ -39,6 +41,7 @@ impl Plan {
             address,
             service,
             await_handshake: false,
+            proxied: false,
             look: false,
             keep: false,
             limits,
@@ -58,6 +61,7 @@ impl Plan {
         Self {
             address: listen.address,
             await_handshake: listen.early_data == EarlyData::AwaitHandshake,
+            proxied: listen.proxy_protocol == ProxyIn::Required,
             look,
             keep: look && (settings.prints_lines() || service.needs_evidence()),
             limits: settings.limits.clone(),

@@ -20,12 +20,14 @@ pub(crate) enum Cut {
     BrokenPipe,
     /// The peer's host did not acknowledge what was sent.
     TimedOut,
+    /// There was no upstream to hand it to, or it failed before it had answered.
+    Upstream,
     /// Another error of the socket.
     Error,
 }
 
 impl Cut {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::HandshakeTimeout,
         Self::HeaderTimeout,
         Self::IdleTimeout,
@@ -36,6 +38,7 @@ impl Cut {
         Self::Reset,
         Self::BrokenPipe,
         Self::TimedOut,
+        Self::Upstream,
         Self::Error,
     ];
 
@@ -51,6 +54,7 @@ impl Cut {
             Self::Reset => "connection reset",
             Self::BrokenPipe => "broken pipe",
             Self::TimedOut => "timed out",
+            Self::Upstream => "upstream",
             Self::Error => "error",
         }
     }
@@ -70,15 +74,24 @@ impl From<Cut> for Why {
     }
 }
 
+impl Why {
+    /// Why an upstream could not be used.
+    pub(super) fn upstream(why: &'static str) -> Self {
+        Self { cut: Cut::Upstream, detail: Some(io::Error::other(why)) }
+    }
+}
+
 impl From<io::Error> for Why {
     fn from(e: io::Error) -> Self {
-        match e.kind() {
-            // Without the number that the kernel has for it.
-            io::ErrorKind::ConnectionReset => Cut::Reset.into(),
-            io::ErrorKind::BrokenPipe => Cut::BrokenPipe.into(),
-            io::ErrorKind::TimedOut => Cut::TimedOut.into(),
-            _ => Self { cut: Cut::Error, detail: Some(e) },
-        }
+        let cut = match e.kind() {
+            io::ErrorKind::ConnectionReset => Cut::Reset,
+            io::ErrorKind::BrokenPipe => Cut::BrokenPipe,
+            io::ErrorKind::TimedOut => Cut::TimedOut,
+            _ => Cut::Error,
+        };
+        // Without the number that the kernel has for it, where its words say enough.
+        let plain = cut != Cut::Error && e.get_ref().is_none();
+        Self { cut, detail: (!plain).then_some(e) }
     }
 }
 

@@ -20,6 +20,7 @@ use super::connection::{Connection, Kept, Step, Tools};
 use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
 use super::plan::Plan;
+use super::relay::Pipes;
 use super::sources::Sources;
 use super::stats::{Count, Timing};
 use super::why::{Cut, Why};
@@ -146,7 +147,9 @@ impl Worker {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
                 date: Date::new(SystemTime::now()),
-                draining: false,
+                now: Instant::now(),
+                ending: false,
+                pipes: Pipes::default(),
             },
         })
     }
@@ -164,12 +167,18 @@ impl Worker {
                 _ => {}
             }
             self.tools.date.refresh(SystemTime::now());
+            self.tools.now = Instant::now();
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
                     Token(token) => match token.checked_sub(LISTENERS) {
                         Some(number) => self.mark_ready(number),
-                        None => self.drive(token / 2),
+                        None => {
+                            if let Some(connection) = self.connections.get_mut(token / 2) {
+                                connection.event(token % 2 == 1, event);
+                            }
+                            self.drive(token / 2);
+                        }
                     },
                 }
             }
@@ -185,6 +194,14 @@ impl Worker {
         }
         for index in 0..self.connections.capacity() {
             self.end(index, Some(self.cut_by.into()));
+        }
+        for listening in self.listening.iter().flatten() {
+            match listening.listener.waiting() {
+                Ok(0) | Err(_) => {}
+                Ok(lost) => {
+                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                }
+            }
         }
         Ok(())
     }
@@ -219,7 +236,7 @@ impl Worker {
                         self.stop_accepting(number);
                     }
                     self.drain_until = Some(until);
-                    self.finish_idle();
+                    self.end_those_at_rest();
                 }
                 Order::Cut(why) => {
                     self.cut_by = why;
@@ -276,6 +293,18 @@ impl Worker {
         listening.closing.get_or_insert_with(|| Instant::now() + LAST);
     }
 
+    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    fn end_those_at_rest(&mut self) {
+        self.tools.ending = true;
+        for index in 0..self.connections.capacity() {
+            // The next request may have come by now.
+            self.drive(index);
+            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
+                self.drive(index);
+            }
+        }
+    }
+
     fn close_when_empty(&mut self, number: usize) {
         let Some(Some(listening)) = self.listening.get(number) else { return };
         // As long as there is no room for those who wait they keep it open, until the drain is over.
@@ -307,24 +336,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Nobody waits for these: they end, unless a request has come meanwhile.
-    fn finish_idle(&mut self) {
-        self.tools.draining = true;
-        for index in 0..self.connections.capacity() {
-            let is_idle =
-                |worker: &Self| worker.connections.get(index).is_some_and(Connection::is_idle);
-            if is_idle(self) {
-                self.drive(index);
-            }
-            if is_idle(self) {
-                if let Some(connection) = self.connections.get_mut(index) {
-                    connection.finish();
-                }
-                self.drive(index);
-            }
-        }
-    }
-
     fn mark_ready(&mut self, number: usize) {
         if let Some(Some(listening)) = self.listening.get_mut(number) {
             listening.ready = true;
@@ -350,6 +361,7 @@ impl Worker {
                 if self.accept_after.is_none() {
                     plan.stats.add(Count::PausedByLimit, 1);
                 }
+                // A time that has gone by would make the loop spin.
                 if self.accept_after.is_none_or(|at| at <= now) {
                     self.accept_after = Some(now + PAUSE);
                 }
@@ -399,8 +411,9 @@ impl Worker {
         let mut connection = if plan.look {
             let accepted = listener.accept()?;
             plan.observer.accepted();
+            let peer = accepted.arrival.peer;
             let mut connection =
-                Connection::new(accepted.stream, accepted.arrival.peer, Rc::clone(plan));
+                Connection::new(accepted.stream, peer, Rc::clone(plan), self.tools.now);
             self.look(&mut connection, &accepted.arrival);
             if connection.plan.await_handshake && accepted.arrival.info.state == TcpState::SynRecv {
                 connection.await_handshake();
@@ -409,7 +422,7 @@ impl Worker {
         } else {
             let (stream, peer) = listener.accept_unseen()?;
             plan.observer.accepted();
-            let mut connection = Connection::new(stream, peer, Rc::clone(plan));
+            let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
             if connection.plan.await_handshake {
                 connection.await_handshake();
             }
@@ -457,6 +470,7 @@ impl Worker {
         }
         if plan.keep {
             let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
             connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }
     }
@@ -465,15 +479,17 @@ impl Worker {
         // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
         let failed = match connection.drive(&mut self.tools) {
-            Ok(Step::Wait) => match register(&self.poll, connection, index) {
-                Ok(()) => return,
-                Err(e) => Some(e.into()),
-            },
-            Ok(Step::Again) => match register(&self.poll, connection, index) {
-                Ok(()) => return self.again.push(index),
-                Err(e) => Some(e.into()),
-            },
-            Ok(Step::Done) => None,
+            Ok(Step::Wait) => {
+                self.next_tick = self.next_tick.min(connection.deadline);
+                let tokens = [Token(2 * index), Token(2 * index + 1)];
+                match connection.register(self.poll.registry(), tokens) {
+                    Ok(()) => return,
+                    Err(e) => Some(e.into()),
+                }
+            }
+            // What comes meanwhile is there when it registers.
+            Ok(Step::Again) => return self.again.push(index),
+            Ok(Step::Done) => connection.failure(),
             Err(e) => Some(e.into()),
         };
         self.end(index, failed);
@@ -491,7 +507,8 @@ impl Worker {
         if connection.counted {
             self.shared.sources.leave(connection.peer.ip());
         }
-        let duration = connection.started.elapsed();
+        self.tools.now = Instant::now();
+        let duration = self.tools.now.saturating_duration_since(connection.started);
         let stats = &connection.plan.stats;
         stats.add(Count::Closed, 1);
         stats.observe(Timing::Service, duration);
@@ -502,6 +519,8 @@ impl Worker {
         let evidence = connection.evidence();
         printer.connection(Box::new(Ended {
             peer: connection.peer,
+            client: connection.client(),
+            upstream: connection.upstream(),
             evidence,
             counted_as: connection.verdict.map(|(outcome, _)| outcome),
             cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
@@ -518,29 +537,25 @@ impl Worker {
         if now < self.next_tick {
             return;
         }
+        self.tools.pipes.close_unused();
         self.next_tick = now + TICK;
-        let late: Vec<usize> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.deadline <= now)
-            .map(|(index, _)| index)
-            .collect();
+        let mut late = Vec::new();
+        for (index, connection) in &self.connections {
+            if connection.deadline <= now {
+                late.push(index);
+            } else {
+                self.next_tick = self.next_tick.min(connection.deadline);
+            }
+        }
+        // Many deadlines close to each other cost one look.
+        self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
-            let why = self.connections.get(index).map(|connection| connection.late().into());
-            self.end(index, why);
+            match self.connections.get_mut(index).and_then(Connection::late) {
+                Some(why) => self.end(index, Some(why)),
+                None => self.drive(index),
+            }
         }
     }
-}
-
-/// Asks for the connection's events, once: many connections end before they need one.
-fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Result<()> {
-    if connection.registered {
-        return Ok(());
-    }
-    connection.registered = true;
-    let fd = connection.stream().as_fd().as_raw_fd();
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut SourceFd(&fd), Token(2 * index), interest)
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {

@@ -15,7 +15,7 @@ pub(crate) fn ready(status: &str) {
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => {
-            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading its settings again")])
+            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading its settings again")]);
         }
         Err(e) => log::warn!("systemd is not told of the reload: {e}"),
     }

@@ -21,6 +21,10 @@ use crate::engine::stats::{self, CookieOrigin, Count};
 /// A connection that has ended.
 pub(crate) struct Ended {
     pub(crate) peer: SocketAddr,
+    /// The client behind it, where a proxy has told it.
+    pub(crate) client: Option<SocketAddr>,
+    /// Whom it was handed to.
+    pub(crate) upstream: Option<SocketAddr>,
     /// `None`: nobody looked.
     pub(crate) evidence: Option<ServerEvidence>,
     /// What it was counted as.
@@ -70,6 +74,10 @@ struct Cookies {
 struct Line<'a> {
     schema: u32,
     peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<SocketAddr>,
     #[serde(flatten)]
     verdict: Option<&'a Verdict>,
     syn_bytes: usize,
@@ -159,6 +167,8 @@ impl Lines {
             Format::Json => json(&Line {
                 schema: 1,
                 peer: ended.peer().to_string(),
+                client: ended.client,
+                upstream: ended.upstream,
                 verdict: verdict.as_ref(),
                 syn_bytes,
                 cookie,
@@ -299,6 +309,12 @@ impl Cookies {
 
 fn text(ended: &Ended, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
     let mut line = ended.peer().to_string();
+    if let Some(client) = ended.client {
+        line += &format!(" for {client}");
+    }
+    if let Some(upstream) = ended.upstream {
+        line += &format!(" to {upstream}");
+    }
     match verdict {
         Some(verdict) => {
             line += &format!(" {}", verdict.outcome);

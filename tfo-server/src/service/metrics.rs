@@ -78,7 +78,7 @@ fn form(accept: &[u8]) -> Exposition {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use super::super::http::{Date, Http, Moment};
+    use super::super::http::{Date, Http, Terms};
     use super::super::{Next, Out};
     use super::*;
 
@@ -99,9 +99,8 @@ mod tests {
         let metrics = Metrics::new(Arc::new(Draining(draining)));
         let (mut http, mut out) = (Http::new(), Out::default());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n");
-        let date = Date::new(UNIX_EPOCH);
-        let moment = Moment { date: &date, draining: false };
-        let next = http.answer(request.as_bytes(), &mut out, &metrics, moment);
+        let terms = Terms { date: &Date::new(UNIX_EPOCH), ending: false };
+        let next = http.answer(request.as_bytes(), &mut out, &metrics, terms);
         assert_eq!(next, Next::Read, "{path}");
         String::from_utf8(out.bytes).unwrap()
     }

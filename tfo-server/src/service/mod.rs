@@ -5,9 +5,11 @@
 
 mod discard;
 mod echo;
+pub(crate) mod forward;
 pub(crate) mod http;
 pub(crate) mod metrics;
 mod mirror;
+pub(crate) mod proxy_protocol;
 mod respond;
 
 use std::io;
@@ -18,6 +20,7 @@ use tfo_core::diagnosis::ServerEvidence;
 use crate::config::ServiceSettings;
 use crate::config::values::Service;
 
+use forward::Forward;
 use metrics::{Metrics, Source};
 use respond::Respond;
 
@@ -27,8 +30,8 @@ pub(crate) trait Session {
     /// that does not read can't make it grow.
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
 
-    /// The peer has its answers, and has begun nothing new: a server that stops may end it here.
-    fn is_idle(&self) -> bool {
+    /// Whether all requests that have come are answered, and the peer counts on no other.
+    fn at_rest(&self) -> bool {
         false
     }
 }
@@ -63,8 +66,8 @@ pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
     /// What time it is, as HTTP says it.
     pub(crate) date: &'a http::Date,
-    /// The server stops: this request is the last.
-    pub(crate) draining: bool,
+    /// The server is about to end: what has come is answered, and nothing is kept open for more.
+    pub(crate) ending: bool,
     /// All that is known of how it arrived; read now, if that was not done before.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
@@ -76,6 +79,8 @@ pub(crate) enum Prepared {
     Echo,
     Discard,
     Respond(Arc<Respond>),
+    /// No session: the engine moves its bytes.
+    Forward(Arc<Forward>),
 }
 
 impl Prepared {
@@ -86,7 +91,7 @@ impl Prepared {
             ServiceSettings::Echo => Self::Echo,
             ServiceSettings::Discard => Self::Discard,
             ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(_) => return Err(io::ErrorKind::Unsupported.into()),
+            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::start(forward)?)),
         })
     }
 
@@ -101,6 +106,7 @@ impl Prepared {
             Self::Echo => Service::Echo,
             Self::Discard => Service::Discard,
             Self::Respond(_) => Service::Respond,
+            Self::Forward(_) => Service::Forward,
         }
     }
 
@@ -116,6 +122,7 @@ impl Prepared {
             Self::Echo => Box::new(echo::Echo),
             Self::Discard => Box::new(discard::Discard),
             Self::Respond(respond) => respond.session(),
+            Self::Forward(_) => Box::new(discard::Discard),
         }
     }
 }

@@ -27,6 +27,8 @@ mod rights;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod supervised;

@@ -50,8 +50,7 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
                 server.err().count("the settings and keys before stay") > number
             });
             let told = server.err().to_string();
-            let line =
-                told.lines().filter(|line| line.contains("before stay")).next_back().unwrap();
+            let line = told.lines().rfind(|line| line.contains("before stay")).unwrap();
             assert!(line.contains("error: "), "{line}");
             for piece in *expected {
                 assert!(line.contains(piece), "{piece}: {line}");

@@ -96,10 +96,13 @@ fn a_group_may_differ_from_the_users_own() {
 fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
     isolated(|| {
         let lab = Lab::new();
-        let ended = lab.start("[process]\nuser = \"no-such-user\"\n", &[]).finish();
-        assert_eq!(ended.code, Some(2), "{}", ended.err);
-        let error = ended.err.lines().last().unwrap();
-        assert!(error.starts_with("error: process.user: unknown user \"no-such-user\""), "{error}");
+        for arguments in [&[][..], &["check"]] {
+            let ended = lab.start("[process]\nuser = \"no-such-user\"\n", arguments).finish();
+            assert_eq!(ended.code, Some(2), "{}", ended.err);
+            let error = ended.err.lines().last().unwrap();
+            let expected = "error: process.user: unknown user \"no-such-user\"";
+            assert!(error.starts_with(expected), "{error}");
+        }
 
         if !require("setpriv") || !may_become_others() {
             return;

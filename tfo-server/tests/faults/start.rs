@@ -51,7 +51,7 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
-        let script = "ulimit -Hn 300; ulimit -Sn 100; exec \"$0\" \"$@\"";
+        let script = "ulimit -Sn 100; ulimit -Hn 300; exec \"$0\" \"$@\"";
         command.args([
             "-c",
             script,
@@ -71,12 +71,12 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
         );
         let _ = server.err().expect(&["listening on"]);
 
-        let served = |client: &mut std::net::TcpStream| {
+        let exchange = |client: &mut std::net::TcpStream| {
             client.write_all(b"x").unwrap();
             client.read_exact(&mut [0]).unwrap();
         };
         let mut clients: Vec<_> = (0..enough).map(|_| lab.connect()).collect();
-        clients.iter_mut().for_each(served);
+        clients.iter_mut().for_each(exchange);
         assert_eq!(server.err().count("no descriptors left"), 0, "as it said: {}", server.err());
         server.signal("TERM").unwrap();
         drop(clients);

@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http;
@@ -23,6 +25,10 @@ mod mirror;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod respond;
 #[cfg(test)]
 mod services;
@@ -32,3 +38,5 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod upstream;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use tfo_core::host::readiness::{Finding, ServerFacts};
+use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
 use tfo_core::program::{output::colour_allowed, value::Format};
 use tfo_core::socket::FastOpenListener;
@@ -374,7 +374,7 @@ impl Supervisor {
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
             let wish = listen.wish(bound.sockets.len());
-            let facts = match ServerFacts::read(wish) {
+            let facts = match ServerFacts::of_own(wish) {
                 Ok(facts) => facts,
                 Err(e) => {
                     log::warn!("this host's settings can't be read: {e}");
@@ -394,10 +394,7 @@ impl Supervisor {
                 facts.tcp_fastopen,
             );
             for finding in facts.findings(wish) {
-                // The one who listens there is this server.
-                if !matches!(finding, Finding::AddressTaken { .. }) {
-                    log::warn!("{finding}");
-                }
+                log::warn!("{finding}");
             }
         }
         log::info!("keys: {}", self.keys);

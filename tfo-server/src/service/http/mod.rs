@@ -36,16 +36,6 @@ pub(crate) struct Http {
     held: Box<[u8]>,
     /// A request whose body is still to come.
     body: Option<Box<Pending>>,
-    /// There was a request.
-    answered: bool,
-}
-
-/// When a request is answered.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment<'a> {
-    pub(crate) date: &'a Date,
-    /// The server stops: it is the last of its connection.
-    pub(crate) draining: bool,
 }
 
 #[derive(Debug)]
@@ -53,6 +43,22 @@ struct Pending {
     rest: Rest,
     content: Content,
     framing: Framing,
+}
+
+/// What holds for all requests that are answered now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) date: &'a Date,
+    /// The last answer ends the connection.
+    pub(crate) ending: bool,
+}
+
+impl Terms<'_> {
+    /// How to send the answer before `rest`.
+    fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
+        let last = self.ending && rest.is_empty();
+        Framing { connection: if last { Connection::Close } else { asked.connection }, ..asked }
+    }
 }
 
 /// What comes after a step.
@@ -71,21 +77,21 @@ impl Session for Http {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         match context.service {
             Prepared::Respond(respond) => {
-                let moment = Moment { date: context.date, draining: context.draining };
-                self.answer(bytes, out, &**respond, moment)
+                let terms = Terms { date: context.date, ending: context.ending };
+                self.answer(bytes, out, &**respond, terms)
             }
             _ => Next::Close,
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.answered && self.held.is_empty() && self.body.is_none()
+    fn at_rest(&self) -> bool {
+        self.held.is_empty() && self.body.is_none()
     }
 }
 
 impl Http {
     pub(crate) fn new() -> Self {
-        Self { held: Box::default(), body: None, answered: false }
+        Self { held: Box::default(), body: None }
     }
 
     pub(super) fn answer(
@@ -93,7 +99,7 @@ impl Http {
         bytes: &[u8],
         out: &mut Out,
         handler: &impl Handler,
-        moment: Moment<'_>,
+        terms: Terms<'_>,
     ) -> Next {
         let held = mem::take(&mut self.held);
         let joined;
@@ -107,15 +113,15 @@ impl Http {
             if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= MAX_OUT) {
                 break Next::Again;
             }
-            match self.step(&mut input, out, handler, moment) {
+            match self.step(&mut input, out, handler, terms) {
                 Ok(Step::Continue) => {}
                 Ok(Step::Idle) => break Next::Read,
                 Ok(Step::Wait) => break Next::More,
-                Ok(Step::Close) if input.is_empty() => return Next::Close,
+                Ok(Step::Close) if input.is_empty() && !terms.ending => return Next::Close,
                 Ok(Step::Close) => return Next::Linger,
                 Err((status, why)) => {
                     let framing = Framing { head_only: false, connection: Connection::Close };
-                    Content::line(status, why).write(out, framing, moment.date);
+                    Content::line(status, why).write(out, framing, terms.date);
                     return Next::Linger;
                 }
             }
@@ -130,7 +136,7 @@ impl Http {
         input: &mut &[u8],
         out: &mut Out,
         handler: &impl Handler,
-        moment: Moment<'_>,
+        terms: Terms<'_>,
     ) -> Result<Step, Refusal> {
         if let Some(pending) = &mut self.body {
             let (len, whole) = match pending.rest.read(input)? {
@@ -141,8 +147,12 @@ impl Http {
             if !whole {
                 return Ok(Step::Wait);
             }
-            let Some(pending) = self.body.take() else { return Ok(Step::Wait) };
-            return Ok(self.write(&pending.content, pending.framing, out, moment));
+            let Pending { content, framing, .. } = &**pending;
+            let framing = terms.framing(*framing, input);
+            content.write(out, framing, terms.date);
+            let step = after(framing);
+            self.body = None;
+            return Ok(step);
         }
         // Old clients send an empty line after a body (RFC 9112, 2.2).
         while let [b'\r', b'\n', rest @ ..] = input {
@@ -157,7 +167,9 @@ impl Http {
         let content = handler.answer(&request);
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
-            return Ok(self.write(&content, framing, out, moment));
+            let framing = terms.framing(framing, input);
+            content.write(out, framing, terms.date);
+            return Ok(after(framing));
         }
         let rest = Rest::new(body);
         if body.expected && input.is_empty() {
@@ -166,19 +178,8 @@ impl Http {
         self.body = Some(Box::new(Pending { rest, content: content.into_owned(), framing }));
         Ok(Step::Continue)
     }
+}
 
-    fn write(
-        &mut self,
-        content: &Content,
-        mut framing: Framing,
-        out: &mut Out,
-        moment: Moment<'_>,
-    ) -> Step {
-        if moment.draining {
-            framing.connection = Connection::Close;
-        }
-        self.answered = true;
-        content.write(out, framing, moment.date);
-        if framing.connection == Connection::Close { Step::Close } else { Step::Continue }
-    }
+fn after(framing: Framing) -> Step {
+    if framing.connection == Connection::Close { Step::Close } else { Step::Continue }
 }

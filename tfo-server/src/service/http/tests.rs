@@ -39,8 +39,8 @@ fn date() -> Date {
     Date::new(UNIX_EPOCH + Duration::from_secs(784_111_777))
 }
 
-fn at(date: &Date) -> Moment<'_> {
-    Moment { date, draining: false }
+fn terms(date: &Date) -> Terms<'_> {
+    Terms { date, ending: false }
 }
 
 /// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
@@ -52,7 +52,7 @@ fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
         let mut piece = piece;
         loop {
             let mut out = Out::default();
-            next = http.answer(piece, &mut out, &site, at(&date));
+            next = http.answer(piece, &mut out, &site, terms(&date));
             assert!(out.bytes.len() < MAX_OUT + 32 * 1024, "{}", out.bytes.len());
             all.extend_from_slice(&out.bytes);
             all.extend_from_slice(&out.shared.unwrap_or_default());
@@ -105,7 +105,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let (mut out, mut answers, mut calls) = (Out::default(), 0, 1);
-    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, at(&date));
+    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, terms(&date));
     loop {
         assert!(out.bytes.len() < MAX_OUT + 1024, "{}", out.bytes.len());
         answers += out.bytes.windows(6).filter(|bytes| bytes == b"hello\n").count();
@@ -113,7 +113,7 @@ fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
             break;
         }
         out = Out::default();
-        next = http.answer(b"", &mut out, &site, at(&date));
+        next = http.answer(b"", &mut out, &site, terms(&date));
         calls += 1;
     }
     assert_eq!((answers, next), (2000, Next::Read));
@@ -126,11 +126,11 @@ fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
     let (site, date, mut http) = (site(), date(), Http::new());
     let mut out = Out::default();
-    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, at(&date)), Next::Again);
+    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, terms(&date)), Next::Again);
     assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
     let mut out = Out::default();
-    assert_eq!(http.answer(b"", &mut out, &site, at(&date)), Next::Read);
+    assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), Next::Read);
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
 }
 
@@ -160,28 +160,6 @@ fn the_client_decides_whether_the_connection_stays() {
     }
     let more = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /";
     assert_eq!(ask(more), (closed.0, Next::Linger), "the peer sends on: a FIN, not a reset");
-}
-
-#[test]
-fn a_server_that_stops_answers_once_more() {
-    let (site, date) = (site(), date());
-    let stops = Moment { date: &date, draining: true };
-    let put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".as_slice();
-    for request in [GET, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", put] {
-        let (mut http, mut out) = (Http::new(), Out::default());
-        assert!(!http.is_idle(), "its first request is on the way");
-        let (begin, end) = request.split_at(request.len() - 2);
-        assert_eq!(http.answer(begin, &mut out, &site, at(&date)), Next::More);
-        assert!(!http.is_idle() && out.bytes.is_empty());
-        assert_eq!(http.answer(end, &mut out, &site, stops), Next::Close);
-        let said = String::from_utf8(out.bytes).unwrap();
-        assert!(said.contains("\r\nConnection: close\r\n\r\n"), "{said}");
-    }
-    let (mut http, mut out) = (Http::new(), Out::default());
-    assert_eq!(http.answer(GET, &mut out, &site, at(&date)), Next::Read);
-    assert!(http.is_idle(), "it may be ended");
-    assert_eq!(http.answer(b"G", &mut out, &site, at(&date)), Next::More);
-    assert!(!http.is_idle());
 }
 
 #[test]
@@ -347,12 +325,12 @@ fn an_unfinished_request_costs_little_more_than_its_bytes() {
     let (site, date, mut http) = (site(), date(), Http::new());
     for byte in GET.iter().take(20) {
         let mut out = Out::default();
-        assert_eq!(http.answer(&[*byte], &mut out, &site, at(&date)), Next::More);
+        assert_eq!(http.answer(&[*byte], &mut out, &site, terms(&date)), Next::More);
     }
     assert_eq!(http.held.len(), 20);
-    assert!(size_of::<Http>() <= 32, "{}", size_of::<Http>());
+    assert!(size_of::<Http>() <= 24, "{}", size_of::<Http>());
     let mut out = Out::default();
-    assert_eq!(http.answer(&GET[20..], &mut out, &site, at(&date)), Next::Read);
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, terms(&date)), Next::Read);
     assert!(http.held.is_empty(), "an idle connection holds nothing");
 }
 
@@ -382,6 +360,23 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..20),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let ending = Terms { date: &date, ending: true };
+    let mut out = Out::default();
+    assert!(http.at_rest());
+    let (whole, half) = ([GET, GET].concat(), &GET[..20]);
+    assert_eq!(http.answer(&[&whole, half].concat(), &mut out, &site, ending), Next::More);
+    assert!(!http.at_rest(), "a request has begun");
+    let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
+    assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), Next::Linger);
+    let text = String::from_utf8(out.bytes).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("Connection: close"), "{text}");
 }
 
 proptest! {
