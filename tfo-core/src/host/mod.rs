@@ -5,6 +5,7 @@
 mod capability;
 pub mod connections;
 pub mod cookie_cache;
+mod cpu_time;
 pub mod features;
 mod listeners;
 pub(crate) mod netlink;
@@ -17,6 +18,7 @@ pub mod sysctl;
 
 pub use capability::Capability;
 pub use connections::Connection;
+pub use cpu_time::CpuTime;
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
 pub use owners::{Owners, Process, socket_of_inode};

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
-use super::{FastOpenStream, option};
+use super::{FastOpenStream, NonblockingStream, option};
 use crate::connection::TcpInfo;
 use crate::diagnosis::Attempt;
 use crate::error::{Error, Result};
@@ -96,9 +96,28 @@ impl Connector {
         }
     }
 
+    /// Sends the SYN, with as much of `first` as it takes, and returns at once: for an event loop.
+    ///
+    /// The [timeout](Self::timeout) is the caller's. [`NonblockingStream::attempt`] tells what is still to be
+    /// sent once the socket is writable.
+    ///
+    /// # Errors
+    /// No socket was to be had, the local address can't be bound, or the kernel refused to connect: what the
+    /// network answers comes later, with the first read or write.
+    pub fn start(&self, server: SocketAddr, first: &[u8]) -> Result<NonblockingStream> {
+        let fd = self.open(server)?;
+        match self.send_syn(&fd, server, first) {
+            Ok(attempt) => Ok(NonblockingStream::new(fd, attempt)),
+            Err(e) => Err(Error::system("connect", server, e)),
+        }
+    }
+
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
         if let Some(local) = self.bind {
+            if local.port() == 0 {
+                option::set_bind_address_no_port(&fd, true)?;
+            }
             socket::bind(&fd, local).map_err(|e| Error::system("bind", local, e))?;
         }
         if self.no_cookie {
@@ -115,7 +134,7 @@ impl Connector {
         deadline: Option<Instant>,
         progress: &mut Progress,
     ) -> io::Result<()> {
-        let attempt = self.start(fd, server, first)?;
+        let attempt = self.send_syn(fd, server, first)?;
         progress.attempt = Some(attempt);
         wait_writable(fd.as_fd(), deadline)?;
         let error = option::take_error(fd).err();
@@ -129,7 +148,7 @@ impl Connector {
 
     /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
     /// `first` the SYN took.
-    fn start(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
+    fn send_syn(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
         if first.is_empty() {
             return start_regular(fd, server, Attempt::Regular);
         }

@@ -15,10 +15,14 @@
 //! ```
 
 mod connector;
+mod epoll;
 mod listener;
+mod nonblocking;
 pub mod option;
 mod stream;
 
 pub use connector::{ConnectError, Connector, Method};
+pub use epoll::{Epoll, Event, Events, Interest};
 pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
+pub use nonblocking::NonblockingStream;
 pub use stream::FastOpenStream;

@@ -85,6 +85,13 @@ pub(crate) fn send(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
     check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
 }
 
+/// `recv(2)`: how many bytes came; 0 at the stream's end.
+pub(crate) fn recv(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: `buffer` lives over the call and has room for the length given.
+    check_len(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) })
+}
+
 /// `ioctl(2)` with `FIONBIO` 0: calls on the socket wait from now on.
 pub(crate) fn set_blocking(fd: impl AsFd) -> io::Result<()> {
     let mut off: libc::c_int = 0;
