@@ -33,7 +33,7 @@ static void start(void) {
     ssize_t sent = sendto(fd, request, length, MSG_FASTOPEN | MSG_NOSIGNAL,
                           (struct sockaddr *)&server, sizeof server);
     if (sent < 0 && errno != EINPROGRESS) err(1, "sendto");
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = fd};
     /* Without a cookie nothing was taken. */
     if (sent < 0) event.events |= EPOLLOUT;
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) err(1, "epoll_ctl");
@@ -61,7 +61,10 @@ int main(int argc, char **argv) {
                 err(1, "send");
             for (;;) {
                 ssize_t len = recv(fd, buffer, sizeof buffer, 0);
-                if (len > 0) continue;
+                /* All that came before the close that was told has been read with it. */
+                int whole = len > 0 && len < (ssize_t)sizeof buffer;
+                if (whole && !(events[i].events & EPOLLRDHUP)) break;
+                if (len > 0 && !whole) continue;
                 if (len < 0 && errno == EAGAIN) break;
                 if (len < 0) err(1, "recv");
                 close(fd);

@@ -97,7 +97,8 @@ fn main() {
     for round in 1..=rounds {
         let mut order = contenders.clone();
         shuffle(&mut order, u64::from(round));
-        results.push(order.into_iter().map(|contender| (contender, bench.run(contender))).collect());
+        results
+            .push(order.into_iter().map(|contender| (contender, bench.run(contender))).collect());
         eprintln!("round {round} of {rounds}");
     }
 
@@ -140,8 +141,11 @@ fn spread(values: impl Iterator<Item = f64>) -> Spread {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    let median =
-        if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+    let median = if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        f64::midpoint(values[middle - 1], values[middle])
+    };
     Spread { least: values[0], median, most: *values.last().unwrap() }
 }
 
@@ -149,7 +153,8 @@ fn spread(values: impl Iterator<Item = f64>) -> Spread {
 fn shuffle(order: &mut [Contender], round: u64) {
     let mut state = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for last in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         order.swap(last, usize::try_from((state >> 33) % (last as u64 + 1)).unwrap());
     }
 }

@@ -169,16 +169,16 @@ impl FromStr for HttpPath {
 
 impl LoadFlags {
     pub(crate) fn settings(&self) -> LoadSettings {
+        let threads = self.threads.map_or(1, Threads::get);
         let concurrency = match (self.concurrency, self.rate) {
             (Some(given), _) => given.get(),
-            (None, None) => CONCURRENCY,
-            (None, Some(_)) => CONCURRENCY_AT_A_RATE,
+            // A thread without a connection would have nothing to do.
+            (None, None) => CONCURRENCY.max(threads),
+            (None, Some(_)) => CONCURRENCY_AT_A_RATE.max(threads),
         };
-        let threads = self.threads.map_or(1, Threads::get);
         LoadSettings {
             pace: self.rate.map_or(Pace::Fast, |rate| Pace::Rate(rate.get())),
-            // A thread without a connection would have nothing to do.
-            concurrency: concurrency.max(threads) as usize,
+            concurrency: concurrency as usize,
             threads,
             end: match (self.count, self.duration) {
                 (Some(count), _) => End::Count(count.get().into()),

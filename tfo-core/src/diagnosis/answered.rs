@@ -25,10 +25,11 @@ pub fn judge_answered(
     match (status.client_fail, attempt, cookie_cached) {
         (ClientFail::CookieUnavailable, _, Some(true)) => (Outcome::CookieGranted, None),
         (ClientFail::CookieUnavailable, _, Some(false)) => fallback(Cause::NoCookieReturned),
-        (ClientFail::DataNotAcked, ..) => fallback(Cause::DataNotAcked),
+        // The latter of a kernel without codes.
+        (ClientFail::DataNotAcked, ..) | (ClientFail::Unspecified, Attempt::InSyn(1..), _) => {
+            fallback(Cause::DataNotAcked)
+        }
         (ClientFail::SynRetransmitted, ..) => fallback(Cause::SynRetransmitted),
-        // A kernel without codes.
-        (ClientFail::Unspecified, Attempt::InSyn(1..), _) => fallback(Cause::DataNotAcked),
         (ClientFail::Unspecified, _, Some(true)) => {
             (Outcome::NotAttempted, Some(Cause::PausedByBlackhole))
         }

@@ -5,7 +5,6 @@
 mod capability;
 pub mod connections;
 pub mod cookie_cache;
-mod cpu_time;
 pub mod features;
 mod listeners;
 pub(crate) mod netlink;
@@ -15,13 +14,14 @@ pub mod readiness;
 mod routes;
 pub mod surroundings;
 pub mod sysctl;
+mod thread;
 
 pub use capability::Capability;
 pub use connections::Connection;
-pub use cpu_time::CpuTime;
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
 pub use owners::{Owners, Process, socket_of_inode};
 pub use routes::{Route, routes_without_cookie};
 pub use surroundings::Surroundings;
 pub use sysctl::{FastOpenBits, NamespaceKey};
+pub use thread::{CpuTime, set_timer_slack};

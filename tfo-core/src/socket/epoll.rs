@@ -86,17 +86,8 @@ impl Events {
 
     /// What has happened, of each socket at most one.
     pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
-        self.room.iter().take(self.filled).map(|raw| {
-            let (events, token) = (raw.events.cast_signed(), raw.u64);
-            let has = |bits| events & bits != 0;
-            Event {
-                token,
-                readable: has(libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLERR),
-                writable: has(libc::EPOLLOUT),
-                closed: has(libc::EPOLLRDHUP),
-                failed: has(libc::EPOLLERR),
-            }
-        })
+        let filled = self.room.iter().take(self.filled);
+        filled.map(|raw| Event { token: raw.u64, bits: raw.events.cast_signed() })
     }
 }
 
@@ -108,16 +99,39 @@ impl fmt::Debug for Events {
 
 /// What has happened to a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Event {
+    token: u64,
+    bits: i32,
+}
+
+impl Event {
     /// The socket's token.
-    pub token: u64,
+    #[must_use]
+    pub const fn token(self) -> u64 {
+        self.token
+    }
+
     /// Something came, the peer has closed, or the connection has failed.
-    pub readable: bool,
+    #[must_use]
+    pub const fn is_readable(self) -> bool {
+        self.bits & (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLERR) != 0
+    }
+
     /// It is established, and takes something to send.
-    pub writable: bool,
+    #[must_use]
+    pub const fn is_writable(self) -> bool {
+        self.bits & libc::EPOLLOUT != 0
+    }
+
     /// The peer has closed: nothing comes behind what is there to be read.
-    pub closed: bool,
+    #[must_use]
+    pub const fn is_closed(self) -> bool {
+        self.bits & libc::EPOLLRDHUP != 0
+    }
+
     /// The connection has failed: the next read or write says why.
-    pub failed: bool,
+    #[must_use]
+    pub const fn is_failed(self) -> bool {
+        self.bits & libc::EPOLLERR != 0
+    }
 }

@@ -22,7 +22,7 @@ use crate::sys::socket;
 /// let mut events = Events::with_capacity(1);
 /// epoll.wait(&mut events, None)?;
 /// let rest = &b"hello\n"[stream.in_syn()..];
-/// if events.iter().any(|event| event.writable) && !rest.is_empty() {
+/// if events.iter().any(|event| event.is_writable()) && !rest.is_empty() {
 ///     stream.send(rest)?;
 /// }
 /// # Ok(())

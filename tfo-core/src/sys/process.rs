@@ -1,4 +1,4 @@
-//! Descriptors of other processes, and what this one used.
+//! Descriptors of other processes; what a thread of this one used, and how exactly it wakes up.
 
 use std::io;
 use std::mem;
@@ -27,6 +27,13 @@ pub(crate) fn thread_times() -> io::Result<(Duration, Duration)> {
     // SAFETY: `usage` has room for what the call writes, and lives over it.
     super::check(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) })?;
     Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
+}
+
+/// `prctl(2)` with `PR_SET_TIMERSLACK`: how late the calling thread's waits may end; at least 1 ns.
+pub(crate) fn set_timer_slack(slack: Duration) -> io::Result<()> {
+    let nanos = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX).max(1);
+    // SAFETY: takes integers.
+    super::check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) }).map(drop)
 }
 
 fn duration(time: libc::timeval) -> Duration {

@@ -142,15 +142,18 @@ pub(crate) fn run(settings: &Settings, load: &LoadSettings) -> ExitCode {
         Ok(plan) => plan,
         Err(e) => return report::load_refused(&e),
     };
-    let mut report = LoadReport::new(settings, load, address);
-    match measure(load, &plan, &mut report) {
+    let report = match LoadReport::new(settings, load, address) {
+        Ok(report) => report,
+        Err(e) => return report::load_refused(&e),
+    };
+    match measure(load, &plan, &report) {
         Ok(total) => report.finish(&plan, &total),
         Err(e) => report::load_refused(&e),
     }
 }
 
 /// Runs the threads until they have ended, or the user ends them.
-fn measure(load: &LoadSettings, plan: &Plan, report: &mut LoadReport) -> io::Result<Tally> {
+fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<Tally> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The second one ends the process at once.
@@ -168,10 +171,13 @@ fn measure(load: &LoadSettings, plan: &Plan, report: &mut LoadReport) -> io::Res
     thread::scope(|scope| -> io::Result<()> {
         let mut threads = Vec::new();
         for worker in workers {
-            let done = done.clone();
+            let (done, stop) = (done.clone(), &shared.stop);
             let name = thread::Builder::new().name("load".to_owned());
             threads.push(name.spawn_scoped(scope, move || {
                 let result = worker.run();
+                if result.is_err() {
+                    stop.store(true, Ordering::Relaxed);
+                }
                 // Nobody listens any more when another thread has failed.
                 let _ = done.send(());
                 result

@@ -8,7 +8,7 @@ use tfo_core::mirror;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, Method};
 
-use super::{Expect, LoadMessage, LoadSettings, Mix};
+use super::{Expect, LoadMessage, LoadSettings, Mix, Pace};
 use crate::command::probe;
 use crate::config::Settings;
 
@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(super) ways: Vec<Way>,
     pub(crate) timeout: Duration,
     pub(super) reset: bool,
+    /// Connections are due at certain times.
+    pub(super) paced: bool,
 }
 
 /// From where, and how.
@@ -79,6 +81,7 @@ impl Plan {
             ways,
             timeout: load.timeout,
             reset: load.reset,
+            paced: load.pace != Pace::Fast,
         })
     }
 }

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
-use tfo_core::host::CpuTime;
+use tfo_core::host::{CpuTime, set_timer_slack};
 use tfo_core::socket::{Epoll, Event, Events, Interest, NonblockingStream};
 
 use super::cookies::Cookies;
 use super::reply::{Reply, Step};
 use super::schedule::{Next, Schedule};
-use super::{Expect, Failure, Plan, Shared, Tally};
+use super::{Expect, Failure, GLANCE, Plan, Shared, Tally};
 
 const MILLISECOND: u64 = 1_000_000;
-/// The longest time until timeouts, the user's wish to stop and the watched sum are looked after.
+/// The longest time until timeouts and the user's wish to stop are looked after.
 const TICK: u64 = 50 * MILLISECOND;
 /// Before a start that this host refused is tried again.
 const HOLD: u64 = MILLISECOND;
@@ -34,6 +34,7 @@ pub(super) struct Worker<'a> {
     /// Counts the starts, for sources and ways to take turns.
     turn: usize,
     next_tick: u64,
+    next_flush: u64,
     count: Count,
 }
 
@@ -89,6 +90,7 @@ impl<'a> Worker<'a> {
             buffer: vec![0; BUFFER],
             turn: 0,
             next_tick: 0,
+            next_flush: 0,
             count: Count { tally: Tally::new(plan.sources.len())?, cookies },
             schedule,
         })
@@ -96,6 +98,8 @@ impl<'a> Worker<'a> {
 
     pub(super) fn run(mut self) -> io::Result<()> {
         let cpu = CpuTime::of_this_thread()?;
+        // A start that is due must not wait for others that are not.
+        set_timer_slack(Duration::from_nanos(1))?;
         let mut events = Events::with_capacity(EVENTS);
         let mut over = None;
         let mut now = self.now();
@@ -147,7 +151,7 @@ impl<'a> Worker<'a> {
         tally.started += 1;
         let Some(way) = self.plan.ways.get(self.turn) else { return Ok(()) };
         self.turn = (self.turn + 1) % self.plan.ways.len();
-        if due < now {
+        if self.plan.paced {
             tally.times.start.saturating_record(now - due);
         }
         match way.connector.start(self.plan.server, &self.plan.request) {
@@ -193,7 +197,7 @@ impl<'a> Worker<'a> {
     }
 
     fn handle(&mut self, event: Event) {
-        let Ok(key) = usize::try_from(event.token) else { return };
+        let Ok(key) = usize::try_from(event.token()) else { return };
         let Some(open) = self.open.get_mut(key) else { return };
         let mut turn = Turn {
             begin: self.begin,
@@ -221,7 +225,8 @@ impl<'a> Worker<'a> {
             }
             !expired
         });
-        if self.shared.live {
+        if self.shared.live && now >= self.next_flush {
+            self.next_flush = now + nanos(GLANCE);
             self.flush();
         }
     }
@@ -243,7 +248,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn handle(&mut self, open: &mut Open, event: Event) -> Then {
-        if event.writable && open.sent < self.plan.request.len() {
+        if event.is_writable() && open.sent < self.plan.request.len() {
             let rest = self.plan.request.get(open.sent..).unwrap_or_default();
             match open.stream.send(rest) {
                 Ok(sent) => open.sent += sent,
@@ -254,14 +259,14 @@ impl Turn<'_> {
         if self.plan.expect == Expect::Nothing {
             return self.without_reply(open, event);
         }
-        if event.readable { self.read(open, event) } else { Then::Wait }
+        if event.is_readable() { self.read(open, event) } else { Then::Wait }
     }
 
     fn without_reply(&mut self, open: &mut Open, event: Event) -> Then {
         if let Err(e) = open.stream.take_error() {
             return self.failed(open, &e);
         }
-        if event.writable && open.sent == self.plan.request.len() {
+        if event.is_writable() && open.sent == self.plan.request.len() {
             self.note(open);
             return self.answered(open);
         }
@@ -294,9 +299,9 @@ impl Turn<'_> {
                     other => return self.ended(open, other),
                 }
             }
-            if len < self.buffer.len() && !event.failed {
+            if len < self.buffer.len() && !event.is_failed() {
                 // Nothing is left, and the close that was told stood behind it.
-                return if event.closed { self.closed(open) } else { Then::Wait };
+                return if event.is_closed() { self.closed(open) } else { Then::Wait };
             }
         }
     }

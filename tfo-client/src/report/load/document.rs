@@ -66,7 +66,8 @@ struct Connections {
 
 #[derive(Serialize)]
 struct Verdict {
-    verdict: Outcome,
+    #[serde(rename = "verdict")]
+    outcome: Outcome,
     cause: Option<Cause>,
     count: u64,
 }
@@ -137,7 +138,7 @@ fn load(load: &LoadSettings, plan: &Plan, total: &Tally, limits: Limits) -> Load
         verdicts: total
             .verdicts()
             .into_iter()
-            .map(|(verdict, cause, count)| Verdict { verdict, cause, count })
+            .map(|(outcome, cause, count)| Verdict { outcome, cause, count })
             .collect(),
         errors: total
             .failures()

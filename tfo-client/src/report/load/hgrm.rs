@@ -1,8 +1,7 @@
 //! Percentiles in the text format of `HdrHistogram`, which its plotters read.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use hdrhistogram::Histogram;
 
@@ -10,10 +9,8 @@ use hdrhistogram::Histogram;
 const STEPS: u32 = 5;
 
 /// Times in nanoseconds, written in milliseconds.
-pub(super) fn write(file: &Path, times: &Histogram<u64>) -> io::Result<()> {
-    let mut writer = BufWriter::new(File::create(file)?);
-    writer.write_all(text(times).as_bytes())?;
-    writer.flush()
+pub(super) fn write(mut file: &File, times: &Histogram<u64>) -> io::Result<()> {
+    file.write_all(text(times).as_bytes())
 }
 
 fn text(times: &Histogram<u64>) -> String {

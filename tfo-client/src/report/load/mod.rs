@@ -4,6 +4,7 @@ mod document;
 mod hgrm;
 mod text;
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(crate) struct LoadReport {
     host: String,
     address: SocketAddr,
     load: LoadSettings,
+    /// For the percentiles.
+    hgrm: Option<File>,
 }
 
 /// What became of the limits; `None`: there was none.
@@ -38,16 +41,28 @@ struct Limits {
 }
 
 impl LoadReport {
-    pub(crate) fn new(settings: &Settings, load: &LoadSettings, address: SocketAddr) -> Self {
+    /// Makes the file that is to be written: an error must not come after the work.
+    pub(crate) fn new(
+        settings: &Settings,
+        load: &LoadSettings,
+        address: SocketAddr,
+    ) -> io::Result<Self> {
         let (stdout, stderr) = (io::stdout(), io::stderr());
-        Self {
+        let hgrm = match &load.hgrm {
+            Some(path) => Some(File::create(path).map_err(|e| {
+                io::Error::new(e.kind(), format!("can't write --hgrm {}: {e}", path.display()))
+            })?),
+            None => None,
+        };
+        Ok(Self {
             format: settings.format,
             colour: colour_allowed(&stdout),
             live: stderr.is_terminal() && colour_allowed(&stderr),
             host: settings.target.host.clone(),
             address,
             load: load.clone(),
-        }
+            hgrm,
+        })
     }
 
     /// Whether anybody sees the progress.
@@ -57,12 +72,14 @@ impl LoadReport {
 
     /// How far it has come: one line that the next one overwrites.
     pub(crate) fn progress(&self, total: &Tally, time: Duration) {
-        let _ = write!(io::stderr(), "\r\x1b[K{}", text::progress(total, time));
+        if self.live {
+            let _ = write!(io::stderr(), "\x1b[2K\r{}", text::progress(total, time));
+        }
     }
 
     pub(crate) fn finish(&self, plan: &Plan, total: &Tally) -> ExitCode {
         if self.live {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = write!(io::stderr(), "\x1b[2K\r");
         }
         let limits = self.limits(total);
         let text = match self.format {
@@ -76,10 +93,10 @@ impl LoadReport {
                 return ExitCode::from(super::USAGE);
             }
         }
-        if let Some(file) = &self.load.hgrm
+        if let (Some(file), Some(path)) = (&self.hgrm, &self.load.hgrm)
             && let Err(e) = hgrm::write(file, &total.times.first_byte())
         {
-            return super::cannot_write(file, &e);
+            return super::cannot_write(path, &e);
         }
         ExitCode::from(status(total, limits))
     }

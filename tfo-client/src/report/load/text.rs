@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use tfo_core::diagnosis::Outcome;
 
 use super::{Limits, LoadReport, advice};
-use crate::command::load::{End, Expect, Pace, Plan, Tally, per_second};
+use crate::command::load::{Expect, Pace, Plan, Tally, per_second};
 use crate::report::text::{style, wrap};
 
 /// More source addresses than this evict each other's cookies.
 const SOURCES_WITH_COOKIES: usize = 5;
+
+/// A start that is later than so many nanoseconds is not the kernel's waking up alone.
+const LATE: u64 = 1_000_000;
 
 pub(super) fn progress(total: &Tally, time: Duration) -> String {
     let replies = total.replies();
@@ -28,7 +32,7 @@ pub(super) fn progress(total: &Tally, time: Duration) -> String {
 pub(super) fn report(report: &LoadReport, plan: &Plan, total: &Tally, limits: Limits) -> String {
     let mut text = head(report, plan, total);
     text += &verdicts(report, total);
-    text += &errors(total);
+    text += &errors(report, total);
     text += &times(plan, total);
     text += &cost(total);
     text += &limit_lines(report, total, limits);
@@ -56,10 +60,7 @@ fn head(report: &LoadReport, plan: &Plan, total: &Tally) -> String {
     };
     let threads =
         if load.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", load.threads) };
-    let end = match (total.interrupted, load.end) {
-        (true, _) => ", interrupted",
-        (false, End::After(_) | End::Count(_)) => "",
-    };
+    let end = if total.interrupted { ", interrupted" } else { "" };
     format!(
         "{target}: {} connections in {:.1} s{end}; {pace}, {threads}, {} B of first bytes each\n\n  {} replies/s\n\n",
         grouped(total.started),
@@ -82,11 +83,12 @@ fn verdicts(report: &LoadReport, total: &Tally) -> String {
     text
 }
 
-fn errors(total: &Tally) -> String {
+fn errors(report: &LoadReport, total: &Tally) -> String {
+    let style = style(Outcome::Failed, report.colour);
     let mut text = String::new();
     for (failure, count) in total.failures().filter(|(_, count)| *count > 0) {
-        text +=
-            &row(&format!("{:<36}", format!("error: {}", failure.as_str())), count, total.started);
+        let words = format!("error: {}", failure.as_str());
+        text += &row(&format!("{style}{words:<36}{style:#}"), count, total.started);
     }
     if total.unfinished > 0 {
         text += &row(&format!("{:<36}", "open when interrupted"), total.unfinished, total.started);
@@ -117,7 +119,7 @@ fn times(plan: &Plan, total: &Tally) -> String {
     if plan.expect != Expect::Nothing {
         text += &percentiles("reply's end", &times.reply);
     }
-    if !times.start.is_empty() && matches!(total.not_started, 0..) && times.start.max() > 0 {
+    if !times.start.is_empty() {
         text += &percentiles("late start", &times.start);
     }
     text
@@ -179,6 +181,13 @@ fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
             grouped(total.not_started),
             grouped(report.load.concurrency as u64)
         ));
+    }
+    if total.times.start.value_at_quantile(0.99) > LATE {
+        notes.push(
+            "Connections were started late (late start, above), which counts in their times: this client \
+             or its --concurrency held them back. More --threads may help."
+                .to_owned(),
+        );
     }
     if plan.sources.len() > SOURCES_WITH_COOKIES {
         notes.push(format!(

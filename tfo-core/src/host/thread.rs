@@ -1,4 +1,4 @@
-//! The processor's time that a thread used.
+//! The calling thread: the processor's time that it used, and how exactly it wakes up.
 
 use std::ops::Sub;
 use std::time::Duration;
@@ -44,6 +44,16 @@ impl Sub for CpuTime {
             system: self.system.saturating_sub(earlier.system),
         }
     }
+}
+
+/// `prctl(PR_SET_TIMERSLACK)`: waits of the calling thread end at most so much later than asked, apart from the
+/// time that it takes to wake up. A thread begins with that of the one that started it: 50 µs.
+///
+/// # Errors
+/// No kernel since 2.6.28 refuses it.
+#[doc(alias = "PR_SET_TIMERSLACK")]
+pub fn set_timer_slack(slack: Duration) -> Result<()> {
+    process::set_timer_slack(slack).map_err(|e| Error::system("prctl", "PR_SET_TIMERSLACK", e))
 }
 
 #[cfg(test)]
