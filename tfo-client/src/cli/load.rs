@@ -32,24 +32,24 @@ const CONCURRENCY: u32 = 16;
 const CONCURRENCY_AT_A_RATE: u32 = 1000;
 
 const AFTER_HELP: &str = "\
-A connection sends its request, in the SYN where it can, waits for the reply, and closes. Its verdict
-comes from TCP_INFO, read at the reply's first byte. By default the reply is at least one byte, and
-ends when the server closes; --http checks the status, and takes 200 to 399; --expect-bytes ends with
-that many bytes, and this end closes first. Anything else is an error, and is no verdict: connections
-= verdicts + errors.
+A connection sends its request, in the SYN where it can, waits for the reply, and closes. Its
+verdict comes from TCP_INFO, read at the reply's first byte. By default the reply is at least one
+byte, and ends when the server closes; --http checks the status too, and takes 200 to 399; with
+--expect-bytes it ends with that many bytes, and this end closes first. Anything else is an error
+and no verdict: each connection that is started is counted once, as one of the two.
 
-With --rate, times are counted from when a connection was to be started: a server that stalls can't
-hide it. They are to the first byte and to the reply's end (the server's close ends a fast open
-connection only after a second round trip, so that a reply of known length is the better measure).
+With --rate, times are counted from when a connection was due: a server that stalls can't hide it.
+Times are to the first byte, and to the reply's end. A server's close ends a fast open connection
+only after a second round trip, so the end is a fair measure where the reply tells its length.
 
 -s, -p, -4, -6 and -o come from the configuration too, the other settings from these flags alone.
 
-Exit status: 0 done, 1 a limit of --fail-under or --max-p99 is broken, 2 wrong usage, 3 no connection
-got its reply. --fail-under counts replies a second. --max-p99 holds for the first byte; a connection
-without its reply counts as slower than any other. Ctrl-C ends, and prints what there is.
+Exit status: 0 done, 1 a limit of --fail-under or --max-p99 is broken, 2 wrong usage, 3 no
+connection got its reply. For --max-p99 a connection without its reply is slower than any other.
+Ctrl-C ends, and prints what there is.
 
-Each source address has about 28,000 ports; a cookie belongs to a pair of addresses, and Linux keeps
-about 5 of them for each destination: give at most 5 to --source, towards loopback at most 4.
+A source address has about 28,000 ports. A cookie belongs to a pair of addresses, and Linux keeps
+about 5 of them for a destination: with more addresses in --source they evict each other.
 
 Examples:
   tfo-client load -s HOST                          as fast as 16 connections at once allow

@@ -7,7 +7,7 @@ use std::process::Command;
 use tfo_core::lab::{self, isolated};
 
 use crate::harness::Lab;
-use crate::{answer, count, counters, load, serve};
+use crate::{answer, count, counters, load, serve, verdicts};
 
 /// Ten ports are all that the client's host has.
 fn few_ports(lab: &Lab) {
@@ -88,5 +88,27 @@ fn sources_take_turns_and_each_has_its_cookie() {
             assert_eq!(count(&seen, "cookie-granted"), granted, "{mode}: {seen:#}");
         }
         assert_eq!(counters(&lab).active, 98 + 50, "and data in all other SYNs");
+    });
+}
+
+#[test]
+fn cookies_that_evict_each_other_are_not_taken_for_refused_ones() {
+    isolated(|| {
+        if !lab::require("ip") {
+            return;
+        }
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer);
+        let sources: Vec<String> = (11..23).map(|last| format!("192.0.2.{last}")).collect();
+        for source in &sources {
+            add_address(&lab, source);
+        }
+        let (seen, _) = load(&lab, &["--count", "600", "--source", &sources.join(",")]);
+        assert!(count(&seen, "fast-open") < 588, "the cache is too small for 12: {seen:#}");
+        assert_eq!(count(&seen, "fast-open"), counters(&lab).active, "{seen:#}");
+        let causes: Vec<String> = verdicts(&seen).into_iter().map(|(_, cause, _)| cause).collect();
+        assert!(causes.iter().all(String::is_empty), "the server grants cookies: {seen:#}");
+        let text = lab.probe(&["-q", "load", "--count", "60", "--source", &sources.join(",")]).out;
+        assert!(text.contains("12 source addresses towards one destination evict"), "{text}");
     });
 }

@@ -158,9 +158,13 @@ impl Tally {
     /// How many got their reply, by verdict; the most frequent first.
     pub(crate) fn verdicts(&self) -> Vec<(Outcome, Option<Cause>, u64)> {
         let mut verdicts: Vec<(Outcome, Option<Cause>, u64)> = Vec::new();
+        // A server that grants cookies to one source does so to others, whose cookies may have been
+        // evicted before they were seen.
+        let grants = self.answered.iter().any(|answered| answered.granted);
         for answered in &self.answered {
             for (attempt, status, count) in &answered.by_evidence {
-                let (outcome, cause) = judge_answered(*attempt, *status, Some(answered.granted));
+                let cached = (answered.granted || !grants).then_some(answered.granted);
+                let (outcome, cause) = judge_answered(*attempt, *status, cached);
                 match verdicts.iter_mut().find(|(o, c, _)| (*o, *c) == (outcome, cause)) {
                     Some((_, _, sum)) => *sum += count,
                     None => verdicts.push((outcome, cause, *count)),
