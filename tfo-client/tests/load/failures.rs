@@ -71,6 +71,26 @@ fn resets_are_errors_and_the_others_have_their_verdicts() {
     });
 }
 
+/// Answers, and resets instead of closing.
+fn answer_and_reset(mut stream: FastOpenStream, _: usize) {
+    if stream.read_exact(&mut [0; 64]).is_ok() && stream.write_all(b"ok").is_ok() {
+        option::set_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+}
+
+#[test]
+fn a_reset_behind_a_part_of_the_reply_is_not_the_close_that_ends_one() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer_and_reset);
+        let (seen, _) = load(&lab, &["--count", "100"]);
+        assert_eq!(seen["errors"]["reset"], 100, "{seen:#}");
+        // Where it is known to be complete it is one.
+        let (seen, _) = load(&lab, &["--count", "100", "--expect-bytes", "2"]);
+        assert_eq!(seen["connections"]["replies"], 100, "{seen:#}");
+    });
+}
+
 /// Reads, and closes; every second one gets half of what it expects before.
 fn close_early(mut stream: FastOpenStream, number: usize) {
     if stream.read_exact(&mut [0; 64]).is_ok() && number.is_multiple_of(2) {
