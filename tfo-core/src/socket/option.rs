@@ -165,14 +165,18 @@ pub fn fastopen_status(fd: impl AsFd) -> Result<FastOpenStatus> {
 }
 
 /// `setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, on)`, for IPv6 as well: a bind to port 0 leaves the choice of
-/// the port to `connect`, which can use a port again towards another destination.
+/// the port to `connect`, which can use a port again towards another destination. `Ok(false)`: the kernel is
+/// older than 4.2.
 ///
 /// # References
 /// - [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
 #[doc(alias = "IP_BIND_ADDRESS_NO_PORT")]
-pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<()> {
-    sockopt::set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, on.into())
-        .map_err(|e| Error::system("setsockopt", "IP_BIND_ADDRESS_NO_PORT", e))
+pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
+    match sockopt::set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, on.into()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        Err(e) => Err(Error::system("setsockopt", "IP_BIND_ADDRESS_NO_PORT", e)),
+    }
 }
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has

@@ -33,9 +33,9 @@ pub(crate) fn wait(
 ) -> io::Result<usize> {
     let epoll = epoll.as_fd().as_raw_fd();
     let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
-    let time = timeout.map(|time| libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: time.subsec_nanos().into(),
+    // `struct __kernel_timespec`: two 64-bit integers on every machine, seconds and nanoseconds.
+    let time = timeout.map(|time| {
+        [i64::try_from(time.as_secs()).unwrap_or(i64::MAX), i64::from(time.subsec_nanos())]
     });
     let time = time.as_ref().map_or(std::ptr::null(), |time| &raw const *time);
     let mask: *const libc::sigset_t = std::ptr::null();

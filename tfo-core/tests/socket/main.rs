@@ -8,6 +8,7 @@
 mod exchange;
 mod keys;
 mod listener;
+mod nonblocking;
 mod option;
 mod signal;
 mod stream;
