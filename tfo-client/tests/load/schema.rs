@@ -53,7 +53,7 @@ fn a_broken_document_does_not_hold() {
             ("/load/errors", json!({"bad-luck": 1})),
             ("/load/errors", json!({"refused": 0})),
             ("/load/times_us/first_byte", json!([])),
-            ("/load/times_us/late_start/p99.9", json!("1 ms")),
+            ("/load/times_us/late_start/p99_9", json!("1 ms")),
             ("/load/limits/rate_met", json!("yes")),
         ] {
             let mut broken = document.clone();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -90,9 +89,7 @@ struct Percentiles {
     p90: f64,
     p95: f64,
     p99: f64,
-    #[serde(rename = "p99.9")]
     p99_9: f64,
-    #[serde(rename = "p99.99")]
     p99_99: f64,
     max: f64,
 }
@@ -160,7 +157,7 @@ fn load(load: &LoadSettings, plan: &Plan, total: &Tally, limits: Limits) -> Load
         limits: Judged {
             fail_under: load.fail_under,
             rate_met: limits.fast_enough,
-            max_p99_us: load.max_p99.map(micros),
+            max_p99_us: load.max_p99.map(|time| time.as_secs_f64() * 1e6),
             p99_met: limits.short_enough,
         },
     }
@@ -203,21 +200,22 @@ fn settings(load: &LoadSettings, plan: &Plan) -> Settings {
 }
 
 fn percentiles(times: &Histogram<u64>) -> Option<Percentiles> {
-    let at = |quantile| micros(Duration::from_nanos(times.value_at_quantile(quantile)));
+    let at = |quantile| micros(times.value_at_quantile(quantile));
     (!times.is_empty()).then(|| Percentiles {
         count: times.len(),
-        min: micros(Duration::from_nanos(times.min())),
-        mean: times.mean() / 1e3,
+        min: micros(times.min()),
+        mean: times.mean().round() / 1e3,
         p50: at(0.5),
         p90: at(0.9),
         p95: at(0.95),
         p99: at(0.99),
         p99_9: at(0.999),
         p99_99: at(0.9999),
-        max: micros(Duration::from_nanos(times.max())),
+        max: micros(times.max()),
     })
 }
 
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
+#[expect(clippy::cast_precision_loss, reason = "a histogram has three digits")]
+fn micros(nanos: u64) -> f64 {
+    nanos as f64 / 1e3
 }

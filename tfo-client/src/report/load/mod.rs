@@ -134,8 +134,11 @@ fn advice(failure: Failure) -> Option<&'static str> {
         Failure::Refused => Some(
             "nobody listens there, or a box resets SYNs with data: `tfo-client -n 3` tells which",
         ),
+        Failure::TimedOut => Some(
+            "the reply was not complete in time: does the server answer this request, and close? \
+             `--no-reply` waits for none, `--expect-bytes` for no close, `--timeout` longer",
+        ),
         Failure::Reset
-        | Failure::TimedOut
         | Failure::Unreachable
         | Failure::ClosedEarly
         | Failure::WrongReply

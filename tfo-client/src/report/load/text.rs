@@ -15,13 +15,18 @@ const SOURCES_WITH_COOKIES: usize = 5;
 /// A start that is later than so many nanoseconds is not the kernel's waking up alone.
 const LATE: u64 = 1_000_000;
 
+/// The kernel samples whether a thread is in its own code: less time makes a poor split.
+const FOR_A_SPLIT: Duration = Duration::from_millis(500);
+
 pub(super) fn progress(total: &Tally, time: Duration) -> String {
     let replies = total.replies();
+    // What is counted was counted a moment ago.
+    let counted = total.elapsed.max(time.saturating_sub(Duration::from_secs(1)));
     let first_byte = total.times.first_byte();
     format!(
         "{:.0} s  {}/s  fast-open {}  errors {}  p50 {}  p99 {}",
         time.as_secs_f64(),
-        grouped(rounded(per_second(replies, time))),
+        grouped(rounded(per_second(replies, counted))),
         share(total.fast_open(), replies),
         grouped(total.errors()),
         quantile(&first_byte, 0.5),
@@ -135,12 +140,12 @@ fn percentiles(name: &str, times: &Histogram<u64>) -> String {
 
 fn cost(total: &Tally) -> String {
     let each = |time: Duration| per_connection(time, total);
-    format!(
-        "\n  client CPU {:.1} µs a connection: {:.1} user, {:.1} system\n",
-        each(total.cpu.total()),
-        each(total.cpu.user),
-        each(total.cpu.system)
-    )
+    let mut text = format!("\n  client CPU {:.1} µs a connection", each(total.cpu.total()));
+    if total.cpu.total() >= FOR_A_SPLIT {
+        let (user, system) = (each(total.cpu.user), each(total.cpu.system));
+        text += &format!(": {user:.1} user, {system:.1} system");
+    }
+    text + "\n"
 }
 
 /// Microseconds.
