@@ -89,6 +89,9 @@ fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse::<u32>().ok());
     let (rounds, seconds) = (numbers.next().unwrap_or(9), numbers.next().unwrap_or(1));
     lab::allow_hosts().unwrap_or_else(|e| panic!("{e}: {}", lab::explain_denied()));
+    if thread::available_parallelism().map_or(1, usize::from) == 1 {
+        eprintln!("ONE CORE: client and server share it, so that the rates are of both together");
+    }
     let bench = Bench::new(seconds);
     let contenders = bench.contenders();
     let _servers = bench.serve(&contenders);

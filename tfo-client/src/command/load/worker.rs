@@ -1,4 +1,5 @@
-//! One thread's event loop. Nothing here is shared, waits on another thread, or is allocated for a connection.
+//! One thread's event loop. Nothing here is shared, nothing waits for another thread, and a connection allocates
+//! nothing, but for a response whose head comes in pieces.
 
 use std::io;
 use std::time::{Duration, Instant};
