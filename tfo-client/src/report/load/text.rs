@@ -187,7 +187,9 @@ fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
             grouped(report.load.concurrency as u64)
         ));
     }
-    if total.times.start.value_at_quantile(0.99) > LATE {
+    // Little beside what the path takes is no matter.
+    let matters = LATE.max(total.times.first_byte().value_at_quantile(0.5) / 10);
+    if total.times.start.value_at_quantile(0.99) > matters {
         notes.push(
             "Connections were started late (late start, above), which counts in their times: this client \
              or its --concurrency held them back. More --threads may help."
