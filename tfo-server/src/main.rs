@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod engine;
 mod keys;
+mod process;
 mod report;
 mod service;
 
@@ -24,12 +25,14 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
     let config = config::resolve(cli, &environment)?;
+    let again = || config::resolve(cli, &environment).map(|config| config.settings);
     if cli.print_config {
         return Ok(report::print_config(&config.file));
     }
     Ok(match &cli.command {
-        None => engine::run(&config.settings),
+        None => engine::run(config.settings, &again),
         Some(Command::Check) => command::check::run(&config.settings),
+        Some(Command::Top(top)) => command::top::run(&config.settings, top.from),
         Some(Command::Keys(keys)) => command::keys::run(&keys.command, config.settings.format),
     })
 }

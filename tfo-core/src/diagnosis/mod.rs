@@ -21,6 +21,7 @@ pub use evidence::{
     RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
 };
 pub use open::{End, OpenVerdict, judge_open};
+pub(crate) use rules::is_overwritten;
 pub use rules::judge;
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

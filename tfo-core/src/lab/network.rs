@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::path::{Path, PathSettings};
 use super::{Host, Middlebox, link};
-use crate::capture::Crossing;
-use crate::error::Result;
+use crate::capture::{Crossing, Direction};
+use crate::error::{Error, Result};
+use crate::sys::packet::PacketSocket;
 
 /// The client's host.
 pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -29,7 +30,7 @@ pub struct Network {
     path: Path,
     client: Host,
     servers: Vec<Host>,
-    _middle: Host,
+    middle: Host,
 }
 
 impl Network {
@@ -61,7 +62,7 @@ impl Network {
             server_ports.push(port);
         }
         let path = middle.run(move || Path::start(settings, client_port, &server_ports))?;
-        Ok(Self { path, client, servers, _middle: middle })
+        Ok(Self { path, client, servers, middle })
     }
 
     /// The client's host.
@@ -101,6 +102,24 @@ impl Network {
     #[must_use]
     pub fn crossings(&self) -> Vec<Crossing> {
         self.path.crossings()
+    }
+
+    /// Hands a packet that has crossed to the first server to it once more: what a network does that
+    /// repeats packets late. A SYN with data, repeated after its connection has ended, is a new request.
+    ///
+    /// # Errors
+    /// The packet did not arrive at a server, or there is no packet socket.
+    pub fn repeat(&self, crossing: &Crossing) -> Result<()> {
+        let to_server = crossing.direction == Direction::ToServer;
+        let Some(arrived) = crossing.arrived.as_ref().filter(|_| to_server) else {
+            return Err(Error::malformed("packet to repeat", "it did not arrive at a server"));
+        };
+        let frame = arrived.frame.clone();
+        self.middle.run(move || {
+            let port = link::FIRST_PORT + 1;
+            let failed = |e| Error::system("sending on interface", port, e);
+            PacketSocket::open(port, 1, false).map_err(failed)?.send(&frame).map_err(failed)
+        })
     }
 
     /// Waits until nothing is on its way and nothing new has come for `quiet`; at most ten times that

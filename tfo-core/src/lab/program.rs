@@ -39,7 +39,19 @@ impl Program {
     /// # Errors
     /// As [`Command::spawn`].
     pub fn start(host: &Host, command: Command) -> io::Result<Self> {
-        Self::new(command, |command| host.spawn(command))
+        Self::new(command, Stdio::null(), |command| host.spawn(command))
+    }
+
+    /// As [`start`](Self::start), with a standard input: a file, a pipe, or a socket to inherit.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn start_with_input(
+        host: &Host,
+        command: Command,
+        input: impl Into<Stdio>,
+    ) -> io::Result<Self> {
+        Self::new(command, input.into(), |command| host.spawn(command))
     }
 
     /// As [`start`](Self::start), with all that it starts itself: see [`Host::spawn_tree`].
@@ -47,14 +59,15 @@ impl Program {
     /// # Errors
     /// As [`Host::spawn_tree`].
     pub fn start_tree(host: &Host, command: Command) -> io::Result<Self> {
-        Self::new(command, |command| host.spawn_tree(command))
+        Self::new(command, Stdio::null(), |command| host.spawn_tree(command))
     }
 
     fn new(
         mut command: Command,
+        input: Stdio,
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         Ok(Self { out: Lines::read(out), err: Lines::read(err), child })

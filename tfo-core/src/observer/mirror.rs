@@ -18,12 +18,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// Reads the settings and counters of the calling thread's network namespace.
 pub fn serve_mirror(listener: &FastOpenListener) -> ! {
-    let mut observer = ServerObserver::new(listener);
+    let observer = ServerObserver::new(listener);
     loop {
         match listener.accept() {
             Ok(accepted) => {
                 observer.accepted();
-                if let Err(e) = answer(accepted, &mut observer) {
+                if let Err(e) = answer(accepted, &observer) {
                     log::debug!("the mirror lost a connection: {e}");
                 }
             }
@@ -36,7 +36,7 @@ pub fn serve_mirror(listener: &FastOpenListener) -> ! {
     }
 }
 
-fn answer(accepted: Accepted, observer: &mut ServerObserver) -> io::Result<()> {
+fn answer(accepted: Accepted, observer: &ServerObserver) -> io::Result<()> {
     let Accepted { mut stream, arrival } = accepted;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = RequestReader::default();

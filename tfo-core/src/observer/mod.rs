@@ -12,4 +12,4 @@ mod server;
 pub use client::{Observation, Probe, Timing};
 #[cfg(feature = "serde")]
 pub use mirror::serve_mirror;
-pub use server::ServerObserver;
+pub use server::{ArrivalRecord, ServerObserver, plain_outcome};

@@ -2,26 +2,44 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::connection::SavedSyn;
 use crate::cookie::FastOpenCookie;
 use crate::diagnosis::{
-    ArrivedOption, ArrivedSyn, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost,
-    TcpBits,
+    ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerCounters, ServerEvidence,
+    ServerHost, TcpBits, is_overwritten,
 };
-use crate::host::{Counters, sysctl};
+use crate::host::{Counters, FastOpenBits, sysctl};
 use crate::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.
-#[derive(Debug)]
+///
+/// Clones, and observers [`beside`](Self::beside) it, share what they know of the host: its counters
+/// are one for all listeners, so that a change can only be told of all their connections together.
+#[derive(Debug, Clone)]
 pub struct ServerObserver {
     destination: SocketAddr,
     queue: u32,
-    host: Option<ServerHost>,
+    host: Arc<Host>,
+}
+
+/// What the listeners of a process have in common.
+#[derive(Debug, Default)]
+struct Host {
+    settings: Mutex<Option<Settings>>,
     /// What the counters were, and when: the last time and some times before, oldest first.
-    counted: VecDeque<(Instant, Counters)>,
-    accepted: u32,
+    counted: Mutex<VecDeque<(Instant, Counters)>>,
+    /// Connections since then.
+    accepted: AtomicU32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    tcp_fastopen: FastOpenBits,
+    syncookies: u32,
 }
 
 /// A SYN that is older has been accepted, or its client has given up.
@@ -31,43 +49,70 @@ impl ServerObserver {
     /// To be made before the listener's first `accept`: changes of counters are told from here on.
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
-        let mut observer = Self {
-            destination: listener.local_addr(),
-            queue: listener.effective_queue().unwrap_or(0),
-            host: None,
-            counted: VecDeque::new(),
-            accepted: 0,
-        };
-        observer.count();
+        let observer = Self::of(listener, Arc::default());
+        observer.host.count(&mut observer.host.counted());
         observer.refresh();
         observer
     }
 
+    /// An observer of another listener of this process.
+    #[must_use]
+    pub fn beside(&self, listener: &FastOpenListener) -> Self {
+        Self::of(listener, Arc::clone(&self.host))
+    }
+
+    fn of(listener: &FastOpenListener, host: Arc<Host>) -> Self {
+        let queue = listener.effective_queue().unwrap_or(0);
+        Self { destination: listener.local_addr(), queue, host }
+    }
+
     /// Reads the host's settings again, which others may change at any time.
-    pub fn refresh(&mut self) {
-        self.host = self.read_host();
+    pub fn refresh(&self) {
+        *lock(&self.host.settings) = Settings::read();
     }
 
     /// Counts an accepted connection.
-    pub fn accepted(&mut self) {
-        self.accepted = self.accepted.saturating_add(1);
+    pub fn accepted(&self) {
+        self.host.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What the connection itself shows, with the host's settings as they were last read. Costs no
     /// system call.
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
-        let destination = match &arrival.syn {
+        self.assemble(arrival.peer, TcpBits::from(&arrival.info), &arrival.syn)
+    }
+
+    /// The same of a record.
+    #[must_use]
+    pub fn evidence_of(&self, record: &ArrivalRecord) -> ServerEvidence {
+        let syn = match &record.syn {
+            RecordedSyn::NotSaved => ArrivalSyn::NotSaved,
+            RecordedSyn::Empty => ArrivalSyn::Empty,
+            // It was parsed before.
+            RecordedSyn::Saved(bytes) => {
+                SavedSyn::parse(bytes).map_or(ArrivalSyn::NotSaved, ArrivalSyn::Saved)
+            }
+        };
+        self.assemble(record.peer, record.tcp, &syn)
+    }
+
+    fn assemble(&self, peer: SocketAddr, tcp: TcpBits, syn: &ArrivalSyn) -> ServerEvidence {
+        let destination = match syn {
             ArrivalSyn::Saved(syn) => syn.destination(),
             _ => self.destination,
         };
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
-            source: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
+            source: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             destination,
-            syn: SavedSynEvidence::from(&arrival.syn),
-            tcp: TcpBits::from(&arrival.info),
-            host: self.host,
+            syn: SavedSynEvidence::from(syn),
+            tcp,
+            host: lock(&self.host.settings).map(|settings| ServerHost {
+                tcp_fastopen: settings.tcp_fastopen,
+                queue: self.queue,
+                syncookies: settings.syncookies,
+            }),
             counters: None,
         }
     }
@@ -77,42 +122,100 @@ impl ServerObserver {
     /// The counters' change is told since the last such call, with the number of connections that were
     /// accepted meanwhile.
     #[must_use]
-    pub fn full_evidence(&mut self, arrival: &Arrival) -> ServerEvidence {
+    pub fn full_evidence(&self, arrival: &Arrival) -> ServerEvidence {
         self.refresh();
-        let mut evidence = self.evidence(arrival);
-        let (first, last) = (self.counted.front().copied(), self.counted.back().copied());
-        let now = self.count();
-        evidence.counters =
-            first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| ServerCounters {
-                connections: self.accepted,
-                change: now.since(&last),
-                earlier: last.since(&first),
-            });
-        self.accepted = 0;
+        self.with_counters(self.evidence(arrival))
+    }
+
+    /// The same of a record.
+    #[must_use]
+    pub fn full_evidence_of(&self, record: &ArrivalRecord) -> ServerEvidence {
+        self.refresh();
+        self.with_counters(self.evidence_of(record))
+    }
+
+    fn with_counters(&self, mut evidence: ServerEvidence) -> ServerEvidence {
+        let mut counted = self.host.counted();
+        let (first, last) = (counted.front().copied(), counted.back().copied());
+        let now = self.host.count(&mut counted);
+        let connections = self.host.accepted.swap(0, Ordering::Relaxed);
+        evidence.counters = first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| {
+            ServerCounters { connections, change: now.since(&last), earlier: last.since(&first) }
+        });
         evidence
+    }
+}
+
+impl Host {
+    fn counted(&self) -> MutexGuard<'_, VecDeque<(Instant, Counters)>> {
+        lock(&self.counted)
     }
 
     /// Reads the counters, and forgets what is older than it need be.
-    fn count(&mut self) -> Option<Counters> {
+    fn count(&self, counted: &mut VecDeque<(Instant, Counters)>) -> Option<Counters> {
         let (at, now) = (Instant::now(), Counters::read().ok()?);
-        self.counted.push_back((at, now));
-        while self.counted.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= EARLIER) {
-            self.counted.pop_front();
+        counted.push_back((at, now));
+        while counted.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= EARLIER) {
+            counted.pop_front();
         }
         // A busy server counts often: what lies between the ends is of no use.
-        if self.counted.len() > 64 {
-            self.counted = self.counted.iter().copied().step_by(2).chain([(at, now)]).collect();
+        if counted.len() > 64 {
+            *counted = counted.iter().copied().step_by(2).chain([(at, now)]).collect();
         }
         Some(now)
     }
+}
 
-    fn read_host(&self) -> Option<ServerHost> {
-        Some(ServerHost {
-            tcp_fastopen: sysctl::tcp_fastopen().ok()?,
-            queue: self.queue,
-            syncookies: sysctl::syncookies().ok()?,
-        })
+impl Settings {
+    fn read() -> Option<Self> {
+        let tcp_fastopen = sysctl::tcp_fastopen().ok()?;
+        Some(Self { tcp_fastopen, syncookies: sysctl::syncookies().ok()? })
     }
+}
+
+/// What is behind the lock is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An [`Arrival`] in few bytes, for who keeps it while the connection is open.
+#[derive(Debug, Clone)]
+pub struct ArrivalRecord {
+    peer: SocketAddr,
+    tcp: TcpBits,
+    syn: RecordedSyn,
+}
+
+#[derive(Debug, Clone)]
+enum RecordedSyn {
+    NotSaved,
+    Empty,
+    Saved(Box<[u8]>),
+}
+
+impl From<&Arrival> for ArrivalRecord {
+    fn from(arrival: &Arrival) -> Self {
+        let syn = match &arrival.syn {
+            ArrivalSyn::NotSaved => RecordedSyn::NotSaved,
+            ArrivalSyn::Empty => RecordedSyn::Empty,
+            ArrivalSyn::Saved(syn) => RecordedSyn::Saved(syn.as_bytes().into()),
+        };
+        Self { peer: arrival.peer, tcp: TcpBits::from(&arrival.info), syn }
+    }
+}
+
+/// The outcome, where the arrival alone settles it: at no cost, and without the words of a
+/// [`judge`](crate::diagnosis::judge), who says the same. `None`: judge the evidence.
+#[must_use]
+pub fn plain_outcome(arrival: &Arrival) -> Option<Outcome> {
+    if arrival.info.syn_data {
+        let repeated = arrival.info.total_retrans.unwrap_or(0) > 1;
+        return (!repeated).then_some(Outcome::FastOpen);
+    }
+    let ArrivalSyn::Saved(syn) = &arrival.syn else { return None };
+    let regular =
+        syn.payload_len() == 0 && syn.fast_open().is_none() && !is_overwritten(syn.trailing_nops());
+    regular.then_some(Outcome::NotAttempted)
 }
 
 impl From<&ArrivalSyn> for SavedSynEvidence {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
-use super::{FastOpenStream, NonblockingStream, option};
+use super::{FastOpenStream, option};
 use crate::connection::TcpInfo;
 use crate::diagnosis::Attempt;
 use crate::error::{Error, Result};
@@ -96,20 +96,21 @@ impl Connector {
         }
     }
 
-    /// Sends the SYN, with as much of `first` as it takes, and returns at once: for an event loop.
+    /// Starts to connect to `server`, with as much of `first` in the SYN as it takes, and returns at
+    /// once, with a stream whose calls return at once too.
     ///
-    /// The [timeout](Self::timeout) is the caller's. [`NonblockingStream::attempt`] tells what is still to be
-    /// sent once the socket is writable.
+    /// The stream's [`attempt`](FastOpenStream::attempt) says what is left to do: after
+    /// [`Attempt::InSyn`] the bytes that the SYN did not take are still to be sent, after any other
+    /// all of them, once the stream can be written to. An answer to the SYN that is none comes as the
+    /// error of the first read or write. The connector's timeout is not looked at.
     ///
     /// # Errors
-    /// No socket was to be had, the local address can't be bound, or the kernel refused to connect: what the
-    /// network answers comes later, with the first read or write.
-    pub fn start(&self, server: SocketAddr, first: &[u8]) -> Result<NonblockingStream> {
+    /// It is impossible from here: no descriptors, no route, no port left.
+    pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
         let fd = self.open(server)?;
-        match self.send_syn(&fd, server, first) {
-            Ok(attempt) => Ok(NonblockingStream::new(fd, attempt)),
-            Err(e) => Err(Error::system("connect", server, e)),
-        }
+        let attempt =
+            self.send_syn(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
+        Ok(FastOpenStream::connected(fd, Some(attempt)))
     }
 
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
@@ -143,7 +144,7 @@ impl Connector {
 
         let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
         send_all(fd, first.get(in_syn..).unwrap_or_default(), deadline)?;
-        socket::set_blocking(fd)
+        socket::set_nonblocking(fd, false)
     }
 
     /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
@@ -191,7 +192,7 @@ fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<A
     }
     match socket::connect(fd, server) {
         // A cookie is cached: the SYN waits for the first write.
-        Ok(()) => match socket::send(fd, first) {
+        Ok(()) => match socket::send(fd, first, false) {
             Ok(bytes) => Ok(Attempt::InSyn(bytes)),
             Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
             Err(e) => Err(e),
@@ -221,7 +222,7 @@ fn after_handshake(e: &io::Error) -> bool {
 
 fn send_all(fd: &OwnedFd, mut rest: &[u8], deadline: Option<Instant>) -> io::Result<()> {
     while !rest.is_empty() {
-        match socket::send(fd, rest) {
+        match socket::send(fd, rest, false) {
             Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd.as_fd(), deadline)?,

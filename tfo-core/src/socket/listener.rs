@@ -22,6 +22,7 @@ pub struct FastOpenListener {
     address: SocketAddr,
     save_syn: bool,
     nonblocking: bool,
+    inherited: bool,
 }
 
 /// How to listen.
@@ -35,6 +36,7 @@ pub struct ListenerBuilder {
     reuse_port: bool,
     save_syn: bool,
     no_cookie: bool,
+    nodelay: bool,
     nonblocking: bool,
     defer_accept: Option<Duration>,
 }
@@ -86,6 +88,14 @@ impl ListenerBuilder {
         self
     }
 
+    /// Whether the connections send small segments at once (`TCP_NODELAY`, which they inherit).
+    /// Default: off.
+    #[must_use]
+    pub fn nodelay(mut self, on: bool) -> Self {
+        self.nodelay = on;
+        self
+    }
+
     /// Whether `accept`, and the streams that it returns, return at once. Default: off.
     #[must_use]
     pub fn nonblocking(mut self, on: bool) -> Self {
@@ -100,6 +110,17 @@ impl ListenerBuilder {
         self
     }
 
+    /// Whether nobody else is bound to the address: listeners that share it by
+    /// [`reuse_port`](Self::reuse_port) would not notice. Binds for a moment.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn check_free(&self) -> Result<()> {
+        let fd = socket::tcp(self.address, true).map_err(|e| Error::system("socket", "", e))?;
+        option::set_reuse(&fd, false)?;
+        socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))
+    }
+
     /// Binds, and starts to listen.
     ///
     /// # Errors
@@ -111,6 +132,31 @@ impl ListenerBuilder {
         option::set_reuse(&fd, self.reuse_port)?;
         socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))?;
         // All of it before `listen`: the first SYN may come right after.
+        self.configure(fd, false)
+    }
+
+    /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
+    /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
+    ///
+    /// Connections that have come before are there to be accepted. Their SYNs were not saved.
+    ///
+    /// # Errors
+    /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
+    /// refused an option.
+    pub fn adopt(&self, fd: OwnedFd) -> Result<FastOpenListener> {
+        let address = FastOpenListener::address_of(&fd)?;
+        if (address.ip(), address.port()) != (self.address.ip(), self.address.port()) {
+            let reason = format!("listens on {address}: expected {}", self.address);
+            return Err(Error::malformed(INHERITED, reason));
+        }
+        socket::close_on_exec(&fd).map_err(|e| Error::system("ioctl", "FIOCLEX", e))?;
+        socket::set_nonblocking(&fd, self.nonblocking)
+            .map_err(|e| Error::system("ioctl", "FIONBIO", e))?;
+        self.configure(fd, true)
+    }
+
+    /// Sets the options, and starts to listen; on a socket that listens `listen` sets the backlog.
+    fn configure(&self, fd: OwnedFd, inherited: bool) -> Result<FastOpenListener> {
         option::set_fastopen(&fd, self.queue)?;
         if let Some((primary, backup)) = &self.keys {
             option::set_fastopen_key(&fd, primary, backup.as_ref())?;
@@ -121,6 +167,9 @@ impl ListenerBuilder {
         if self.no_cookie {
             option::set_fastopen_no_cookie(&fd, true)?;
         }
+        if self.nodelay {
+            option::set_nodelay(&fd, true)?;
+        }
         if let Some(time) = self.defer_accept {
             option::set_defer_accept(&fd, time)?;
         }
@@ -128,9 +177,11 @@ impl ListenerBuilder {
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
-        Ok(FastOpenListener { fd, address, save_syn, nonblocking })
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited })
     }
 }
+
+const INHERITED: &str = "inherited socket";
 
 impl FastOpenListener {
     /// Listens on `address` with the defaults of [`ListenerBuilder`].
@@ -152,9 +203,22 @@ impl FastOpenListener {
             reuse_port: false,
             save_syn: true,
             no_cookie: false,
+            nodelay: false,
             nonblocking: false,
             defer_accept: None,
         }
+    }
+
+    /// The address that this socket, whosever it is, listens on.
+    ///
+    /// # Errors
+    /// It is no TCP socket of IPv4 or IPv6, or does not listen.
+    pub fn address_of(fd: impl AsFd) -> Result<SocketAddr> {
+        let fd = fd.as_fd();
+        if !option::is_tcp_listener(fd) {
+            return Err(Error::malformed(INHERITED, "expected a TCP socket that listens"));
+        }
+        socket::local_address(fd).map_err(|e| Error::system("getsockname", INHERITED, e))
     }
 
     /// Waits for the next connection.
@@ -166,11 +230,30 @@ impl FastOpenListener {
     /// still waits in the backlog; after the errors of [`is_of_one_connection`](Self::is_of_one_connection)
     /// the next call may succeed.
     pub fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.accept_unseen()?;
+        let arrival = self.arrival(&stream, peer)?;
+        Ok(Accepted { stream, arrival })
+    }
+
+    /// [`accept`](Self::accept) without a look at how the connection arrived, which saves two system
+    /// calls, or puts them off: see [`arrival`](Self::arrival).
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn accept_unseen(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
-        let info = option::tcp_info(&fd)?;
-        let syn = if self.save_syn { saved_syn(&fd) } else { ArrivalSyn::NotSaved };
-        let arrival = Arrival { peer, info, syn };
-        Ok(Accepted { stream: FastOpenStream::accepted(fd), arrival })
+        Ok((FastOpenStream::accepted(fd), peer))
+    }
+
+    /// How a connection of [`accept_unseen`](Self::accept_unseen) arrived. To be called once, and
+    /// before anything else is done with it: the kernel hands over its SYN once.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
+        let info = option::tcp_info(stream)?;
+        let syn = if self.save_syn { saved_syn(stream) } else { ArrivalSyn::NotSaved };
+        Ok(Arrival { peer, info, syn })
     }
 
     /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
@@ -205,6 +288,36 @@ impl FastOpenListener {
         )
     }
 
+    /// Lets nobody in any more, for good, without a word to those who try: from now on the kernel drops what
+    /// comes to the listening socket, SYNs as well as the last segment of a handshake and what follows it.
+    ///
+    /// What waits to be accepted is not touched: after this call, `accept` until there is nothing left, and
+    /// close the listener. Then no data was acknowledged that nobody has read. Closing it without this
+    /// resets those who came between the last `accept` and the close, after the kernel has acknowledged their data.
+    /// Clients who were not let in send again, and find the port closed, or whoever listens there by then.
+    ///
+    /// It is a socket filter (`SO_ATTACH_FILTER`) that drops everything. Of the socket, not of this descriptor:
+    /// an [inherited](Self::is_inherited) one stays deaf for whoever gets it next. There it is
+    /// enough to accept no more: who comes waits for the next owner.
+    ///
+    /// # Errors
+    /// The kernel refused the filter.
+    ///
+    /// # References
+    /// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
+    #[doc(alias = "SO_ATTACH_FILTER")]
+    pub fn let_nobody_in(&self) -> Result<()> {
+        socket::drop_packets(&self.fd)
+            .map_err(|e| Error::system("setsockopt", "SO_ATTACH_FILTER", e))
+    }
+
+    /// Whether somebody else made it ([`ListenerBuilder::adopt`]), who may hold it still, and hand it to another
+    /// process later.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
     /// The address it listens on, with the port that the kernel chose if 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -229,6 +342,16 @@ impl FastOpenListener {
         option::tcp_info(self).map(|info| info.sacked.unwrap_or(0))
     }
 
+    /// How many connections wait to be accepted, those by fast open included whose handshake is not
+    /// finished.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn waiting(&self) -> Result<u32> {
+        // For a listener `tcpi_unacked` holds it: `tcp_get_info` in net/ipv4/tcp.c.
+        option::tcp_info(self).map(|info| info.unacked.unwrap_or(0))
+    }
+
     /// Whether clients can get fast open here: the host's server bit is on, and so is the queue.
     ///
     /// # Errors
@@ -243,6 +366,15 @@ impl FastOpenListener {
     /// The setting can't be read.
     pub fn host_bits() -> Result<FastOpenBits> {
         sysctl::tcp_fastopen()
+    }
+
+    /// Changes the fast open queue's length on the live listener; 0 turns fast open off for SYNs that
+    /// come from now on.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_FASTOPEN`.
+    pub fn set_queue(&self, queue: u32) -> Result<()> {
+        option::set_fastopen(self, queue)
     }
 
     /// Replaces the keys on the live listener.
@@ -298,7 +430,7 @@ pub enum ArrivalSyn {
     Saved(SavedSyn),
 }
 
-fn saved_syn(fd: &OwnedFd) -> ArrivalSyn {
+fn saved_syn(fd: impl AsFd) -> ArrivalSyn {
     match option::saved_syn(fd) {
         Ok(Some(syn)) => ArrivalSyn::Saved(syn),
         Ok(None) => ArrivalSyn::Empty,

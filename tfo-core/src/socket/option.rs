@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libc::{IPPROTO_TCP, SOL_SOCKET};
 
-use crate::connection::{FastOpenStatus, SavedSyn, TcpInfo};
+use crate::connection::{FastOpenStatus, SavedSyn, TcpInfo, TcpState};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
 use crate::sys::sockopt;
@@ -152,6 +152,14 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
     TcpInfo::parse(&buffer[..len])
 }
 
+/// The connection's state alone: the first byte of `TCP_INFO`.
+pub fn tcp_state(fd: impl AsFd) -> Result<TcpState> {
+    let mut first = [0; 1];
+    sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut first)
+        .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
+    Ok(TcpState::from_number(first[0]))
+}
+
 /// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`, its first 8 bytes alone: what became of fast open.
 ///
 /// For who makes many connections: the kernel copies less, and nothing else is taken apart. As with
@@ -262,6 +270,14 @@ pub(super) fn set_reuse(fd: impl AsFd, port: bool) -> Result<()> {
             .map_err(|e| Error::system("setsockopt", "SO_REUSEPORT", e))?;
     }
     Ok(())
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_PROTOCOL | SO_ACCEPTCONN)`: whether it is a TCP socket that listens. Anything
+/// else that a descriptor may be is none.
+pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
+    let fd = fd.as_fd();
+    let is = |name, value| sockopt::int(fd, SOL_SOCKET, name).is_ok_and(|int| int == value);
+    is(libc::SO_PROTOCOL, IPPROTO_TCP) && is(libc::SO_ACCEPTCONN, 1)
 }
 
 /// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.

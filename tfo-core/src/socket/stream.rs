@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::{ConnectError, Connector, option};
-use crate::connection::TcpInfo;
+use crate::connection::{TcpInfo, TcpState};
 use crate::diagnosis::Attempt;
 use crate::error::Result;
+use crate::sys::socket;
 
 /// A TCP connection, made or accepted with fast open.
 ///
@@ -100,6 +101,35 @@ impl FastOpenStream {
     /// As [`TcpStream::set_nonblocking`].
     pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
         self.stream.set_nonblocking(on)
+    }
+
+    /// Sends, and says that there is more: a last segment that is not full is held back until more is
+    /// sent, or this half is closed, so that the last bytes and the FIN leave in one segment. For 200 ms
+    /// at most.
+    ///
+    /// # Errors
+    /// As `send(2)`.
+    #[doc(alias = "MSG_MORE")]
+    pub fn write_more(&self, data: &[u8]) -> io::Result<usize> {
+        socket::send(self, data, true)
+    }
+
+    /// Whether the handshake has ended: a connection that was accepted with data from its SYN may be
+    /// read and written before.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn handshake_ended(&self) -> Result<bool> {
+        option::tcp_state(self).map(|state| state != TcpState::SynRecv)
+    }
+
+    /// Takes the error that ended the connection, if there is one, as a non-blocking one may have met with.
+    ///
+    /// # Errors
+    /// As [`TcpStream::take_error`].
+    #[doc(alias = "SO_ERROR")]
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.stream.take_error()
     }
 
     /// Ends the sending or the receiving half, or both.

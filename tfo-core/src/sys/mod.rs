@@ -12,6 +12,7 @@ pub(crate) mod namespace;
 pub(crate) mod netlink;
 #[cfg(feature = "capture")]
 pub(crate) mod packet;
+pub(crate) mod pipe;
 pub(crate) mod process;
 mod sockaddr;
 pub(crate) mod socket;

@@ -78,25 +78,39 @@ pub(crate) fn sendto_fastopen(
     check_len(sent)
 }
 
-/// `send(2)`. Never raises SIGPIPE.
-pub(crate) fn send(fd: impl AsFd, data: &[u8]) -> io::Result<usize> {
+/// `send(2)`; with `more` (`MSG_MORE`) a last segment that is not full waits for what follows. Never
+/// raises SIGPIPE.
+pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `data` lives over the call and holds the length given.
-    check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) })
+    check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
 }
 
-/// `recv(2)`: how many bytes came; 0 at the stream's end.
-pub(crate) fn recv(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: `buffer` lives over the call and has room for the length given.
-    check_len(unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) })
-}
-
-/// `ioctl(2)` with `FIONBIO` 0: calls on the socket wait from now on.
-pub(crate) fn set_blocking(fd: impl AsFd) -> io::Result<()> {
-    let mut off: libc::c_int = 0;
+/// `ioctl(2)` with `FIONBIO`: whether calls on the socket return at once.
+pub(crate) fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let mut on = libc::c_int::from(on);
     // SAFETY: FIONBIO reads one int, which lives over the call.
-    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut off) }).map(drop)
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut on) }).map(drop)
+}
+
+/// `ioctl(2)` with `FIOCLEX`: closed on `exec`.
+pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
+    // SAFETY: FIOCLEX takes no argument.
+    check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
+}
+
+/// `setsockopt(2)` with `SO_ATTACH_FILTER` and the program `ret #0`: the kernel drops every packet that
+/// comes to this socket.
+pub(crate) fn drop_packets(fd: impl AsFd) -> io::Result<()> {
+    let code = u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or_default();
+    let mut code = [libc::sock_filter { code, jt: 0, jf: 0, k: 0 }];
+    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
+    let len = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or_default();
+    let (fd, pointer) = (fd.as_fd().as_raw_fd(), (&raw const program).cast());
+    // SAFETY: `program` and the one instruction that it points at live over the call, which copies both.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, pointer, len) })
+        .map(drop)
 }
 
 /// `poll(2)` until the socket may be written to, has failed, or the time is over (`false`).

@@ -156,11 +156,11 @@ fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener
         Arc::new(FastOpenListener::builder(any_address()).queue(queue).listen().unwrap());
     let ours = Arc::clone(&listener);
     // Before anybody connects: from here on it tells what the counters did.
-    let mut observer = ServerObserver::new(&listener);
+    let observer = ServerObserver::new(&listener);
     thread::spawn(move || {
         while let Ok(accepted) = ours.accept() {
             observer.accepted();
-            let place = Place { records: &records, observer: &mut observer };
+            let place = Place { records: &records, observer: &observer };
             place.serve(accepted, service);
         }
     });
@@ -169,7 +169,7 @@ fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener
 
 struct Place<'a> {
     records: &'a Records,
-    observer: &'a mut ServerObserver,
+    observer: &'a ServerObserver,
 }
 
 impl Place<'_> {

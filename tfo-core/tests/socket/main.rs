@@ -5,8 +5,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod epoll;
 mod exchange;
+mod inherited;
 mod keys;
+mod last;
 mod listener;
 mod nonblocking;
 mod option;

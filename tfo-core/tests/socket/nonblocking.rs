@@ -1,181 +1,107 @@
-//! Connections in an event loop: what is told when, and that nothing waits.
+//! What a program with an event loop calls: a connect that does not wait, and bytes from socket to
+//! socket.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 
-use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
-use tfo_core::socket::{
-    Connector, Epoll, Event, Events, FastOpenListener, FastOpenStream, Interest, Method,
-    NonblockingStream, option,
-};
+use tfo_core::socket::{Connector, FastOpenStream, Method, Pipe};
 
-use crate::exchange::{METHODS, by};
-use crate::support::{Net, SERVERS, on};
+use crate::exchange::{by, syn};
+use crate::support::{Net, SERVERS, on, until};
 
-const TOKEN: u64 = 7;
-
-/// One watched connection.
-struct Watched {
-    stream: NonblockingStream,
-    epoll: Epoll,
-}
-
-impl Watched {
-    fn start(net: &Net, server: SocketAddr, connector: &Connector, message: &'static [u8]) -> Self {
-        let connector = connector.clone();
-        let stream = net.client.run(move || connector.start(server, message)).expect("it starts");
-        let epoll = Epoll::new().expect("few files are open");
-        epoll.add(&stream, TOKEN, Interest::Both).expect("it is not watched yet");
-        Self { stream, epoll }
-    }
-
-    /// Waits for an event of which this is so.
-    fn until(&self, so: impl Fn(Event) -> bool) -> Event {
-        let mut events = Events::with_capacity(4);
-        loop {
-            self.epoll.wait(&mut events, Some(Duration::from_secs(30))).expect("it waits");
-            let event = events.iter().next().expect("something happens in time");
-            assert_eq!(event.token(), TOKEN);
-            if so(event) {
-                return event;
-            }
-        }
-    }
-
-    fn status(&self) -> FastOpenStatus {
-        self.stream.fastopen_status().expect("it is a TCP socket")
-    }
-}
-
-/// Reads the whole message, and answers.
-fn serve(listener: &FastOpenListener, len: usize) -> FastOpenStream {
-    let mut stream = listener.accept().expect("it came").stream;
-    stream.read_exact(&mut vec![0; len]).expect("all of it comes");
-    stream.write_all(b"answer").expect("the client is there");
-    stream
+fn start(
+    net: &Net,
+    method: Method,
+    server: std::net::SocketAddr,
+    first: &'static [u8],
+) -> FastOpenStream {
+    net.client.run(move || by(method).connect_nonblocking(server, first)).expect("it is possible")
 }
 
 #[test]
-fn what_the_syn_did_not_take_is_sent_when_writable_and_the_status_is_told() {
+fn a_connect_that_does_not_wait_says_what_the_syn_took() {
     isolated(|| {
-        for method in METHODS {
+        for method in [Method::SendTo, Method::Connect, Method::Auto] {
             let net = Net::new();
             for ip in SERVERS {
                 let listener = net.listen(on(ip));
                 let server = listener.local_addr();
-                let before = net.counters();
-
-                let first = Watched::start(&net, server, &by(method), b"message");
-                assert_eq!(first.stream.attempt(), Attempt::AfterHandshake, "{method:?} {ip}");
-                assert_eq!(first.stream.in_syn(), 0);
-                first.until(Event::is_writable);
-                assert_eq!(first.stream.send(b"message").expect("there is room"), 7);
-                drop(serve(&listener, 7));
-                first.until(Event::is_closed);
-                assert_eq!(first.status().client_fail, ClientFail::CookieUnavailable);
-                assert!(!first.status().syn_data);
-
-                let second = Watched::start(&net, server, &by(method), b"message");
-                assert_eq!(second.stream.attempt(), Attempt::InSyn(7), "{method:?} {ip}");
-                assert_eq!(second.stream.in_syn(), 7);
-                drop(serve(&listener, 7));
-                let event = second.until(Event::is_closed);
-                assert!(event.is_readable() && !event.is_failed(), "{event:?}");
-                assert!(second.status().syn_data, "{method:?} {ip}: {:?}", second.status());
-                let mut buffer = [0; 64];
-                assert_eq!(second.stream.recv(&mut buffer).expect("it is there"), 6);
-                assert_eq!(second.stream.recv(&mut buffer).expect("and then the end"), 0);
-                assert_eq!(before.change().0.active, 1, "the kernel's count");
+                for expected in [Attempt::AfterHandshake, Attempt::InSyn(5)] {
+                    let mut client = start(&net, method, server, b"first");
+                    assert_eq!(client.attempt(), Some(expected), "{method:?} {ip}");
+                    let mut accepted = listener.accept().expect("a connection waits");
+                    if expected == Attempt::AfterHandshake {
+                        until("writable", || client.write(b"first").is_ok());
+                    }
+                    let in_syn = expected == Attempt::InSyn(5);
+                    assert_eq!(accepted.arrival.info.syn_data, in_syn, "{method:?} {ip}");
+                    assert_eq!(syn(&accepted.arrival).payload_len(), 5 * usize::from(in_syn));
+                    let mut message = [0; 5];
+                    accepted.stream.read_exact(&mut message).expect("it was sent");
+                    assert_eq!(&message, b"first");
+                    let waiting = client.read(&mut [0]).expect_err("nothing was answered");
+                    assert_eq!(waiting.kind(), io::ErrorKind::WouldBlock);
+                }
             }
         }
     });
 }
 
 #[test]
-fn nothing_waits_and_an_edge_is_told_once() {
+fn who_is_not_there_shows_at_the_first_read() {
     isolated(|| {
         let net = Net::new();
-        let listener = net.listen(on(SERVERS[0]));
-        let watched =
-            Watched::start(&net, listener.local_addr(), &by(Method::Off), b"not sent yet");
-        let accepted = listener.accept().expect("it came");
-        watched.until(Event::is_writable);
-        let again = watched.stream.recv(&mut [0; 1]).expect_err("nothing came");
-        assert_eq!(again.kind(), ErrorKind::WouldBlock);
-        let mut events = Events::with_capacity(4);
-        watched.epoll.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
-        assert_eq!(
-            events.iter().count(),
-            0,
-            "it is still writable, which is nothing new: {events:?}"
-        );
-        drop(accepted);
-        watched.until(Event::is_closed);
-    });
-}
-
-#[test]
-fn a_refusal_is_told_by_an_event_and_then_by_its_error() {
-    isolated(|| {
-        let net = Net::new();
-        let nobody = SocketAddr::new(SERVERS[0], 9);
-        let watched = Watched::start(&net, nobody, &by(Method::SendTo), b"message");
-        watched.until(Event::is_failed);
-        let refused = watched.stream.take_error().expect_err("nobody listens");
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        watched.stream.take_error().expect("it is told once");
-    });
-}
-
-#[test]
-fn a_reset_is_what_the_other_end_sees() {
-    isolated(|| {
-        let net = Net::new();
-        let listener = net.listen(on(SERVERS[0]));
-        let watched = Watched::start(&net, listener.local_addr(), &by(Method::Off), b"");
-        let mut server = listener.accept().expect("it came").stream;
-        watched.until(Event::is_writable);
-        watched.stream.reset().expect("every kernel resets");
-        let error = server.read(&mut [0; 1]).expect_err("no end of the stream");
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    });
-}
-
-#[test]
-fn a_bound_address_without_a_port_leaves_the_port_to_each_destination() {
-    isolated(|| {
-        let net = Net::new();
-        // One port for all, and yet two connections from it, as their destinations differ.
-        crate::support::set(&net.client, "ipv4/ip_local_port_range", "40000 40000");
-        let local = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
-        let connector = by(Method::Off).bind(local);
-        let listeners = [net.listen(on(SERVERS[0])), net.listen(on(SERVERS[0]))];
-        let mut open = Vec::new();
-        for listener in &listeners {
-            open.push(Watched::start(&net, listener.local_addr(), &connector, b"message"));
-            let peer = listener.accept().expect("it came").arrival.peer;
-            assert_eq!(peer, SocketAddr::new(IpAddr::from([192, 0, 2, 1]), 40_000));
+        for ip in SERVERS {
+            let listener = net.listen(on(ip));
+            let server = listener.local_addr();
+            net.fetch_cookie(&listener);
+            drop(listener);
+            for first in [&b""[..], b"a cookie"] {
+                let mut client = start(&net, Method::Auto, server, first);
+                let mut error = None;
+                until("an answer", || {
+                    error = client.read(&mut [0]).err().map(|e| e.kind());
+                    error != Some(io::ErrorKind::WouldBlock)
+                });
+                assert_eq!(error, Some(io::ErrorKind::ConnectionRefused), "{ip} {first:?}");
+            }
         }
-        let server = listeners[0].local_addr();
-        let full = net.client.run(move || connector.start(server, b"message"));
-        let error = full.expect_err("that port and destination are taken");
-        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable, "{error:?}");
     });
 }
 
 #[test]
-fn the_short_status_says_what_the_whole_of_tcp_info_says() {
+fn a_pipe_takes_bytes_from_socket_to_socket_and_tells_the_end() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));
-        net.fetch_cookie(&listener);
-        let (client, _server) = net.exchange(&listener, &by(Method::SendTo), b"message");
-        let (short, whole) =
-            (option::fastopen_status(&client).unwrap(), option::tcp_info(&client).unwrap());
-        assert!(short.syn_data && whole.syn_data);
-        assert_eq!(short.client_fail, whole.client_fail);
+        let regular = Connector::default().method(Method::Off);
+        let (mut from, source) = net.exchange(&listener, &regular, b"");
+        let (to, mut sink) = net.exchange(&listener, &regular, b"");
+        source.stream.set_nonblocking(true).expect("it is a socket");
+        to.set_nonblocking(true).expect("it is a socket");
+
+        let mut pipe = Pipe::new().expect("there are descriptors");
+        let nothing = pipe.fill(&source.stream, 100).expect_err("nothing was sent");
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        from.write_all(b"straight through").expect("there is room");
+        until("it came", || pipe.fill(&source.stream, 8).is_ok());
+        assert_eq!((pipe.len(), pipe.is_empty()), (8, false), "no more than was asked for");
+        assert_eq!(pipe.drain(&to).expect("there is room"), 8);
+        assert_eq!(pipe.fill(&source.stream, 100).expect("the rest is there"), 8);
+        assert_eq!(pipe.drain(&to).expect("there is room"), 8);
+        assert!(pipe.is_empty());
+        let mut message = [0; 16];
+        sink.stream.read_exact(&mut message).expect("it was sent");
+        assert_eq!(&message, b"straight through");
+
+        from.shutdown(Shutdown::Write).expect("it is connected");
+        let mut end = None;
+        until("the end", || {
+            end = pipe.fill(&source.stream, 100).ok();
+            end.is_some()
+        });
+        assert_eq!(end, Some(0));
     });
 }

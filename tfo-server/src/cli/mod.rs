@@ -2,13 +2,14 @@
 
 pub(crate) mod keys;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use tfo_core::program::{Port, value::Format};
 
 use self::keys::KeysArguments;
-use crate::config::file::{ListenAddress, Service};
+use crate::config::values::{ListenAddress, Service};
 
 /// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
 #[derive(Debug, Parser)]
@@ -31,7 +32,7 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, value_name = "PORT")]
     pub(crate) port: Option<Port>,
 
-    /// What to do with a connection: mirror, echo or discard [default: mirror]
+    /// What to do with a connection: mirror, echo, discard, respond or forward [default: mirror]
     #[arg(long, global = true, value_name = "SERVICE")]
     pub(crate) service: Option<Service>,
 
@@ -70,18 +71,25 @@ pub(crate) enum Command {
     Check,
     /// Make, show, convert and compare keys
     Keys(KeysArguments),
+    /// Show what a running server has counted, each second on a terminal; needs its [metrics]
+    Top(Top),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Where the metrics are served [default: [metrics] of the configuration]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) from: Option<SocketAddr>,
 }
 
 const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
-default. A variable is TFO_SERVER_ and the name of the flag or key: TFO_SERVER_ADDRESS,
-TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT; and of the keys that have
-no flag: TFO_SERVER_BACKLOG, TFO_SERVER_FASTOPEN_QUEUE, TFO_SERVER_CONNECTIONS,
-TFO_SERVER_IDLE_TIMEOUT, TFO_SERVER_DRAIN_TIMEOUT, TFO_SERVER_KEYS_MODE, TFO_SERVER_KEYS_FILE,
-TFO_SERVER_KEYS_SECRET, TFO_SERVER_KEYS_ROTATE_EVERY. RUST_LOG chooses the log where neither -v nor
--q does; NO_COLOR turns colour off.
+default. config/server.toml names all keys with their rules, and the variable of each. Those of flags:
+TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT. RUST_LOG
+chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
 
 Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes it
 read its key file, or its fleet's secret, again; where it has neither, it ends.
+SIGUSR1 prints what was counted so far.
 
 Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
 
@@ -90,6 +98,7 @@ Examples:
   tfo-server -a :: -p 4433 --service echo      echo on every address of this host
   tfo-server check                             say what this host lacks, and the fix
   tfo-server keys new /etc/tfo/keys            make a key file for keys.mode = "file"
+  tfo-server top --from 127.0.0.1:9413         watch a running server that has [metrics]
   tfo-server --print-config > server.toml      start a configuration file"#;
 
 impl Cli {
@@ -127,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_help_states_the_defaults_and_the_rules() {
-        let File { listen, output, .. } = File::default();
+        let File { mut listen, output, .. } = File::default();
+        let listen = listen.only().unwrap();
         let command = Cli::command();
         for (name, default, allowed) in [
             ("address", listen.address.to_string(), String::new()),
@@ -135,7 +145,7 @@ mod tests {
             (
                 "service",
                 listen.service.to_string(),
-                Service::NAMES.join(", ").replace(", discard", " or discard"),
+                Service::NAMES.join(", ").replace(", forward", " or forward"),
             ),
             ("output", output.format.to_string(), Format::NAMES.join(" or ")),
         ] {

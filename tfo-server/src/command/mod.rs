@@ -2,3 +2,4 @@
 
 pub(crate) mod check;
 pub(crate) mod keys;
+pub(crate) mod top;

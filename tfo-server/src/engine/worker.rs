@@ -1,221 +1,411 @@
-//! The event loop.
+//! The event loop of one thread.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
+use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::{self, Evidence};
-use tfo_core::observer::ServerObserver;
-use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
+use tfo_core::observer::{ArrivalRecord, plain_outcome};
+use tfo_core::program::one_line;
+use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Kept, Step, Tools};
 use super::forensics::Forensics;
-use super::signals::Signals;
-use crate::config::Settings;
-use crate::keys::Keys;
-use crate::report::{Ended, Reporter};
-use crate::service;
+use super::inbox::{Inbox, Order};
+use super::plan::Plan;
+use super::relay::Pipes;
+use super::sources::Sources;
+use super::stats::{Count, Timing};
+use super::why::{Cut, Why};
+use crate::keys::KeyView;
+use crate::report::{Ended, Printer};
+use crate::service::Out;
+use crate::service::http::Date;
 
-const LISTENER: Token = Token(usize::MAX);
-const SIGNALS: Token = Token(usize::MAX - 1);
-const HANGUP: Token = Token(usize::MAX - 2);
+const ORDERS: Token = Token(usize::MAX);
+/// The first listener's token. Those of connections are below: twice the index is the client's socket.
+const LISTENERS: usize = usize::MAX / 2;
 /// How many connections are accepted before those that are open have their turn.
-const ACCEPTS: usize = 64;
-/// How long accepting pauses when the process has no descriptors left.
+const ACCEPTS: usize = BATCH;
+/// How many are accepted before the first of them is served.
+const BATCH: usize = 64;
+/// How long accepting pauses when the process has no descriptors left, or connections enough.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often deadlines are looked at, and the host's settings read again.
+/// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
+/// bring a connection.
+const LAST: Duration = Duration::from_millis(20);
+/// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Serves the connections of one listener.
-pub(super) struct Worker<'a> {
-    settings: &'a Settings,
+/// What all workers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) open: AtomicUsize,
+    /// The most that may be.
+    pub(super) most: AtomicUsize,
+    pub(super) sources: Sources,
+    /// Workers that have stopped accepting.
+    pub(super) stopped: AtomicUsize,
+    /// Workers that have answered since the supervisor asked.
+    pub(super) answered: AtomicUsize,
+    /// Wakes the supervisor.
+    pub(super) supervisor: Arc<Waker>,
+}
+
+impl Shared {
+    /// So many connections may be open at once.
+    pub(super) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+            sources: Sources::default(),
+            stopped: AtomicUsize::new(0),
+            // As if each had been asked, and had answered.
+            answered: AtomicUsize::new(workers),
+            supervisor,
+        }
+    }
+
+    /// No more may be accepted.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves the connections of its own listeners.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
     poll: Poll,
-    /// `None` once it stops accepting.
-    listener: Option<FastOpenListener>,
-    keys: Keys,
+    /// By the number that the supervisor gave them.
+    listening: Vec<Option<Listening>>,
+    keys: KeyView,
     forensics: Forensics,
-    signals: Signals,
-    /// SIGHUP, where it has a meaning: elsewhere it ends a program whose terminal is gone.
-    hangup: Option<Signals>,
     connections: Slab<Connection>,
-    observer: ServerObserver,
-    reporter: Reporter,
-    /// The backlog may hold connections.
-    backlog_ready: bool,
+    /// Accepted, and not begun with yet.
+    batch: Vec<(FastOpenStream, SocketAddr)>,
+    /// Over, and not closed yet.
+    ended: Vec<FastOpenStream>,
+    printer: Option<Printer>,
     accept_after: Option<Instant>,
     starved: bool,
     /// Connections that had their turn cut short.
     again: Vec<usize>,
     next_tick: Instant,
     drain_until: Option<Instant>,
+    /// Its listeners are closed for good.
+    stopped: bool,
     /// What ends the connections that are open when draining is over.
-    cut_by: &'static str,
-    buffer: Box<[u8]>,
+    cut_by: Cut,
+    tools: Tools,
 }
 
-impl<'a> Worker<'a> {
+struct Listening {
+    listener: Arc<FastOpenListener>,
+    plan: Rc<Plan>,
+    /// Its backlog may hold connections.
+    ready: bool,
+    /// It lets nobody in any more, and closes then, once nobody waits.
+    closing: Option<Instant>,
+}
+
+impl Worker {
     pub(super) fn new(
-        settings: &'a Settings,
-        keys: Keys,
-        listener: FastOpenListener,
-        reporter: Reporter,
+        shared: Arc<Shared>,
+        keys: KeyView,
+        forensics: Forensics,
+        printer: Option<Printer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let fd = listener.as_fd().as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
         Ok(Self {
-            settings,
-            signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
-            hangup: keys
-                .are_own()
-                .then(|| Signals::new(poll.registry(), HANGUP, &[SIGHUP]))
-                .transpose()?,
-            keys,
-            forensics: Forensics::default(),
+            shared,
+            inbox,
             poll,
-            observer: ServerObserver::new(&listener),
-            listener: Some(listener),
+            listening: Vec::new(),
+            keys,
+            forensics,
             connections: Slab::new(),
-            reporter,
-            backlog_ready: false,
+            batch: Vec::with_capacity(BATCH),
+            ended: Vec::with_capacity(BATCH),
+            printer,
             accept_after: None,
             starved: false,
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
-            cut_by: "drain-timeout",
-            buffer: vec![0; 64 * 1024].into_boxed_slice(),
+            stopped: false,
+            cut_by: Cut::DrainTimeout,
+            tools: Tools {
+                buffer: vec![0; 64 * 1024].into_boxed_slice(),
+                out: Out::default(),
+                date: Date::new(SystemTime::now()),
+                now: Instant::now(),
+                ending: false,
+                pipes: Pipes::default(),
+            },
         })
     }
 
-    pub(super) fn listener(&self) -> Option<&FastOpenListener> {
-        self.listener.as_ref()
+    pub(super) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
     }
 
-    pub(super) fn keys(&self) -> &Keys {
-        &self.keys
-    }
-
-    /// Serves until a signal has come and its connections have ended.
-    pub(super) fn run(&mut self) -> io::Result<()> {
+    /// Serves until it is told to stop and its connections have ended.
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_over() {
             match self.poll.poll(&mut events, Some(self.timeout())) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
+            self.tools.date.refresh(SystemTime::now());
+            self.tools.now = Instant::now();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.backlog_ready = true,
-                    SIGNALS => self.signalled(),
-                    HANGUP => self.reload(),
-                    Token(index) => self.drive(index),
+                    ORDERS => self.obey()?,
+                    Token(token) => match token.checked_sub(LISTENERS) {
+                        Some(number) => self.mark_ready(number),
+                        None => {
+                            if let Some(connection) = self.connections.get_mut(token / 2) {
+                                connection.event(token % 2 == 1, event);
+                            }
+                            self.drive(token / 2);
+                        }
+                    },
                 }
             }
             for index in std::mem::take(&mut self.again) {
                 self.drive(index);
             }
-            self.accept_some();
+            self.ended.clear();
+            for number in 0..self.listening.len() {
+                self.accept_some(number, ACCEPTS);
+                self.close_when_empty(number);
+            }
+            self.note_stopped()?;
             self.tick();
+            self.ended.clear();
         }
-        for connection in self.connections.drain() {
-            let ended = end(self.settings, &self.observer, connection, Some(self.cut_by));
-            self.reporter.connection(&ended);
+        for index in 0..self.connections.capacity() {
+            self.end(index, Some(self.cut_by.into()));
         }
-        self.reporter.totals();
+        for listening in self.listening.iter().flatten() {
+            match listening.listener.waiting() {
+                Ok(0) | Err(_) => {}
+                Ok(lost) => {
+                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                }
+            }
+        }
         Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.drain_until.is_some_and(|until| self.connections.is_empty() || until <= Instant::now())
+        let idle = self.connections.is_empty() && self.listening.iter().all(Option::is_none);
+        self.drain_until.is_some_and(|until| idle || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
-        if !self.again.is_empty() || (self.backlog_ready && self.may_accept()) {
+        let backlog = self.listening.iter().flatten().any(|listening| listening.ready);
+        if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
         }
-        let wake = [Some(self.next_tick), self.accept_after, self.drain_until];
-        let wake = wake.into_iter().flatten().min().unwrap_or(self.next_tick);
-        wake.saturating_duration_since(Instant::now())
+        let after = self.accept_after.filter(|_| backlog);
+        let closing = self.listening.iter().flatten().filter_map(|listening| listening.closing);
+        let wake = [Some(self.next_tick), after, self.drain_until];
+        let wake = wake.into_iter().flatten().chain(closing.filter(|_| !backlog)).min();
+        wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
-    /// The first signal ends accepting and lets the connections end; the second ends those too.
-    fn signalled(&mut self) {
-        let count = self.signals.take();
-        if count == 0 {
-            return;
+    fn obey(&mut self) -> io::Result<()> {
+        for order in self.inbox.take() {
+            match order {
+                Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
+                Order::Close { number } => self.stop_accepting(number),
+                Order::Answer => {
+                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                }
+                Order::Drain { until } => {
+                    for number in 0..self.listening.len() {
+                        self.stop_accepting(number);
+                    }
+                    self.drain_until = Some(until);
+                    self.end_those_at_rest();
+                }
+                Order::Cut(why) => {
+                    self.cut_by = why;
+                    self.drain_until = Some(Instant::now());
+                }
+            }
         }
-        if self.drain_until.is_some() || count > 1 {
-            log::info!("second signal: closing {} now", count_of(self.connections.len()));
-            self.cut_by = "second signal";
-            self.drain_until = Some(Instant::now());
-            self.listener = None;
-            return;
-        }
-        // What waits in the backlog may have handed over its data already.
-        self.backlog_ready = true;
-        while self.backlog_ready && self.may_accept() {
-            self.accept_some();
-        }
-        self.listener = None;
-        self.drain_until = Some(Instant::now() + self.settings.drain_timeout);
-        log::info!(
-            "stopped accepting; {} may take {:?} to end",
-            count_of(self.connections.len()),
-            self.settings.drain_timeout
-        );
+        Ok(())
     }
 
-    /// Reads the keys again.
-    fn reload(&mut self) {
-        let asked = self.hangup.as_mut().is_some_and(|hangup| hangup.take() > 0);
-        if let Some(listener) = self.listener.as_ref().filter(|_| asked) {
-            self.keys.look(SystemTime::now(), true, listener);
+    /// Begins with a listener, or goes on with it under another plan.
+    fn listen(
+        &mut self,
+        number: usize,
+        listener: Arc<FastOpenListener>,
+        plan: Box<Plan>,
+    ) -> io::Result<()> {
+        if self.listening.len() <= number {
+            self.listening.resize_with(number + 1, || None);
+        }
+        let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
+        let plan = Rc::from(plan);
+        match place {
+            Some(listening) => listening.plan = plan,
+            None => {
+                let fd = listener.as_fd().as_raw_fd();
+                let token = Token(LISTENERS + number);
+                self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+                *place = Some(Listening { listener, plan, ready: true, closing: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits in the backlog may have handed over its data already: it is served. Nobody else gets in, and
+    /// once the backlog is empty the listener closes.
+    fn stop_accepting(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
+        listening.ready = true;
+        let listener = &listening.listener;
+        if listener.is_inherited() {
+            // The socket outlives this server: who comes later waits for its next owner.
+            let waiting = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            return self.forget(number);
+        }
+        if let Err(e) = listener.let_nobody_in() {
+            log::warn!(
+                "{}: the last to come may be lost: {}",
+                listening.plan.address,
+                one_line(&e)
+            );
+        }
+        listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    fn end_those_at_rest(&mut self) {
+        self.tools.ending = true;
+        for index in 0..self.connections.capacity() {
+            // The next request may have come by now.
+            self.drive(index);
+            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
+                self.drive(index);
+            }
+        }
+    }
+
+    fn close_when_empty(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get(number) else { return };
+        // As long as there is no room for those who wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing.is_some_and(|at| at <= Instant::now()) {
+            self.forget(number);
+        }
+    }
+
+    /// Closes a listener, unless another worker has it too.
+    fn forget(&mut self, number: usize) {
+        if let Some(place) = self.listening.get_mut(number)
+            && let Some(listening) = place.take()
+        {
+            let fd = listening.listener.as_fd().as_raw_fd();
+            if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+                log::debug!("{}: {e}", listening.plan.address);
+            }
+        }
+    }
+
+    /// Tells the supervisor, once.
+    fn note_stopped(&mut self) -> io::Result<()> {
+        if self.drain_until.is_some() && !self.stopped && self.listening.iter().all(Option::is_none)
+        {
+            self.stopped = true;
+            self.shared.stopped.fetch_add(1, Ordering::Relaxed);
+            self.shared.supervisor.wake()?;
+        }
+        Ok(())
+    }
+
+    fn mark_ready(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = true;
         }
     }
 
     fn may_accept(&self) -> bool {
-        self.connections.len() < self.settings.connections
-            && self.accept_after.is_none_or(|at| at <= Instant::now())
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
-    fn accept_some(&mut self) {
-        for _ in 0..ACCEPTS {
-            let Some(listener) = self.listener.as_ref().filter(|_| self.backlog_ready) else {
-                return;
-            };
+    /// Accepts up to so many; whether there may be more.
+    ///
+    /// They are accepted in batches: all that wait, then each is served, then those that are done are closed.
+    /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
+    /// and more of the handshakes' ends have come by then.
+    fn accept_some(&mut self, number: usize, most: usize) -> bool {
+        let Some(Some(listening)) = self.listening.get(number) else { return false };
+        if !listening.ready {
+            return false;
+        }
+        let plan = Rc::clone(&listening.plan);
+        let listener = Arc::clone(&listening.listener);
+        let mut left = most;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let more = self.accept_batch(number, &listener, &plan, batch);
+            left -= batch;
+            let mut batch = std::mem::take(&mut self.batch);
+            for (stream, peer) in batch.drain(..) {
+                self.begin(&listener, &plan, stream, peer);
+            }
+            self.batch = batch;
+            self.ended.clear();
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes up to so many from the backlog; whether there may be more.
+    fn accept_batch(
+        &mut self,
+        number: usize,
+        listener: &FastOpenListener,
+        plan: &Plan,
+        most: usize,
+    ) -> bool {
+        while self.batch.len() < most {
             if !self.may_accept() {
-                return;
+                // Another worker's connection may make room.
+                if self.accept_after.is_none() {
+                    self.accept_after = Some(Instant::now() + PAUSE);
+                    plan.stats.add(Count::PausedByLimit, 1);
+                }
+                return false;
             }
             self.accept_after = None;
-            match listener.accept() {
+            match listener.accept_unseen() {
                 Ok(accepted) => {
-                    self.observer.accepted();
-                    let session = service::session(self.settings.service);
-                    let mut connection =
-                        Connection::new(accepted, session, self.settings.idle_timeout);
-                    connection.cookie_origin =
-                        self.forensics.origin(&connection.arrival, self.keys.ring());
-                    if needs_counters(&connection.arrival) {
-                        // Now, before others come and count as well.
-                        connection.evidence =
-                            Some(self.observer.full_evidence(&connection.arrival));
-                    }
-                    let index = self.connections.insert(connection);
-                    // A SYN's data is there already: served before anyone asks the poll.
-                    self.drive(index);
+                    self.shared.open.fetch_add(1, Ordering::Relaxed);
+                    plan.observer.accepted();
+                    self.batch.push(accepted);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.backlog_ready = false;
-                    // Not with the first that is accepted: the next may want in vain again, and
-                    // each of those who wait would make two lines.
-                    if std::mem::take(&mut self.starved) {
-                        log::info!("accepting again: nobody waits any more");
-                    }
+                    self.mark_waited(number);
+                    return false;
                 }
                 Err(e) if FastOpenListener::is_of_one_connection(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
@@ -223,38 +413,158 @@ impl<'a> Worker<'a> {
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
-                        log::warn!("{}", accept_advice(&e, self.connections.len()));
+                        plan.stats.add(Count::PausedByDescriptors, 1);
+                        log::warn!(
+                            "{}",
+                            accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
+                        );
                     }
-                    return;
+                    return false;
                 }
             }
+        }
+        true
+    }
+
+    /// Nobody waits to be accepted.
+    fn mark_waited(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = false;
+        }
+        // Not with the first that is accepted: the next may want in vain again, and each of those
+        // who wait would make two lines.
+        if std::mem::take(&mut self.starved) {
+            log::info!("accepting again: nobody waits any more");
+        }
+    }
+
+    /// Serves a connection from now on.
+    fn begin(
+        &mut self,
+        listener: &FastOpenListener,
+        plan: &Rc<Plan>,
+        stream: FastOpenStream,
+        peer: SocketAddr,
+    ) {
+        let arrival = plan.look.then(|| listener.arrival(&stream, peer));
+        let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
+        let mut unfinished = plan.await_handshake;
+        match arrival {
+            Some(Ok(arrival)) => {
+                self.look(&mut connection, &arrival);
+                unfinished &= arrival.info.state == TcpState::SynRecv;
+            }
+            Some(Err(e)) => log::debug!("{peer}: {}", one_line(&e)),
+            None => {}
+        }
+        if unfinished {
+            connection.await_handshake();
+        }
+        plan.stats.add(Count::Accepted, 1);
+        plan.stats.add(Count::Verdict(connection.verdict), 1);
+        if let Some(most) = plan.limits.connections_per_source {
+            connection.counted = self.shared.sources.enter(peer.ip(), most);
+            if !connection.counted {
+                return self.over(connection, Some(Cut::PerSource.into()));
+            }
+        }
+        let index = self.connections.insert(connection);
+        // A SYN's data is there already: served before anyone asks the poll.
+        self.drive(index);
+    }
+
+    /// What happened at the arrival.
+    fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
+        let plan = &connection.plan;
+        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
+        if let Some(origin) = cookie_origin {
+            plan.stats.add(Count::Cookie(origin.into()), 1);
+        }
+        let plain = plain_outcome(arrival);
+        // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
+        // the counters tell what came of it: now, before others come and count as well.
+        let evidence = plain.is_none().then(|| plan.observer.full_evidence(arrival));
+        connection.verdict = match &evidence {
+            None => plain.map(|outcome| (outcome, None)),
+            Some(evidence) => {
+                let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
+                Some((verdict.outcome, verdict.cause))
+            }
+        };
+        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+            plan.stats.observe(Timing::Handshake, rtt);
+        }
+        if let ArrivalSyn::Saved(syn) = &arrival.syn {
+            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
+        }
+        if plan.keep {
+            let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
+            connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }
     }
 
     fn drive(&mut self, index: usize) {
         // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let idle = self.settings.idle_timeout;
-        let failed = match connection.drive(&mut self.buffer, &mut self.observer, idle) {
-            Ok(Step::Wait) => match register(&self.poll, connection, index) {
-                Ok(()) => return,
-                Err(e) => Some(describe(&e)),
-            },
-            Ok(Step::Again) => match register(&self.poll, connection, index) {
-                Ok(()) => return self.again.push(index),
-                Err(e) => Some(describe(&e)),
-            },
-            Ok(Step::Done) => None,
-            Err(e) => Some(describe(&e)),
+        let failed = match connection.drive(&mut self.tools) {
+            Ok(Step::Wait) => {
+                self.next_tick = self.next_tick.min(connection.deadline);
+                let tokens = [Token(2 * index), Token(2 * index + 1)];
+                match connection.register(self.poll.registry(), tokens) {
+                    Ok(()) => return,
+                    Err(e) => Some(e.into()),
+                }
+            }
+            // What comes meanwhile is there when it registers.
+            Ok(Step::Again) => return self.again.push(index),
+            Ok(Step::Done) => connection.failure().map(Why::from),
+            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
         };
-        self.end(index, failed.as_deref());
+        self.end(index, failed);
     }
 
-    fn end(&mut self, index: usize, why: Option<&str>) {
+    fn end(&mut self, index: usize, why: Option<Why>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
-        let ended = end(self.settings, &self.observer, connection, why);
-        self.reporter.connection(&ended);
+        self.over(connection, why);
         self.accept_after = None;
+    }
+
+    /// Counts and tells a connection that has ended, and closes it.
+    fn over(&mut self, mut connection: Connection, why: Option<Why>) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if connection.counted {
+            self.shared.sources.leave(connection.peer.ip());
+        }
+        self.tools.now = Instant::now();
+        let duration = self.tools.now.saturating_duration_since(connection.started);
+        let stats = &connection.plan.stats;
+        stats.add(Count::Closed, 1);
+        stats.observe(Timing::Service, duration);
+        if let Some(why) = &why {
+            stats.add(Count::Cut(why.cut), 1);
+        }
+        if let Some(printer) = &self.printer {
+            printer.connection(Self::told(&mut connection, duration, why));
+        }
+        self.ended.push(connection.into_stream());
+    }
+
+    fn told(connection: &mut Connection, duration: Duration, why: Option<Why>) -> Box<Ended> {
+        let evidence = connection.evidence();
+        Box::new(Ended {
+            peer: connection.peer,
+            client: connection.client(),
+            upstream: connection.upstream(),
+            evidence,
+            counted_as: connection.verdict.map(|(outcome, _)| outcome),
+            cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
+            service: connection.plan.service.kind(),
+            duration,
+            bytes_in: connection.bytes_in,
+            bytes_out: connection.bytes_out,
+            cut_short: why.map(|why| why.to_string()),
+        })
     }
 
     fn tick(&mut self) {
@@ -262,78 +572,25 @@ impl<'a> Worker<'a> {
         if now < self.next_tick {
             return;
         }
+        self.tools.pipes.close_unused();
         self.next_tick = now + TICK;
-        self.observer.refresh();
-        if let Some(listener) = &self.listener {
-            self.keys.look(SystemTime::now(), false, listener);
+        let mut late = Vec::new();
+        for (index, connection) in &self.connections {
+            if connection.deadline <= now {
+                late.push(index);
+            } else {
+                self.next_tick = self.next_tick.min(connection.deadline);
+            }
         }
-        self.reporter.tick();
-        let late: Vec<usize> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.deadline <= now)
-            .map(|(index, _)| index)
-            .collect();
+        // Many deadlines close to each other cost one look.
+        self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
-            self.end(index, Some("idle-timeout"));
+            match self.connections.get_mut(index).and_then(Connection::late) {
+                Some(why) => self.end(index, Some(why.into())),
+                None => self.drive(index),
+            }
         }
     }
-}
-
-/// Asks for the connection's events, once: many connections end before they need one.
-fn register(poll: &Poll, connection: &mut Connection, index: usize) -> io::Result<()> {
-    if connection.registered {
-        return Ok(());
-    }
-    connection.registered = true;
-    let fd = connection.stream().as_fd().as_raw_fd();
-    let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut SourceFd(&fd), Token(index), interest)
-}
-
-/// What is known of a connection that is over.
-fn end(
-    settings: &Settings,
-    observer: &ServerObserver,
-    mut connection: Connection,
-    why: Option<&str>,
-) -> Ended {
-    let evidence =
-        connection.evidence.take().unwrap_or_else(|| observer.evidence(&connection.arrival));
-    let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-    Ended {
-        evidence,
-        verdict,
-        cookie_origin: connection.cookie_origin,
-        service: settings.service,
-        duration: connection.started.elapsed(),
-        bytes_in: connection.bytes_in,
-        bytes_out: connection.bytes_out,
-        cut_short: why.map(str::to_owned),
-    }
-}
-
-/// A cookie was asked for, or data came in the SYN and the kernel did not take it. That is rare, and
-/// only the counters tell what came of it.
-fn needs_counters(arrival: &Arrival) -> bool {
-    let ArrivalSyn::Saved(syn) = &arrival.syn else { return false };
-    let asked = syn.fast_open().is_some_and(|option| option.is_request());
-    asked || (syn.payload_len() > 0 && !arrival.info.syn_data)
-}
-
-/// Why a connection broke, without the number that the kernel has for it.
-fn describe(e: &io::Error) -> String {
-    match e.kind() {
-        kind @ (io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut) => kind.to_string(),
-        _ => e.to_string(),
-    }
-}
-
-fn count_of(open: usize) -> String {
-    let noun = if open == 1 { "connection" } else { "connections" };
-    format!("{open} open {noun}")
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {

@@ -1,9 +1,11 @@
 //! The keys of the listener: where they come from, and when they change.
 
 pub(crate) mod file;
+mod shared;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
@@ -14,7 +16,10 @@ use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use file::{FileError, Pair, Reader};
+use shared::Shared;
 use watch::{Seen, Watched};
+
+pub(crate) use shared::KeyView;
 
 /// Where the keys come from, as the configuration says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,8 @@ pub(crate) struct Keys {
     ring: Option<KeyRing>,
     /// The listener has other keys than the ring: setting them failed.
     pending: bool,
+    /// What other threads see.
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -74,7 +81,21 @@ impl Keys {
                 (Origin::Derived { secret, schedule, slots }, Some(ring))
             }
         };
-        Ok(Self { origin, ring, pending: false })
+        let shared = Arc::<Shared>::default();
+        shared.put(ring.clone());
+        Ok(Self { origin, ring, pending: false, shared })
+    }
+
+    /// The keys for another thread, which sees them change.
+    pub(crate) fn view(&self) -> KeyView {
+        KeyView::new(Arc::clone(&self.shared))
+    }
+
+    /// Takes the place of these keys for who has a view of them.
+    pub(crate) fn replace(&mut self, other: Self) {
+        let shared = Arc::clone(&self.shared);
+        shared.put(other.ring.clone());
+        *self = Self { shared, ..other };
     }
 
     /// All keys that are known.
@@ -97,31 +118,49 @@ impl Keys {
         }
     }
 
-    /// Looks whether the keys have changed, and sets them on the listener if so. To be called each
+    /// Looks whether the keys have changed, and sets them on the listeners if so. To be called each
     /// second; `asked`: somebody wants it done now.
     ///
     /// What can't be used is told once, and changes nothing.
-    pub(crate) fn look(&mut self, now: SystemTime, asked: bool, listener: &FastOpenListener) {
+    pub(crate) fn look<'a>(
+        &mut self,
+        now: SystemTime,
+        asked: bool,
+        listeners: impl IntoIterator<Item = &'a FastOpenListener>,
+    ) {
         let own = self.are_own();
         match self.next_ring(now, asked) {
             Some(ring) => {
+                // Before cookies of it can come.
+                self.shared.put(Some(ring.clone()));
                 // The first ones are told with the listener.
-                let changed = self.ring.replace(ring).is_some();
+                let told = self.ring.replace(ring).is_none();
                 self.pending = own;
-                if !own && changed {
+                if !own && !told {
                     log::info!("keys: {self}");
                 }
             }
             None if asked => log::info!("keys: {self}, as before"),
             None => {}
         }
-        let Some(ring) = self.ring.as_ref().filter(|_| self.pending) else { return };
-        match listener.set_keys(ring.primary(), ring.backup()) {
+        if self.pending {
+            self.apply(listeners);
+        }
+    }
+
+    /// Sets the keys on listeners that may have others.
+    pub(crate) fn apply<'a>(&mut self, listeners: impl IntoIterator<Item = &'a FastOpenListener>) {
+        let Some(ring) = self.ring.as_ref().filter(|_| self.are_own()) else { return };
+        let set = |listener: &FastOpenListener| listener.set_keys(ring.primary(), ring.backup());
+        match listeners.into_iter().try_for_each(set) {
             Ok(()) => {
                 self.pending = false;
                 log::info!("keys: {self}");
             }
-            Err(e) => log::error!("keys: they can't be set, trying again: {}", one_line(&e)),
+            Err(e) => {
+                self.pending = true;
+                log::error!("keys: they can't be set, trying again: {}", one_line(&e));
+            }
         }
     }
 

@@ -50,6 +50,30 @@ fn derived_keys_follow_the_clock_alone() {
     assert_eq!(late, Keys::load(&source, noon + DAY * 9).unwrap().ring().unwrap().clone());
 }
 
+/// The wall clock decides nothing else: deadlines and ticks go by the monotonic one.
+#[test]
+fn a_clock_that_jumps_costs_no_more_than_the_keys_of_that_time() {
+    let (_held, path) = folder(&"5a".repeat(32));
+    let source = KeySource::Derived { secret: path, rotate_every: DAY };
+    let noon = SystemTime::UNIX_EPOCH + DAY * 20_000 + DAY / 2;
+    let mut keys = Keys::load(&source, noon).unwrap();
+    let first = keys.ring().unwrap().clone();
+    let mut at = |now| keys.next_ring(now, false);
+    assert_eq!(at(noon - DAY / 4), None, "back within its time: nothing to change");
+    for (jump, when) in [
+        ("to the day of the first boot", SystemTime::UNIX_EPOCH),
+        ("to before 1970", SystemTime::UNIX_EPOCH - DAY * 1000),
+        ("far ahead", SystemTime::UNIX_EPOCH + DAY * 200_000),
+        ("to yesterday", noon - DAY),
+    ] {
+        let there = at(when).unwrap_or_else(|| panic!("{jump}: other keys"));
+        assert_ne!(there.primary(), first.primary(), "{jump}");
+        assert_eq!(at(when), None, "{jump}: and no others while it stays there");
+        let back = at(noon).unwrap_or_else(|| panic!("{jump} and back: other keys"));
+        assert_eq!(back, first, "{jump} and back: those from before, for every cookie");
+    }
+}
+
 #[test]
 fn a_file_that_cannot_be_used_is_an_error_at_the_start() {
     let (_held, path) = folder("");

@@ -1,24 +1,34 @@
 //! One line for each connection that has ended, and the totals at the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{
-    ArrivedOption, ArrivedSyn, Cause, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
+    self, ArrivedOption, ArrivedSyn, Cause, Evidence, Outcome, SavedSynEvidence, ServerEvidence,
+    Verdict,
 };
 use tfo_core::program::{output::Output, value::Format};
 
 use super::json;
 use super::trace::Tracer;
-use crate::config::file::Service;
+use crate::config::values::Service;
+use crate::engine::stats::{self, CookieOrigin, Count};
 
 /// A connection that has ended.
 pub(crate) struct Ended {
-    pub(crate) evidence: ServerEvidence,
-    pub(crate) verdict: Verdict,
+    pub(crate) peer: SocketAddr,
+    /// The client behind it, where a proxy has told it.
+    pub(crate) client: Option<SocketAddr>,
+    /// Whom it was handed to.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// `None`: nobody looked.
+    pub(crate) evidence: Option<ServerEvidence>,
+    /// What it was counted as.
+    pub(crate) counted_as: Option<Outcome>,
     /// Which key made the cookie of its SYN, where keys are known.
     pub(crate) cookie_origin: Option<Origin>,
     pub(crate) service: Service,
@@ -29,17 +39,9 @@ pub(crate) struct Ended {
     pub(crate) cut_short: Option<String>,
 }
 
-/// Prints connections as they end, and counts them.
-pub(crate) struct Reporter {
-    output: Output,
-    format: Format,
-    started: Instant,
-    totals: Totals,
-    tracer: Option<Tracer>,
-}
-
+/// What all connections came to.
 #[derive(Debug, Default, Serialize)]
-struct Totals {
+pub(crate) struct Totals {
     connections: u64,
     syn_bytes: u64,
     bytes_in: u64,
@@ -47,6 +49,14 @@ struct Totals {
     cookies: Cookies,
     verdicts: BTreeMap<Outcome, u64>,
     causes: BTreeMap<Cause, u64>,
+    /// Connections without a verdict: `engine.evidence` is "counters".
+    #[serde(skip_serializing_if = "is_zero")]
+    not_looked_at: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How many cookies came of which key, where keys are known.
@@ -64,8 +74,12 @@ struct Cookies {
 struct Line<'a> {
     schema: u32,
     peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<SocketAddr>,
     #[serde(flatten)]
-    verdict: &'a Verdict,
+    verdict: Option<&'a Verdict>,
     syn_bytes: usize,
     cookie: Cookie,
     cookie_origin: Option<Origin>,
@@ -74,13 +88,16 @@ struct Line<'a> {
     bytes_in: u64,
     bytes_out: u64,
     cut_short: Option<&'a str>,
-    evidence: &'a ServerEvidence,
+    evidence: Option<&'a ServerEvidence>,
 }
 
 #[derive(Serialize)]
 struct TotalsLine<'a> {
     schema: u32,
     duration_us: u64,
+    /// Lines that could not be printed as fast as they came.
+    #[serde(skip_serializing_if = "is_zero")]
+    lines_lost: u64,
     totals: &'a Totals,
 }
 
@@ -109,32 +126,50 @@ impl Cookie {
     }
 }
 
-impl Reporter {
-    pub(crate) fn new(format: Format, tracer: Option<Tracer>) -> Self {
-        let (output, started) = (Output::stdout(), Instant::now());
-        Self { output, format, started, totals: Totals::default(), tracer }
+/// Where lines go.
+pub(super) struct Lines {
+    output: Output,
+    format: Format,
+    started: Instant,
+    tracer: Option<Tracer>,
+    /// Lines in a row that could not be written.
+    unprinted: u64,
+}
+
+impl Lines {
+    pub(super) fn new(format: Format, tracer: Option<Tracer>) -> Self {
+        Self { output: Output::stdout(), format, started: Instant::now(), tracer, unprinted: 0 }
     }
 
-    /// Draws the packets of connections that ended a moment ago.
-    pub(crate) fn tick(&mut self) {
-        self.draw(false);
-    }
-
-    fn draw(&mut self, all: bool) {
+    /// Draws the packets of connections that ended a moment ago; with `all`, of each.
+    pub(super) fn draw(&mut self, all: bool) {
+        if let Some(tracer) = self.tracer.as_ref().filter(|_| all) {
+            thread::sleep(tracer.grace());
+        }
         let ladders = self.tracer.as_mut().map(|tracer| tracer.ladders(all));
         for ladder in ladders.into_iter().flatten() {
             self.print(&ladder);
         }
     }
 
-    pub(crate) fn connection(&mut self, ended: &Ended) {
-        let (syn_bytes, cookie) = of_syn(&ended.evidence.syn);
-        self.totals.add(ended, syn_bytes);
+    pub(super) fn connection(&mut self, ended: &Ended) {
+        let verdict = ended.evidence.as_ref().map(|evidence| {
+            let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
+            // What the workers count without words is what the words say.
+            debug_assert_eq!(Some(verdict.outcome), ended.counted_as, "{evidence:?}");
+            verdict
+        });
+        let (syn_bytes, cookie) = match &ended.evidence {
+            Some(evidence) => of_syn(&evidence.syn),
+            None => (0, Cookie::Unknown),
+        };
         let line = match self.format {
             Format::Json => json(&Line {
                 schema: 1,
-                peer: ended.evidence.source.to_string(),
-                verdict: &ended.verdict,
+                peer: ended.peer().to_string(),
+                client: ended.client,
+                upstream: ended.upstream,
+                verdict: verdict.as_ref(),
                 syn_bytes,
                 cookie,
                 cookie_origin: ended.cookie_origin,
@@ -143,76 +178,110 @@ impl Reporter {
                 bytes_in: ended.bytes_in,
                 bytes_out: ended.bytes_out,
                 cut_short: ended.cut_short.as_deref(),
-                evidence: &ended.evidence,
+                evidence: ended.evidence.as_ref(),
             }),
-            Format::Text => text(ended, syn_bytes, cookie),
+            Format::Text => text(ended, verdict.as_ref(), syn_bytes, cookie),
         };
         self.print(&line);
-        if let Some(tracer) = &mut self.tracer {
-            tracer.ended(ended.evidence.source, ended.evidence.destination);
+        if let Some((tracer, evidence)) = self.tracer.as_mut().zip(ended.evidence.as_ref()) {
+            tracer.ended(evidence.source, evidence.destination);
         }
     }
 
-    pub(crate) fn totals(&mut self) {
-        if let Some(tracer) = &self.tracer {
-            thread::sleep(tracer.grace());
-        }
-        self.draw(true);
-        let totals = &self.totals;
+    pub(super) fn totals(&mut self, totals: &Totals, lines_lost: u64) {
+        let duration_us = micros(self.started.elapsed());
         let line = match self.format {
-            Format::Json => {
-                json(&TotalsLine { schema: 1, duration_us: micros(self.started.elapsed()), totals })
-            }
+            Format::Json => json(&TotalsLine { schema: 1, duration_us, lines_lost, totals }),
             Format::Text => {
-                let noun = if totals.connections == 1 { "connection" } else { "connections" };
-                let mut line = format!("total: {} {noun}", totals.connections);
-                for (verdict, count) in &totals.verdicts {
-                    line += &format!(", {count} {verdict}");
-                }
-                line += &format!(
-                    "; {} B in SYNs, {} B in, {} B out",
-                    totals.syn_bytes, totals.bytes_in, totals.bytes_out
-                );
-                line + &totals.cookies.text()
+                let lost = match lines_lost {
+                    0 => String::new(),
+                    lost => format!("; {lost} lines lost: standard output was too slow"),
+                };
+                totals.text() + &lost
             }
         };
         self.print(&line);
+        if self.unprinted > 0 {
+            log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
+        }
     }
 
-    /// A server whose reader is gone, or whose disk is full, serves on.
-    fn print(&mut self, line: &str) {
-        if let Err(e) = self.output.print_line(line) {
-            log::warn!("a line of the report is lost: {e}");
+    /// A server whose reader is gone, or whose disk is full, serves on, and says so once.
+    pub(super) fn print(&mut self, line: &str) {
+        match self.output.print_line(line) {
+            Ok(_) if self.unprinted == 0 => {}
+            Ok(_) => {
+                log::warn!("standard output works again; {} lines are lost", self.unprinted);
+                self.unprinted = 0;
+            }
+            Err(e) => {
+                if self.unprinted == 0 {
+                    log::warn!(
+                        "can't print: {e}. Serving goes on; lines are lost until it works again"
+                    );
+                }
+                self.unprinted += 1;
+            }
         }
+    }
+}
+
+impl Ended {
+    /// An IPv4 client that came to an IPv6 listener is one of IPv4.
+    fn peer(&self) -> SocketAddr {
+        SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port())
     }
 }
 
 impl Totals {
-    fn add(&mut self, ended: &Ended, syn_bytes: usize) {
-        self.connections += 1;
-        self.syn_bytes += syn_bytes as u64;
-        self.bytes_in += ended.bytes_in;
-        self.bytes_out += ended.bytes_out;
-        if let Some(origin) = ended.cookie_origin {
-            self.cookies.add(origin);
+    pub(crate) fn new(counted: &stats::Totals) -> Self {
+        let mut totals = Self {
+            connections: counted.get(Count::Accepted),
+            syn_bytes: counted.get(Count::SynBytes),
+            bytes_in: counted.get(Count::BytesIn),
+            bytes_out: counted.get(Count::BytesOut),
+            cookies: Cookies::new(|origin| counted.get(Count::Cookie(origin))),
+            not_looked_at: counted.get(Count::Verdict(None)),
+            ..Self::default()
+        };
+        for verdict in Count::verdicts() {
+            let count = counted.get(Count::Verdict(verdict));
+            let Some((outcome, cause)) = verdict.filter(|_| count > 0) else { continue };
+            *totals.verdicts.entry(outcome).or_default() += count;
+            if let Some(cause) = cause {
+                *totals.causes.entry(cause).or_default() += count;
+            }
         }
-        *self.verdicts.entry(ended.verdict.outcome).or_default() += 1;
-        if let Some(cause) = ended.verdict.cause {
-            *self.causes.entry(cause).or_default() += 1;
+        totals
+    }
+
+    fn text(&self) -> String {
+        let noun = if self.connections == 1 { "connection" } else { "connections" };
+        let mut line = format!("total: {} {noun}", self.connections);
+        for (verdict, count) in &self.verdicts {
+            line += &format!(", {count} {verdict}");
         }
+        if self.not_looked_at > 0 {
+            line += &format!(", {} not looked at", self.not_looked_at);
+        }
+        line += &format!(
+            "; {} B in SYNs, {} B in, {} B out",
+            self.syn_bytes, self.bytes_in, self.bytes_out
+        );
+        line + &self.cookies.text()
     }
 }
 
 impl Cookies {
-    fn add(&mut self, origin: Origin) {
-        *match origin {
-            Origin::Primary => &mut self.primary,
-            Origin::Backup => &mut self.backup,
-            Origin::Next => &mut self.next,
-            Origin::Previous(_) => &mut self.previous,
-            Origin::OtherSource(_) => &mut self.other_source,
-            _ => &mut self.unknown,
-        } += 1;
+    fn new(count: impl Fn(CookieOrigin) -> u64) -> Self {
+        Self {
+            primary: count(CookieOrigin::Primary),
+            backup: count(CookieOrigin::Backup),
+            next: count(CookieOrigin::Next),
+            previous: count(CookieOrigin::Previous),
+            other_source: count(CookieOrigin::OtherSource),
+            unknown: count(CookieOrigin::Unknown),
+        }
     }
 
     /// What is worth a word: cookies of another key than the primary.
@@ -238,14 +307,27 @@ impl Cookies {
     }
 }
 
-fn text(ended: &Ended, syn_bytes: usize, cookie: Cookie) -> String {
-    let mut line = format!("{} {}", ended.evidence.source, ended.verdict.outcome);
-    if let Some(cause) = ended.verdict.cause {
-        line += &format!(" ({cause})");
+fn text(ended: &Ended, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+    let mut line = ended.peer().to_string();
+    if let Some(client) = ended.client {
+        line += &format!(" for {client}");
     }
-    line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+    if let Some(upstream) = ended.upstream {
+        line += &format!(" to {upstream}");
+    }
+    match verdict {
+        Some(verdict) => {
+            line += &format!(" {}", verdict.outcome);
+            if let Some(cause) = verdict.cause {
+                line += &format!(" ({cause})");
+            }
+            line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+        }
+        None => line += " not looked at",
+    }
     // A cookie of the primary key is what is expected, unless it was refused.
-    let refused = matches!(ended.verdict.outcome, Outcome::Fallback | Outcome::Failed);
+    let refused = verdict
+        .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
     if let Some(origin) = ended.cookie_origin.filter(|origin| refused || *origin != Origin::Primary)
     {
         line += &format!(" {origin}");

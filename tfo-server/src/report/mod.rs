@@ -2,6 +2,8 @@
 
 mod connection;
 pub(crate) mod keys;
+pub(crate) mod metrics;
+mod printer;
 mod readiness;
 mod trace;
 
@@ -21,7 +23,8 @@ use tfo_core::program::{
 
 use crate::config::file::File;
 
-pub(crate) use connection::{Ended, Reporter};
+pub(crate) use connection::{Ended, Totals};
+pub(crate) use printer::{Printer, Printing};
 pub(crate) use readiness::readiness;
 pub(crate) use trace::Tracer;
 
@@ -47,12 +50,18 @@ pub(crate) fn failure(found: &dyn Error) -> ExitCode {
 }
 
 /// Why it can't listen, and what to do.
-pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> ExitCode {
+///
+/// `setting` is what chooses the port.
+pub(crate) fn cannot_listen(
+    address: SocketAddr,
+    setting: &str,
+    found: &tfo_core::Error,
+) -> ExitCode {
     let port = address.port();
     let advice = match found.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: --port"
+                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
             )
         }
         io::ErrorKind::AddrNotAvailable => {

@@ -1,5 +1,6 @@
 //! What `tfo-server check` found.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -9,20 +10,29 @@ use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
 use super::print_data;
-use crate::config::{Settings, file::Service};
+use crate::config::{Settings, values::Service};
 use crate::keys::{KeySource, Keys};
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
     ready: bool,
-    listen: String,
-    service: Service,
+    listeners: Vec<Listener>,
+    workers: usize,
     tcp_fastopen: u32,
     somaxconn: u32,
     syncookies: u32,
     keys: KeysState,
     findings: Vec<Line<'a>>,
+}
+
+/// A listener as the kernel would make it; the queues of all workers together.
+#[derive(Serialize)]
+struct Listener {
+    listen: SocketAddr,
+    service: Service,
+    fastopen_queue: u32,
+    backlog: u32,
 }
 
 #[derive(Serialize)]
@@ -56,6 +66,20 @@ pub(crate) fn readiness(
     print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn listeners(settings: &Settings, facts: &ServerFacts) -> impl Iterator<Item = Listener> {
+    let workers = settings.workers;
+    let all = u32::try_from(workers).unwrap_or(u32::MAX);
+    settings.listeners.iter().map(move |listen| {
+        let wish = listen.wish(workers);
+        Listener {
+            listen: listen.address,
+            service: listen.service.kind(),
+            fastopen_queue: wish.queue.min(facts.somaxconn).saturating_mul(all),
+            backlog: wish.backlog.min(facts.somaxconn).saturating_mul(all),
+        }
+    })
+}
+
 fn text(
     settings: &Settings,
     keys: &Keys,
@@ -63,18 +87,24 @@ fn text(
     findings: &[Finding],
     surroundings: &Surroundings,
 ) -> String {
-    let mut lines = vec![
-        format!("listen on {}, service {}", settings.listen, settings.service),
+    let mut lines: Vec<_> = listeners(settings, facts)
+        .map(|Listener { listen, service, fastopen_queue, backlog }| {
+            format!(
+                "listen on {listen}, service {service}, fast open queue {fastopen_queue}, backlog \
+                 {backlog}"
+            )
+        })
+        .collect();
+    lines.extend([
+        match settings.workers {
+            1 => "1 worker".to_owned(),
+            many => format!("{many} workers, among which the queues are divided"),
+        },
         format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
-        format!(
-            "fast open queue {}, backlog {} (net.core.somaxconn {})",
-            settings.fastopen_queue.min(facts.somaxconn),
-            settings.backlog.min(facts.somaxconn),
-            facts.somaxconn
-        ),
+        format!("net.core.somaxconn {}", facts.somaxconn),
         format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
         format!("keys: {keys}"),
-    ];
+    ]);
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
         lines.push(format!("{level}: {}", finding.describe(surroundings)));
@@ -97,8 +127,8 @@ fn json(
     let document = Document {
         schema: 1,
         ready: !findings.iter().any(Finding::is_problem),
-        listen: settings.listen.to_string(),
-        service: settings.service,
+        listeners: listeners(settings, facts).collect(),
+        workers: settings.workers,
         tcp_fastopen: facts.tcp_fastopen.bits(),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,

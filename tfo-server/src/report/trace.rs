@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_millis(300);
 
 /// Sees the packets of the server's connections.
 pub(crate) struct Tracer {
-    trace: Trace,
+    traces: Vec<Trace>,
     /// Draw them.
     draw: bool,
     style: TextStyle,
@@ -24,10 +24,12 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    /// Sees the packets to and from this listener's address from now on.
-    pub(crate) fn start(listener: SocketAddr, draw: bool, colour: bool) -> Result<Self> {
+    /// Sees the packets to and from these listeners' addresses from now on.
+    pub(crate) fn start(listeners: &[SocketAddr], draw: bool, colour: bool) -> Result<Self> {
         let style = TextStyle::default().colour(colour);
-        Ok(Self { trace: Trace::start(listener)?, draw, style, pcap: None, ended: Vec::new() })
+        let traces = listeners.iter().map(|listener| Trace::start(*listener));
+        let traces = traces.collect::<Result<_>>()?;
+        Ok(Self { traces, draw, style, pcap: None, ended: Vec::new() })
     }
 
     /// Writes them to this file as well.
@@ -47,7 +49,8 @@ impl Tracer {
         self.ended = later;
         let mut ladders = Vec::new();
         for (_, client, server) in now {
-            let crossings = self.trace.take(client);
+            let crossings: Vec<_> =
+                self.traces.iter_mut().flat_map(|trace| trace.take(client)).collect();
             self.write(&crossings);
             if self.draw && !crossings.is_empty() {
                 let ladder = Ladder::new(client.to_string(), server.to_string());

@@ -1,12 +1,12 @@
 //! Sends back what comes (RFC 862).
 
-use super::{Context, Next, Session};
+use super::{Context, Next, Out, Session};
 
 pub(super) struct Echo;
 
 impl Session for Echo {
-    fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>, _: &mut Context<'_>) -> Next {
-        out.extend_from_slice(bytes);
+    fn received(&mut self, bytes: &[u8], out: &mut Out, _: &mut Context<'_>) -> Next {
+        out.bytes.extend_from_slice(bytes);
         Next::Read
     }
 }

@@ -2,7 +2,7 @@
 
 use tfo_core::mirror::{self, Answer, Progress, RequestReader};
 
-use super::{Context, Next, Session};
+use super::{Context, Next, Out, Session};
 
 #[derive(Default)]
 pub(super) struct Mirror {
@@ -10,25 +10,22 @@ pub(super) struct Mirror {
 }
 
 impl Session for Mirror {
-    fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>, context: &mut Context<'_>) -> Next {
-        // The counters' change is told once: who has read it keeps it.
-        let mut evidence = || {
-            let full = || context.observer.full_evidence(context.arrival);
-            context.evidence.get_or_insert_with(full).clone()
-        };
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         let answer = match self.reader.read(bytes) {
-            Progress::More => return Next::Read,
-            Progress::Request { token, received } => {
-                Answer::new(token, received, evidence()).to_line()
+            Progress::More => return Next::More,
+            Progress::Request { token, received } => (context.evidence)()
+                .map(|evidence| Answer::new(token, received, evidence).to_line()),
+            Progress::Http { received } => {
+                (context.evidence)().map(|evidence| Answer::http(received, evidence).to_http())
             }
-            Progress::Http { received } => Answer::http(received, evidence()).to_http(),
-            Progress::Refused(why) => Ok(mirror::refusal(why)),
-            _ => return Next::Close,
+            Progress::Refused(why) => Some(Ok(mirror::refusal(why))),
+            _ => return Next::Linger,
         };
         match answer {
-            Ok(bytes) => out.extend_from_slice(&bytes),
-            Err(e) => log::error!("{e}"),
+            Some(Ok(bytes)) => out.bytes.extend_from_slice(&bytes),
+            Some(Err(e)) => log::error!("{e}"),
+            None => log::error!("the mirror has no evidence"),
         }
-        Next::Close
+        Next::Linger
     }
 }

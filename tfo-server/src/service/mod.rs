@@ -5,43 +5,139 @@
 
 mod discard;
 mod echo;
+pub(crate) mod forward;
+pub(crate) mod http;
+pub(crate) mod metrics;
 mod mirror;
+pub(crate) mod proxy_protocol;
+mod respond;
+
+use std::io;
+use std::sync::Arc;
 
 use tfo_core::diagnosis::ServerEvidence;
-use tfo_core::observer::ServerObserver;
-use tfo_core::socket::Arrival;
 
-use crate::config::file::Service;
+use crate::config::ServiceSettings;
+use crate::config::values::Service;
+
+use forward::Forward;
+use metrics::{Metrics, Source};
+use respond::Respond;
 
 /// One connection's service.
 pub(crate) trait Session {
     /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
     /// that does not read can't make it grow.
-    fn received(&mut self, bytes: &[u8], out: &mut Vec<u8>, context: &mut Context<'_>) -> Next;
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
+
+    /// Whether all requests that have come are answered, and the peer counts on no other.
+    fn at_rest(&self) -> bool {
+        false
+    }
 }
 
-/// What comes after the bytes that were put into `out`.
+/// What comes once `out` has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// More of the peer's bytes.
+    /// The peer's next request, or more bytes; it may be silent for the idle timeout.
     Read,
-    /// The end of this connection.
+    /// The rest of a request that has begun: the header timeout runs, however its bytes come.
+    More,
+    /// Bytes that this session holds already: it is called again, with none.
+    Again,
+    /// The end, at once: the request was read whole. The last bytes and the FIN leave together.
     Close,
+    /// The end, once the peer has ended too: it may still be sending, and closing with unread bytes
+    /// would turn the FIN into a reset.
+    Linger,
+}
+
+/// What is to be sent: `bytes`, then `shared`.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    /// The worker's own, so that an answer costs no allocation.
+    pub(crate) bytes: Vec<u8>,
+    /// What many connections are sent.
+    pub(crate) shared: Option<Arc<[u8]>>,
 }
 
 /// What a session may know of its connection.
 pub(crate) struct Context<'a> {
-    pub(crate) arrival: &'a Arrival,
-    pub(crate) observer: &'a mut ServerObserver,
-    /// The evidence, once somebody has read all of it.
-    pub(crate) evidence: &'a mut Option<ServerEvidence>,
+    pub(crate) service: &'a Prepared,
+    /// What time it is, as HTTP says it.
+    pub(crate) date: &'a http::Date,
+    /// The server is about to end: what has come is answered, and nothing is kept open for more.
+    pub(crate) ending: bool,
+    /// All that is known of how it arrived; read now, if that was not done before.
+    pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }
 
-/// A session of this service. Those without a state of their own cost no allocation.
-pub(crate) fn session(service: Service) -> Box<dyn Session> {
-    match service {
-        Service::Mirror => Box::<mirror::Mirror>::default(),
-        Service::Echo => Box::new(echo::Echo),
-        Service::Discard => Box::new(discard::Discard),
+/// A service with what it needs, made once and shared by all workers.
+#[derive(Debug, Clone)]
+pub(crate) enum Prepared {
+    Mirror,
+    Echo,
+    Discard,
+    Respond(Arc<Respond>),
+    /// No session: the engine moves its bytes.
+    Forward(Arc<Forward>),
+}
+
+impl Prepared {
+    /// Reads what the settings name.
+    pub(crate) fn new(settings: &ServiceSettings) -> io::Result<Self> {
+        Ok(match settings {
+            ServiceSettings::Mirror => Self::Mirror,
+            ServiceSettings::Echo => Self::Echo,
+            ServiceSettings::Discard => Self::Discard,
+            ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
+            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::new(forward))),
+        })
+    }
+
+    /// Begins with what runs beside the connections; again: does nothing.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        if let Self::Forward(forward) = self { forward.start() } else { Ok(()) }
+    }
+
+    /// The service before, which knows its upstreams, if nothing has changed.
+    pub(crate) fn with_state_of(self, before: &Self) -> Self {
+        match (&self, before) {
+            (Self::Forward(new), Self::Forward(old)) if new.settings == old.settings => {
+                before.clone()
+            }
+            _ => self,
+        }
+    }
+
+    /// Answers with what is measured.
+    pub(crate) fn metrics(source: Arc<dyn Source>) -> Self {
+        Self::Respond(Arc::new(Respond::Made(Metrics::new(source))))
+    }
+
+    pub(crate) const fn kind(&self) -> Service {
+        match self {
+            Self::Mirror => Service::Mirror,
+            Self::Echo => Service::Echo,
+            Self::Discard => Service::Discard,
+            Self::Respond(_) => Service::Respond,
+            Self::Forward(_) => Service::Forward,
+        }
+    }
+
+    /// Whether it tells the client of its SYN, so that it can't do without.
+    pub(crate) const fn needs_evidence(&self) -> bool {
+        matches!(self, Self::Mirror)
+    }
+
+    /// For one connection. Those without a state of their own cost no allocation.
+    pub(crate) fn session(&self) -> Box<dyn Session> {
+        match self {
+            Self::Mirror => Box::<mirror::Mirror>::default(),
+            Self::Echo => Box::new(echo::Echo),
+            Self::Discard => Box::new(discard::Discard),
+            Self::Respond(respond) => respond.session(),
+            Self::Forward(_) => Box::new(discard::Discard),
+        }
     }
 }

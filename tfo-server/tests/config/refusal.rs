@@ -11,13 +11,13 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
     for (config, message) in [
         (
             "[listen]\nprot = 80",
-            "2:1: unknown key `prot` in [listen]: expected `address`, `port`, `service`, `backlog` \
-             or `fastopen-queue`; did you mean `port`?",
+            "2:1: unknown key `prot` in [listen]: expected `address`, `port`, `service`, `backlog`, \
+             `fastopen-queue`, `early-data`, `proxy-protocol`, `respond` or `forward`; did you mean `port`?",
         ),
         (
             "[listne]\nport = 80",
-            "1:2: unknown key `listne` at the top level: expected `listen`, `limits`, `keys` or \
-             `output`; did you mean `listen`?",
+            "1:2: unknown key `listne` at the top level: expected `listen`, `respond`, `forward`, \
+             `engine`, `limits`, `keys`, `metrics`, `process` or `output`; did you mean `listen`?",
         ),
         (
             "[listen]\nport = \"80\"",
@@ -43,8 +43,8 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
         ),
         (
             "[listen]\nservice = \"Echo\"",
-            "2:11: listen.service: invalid value \"Echo\": expected `mirror`, `echo` or `discard`; \
-             did you mean `echo`?",
+            "2:11: listen.service: invalid value \"Echo\": expected `mirror`, `echo`, `discard`, \
+             `respond` or `forward`; did you mean `echo`?",
         ),
         (
             "[listen]\nfastopen-queue = -1",
@@ -85,6 +85,15 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
              fleet's secret in keys.secret (or TFO_SERVER_KEYS_SECRET)",
         ),
         ("[listen]\nport = 80\nport = 81", "3:1: listen.port: duplicate key: expected once"),
+        (
+            "[[listen]]\nport = 80\n[[listen]]\nport = 80",
+            "4:8: listen[1].port: 127.0.0.1:80 stands in two tables: expected each address once",
+        ),
+        (
+            "[listen]\nservice = \"forward\"\n[forward]\nupstreams = []",
+            "4:13: forward.upstreams: service \"forward\" has nowhere to go: expected addresses with \
+             ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
+        ),
         ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
     ] {
         let error = Folder::new(config).refused(&[], &[]);
@@ -156,7 +165,11 @@ fn a_variable_is_refused_by_its_name() {
         ("TFO_SERVER_PORT", "tcp://10.0.0.1:2222", "expected a port from 1 to 65535"),
         ("TFO_SERVER_PORT", "", "expected a port from 1 to 65535"),
         ("TFO_SERVER_ADDRESS", "", "expected an IP address of this host"),
-        ("TFO_SERVER_SERVICE", "http", "expected `mirror`, `echo` or `discard`"),
+        (
+            "TFO_SERVER_SERVICE",
+            "http",
+            "expected `mirror`, `echo`, `discard`, `respond` or `forward`",
+        ),
         ("TFO_SERVER_OUTPUT", "xml", "expected `text` or `json`"),
         ("TFO_SERVER_BACKLOG", "many", "expected an integer from 1 to 65535"),
         ("TFO_SERVER_IDLE_TIMEOUT", "30", "expected a duration from 100ms to 1day"),
@@ -181,7 +194,11 @@ fn a_flag_is_refused_by_its_name() {
         (["-p", "0"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["--port", "70000"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["-a", "example.org"], "--address <ADDR>", "host names are not resolved"),
-        (["--service", "http"], "--service <SERVICE>", "expected `mirror`, `echo` or `discard`"),
+        (
+            ["--service", "http"],
+            "--service <SERVICE>",
+            "expected `mirror`, `echo`, `discard`, `respond` or `forward`",
+        ),
         (["-o", "xml"], "--output <FORMAT>", "expected `text` or `json`"),
         (["--address", ""], "--address <ADDR>", ""),
         (["--colour", "always"], "--colour", ""),

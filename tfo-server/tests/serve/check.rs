@@ -78,6 +78,47 @@ fn every_problem_is_named() {
 }
 
 #[test]
+fn each_listener_is_told_and_what_is_true_of_the_host_once() {
+    isolated(|| {
+        let lab = Lab::with_tcp_fastopen(1);
+        let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
+        let config = "[engine]\nworkers = 2\n[[listen]]\n[[listen]]\nport = 2223\nservice = \"echo\"\n\
+                      fastopen-queue = 7\n";
+        let text = lab.start(config, &["check"]).finish();
+        for line in [
+            "listen on 127.0.0.1:2222, service mirror, fast open queue 256, backlog 1024",
+            "listen on 127.0.0.1:2223, service echo, fast open queue 8, backlog 1024",
+            "2 workers, among which the queues are divided",
+        ] {
+            assert!(text.out.lines().any(|told| told == line), "{line}: {}", text.out);
+        }
+        assert_eq!(text.out.matches("problem: ").count(), 1, "{}", text.out);
+        assert!(text.out.contains("something listens on 127.0.0.1:2222 already"), "{}", text.out);
+        assert!(text.out.ends_with("not ready: 1 problem\n"), "{}", text.out);
+        let found = json(&lab.start(config, &["check", "-o", "json"]).finish().out);
+        assert_eq!(found["listeners"][1]["listen"], "127.0.0.1:2223", "{found}");
+        assert_eq!(found["listeners"][1]["fastopen_queue"], 8, "{found}");
+    });
+}
+
+#[test]
+fn a_file_that_a_service_needs_and_cannot_read_is_status_2() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = "listen.service = \"respond\"\nrespond.file = \"/nowhere\"\n";
+        for arguments in [&["check"][..], &[]] {
+            let ended = lab.start(config, arguments).finish();
+            assert_eq!(ended.code, Some(2), "{} {}", ended.out, ended.err);
+            assert!(
+                ended.err.contains("error: can't read /nowhere: No such file"),
+                "{}",
+                ended.err
+            );
+        }
+    });
+}
+
+#[test]
 fn who_listens_there_already_is_told() {
     isolated(|| {
         let lab = Lab::new();

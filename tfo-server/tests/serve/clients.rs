@@ -45,7 +45,7 @@ fn a_line_tells_peer_verdict_bytes_in_the_syn_and_cookie() {
 fn json_lines_carry_evidence_and_the_last_one_the_totals() {
     isolated(|| {
         let lab = Lab::new();
-        let server = lab.serve("[output]\nformat = \"json\"\n", &[]);
+        let server = lab.serve("engine.workers = 1\noutput.format = \"json\"\n", &[]);
         for token in ["a", "b", "c"] {
             let _told = answer(&mut lab.fast_open(&mirror::request(token, 100)));
         }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, ask, clean};
+use crate::harness::{Lab, ONE_WORKER, ask, clean};
 
 #[test]
 fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
@@ -15,7 +15,7 @@ fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
         let script = "ulimit -n 20; exec \"$0\" \"$@\"";
         let mut command = clean(Command::new("sh"));
         command.args(["-c", script, env!("CARGO_BIN_EXE_tfo-server"), "--service", "echo"]);
-        command.arg("--config").arg(lab.config(""));
+        command.arg("--config").arg(lab.config(ONE_WORKER));
         let server = Program::start(&lab.host, command).unwrap();
         let _ = server.err().expect(&["listening on"]);
 

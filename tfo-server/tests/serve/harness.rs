@@ -15,6 +15,8 @@ use tfo_core::{
     socket::{Connector, FastOpenStream},
 };
 
+/// For tests in which it matters who is served first.
+pub(crate) const ONE_WORKER: &str = "[engine]\nworkers = 1\n";
 pub(crate) const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2222);
 /// Far more than an answer takes.
@@ -38,9 +40,14 @@ impl Lab {
         lab
     }
 
+    /// A file in the folder of the configuration.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// A configuration file with this content.
     pub(crate) fn config(&self, content: &str) -> PathBuf {
-        let path = self.folder.path().join("server.toml");
+        let path = self.path("server.toml");
         fs::write(&path, content).unwrap();
         path
     }

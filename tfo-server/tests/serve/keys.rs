@@ -26,7 +26,7 @@ fn name(number: u8) -> String {
 
 /// Replaces a key file as a careful operator does: at once.
 fn replace(lab: &Lab, content: &str) -> PathBuf {
-    let path = lab.config("").with_file_name("keys");
+    let path = lab.path("keys");
     let new = path.with_extension("new");
     fs::write(&new, content).unwrap();
     fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();

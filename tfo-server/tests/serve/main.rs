@@ -9,15 +9,27 @@ mod clients;
 #[cfg(test)]
 mod descriptors;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod http;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod mirror;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod respond;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
@@ -26,3 +38,5 @@ mod signals;
 mod start;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod upstream;

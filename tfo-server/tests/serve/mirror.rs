@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 use tfo_core::{lab::isolated, mirror};
 
-use crate::harness::{Lab, answer, ask, json};
+use crate::harness::{Lab, ONE_WORKER, answer, ask, json};
 
 fn parsed(line: &[u8]) -> Value {
     json(std::str::from_utf8(line).unwrap())
@@ -15,7 +15,7 @@ fn parsed(line: &[u8]) -> Value {
 fn the_mirror_tells_what_arrived() {
     isolated(|| {
         let lab = Lab::new();
-        let server = lab.serve("", &["-o", "json"]);
+        let server = lab.serve(ONE_WORKER, &["-o", "json"]);
         let _cookie = answer(&mut lab.fast_open(&mirror::request("one", 64)));
         let mut client = lab.fast_open(&mirror::request("two", 64));
         let told = parsed(&answer(&mut client));

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Program, isolated, require};
 
-use crate::harness::{Lab, SERVER, ask, clean};
+use crate::harness::{Lab, ONE_WORKER, SERVER, ask, clean};
 
 #[test]
 fn an_address_in_use_is_told_with_the_way_to_find_its_owner() {
@@ -96,7 +96,7 @@ fn a_queue_that_the_kernel_cuts_is_told() {
     isolated(|| {
         let lab = Lab::new();
         lab.host.run(|| std::fs::write("/proc/sys/net/core/somaxconn", "64")).unwrap();
-        let server = lab.serve("", &[]);
+        let server = lab.serve(ONE_WORKER, &[]);
         let line = server.err().expect(&["listening on"]);
         assert!(line.contains("queue 64, backlog 64"), "the effective ones: {line}");
         let warning = server.err().expect(&["warn: ", "fastopen-queue"]);

@@ -10,7 +10,7 @@ use crate::harness::{Lab, answer};
 fn the_packets_of_each_connection_are_drawn_and_written() {
     isolated(|| {
         let lab = Lab::new();
-        let file = lab.config("").with_file_name("server.pcapng");
+        let file = lab.path("server.pcapng");
         let server = lab.serve("", &["--trace", "--pcap", file.to_str().unwrap()]);
         for token in ["a", "b"] {
             let _told = answer(&mut lab.fast_open(&mirror::request(token, 64)));

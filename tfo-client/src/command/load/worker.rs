@@ -1,14 +1,14 @@
 //! One thread's event loop. Nothing here is shared, nothing waits for another thread, and a connection allocates
 //! nothing, but for a response whose head comes in pieces.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
 use tfo_core::host::{CpuTime, set_timer_slack};
-use tfo_core::socket::{Epoll, Event, Events, Interest, NonblockingStream};
+use tfo_core::socket::{Epoll, Event, Events, FastOpenStream, Interest, option};
 
 use super::cookies::Cookies;
 use super::reply::{Reply, Step};
@@ -41,7 +41,7 @@ pub(super) struct Worker<'a> {
 
 /// A connection that has not ended.
 struct Open {
-    stream: NonblockingStream,
+    stream: FastOpenStream,
     /// Of the plan's sources.
     source: usize,
     /// When it was started, or was due: nanoseconds since the run began.
@@ -155,9 +155,9 @@ impl<'a> Worker<'a> {
         if self.plan.paced {
             tally.times.start.saturating_record(now - due);
         }
-        match way.connector.start(self.plan.server, &self.plan.request) {
+        match way.connector.connect_nonblocking(self.plan.server, &self.plan.request) {
             Ok(stream) => {
-                let sent = stream.in_syn();
+                let sent = if let Some(Attempt::InSyn(sent)) = stream.attempt() { sent } else { 0 };
                 let all_sent = sent == self.plan.request.len();
                 let interest = if all_sent && self.plan.expect != Expect::Nothing {
                     Interest::Readable
@@ -210,7 +210,7 @@ impl<'a> Worker<'a> {
             let open = self.open.remove(key);
             if self.plan.reset {
                 // It closes the connection also where it fails.
-                let _ = open.stream.reset();
+                let _ = option::set_linger(&open.stream, Some(Duration::ZERO));
             }
         }
     }
@@ -251,7 +251,7 @@ impl Turn<'_> {
     fn handle(&mut self, open: &mut Open, event: Event) -> Then {
         if event.is_writable() && open.sent < self.plan.request.len() {
             let rest = self.plan.request.get(open.sent..).unwrap_or_default();
-            match open.stream.send(rest) {
+            match open.stream.write(rest) {
                 Ok(sent) => open.sent += sent,
                 Err(e) if is_temporary(&e) => {}
                 Err(e) => return self.failed(open, &e),
@@ -264,7 +264,7 @@ impl Turn<'_> {
     }
 
     fn without_reply(&mut self, open: &mut Open, event: Event) -> Then {
-        if let Err(e) = open.stream.take_error() {
+        if let Ok(Some(e)) = open.stream.take_error() {
             return self.failed(open, &e);
         }
         if event.is_writable() && open.sent == self.plan.request.len() {
@@ -277,7 +277,7 @@ impl Turn<'_> {
     /// Reads until there is nothing more: an edge is told once.
     fn read(&mut self, open: &mut Open, event: Event) -> Then {
         loop {
-            let len = match open.stream.recv(self.buffer) {
+            let len = match open.stream.read(self.buffer) {
                 Ok(0) => return self.closed(open),
                 Ok(len) => len,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Then::Wait,
@@ -309,7 +309,7 @@ impl Turn<'_> {
 
     /// Takes the evidence: at the first byte, when all of it is settled.
     fn note(&mut self, open: &mut Open) {
-        let status = open.stream.fastopen_status().unwrap_or_default();
+        let status = option::fastopen_status(&open.stream).unwrap_or_default();
         open.seen = Some(Seen { at: since(self.begin), status });
     }
 
@@ -351,7 +351,7 @@ impl Turn<'_> {
 
 impl Count {
     fn answered(&mut self, open: &Open, seen: Seen, now: u64) {
-        let attempt = open.stream.attempt();
+        let attempt = open.stream.attempt().unwrap_or(Attempt::Regular);
         let asked = matches!(attempt, Attempt::AfterHandshake)
             && seen.status.client_fail == ClientFail::CookieUnavailable;
         if asked {

@@ -187,5 +187,10 @@ impl<'a> Facts<'a> {
 
 /// Whether the end of this SYN's options is what an overwritten option leaves.
 pub(super) fn overwritten(syn: &ArrivedSyn) -> bool {
-    syn.fast_open.is_none() && syn.trailing_nops >= OVERWRITTEN
+    syn.fast_open.is_none() && is_overwritten(syn.trailing_nops)
+}
+
+/// Whether so many NOPs at the end of a SYN's options are more than alignment takes.
+pub(crate) const fn is_overwritten(trailing_nops: usize) -> bool {
+    trailing_nops >= OVERWRITTEN
 }

@@ -22,6 +22,7 @@ mod no_code;
 mod server;
 mod suspects;
 
+pub(crate) use self::facts::is_overwritten;
 use self::facts::{Facts, View};
 use super::{Blame, Cause, Evidence, Outcome, Verdict};
 

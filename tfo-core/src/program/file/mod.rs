@@ -112,7 +112,7 @@ impl ConfigFile {
     }
 
     /// The error for a value that is right by itself and does not go with the others: it names the
-    /// place of `key`, such as `listen.port`, as far as this file has it. `reason` says what is
+    /// place of `key`, such as `listen.port` or `listen[1].port`, as far as this file has it. `reason` says what is
     /// wrong, and what is allowed.
     #[must_use]
     pub fn refuse(&self, key: &str, reason: impl fmt::Display) -> SettingsError {
@@ -125,7 +125,16 @@ impl ConfigFile {
         let mut table = document.as_ref().map(Spanned::get_ref);
         let mut offset = 0;
         for name in key.split('.') {
-            let Some(value) = table.and_then(|table| table.get(name)) else { break };
+            let (name, index) = match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+                Some((name, index)) => (name, index.parse().ok()),
+                None => (name, None::<usize>),
+            };
+            let value = table.and_then(|table| table.get(name));
+            let value = match index {
+                Some(index) => value.and_then(|value| value.get_ref().as_array()?.get(index)),
+                None => value,
+            };
+            let Some(value) = value else { break };
             offset = value.span().start;
             table = value.get_ref().as_table();
         }

@@ -1,0 +1,123 @@
+//! The last connections of a listener: those that came before it let nobody in any more.
+
+use std::io::{self, Read, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tfo_core::connection::TcpState;
+use tfo_core::diagnosis::Attempt;
+use tfo_core::lab::isolated;
+use tfo_core::socket::{Connector, Method};
+
+use crate::exchange::{METHODS, by};
+use crate::support::{Net, SERVERS, nft, nft_flush, on, until};
+
+#[test]
+fn what_waits_to_be_accepted_is_served_whole_after_the_listener_lets_nobody_in() {
+    isolated(|| {
+        let net = Net::new();
+        for ip in SERVERS {
+            let listener = net.listen(on(ip));
+            let address = listener.local_addr();
+            net.fetch_cookie(&listener);
+            let mut waiting = Vec::new();
+            // The last segment of this handshake does not arrive before the door is shut.
+            nft(&net.server, &["i tcp flags & (syn|ack) == ack drop"]);
+            waiting
+                .push(net.connect(&by(METHODS[0]), address, b"in the SYN").expect("acknowledged"));
+            nft_flush(&net.server);
+            waiting
+                .push(net.connect(&by(METHODS[0]), address, b"in the SYN").expect("acknowledged"));
+            waiting.push(net.connect(&by(Method::Off), address, b"regular!!!").expect("connected"));
+            until("the kernel has acknowledged all of it", || {
+                waiting.iter().all(|client| client.info().unwrap().unacked == Some(0))
+            });
+            listener.let_nobody_in().expect("a filter needs no privilege");
+
+            let accept = || listener.accept().expect("it waits").stream;
+            let accepted: Vec<_> = std::iter::repeat_with(accept).take(waiting.len()).collect();
+            drop(listener);
+
+            for (number, (client, mut server)) in waiting.iter_mut().zip(accepted).enumerate() {
+                let in_syn = client.info().unwrap().syn_data;
+                assert_eq!(in_syn, number < 2, "{ip}: what the test is about");
+                client.write_all(b" and after").expect("connected");
+                let mut received = [0; 20];
+                server.read_exact(&mut received).expect("nothing was lost");
+                assert_eq!(&received[10..], b" and after");
+                server.write_all(b"the answer").expect("connected");
+                drop(server);
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).expect("a clean end");
+                assert_eq!(answer, "the answer", "{ip}, connection {number}");
+            }
+        }
+    });
+}
+
+#[test]
+fn no_syn_is_answered_after_the_listener_lets_nobody_in() {
+    isolated(|| {
+        let net = Net::new();
+        for ip in SERVERS {
+            let listener = net.listen(on(ip).nonblocking(true));
+            let address = listener.local_addr();
+            let connect = |method| {
+                let connector = by(method).timeout(Duration::from_millis(300));
+                net.connect(&connector, address, b"hello")
+            };
+            connect(METHODS[0]).expect("the door is open, and a cookie is granted");
+            until("the first one arrives", || listener.accept().is_ok());
+            listener.let_nobody_in().expect("a filter needs no privilege");
+            for (method, attempt) in
+                [(METHODS[0], Attempt::InSyn(5)), (Method::Off, Attempt::Regular)]
+            {
+                let error = connect(method).expect_err("no answer");
+                assert_eq!(error.error.kind(), io::ErrorKind::TimedOut, "no reset: {error:?}");
+                assert_eq!(error.attempt, Some(attempt), "{error:?}");
+                assert_eq!(error.info.expect("a socket").state, TcpState::SynSent, "{ip}");
+            }
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    });
+}
+
+/// A client who believes in a connection that the server has not finished sends data: it must not be
+/// acknowledged when nobody will accept the connection.
+#[test]
+fn data_behind_an_unfinished_handshake_is_not_acknowledged() {
+    isolated(|| {
+        let net = Net::new();
+        for (ip, shut) in SERVERS.into_iter().flat_map(|ip| [(ip, false), (ip, true)]) {
+            let listener = net.listen(on(ip).nonblocking(true));
+            nft(&net.server, &["i tcp flags & (syn|ack) == ack drop"]);
+            let connector = Connector::default().method(Method::Off);
+            let mut client = net.connect(&connector, listener.local_addr(), b"").expect("SYN-ACK");
+            assert_eq!(client.info().unwrap().state, TcpState::Established, "so it believes");
+            assert!(listener.accept().is_err(), "the server does not");
+            if shut {
+                listener.let_nobody_in().expect("a filter needs no privilege");
+            }
+            nft_flush(&net.server);
+            client.write_all(b"a request").expect("the buffer has room");
+            if shut {
+                // Several times as long as the first retransmission takes.
+                sleep(Duration::from_millis(700));
+                let info = client.info().unwrap();
+                assert!(info.total_retrans > Some(0), "it was tried again: {info:?}");
+                assert!(info.unacked > Some(0), "and not acknowledged: {info:?}");
+                assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            } else {
+                until("the data ends the handshake", || client.info().unwrap().unacked == Some(0));
+                let mut server = None;
+                until("a connection", || {
+                    server = listener.accept().ok();
+                    server.is_some()
+                });
+                let mut received = [0; 9];
+                server.expect("just there").stream.read_exact(&mut received).expect("it is there");
+                assert_eq!(&received, b"a request", "{ip}");
+            }
+        }
+    });
+}

@@ -1,0 +1,45 @@
+//! Orders from the supervisor to a worker.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use mio::Waker;
+use tfo_core::socket::FastOpenListener;
+
+use super::plan::Plan;
+use super::why::Cut;
+
+pub(super) enum Order {
+    /// Accept from this listener by this plan; a number that is known has another plan from now on.
+    Listen { number: usize, listener: Arc<FastOpenListener>, plan: Box<Plan> },
+    /// Serve what waits at this listener, and close it.
+    Close { number: usize },
+    /// The same as `Close` for all listeners; end when the connections have ended, or then.
+    Drain { until: Instant },
+    /// Say that you work.
+    Answer,
+    /// End now.
+    Cut(Cut),
+}
+
+/// A worker's orders, and what wakes it.
+pub(super) struct Inbox {
+    orders: Mutex<Vec<Order>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { orders: Mutex::default(), waker }
+    }
+
+    pub(super) fn put(&self, order: Order) -> io::Result<()> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        self.waker.wake()
+    }
+
+    pub(super) fn take(&self) -> Vec<Order> {
+        std::mem::take(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,73 @@
+//! What a worker needs to know to serve a listener's connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tfo_core::observer::ServerObserver;
+
+use super::stats::ListenerStats;
+use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
+use crate::config::{Limits, ListenSettings, Settings};
+use crate::service::Prepared;
+
+/// The settings of one listener. A connection keeps those that it began with.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) address: SocketAddr,
+    pub(super) service: Prepared,
+    pub(super) await_handshake: bool,
+    /// A PROXY protocol header comes first.
+    pub(super) proxied: bool,
+    /// Look at how each connection arrived.
+    pub(super) look: bool,
+    /// Keep what was seen until the end of the connection.
+    pub(super) keep: bool,
+    pub(super) limits: Limits,
+    pub(super) observer: ServerObserver,
+    /// The worker's own for this listener.
+    pub(super) stats: Arc<ListenerStats>,
+}
+
+impl Plan {
+    /// A listener of the server's own, whose connections are of no interest.
+    pub(super) fn unseen(
+        address: SocketAddr,
+        service: Prepared,
+        limits: &Limits,
+        observer: ServerObserver,
+    ) -> Self {
+        let limits = Limits { connections_per_source: None, ..limits.clone() };
+        Self {
+            address,
+            service,
+            await_handshake: false,
+            proxied: false,
+            look: false,
+            keep: false,
+            limits,
+            observer,
+            stats: Arc::default(),
+        }
+    }
+
+    pub(super) fn new(
+        settings: &Settings,
+        listen: &ListenSettings,
+        service: Prepared,
+        observer: ServerObserver,
+        stats: Arc<ListenerStats>,
+    ) -> Self {
+        let look = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
+        Self {
+            address: listen.address,
+            await_handshake: listen.early_data == EarlyData::AwaitHandshake,
+            proxied: listen.proxy_protocol == ProxyIn::Required,
+            look,
+            keep: look && (settings.prints_lines() || service.needs_evidence()),
+            limits: settings.limits.clone(),
+            service,
+            observer,
+            stats,
+        }
+    }
+}

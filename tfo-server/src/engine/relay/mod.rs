@@ -1,0 +1,497 @@
+//! Moves the bytes of a connection to an upstream and back.
+//!
+//! A pair costs no memory but its own few fields: bytes are read into the worker's buffer, and only those
+//! that the other end does not take are held. A young pair is not registered with the event loop but
+//! tried again at the loop's next turn: under load the answer is there by then, and a one-shot
+//! exchange needs no event at all.
+
+mod pipes;
+mod way;
+
+use std::fmt::Display;
+use std::io::{self, Read};
+use std::mem;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use tfo_core::connection::{ClientFail, TcpState};
+use tfo_core::diagnosis::Attempt;
+use tfo_core::program::one_line;
+use tfo_core::socket::{FastOpenStream, option};
+
+use super::connection::{LINGER, Step, TURNS, Tools};
+use super::why::Cut;
+use crate::service::forward::{Forward, Lease, is_of_this_host};
+
+pub(super) use pipes::Pipes;
+use way::{Broken, End, Ready, Room, Way};
+
+/// How many turns of the loop a socket is tried before its events are asked for.
+const PATIENCE: u8 = 2;
+/// Who answers a SYN later than this may not have got its data: the kernel repeats it without after
+/// one second.
+const SLOW: Duration = Duration::from_millis(900);
+
+/// A connection to an upstream, beside the client's.
+pub(super) struct Relay {
+    forward: Arc<Forward>,
+    phase: Phase,
+    upstream: Option<Upstream>,
+    client: Side,
+    to_upstream: Way,
+    to_client: Way,
+    /// How many of the first bytes are a header of ours.
+    header: usize,
+    patience: u8,
+    /// Why the client got no answer, or not all of it.
+    failure: Option<Cut>,
+}
+
+struct Upstream {
+    stream: FastOpenStream,
+    lease: Lease,
+    side: Side,
+    /// Its handshake has ended.
+    established: bool,
+}
+
+/// A socket's events.
+struct Side {
+    ready: Ready,
+    /// Those that are asked for.
+    interest: Option<Interest>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing was read yet.
+    New,
+    Connecting {
+        /// Data rode the SYN.
+        syn_data: bool,
+        /// No byte of the client's has left.
+        replayable: bool,
+        late: bool,
+    },
+    Open,
+    /// There is no upstream, and the client was told the end: reads on until it has closed too.
+    Ending,
+}
+
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) source: SocketAddr,
+    pub(super) destination: SocketAddr,
+}
+
+/// What a connection lends to its relay.
+pub(super) struct Turn<'a> {
+    pub(super) client: &'a FastOpenStream,
+    pub(super) tools: &'a mut Tools,
+    pub(super) deadline: &'a mut Instant,
+    pub(super) now: Instant,
+    /// The most that may be held each way.
+    pub(super) limit: usize,
+}
+
+impl Side {
+    const NEW: Self = Self { ready: Ready::NEW, interest: None };
+
+    fn event(&mut self, event: &Event) {
+        self.ready.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ready.writable |= event.is_writable() || event.is_error();
+    }
+
+    fn register(
+        &mut self,
+        registry: &Registry,
+        stream: &FastOpenStream,
+        token: Token,
+        write: bool,
+    ) -> io::Result<()> {
+        let wanted =
+            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let fd = stream.as_fd().as_raw_fd();
+        match self.interest {
+            None => registry.register(&mut SourceFd(&fd), token, wanted)?,
+            Some(now) if !now.is_writable() && write => {
+                registry.reregister(&mut SourceFd(&fd), token, wanted)?;
+            }
+            Some(_) => return Ok(()),
+        }
+        self.interest = Some(wanted);
+        Ok(())
+    }
+}
+
+impl Relay {
+    pub(super) fn new(forward: Arc<Forward>) -> Self {
+        Self {
+            forward,
+            phase: Phase::New,
+            upstream: None,
+            client: Side::NEW,
+            to_upstream: Way::new(false),
+            // The listener's sockets have the option already.
+            to_client: Way::new(true),
+            header: 0,
+            patience: PATIENCE,
+            failure: None,
+        }
+    }
+
+    /// The client's first bytes, which somebody else has read.
+    pub(super) fn read_before(&mut self, bytes: &[u8]) {
+        self.to_upstream.hold(bytes.to_vec(), 0);
+        self.to_upstream.bytes_in += bytes.len() as u64;
+    }
+
+    /// From and to the client.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.to_upstream.bytes_in, self.to_client.bytes_out)
+    }
+
+    /// Why the client got no answer, or not all of it.
+    pub(super) fn failure(&self) -> Option<Cut> {
+        self.failure
+    }
+
+    /// Its deadline has come: which limit that was; `None`: it goes on with another turn.
+    pub(super) fn late(&mut self) -> Option<Cut> {
+        match &mut self.phase {
+            Phase::Connecting { late, .. } => {
+                *late = true;
+                None
+            }
+            Phase::Ending => Some(self.failure.unwrap_or(Cut::NoUpstream)),
+            Phase::New | Phase::Open => Some(Cut::IdleTimeout),
+        }
+    }
+
+    pub(super) fn event(&mut self, of_upstream: bool, event: &Event) {
+        match &mut self.upstream {
+            Some(upstream) if of_upstream => {
+                upstream.side.event(event);
+                upstream.established |= event.is_writable() && !event.is_error();
+            }
+            _ => self.client.event(event),
+        }
+    }
+
+    /// The upstream that the connection was handed to.
+    pub(super) fn upstream(&self) -> Option<SocketAddr> {
+        self.upstream.as_ref().map(|upstream| upstream.lease.address())
+    }
+
+    /// Asks for the events that it waits for.
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        client: &FastOpenStream,
+        tokens: [Token; 2],
+    ) -> io::Result<()> {
+        let [client_token, upstream_token] = tokens;
+        let write = !self.client.ready.writable;
+        self.client.register(registry, client, client_token, write)?;
+        let connecting = matches!(self.phase, Phase::Connecting { syn_data: false, .. });
+        if let Some(Upstream { stream, side, .. }) = &mut self.upstream {
+            let write = connecting || !side.ready.writable;
+            side.register(registry, stream, upstream_token, write)?;
+        }
+        Ok(())
+    }
+
+    /// Moves as many bytes as the sockets and fairness allow. An error ends both connections.
+    pub(super) fn drive(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ends: impl Fn() -> io::Result<Ends>,
+    ) -> io::Result<Step> {
+        match self.phase {
+            Phase::New => {
+                // The worker's scratch buffer, so that a header costs no allocation.
+                let mut first = mem::take(&mut turn.tools.out.bytes);
+                let step = self.begin(turn, ends, &mut first);
+                first.clear();
+                turn.tools.out.bytes = first;
+                step
+            }
+            Phase::Connecting { late: true, .. } => self.settle(turn),
+            Phase::Connecting { .. } | Phase::Open => self.exchange(turn),
+            Phase::Ending => self.discard(turn),
+        }
+    }
+
+    /// Reads what has come, and starts to connect with it.
+    fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        ends: impl Fn() -> io::Result<Ends>,
+        first: &mut Vec<u8>,
+    ) -> io::Result<Step> {
+        let room = turn.tools.buffer.get_mut(..turn.limit).unwrap_or_default();
+        let mut client = End { stream: turn.client, ready: &mut self.client.ready };
+        let read = self.to_upstream.read_first(&mut client, room)?;
+        if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.patience > 0 {
+            // A regular client's first bytes follow at the heels of its handshake. Only for a
+            // moment: in many protocols the server speaks first.
+            self.patience -= 1;
+            self.client.ready.readable = true;
+            return Ok(Step::Again);
+        }
+        self.patience = PATIENCE;
+        if self.forward.sends_header() {
+            let Ends { source, destination } = ends()?;
+            self.forward.header(source, destination, first);
+            self.header = first.len();
+        }
+        first.extend_from_slice(&self.to_upstream.take_held());
+        let read = room.get(..read).unwrap_or_default();
+        let first = if first.is_empty() {
+            read
+        } else {
+            first.extend_from_slice(read);
+            first
+        };
+        match self.connect(self.forward.choose(), first) {
+            Ok(()) => {
+                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
+                Ok(self.wait())
+            }
+            Err(why) => self.give_up(turn, why),
+        }
+    }
+
+    /// Starts to connect to this upstream, else to another.
+    fn connect(&mut self, mut lease: Option<Lease>, first: &[u8]) -> Result<(), Cut> {
+        loop {
+            let upstream = lease.ok_or(Cut::NoUpstream)?;
+            let stream = match self.forward.connect(&upstream, first) {
+                Ok(stream) => stream,
+                Err(e) if is_of_this_host(&e) => {
+                    self.forward.starved(&e);
+                    return Err(Cut::NoSocket);
+                }
+                Err(e) => {
+                    upstream.failed(&one_line(&e), false);
+                    lease = upstream.next();
+                    continue;
+                }
+            };
+            let sent = if let Some(Attempt::InSyn(bytes)) = stream.attempt() { bytes } else { 0 };
+            let replayable = sent <= self.header;
+            if replayable {
+                self.to_upstream.hold(first.to_vec(), sent);
+            } else if let Some(rest) = first.get(sent..).filter(|rest| !rest.is_empty()) {
+                self.to_upstream.hold(rest.to_vec(), 0);
+            }
+            self.phase = Phase::Connecting { syn_data: sent > 0, replayable, late: false };
+            // The answer to the SYN is still under way.
+            let ready = Ready { readable: false, ..Ready::NEW };
+            let side = Side { ready, interest: None };
+            self.upstream = Some(Upstream { stream, lease: upstream, side, established: false });
+            return Ok(());
+        }
+    }
+
+    /// The time to connect is over.
+    fn settle(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
+        let Some(upstream) = &self.upstream else { return Ok(Step::Done) };
+        let info = upstream.stream.info();
+        if info.is_ok_and(|info| info.state != TcpState::SynSent) {
+            // An upstream that thinks for long says nothing else of its handshake.
+            self.connected(turn);
+            return self.exchange(turn);
+        }
+        let timeout = self.forward.settings.connect_timeout;
+        self.failed(turn, &format_args!("no answer within {timeout:?}"))
+    }
+
+    /// The upstream can't be reached: another one is tried, unless something has left that may have
+    /// been acted on.
+    fn failed(&mut self, turn: &mut Turn<'_>, why: &dyn Display) -> io::Result<Step> {
+        let Some(Upstream { lease, .. }) = self.upstream.take() else { return Ok(Step::Done) };
+        let Phase::Connecting { syn_data, replayable, .. } = self.phase else {
+            return Ok(Step::Done);
+        };
+        lease.failed(why, syn_data);
+        if !replayable {
+            return self.give_up(turn, Cut::UpstreamLost);
+        }
+        let first = self.to_upstream.take_held();
+        self.patience = PATIENCE;
+        match self.connect(lease.next(), &first) {
+            Ok(()) => {
+                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
+                Ok(self.wait())
+            }
+            Err(why) => self.give_up(turn, why),
+        }
+    }
+
+    fn connected(&mut self, turn: &mut Turn<'_>) {
+        let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&self.upstream, self.phase)
+        else {
+            return;
+        };
+        upstream.lease.succeeded();
+        let settings = &self.forward.settings;
+        let left = turn.deadline.saturating_duration_since(turn.now);
+        // The clock says when to look; the kernel says what happened.
+        if syn_data
+            && settings.connect_timeout.saturating_sub(left) >= SLOW
+            && upstream
+                .stream
+                .info()
+                .is_ok_and(|info| info.client_fail == ClientFail::SynRetransmitted)
+        {
+            upstream.lease.pause_syn_data();
+        }
+        self.phase = Phase::Open;
+        *turn.deadline = turn.now + settings.idle_timeout;
+    }
+
+    /// Moves bytes both ways.
+    fn exchange(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
+        let Some(Upstream { stream, side, established, .. }) = &mut self.upstream else {
+            return Ok(Step::Done);
+        };
+        let before = self.to_upstream.moved() + self.to_client.moved();
+        let written = self.to_upstream.bytes_out;
+        let Tools { buffer, pipes, .. } = &mut *turn.tools;
+        let buffer = buffer.get_mut(..turn.limit).unwrap_or_default();
+        let mut room = Room { buffer, pipes };
+        let mut again = false;
+        let mut broken = None;
+
+        let last = self.to_upstream.is_over();
+        let upstream = End { stream, ready: &mut side.ready };
+        let client = End { stream: turn.client, ready: &mut self.client.ready };
+        match self.to_client.pump(upstream, client, &mut room, last) {
+            Ok(more) => again |= more,
+            Err(Broken::Source(e)) => broken = Some(e),
+            Err(Broken::Sink(_)) => {
+                // What the client sent before is still handed on, then its end.
+                self.to_client.abandon();
+                self.client.ready = Ready { broken: true, ..Ready::NEW };
+            }
+        }
+        *established |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
+
+        let last = self.to_client.is_over();
+        let upstream = End { stream, ready: &mut side.ready };
+        let client = End { stream: turn.client, ready: &mut self.client.ready };
+        if broken.is_none() {
+            match self.to_upstream.pump(client, upstream, &mut room, last) {
+                Ok(more) => again |= more,
+                Err(Broken::Source(e)) => {
+                    let _ = option::set_linger(stream, Some(Duration::ZERO));
+                    return Err(e);
+                }
+                Err(Broken::Sink(e)) if is_answer_to_syn(&e) => broken = Some(e),
+                Err(Broken::Sink(_)) => {
+                    // It may have answered before: that is still handed on.
+                    self.to_upstream.abandon();
+                    side.ready = Ready { broken: true, ..Ready::NEW };
+                    again = true;
+                }
+            }
+        }
+        *established |= self.to_upstream.bytes_out > written;
+        if let Some(e) = broken {
+            return self.upstream_broke(turn, &e);
+        }
+        if *established {
+            self.connected(turn);
+        }
+        if self.to_upstream.moved() + self.to_client.moved() > before {
+            self.patience = PATIENCE;
+            if self.phase == Phase::Open {
+                *turn.deadline = turn.now + self.forward.settings.idle_timeout;
+            }
+        }
+        if self.to_upstream.is_over() && self.to_client.is_over() {
+            return self.finish(turn);
+        }
+        Ok(if again { Step::Again } else { self.wait() })
+    }
+
+    /// Reading from the upstream failed.
+    fn upstream_broke(&mut self, turn: &mut Turn<'_>, e: &io::Error) -> io::Result<Step> {
+        if matches!(self.phase, Phase::Connecting { .. }) && is_answer_to_syn(e) {
+            return self.failed(turn, e);
+        }
+        // A FIN would say that the answer is whole.
+        let _ = option::set_linger(turn.client, Some(Duration::ZERO));
+        self.failure = Some(Cut::UpstreamReset);
+        Err(io::Error::from(e.kind()))
+    }
+
+    /// Both directions are over.
+    fn finish(&mut self, turn: &Turn<'_>) -> io::Result<Step> {
+        let upstream = self.upstream.as_ref();
+        if upstream.is_some_and(|upstream| upstream.side.ready.broken) {
+            let _ = option::set_linger(turn.client, Some(Duration::ZERO));
+            self.failure = Some(Cut::UpstreamReset);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if self.client.ready.broken {
+            if let Some(upstream) = upstream {
+                let _ = option::set_linger(&upstream.stream, Some(Duration::ZERO));
+            }
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(Step::Done)
+    }
+
+    /// Nothing more can be done now: tries again at the next turn, or waits for an event.
+    fn wait(&mut self) -> Step {
+        let expected = match &mut self.upstream {
+            Some(upstream) if !self.to_client.is_over() => &mut upstream.side,
+            _ => &mut self.client,
+        };
+        if expected.interest.is_some() || self.patience == 0 {
+            return Step::Wait;
+        }
+        self.patience -= 1;
+        expected.ready.readable = true;
+        Step::Again
+    }
+
+    /// Tells the client the end, without an answer.
+    fn give_up(&mut self, turn: &mut Turn<'_>, why: Cut) -> io::Result<Step> {
+        self.failure = Some(why);
+        self.upstream = None;
+        self.phase = Phase::Ending;
+        turn.client.shutdown(Shutdown::Write)?;
+        *turn.deadline = turn.now + LINGER;
+        self.client.ready.readable = true;
+        self.discard(turn)
+    }
+
+    /// Reads until the client has closed too: closing with unread bytes would turn the FIN into a
+    /// reset.
+    fn discard(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
+        for _ in 0..TURNS {
+            let mut client = turn.client;
+            match client.read(&mut turn.tools.buffer) {
+                Ok(0) => return Ok(Step::Done),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(Step::Again)
+    }
+}
+
+/// The connection did not come about. One that did ends by a reset or a broken pipe.
+fn is_answer_to_syn(e: &io::Error) -> bool {
+    !matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,58 @@
+//! Pipes that connections have in common.
+
+use tfo_core::socket::Pipe;
+
+/// How many wait for their next use: as many as connections use between two events.
+const MOST: usize = 16;
+
+/// A worker's pipes. A connection has one only while bytes are in it.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Pipes {
+    idle: Vec<Pipe>,
+    used: bool,
+}
+
+impl Pipes {
+    /// `None`: no descriptors are left.
+    pub(super) fn take(&mut self) -> Option<Pipe> {
+        self.used = true;
+        self.idle.pop().or_else(|| Pipe::new().ok())
+    }
+
+    /// Takes it back, empty.
+    pub(super) fn give_back(&mut self, pipe: Pipe) {
+        if pipe.is_empty() && self.idle.len() < MOST {
+            self.idle.push(pipe);
+        }
+    }
+
+    /// Closes them when none was used since the last call.
+    pub(in crate::engine) fn close_unused(&mut self) {
+        if !std::mem::take(&mut self.used) {
+            self.idle = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_used_again_and_closed_when_nobody_needs_them() {
+        let mut pipes = Pipes::default();
+        let all: Vec<_> = (0..MOST + 3).map(|_| pipes.take().unwrap()).collect();
+        for pipe in all {
+            pipes.give_back(pipe);
+        }
+        assert_eq!(pipes.idle.len(), MOST, "no more are kept");
+        pipes.close_unused();
+        let pipe = pipes.take().unwrap();
+        assert_eq!(pipes.idle.len(), MOST - 1, "there was one");
+        pipes.give_back(pipe);
+        pipes.close_unused();
+        assert_eq!(pipes.idle.len(), MOST, "used since the last call");
+        pipes.close_unused();
+        assert_eq!(pipes.idle.len(), 0);
+    }
+}

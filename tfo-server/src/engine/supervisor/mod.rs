@@ -1,0 +1,466 @@
+//! The main thread.
+
+mod reload;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::{Events, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tfo_core::host::readiness::ServerFacts;
+use tfo_core::observer::ServerObserver;
+use tfo_core::program::{output::colour_allowed, value::Format};
+use tfo_core::socket::FastOpenListener;
+
+use super::Reload;
+use super::forensics::{Forensics, Recent};
+use super::inbox::{Inbox, Order};
+use super::listeners::Bound;
+use super::metrics::{self, Instruments};
+use super::plan::Plan;
+use super::signals::Signals;
+use super::why::Cut;
+use super::worker::{Shared, Worker};
+use crate::config::{ListenSettings, Settings};
+use crate::keys::{KeyView, Keys};
+use crate::process::activation::{ActivationError, Inherited};
+use crate::process::descriptors::{self, Need};
+use crate::process::notify::{self, Watchdog};
+use crate::process::privileges::Rights;
+use crate::report::{self, Printer, Printing, Totals, Tracer};
+use crate::service::Prepared;
+use crate::service::metrics::Source;
+
+const SIGNALS: Token = Token(0);
+const HANGUP: Token = Token(1);
+const SHOW: Token = Token(2);
+const WORKERS: Token = Token(3);
+/// How often keys are looked at, and the host's settings read again.
+const TICK: Duration = Duration::from_secs(1);
+
+pub(super) struct Supervisor {
+    settings: Settings,
+    keys: Keys,
+    poll: Poll,
+    signals: Signals,
+    hangup: Signals,
+    /// Somebody wants to see the metrics.
+    show: Signals,
+    shared: Arc<Shared>,
+    instruments: Arc<Instruments>,
+    /// The thread that serves the metrics.
+    metrics: Option<Hand>,
+    printer: Printer,
+    workers: Vec<Hand>,
+    listeners: Vec<Bound>,
+    /// The number of the next listener.
+    next_number: usize,
+    observer: Option<ServerObserver>,
+    printing: Printing,
+    stopping: Option<Stopping>,
+    watchdog: Option<Watchdog>,
+}
+
+/// A worker, as the supervisor sees it.
+struct Hand {
+    inbox: Arc<Inbox>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// Workers serve what waits, and close their listeners.
+    Closing,
+    /// Open connections may end.
+    Draining,
+}
+
+impl Supervisor {
+    /// Binds, and starts the workers. An error was told.
+    pub(super) fn start(settings: Settings) -> Result<Self, ExitCode> {
+        let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
+            .map_err(|e| report::settings_error(&e))?;
+        let passed = passed(&settings).map_err(|e| report::settings_error(&e))?;
+        descriptors::raise(Need::of(&settings));
+        let mut keys = Keys::load(&settings.keys, SystemTime::now())
+            .map_err(|e| report::settings_error(&e))?;
+        let services = prepare(&settings).map_err(|e| report::settings_error(&e))?;
+        let mut listeners = Vec::with_capacity(services.len());
+        let needs = settings.listeners.iter().zip(services).zip(passed);
+        for (number, ((listen, service), passed)) in needs.enumerate() {
+            let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
+                .map_err(|e| report::cannot_listen(listen.address, "--port", &e))?;
+            listeners.push(bound);
+        }
+        let metrics = settings.metrics.map(metrics::listen).transpose()?;
+        let tracer = tracer(&settings)?;
+        // A namespace without keys has made one with its first listener.
+        keys.look(SystemTime::now(), false, all_sockets(&listeners));
+        // The last that needs them is done, and no other thread has them yet.
+        if let Some(rights) = rights {
+            rights.take().map_err(|e| report::failure(&e))?;
+        }
+        let supervisor = Self::with(settings, keys, listeners, tracer);
+        supervisor
+            .and_then(|mut supervisor| {
+                supervisor.metrics =
+                    metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
+                Ok(supervisor)
+            })
+            .map_err(|e| report::failure(&e))
+    }
+
+    fn with(
+        settings: Settings,
+        keys: Keys,
+        listeners: Vec<Bound>,
+        tracer: Option<Tracer>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let (printer, printing) = Printer::start(settings.format, tracer)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
+        let shared = Arc::new(Shared::new(
+            settings.limits.connections,
+            settings.workers,
+            Arc::clone(&waker),
+        ));
+        let instruments = Instruments::new(
+            Arc::clone(&shared),
+            keys.view(),
+            settings.workers,
+            printing.lines_lost(),
+        );
+        let recent = Arc::new(Recent::new(settings.workers));
+        let lines = settings.prints_lines().then(|| printer.clone());
+        let hands = (0..settings.workers)
+            .map(|number| {
+                let forensics = Forensics::new(Arc::clone(&recent), number);
+                let name = format!("worker {number}");
+                Hand::start(name, &shared, keys.view(), forensics, lines.clone())
+            })
+            .collect::<io::Result<_>>()?;
+        let mut supervisor = Self {
+            signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
+            hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
+            show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
+            next_number: listeners.len(),
+            observer: None,
+            stopping: None,
+            watchdog: Watchdog::from_environment(Instant::now()),
+            workers: hands,
+            settings,
+            keys,
+            poll,
+            shared,
+            instruments: Arc::new(instruments),
+            printer,
+            metrics: None,
+            listeners,
+            printing,
+        };
+        supervisor.send_plans()?;
+        Ok(supervisor)
+    }
+
+    /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
+    /// and he can look until the last of them has ended.
+    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
+        let shared =
+            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
+        let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+        let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
+        log::info!("metrics: http://{}/metrics", listener.local_addr());
+        let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
+        let observer = ServerObserver::new(&listener);
+        let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
+        let (listener, plan) = (Arc::new(listener), Box::new(plan));
+        hand.inbox.put(Order::Listen { number: 0, listener, plan })?;
+        Ok(hand)
+    }
+
+    /// Until a signal has come and all connections have ended.
+    pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
+        // Only now: who waits for this line may connect, and may send signals.
+        self.announce();
+        notify::ready(&self.status());
+        match self.supervise(reload) {
+            Ok(()) => self.finish(),
+            Err(e) => report::failure(&e),
+        }
+    }
+
+    fn supervise(&mut self, reload: Reload<'_>) -> io::Result<()> {
+        let mut events = Events::with_capacity(16);
+        let mut next_tick = Instant::now() + TICK;
+        // A worker ends before it is told to only by an error.
+        while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
+            let watchdog = self.watchdog.as_ref().map(Watchdog::next);
+            let wake = watchdog.map_or(next_tick, |at| at.min(next_tick));
+            let wait = wake.saturating_duration_since(Instant::now());
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => self.stop()?,
+                    HANGUP if self.hangup.take() > 0 => self.reload(reload),
+                    SHOW if self.show.take() > 0 => self.show(),
+                    _ => {}
+                }
+            }
+            self.note_stopped();
+            if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
+            {
+                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
+            }
+            if next_tick <= Instant::now() {
+                next_tick = Instant::now() + TICK;
+                self.tick();
+            }
+            self.watch()?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        if let Some(observer) = &self.observer {
+            observer.refresh();
+        }
+        if self.stopping.is_none() {
+            self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners));
+        }
+    }
+
+    /// Tells systemd that all is well, as long as each worker answers.
+    fn watch(&mut self) -> io::Result<()> {
+        let (shared, workers) = (&self.shared, self.workers.len());
+        // At the end workers go one by one; it has limits of its own.
+        let alive =
+            || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
+        let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
+        if watchdog.look(Instant::now(), alive) {
+            self.shared.answered.store(0, Ordering::Relaxed);
+            self.order_all(|| Order::Answer)?;
+        }
+        Ok(())
+    }
+
+    /// The first signal ends accepting and lets the connections end; the second ends those too.
+    fn stop(&mut self) -> io::Result<()> {
+        let count = self.signals.take();
+        if count == 0 {
+            return Ok(());
+        }
+        if self.stopping.is_some() || count > 1 {
+            log::info!("second signal: closing {} now", self.count_of_open());
+            self.stopping = Some(Stopping::Draining);
+            return self.order_all(|| Order::Cut(Cut::SecondSignal));
+        }
+        self.stopping = Some(Stopping::Closing);
+        self.instruments.stops();
+        // The workers close the sockets: ours would keep them open.
+        self.listeners.clear();
+        let limit = self.settings.limits.drain_timeout;
+        notify::stopping("serving those who are connected", limit);
+        let until = Instant::now() + limit;
+        self.order_all(|| Order::Drain { until })
+    }
+
+    /// Says so once all workers have stopped accepting.
+    fn note_stopped(&mut self) {
+        if self.stopping == Some(Stopping::Closing)
+            && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
+        {
+            self.stopping = Some(Stopping::Draining);
+            log::info!(
+                "stopped accepting; {} may take {:?} to end",
+                self.count_of_open(),
+                self.settings.limits.drain_timeout
+            );
+        }
+    }
+
+    /// Prints what has been counted so far.
+    fn show(&self) {
+        match self.settings.format {
+            Format::Json => {
+                self.printer.totals(Totals::new(&self.instruments.registry.sum()));
+            }
+            Format::Text => {
+                self.printer.text(report::metrics::for_people(&self.instruments.families()));
+            }
+        }
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
+        self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
+    }
+
+    fn order_all_or_log(&self, order: impl Fn() -> Order) {
+        if let Err(e) = self.order_all(order) {
+            log::error!("a worker can't be woken: {e}");
+        }
+    }
+
+    /// Tells each worker of its sockets, and how to serve them.
+    fn send_plans(&mut self) -> io::Result<()> {
+        self.instruments.watch(&self.listeners);
+        for bound in &self.listeners {
+            let Some(listen) =
+                self.settings.listeners.iter().find(|listen| listen.address == bound.address)
+            else {
+                continue;
+            };
+            bound.service.start()?;
+            let observers = bound.observers(&mut self.observer);
+            let stats = self.instruments.registry.stats(
+                bound.address,
+                bound.service.kind(),
+                self.workers.len(),
+            );
+            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
+            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+                let plan =
+                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
+                hand.inbox.put(Order::Listen {
+                    number: bound.number,
+                    listener: Arc::clone(socket),
+                    plan: Box::new(plan),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One line for `systemctl status`.
+    fn status(&self) -> String {
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|bound| bound.address.to_string()).collect();
+        format!("listening on {}", addresses.join(", "))
+    }
+
+    fn count_of_open(&self) -> String {
+        let open = self.shared.open.load(Ordering::Relaxed);
+        format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
+    }
+
+    /// Adds up what the workers have counted, and prints it.
+    fn finish(self) -> ExitCode {
+        let mut status = ExitCode::SUCCESS;
+        if let Some(Err(e)) =
+            self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
+        {
+            log::error!("the thread of the metrics can't be woken: {e}");
+        }
+        for hand in self.workers.into_iter().chain(self.metrics) {
+            match hand.thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => status = report::failure(&e),
+                Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
+            }
+        }
+        drop(self.printer);
+        self.printing.finish(&Totals::new(&self.instruments.registry.sum()));
+        status
+    }
+
+    /// Says at start what each listener and this host allow, and what to do if that is not enough.
+    fn announce(&self) {
+        for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
+            let wish = listen.wish(bound.sockets.len());
+            let facts = match ServerFacts::of_own(wish) {
+                Ok(facts) => facts,
+                Err(e) => {
+                    log::warn!("this host's settings can't be read: {e}");
+                    continue;
+                }
+            };
+            let (queue, backlog) = bound.queue_and_backlog();
+            let workers = match bound.sockets.len() {
+                1 => String::new(),
+                workers => format!(", each divided among {workers} workers"),
+            };
+            log::info!(
+                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; \
+                 net.ipv4.tcp_fastopen {}",
+                bound.address,
+                bound.service.kind(),
+                facts.tcp_fastopen,
+            );
+            for finding in facts.findings(wish) {
+                log::warn!("{finding}");
+            }
+        }
+        log::info!("keys: {}", self.keys);
+    }
+}
+
+impl Hand {
+    fn start(
+        name: String,
+        shared: &Arc<Shared>,
+        keys: KeyView,
+        forensics: Forensics,
+        printer: Option<Printer>,
+    ) -> io::Result<Self> {
+        let shared = Arc::clone(shared);
+        let (inbox, ready) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
+            let _ = inbox.send(worker.inbox());
+            let served = worker.run();
+            shared.supervisor.wake()?;
+            served
+        })?;
+        match ready.recv() {
+            Ok(inbox) => Ok(Self { inbox, thread }),
+            Err(_) => match thread.join() {
+                Ok(Err(e)) => Err(e),
+                _ => Err(io::Error::other("a worker can't start")),
+            },
+        }
+    }
+}
+
+fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
+    listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
+}
+
+/// The sockets of each listener that were passed to this process.
+fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+    let mut inherited = Inherited::from_environment()?;
+    let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
+    let passed = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+    inherited.all_taken().map(|()| passed)
+}
+
+/// Reads what the listeners' services need.
+fn prepare(settings: &Settings) -> io::Result<Vec<Prepared>> {
+    settings.listeners.iter().map(|listen| Prepared::new(&listen.service)).collect()
+}
+
+/// Sees the packets of the listener's connections, if that is wanted.
+fn tracer(settings: &Settings) -> Result<Option<Tracer>, ExitCode> {
+    if !settings.trace && settings.pcap.is_none() {
+        return Ok(None);
+    }
+    let draw = settings.trace && settings.format == Format::Text;
+    let colour = colour_allowed(&io::stdout());
+    let addresses: Vec<_> = settings.listeners.iter().map(|listen| listen.address).collect();
+    let mut tracer =
+        Tracer::start(&addresses, draw, colour).map_err(|e| report::cannot_trace(&e))?;
+    if let Some(file) = &settings.pcap {
+        tracer.write_to(file).map_err(|e| {
+            let message = format!("can't write {}: {e}", file.display());
+            report::failure(&io::Error::new(e.kind(), message))
+        })?;
+    }
+    Ok(Some(tracer))
+}

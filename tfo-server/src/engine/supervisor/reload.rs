@@ -1,0 +1,166 @@
+//! New settings while it serves: all of them, or none.
+
+use std::io;
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use tfo_core::program::one_line;
+
+use super::super::Reload;
+use super::super::inbox::Order;
+use super::super::listeners::Bound;
+use super::{Supervisor, all_sockets, prepare};
+use crate::config::{ListenSettings, Settings};
+use crate::keys::{KeySource, Keys};
+use crate::process::descriptors::{self, Need};
+use crate::process::notify;
+use crate::service::Prepared;
+
+/// All that new settings need, and that may not be there.
+struct Change {
+    settings: Settings,
+    /// Where they come from elsewhere than before.
+    keys: Option<Keys>,
+    /// Listeners that stay, by their place among those before, and what they serve now.
+    kept: Vec<(usize, Prepared)>,
+    added: Vec<Bound>,
+}
+
+impl Supervisor {
+    /// New settings and keys, or, when they are bad, those before.
+    pub(super) fn reload(&mut self, read: Reload<'_>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        notify::reloading();
+        let change = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
+        match change.and_then(|change| self.take_over(change).map_err(|e| one_line(&e))) {
+            Ok(()) => {
+                log::info!("the settings were read again");
+                notify::ready(&self.status());
+            }
+            Err(why) => {
+                log::error!("{why}; the settings and keys before stay");
+                notify::ready(&format!("{}; not reloaded: {why}", self.status()));
+            }
+        }
+    }
+
+    /// All that can fail, before anything changes.
+    fn prepare(&self, settings: Settings) -> Result<Change, String> {
+        if settings.keys == KeySource::Kernel && self.keys.are_own() {
+            return Err("keys.mode: a listener that has keys of its own can't go back to the \
+                        kernel's: that needs a restart"
+                .to_owned());
+        }
+        let services = prepare(&settings).map_err(|e| one_line(&e))?;
+        let other_keys = (settings.keys != self.settings.keys)
+            .then(|| Keys::load(&settings.keys, SystemTime::now()))
+            .transpose()
+            .map_err(|e| one_line(&e))?;
+        let keys = other_keys.as_ref().unwrap_or(&self.keys);
+        let mut kept = Vec::new();
+        let mut added = Vec::new();
+        for (listen, service) in settings.listeners.iter().zip(services) {
+            let same = |bound: &Bound| bound.address == listen.address;
+            if let Some(index) = self.listeners.iter().position(same) {
+                kept.push((index, service));
+                continue;
+            }
+            let number = self.next_number + added.len();
+            let bound =
+                Bound::new(number, listen, service, keys, self.settings.workers, Vec::new())
+                    .map_err(|e| self.cannot_listen(listen, &e))?;
+            added.push(bound);
+        }
+        Ok(Change { settings, keys: other_keys, kept, added })
+    }
+
+    /// Why a new listener is not there, and what to do.
+    fn cannot_listen(&self, listen: &ListenSettings, e: &tfo_core::Error) -> String {
+        let address = listen.address;
+        let same_port = |bound: &&Bound| bound.address.port() == address.port();
+        let advice = match (e.kind(), self.listeners.iter().find(same_port)) {
+            (io::ErrorKind::AddrInUse, Some(own)) => {
+                format!(" (by this server's {}? then that needs a restart)", own.address)
+            }
+            (io::ErrorKind::PermissionDenied, _) if self.settings.user.is_some() => {
+                " (it gave up the right to it at the start: that needs a restart)".to_owned()
+            }
+            _ => String::new(),
+        };
+        format!("can't listen on {address}: {}{advice}", one_line(e))
+    }
+
+    /// Nothing here fails, unless a worker can't be woken.
+    fn take_over(&mut self, change: Change) -> io::Result<()> {
+        let Change { mut settings, keys, kept, mut added } = change;
+        self.keep_what_needs_a_restart(&mut settings);
+        self.next_number += added.len();
+        let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        for (index, service) in kept {
+            let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
+            bound.service = service.with_state_of(&bound.service);
+            self.listeners.push(bound);
+        }
+        for removed in before.into_iter().flatten() {
+            log::info!("no longer listening on {}", removed.address);
+            self.order_all_or_log(|| Order::Close { number: removed.number });
+        }
+        for bound in &added {
+            log::info!("listening on {} ({})", bound.address, bound.service.kind());
+        }
+        self.listeners.append(&mut added);
+        if settings.limits.connections != self.settings.limits.connections {
+            descriptors::raise(Need::of(&settings));
+        }
+        self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
+        self.settings = settings;
+        self.set_queues();
+        match keys {
+            Some(keys) => {
+                self.keys.replace(keys);
+                self.keys.apply(all_sockets(&self.listeners));
+            }
+            None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
+        }
+        self.send_plans()
+    }
+
+    fn set_queues(&self) {
+        for listen in &self.settings.listeners {
+            let its = |bound: &&Bound| bound.address == listen.address;
+            let Some(bound) = self.listeners.iter().find(its) else { continue };
+            if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
+                log::error!("{}: {}", bound.address, one_line(&e));
+            }
+        }
+    }
+
+    /// What was made at the start stays as it is, and that is said.
+    fn keep_what_needs_a_restart(&self, new: &mut Settings) {
+        let old = &self.settings;
+        let keep = |name: &str, differs: bool| {
+            if differs {
+                log::warn!("{name} has changed: that needs a restart");
+            }
+        };
+        keep("engine.workers", new.workers != old.workers);
+        keep("metrics", new.metrics != old.metrics);
+        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
+        keep("output", (new.format, new.lines) != (old.format, old.lines));
+        for listen in &mut new.listeners {
+            let same = |other: &&ListenSettings| other.address == listen.address;
+            if let Some(other) = old.listeners.iter().find(same) {
+                keep("listen.backlog", listen.backlog != other.backlog);
+                listen.backlog = other.backlog;
+            }
+        }
+        new.workers = old.workers;
+        new.metrics = old.metrics;
+        new.user.clone_from(&old.user);
+        new.group.clone_from(&old.group);
+        (new.format, new.lines) = (old.format, old.lines);
+    }
+}

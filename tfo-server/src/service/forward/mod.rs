@@ -1,0 +1,101 @@
+//! Hands connections to upstreams: which one, how it is connected to, and what it is told first. The
+//! bytes are moved by the engine's relay.
+//!
+//! **What is never sent twice.** An upstream that can't be reached is replaced by the next one, as
+//! long as no byte of the client's has left. Bytes that rode a SYN have left: a server, or a box in
+//! between, may have acted on them although it seemed to refuse, so that their client is closed and
+//! not served by another. A PROXY protocol header alone asks for nothing, and does not count.
+
+mod health;
+mod upstreams;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tfo_core::Error;
+use tfo_core::program::one_line;
+use tfo_core::socket::{Connector, FastOpenStream, Method};
+
+use super::proxy_protocol;
+use crate::config::ForwardSettings;
+use crate::config::values::ProxyOut;
+
+pub(crate) use upstreams::Lease;
+use upstreams::Upstreams;
+
+/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
+/// no memory, no port.
+pub(crate) fn is_of_this_host(e: &Error) -> bool {
+    matches!(e, Error::System { operation: "socket", .. })
+        || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+}
+
+/// One listener's upstreams, shared by the workers.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) settings: ForwardSettings,
+    upstreams: Arc<Upstreams>,
+    watched: AtomicBool,
+    starved: AtomicBool,
+}
+
+impl Forward {
+    pub(crate) fn new(settings: &ForwardSettings) -> Self {
+        Self {
+            settings: settings.clone(),
+            upstreams: Arc::new(Upstreams::new(settings)),
+            watched: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins to ask the upstreams whether they are there, if that is wanted.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        match self.settings.health_interval {
+            Some(interval) if !self.watched.swap(true, Relaxed) => {
+                health::watch(&self.upstreams, interval, self.settings.connect_timeout)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether upstreams are told whose connection it is.
+    pub(crate) fn sends_header(&self) -> bool {
+        self.settings.proxy_protocol != ProxyOut::Off
+    }
+
+    /// No connection could be begun, for a reason of this host: said once, until one can.
+    pub(crate) fn starved(&self, e: &Error) {
+        if !self.starved.swap(true, Relaxed) {
+            log::warn!("{}: clients are closed until a connection can be made", one_line(e));
+        }
+    }
+
+    /// The upstream whose turn it is; `None`: all are down.
+    pub(crate) fn choose(&self) -> Option<Lease> {
+        self.upstreams.choose()
+    }
+
+    /// Appends what an upstream is told before the client's bytes.
+    pub(crate) fn header(&self, source: SocketAddr, destination: SocketAddr, out: &mut Vec<u8>) {
+        proxy_protocol::build(self.settings.proxy_protocol, source, destination, out);
+    }
+
+    /// Starts to connect, with `first` in the SYN where that is wanted and possible.
+    pub(crate) fn connect(
+        &self,
+        upstream: &Lease,
+        first: &[u8],
+    ) -> tfo_core::Result<FastOpenStream> {
+        let fast_open = self.settings.fast_open && upstream.takes_syn_data();
+        let method = if fast_open { Method::Auto } else { Method::Off };
+        let connector = Connector::default().method(method);
+        let stream = connector.connect_nonblocking(upstream.address(), first)?;
+        if self.starved.load(Relaxed) {
+            self.starved.store(false, Relaxed);
+        }
+        Ok(stream)
+    }
+}

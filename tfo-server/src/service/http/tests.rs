@@ -1,0 +1,400 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Answers `/` with a small body, `/big` with a shared one.
+struct Site {
+    small: Content,
+    big: Content,
+    missing: Content,
+    other_method: Content,
+}
+
+impl Handler for Site {
+    fn answer(&self, request: &Request<'_>) -> Cow<'_, Content> {
+        Cow::Borrowed(match request.path {
+            _ if request.other_method => &self.other_method,
+            "/" => &self.small,
+            "/big" => &self.big,
+            _ => &self.missing,
+        })
+    }
+}
+
+const BIG: usize = 100_000;
+const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+fn site() -> Site {
+    Site {
+        small: Content::new(Status::Ok, "text/plain", b"hello\n".to_vec()),
+        big: Content::new(Status::Ok, "application/octet-stream", vec![b'x'; BIG]),
+        missing: Content::line(Status::NotFound, "nothing is here"),
+        other_method: Content::line(Status::MethodNotAllowed, "GET and HEAD"),
+    }
+}
+
+fn date() -> Date {
+    Date::new(UNIX_EPOCH + Duration::from_secs(784_111_777))
+}
+
+fn terms(date: &Date) -> Terms<'_> {
+    Terms { date, ending: false }
+}
+
+/// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
+/// to a session that has ended.
+fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let (mut all, mut next) = (Vec::new(), Next::Read);
+    for piece in pieces {
+        let mut piece = piece;
+        loop {
+            let mut out = Out::default();
+            next = http.answer(piece, &mut out, &site, terms(&date));
+            assert!(out.bytes.len() < MAX_OUT + 32 * 1024, "{}", out.bytes.len());
+            all.extend_from_slice(&out.bytes);
+            all.extend_from_slice(&out.shared.unwrap_or_default());
+            match next {
+                Next::Again => piece = b"",
+                Next::Close | Next::Linger => return (String::from_utf8(all).unwrap(), next),
+                Next::Read | Next::More => break,
+            }
+        }
+    }
+    (String::from_utf8(all).unwrap(), next)
+}
+
+fn ask(bytes: &[u8]) -> (String, Next) {
+    talk([bytes])
+}
+
+/// The status of the first answer.
+fn status(bytes: &[u8]) -> (String, Next) {
+    let (answer, next) = ask(bytes);
+    (answer.get(9..12).unwrap_or_default().to_owned(), next)
+}
+
+fn hello(connection: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n{DATE}{connection}\r\nhello\n"
+    )
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_request_is_answered_and_the_connection_stays() {
+    assert_eq!(ask(GET), (hello(""), Next::Read));
+    assert_eq!(ask(b""), (String::new(), Next::Read));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let requests = [GET, b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n", GET].concat();
+    let (answer, next) = ask(&requests);
+    let statuses: Vec<_> =
+        answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
+    assert_eq!((statuses.as_slice(), next), (["200", "404", "200"].as_slice(), Next::Read));
+    let (answer, next) = ask(&[GET, &GET[..9]].concat());
+    assert_eq!((answer, next), (hello(""), Next::More), "the second is not complete");
+}
+
+#[test]
+fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let (mut out, mut answers, mut calls) = (Out::default(), 0, 1);
+    let mut next = http.answer(&GET.repeat(2000), &mut out, &site, terms(&date));
+    loop {
+        assert!(out.bytes.len() < MAX_OUT + 1024, "{}", out.bytes.len());
+        answers += out.bytes.windows(6).filter(|bytes| bytes == b"hello\n").count();
+        if next != Next::Again {
+            break;
+        }
+        out = Out::default();
+        next = http.answer(b"", &mut out, &site, terms(&date));
+        calls += 1;
+    }
+    assert_eq!((answers, next), (2000, Next::Read));
+    assert!(calls > 3, "{calls}");
+    assert!(http.held.is_empty());
+}
+
+#[test]
+fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
+    let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let mut out = Out::default();
+    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, terms(&date)), Next::Again);
+    assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
+    assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
+    let mut out = Out::default();
+    assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), Next::Read);
+    assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
+}
+
+#[test]
+fn head_has_the_length_and_no_body() {
+    for path in ["/", "/big"] {
+        let (answer, next) = ask(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        let length = if path == "/" { 6 } else { BIG };
+        assert!(answer.contains(&format!("Content-Length: {length}\r\n")), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        assert_eq!(next, Next::Read);
+    }
+}
+
+#[test]
+fn the_client_decides_whether_the_connection_stays() {
+    let closed = (hello("Connection: close\r\n"), Next::Close);
+    let kept = (hello("Connection: keep-alive\r\n"), Next::Read);
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &closed),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, Close\r\n\r\n", &closed),
+        ("GET / HTTP/1.0\r\n\r\n", &closed),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", &closed),
+        ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", &kept),
+    ] {
+        assert_eq!(&ask(request.as_bytes()), expected, "{request:?}");
+    }
+    let more = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /";
+    assert_eq!(ask(more), (closed.0, Next::Linger), "the peer sends on: a FIN, not a reset");
+}
+
+#[test]
+fn what_is_wrong_has_its_status_and_ends_the_connection() {
+    let long = |len: usize| "x".repeat(len);
+    let host = "Host: a\r\n";
+    for (expected, request) in [
+        ("400", "\x16\x03\x01\x02".to_owned()),
+        ("400", "GET /\r\n\r\n".to_owned()),
+        ("400", "GET / HTTPS/1.1\r\n\r\n".to_owned()),
+        ("400", format!("GET  / HTTP/1.1\r\n{host}\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}no colon\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Space : 1\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Folded: 1\r\n 2\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Nul: \0\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Return: a\rb\r\n\r\n")),
+        ("400", "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        ("400", format!("GET / HTTP/1.1\r\n{host}{host}\r\n")),
+        ("400", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned()),
+        ("400", format!("GET a HTTP/1.1\r\n{host}\r\n")),
+        ("400", format!("GET * HTTP/1.1\r\n{host}\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length: +1\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length:\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length: 1, 1\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n")),
+        (
+            "400",
+            format!(
+                "GET / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+            ),
+        ),
+        ("400", "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned()),
+        ("413", format!("GET / HTTP/1.1\r\n{host}Content-Length: 1048577\r\n\r\n")),
+        ("414", format!("GET /{}", long(9000))),
+        ("417", format!("GET / HTTP/1.1\r\n{host}Expect: wonders\r\n\r\n")),
+        ("431", format!("GET / HTTP/1.1\r\n{host}A: {}", long(9000))),
+        ("431", format!("GET / HTTP/1.1\r\n{host}A: {}\r\n\r\n", long(8200))),
+        ("431", format!("GET / HTTP/1.1\r\n{host}{}\r\n", "A: b\r\n".repeat(65))),
+        ("501", format!("BREW / HTTP/1.1\r\n{host}\r\n")),
+        ("501", format!("get / HTTP/1.1\r\n{host}\r\n")),
+        ("501", format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n")),
+        ("400", format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: \x0bchunked\r\n\r\n")),
+        ("505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("505", format!("GET / HTTP/3.0\r\n{host}\r\n")),
+    ] {
+        let whole = ask(request.as_bytes());
+        assert_eq!(whole.0.get(9..12), Some(expected), "{request:?}: {}", whole.0);
+        assert_eq!(whole.1, Next::Linger, "{request:?}");
+        assert!(whole.0.contains("Connection: close\r\n"), "{}", whole.0);
+        let bytes = request.as_bytes().chunks(1);
+        assert_eq!(talk(bytes), whole, "{request:?}, byte by byte");
+    }
+}
+
+#[test]
+fn a_method_that_is_not_for_here_is_told_which_are() {
+    let (answer, next) = ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
+    assert_eq!(next, Next::Read, "its body was read: the connection can stay");
+    assert_eq!(status(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), ("405".to_owned(), Next::Read));
+}
+
+#[test]
+fn targets_are_paths_or_uris_and_queries_are_passed_over() {
+    for target in ["/", "/?a=b", "http://a", "http://a/", "http://a:80?x", "HTTP://a/?y#z"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(ask(request.as_bytes()), (hello(""), Next::Read), "{target}");
+    }
+}
+
+#[test]
+fn empty_lines_before_a_request_are_passed_over() {
+    let lines = b"\r\n\r\n";
+    assert_eq!(ask(&[lines, GET, lines].concat()), (hello(""), Next::Read));
+    let flood = b"\r\n".repeat(50_000);
+    assert_eq!(ask(&flood), (String::new(), Next::Read), "and cost nothing");
+}
+
+/// The bodies that a request may have, and no byte of them may be taken for a request.
+const BODIES: &[&str] = &[
+    "Content-Length: 27\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n",
+    "Content-Length: 5\r\nContent-Length: 5\r\n\r\nGET /",
+    "Content-Length: 0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: Chunked\r\n\r\n1b\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3;a=\"b\" \r\nGET\r\n0A \r\n0123456789\r\n000\r\nT: 1\r\n\r\n",
+];
+
+#[test]
+fn bodies_are_dropped_and_what_follows_is_the_next_request() {
+    for body in BODIES {
+        let request = format!("GET /no HTTP/1.1\r\nHost: a\r\n{body}");
+        let both = [request.as_bytes(), GET].concat();
+        let whole = ask(&both);
+        assert!(whole.0.starts_with("HTTP/1.1 404 "), "{body:?}: {}", whole.0);
+        assert!(whole.0.ends_with(&hello("")), "{body:?}: {}", whole.0);
+        assert_eq!(whole.0.matches("HTTP/1.1 ").count(), 2, "{body:?}: {}", whole.0);
+        for at in 0..both.len() {
+            let (a, b) = both.split_at(at);
+            assert_eq!(talk([a, b]), whole, "{body:?}, cut at {at}");
+        }
+        assert_eq!(talk(both.chunks(1)), whole, "{body:?}, byte by byte");
+    }
+}
+
+#[test]
+fn a_body_that_breaks_its_framing_ends_the_connection() {
+    let fields = "A: b\r\n".repeat(65);
+    for (expected, body) in [
+        ("400", "\r\n"),
+        ("400", "x\r\n"),
+        ("400", "-1\r\n"),
+        ("400", "0x3\r\nabc\r\n"),
+        ("400", "3\nabc\n0\n\n"),
+        ("400", "3;a\nb\r\nabc\r\n"),
+        ("400", "3\r\nabcd\r\n"),
+        ("400", "3\r\nabc0\r\n\r\n"),
+        ("400", "11111111111111111\r\n"),
+        ("400", "0\r\nno field\r\n\r\n"),
+        ("400", &format!("1;{}", "x".repeat(300))),
+        ("400", &format!("1;{}\r\n", "x".repeat(300))),
+        ("413", "ffffffffffffffff\r\n"),
+        ("413", "100000\r\n"),
+        ("431", &format!("0\r\n{fields}\r\n")),
+        ("431", &format!("0\r\nA: {}", "x".repeat(9000))),
+    ] {
+        let head = "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let request = format!("{head}{body}");
+        let whole = ask(request.as_bytes());
+        assert_eq!(whole.0.get(9..12), Some(expected), "{body:?}: {}", whole.0);
+        assert_eq!(whole.1, Next::Linger, "{body:?}");
+        assert_eq!(talk(request.as_bytes().chunks(1)), whole, "{body:?}, byte by byte");
+    }
+}
+
+#[test]
+fn many_small_chunks_are_too_large_together() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice();
+    let chunks = b"1\r\nx\r\n".repeat(200_000);
+    let (answer, next) = talk([head, &chunks]);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(next, Next::Linger);
+}
+
+#[test]
+fn a_client_that_waits_for_a_word_gets_it() {
+    let head = b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(ask(head), ("HTTP/1.1 100 Continue\r\n\r\n".to_owned(), Next::More));
+    let (answer, next) = talk([head.as_slice(), b"abc"]);
+    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 405 "), "{answer}");
+    assert_eq!(next, Next::Read);
+    let (answer, _) = ask(&[head.as_slice(), b"abc"].concat());
+    assert!(answer.starts_with("HTTP/1.1 405 "), "who does not wait needs no word: {answer}");
+    let old = b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(ask(old), (String::new(), Next::More), "HTTP/1.0 does not know it");
+}
+
+#[test]
+fn an_unfinished_request_costs_little_more_than_its_bytes() {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    for byte in GET.iter().take(20) {
+        let mut out = Out::default();
+        assert_eq!(http.answer(&[*byte], &mut out, &site, terms(&date)), Next::More);
+    }
+    assert_eq!(http.held.len(), 20);
+    assert!(size_of::<Http>() <= 24, "{}", size_of::<Http>());
+    let mut out = Out::default();
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, terms(&date)), Next::Read);
+    assert!(http.held.is_empty(), "an idle connection holds nothing");
+}
+
+#[test]
+fn the_date_follows_the_clock_and_survives_a_clock_that_is_wrong() {
+    let mut date = date();
+    assert_eq!(date.line(), DATE.as_bytes());
+    date.refresh(UNIX_EPOCH + Duration::from_millis(784_111_778_999));
+    assert_eq!(date.line(), b"Date: Sun, 06 Nov 1994 08:49:38 GMT\r\n");
+    date.refresh(UNIX_EPOCH - Duration::from_secs(1));
+    assert_eq!(date.line(), b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    if let Some(far) = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 40)) {
+        date.refresh(far);
+        assert_eq!(date.line(), b"Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n");
+    }
+}
+
+fn requests() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(GET.to_vec()),
+        Just(b"GET /big HTTP/1.1\r\nHost: a\r\n".to_vec()),
+        Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
+        Just(b"Content-Length: 12\r\n".to_vec()),
+        Just(b"Expect: 100-continue\r\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"a\r\n0123456789\r\n0\r\n\r\n".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..20),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
+    let (site, date, mut http) = (site(), date(), Http::new());
+    let ending = Terms { date: &date, ending: true };
+    let mut out = Out::default();
+    assert!(http.at_rest());
+    let (whole, half) = ([GET, GET].concat(), &GET[..20]);
+    assert_eq!(http.answer(&[&whole, half].concat(), &mut out, &site, ending), Next::More);
+    assert!(!http.at_rest(), "a request has begun");
+    let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
+    assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), Next::Linger);
+    let text = String::from_utf8(out.bytes).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("Connection: close"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_in_any_pieces_get_the_same_answer(
+        bytes in requests(),
+        cuts in proptest::collection::vec(0usize..400, 0..6),
+    ) {
+        let (whole, next) = ask(&bytes);
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+        let (cut, cut_next) = talk(pieces);
+        // Who sends the body with the head needs no word; and what follows the end is not seen.
+        let word = "HTTP/1.1 100 Continue\r\n\r\n";
+        prop_assert_eq!(cut.replace(word, ""), whole.replace(word, ""));
+        let ends = |next| matches!(next, Next::Close | Next::Linger);
+        prop_assert!(cut_next == next || (ends(next) && ends(cut_next)));
+    }
+}

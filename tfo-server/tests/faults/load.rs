@@ -1,0 +1,137 @@
+//! Clients that ask one after another, and compare what they get.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use tfo_core::connection::TcpInfo;
+use tfo_core::lab::Host;
+use tfo_core::socket::{Connector, FastOpenStream, Method};
+
+use crate::process::until;
+
+/// Longer than any server under test needs, and than three tries of a SYN.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Clients of an `echo` service. Every other connection is a regular one.
+pub(crate) struct Load {
+    clients: Vec<JoinHandle<Tally>>,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+}
+
+/// What became of their requests.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Sent back whole, and the connection closed cleanly.
+    pub(crate) answered: u64,
+    /// As many of these went in the SYN.
+    pub(crate) in_syn: u64,
+    /// Of these the kernel acknowledged nothing: the client may try again.
+    pub(crate) turned_away: u64,
+    /// Acknowledged, and not answered.
+    pub(crate) lost: Vec<String>,
+}
+
+impl Load {
+    /// So many clients on this host.
+    pub(crate) fn start(host: &Host, server: SocketAddr, clients: usize) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let client = |number| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            // A thread that is started on a host stays there.
+            host.run(move || thread::spawn(move || client(number, server, &stop, &answered)))
+        };
+        let clients = (0..clients).map(client).collect();
+        Self { clients, stop, answered }
+    }
+
+    /// Waits until so many more requests were answered.
+    pub(crate) fn more(&self, requests: u64) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until("requests are answered", || {
+            self.answered.load(Ordering::Relaxed) >= before + requests
+        });
+    }
+
+    /// Lets each client finish what it is at.
+    pub(crate) fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sum = Tally::default();
+        for client in self.clients {
+            let Tally { answered, in_syn, turned_away, lost } = client.join().unwrap();
+            sum.answered += answered;
+            sum.in_syn += in_syn;
+            sum.turned_away += turned_away;
+            sum.lost.extend(lost);
+        }
+        sum
+    }
+}
+
+fn client(number: usize, server: SocketAddr, stop: &AtomicBool, answered: &AtomicU64) -> Tally {
+    let mut tally = Tally::default();
+    let methods = [Method::SendTo, Method::Off];
+    for (round, method) in methods.into_iter().cycle().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let request = format!("client {number} asks for the {round}th time");
+        match ask(server, method, request.as_bytes()) {
+            Ok(in_syn) => {
+                tally.answered += 1;
+                tally.in_syn += u64::from(in_syn);
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Failure { acknowledged: false, .. }) => {
+                tally.turned_away += 1;
+                // Nobody listens any more, perhaps.
+                sleep(Duration::from_millis(5));
+            }
+            Err(Failure { what, .. }) => tally.lost.push(format!("{request} ({method:?}): {what}")),
+        }
+    }
+    tally
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: String,
+    pub(crate) acknowledged: bool,
+}
+
+/// Sends a request, closes this half, and compares. `Ok`: whether the request went in the SYN.
+pub(crate) fn ask(server: SocketAddr, method: Method, request: &[u8]) -> Result<bool, Failure> {
+    let connector = Connector::default().method(method).timeout(PATIENCE);
+    let mut stream = connector.connect(server, request).map_err(|e| Failure {
+        acknowledged: e.info.as_deref().is_some_and(data_acknowledged),
+        what: format!("connecting: {e:?}"),
+    })?;
+    let answer = exchange(&mut stream);
+    let info = stream.info().expect("of any TCP socket");
+    match answer {
+        Ok(answer) if answer == request => Ok(info.syn_data),
+        other => Err(Failure {
+            what: format!("{:?}", other.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+            acknowledged: data_acknowledged(&info),
+        }),
+    }
+}
+
+fn exchange(stream: &mut FastOpenStream) -> std::io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.flush()?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Whether the peer's kernel took responsibility for more than the SYN, which counts as one byte.
+fn data_acknowledged(info: &TcpInfo) -> bool {
+    info.bytes_acked > Some(1)
+}

@@ -1,0 +1,124 @@
+//! Whose rights it works with.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use nix::unistd::{Group, User, geteuid};
+use tfo_core::lab::{Program, isolated, require, skip};
+
+use crate::harness::{Lab, SERVER, ask, clean};
+use crate::load::Load;
+
+/// In a user namespace of an ordinary user there is nobody else to become.
+fn may_become_others() -> bool {
+    let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    if !geteuid().is_root() || denied {
+        skip("becoming another user needs root");
+        return false;
+    }
+    true
+}
+
+/// What each thread of the process is allowed.
+fn status(program: &Program) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
+    tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap()).collect()
+}
+
+#[test]
+fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
+    isolated(|| {
+        if !may_become_others() {
+            return;
+        }
+        let lab = Lab::new();
+        let config = "[listen]\nport = 80\nservice = \"echo\"\n[engine]\nworkers = 2\n\
+            [process]\nuser = \"nobody\"\n";
+        let path = lab.config(config);
+        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        let server = lab.serve(config, &[]);
+        let _ = server.err().expect(&["works as nobody from now on"]);
+        let user = User::from_name("nobody").unwrap().unwrap();
+        let (uid, gid) = (user.uid, user.gid);
+        let threads = status(&server);
+        assert!(threads.len() >= 3, "a supervisor and its workers: {}", threads.len());
+        for text in threads {
+            for line in [
+                format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"),
+                format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}"),
+                format!("Groups:\t{gid} "),
+                "CapPrm:\t0000000000000000".to_owned(),
+                "CapEff:\t0000000000000000".to_owned(),
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} in {text}");
+            }
+        }
+        let load = Load::start(&lab.host, std::net::SocketAddr::new(SERVER.ip(), 80), 2);
+        load.more(50);
+
+        // The rights are gone: another such port can't be had, and what is there stays.
+        lab.config(
+            &format!("{config}[respond]\n")
+                .replacen("[listen]", "[[listen]]", 1)
+                .replace("[respond]", "[[listen]]\nport = 81\n"),
+        );
+        server.signal("HUP").unwrap();
+        let error = server.err().expect(&["error: can't listen on 127.0.0.1:81: "]);
+        assert!(error.contains("needs a restart") && error.contains("before stay"), "{error}");
+        load.more(50);
+        let tally = load.stop();
+        assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
+        server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
+    });
+}
+
+#[test]
+fn a_group_may_differ_from_the_users_own() {
+    isolated(|| {
+        if !may_become_others() {
+            return;
+        }
+        let lab = Lab::new();
+        let config = "[process]\nuser = \"nobody\"\ngroup = \"daemon\"\n";
+        let server = lab.serve(config, &["--service", "echo"]);
+        assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
+        let gid = Group::from_name("daemon").unwrap().unwrap().gid;
+        for text in status(&server) {
+            let line = format!("Groups:\t{gid} ");
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    });
+}
+
+#[test]
+fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
+    isolated(|| {
+        let lab = Lab::new();
+        for arguments in [&[][..], &["check"]] {
+            let ended = lab.start("[process]\nuser = \"no-such-user\"\n", arguments).finish();
+            assert_eq!(ended.code, Some(2), "{}", ended.err);
+            let error = ended.err.lines().last().unwrap();
+            let expected = "error: process.user: unknown user \"no-such-user\"";
+            assert!(error.starts_with(expected), "{error}");
+        }
+
+        if !require("setpriv") || !may_become_others() {
+            return;
+        }
+        let path = lab.config("[process]\nuser = \"daemon\"\n");
+        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        let mut command = clean(Command::new("setpriv"));
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(env!("CARGO_BIN_EXE_tfo-server")).arg("--config").arg(&path);
+        let ended = Program::start(&lab.host, command).unwrap().finish();
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let error = ended.err.lines().last().unwrap();
+        assert!(
+            error.contains("can't work as \"daemon\"") && error.contains("only root"),
+            "{error}"
+        );
+        assert!(error.contains("Start it as root"), "{error}");
+    });
+}

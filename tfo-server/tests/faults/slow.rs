@@ -1,0 +1,107 @@
+//! Clients that are slow, or do nothing at all.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tfo_core::lab::isolated;
+
+use crate::harness::{Lab, SERVER, ask, json};
+use crate::process::{descriptors, memory, raise_descriptors, until};
+
+#[test]
+fn a_request_that_comes_byte_by_byte_ends_by_the_header_timeout() {
+    isolated(|| {
+        let lab = Lab::new();
+        // Each byte comes well within the idle timeout.
+        let config = "[limits]\nheader-timeout = \"400ms\"\nidle-timeout = \"10s\"\n";
+        let server = lab.serve(config, &["-o", "json"]);
+        let mut client = lab.connect();
+        client.set_nonblocking(true).unwrap();
+        // The mirror's request is a line, which never ends.
+        let mut request = b"tfo-probe/1 ".iter().copied().chain(std::iter::repeat(b'x'));
+        until("the server ends it", || {
+            // A write after the end fails, perhaps later: reading tells.
+            let _ = client.write(&[request.next().unwrap_or_default()]);
+            sleep(Duration::from_millis(40));
+            match client.read(&mut [0; 1000]) {
+                Ok(0) => true,
+                // A server may say why before it ends.
+                Ok(_) => false,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+                Err(_) => true,
+            }
+        });
+        let line = json(&server.out().first(1)[0]);
+        assert_eq!(line["cut_short"], "header-timeout", "{line}");
+        assert!(line["bytes_in"].as_u64() > Some(2), "byte by byte: {line}");
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout() {
+    const CLIENTS: usize = 20;
+    isolated(|| {
+        let lab = Lab::new();
+        let config = "[limits]\nbuffer = \"64KiB\"\nidle-timeout = \"700ms\"\n";
+        let server = lab.serve(config, &["--service", "echo", "-o", "json"]);
+        assert_eq!(ask(&mut lab.connect(), b"warm"), b"warm");
+        let before = memory(&server);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| lab.connect()).collect();
+        let block = vec![b'x'; 1 << 20];
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+        }
+        // As much as all buffers on the way take.
+        let mut sent = 0;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {
+            for client in &mut clients {
+                sent += client.write(&block).unwrap_or(0);
+            }
+        }
+        let grown = memory(&server).saturating_sub(before);
+        assert!(sent > 1 << 20, "the clients have filled the buffers: {sent}");
+        // Each way, and the allocator's and the worker's own.
+        let bound = CLIENTS as u64 * 2 * (64 << 10) + (1 << 20);
+        assert!(grown < bound, "{grown} bytes for {CLIENTS} clients who sent {sent}");
+        for line in server.out().first(1 + CLIENTS).iter().skip(1) {
+            assert_eq!(json(line)["cut_short"], "idle-timeout", "{line}");
+        }
+        assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
+    });
+}
+
+#[test]
+fn ten_thousand_connections_that_send_nothing_cost_little_and_stop_nobody() {
+    isolated(|| {
+        const MANY: u64 = 9_500;
+        raise_descriptors();
+        let lab = Lab::new();
+        // All of them wait for one accept at worst.
+        lab.host.run(|| std::fs::write("/proc/sys/net/core/somaxconn", "16384")).unwrap();
+        let config = "[listen]\nbacklog = 16384\n[limits]\nidle-timeout = \"1h\"\n\
+            [output]\nlines = false\n";
+        let server = lab.serve(config, &["--service", "echo"]);
+        assert_eq!(ask(&mut lab.connect(), b"warm"), b"warm");
+        let before = memory(&server);
+        let connect = |_| TcpStream::connect(SERVER).unwrap();
+        let crowd = lab.host.run(move || (0..MANY).map(connect).collect::<Vec<_>>());
+        // Behind all of them in the queue: once it is served, they are accepted.
+        for number in 0..100 {
+            let request = format!("request {number}");
+            assert_eq!(ask(&mut lab.connect(), request.as_bytes()), request.as_bytes());
+        }
+        until("all are accepted", || descriptors(&server) as u64 > MANY);
+        let each = memory(&server).saturating_sub(before) / MANY;
+        println!("\nMEASURED {each} B of user-space memory for each of {MANY} idle connections");
+        assert!(each < 1024, "{each} bytes for each idle connection");
+        // None was forgotten.
+        let mut last: TcpStream = crowd.into_iter().next_back().unwrap();
+        last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert_eq!(ask(&mut last, b"after all"), b"after all");
+        server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
+    });
+}

@@ -1,0 +1,194 @@
+//! All of it at once, for a while: seconds in CI, and as long as `TFO_SOAK` says, in seconds:
+//! `TFO_SOAK=3600 cargo test --release -p tfo-server --test faults -- soak --nocapture`
+
+use std::env;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use tfo_core::lab::{Host, Program, isolated};
+use tfo_core::socket::{Connector, Method, option};
+
+use crate::harness::{Lab, SERVER, json};
+use crate::load::Load;
+use crate::process::{descriptors, memory, until};
+
+const IDLE_AT_A_TIME: usize = 200;
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(SERVER.ip(), port)
+}
+
+fn config(body: &str) -> String {
+    format!(
+        "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\n[[listen]]\nport = 2224\nservice = \"respond\"\n\
+         [[listen]]\nport = 2225\nservice = \"discard\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
+         [engine]\nworkers = 2\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
+         [output]\nformat = \"json\"\nlines = false\n"
+    )
+}
+
+/// How often clients did what they do; each ends soon after `stop`.
+struct Crowd {
+    clients: Vec<JoinHandle<u64>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Crowd {
+    fn start(host: &Host, kinds: &[fn()]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let client = |once: &fn()| {
+            let (once, stop) = (*once, Arc::clone(&stop));
+            let client = move || {
+                let mut rounds = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    once();
+                    rounds += 1;
+                }
+                rounds
+            };
+            host.run(|| thread::spawn(client))
+        };
+        Self { clients: kinds.iter().map(client).collect(), stop }
+    }
+
+    fn stop(self) -> Vec<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.into_iter().map(|client| client.join().unwrap()).collect()
+    }
+}
+
+/// Asks the mirror, and gets its line.
+fn probe() {
+    let mut stream = Connector::default().connect(at(2223), b"tfo-probe/1 soak\n").unwrap();
+    let mut line = String::new();
+    stream.read_to_string(&mut line).unwrap();
+    assert!(line.starts_with('{') && line.ends_with("}\n"), "{line:?}");
+}
+
+/// Ten requests on one connection, in pieces.
+fn keep_alive() {
+    let mut stream = TcpStream::connect(at(2224)).unwrap();
+    for _ in 0..10 {
+        for piece in ["GET / HTTP/1.1\r\nHo", "st: soak\r\n\r\n"] {
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"</end>") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            rest.push(byte[0]);
+        }
+    }
+}
+
+/// Sends SYN data, and resets; or sends half a request, and resets.
+fn reset() {
+    for (port, method) in [(2222, Method::SendTo), (2223, Method::Off), (2224, Method::SendTo)] {
+        let stream = Connector::default().method(method).connect(at(port), b"GET / HT").unwrap();
+        option::set_linger(&stream, Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Connects, says nothing, and waits until the server has enough of it.
+fn idle() {
+    let connect = |number| TcpStream::connect(at(2222 + number % 3)).unwrap();
+    let crowd: Vec<_> = (0..u16::try_from(IDLE_AT_A_TIME).unwrap()).map(connect).collect();
+    for mut stream in crowd {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let _ = stream.read(&mut [0]).expect("the server closes it");
+    }
+}
+
+/// More than buffers hold, to one who throws it away.
+fn bulk() {
+    let mut stream = TcpStream::connect(at(2225)).unwrap();
+    let _ = stream.write_all(&vec![b'x'; 1 << 20]);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let _ = stream.read(&mut [0]);
+}
+
+/// What the kernel counted on this host: connections that came about at a listener.
+fn passive_opens(host: &Host) -> u64 {
+    let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
+    let mut tcp = text.lines().filter(|line| line.starts_with("Tcp:"));
+    let mut columns = tcp.next().unwrap().split_ascii_whitespace();
+    let column = columns.position(|name| name == "PassiveOpens").unwrap();
+    tcp.next().unwrap().split_ascii_whitespace().nth(column).unwrap().parse().unwrap()
+}
+
+/// The largest memory in each half of the time.
+fn watch(server: &Program, lab: &Lab, time: Duration) -> [u64; 2] {
+    let start = Instant::now();
+    let mut most = [0, 0];
+    let mut round = 0;
+    while start.elapsed() < time {
+        let settings = match round % 4 {
+            0 => config("short</end>"),
+            2 => "[listen]\nport = 0\n".to_owned(),
+            _ => config("another body</end>"),
+        };
+        lab.config(&settings);
+        server.signal("HUP").unwrap();
+        sleep(Duration::from_millis(250));
+        let half = usize::from(start.elapsed() > time / 2);
+        most[half] = most[half].max(memory(server));
+        round += 1;
+    }
+    most
+}
+
+#[test]
+fn soak() {
+    isolated(|| {
+        let seconds =
+            env::var("TFO_SOAK").ok().map(|text| text.parse().expect("TFO_SOAK: seconds"));
+        let time = Duration::from_secs(seconds.unwrap_or(6));
+        let lab = Lab::new();
+        let server = lab.serve(&config("short</end>"), &[]);
+        let before = descriptors(&server);
+        let load = Load::start(&lab.host, SERVER, 2);
+        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk]);
+        let most = watch(&server, &lab, time);
+        let rounds = crowd.stop();
+        assert!(
+            rounds.iter().all(|&rounds| rounds > 0),
+            "each kind of client was at it: {rounds:?}"
+        );
+
+        // All but the load are gone: so are their descriptors.
+        until("descriptors are closed", || descriptors(&server) <= before + 4);
+        server.signal("TERM").unwrap();
+        let ended = server.finish();
+        let tally = load.stop();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(tally.lost.is_empty(), "{tally:?}");
+
+        let totals = &json(ended.out.lines().last().unwrap())["totals"];
+        let connections = totals["connections"].as_u64().unwrap();
+        let verdicts = totals["verdicts"].as_object().unwrap().values();
+        let judged: u64 = verdicts.map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!(judged, connections, "each has a verdict: {totals}");
+        assert_eq!(passive_opens(&lab.host), connections, "the kernel counts the same: {totals}");
+        assert!(totals["verdicts"]["fast-open"].as_u64() > Some(tally.in_syn), "{totals}");
+
+        println!(
+            "\nMEASURED {connections} connections in {time:?}; most memory in each half: {most:?} B"
+        );
+        let [first, second] = most;
+        assert!(
+            second < first + first / 10 + (1 << 20),
+            "memory grows: {first}, then {second} bytes"
+        );
+        let refused = ended.err.lines().filter(|line| line.contains("before stay")).count();
+        assert!(refused > 0, "bad settings came too: {}", ended.err);
+    });
+}

@@ -1,0 +1,182 @@
+//! What a supervisor such as systemd does with it: passes sockets on, and is told.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tfo_core::lab::{Program, isolated};
+
+use crate::harness::{Lab, SERVER, answer, ask, clean};
+
+/// Starts the server as systemd does, with this socket as descriptor 3, and as 4 if it is to come twice.
+fn activate(lab: &Lab, config: &str, socket: OwnedFd, times: u8) -> Program {
+    let script = format!(
+        "exec 3<&0 4<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS={times} LISTEN_FDNAMES=web:more exec \"$0\" \"$@\"",
+    );
+    let mut command = clean(Command::new("sh"));
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_tfo-server"), "--config"]);
+    command.arg(lab.config(config));
+    Program::start_with_input(&lab.host, command, socket).unwrap()
+}
+
+fn listen(lab: &Lab, address: SocketAddr) -> TcpListener {
+    lab.host.run(move || TcpListener::bind(address)).unwrap()
+}
+
+#[test]
+fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
+    isolated(|| {
+        let lab = Lab::new();
+        let socket = listen(&lab, SERVER);
+        let config = "[listen]\nservice = \"echo\"\nfastopen-queue = 64\n[engine]\nworkers = 2\n";
+        let mut waits_for_a_server = Some(lab.connect());
+        for round in 0..2 {
+            let server = activate(&lab, config, socket.try_clone().unwrap().into(), 1);
+            let told = server.err().expect(&["descriptor 3 (web) listens on 127.0.0.1:2222"]);
+            assert!(!told.contains("warn"), "{told}");
+            let _ = server.err().expect(&["listening on", "queue 64"]);
+            assert_eq!(ask(&mut waits_for_a_server.take().unwrap(), b"at last"), b"at last");
+            // Both workers share it.
+            for number in 0..10 {
+                let mut client = lab.fast_open(b"in the SYN");
+                let in_syn = client.info().unwrap().syn_data;
+                assert!(in_syn || (round, number) == (0, 0), "the first one fetched the cookie");
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                assert_eq!(answer(&mut client), b"in the SYN");
+            }
+            server.signal("TERM").unwrap();
+            let ended = server.finish();
+            assert_eq!(ended.code, Some(0), "{}", ended.err);
+            assert!(ended.out.contains("total: 11 connections"), "{}", ended.out);
+            // Nobody serves it now, and nobody is refused.
+            let mut client = lab.connect();
+            client.write_all(b"").unwrap();
+            waits_for_a_server = Some(client);
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_that_nobody_can_serve_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        let udp = lab.host.run(|| UdpSocket::bind("127.0.0.1:0")).unwrap();
+        let other = listen(&lab, SocketAddr::new(SERVER.ip(), 8080));
+        let twice = listen(&lab, SERVER);
+        let connected = lab.host.run(|| TcpStream::connect("127.0.0.1:8080")).unwrap();
+        let no_listener = "descriptor 3 (web): expected a TCP socket that listens";
+        for (socket, times, expected) in [
+            (OwnedFd::from(udp), 1, no_listener),
+            (connected.into(), 1, no_listener),
+            (
+                other.into(),
+                1,
+                "descriptor 3 (web) listens on 127.0.0.1:8080, which is in no [[listen]] table: expected one \
+                 with address = \"127.0.0.1\" and port = 8080",
+            ),
+            (twice.into(), 2, "2 sockets listen on 127.0.0.1:2222: expected at most one for each"),
+        ] {
+            let ended = activate(&lab, "[engine]\nworkers = 1\n", socket, times).finish();
+            assert_eq!(ended.code, Some(2), "{}", ended.err);
+            let error = ended.err.lines().last().unwrap();
+            assert!(error.starts_with("error: socket activation: "), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+    });
+}
+
+/// Where the server tells how it is.
+struct Told {
+    socket: UnixDatagram,
+    folder: TempDir,
+}
+
+impl Told {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { socket, folder }
+    }
+
+    /// The next message that is more than a sign of life, and how many of these came before.
+    fn next(&self) -> (String, usize) {
+        let mut signs = 0;
+        loop {
+            let mut buffer = [0; 4096];
+            let len = self.socket.recv(&mut buffer).expect("the server tells");
+            let text = std::str::from_utf8(&buffer[..len]).unwrap().to_owned();
+            if text != "WATCHDOG=1\n" {
+                return (text, signs);
+            }
+            signs += 1;
+        }
+    }
+
+    /// Waits for so many signs of life in a row.
+    fn alive(&self, signs: usize) {
+        for _ in 0..signs {
+            let mut buffer = [0; 4096];
+            let len = self.socket.recv(&mut buffer).expect("the server tells");
+            assert_eq!(&buffer[..len], b"WATCHDOG=1\n");
+        }
+    }
+}
+
+#[test]
+fn systemd_is_told_of_start_reload_signs_of_life_and_end() {
+    isolated(|| {
+        let lab = Lab::new();
+        let told = Told::new();
+        let mut command = lab.command("[engine]\nworkers = 2\n", &["--service", "echo"]);
+        command.env("NOTIFY_SOCKET", told.folder.path().join("notify"));
+        command.env("WATCHDOG_USEC", "100000");
+        let server = Program::start(&lab.host, command).unwrap();
+        assert_eq!(told.next().0, "READY=1\nSTATUS=listening on 127.0.0.1:2222\n");
+        assert_eq!(ask(&mut lab.connect(), b"ready"), b"ready");
+        told.alive(4);
+
+        for (config, status) in [
+            ("[listen]\nport = 2223\n", "STATUS=listening on 127.0.0.1:2223\n"),
+            ("[listen]\nport = 0\n", "STATUS=listening on 127.0.0.1:2223; not reloaded: "),
+        ] {
+            lab.config(config);
+            server.signal("HUP").unwrap();
+            let reloading = told.next().0;
+            let mut lines = reloading.lines();
+            assert_eq!(lines.next(), Some("RELOADING=1"));
+            let moment = lines.next().and_then(|line| line.strip_prefix("MONOTONIC_USEC="));
+            assert!(moment.is_some_and(|text| text.parse::<u64>().is_ok()), "{reloading}");
+            let ready = told.next().0;
+            assert!(ready.starts_with(&format!("READY=1\n{status}")), "{ready}");
+            told.alive(1);
+        }
+        let mut client = lab.host.run(|| TcpStream::connect("127.0.0.1:2223")).unwrap();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        server.signal("TERM").unwrap();
+        let (stopping, _) = told.next();
+        assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=11000000\n"), "{stopping}");
+        told.alive(3);
+        drop(client);
+        assert_eq!(server.finish().code, Some(0));
+    });
+}
+
+#[test]
+fn a_supervisor_that_is_gone_is_told_of_in_the_log_and_stops_nothing() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = lab.command("", &["--service", "echo"]);
+        command.env("NOTIFY_SOCKET", "/nowhere/notify");
+        let server = Program::start(&lab.host, command).unwrap();
+        let _ = server.err().expect(&["warn: systemd can't be told: "]);
+        assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
+        server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
+    });
+}

@@ -1,0 +1,536 @@
+//! `service = "forward"`: what an upstream and a client see of each other.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tfo_core::lab::{Host, Program, isolated, require};
+use tfo_core::socket::{ArrivalSyn, option};
+
+use crate::harness::{Lab, answer, ask, json, pattern};
+use crate::upstream::{Upstream, read};
+
+const ONE: &str = "127.0.0.1:8001";
+const OTHER: &str = "127.0.0.1:8002";
+
+/// The server's configuration.
+fn to(upstreams: &[&str], more: &str) -> String {
+    format!("[listen]\nservice = \"forward\"\n[forward]\nupstreams = {upstreams:?}\n{more}\n")
+}
+
+/// What rode the SYN, and whether it was taken.
+fn in_syn(arrival: &tfo_core::socket::Arrival) -> (usize, bool) {
+    let ArrivalSyn::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
+    (syn.payload_len(), arrival.info.syn_data)
+}
+
+/// Waits until it is so.
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it did not come about: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Lets no packet to this port through.
+fn silence(host: &Host, port: u16) {
+    let rule = format!(
+        "add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i tcp dport {port} drop"
+    );
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut nft = Command::new("nft");
+    nft.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg(rule);
+    assert!(host.output(nft).unwrap().status.success());
+}
+
+#[test]
+fn the_first_bytes_ride_the_syn_on_both_legs() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE).answer("one");
+        let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &["-o", "json"]);
+        for n in 0..3 {
+            let mut client = lab.fast_open(b"the request");
+            assert_eq!(answer(&mut client), b"one:the request", "connection {n}");
+            drop(client);
+            let (arrival, message) = upstream.seen().remove(0);
+            assert_eq!(message, b"the request");
+            let line = json(&server.out().first(n + 1)[n]);
+            assert_eq!(line["upstream"], ONE, "{line}");
+            assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&11.into(), &15.into()), "{line}");
+            if n > 0 {
+                assert_eq!(line["verdict"], "fast-open", "{line}");
+                assert_eq!(in_syn(&arrival), (11, true), "connection {n}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_upstream_without_fast_open_gets_regular_connections() {
+    isolated(|| {
+        // Off by the configuration, and by a host that does not allow it.
+        for (bits, more) in [(3, "fast-open = false"), (2, "")] {
+            let lab = Lab::with_tcp_fastopen(bits);
+            let upstream = Upstream::on(&lab.host, ONE).answer("one");
+            let _server = lab.serve(&to(&[ONE], more), &[]);
+            for _ in 0..3 {
+                assert_eq!(answer(&mut lab.fast_open(b"the request")), b"one:the request");
+            }
+            let seen = upstream.seen();
+            assert_eq!(seen.len(), 3);
+            for (arrival, _) in seen {
+                assert_eq!(in_syn(&arrival), (0, false), "{arrival:?}");
+                let ArrivalSyn::Saved(syn) = &arrival.syn else { unreachable!() };
+                assert!(syn.fast_open().is_none(), "not even asked for: {arrival:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn each_half_closes_by_itself() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let _server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
+        // The client ends first.
+        let mut client = lab.connect();
+        client.write_all(b"question").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut there = upstream.accept().stream;
+        assert_eq!(answer(&mut there), b"question", "and then its end");
+        there.write_all(b"answer").unwrap();
+        drop(there);
+        assert_eq!(answer(&mut client), b"answer");
+        // The upstream ends first, and hears the client still.
+        let mut client = lab.connect();
+        client.write_all(b"question").unwrap();
+        let mut there = upstream.accept().stream;
+        there.write_all(b"answer").unwrap();
+        there.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(answer(&mut client), b"answer");
+        client.write_all(b", and more").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(answer(&mut there), b"question, and more");
+        // Neither has said a word.
+        let mut client = lab.connect();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut there = upstream.accept().stream;
+        assert_eq!(answer(&mut there), b"");
+        drop(there);
+        assert_eq!(answer(&mut client), b"");
+    });
+}
+
+#[test]
+fn an_upstream_may_speak_first_and_both_may_take_turns() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let _server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
+        let mut client = lab.connect();
+        let mut there = upstream.accept().stream;
+        there.write_all(b"220 ready").unwrap();
+        let mut greeting = [0; 9];
+        client.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 ready");
+        for turn in 0..100_u8 {
+            client.write_all(&[turn]).unwrap();
+            assert_eq!(read(&mut there, 1), [turn]);
+            there.write_all(&[turn, turn]).unwrap();
+            client.read_exact(&mut greeting[..2]).unwrap();
+            assert_eq!(greeting[..2], [turn; 2]);
+        }
+    });
+}
+
+#[test]
+fn when_no_upstream_is_there_clients_are_closed_cleanly_and_it_is_said_once() {
+    isolated(|| {
+        let lab = Lab::new();
+        let more = "health-interval = \"100ms\"";
+        let server = lab.serve(&to(&[ONE], more), &["-o", "json"]);
+        for n in 0..20 {
+            let mut client = lab.connect();
+            client.write_all(b"question").unwrap();
+            assert_eq!(answer(&mut client), b"", "connection {n}: a FIN, and no reset");
+            drop(client);
+            let line = json(&server.out().first(n + 1)[n]);
+            assert_eq!(line["cut_short"], "no upstream is up", "{line}");
+        }
+        let down = server.err().expect(&["upstream 127.0.0.1:8001 is down", "refused"]);
+        assert!(!down.is_empty());
+        let upstream = Upstream::on(&lab.host, ONE).answer("one");
+        let _ = server.err().expect(&["upstream 127.0.0.1:8001 is up again"]);
+        assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");
+        assert_eq!(upstream.count(), 1);
+        assert_eq!(server.err().count("is down"), 1, "not for each client");
+        assert_eq!(server.err().count("no upstream is up"), 1);
+    });
+}
+
+#[test]
+fn who_is_refused_by_one_upstream_is_served_by_the_next() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, OTHER).answer("other");
+        let more = "health-interval = \"0s\"\nfast-open = false";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
+        for n in 0..10 {
+            let answer = ask(&mut lab.connect(), b"question");
+            assert_eq!(answer, b"other:question", "connection {n}");
+        }
+        assert_eq!(upstream.count(), 10);
+        let _ = server.err().expect(&["127.0.0.1:8001 is down"]);
+    });
+}
+
+#[test]
+fn what_has_left_in_a_syn_is_never_sent_to_another() {
+    isolated(|| {
+        let lab = Lab::new();
+        // A cookie for this address is cached then, and it is of no port.
+        let first = Upstream::on(&lab.host, ONE);
+        let more = "health-interval = \"0s\"";
+        let server = lab.serve(&to(&[ONE], more), &[]);
+        for _ in 0..2 {
+            let client = lab.fast_open(b"fetch");
+            let mut there = first.accept();
+            let _ = there.stream.write_all(b"done");
+            drop((client, there));
+        }
+        server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
+        drop(first);
+        let other = Upstream::on(&lab.host, OTHER).answer("other");
+        let server = lab.serve(&to(&[ONE, OTHER], more), &["-o", "json"]);
+        let mut client = lab.fast_open(b"pay");
+        assert_eq!(answer(&mut client), b"", "closed, cleanly");
+        drop(client);
+        let line = json(&server.out().first(1)[0]);
+        assert!(line["cut_short"].as_str().unwrap().contains("data had left"), "{line}");
+        assert_eq!(other.count(), 0);
+        // From now on that one gets regular connections, and their clients another try.
+        for _ in 0..3 {
+            assert_eq!(answer(&mut lab.fast_open(b"pay")), b"other:pay");
+        }
+        assert_eq!(other.count(), 3);
+    });
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_given_up_in_time() {
+    isolated(|| {
+        if !require("nft") {
+            return;
+        }
+        let lab = Lab::new();
+        let other = Upstream::on(&lab.host, OTHER).answer("other");
+        silence(&lab.host, 8001);
+        let more = "health-interval = \"0s\"\nconnect-timeout = \"100ms\"\nfast-open = false";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
+        for n in 0..6 {
+            assert_eq!(ask(&mut lab.connect(), b"question"), b"other:question", "connection {n}");
+        }
+        let _ = server.err().expect(&["127.0.0.1:8001 is down", "no answer within 100ms"]);
+        assert_eq!(other.count(), 6);
+    });
+}
+
+#[test]
+fn an_upstream_that_thinks_for_longer_than_the_connect_timeout_is_not_given_up() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let more = "health-interval = \"0s\"\nconnect-timeout = \"50ms\"";
+        let server = lab.serve(&to(&[ONE], more), &["-o", "json"]);
+        for first in [&b"regular"[..], b"in the SYN", b"in the SYN"] {
+            let mut client = lab.fast_open(first);
+            let mut there = upstream.accept().stream;
+            assert_eq!(read(&mut there, first.len()), first);
+            thread::sleep(Duration::from_millis(300));
+            there.write_all(b"thought").unwrap();
+            drop(there);
+            assert_eq!(answer(&mut client), b"thought");
+        }
+        for line in server.out().first(3) {
+            assert!(json(&line)["cut_short"].is_null(), "{line}");
+        }
+    });
+}
+
+#[test]
+fn a_reset_is_handed_on_with_what_came_before_it() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &["-o", "json"]);
+        let mut client = lab.connect();
+        client.write_all(b"question").unwrap();
+        let mut there = upstream.accept().stream;
+        assert_eq!(read(&mut there, 8), b"question");
+        there.write_all(b"half an ans").unwrap();
+        let mut half = [0; 11];
+        client.read_exact(&mut half).unwrap();
+        option::set_linger(&there, Some(Duration::ZERO)).unwrap();
+        drop(there);
+        let end = client.read(&mut half).expect_err("an end would say that the answer is whole");
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+        let line = json(&server.out().first(1)[0]);
+        assert_eq!(line["cut_short"], "upstream: connection reset", "{line}");
+
+        let mut client = lab.connect();
+        client.write_all(b"question").unwrap();
+        let mut there = upstream.accept().stream;
+        assert_eq!(read(&mut there, 8), b"question");
+        option::set_linger(&client, Some(Duration::ZERO)).unwrap();
+        drop(client);
+        let end = there.read(&mut half).expect_err("the client has gone");
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn an_answer_to_an_unread_question_arrives_before_the_reset_does() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let _server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
+        let mut client = lab.connect();
+        client.write_all(&pattern(100)).unwrap();
+        let mut there = upstream.accept().stream;
+        there.write_all(b"413 too large").unwrap();
+        // Unread bytes: its end is a reset.
+        drop(there);
+        let mut said = [0; 13];
+        client.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"413 too large");
+        // What follows does not arrive, and that is said.
+        until("a reset", || client.write_all(&pattern(100_000)).is_err());
+    });
+}
+
+#[test]
+fn who_has_the_fewest_connections_is_next() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _one = Upstream::on(&lab.host, ONE).answer("one");
+        let _other = Upstream::on(&lab.host, OTHER).answer("other");
+        let more = "health-interval = \"0s\"\nbalance = \"least-connections\"";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &["-o", "json"]);
+        // Its half of the connection stays open.
+        let open = || {
+            let mut client = lab.connect();
+            client.write_all(b"?").unwrap();
+            let name = answer(&mut client);
+            (name, client)
+        };
+        let mut clients: Vec<_> = (0..6).map(|_| open()).collect();
+        clients.retain(|(name, _)| name == b"one:?");
+        assert_eq!(clients.len(), 3, "even at first");
+        let _ = server.out().first(3);
+        for n in 0..3 {
+            let client = open();
+            assert_eq!(client.0, b"other:?", "{n} of 3");
+            clients.push(client);
+        }
+    });
+}
+
+#[test]
+fn upstreams_that_die_and_return_under_load_reset_no_client() {
+    isolated(|| {
+        let lab = Lab::new();
+        let serve = |address: &'static str, lab: &Lab| {
+            let config = format!(
+                "[listen]\nport = {}\nservice = \"echo\"\n",
+                address.rsplit(':').next().unwrap()
+            );
+            let program = lab.start(&config, &[]);
+            let _ = program.err().expect(&["listening on"]);
+            program
+        };
+        let (one, other) = (serve(ONE, &lab), serve(OTHER, &lab));
+        let more = "health-interval = \"100ms\"\nfast-open = false";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
+        let mut clients = 0;
+        let mut answered = |server: &Program, lab: &Lab, line: &str| {
+            let start = clients;
+            while server.err().count(line) == 0 || clients < start + 50 {
+                let mut client = lab.connect();
+                assert_eq!(ask(&mut client, b"question"), b"question", "client {clients}");
+                clients += 1;
+                assert!(clients < 100_000, "{line} did not come about");
+            }
+        };
+        answered(&server, &lab, "");
+        drop(one);
+        answered(&server, &lab, "127.0.0.1:8001 is down");
+        let one = serve(ONE, &lab);
+        answered(&server, &lab, "127.0.0.1:8001 is up again");
+        drop(other);
+        answered(&server, &lab, "127.0.0.1:8002 is down");
+        drop(one);
+    });
+}
+
+#[test]
+fn a_pair_that_is_silent_ends() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let more = "health-interval = \"0s\"\nidle-timeout = \"200ms\"";
+        let server = lab.serve(&to(&[ONE], more), &["-o", "json"]);
+        let mut client = lab.connect();
+        let mut there = upstream.accept().stream;
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(100));
+            there.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+        assert_eq!(answer(&mut client), b"", "it was alive as long as bytes came");
+        assert_eq!(answer(&mut there), b"");
+        let line = json(&server.out().first(1)[0]);
+        assert_eq!(line["cut_short"], "idle-timeout", "{line}");
+    });
+}
+
+/// Memory of a process now, and the most that it has had, in kB.
+fn memory(program: &Program) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (of("VmRSS:"), of("VmHWM:"))
+}
+
+fn descriptors(program: &Program) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", program.id())).unwrap().count()
+}
+
+/// Sends so many bytes, each known by its place.
+fn send(mut stream: impl Write, len: usize) {
+    let block = pattern(1 << 20);
+    let mut left = len;
+    while left > 0 {
+        let part = left.min(block.len());
+        stream.write_all(&block[..part]).unwrap();
+        left -= part;
+    }
+}
+
+/// Reads what `send` sends, and compares each byte; rests between.
+fn receive(mut stream: impl Read, len: usize, rest: Duration) {
+    let block = pattern(1 << 20);
+    let mut buffer = vec![0; 300_000];
+    let mut at = 0;
+    while at < len {
+        let got = stream.read(&mut buffer).unwrap();
+        assert!(got > 0, "it ends after {at} bytes");
+        let mut checked = 0;
+        while checked < got {
+            let from = (at + checked) % block.len();
+            let part = (block.len() - from).min(got - checked);
+            assert!(buffer[checked..checked + part] == block[from..from + part], "at {at}");
+            checked += part;
+        }
+        at += got;
+        thread::sleep(rest);
+    }
+    assert_eq!(at, len);
+    assert_eq!(stream.read(&mut buffer).unwrap(), 0, "and then the end");
+}
+
+#[test]
+fn a_hundred_megabytes_each_way_arrive_unchanged_at_slow_readers_in_little_memory() {
+    const SIZE: usize = 100_000_000;
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &["-o", "json"]);
+        let (_, before) = memory(&server);
+        let client = lab.connect();
+        let there = TcpStream::from(upstream.accept().stream);
+        let open = descriptors(&server);
+        let ends = [&client, &there].map(|stream| stream.try_clone().unwrap());
+        let [up, down] = ends.map(|stream| {
+            thread::spawn(move || {
+                send(&stream, SIZE);
+                stream.shutdown(Shutdown::Write).unwrap();
+            })
+        });
+        let reading = thread::spawn(move || receive(there, SIZE, Duration::from_micros(500)));
+        receive(client, SIZE, Duration::from_millis(2));
+        for thread in [up, down, reading] {
+            thread.join().unwrap();
+        }
+        let (_, most) = memory(&server);
+        assert!(most < before + 2048, "{before} kB before, {most} kB at most");
+        let line = json(&server.out().first(1)[0]);
+        assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&SIZE.into(), &SIZE.into()), "{line}");
+        // Sockets and pipes are given back.
+        until("descriptors given back", || descriptors(&server) <= open - 2);
+    });
+}
+
+#[test]
+fn a_reader_that_stops_holds_back_its_writer_and_little_memory() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
+        let (before, _) = memory(&server);
+        let mut pairs = Vec::new();
+        for _ in 0..20 {
+            let client = lab.connect();
+            let there = TcpStream::from(upstream.accept().stream);
+            there.set_nonblocking(true).unwrap();
+            pairs.push((client, there));
+        }
+        // Until nothing moves for a while.
+        let block = pattern(1 << 20);
+        let mut last = Instant::now();
+        let mut all = 0;
+        while last.elapsed() < Duration::from_millis(300) {
+            for (_, there) in &mut pairs {
+                if let Ok(sent) = there.write(&block) {
+                    all += sent;
+                    last = Instant::now();
+                }
+            }
+        }
+        let (after, _) = memory(&server);
+        assert!(all > 20 << 20, "the kernel's buffers are full: {all} bytes");
+        assert!(after < before + 20 * 64 + 1024, "{before} kB before, {after} kB with 20 stopped");
+    });
+}
+
+#[test]
+fn a_thousand_idle_pairs_take_at_most_a_kilobyte_each() {
+    const PAIRS: usize = 1000;
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, ONE);
+        let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
+        let open = || {
+            let mut client = lab.connect();
+            client.write_all(b"x").unwrap();
+            let mut there = upstream.accept().stream;
+            assert_eq!(read(&mut there, 1), b"x");
+            (client, there)
+        };
+        let mut pairs: Vec<_> = (0..100).map(|_| open()).collect();
+        let (before, _) = memory(&server);
+        pairs.extend((0..PAIRS).map(|_| open()));
+        let (after, _) = memory(&server);
+        let each = (after - before) * 1024 / PAIRS as u64;
+        println!("{each} B of user-space memory for an idle pair");
+        assert!(each <= 1024, "{each} B each");
+    });
+}

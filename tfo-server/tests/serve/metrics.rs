@@ -1,0 +1,357 @@
+//! What is counted, who serves it, and who reads it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tfo_core::host::Counters;
+use tfo_core::lab::{Program, isolated, require};
+
+use crate::harness::{Lab, SERVER, answer, ask, clean, json};
+
+const METRICS: &str = "[metrics]\nport = 9413\n[engine]\nworkers = 2\n";
+/// Far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server of this host answers to a request: the status, the head and the body.
+fn get(lab: &Lab, port: u16, path: &str, fields: &str) -> (u16, String, String) {
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n");
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let answer = lab.host.run(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    (head[9..12].parse().unwrap(), head.to_owned(), body.to_owned())
+}
+
+fn metrics(lab: &Lab) -> String {
+    let (status, _, body) = get(lab, 9413, "/metrics", "");
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+/// The sum of the values of this name whose labels have all of these pieces.
+fn sum(text: &str, name: &str, pieces: &[&str]) -> u64 {
+    let named = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && pieces.iter().all(|piece| line.contains(piece))
+    };
+    text.lines()
+        .filter(named)
+        .map(|line| line.rsplit(' ').next().unwrap())
+        .map(|value| value.parse::<u64>().unwrap())
+        .sum()
+}
+
+/// The metrics once all connections have ended.
+fn settled(lab: &Lab, accepted: u64) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let text = metrics(lab);
+        if sum(&text, "tfo_server_closed_total", &[]) >= accepted {
+            return text;
+        }
+        assert!(Instant::now() < until, "{text}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!(
+            "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\nservice = \"discard\"\n{METRICS}"
+        );
+        let server = lab.serve(&config, &["-o", "json"]);
+        let message = b"in the SYN";
+        for _ in 0..5 {
+            let mut client = lab.fast_open(message);
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(answer(&mut client), message);
+        }
+        for _ in 0..3 {
+            assert_eq!(ask(&mut lab.connect(), b"after it"), b"after it");
+        }
+        let discarding = SocketAddr::new(SERVER.ip(), 2223);
+        let mut other = lab.host.run(move || TcpStream::connect(discarding)).unwrap();
+        assert_eq!(ask(&mut other, b"unheard"), b"");
+        // One that is reset, with its echo unread.
+        let mut reset = lab.connect();
+        reset.write_all(b"x").unwrap();
+        reset.read_exact(&mut [0]).unwrap();
+        tfo_core::socket::option::set_linger(&reset, Some(Duration::ZERO)).unwrap();
+        drop(reset);
+
+        let text = settled(&lab, 10);
+        let [echo, discard] = ["service=\"echo\"", "service=\"discard\""];
+        for (listener, count) in [(echo, 9), (discard, 1)] {
+            for name in [
+                "tfo_server_accepted_total",
+                "tfo_server_closed_total",
+                "tfo_server_connections_total",
+                "tfo_server_service_seconds_count",
+            ] {
+                assert_eq!(sum(&text, name, &[listener]), count, "{name} {listener}\n{text}");
+            }
+            assert_eq!(sum(&text, "tfo_server_open_connections", &[listener]), 0, "{text}");
+        }
+        let verdict = |word: &str| {
+            sum(&text, "tfo_server_connections_total", &[&format!("verdict=\"{word}\"")])
+        };
+        assert_eq!(verdict("cookie-granted"), 1, "{text}");
+        assert_eq!(verdict("not-attempted"), 5, "{text}");
+        assert_eq!(verdict("fast-open"), 4, "{text}");
+        let kernel = lab.host.run(|| Counters::read().unwrap());
+        assert_eq!(verdict("fast-open"), kernel.passive, "what the kernel has counted");
+        assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
+        assert_eq!(sum(&text, "tfo_server_syn_data_bytes_total", &[]), 40, "{text}");
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[echo]), 75, "{text}");
+        assert_eq!(sum(&text, "tfo_server_sent_bytes_total", &[echo]), 75, "{text}");
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[discard]), 7, "{text}");
+        assert_eq!(sum(&text, "tfo_server_cookies_total", &["origin=\"primary\""]), 4, "{text}");
+        let cut = sum(&text, "tfo_server_cut_short_total", &["reason=\"connection reset\"", echo]);
+        assert_eq!(cut, 1, "{text}");
+
+        server.signal("TERM").unwrap();
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let totals = &json(ended.out.lines().last().unwrap())["totals"];
+        assert_eq!(totals["connections"], 10, "the line at the end says the same: {totals}");
+        assert_eq!(totals["verdicts"]["fast-open"], 4, "{totals}");
+        assert_eq!(totals["syn_bytes"], 40, "{totals}");
+        assert_eq!((&totals["bytes_in"], &totals["bytes_out"]), (&82.into(), &75.into()));
+    });
+}
+
+#[test]
+fn a_draining_server_is_not_ready_and_can_be_watched_to_its_end() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!("{METRICS}[limits]\ndrain-timeout = \"1h\"\n");
+        let server = lab.serve(&config, &["--service", "echo"]);
+        let mut client = lab.connect();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 200);
+        server.signal("TERM").unwrap();
+        let _ = server.err().expect(&["stopped accepting"]);
+        let (status, _, why) = get(&lab, 9413, "/readyz", "");
+        assert_eq!((status, why.contains("draining")), (503, true), "{why}");
+        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "it still serves");
+        let text = metrics(&lab);
+        assert_eq!(sum(&text, "tfo_server_ready", &[]), 0, "{text}");
+        assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1, "{text}");
+        drop(client);
+        assert_eq!(server.finish().code, Some(0), "a scraper does not keep it");
+    });
+}
+
+#[test]
+fn a_full_server_is_not_ready_and_says_so() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!("{METRICS}[limits]\nconnections = 1\n");
+        let _server = lab.serve(&config, &["--service", "echo"]);
+        let mut client = lab.connect();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        let (status, _, why) = get(&lab, 9413, "/readyz", "");
+        assert_eq!((status, why.contains("limits.connections")), (503, true), "{why}");
+        drop(client);
+        settled(&lab, 1);
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 200, "there is room again");
+    });
+}
+
+#[test]
+fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
+    isolated(|| {
+        let lab = Lab::new();
+        let keys = lab.path("keys");
+        let [one, two] = ["0123456789abcdef0123456789abcdef", "ffffffffffffffffffffffffffffffff"];
+        let write = |text: &str| {
+            fs::write(&keys, text).unwrap();
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(&keys, private).unwrap();
+        };
+        write(&format!("{one}\n"));
+        let config = format!("{METRICS}[keys]\nmode = \"file\"\nfile = \"{}\"\n", keys.display());
+        let server = lab.serve(&config, &[]);
+        let fingerprints = || {
+            let text = metrics(&lab);
+            assert!(!text.contains(one) && !text.contains(two), "never a key: {text}");
+            let lines = text.lines().filter(|line| line.starts_with("tfo_server_key_info{"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = fingerprints();
+        assert_eq!(before.len(), 1, "{before:?}");
+        assert!(before[0].contains("role=\"primary\""), "{before:?}");
+        write(&format!("{two}\n{one}\n"));
+        server.signal("HUP").unwrap();
+        let _ = server.err().expect(&["the settings were read again"]);
+        let after = fingerprints();
+        assert_eq!(after.len(), 2, "{after:?}");
+        assert_ne!(after[0], before[0]);
+        assert_eq!(after[1], before[0].replace("primary", "backup"), "the old one is the backup");
+    });
+}
+
+#[test]
+fn sigusr1_and_top_show_the_same_to_people() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve(METRICS, &["--service", "echo"]);
+        for _ in 0..3 {
+            let mut client = lab.fast_open(b"hello");
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(answer(&mut client), b"hello");
+        }
+        settled(&lab, 3);
+        server.signal("USR1").unwrap();
+        let row = server.out().expect(&["127.0.0.1:2222", "echo"]);
+        let cells: Vec<_> = row.split_whitespace().collect();
+        // Open, accepted, then the verdicts, hits and bytes.
+        let expected = ["127.0.0.1:2222", "echo", "0", "3", "2", "1", "0", "0", "0", "66.7", "%"];
+        assert_eq!(cells[..11], expected, "{row}");
+        let top = lab.host.output(lab.command(METRICS, &["top", "-q"])).unwrap();
+        let text = String::from_utf8(top.stdout).unwrap();
+        assert_eq!(top.status.code(), Some(0), "{text}");
+        assert!(text.contains(&row), "{row}\nis not in\n{text}");
+        assert!(!text.contains('\x1b'), "no terminal, no control characters: {text:?}");
+        let from = ["top", "-q", "--from", "127.0.0.1:9413", "-o", "json"];
+        let top = lab.host.output(lab.command("", &from)).unwrap();
+        let document: Value = serde_json::from_slice(&top.stdout).unwrap();
+        let all = document["metrics"].as_array().unwrap();
+        let accepted = all.iter().find(|one| one["name"] == "tfo_server_accepted_total").unwrap();
+        assert_eq!(accepted["value"], 3.0, "{accepted}");
+    });
+}
+
+#[test]
+fn sigusr1_prints_an_object_where_the_data_is_json() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["--service", "echo", "-o", "json"]);
+        let client = lab.connect();
+        server.signal("USR1").unwrap();
+        let line = json(&server.out().first(1)[0]);
+        assert_eq!(line["schema"], 1, "{line}");
+        assert!(line["totals"]["connections"].as_u64().unwrap() <= 1, "{line}");
+        drop(client);
+    });
+}
+
+#[test]
+fn top_says_what_to_do_when_there_are_no_metrics() {
+    isolated(|| {
+        let lab = Lab::new();
+        let off = lab.host.output(lab.command("", &["top", "-q"])).unwrap();
+        let why = String::from_utf8(off.stderr).unwrap();
+        assert_eq!(off.status.code(), Some(2), "{why}");
+        assert!(
+            why.contains("`[metrics]`") && why.contains("`port = ") && why.lines().count() == 1
+        );
+        let down = lab.host.output(lab.command(METRICS, &["top", "-q"])).unwrap();
+        let why = String::from_utf8(down.stderr).unwrap();
+        assert_eq!(down.status.code(), Some(1), "{why}");
+        assert!(why.contains("http://127.0.0.1:9413/metrics"), "{why}");
+    });
+}
+
+#[test]
+fn a_port_of_the_metrics_that_is_taken_is_told_by_its_name() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _taken = lab.host.run(|| std::net::TcpListener::bind("127.0.0.1:9413")).unwrap();
+        let ended = lab.start(METRICS, &[]).finish();
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let told = ended.err.contains("127.0.0.1:9413") && ended.err.contains("metrics.port");
+        assert!(told, "{}", ended.err);
+    });
+}
+
+#[test]
+fn promtool_finds_nothing_to_say() {
+    isolated(|| {
+        if !require("promtool") {
+            return;
+        }
+        let lab = Lab::new();
+        let _server = lab.serve(METRICS, &["--service", "echo"]);
+        assert_eq!(ask(&mut lab.connect(), b"x"), b"x");
+        settled(&lab, 1);
+        let (_, head, text) = get(&lab, 9413, "/metrics", "Accept: text/plain\r\n");
+        assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+        let mut command = clean(Command::new("promtool"));
+        command.args(["check", "metrics"]).stdin(Stdio::piped());
+        let mut tool = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        tool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let said = tool.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        assert_eq!((said.status.code(), told.as_str()), (Some(0), ""), "{text}");
+    });
+}
+
+/// Prometheus, scraping the server of this host.
+fn prometheus(lab: &Lab) -> Program {
+    let config = lab.path("prometheus.yml");
+    let text = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: tfo\n  \
+                static_configs: [{targets: ['127.0.0.1:9413']}]\n";
+    fs::write(&config, text).unwrap();
+    let mut command = clean(Command::new("prometheus"));
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", lab.path("tsdb").display()));
+    command.arg("--web.listen-address=127.0.0.1:9090");
+    let program = Program::start(&lab.host, command).unwrap();
+    let _ = program.err().expect(&["Server is ready to receive web requests"]);
+    program
+}
+
+#[test]
+fn a_real_prometheus_scrapes_it() {
+    isolated(|| {
+        if !require("prometheus") {
+            return;
+        }
+        let lab = Lab::new();
+        let _server = lab.serve(METRICS, &["--service", "echo"]);
+        for _ in 0..3 {
+            let mut client = lab.fast_open(b"hello");
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(answer(&mut client), b"hello");
+        }
+        settled(&lab, 3);
+        let _prometheus = prometheus(&lab);
+        let query = |query: &str| -> Vec<Value> {
+            let (status, _, body) = get(&lab, 9090, &format!("/api/v1/query?query={query}"), "");
+            assert_eq!(status, 200, "{body}");
+            let document: Value = serde_json::from_str(&body).unwrap();
+            document["data"]["result"].as_array().unwrap().clone()
+        };
+        let until = Instant::now() + PATIENCE;
+        while query("up").first().is_none_or(|up| up["value"][1] != "1") {
+            let targets = get(&lab, 9090, "/api/v1/targets", "").2;
+            assert!(Instant::now() < until, "never up: {targets}");
+            thread::sleep(Duration::from_millis(100));
+        }
+        let hits = query("tfo_server_connections_total%7Bverdict=%22fast-open%22%7D");
+        assert_eq!(hits.len(), 1, "{hits:?}");
+        assert_eq!(hits[0]["value"][1], "2", "{hits:?}");
+        assert_eq!(hits[0]["metric"]["listener"], "127.0.0.1:2222", "{hits:?}");
+        let buckets = query("tfo_server_service_seconds_bucket%7Ble=%22%2BInf%22%7D");
+        assert_eq!(buckets[0]["value"][1], "3", "a histogram: {buckets:?}");
+        let metadata = get(&lab, 9090, "/api/v1/metadata?metric=tfo_server_syn_data_bytes", "").2;
+        assert!(metadata.contains("\"type\":\"counter\""), "{metadata}");
+        assert!(metadata.contains("\"unit\":\"bytes\""), "{metadata}");
+    });
+}
