@@ -19,7 +19,7 @@ use tfo_core::socket::FastOpenStream;
 use super::plan::Plan;
 use super::relay::{Ends, Pipes, Relay, Turn};
 use super::stats::Count;
-use super::why::Cut;
+use super::why::{Cut, Why};
 use crate::service::http::Date;
 use crate::service::proxy_protocol::{self, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
@@ -147,7 +147,7 @@ impl Connection {
         let mut connection = Self {
             stream,
             serving,
-            deadline: started,
+            deadline: started + plan.limits.idle_timeout,
             proxied: plan.proxied.then(Box::default),
             plan,
             peer,
@@ -166,14 +166,15 @@ impl Connection {
         connection
     }
 
-    /// The client may be heard from now on.
+    /// The client may be heard.
     fn open(&mut self, now: Instant) {
-        let limits = &self.plan.limits;
-        (self.phase, self.deadline) = if self.proxied.is_some() {
-            (Phase::AwaitsHeader, now + limits.header_timeout)
+        if self.proxied.is_some() {
+            self.phase = Phase::AwaitsHeader;
+            self.deadline = now + self.plan.limits.header_timeout;
         } else {
-            (Phase::Open, now + limits.idle_timeout)
-        };
+            self.phase = Phase::Open;
+            self.deadline = now + self.plan.limits.idle_timeout;
+        }
     }
 
     /// Serves it only once its client has completed the handshake.
@@ -195,8 +196,18 @@ impl Connection {
         {
             return Ok(step);
         }
-        if matches!(self.serving, Serving::Upstream(_)) {
-            return self.relay(tools);
+        if let Serving::Upstream(relay) = &mut self.serving {
+            let limit = self.plan.limits.buffer.min(tools.buffer.len());
+            let (client, deadline) = (&self.stream, &mut self.deadline);
+            let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+            let ends = || {
+                let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
+                told.map_or_else(own, Ok)
+            };
+            let step = relay.drive(&mut Turn { client, tools, deadline, limit }, ends);
+            let (bytes_in, bytes_out) = relay.bytes();
+            self.count_relayed(bytes_in, bytes_out);
+            return step;
         }
         for _ in 0..TURNS {
             if !self.flush(tools.now)? {
@@ -222,8 +233,7 @@ impl Connection {
                     }
                 }
             };
-            self.bytes_in = self.bytes_in.saturating_add(len as u64);
-            self.plan.stats.add(Count::BytesIn, len as u64);
+            self.count_received(len);
             if self.phase != Phase::Lingering {
                 self.hand_over(len, tools)?;
             }
@@ -231,23 +241,14 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    /// Moves bytes between the client and its upstream.
-    fn relay(&mut self, tools: &mut Tools) -> io::Result<Step> {
-        let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
-        let limit = self.plan.limits.buffer.min(tools.buffer.len());
-        let (client, deadline) = (&self.stream, &mut self.deadline);
-        let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
-        let ends = || {
-            let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
-            told.map_or_else(own, Ok)
-        };
-        let now = tools.now;
-        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit }, ends);
-        let (bytes_in, bytes_out) = relay.bytes();
-        self.plan.stats.add(Count::BytesIn, bytes_in - self.bytes_in);
-        self.plan.stats.add(Count::BytesOut, bytes_out - self.bytes_out);
-        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
-        step
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let ends = self.phase == Phase::Open && served && self.is_at_rest();
+        if ends {
+            self.phase = Phase::Ending;
+        }
+        ends
     }
 
     /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
@@ -265,7 +266,7 @@ impl Connection {
                 Ok(0) => return malformed("it is not complete"),
                 Ok(len) => header.extend_from_slice(room.get(..len).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Wait)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
             match proxy_protocol::parse(header) {
@@ -286,8 +287,7 @@ impl Connection {
             Serving::Upstream(relay) => relay.read_before(rest),
             Serving::Session(_) if !rest.is_empty() => {
                 tools.buffer.get_mut(..rest.len()).unwrap_or_default().copy_from_slice(rest);
-                self.bytes_in = rest.len() as u64;
-                self.plan.stats.add(Count::BytesIn, rest.len() as u64);
+                self.count_received(rest.len());
                 self.hand_over(rest.len(), tools)?;
             }
             Serving::Session(_) => {}
@@ -295,23 +295,16 @@ impl Connection {
         Ok(None)
     }
 
-    /// Closes this half if nothing is lost by that; whether it will.
-    pub(super) fn end_at_rest(&mut self) -> bool {
-        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
-        let at_rest = match &self.serving {
+    fn is_at_rest(&self) -> bool {
+        match &self.serving {
             Serving::Session(session) => session.at_rest(),
+            // What is between the two ends is theirs to know.
             Serving::Upstream(_) => false,
-        };
-        let ends = self.phase == Phase::Open && served && at_rest;
-        if ends {
-            self.phase = Phase::Ending;
         }
-        ends
     }
 
     /// Gives the session what was read, and sends what it says.
     fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
-        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
         let Tools { buffer, out, date, now, ending, .. } = tools;
         // Not empty where sending failed: that was for another connection.
         out.bytes.clear();
@@ -320,6 +313,7 @@ impl Connection {
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
         let mut context =
             Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
+        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
         let next = session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
@@ -384,6 +378,19 @@ impl Connection {
         Ok(done)
     }
 
+    fn count_received(&mut self, len: usize) {
+        self.bytes_in = self.bytes_in.saturating_add(len as u64);
+        self.plan.stats.add(Count::BytesIn, len as u64);
+    }
+
+    /// What a relay has moved so far.
+    fn count_relayed(&mut self, bytes_in: u64, bytes_out: u64) {
+        let stats = &self.plan.stats;
+        stats.add(Count::BytesIn, bytes_in.saturating_sub(self.bytes_in));
+        stats.add(Count::BytesOut, bytes_out.saturating_sub(self.bytes_out));
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
+    }
+
     fn count_sent(&mut self, len: usize) {
         self.bytes_out = self.bytes_out.saturating_add(len as u64);
         self.plan.stats.add(Count::BytesOut, len as u64);
@@ -395,13 +402,13 @@ impl Connection {
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self) -> Option<Cut> {
+    pub(super) fn late(&mut self) -> Option<Why> {
         match (self.phase, &mut self.serving) {
-            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
-            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
+            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout.into()),
+            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout.into()),
             (_, Serving::Upstream(relay)) => relay.late(),
-            _ if self.unfinished => Some(Cut::HeaderTimeout),
-            _ => Some(Cut::IdleTimeout),
+            _ if self.unfinished => Some(Cut::HeaderTimeout.into()),
+            _ => Some(Cut::IdleTimeout.into()),
         }
     }
 
@@ -426,8 +433,8 @@ impl Connection {
         }
     }
 
-    /// Why the upstream served it not, or not to the end.
-    pub(super) fn failure(&self) -> Option<Cut> {
+    /// Why the client got no answer although nothing broke.
+    pub(super) fn failure(&self) -> Option<Why> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
             Serving::Session(_) => None,
@@ -462,7 +469,8 @@ impl Connection {
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
     let full = || Box::new(observer.full_evidence_of(&kept.record));
-    Some((**kept.evidence.get_or_insert_with(full)).clone())
+    let evidence = kept.evidence.get_or_insert_with(full);
+    Some((**evidence).clone())
 }
 
 /// How much of `bytes` the socket takes now.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
@@ -165,12 +166,7 @@ impl Worker {
                     ORDERS => self.obey()?,
                     Token(token) => match token.checked_sub(LISTENERS) {
                         Some(number) => self.mark_ready(number),
-                        None => {
-                            if let Some(connection) = self.connections.get_mut(token / 2) {
-                                connection.event(token % 2 == 1, event);
-                            }
-                            self.drive(token / 2);
-                        }
+                        None => self.wake(token, event),
                     },
                 }
             }
@@ -461,6 +457,15 @@ impl Worker {
         }
     }
 
+    /// Something happened on a connection's socket, or on that towards its upstream.
+    fn wake(&mut self, token: usize, event: &Event) {
+        let (index, of_upstream) = (token / 2, token % 2 == 1);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.event(of_upstream, event);
+        }
+        self.drive(index);
+    }
+
     fn drive(&mut self, index: usize) {
         // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
@@ -475,8 +480,8 @@ impl Worker {
             }
             // What comes meanwhile is there when it registers.
             Ok(Step::Again) => return self.again.push(index),
-            Ok(Step::Done) => connection.failure().map(Why::from),
-            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
+            Ok(Step::Done) => connection.failure(),
+            Err(e) => Some(e.into()),
         };
         self.end(index, failed);
     }
@@ -537,7 +542,7 @@ impl Worker {
         self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
             match self.connections.get_mut(index).and_then(Connection::late) {
-                Some(why) => self.end(index, Some(why.into())),
+                Some(why) => self.end(index, Some(why)),
                 None => self.drive(index),
             }
         }

@@ -1,0 +1,204 @@
+/* The limit: what a server costs that does nothing but accept, receive, send and close.
+ *
+ * usage: limit MODE PORT [evidence]
+ *
+ *   blocking      one connection at a time
+ *   epoll         an event loop; each connection is done before the next one is accepted
+ *   epoll-more    the same; the reply waits for the FIN (MSG_MORE), and both leave in one segment
+ *   epoll-batch   as epoll-more; accepts all that wait, then answers all, then closes all
+ *   uring         io_uring: a multishot accept, then a linked recv, send and close
+ *   uring-more    the same with MSG_MORE
+ *   pour          sends 1 GB to whoever connects, then closes
+ *   hold          accepts, and does nothing more
+ *
+ * With `evidence` it asks each connection for TCP_INFO and TCP_SAVED_SYN. It says "listening" on standard
+ * output, and serves until it is killed.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef WITH_URING
+#include <liburing.h>
+#endif
+
+/* 64 bytes, as every server of the benchmark answers. */
+static const char reply[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
+enum { REPLY = sizeof reply - 1, BACKLOG = 4096, BATCH = 64 };
+/* Whether each connection is asked for the evidence of fast open. */
+static int seen;
+static const long POURED = 1000000000;
+
+static void die(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static int listen_on(int port, int flags) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0), one = 1, queue = BACKLOG;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    if (fd < 0) die("socket");
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address)) die("bind");
+    if (setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof queue)) die("TCP_FASTOPEN");
+    if (seen && setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, &one, sizeof one)) die("TCP_SAVE_SYN");
+    if (listen(fd, BACKLOG)) die("listen");
+    puts("listening");
+    fflush(stdout);
+    return fd;
+}
+
+static void look(int fd) {
+    char info[280], syn[128];
+    socklen_t len = sizeof info;
+    if (!seen) return;
+    getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len);
+    len = sizeof syn;
+    getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, syn, &len);
+}
+
+static void serve_blocking(int port) {
+    int listener = listen_on(port, 0);
+    char request[4096];
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, 0);
+        if (fd < 0) continue;
+        look(fd);
+        if (recv(fd, request, sizeof request, 0) > 0) send(fd, reply, REPLY, MSG_NOSIGNAL);
+        close(fd);
+    }
+}
+
+/* False if the request is not there yet. */
+static int answer(int fd, int flags) {
+    char request[4096];
+    ssize_t len = recv(fd, request, sizeof request, MSG_DONTWAIT);
+    if (len < 0 && errno == EAGAIN) return 0;
+    if (len > 0) send(fd, reply, REPLY, flags | MSG_NOSIGNAL | MSG_DONTWAIT);
+    return 1;
+}
+
+/* Accepts so many at once. */
+static void serve_epoll(int port, int flags, int batch) {
+    int listener = listen_on(port, SOCK_NONBLOCK), epoll = epoll_create1(0), done[BATCH];
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[256];
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event)) die("epoll");
+    for (;;) {
+        int count = epoll_wait(epoll, events, 256, -1), accepted;
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd == listener || !answer(events[i].data.fd, flags)) continue;
+            close(events[i].data.fd);
+        }
+        do {
+            for (accepted = 0; accepted < batch; accepted++)
+                if ((done[accepted] = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) < 0) break;
+            for (int i = 0; i < accepted; i++) {
+                look(done[i]);
+                if (answer(done[i], flags)) continue;
+                event = (struct epoll_event){.events = EPOLLIN, .data.fd = done[i]};
+                epoll_ctl(epoll, EPOLL_CTL_ADD, done[i], &event);
+                done[i] = -1;
+            }
+            for (int i = 0; i < accepted; i++)
+                if (done[i] >= 0) close(done[i]);
+        } while (accepted == batch);
+    }
+}
+
+static void hold(int port) {
+    int listener = listen_on(port, 0);
+    for (;;) accept4(listener, NULL, NULL, 0);
+}
+
+static void pour(int port) {
+    static char block[1 << 18];
+    int listener = listen_on(port, 0);
+    for (;;) {
+        int fd = accept4(listener, NULL, NULL, 0);
+        char request[4096];
+        if (fd < 0 || recv(fd, request, sizeof request, 0) < 0) continue;
+        for (long left = POURED; left > 0;) {
+            ssize_t sent = send(fd, block, left < (long)sizeof block ? left : (long)sizeof block, MSG_NOSIGNAL);
+            if (sent < 0) break;
+            left -= sent;
+        }
+        close(fd);
+    }
+}
+
+#ifdef WITH_URING
+/* Direct descriptors are the ring's alone, with no entry in the process's table; getsockopt() can't take them. */
+static void serve_uring(int port, int flags) {
+    int listener = listen_on(port, SOCK_NONBLOCK);
+    struct io_uring ring;
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+        .cq_entries = 8192,
+    };
+    static char request[4096];
+    int error = io_uring_queue_init_params(2048, &ring, &params);
+    if (error) errno = -error, die("io_uring_queue_init_params");
+    int fixed = seen ? 0 : IOSQE_FIXED_FILE;
+    if (fixed && (error = io_uring_register_files_sparse(&ring, 8192)))
+        errno = -error, die("io_uring_register_files_sparse");
+    io_uring_register_ring_fd(&ring);
+
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+    if (fixed) io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
+    else io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, 0);
+    io_uring_sqe_set_data64(sqe, 1);
+    for (;;) {
+        io_uring_submit_and_wait(&ring, 1);
+        struct io_uring_cqe *cqe;
+        unsigned head, seen = 0;
+        io_uring_for_each_cqe(&ring, head, cqe) {
+            seen++;
+            if (cqe->user_data != 1) continue; /* of a chain that broke; its close came through */
+            if (!(cqe->flags & IORING_CQE_F_MORE)) {
+                fprintf(stderr, "the multishot accept ended: %s\n", strerror(-cqe->res));
+                exit(1);
+            }
+            if (cqe->res < 0) continue;
+            if (!fixed) look(cqe->res);
+            if (io_uring_sq_space_left(&ring) < 3) io_uring_submit(&ring);
+            sqe = io_uring_get_sqe(&ring);
+            io_uring_prep_recv(sqe, cqe->res, request, sizeof request, 0);
+            sqe->flags |= fixed | IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+            sqe = io_uring_get_sqe(&ring);
+            io_uring_prep_send(sqe, cqe->res, reply, REPLY, flags | MSG_NOSIGNAL);
+            /* A hard link: the socket is closed whatever became of the reply. */
+            sqe->flags |= fixed | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
+            sqe = io_uring_get_sqe(&ring);
+            if (fixed) io_uring_prep_close_direct(sqe, cqe->res);
+            else io_uring_prep_close(sqe, cqe->res);
+            sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        }
+        io_uring_cq_advance(&ring, seen);
+    }
+}
+#endif
+
+int main(int argc, char **argv) {
+    const char *mode = argc > 2 ? argv[1] : "";
+    int port = argc > 2 ? atoi(argv[2]) : 0;
+    seen = argc > 3 && !strcmp(argv[3], "evidence");
+    if (!strcmp(mode, "blocking")) serve_blocking(port);
+    if (!strcmp(mode, "epoll")) serve_epoll(port, 0, 1);
+    if (!strcmp(mode, "epoll-more")) serve_epoll(port, MSG_MORE, 1);
+    if (!strcmp(mode, "epoll-batch")) serve_epoll(port, MSG_MORE, BATCH);
+    if (!strcmp(mode, "hold")) hold(port);
+    if (!strcmp(mode, "pour")) pour(port);
+#ifdef WITH_URING
+    if (!strcmp(mode, "uring")) serve_uring(port, 0);
+    if (!strcmp(mode, "uring-more")) serve_uring(port, MSG_MORE);
+#endif
+    fprintf(stderr, "usage: limit blocking|epoll|epoll-more|epoll-batch|uring|uring-more|pour|hold PORT [evidence]\n");
+    return 2;
+}

@@ -1,0 +1,121 @@
+//! `tfo-server` beside nginx, `HAProxy` and the limit, measured in one run.
+//!
+//! `cargo bench -p tfo-server --bench peers [-- --quick | --only ROW …]`
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
+
+mod bulk;
+mod cores;
+mod ground;
+mod idle;
+mod measure;
+mod peers;
+mod speed;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+use ground::Ground;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Debug, Parser)]
+#[command(
+    bin_name = "cargo bench -p tfo-server --bench peers --",
+    about = "tfo-server beside nginx, HAProxy and the limit, in a network namespace of its own"
+)]
+struct Cli {
+    /// Three short rounds: shows that it works, says little about speed.
+    #[arg(long)]
+    quick: bool,
+    /// This row alone; may be given several times.
+    #[arg(long, value_name = "ROW")]
+    only: Vec<Row>,
+    /// How often each server has its turn.
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// How long a server's turn is.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    seconds: f64,
+    /// Cargo gives it to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// A reply of 64 bytes, then the server closes.
+    OneShot,
+    /// The same through a proxy.
+    Forward,
+    /// 1 GB through a proxy.
+    Bulk,
+    /// Memory of connections that wait.
+    Idle,
+    /// Two cores against one.
+    Cores,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    rounds: u16,
+    seconds: f64,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            say(&format!("error: {e}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let plan = if cli.quick {
+        Plan { rounds: 3, seconds: 0.5 }
+    } else {
+        Plan { rounds: cli.rounds, seconds: cli.seconds }
+    };
+    for row in Row::value_variants() {
+        if !cli.only.is_empty() && !cli.only.contains(row) {
+            continue;
+        }
+        // Each has a host of its own: a hundred thousand connections in TIME_WAIT would weigh on the next.
+        let ground = Ground::new()?;
+        let text = match row {
+            Row::OneShot => {
+                let measured = speed::measure(&ground, &plan, peers::ONE_SHOT, false)?;
+                table::speed(&measured) + "\n" + &table::targets(&measured, false)
+            }
+            Row::Forward => {
+                let measured = speed::measure(&ground, &plan, peers::FORWARD, true)?;
+                table::speed(&measured) + "\n" + &table::targets(&measured, true)
+            }
+            Row::Bulk => bulk::measure(&ground, &plan)?,
+            Row::Idle => idle::measure(&ground),
+            Row::Cores => cores::measure(&ground, &plan)?,
+        };
+        println!(
+            "\n## {}\n\n{text}",
+            row.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+        );
+    }
+    Ok(())
+}
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.5..=60.0).contains(seconds));
+    seconds.ok_or_else(|| "0.5 to 60 are allowed".to_owned())
+}
+
+/// Progress, and what the reader must know.
+fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,124 @@
+//! What a server and its namespace spend.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tfo_core::lab::Host;
+
+use crate::Result;
+use crate::ground::{CLIENT_CORE, Ground, Started};
+
+/// Connections that the client keeps open at a time: enough that the server never waits.
+const AT_A_TIME: usize = 32;
+const REPLY_BYTES: usize = 64;
+
+/// What one run of the client found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    /// Transactions a second.
+    pub(crate) rate: f64,
+    /// All of them, and those before the time was taken.
+    pub(crate) all: f64,
+    /// Which part had the SYN's data acknowledged by the SYN-ACK.
+    pub(crate) acked: f64,
+    /// Connections that failed, or got less than they should.
+    pub(crate) wrong: f64,
+    /// To the first byte of the answer, in microseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+pub(crate) fn load_arguments(port: u16, seconds: f64) -> Vec<String> {
+    let rest =
+        [port.to_string(), seconds.to_string(), AT_A_TIME.to_string(), REPLY_BYTES.to_string()];
+    std::iter::once("load".to_owned()).chain(rest).collect()
+}
+
+impl Load {
+    pub(crate) fn run(ground: &Ground, port: u16, seconds: f64) -> Result<Self> {
+        Self::from_json(&ground.client(CLIENT_CORE, &load_arguments(port, seconds))?)
+    }
+
+    pub(crate) fn from_json(document: &Value) -> Result<Self> {
+        let transactions = number(document, "transactions")?;
+        if transactions < 1.0 {
+            return Err("no transaction came through".into());
+        }
+        Ok(Self {
+            rate: transactions / number(document, "seconds")?,
+            all: transactions + number(document, "primed")?,
+            acked: number(document, "acked")? / transactions,
+            wrong: number(document, "failed")? + number(document, "short")?,
+            p50: number(document, "p50_us")?,
+            p99: number(document, "p99_us")?,
+        })
+    }
+}
+
+pub(crate) fn number(document: &Value, key: &str) -> Result<f64> {
+    document[key].as_f64().ok_or_else(|| format!("the client printed no {key}").into())
+}
+
+/// Microseconds that the threads of a process have run: the first figure of `schedstat`.
+///
+/// Where the kernel is built without `IRQ_TIME_ACCOUNTING`, as most are, a softirq that interrupts a thread
+/// counts as that thread's time. A softirq on an idle core, or in ksoftirqd, counts as nobody's.
+pub(crate) fn cpu_us(process: u32) -> Result<f64> {
+    let mut ns = 0.0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        ns += text.split(' ').next().ok_or("an empty schedstat")?.parse::<f64>()?;
+    }
+    Ok(ns / 1000.0)
+}
+
+/// Segments that came in: on loopback each one that was sent, whichever end sent it.
+pub(crate) fn segments(host: &Host) -> Result<f64> {
+    let text = host.run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?;
+    let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let found = names.split(' ').zip(values.split(' ')).find(|(name, _)| *name == "InSegs");
+    Ok(found.ok_or("no InSegs in /proc/net/snmp")?.1.parse()?)
+}
+
+/// Bytes of memory that a process has filled itself: `Anonymous` of `smaps_rollup`. Pages of its files, which
+/// the kernel maps and drops as it likes, and what the kernel keeps for its sockets are not in it.
+pub(crate) fn memory(process: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib = line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or("no Anonymous in smaps_rollup")?;
+    Ok(kib.parse::<f64>()? * 1024.0)
+}
+
+/// Syscalls a transaction, counted by strace in a run of its own: a traced server is slow, and finds more
+/// connections waiting whenever it looks.
+pub(crate) fn syscalls(ground: &Ground, server: &Started, port: u16) -> Result<f64> {
+    let report = ground.folder.path().join("strace");
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-c", "-U", "calls,name", "-o"])
+        .arg(&report)
+        .args(["-p", &server.id().to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut strace = ground.host.spawn(command).map_err(|e| format!("strace: {e}"))?;
+    let mut line = String::new();
+    if let Some(stderr) = strace.stderr.take() {
+        BufReader::new(stderr).read_line(&mut line)?;
+    }
+    let load = if line.contains("attached") {
+        Load::run(ground, port, 0.3)
+    } else {
+        Err(format!("strace: {}", line.trim()).into())
+    };
+    Command::new("sh").args(["-c", &format!("kill -INT {} 2>/dev/null", strace.id())]).status()?;
+    strace.wait()?;
+    let load = load?;
+    let text = fs::read_to_string(&report)?;
+    let calls = text.lines().filter(|line| !line.ends_with("total"));
+    let calls = calls.filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(calls.sum::<f64>() / load.all)
+}
