@@ -105,3 +105,43 @@ fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
         assert_eq!(stage.server.err().count("is down"), 0, "it is there");
     });
 }
+
+#[test]
+fn the_last_bytes_and_the_end_leave_in_one_segment() {
+    isolated(|| {
+        let network = Network::new(PathSettings::new()).unwrap();
+        let upstream: SocketAddr = "127.0.0.1:8001".parse().unwrap();
+        let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
+        thread::spawn(move || {
+            while let Ok(mut accepted) = listener.accept() {
+                let _ = accepted.stream.read(&mut [0; 64]);
+                let _ = accepted.stream.write_more(b"answer");
+            }
+        });
+        let lab = Lab::new();
+        let config = format!(
+            "[listen]\naddress = \"{SERVER_V4}\"\nservice = \"forward\"\n\
+             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n"
+        );
+        let command = lab.command(&config, &[]);
+        let server = Program::start(network.server(), command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        let to = SocketAddr::new(SERVER_V4.into(), 2222);
+        for _ in 0..5 {
+            let connect = move || FastOpenStream::connect(to, b"question");
+            let mut client = network.client().run(connect).unwrap();
+            assert_eq!(answer(&mut client), b"answer");
+        }
+        network.settle(Duration::from_millis(20));
+        let crossings = network.crossings();
+        let to_client =
+            crossings.iter().filter(|crossing| crossing.direction == Direction::ToClient);
+        let frames = to_client.filter_map(|crossing| Some(&crossing.sent.as_ref()?.frame));
+        let (mut data, mut with_fin) = (0, 0);
+        for frame in frames.filter(|frame| frame.windows(6).any(|bytes| bytes == b"answer")) {
+            data += 1;
+            with_fin += usize::from(frame[14 + 20 + 13] & 1);
+        }
+        assert_eq!((data, with_fin), (5, 5));
+    });
+}
