@@ -367,7 +367,7 @@ impl Supervisor {
             }
         }
         drop(self.printer);
-        self.printing.finish(&Totals::new(&self.instruments.registry.sum()));
+        self.printing.finish(Totals::new(&self.instruments.registry.sum()));
         status
     }
 
