@@ -177,6 +177,11 @@ impl Connection {
         }
     }
 
+    /// What is left when it is over.
+    pub(super) fn into_stream(self) -> FastOpenStream {
+        self.stream
+    }
+
     /// Serves it only once its client has completed the handshake.
     pub(super) fn await_handshake(&mut self) {
         self.phase = Phase::AwaitsHandshake;

@@ -34,6 +34,7 @@ impl Pipes {
     }
 
     #[cfg(test)]
+    #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.len()
     }
