@@ -166,6 +166,8 @@ impl Source for Instruments {
             Some("draining: it has been told to stop")
         } else if self.shared.is_full() {
             Some("full: as many connections are open as limits.connections allows")
+        } else if self.shared.is_starved() {
+            Some("starved: no descriptors are left to accept connections with")
         } else {
             None
         }

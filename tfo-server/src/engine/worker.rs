@@ -52,6 +52,8 @@ pub(super) struct Shared {
     /// The most that may be.
     pub(super) most: AtomicUsize,
     pub(super) sources: Sources,
+    /// Workers that can't accept, for want of descriptors.
+    pub(super) starved: AtomicUsize,
     /// Workers that have stopped accepting.
     pub(super) stopped: AtomicUsize,
     /// Workers that have answered since the supervisor asked.
@@ -67,11 +69,17 @@ impl Shared {
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             sources: Sources::default(),
+            starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
             // As if each had been asked, and had answered.
             answered: AtomicUsize::new(workers),
             supervisor,
         }
+    }
+
+    /// Somebody waits in vain.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed) > 0
     }
 
     /// No more may be accepted.
@@ -390,9 +398,13 @@ impl Worker {
         while self.batch.len() < most {
             if !self.may_accept() {
                 // Another worker's connection may make room.
+                let now = Instant::now();
                 if self.accept_after.is_none() {
-                    self.accept_after = Some(Instant::now() + PAUSE);
                     plan.stats.add(Count::PausedByLimit, 1);
+                }
+                // A time that has gone by would make the loop spin.
+                if self.accept_after.is_none_or(|at| at <= now) {
+                    self.accept_after = Some(now + PAUSE);
                 }
                 return false;
             }
@@ -414,6 +426,7 @@ impl Worker {
                     self.accept_after = Some(Instant::now() + PAUSE);
                     if !std::mem::replace(&mut self.starved, true) {
                         plan.stats.add(Count::PausedByDescriptors, 1);
+                        self.shared.starved.fetch_add(1, Ordering::Relaxed);
                         log::warn!(
                             "{}",
                             accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
@@ -434,6 +447,7 @@ impl Worker {
         // Not with the first that is accepted: the next may want in vain again, and each of those
         // who wait would make two lines.
         if std::mem::take(&mut self.starved) {
+            self.shared.starved.fetch_sub(1, Ordering::Relaxed);
             log::info!("accepting again: nobody waits any more");
         }
     }
@@ -518,8 +532,8 @@ impl Worker {
             }
             // What comes meanwhile is there when it registers.
             Ok(Step::Again) => return self.again.push(index),
-            Ok(Step::Done) => connection.failure(),
-            Err(e) => Some(e.into()),
+            Ok(Step::Done) => connection.failure().map(Why::from),
+            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
         };
         self.end(index, failed);
     }
@@ -586,7 +600,7 @@ impl Worker {
         self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
             match self.connections.get_mut(index).and_then(Connection::late) {
-                Some(why) => self.end(index, Some(why)),
+                Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }
         }

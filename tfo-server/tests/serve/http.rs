@@ -194,3 +194,26 @@ fn what_is_no_request_is_told_so_and_not_reset() {
         assert!(said.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{said}");
     });
 }
+
+#[test]
+fn a_server_that_stops_ends_idle_connections_and_answers_what_has_begun() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!("{HELLO}[limits]\ndrain-timeout = \"1h\"\nidle-timeout = \"1h\"\n");
+        let server = lab.serve(&config, &["-o", "json"]);
+        let (mut idle, mut begun) = (lab.connect(), lab.connect());
+        idle.write_all(GET).unwrap();
+        assert_eq!(response(&mut idle).1, b"hello\n");
+        begun.write_all(&[GET, &GET[..9]].concat()).unwrap();
+        assert_eq!(response(&mut begun).1, b"hello\n");
+        server.signal("TERM").unwrap();
+        assert_eq!(answer(&mut idle), b"", "the end, at once: nobody waits for anything");
+        begun.write_all(&GET[9..]).unwrap();
+        let said = String::from_utf8(answer(&mut begun)).unwrap();
+        assert!(said.ends_with("\r\nConnection: close\r\n\r\nhello\n"), "{said}");
+        drop((idle, begun));
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(!ended.out.contains("timeout"), "{}", ended.out);
+    });
+}

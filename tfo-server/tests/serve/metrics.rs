@@ -174,6 +174,50 @@ fn a_full_server_is_not_ready_and_says_so() {
 }
 
 #[test]
+fn a_server_that_waits_for_room_sleeps() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!("{METRICS}[limits]\nconnections = 1\n");
+        let _server = lab.serve(&config, &["--service", "echo"]);
+        let mut client = lab.connect();
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        let _waits = lab.connect();
+        let used = || {
+            let text = metrics(&lab);
+            assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1, "{text}");
+            let line = text.lines().find(|line| line.starts_with("process_cpu_seconds_total"));
+            line.unwrap().rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+        };
+        let (before, since) = (used(), Instant::now());
+        thread::sleep(Duration::from_secs(1));
+        let (share, of) = (used() - before, since.elapsed().as_secs_f64());
+        assert!(share < of / 10.0, "{share} s of {of} s of a processor, for nothing");
+    });
+}
+
+#[test]
+fn what_nobody_looked_at_is_counted_as_that() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!("{METRICS}evidence = \"counters\"\n");
+        let _server = lab.serve(&config, &["--service", "echo"]);
+        for _ in 0..2 {
+            let mut client = lab.fast_open(b"hello");
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(answer(&mut client), b"hello");
+        }
+        let text = settled(&lab, 2);
+        let connections = "tfo_server_connections_total";
+        assert_eq!(sum(&text, connections, &["verdict=\"not-looked-at\""]), 2, "{text}");
+        assert_eq!(sum(&text, connections, &[]), 2, "and as nothing else: {text}");
+        let kernel = lab.host.run(|| Counters::read().unwrap());
+        assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
+        assert_eq!(kernel.passive, 1, "the kernel has looked");
+    });
+}
+
+#[test]
 fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
     isolated(|| {
         let lab = Lab::new();

@@ -318,6 +318,7 @@ impl Supervisor {
             else {
                 continue;
             };
+            bound.service.start()?;
             let observers = bound.observers(&mut self.observer);
             let stats = self.instruments.registry.stats(
                 bound.address,
