@@ -218,6 +218,38 @@ fn what_nobody_looked_at_is_counted_as_that() {
 }
 
 #[test]
+fn upstreams_are_seen_with_their_health_and_their_share() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!(
+            "[[listen]]\nservice = \"forward\"\n[[listen]]\nport = 2300\nservice = \"echo\"\n\
+             [forward]\nupstreams = [\"127.0.0.1:2300\", \"127.0.0.1:2301\"]\n\
+             health-interval = \"100ms\"\n{METRICS}"
+        );
+        let server = lab.serve(&config, &[]);
+        let _ = server.err().expect(&["upstream 127.0.0.1:2301 is down"]);
+        for _ in 0..3 {
+            assert_eq!(ask(&mut lab.connect(), b"hello"), b"hello");
+        }
+        let text = metrics(&lab);
+        let of = |what: &str, port: u16| {
+            let upstream = format!("upstream=\"127.0.0.1:{port}\"");
+            sum(&text, &format!("tfo_server_upstream_{what}"), &[&upstream])
+        };
+        assert_eq!((of("up", 2300), of("up", 2301)), (1, 0), "{text}");
+        let chosen = of("connections_total", 2300);
+        assert_eq!((chosen, of("connections_total", 2301)), (3, 0), "{text}");
+        assert!(of("failures_total", 2301) >= 2, "{text}");
+        let forward = "service=\"forward\"";
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[forward]), 15, "{text}");
+        assert_eq!(sum(&text, "tfo_server_sent_bytes_total", &[forward]), 15, "{text}");
+        server.signal("USR1").unwrap();
+        let line = server.out().expect(&["upstreams:"]);
+        assert!(line.contains("127.0.0.1:2300 up (") && line.contains("127.0.0.1:2301 DOWN ("));
+    });
+}
+
+#[test]
 fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
     isolated(|| {
         let lab = Lab::new();
