@@ -62,7 +62,7 @@ impl Network {
             server_ports.push(port);
         }
         let path = middle.run(move || Path::start(settings, client_port, &server_ports))?;
-        Ok(Self { path, client, servers, middle: middle })
+        Ok(Self { path, client, servers, middle })
     }
 
     /// The client's host.

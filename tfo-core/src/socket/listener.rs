@@ -138,7 +138,8 @@ impl ListenerBuilder {
     /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
     /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
     ///
-    /// Connections that have come before are there to be accepted. Their SYNs were not saved.
+    /// Connections that have come before are there to be accepted. Their SYNs were not saved, and so an empty one
+    /// says nothing of SYN cookies here: it is [`ArrivalSyn::NotSaved`].
     ///
     /// # Errors
     /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
@@ -230,21 +231,35 @@ impl FastOpenListener {
     /// still waits in the backlog; after the errors of [`is_of_one_connection`](Self::is_of_one_connection)
     /// the next call may succeed.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
-        let info = option::tcp_info(&fd)?;
-        let syn = if self.save_syn { saved_syn(&fd) } else { ArrivalSyn::NotSaved };
-        let arrival = Arrival { peer, info, syn };
-        Ok(Accepted { stream: FastOpenStream::accepted(fd), arrival })
+        let (stream, peer) = self.accept_unseen()?;
+        let arrival = self.arrival(&stream, peer)?;
+        Ok(Accepted { stream, arrival })
     }
 
     /// [`accept`](Self::accept) without a look at how the connection arrived, which saves two system
-    /// calls.
+    /// calls, or puts them off: see [`arrival`](Self::arrival).
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn accept_unseen(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
         Ok((FastOpenStream::accepted(fd), peer))
+    }
+
+    /// How a connection of [`accept_unseen`](Self::accept_unseen) arrived. To be called once, and
+    /// before anything else is done with it: the kernel hands over its SYN once.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
+        let info = option::tcp_info(stream)?;
+        let syn = if self.save_syn { saved_syn(stream) } else { ArrivalSyn::NotSaved };
+        let syn = match syn {
+            // It may have come before this listener was told to save them.
+            ArrivalSyn::Empty if self.inherited => ArrivalSyn::NotSaved,
+            syn => syn,
+        };
+        Ok(Arrival { peer, info, syn })
     }
 
     /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
@@ -421,7 +436,7 @@ pub enum ArrivalSyn {
     Saved(SavedSyn),
 }
 
-fn saved_syn(fd: &OwnedFd) -> ArrivalSyn {
+fn saved_syn(fd: impl AsFd) -> ArrivalSyn {
     match option::saved_syn(fd) {
         Ok(Some(syn)) => ArrivalSyn::Saved(syn),
         Ok(None) => ArrivalSyn::Empty,

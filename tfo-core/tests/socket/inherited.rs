@@ -32,7 +32,7 @@ fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
 
             assert_eq!(listener.waiting().unwrap(), 1);
             let mut accepted = listener.accept().expect("it waits since before");
-            assert!(matches!(accepted.arrival.syn, ArrivalSyn::Empty), "its SYN was not saved");
+            assert!(matches!(accepted.arrival.syn, ArrivalSyn::NotSaved), "nobody told to");
             let mut received = [0; 5];
             accepted.stream.read_exact(&mut received).expect("it was sent");
             assert_eq!(&received, b"early");

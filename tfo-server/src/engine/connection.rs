@@ -19,7 +19,7 @@ use tfo_core::socket::FastOpenStream;
 use super::plan::Plan;
 use super::relay::{Ends, Pipes, Relay, Turn};
 use super::stats::Count;
-use super::why::{Cut, Why};
+use super::why::Cut;
 use crate::service::http::Date;
 use crate::service::proxy_protocol::{self, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
@@ -147,7 +147,7 @@ impl Connection {
         let mut connection = Self {
             stream,
             serving,
-            deadline: started + plan.limits.idle_timeout,
+            deadline: started,
             proxied: plan.proxied.then(Box::default),
             plan,
             peer,
@@ -166,15 +166,19 @@ impl Connection {
         connection
     }
 
-    /// The client may be heard.
+    /// The client may be heard from now on.
     fn open(&mut self, now: Instant) {
-        if self.proxied.is_some() {
-            self.phase = Phase::AwaitsHeader;
-            self.deadline = now + self.plan.limits.header_timeout;
+        let limits = &self.plan.limits;
+        (self.phase, self.deadline) = if self.proxied.is_some() {
+            (Phase::AwaitsHeader, now + limits.header_timeout)
         } else {
-            self.phase = Phase::Open;
-            self.deadline = now + self.plan.limits.idle_timeout;
-        }
+            (Phase::Open, now + limits.idle_timeout)
+        };
+    }
+
+    /// What is left when it is over.
+    pub(super) fn into_stream(self) -> FastOpenStream {
+        self.stream
     }
 
     /// Serves it only once its client has completed the handshake.
@@ -196,18 +200,8 @@ impl Connection {
         {
             return Ok(step);
         }
-        if let Serving::Upstream(relay) = &mut self.serving {
-            let limit = self.plan.limits.buffer.min(tools.buffer.len());
-            let (client, deadline) = (&self.stream, &mut self.deadline);
-            let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
-            let ends = || {
-                let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
-                told.map_or_else(own, Ok)
-            };
-            let step = relay.drive(&mut Turn { client, tools, deadline, limit }, ends);
-            let (bytes_in, bytes_out) = relay.bytes();
-            self.count_relayed(bytes_in, bytes_out);
-            return step;
+        if matches!(self.serving, Serving::Upstream(_)) {
+            return self.relay(tools);
         }
         for _ in 0..TURNS {
             if !self.flush(tools.now)? {
@@ -241,14 +235,21 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    /// Closes this half if nothing is lost by that; whether it will.
-    pub(super) fn end_at_rest(&mut self) -> bool {
-        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
-        let ends = self.phase == Phase::Open && served && self.is_at_rest();
-        if ends {
-            self.phase = Phase::Ending;
-        }
-        ends
+    /// Moves bytes between the client and its upstream.
+    fn relay(&mut self, tools: &mut Tools) -> io::Result<Step> {
+        let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
+        let limit = self.plan.limits.buffer.min(tools.buffer.len());
+        let (client, deadline) = (&self.stream, &mut self.deadline);
+        let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+        let ends = || {
+            let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
+            told.map_or_else(own, Ok)
+        };
+        let now = tools.now;
+        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit }, ends);
+        let (bytes_in, bytes_out) = relay.bytes();
+        self.count_relayed(bytes_in, bytes_out);
+        step
     }
 
     /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
@@ -266,7 +267,7 @@ impl Connection {
                 Ok(0) => return malformed("it is not complete"),
                 Ok(len) => header.extend_from_slice(room.get(..len).unwrap_or_default()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Wait)),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
             match proxy_protocol::parse(header) {
@@ -295,25 +296,29 @@ impl Connection {
         Ok(None)
     }
 
-    fn is_at_rest(&self) -> bool {
-        match &self.serving {
+    /// Closes this half if nothing is lost by that; whether it will.
+    pub(super) fn end_at_rest(&mut self) -> bool {
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let at_rest = match &self.serving {
             Serving::Session(session) => session.at_rest(),
-            // What is between the two ends is theirs to know.
             Serving::Upstream(_) => false,
+        };
+        let ends = self.phase == Phase::Open && served && at_rest;
+        if ends {
+            self.phase = Phase::Ending;
         }
+        ends
     }
 
     /// Gives the session what was read, and sends what it says.
     fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
+        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
         let Tools { buffer, out, date, now, ending, .. } = tools;
-        // Not empty where sending failed: that was for another connection.
-        out.bytes.clear();
         let bytes = buffer.get(..len).unwrap_or_default();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
         let mut context =
             Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
-        let Serving::Session(session) = &mut self.serving else { return Ok(()) };
         let next = session.received(bytes, out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
@@ -328,7 +333,10 @@ impl Connection {
         } else if !mem::replace(&mut self.unfinished, true) {
             self.deadline = *now + limits.header_timeout;
         }
-        self.send(out)
+        let sent = self.send(out);
+        // Sent or not: whose turn is next must find nothing of this connection.
+        out.bytes.clear();
+        sent
     }
 
     /// Sends what a session has put into `out`; what does not leave at once is kept.
@@ -402,13 +410,13 @@ impl Connection {
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self) -> Option<Why> {
+    pub(super) fn late(&mut self) -> Option<Cut> {
         match (self.phase, &mut self.serving) {
-            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout.into()),
-            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout.into()),
+            (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
+            (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
             (_, Serving::Upstream(relay)) => relay.late(),
-            _ if self.unfinished => Some(Cut::HeaderTimeout.into()),
-            _ => Some(Cut::IdleTimeout.into()),
+            _ if self.unfinished => Some(Cut::HeaderTimeout),
+            _ => Some(Cut::IdleTimeout),
         }
     }
 
@@ -433,8 +441,8 @@ impl Connection {
         }
     }
 
-    /// Why the client got no answer although nothing broke.
-    pub(super) fn failure(&self) -> Option<Why> {
+    /// Why the upstream served it not, or not to the end.
+    pub(super) fn failure(&self) -> Option<Cut> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
             Serving::Session(_) => None,
@@ -469,8 +477,7 @@ impl Connection {
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
     let full = || Box::new(observer.full_evidence_of(&kept.record));
-    let evidence = kept.evidence.get_or_insert_with(full);
-    Some((**evidence).clone())
+    Some((**kept.evidence.get_or_insert_with(full)).clone())
 }
 
 /// How much of `bytes` the socket takes now.

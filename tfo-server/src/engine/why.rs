@@ -20,14 +20,22 @@ pub(crate) enum Cut {
     BrokenPipe,
     /// The peer's host did not acknowledge what was sent.
     TimedOut,
-    /// There was no upstream to hand it to, or it failed before it had answered.
-    Upstream,
+    /// No PROXY protocol header came first.
+    ProxyHeader,
+    /// No upstream could be connected to.
+    NoUpstream,
+    /// One could not, and another must not be tried: it may have got the client's first bytes.
+    UpstreamLost,
+    /// This host had no socket for it.
+    NoSocket,
+    /// The upstream, or its host, has reset its connection.
+    UpstreamReset,
     /// Another error of the socket.
     Error,
 }
 
 impl Cut {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::HandshakeTimeout,
         Self::HeaderTimeout,
         Self::IdleTimeout,
@@ -38,7 +46,11 @@ impl Cut {
         Self::Reset,
         Self::BrokenPipe,
         Self::TimedOut,
-        Self::Upstream,
+        Self::ProxyHeader,
+        Self::NoUpstream,
+        Self::UpstreamLost,
+        Self::NoSocket,
+        Self::UpstreamReset,
         Self::Error,
     ];
 
@@ -54,7 +66,11 @@ impl Cut {
             Self::Reset => "connection reset",
             Self::BrokenPipe => "broken pipe",
             Self::TimedOut => "timed out",
-            Self::Upstream => "upstream",
+            Self::ProxyHeader => "PROXY header",
+            Self::NoUpstream => "no upstream is up",
+            Self::UpstreamLost => "upstream failed after data had left in the SYN",
+            Self::NoSocket => "no socket for the upstream",
+            Self::UpstreamReset => "upstream: connection reset",
             Self::Error => "error",
         }
     }
@@ -74,24 +90,16 @@ impl From<Cut> for Why {
     }
 }
 
-impl Why {
-    /// Why an upstream could not be used.
-    pub(super) fn upstream(why: &'static str) -> Self {
-        Self { cut: Cut::Upstream, detail: Some(io::Error::other(why)) }
-    }
-}
-
 impl From<io::Error> for Why {
     fn from(e: io::Error) -> Self {
-        let cut = match e.kind() {
-            io::ErrorKind::ConnectionReset => Cut::Reset,
-            io::ErrorKind::BrokenPipe => Cut::BrokenPipe,
-            io::ErrorKind::TimedOut => Cut::TimedOut,
-            _ => Cut::Error,
-        };
-        // Without the number that the kernel has for it, where its words say enough.
-        let plain = cut != Cut::Error && e.get_ref().is_none();
-        Self { cut, detail: (!plain).then_some(e) }
+        match e.kind() {
+            // Without the number that the kernel has for it.
+            io::ErrorKind::ConnectionReset => Cut::Reset.into(),
+            io::ErrorKind::BrokenPipe => Cut::BrokenPipe.into(),
+            io::ErrorKind::TimedOut => Cut::TimedOut.into(),
+            io::ErrorKind::InvalidData => Self { cut: Cut::ProxyHeader, detail: Some(e) },
+            _ => Self { cut: Cut::Error, detail: Some(e) },
+        }
     }
 }
 

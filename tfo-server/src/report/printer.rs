@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::program::value::Format;
@@ -16,6 +16,9 @@ use super::trace::Tracer;
 const WAITING: usize = 16 * 1024;
 /// How often the packets of connections are drawn.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long the end waits for standard output to take what is left.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Hands lines to the thread that prints.
 #[derive(Clone)]
@@ -34,7 +37,10 @@ enum Item {
 
 /// The thread that prints. It ends when no [`Printer`] is left.
 pub(crate) struct Printing {
-    thread: JoinHandle<Lines>,
+    /// Where the last totals go.
+    last: SyncSender<Totals>,
+    /// Hangs up when all is printed.
+    end: Receiver<()>,
     lost: Arc<AtomicU64>,
 }
 
@@ -42,11 +48,20 @@ impl Printer {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<(Self, Printing)> {
         let (lines, waiting) = sync_channel(WAITING);
         let lost = Arc::<AtomicU64>::default();
-        let thread = thread::Builder::new().name("printer".to_owned()).spawn({
+        let (last, totals) = sync_channel(1);
+        let (printed, end) = sync_channel::<()>(0);
+        thread::Builder::new().name("printer".to_owned()).spawn({
             let lost = Arc::clone(&lost);
-            move || print_all(Lines::new(format, tracer), &waiting, &lost)
+            move || {
+                let mut lines = print_all(Lines::new(format, tracer), &waiting, &lost);
+                if let Ok(totals) = totals.recv() {
+                    lines.draw(true);
+                    lines.totals(&totals, lost.load(Ordering::Relaxed));
+                }
+                drop(printed);
+            }
         })?;
-        Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { thread, lost }))
+        Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { last, end, lost }))
     }
 
     /// Prints the line of a connection, unless too many wait.
@@ -81,11 +96,11 @@ impl Printing {
         Arc::clone(&self.lost)
     }
 
-    /// Prints what waits, then the totals.
-    pub(crate) fn finish(self, totals: &Totals) {
-        if let Ok(mut lines) = self.thread.join() {
-            lines.draw(true);
-            lines.totals(totals, self.lost.load(Ordering::Relaxed));
+    /// Prints what waits, then the totals; gives up if nobody takes them.
+    pub(crate) fn finish(self, totals: Totals) {
+        let told = self.last.send(totals).is_ok();
+        if told && self.end.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("standard output took nothing for {LAST:?}: what was left to print is lost");
         }
     }
 }

@@ -91,8 +91,23 @@ impl Prepared {
             ServiceSettings::Echo => Self::Echo,
             ServiceSettings::Discard => Self::Discard,
             ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::start(forward)?)),
+            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::new(forward))),
         })
+    }
+
+    /// Begins with what runs beside the connections; again: does nothing.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        if let Self::Forward(forward) = self { forward.start() } else { Ok(()) }
+    }
+
+    /// The service before, which knows its upstreams, if nothing has changed.
+    pub(crate) fn with_state_of(self, before: &Self) -> Self {
+        match (&self, before) {
+            (Self::Forward(new), Self::Forward(old)) if new.settings == old.settings => {
+                before.clone()
+            }
+            _ => self,
+        }
     }
 
     /// Answers with what is measured.

@@ -3,32 +3,55 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use tfo_core::lab::isolated;
+use tfo_core::lab::{Program, isolated};
 use tfo_core::socket::FastOpenStream;
 
 use crate::harness::{Lab, SERVER, answer, ask};
 use crate::load::Load;
 use crate::process::until;
 
+/// Starts a server, a load on it, and ends the server while the load goes on.
+fn end_under_load(lab: &Lab, config: &str, requests: u64) {
+    let server = lab.serve(config, &[]);
+    let load = Load::start(&lab.host, SERVER, 8);
+    load.more(requests);
+    server.signal("TERM").unwrap();
+    let ended = server.finish();
+    let tally = load.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(tally.lost.is_empty(), "{tally:?}\n{}", ended.err);
+    assert!(tally.turned_away > 0, "the load went on after the end: {tally:?}");
+    assert!(tally.in_syn > 100, "half of them go in the SYN: {tally:?}");
+    let total = format!("total: {} connections", tally.answered);
+    assert!(ended.out.contains(&total), "{tally:?}, and {:?}", ended.out.lines().last());
+}
+
 #[test]
 fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
     isolated(|| {
         for round in 0..4 {
-            let lab = Lab::new();
-            let config = "[engine]\nworkers = 2\n";
-            let server = lab.serve(config, &["--service", "echo"]);
-            let load = Load::start(&lab.host, SERVER, 8);
-            load.more(300 + 37 * round);
-            server.signal("TERM").unwrap();
-            let ended = server.finish();
-            let tally = load.stop();
-            assert_eq!(ended.code, Some(0), "{}", ended.err);
-            assert!(tally.lost.is_empty(), "round {round}: {tally:?}\n{}", ended.err);
-            assert!(tally.turned_away > 0, "the load went on after the end: {tally:?}");
-            assert!(tally.in_syn > 100, "half of them go in the SYN: {tally:?}");
-            let total = format!("total: {} connections", tally.answered);
-            assert!(ended.out.contains(&total), "{tally:?}, and {:?}", ended.out.lines().last());
+            let config = "[listen]\nservice = \"echo\"\n[engine]\nworkers = 2\n";
+            end_under_load(&Lab::new(), config, 300 + 37 * round);
         }
+    });
+}
+
+#[test]
+fn sigterm_under_load_loses_nothing_that_was_forwarded() {
+    isolated(|| {
+        let (upstream, front) = (Lab::new(), Lab::new());
+        let config = "[listen]\nport = 2223\nservice = \"echo\"\n";
+        // Another program on the same host.
+        let command = upstream.command(config, &[]);
+        let upstream = Program::start(&front.host, command).unwrap();
+        let _ = upstream.err().expect(&["listening on"]);
+        let config = "[listen]\nservice = \"forward\"\n[engine]\nworkers = 2\n\
+            [forward]\nupstreams = [\"127.0.0.1:2223\"]\n";
+        for round in 0..2 {
+            end_under_load(&front, config, 300 + 37 * round);
+        }
+        upstream.signal("TERM").unwrap();
+        assert_eq!(upstream.finish().code, Some(0));
     });
 }
 
@@ -123,26 +146,26 @@ fn kept_http_connections_do_not_hold_the_end_and_begun_requests_are_answered() {
             [limits]\ndrain-timeout = \"1h\"\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n";
         let server = lab.serve(config, &[]);
         let (begin, rest) = ("GET / HTTP/1.1\r\nHo", "st: tfo\r\n\r\n");
-        let [mut idle, mut begun] = [(); 2].map(|()| {
+        let [mut idle, mut half_asked] = [(); 2].map(|()| {
             let mut client = lab.connect();
             client.write_all([begin, rest].concat().as_bytes()).unwrap();
             let text = http_answer(&mut client);
             assert!(!text.to_lowercase().contains("connection: close"), "it is kept: {text}");
             client
         });
-        begun.write_all(begin.as_bytes()).unwrap();
+        half_asked.write_all(begin.as_bytes()).unwrap();
         let mut fresh = lab.connect();
         until("all of it is read", || all_is_read(&lab));
         server.signal("TERM").unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
         assert_eq!(answer(&mut idle), b"", "closed without a word");
-        for (client, request) in [(&mut begun, rest), (&mut fresh, &*[begin, rest].concat())] {
+        for (client, request) in [(&mut half_asked, rest), (&mut fresh, &*[begin, rest].concat())] {
             client.write_all(request.as_bytes()).unwrap();
             let text = http_answer(client);
             assert!(text.to_lowercase().contains("connection: close"), "the last one: {text}");
             assert_eq!(answer(client), b"");
         }
-        drop((idle, begun, fresh));
+        drop((idle, half_asked, fresh));
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         assert!(!ended.out.contains("ended: "), "none was cut short: {}", ended.out);

@@ -1,11 +1,13 @@
 //! A full disk behind what it prints.
 
-use std::process::Command;
+use std::fs::File;
+use std::process::{Command, Stdio};
 
 use tfo_core::lab::{Program, isolated};
 
 use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
+use crate::process::until;
 
 #[test]
 fn with_a_full_disk_behind_its_output_it_serves_on_and_says_so_once() {
@@ -27,5 +29,49 @@ fn with_a_full_disk_behind_its_output_it_serves_on_and_says_so_once() {
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let told = ended.err.lines().filter(|line| line.contains("No space left")).count();
         assert!(told <= 2, "once, and perhaps once more at the end: {warning}\n{}", ended.err);
+    });
+}
+
+#[test]
+fn with_a_full_disk_behind_its_log_too_it_serves_on() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = lab.command("", &["--service", "echo"]);
+        let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+        command.stdin(Stdio::null()).stdout(full()).stderr(full());
+        let mut server = lab.host.spawn(command).unwrap();
+        until("it listens", || lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok());
+        let load = Load::start(&lab.host, SERVER, 2);
+        load.more(200);
+        let tally = load.stop();
+        assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
+        let pid = server.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill $0", &pid]).status().unwrap().success());
+        assert_eq!(server.wait().unwrap().code(), Some(0));
+    });
+}
+
+/// A reader that has stopped reading, as a pager or a log collector may.
+#[test]
+fn with_a_reader_that_reads_nothing_it_serves_on_and_ends() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = lab.command("", &["--service", "echo"]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let mut server = lab.host.spawn(command).unwrap();
+        until("it listens", || lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok());
+        let load = Load::start(&lab.host, SERVER, 4);
+        // A pipe holds 64 KiB: less than half of these lines.
+        load.more(2000);
+        let tally = load.stop();
+        assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
+        let pid = server.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill $0", &pid]).status().unwrap().success());
+        assert_eq!(server.wait().unwrap().code(), Some(0));
+        let mut err = String::new();
+        std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut err).unwrap();
+        assert!(err.contains("warn: standard output took nothing"), "{err}");
+        drop(reader);
     });
 }

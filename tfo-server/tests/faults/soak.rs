@@ -13,7 +13,7 @@ use tfo_core::lab::{Host, Program, isolated};
 use tfo_core::socket::{Connector, Method, option};
 
 use crate::harness::{Lab, SERVER, json};
-use crate::load::Load;
+use crate::load::{Load, ask};
 use crate::process::{descriptors, memory, until};
 
 const IDLE_AT_A_TIME: usize = 200;
@@ -25,8 +25,9 @@ fn at(port: u16) -> SocketAddr {
 fn config(body: &str) -> String {
     format!(
         "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\n[[listen]]\nport = 2224\nservice = \"respond\"\n\
-         [[listen]]\nport = 2225\nservice = \"discard\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
-         [engine]\nworkers = 2\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
+         [[listen]]\nport = 2225\nservice = \"discard\"\n[[listen]]\nport = 2226\nservice = \"forward\"\n\
+         [forward]\nupstreams = [\"{SERVER}\"]\nhealth-interval = \"0ms\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
+         [engine]\nworkers = 2\n[metrics]\nport = 9090\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
          [output]\nformat = \"json\"\nlines = false\n"
     )
 }
@@ -116,6 +117,13 @@ fn bulk() {
     let _ = stream.read(&mut [0]);
 }
 
+/// Through this server to itself: another connection, with fast open too.
+fn relayed() {
+    let text = "there and back";
+    let in_syn = ask(at(2226), Method::SendTo, text.as_bytes());
+    in_syn.expect("an answer");
+}
+
 /// What the kernel counted on this host: connections that came about at a listener.
 fn passive_opens(host: &Host) -> u64 {
     let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
@@ -123,6 +131,27 @@ fn passive_opens(host: &Host) -> u64 {
     let mut columns = tcp.next().unwrap().split_ascii_whitespace();
     let column = columns.position(|name| name == "PassiveOpens").unwrap();
     tcp.next().unwrap().split_ascii_whitespace().nth(column).unwrap().parse().unwrap()
+}
+
+/// What Prometheus would read.
+fn scrape(host: &Host) -> String {
+    let mut stream = host.run(|| TcpStream::connect(at(9090))).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: tfo\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The sum of this counter over all listeners, services and verdicts.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let samples: Vec<u64> = metrics
+        .lines()
+        .filter(|line| line.starts_with(name))
+        .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    assert!(!samples.is_empty(), "no {name} in {metrics}");
+    samples.iter().sum()
 }
 
 /// The largest memory in each half of the time.
@@ -156,7 +185,7 @@ fn soak() {
         let server = lab.serve(&config("short</end>"), &[]);
         let before = descriptors(&server);
         let load = Load::start(&lab.host, SERVER, 2);
-        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk]);
+        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk, relayed]);
         let most = watch(&server, &lab, time);
         let rounds = crowd.stop();
         assert!(
@@ -164,20 +193,33 @@ fn soak() {
             "each kind of client was at it: {rounds:?}"
         );
 
-        // All but the load are gone: so are their descriptors.
-        until("descriptors are closed", || descriptors(&server) <= before + 4);
+        let tally = load.stop();
+        assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
+
+        // All are gone: so are their descriptors.
+        until("descriptors are closed", || descriptors(&server) <= before);
+        let metrics = scrape(&lab.host);
+        let [accepted, closed, judged, open] = [
+            "tfo_server_accepted_total{",
+            "tfo_server_closed_total{",
+            "tfo_server_connections_total{",
+            "tfo_server_open_connections{",
+        ]
+        .map(|name| sum(&metrics, name));
+        assert_eq!((closed, judged, open), (accepted, accepted, 0), "{metrics}");
         server.signal("TERM").unwrap();
         let ended = server.finish();
-        let tally = load.stop();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert!(tally.lost.is_empty(), "{tally:?}");
 
         let totals = &json(ended.out.lines().last().unwrap())["totals"];
         let connections = totals["connections"].as_u64().unwrap();
         let verdicts = totals["verdicts"].as_object().unwrap().values();
         let judged: u64 = verdicts.map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(judged, connections, "each has a verdict: {totals}");
-        assert_eq!(passive_opens(&lab.host), connections, "the kernel counts the same: {totals}");
+        assert_eq!(connections, accepted, "{totals}");
+        // The scrape's own connection is the one more.
+        let kernel = passive_opens(&lab.host) - 1;
+        assert_eq!(kernel, connections, "the kernel counts the same: {totals}");
         assert!(totals["verdicts"]["fast-open"].as_u64() > Some(tally.in_syn), "{totals}");
 
         println!(

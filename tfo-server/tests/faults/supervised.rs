@@ -52,6 +52,10 @@ fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
             let ended = server.finish();
             assert_eq!(ended.code, Some(0), "{}", ended.err);
             assert!(ended.out.contains("total: 11 connections"), "{}", ended.out);
+            let first = ended.out.lines().next().unwrap();
+            // What the first server told the socket holds for the second.
+            assert_eq!(first.contains("SYN not seen"), round == 0, "came before that: {first}");
+            assert!(!first.contains("syncookies"), "nothing tells that: {first}");
             // Nobody serves it now, and nobody is refused.
             let mut client = lab.connect();
             client.write_all(b"").unwrap();

@@ -336,17 +336,26 @@ fn an_answer_to_an_unread_question_arrives_before_the_reset_does() {
 fn who_has_the_fewest_connections_is_next() {
     isolated(|| {
         let lab = Lab::new();
-        let (one, other) = (Upstream::on(&lab.host, ONE), Upstream::on(&lab.host, OTHER));
+        let _one = Upstream::on(&lab.host, ONE).answer("one");
+        let _other = Upstream::on(&lab.host, OTHER).answer("other");
         let more = "health-interval = \"0s\"\nbalance = \"least-connections\"";
-        let _server = lab.serve(&to(&[ONE, OTHER], more), &[]);
-        let held: Vec<_> = (0..2).map(|_| lab.connect()).collect();
-        let (first, second) = (one.accept(), other.accept());
-        drop(first);
-        drop(held.into_iter().next());
-        // One is free again: both of the next go there, or its turn and then the other's.
-        let _more: Vec<_> = (0..1).map(|_| lab.connect()).collect();
-        let _third = one.accept();
-        drop(second);
+        let server = lab.serve(&to(&[ONE, OTHER], more), &["-o", "json"]);
+        // Its half of the connection stays open.
+        let open = || {
+            let mut client = lab.connect();
+            client.write_all(b"?").unwrap();
+            let name = answer(&mut client);
+            (name, client)
+        };
+        let mut clients: Vec<_> = (0..6).map(|_| open()).collect();
+        clients.retain(|(name, _)| name == b"one:?");
+        assert_eq!(clients.len(), 3, "even at first");
+        let _ = server.out().first(3);
+        for n in 0..3 {
+            let client = open();
+            assert_eq!(client.0, b"other:?", "{n} of 3");
+            clients.push(client);
+        }
     });
 }
 

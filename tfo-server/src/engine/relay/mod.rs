@@ -25,7 +25,7 @@ use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenStream, option};
 
 use super::connection::{LINGER, Step, TURNS, Tools};
-use super::why::{Cut, Why};
+use super::why::Cut;
 use crate::service::forward::{Forward, Lease, is_of_this_host};
 
 pub(super) use pipes::Pipes;
@@ -48,8 +48,8 @@ pub(super) struct Relay {
     /// How many of the first bytes are a header of ours.
     header: usize,
     patience: u8,
-    /// Why the client was closed without an answer.
-    failure: Option<&'static str>,
+    /// Why the client got no answer, or not all of it.
+    failure: Option<Cut>,
 }
 
 struct Upstream {
@@ -95,6 +95,7 @@ pub(super) struct Turn<'a> {
     pub(super) client: &'a FastOpenStream,
     pub(super) tools: &'a mut Tools,
     pub(super) deadline: &'a mut Instant,
+    pub(super) now: Instant,
     /// The most that may be held each way.
     pub(super) limit: usize,
 }
@@ -156,20 +157,20 @@ impl Relay {
         (self.to_upstream.bytes_in, self.to_client.bytes_out)
     }
 
-    /// Why the client was closed without an answer.
-    pub(super) fn failure(&self) -> Option<Why> {
-        self.failure.map(Why::upstream)
+    /// Why the client got no answer, or not all of it.
+    pub(super) fn failure(&self) -> Option<Cut> {
+        self.failure
     }
 
     /// Its deadline has come: which limit that was; `None`: it goes on with another turn.
-    pub(super) fn late(&mut self) -> Option<Why> {
+    pub(super) fn late(&mut self) -> Option<Cut> {
         match &mut self.phase {
             Phase::Connecting { late, .. } => {
                 *late = true;
                 None
             }
-            Phase::Ending => Some(Why::upstream(self.failure.unwrap_or("no upstream"))),
-            Phase::New | Phase::Open => Some(Cut::IdleTimeout.into()),
+            Phase::Ending => Some(self.failure.unwrap_or(Cut::NoUpstream)),
+            Phase::New | Phase::Open => Some(Cut::IdleTimeout),
         }
     }
 
@@ -259,26 +260,24 @@ impl Relay {
             first.extend_from_slice(read);
             first
         };
-        match self.connect(self.forward.choose(), first, turn.deadline) {
-            Ok(()) => Ok(self.wait()),
+        match self.connect(self.forward.choose(), first) {
+            Ok(()) => {
+                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
+                Ok(self.wait())
+            }
             Err(why) => self.give_up(turn, why),
         }
     }
 
     /// Starts to connect to this upstream, else to another.
-    fn connect(
-        &mut self,
-        mut lease: Option<Lease>,
-        first: &[u8],
-        deadline: &mut Instant,
-    ) -> Result<(), &'static str> {
+    fn connect(&mut self, mut lease: Option<Lease>, first: &[u8]) -> Result<(), Cut> {
         loop {
-            let upstream = lease.ok_or("no upstream is up")?;
+            let upstream = lease.ok_or(Cut::NoUpstream)?;
             let stream = match self.forward.connect(&upstream, first) {
                 Ok(stream) => stream,
                 Err(e) if is_of_this_host(&e) => {
                     self.forward.starved(&e);
-                    return Err("no socket for the upstream");
+                    return Err(Cut::NoSocket);
                 }
                 Err(e) => {
                     upstream.failed(&one_line(&e), false);
@@ -298,7 +297,6 @@ impl Relay {
             let ready = Ready { readable: false, ..Ready::NEW };
             let side = Side { ready, interest: None };
             self.upstream = Some(Upstream { stream, lease: upstream, side, established: false });
-            *deadline = Instant::now() + self.forward.settings.connect_timeout;
             return Ok(());
         }
     }
@@ -309,7 +307,7 @@ impl Relay {
         let info = upstream.stream.info();
         if info.is_ok_and(|info| info.state != TcpState::SynSent) {
             // An upstream that thinks for long says nothing else of its handshake.
-            self.connected(turn.deadline);
+            self.connected(turn);
             return self.exchange(turn);
         }
         let timeout = self.forward.settings.connect_timeout;
@@ -325,24 +323,27 @@ impl Relay {
         };
         lease.failed(why, syn_data);
         if !replayable {
-            return self.give_up(turn, "upstream failed, and data had left in the SYN");
+            return self.give_up(turn, Cut::UpstreamLost);
         }
         let first = self.to_upstream.take_held();
         self.patience = PATIENCE;
-        match self.connect(lease.next(), &first, turn.deadline) {
-            Ok(()) => Ok(self.wait()),
+        match self.connect(lease.next(), &first) {
+            Ok(()) => {
+                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
+                Ok(self.wait())
+            }
             Err(why) => self.give_up(turn, why),
         }
     }
 
-    fn connected(&mut self, deadline: &mut Instant) {
+    fn connected(&mut self, turn: &mut Turn<'_>) {
         let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&self.upstream, self.phase)
         else {
             return;
         };
         upstream.lease.succeeded();
-        let (now, settings) = (Instant::now(), &self.forward.settings);
-        let left = deadline.saturating_duration_since(now);
+        let settings = &self.forward.settings;
+        let left = turn.deadline.saturating_duration_since(turn.now);
         // The clock says when to look; the kernel says what happened.
         if syn_data
             && settings.connect_timeout.saturating_sub(left) >= SLOW
@@ -354,7 +355,7 @@ impl Relay {
             upstream.lease.pause_syn_data();
         }
         self.phase = Phase::Open;
-        *deadline = now + settings.idle_timeout;
+        *turn.deadline = turn.now + settings.idle_timeout;
     }
 
     /// Moves bytes both ways.
@@ -408,12 +409,12 @@ impl Relay {
             return self.upstream_broke(turn, &e);
         }
         if *established {
-            self.connected(turn.deadline);
+            self.connected(turn);
         }
         if self.to_upstream.moved() + self.to_client.moved() > before {
             self.patience = PATIENCE;
             if self.phase == Phase::Open {
-                *turn.deadline = Instant::now() + self.forward.settings.idle_timeout;
+                *turn.deadline = turn.now + self.forward.settings.idle_timeout;
             }
         }
         if self.to_upstream.is_over() && self.to_client.is_over() {
@@ -429,7 +430,8 @@ impl Relay {
         }
         // A FIN would say that the answer is whole.
         let _ = option::set_linger(turn.client, Some(Duration::ZERO));
-        Err(io::Error::new(e.kind(), format!("upstream: {}", e.kind())))
+        self.failure = Some(Cut::UpstreamReset);
+        Err(io::Error::from(e.kind()))
     }
 
     /// Both directions are over.
@@ -437,8 +439,8 @@ impl Relay {
         let upstream = self.upstream.as_ref();
         if upstream.is_some_and(|upstream| upstream.side.ready.broken) {
             let _ = option::set_linger(turn.client, Some(Duration::ZERO));
-            let kind = io::ErrorKind::ConnectionReset;
-            return Err(io::Error::new(kind, format!("upstream: {kind}")));
+            self.failure = Some(Cut::UpstreamReset);
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
         if self.client.ready.broken {
             if let Some(upstream) = upstream {
@@ -464,12 +466,12 @@ impl Relay {
     }
 
     /// Tells the client the end, without an answer.
-    fn give_up(&mut self, turn: &mut Turn<'_>, why: &'static str) -> io::Result<Step> {
+    fn give_up(&mut self, turn: &mut Turn<'_>, why: Cut) -> io::Result<Step> {
         self.failure = Some(why);
         self.upstream = None;
         self.phase = Phase::Ending;
         turn.client.shutdown(Shutdown::Write)?;
-        *turn.deadline = Instant::now() + LINGER;
+        *turn.deadline = turn.now + LINGER;
         self.client.ready.readable = true;
         self.discard(turn)
     }

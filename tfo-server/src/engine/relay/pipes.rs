@@ -32,9 +32,27 @@ impl Pipes {
             self.idle = Vec::new();
         }
     }
+}
 
-    #[cfg(test)]
-    pub(super) fn idle(&self) -> usize {
-        self.idle.len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_used_again_and_closed_when_nobody_needs_them() {
+        let mut pipes = Pipes::default();
+        let all: Vec<_> = (0..MOST + 3).map(|_| pipes.take().unwrap()).collect();
+        for pipe in all {
+            pipes.give_back(pipe);
+        }
+        assert_eq!(pipes.idle.len(), MOST, "no more are kept");
+        pipes.close_unused();
+        let pipe = pipes.take().unwrap();
+        assert_eq!(pipes.idle.len(), MOST - 1, "there was one");
+        pipes.give_back(pipe);
+        pipes.close_unused();
+        assert_eq!(pipes.idle.len(), MOST, "used since the last call");
+        pipes.close_unused();
+        assert_eq!(pipes.idle.len(), 0);
     }
 }

@@ -318,6 +318,7 @@ impl Supervisor {
             else {
                 continue;
             };
+            bound.service.start()?;
             let observers = bound.observers(&mut self.observer);
             let stats = self.instruments.registry.stats(
                 bound.address,
@@ -366,7 +367,7 @@ impl Supervisor {
             }
         }
         drop(self.printer);
-        self.printing.finish(&Totals::new(&self.instruments.registry.sum()));
+        self.printing.finish(Totals::new(&self.instruments.registry.sum()));
         status
     }
 

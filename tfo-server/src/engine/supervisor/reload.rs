@@ -101,7 +101,7 @@ impl Supervisor {
         let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for (index, service) in kept {
             let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
-            bound.service = service;
+            bound.service = service.with_state_of(&bound.service);
             self.listeners.push(bound);
         }
         for removed in before.into_iter().flatten() {

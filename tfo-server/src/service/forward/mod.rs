@@ -37,17 +37,28 @@ pub(crate) fn is_of_this_host(e: &Error) -> bool {
 pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
+    watched: AtomicBool,
     starved: AtomicBool,
 }
 
 impl Forward {
-    /// Begins to ask the upstreams whether they are there, if that is wanted.
-    pub(crate) fn start(settings: &ForwardSettings) -> io::Result<Self> {
-        let upstreams = Arc::new(Upstreams::new(settings));
-        if let Some(interval) = settings.health_interval {
-            health::watch(&upstreams, interval, settings.connect_timeout)?;
+    pub(crate) fn new(settings: &ForwardSettings) -> Self {
+        Self {
+            settings: settings.clone(),
+            upstreams: Arc::new(Upstreams::new(settings)),
+            watched: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
         }
-        Ok(Self { settings: settings.clone(), upstreams, starved: AtomicBool::new(false) })
+    }
+
+    /// Begins to ask the upstreams whether they are there, if that is wanted.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        match self.settings.health_interval {
+            Some(interval) if !self.watched.swap(true, Relaxed) => {
+                health::watch(&self.upstreams, interval, self.settings.connect_timeout)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The upstreams as they are now.
