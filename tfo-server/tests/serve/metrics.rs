@@ -174,6 +174,39 @@ fn a_full_server_is_not_ready_and_says_so() {
 }
 
 #[test]
+fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = clean(Command::new("sh"));
+        command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tfo-server")]);
+        command.args(["--service", "echo", "--config"]).arg(lab.config(METRICS));
+        let server = Program::start(&lab.host, command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        // There will be no descriptor for another one.
+        let mut watcher = lab.host.run(|| TcpStream::connect("127.0.0.1:9413")).unwrap();
+        watcher.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut ready = || {
+            watcher.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = [0; 1000];
+            let len = watcher.read(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[..len]).into_owned()
+        };
+        let said = ready();
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        let clients: Vec<_> = (0..60).map(|_| lab.connect()).collect();
+        let _ = server.err().expect(&["no descriptors left"]);
+        let said = ready();
+        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("starved"), "{said}");
+        drop(clients);
+        let until = Instant::now() + PATIENCE;
+        while !ready().starts_with("HTTP/1.1 200 ") {
+            assert!(Instant::now() < until, "it has room again");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
 fn a_server_that_waits_for_room_sleeps() {
     isolated(|| {
         let lab = Lab::new();
