@@ -8,6 +8,7 @@ mod cookies;
 mod doctor;
 mod explain;
 mod lab;
+mod load;
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
@@ -18,6 +19,7 @@ pub(crate) use cookies::{CookiesAction, CookiesFlags};
 pub(crate) use doctor::DoctorFlags;
 pub(crate) use explain::ExplainFlags;
 pub(crate) use lab::LabFlags;
+pub(crate) use load::LoadFlags;
 
 use crate::config::{
     file::{
@@ -92,6 +94,8 @@ pub(crate) enum Command {
     Cookies(CookiesFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
+    /// Open connections as fast as they go, or at a fixed rate, and count verdicts and times
+    Load(Box<LoadFlags>),
     /// Is this host ready for fast open, and what does it do with it?
     Doctor(DoctorFlags),
 }
@@ -201,9 +205,12 @@ impl Cli {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
             }
-            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_))
-                if cli.probe == ProbeFlags::default() => {}
-            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_)) => {
+            Some(
+                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+            ) if cli.probe == ProbeFlags::default() => {}
+            Some(
+                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+            ) => {
                 let message = "the flags of the probe belong to `probe`";
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }

@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod lab;
 mod listen;
+pub(crate) mod load;
 pub(crate) mod probe;
 mod target;
 mod trace;

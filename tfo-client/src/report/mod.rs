@@ -5,6 +5,7 @@ mod doctor;
 mod document;
 mod explain;
 mod lab;
+mod load;
 mod probe;
 mod text;
 
@@ -31,6 +32,7 @@ pub(crate) use cookies::{cannot_forget_entry, cookies, cookies_of, forgotten, no
 pub(crate) use doctor::{DoctorReport, cannot_look};
 pub(crate) use explain::{contents, no_such_word, page};
 pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
+pub(crate) use load::{LoadReport, NO_REPLY, load_refused};
 pub(crate) use probe::{Connection, Report};
 
 /// Wrong usage, bad configuration, or output that can't be written.
