@@ -22,8 +22,8 @@ use super::proxy_protocol;
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
-pub(crate) use upstreams::Lease;
 use upstreams::Upstreams;
+pub(crate) use upstreams::{Lease, UpstreamState};
 
 /// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
 /// no memory, no port.
@@ -59,6 +59,11 @@ impl Forward {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The upstreams as they are now.
+    pub(crate) fn states(&self) -> impl Iterator<Item = UpstreamState> {
+        self.upstreams.states()
     }
 
     /// Whether upstreams are told whose connection it is.
