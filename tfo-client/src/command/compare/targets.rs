@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use tfo_core::program::Port;
+
 use crate::config::Target;
 use crate::config::server_address::ServerAddress;
 
@@ -22,7 +24,7 @@ pub(super) fn read(path: &Path, port: u16) -> Result<Vec<Target>, String> {
         }
         let address: ServerAddress =
             line.parse().map_err(|e| format!("{shown}:{number}: invalid target {line:?}: {e}"))?;
-        let port = address.port().map_or(port, |port| port.get());
+        let port = address.port().map_or(port, Port::get);
         targets.push(Target { host: address.host().to_owned(), port });
     }
     match targets.len() {

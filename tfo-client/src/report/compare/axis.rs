@@ -74,18 +74,35 @@ impl Axis {
     }
 
     /// The share of the samples in each of so many bins, and how many are beyond the last one.
-    pub(super) fn histogram(&self, times: &Sorted, bins: usize) -> (Vec<f64>, usize) {
-        let mut shares = vec![0.0; bins];
-        let one = 1.0 / count(times.len());
-        let mut beyond = 0;
-        for time in times.values() {
-            match shares.get_mut(bin(self.place(*time), bins)) {
-                Some(share) => *share += one,
-                None => beyond += 1,
-            }
-        }
+    pub(super) fn histogram(&self, times: &Sorted, count: usize) -> (Vec<f64>, usize) {
+        let (shares, _, beyond) = bins(times, 0.0, self.high, count);
         (shares, beyond)
     }
+}
+
+/// The share of the samples in each of so many bins of this span, how many lie before, and how many
+/// beyond.
+pub(super) fn bins(times: &Sorted, start: f64, span: f64, bins: usize) -> (Vec<f64>, usize, usize) {
+    let mut shares = vec![0.0; bins];
+    let one = 1.0 / count(times.len());
+    let (mut before, mut beyond) = (0, 0);
+    for time in times.values() {
+        let place = (time - start) / span;
+        if place < 0.0 {
+            before += 1;
+        } else if let Some(share) = shares.get_mut(bin(place, bins)) {
+            *share += one;
+        } else {
+            beyond += 1;
+        }
+    }
+    (shares, before, beyond)
+}
+
+/// A tick's label, as exact as its step.
+pub(super) fn label(tick: f64, step: f64) -> String {
+    let digits = [1.0, 0.1, 0.01].iter().take_while(|unit| step < **unit * 0.999).count();
+    format!("{tick:.digits$}")
 }
 
 /// The share of the samples that are at most so large.
@@ -94,7 +111,7 @@ pub(super) fn share_until(times: &Sorted, limit: f64) -> f64 {
 }
 
 /// A step of 1, 2 or 5 times a power of ten that is at least so large.
-fn nice(least: f64) -> f64 {
+pub(super) fn nice(least: f64) -> f64 {
     let power = 10.0_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0]
         .into_iter()

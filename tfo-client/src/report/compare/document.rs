@@ -138,7 +138,7 @@ pub(super) fn document(report: &CompareReport) -> String {
             pairs: compare.pairs,
             until_ci: compare.until_ci,
             mode: settings.mode.name(),
-            message_bytes: compare.job.sends_message().then(|| match &settings.payload {
+            message_bytes: compare.job.sends_message().then_some(match &settings.payload {
                 Payload::Text(text) => text.len(),
                 Payload::Generated(size) => *size,
             }),

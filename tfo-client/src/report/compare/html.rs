@@ -1,7 +1,7 @@
 //! The page: all of it in one file, for a screen of any size, light or dark, and for paper.
 
 use tfo_core::capture::{Crossing, Ladder};
-use tfo_core::diagnosis::Cause;
+use tfo_core::diagnosis::{Cause, Outcome};
 
 use super::svg::{self, escape};
 use super::{CompareReport, TAILS, axis, text, words};
@@ -97,18 +97,15 @@ fn cards(analysis: &Analysis) -> String {
             cards.push(("net expectation", words::time(net.value), note));
         }
     }
-    let cards: String = cards
-        .iter()
-        .map(|(name, value, note)| {
-            format!(
-                "<li><div class=\"name\">{}</div><div class=\"value\">{}</div>\
+    let cards = each(&cards, |(name, value, note)| {
+        format!(
+            "<li><div class=\"name\">{}</div><div class=\"value\">{}</div>\
                  <div class=\"note\">{}</div></li>\n",
-                escape(name),
-                escape(value),
-                escape(note)
-            )
-        })
-        .collect();
+            escape(name),
+            escape(value),
+            escape(note)
+        )
+    });
     format!("<ul class=\"cards\">\n{cards}</ul>\n")
 }
 
@@ -134,7 +131,7 @@ fn rows(analysis: &Analysis, name: &str, distribution: &Distribution) -> String 
     let Distribution { regular, fast, saved, .. } = distribution;
     let mut text = format!("<tr class=\"group\"><th colspan=\"4\">{}</th></tr>\n", escape(name));
     let row = |name: &str, cells: [String; 3]| {
-        let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+        let cells = each(cells, |cell| format!("<td>{cell}</td>"));
         format!("<tr><th>{name}</th>{cells}</tr>\n")
     };
     let both = |of: fn(&Summary) -> Option<Quantile>| [quantile(of(regular)), quantile(of(fast))];
@@ -176,10 +173,9 @@ fn estimate(estimate: Option<Estimate>) -> String {
 }
 
 fn figures(analysis: &Analysis) -> String {
-    let figures: String = super::figures(analysis)
-        .iter()
-        .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), code(value)))
-        .collect();
+    let figures = each(super::figures(analysis), |(name, value)| {
+        format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), code(&value))
+    });
     format!("<h2>What to expect</h2>\n<dl>\n{figures}</dl>\n")
 }
 
@@ -190,8 +186,11 @@ fn ladders(found: &Comparison) -> String {
             .to_owned();
     };
     let picture = |(sample, packets): &(Sample, Vec<Crossing>)| {
-        let what = if sample.side == Side::Regular { "Regular" } else { "Fast open" };
-        let title = format!("{what}: {}", sample.verdict.outcome);
+        let title = match (sample.side, sample.verdict.outcome) {
+            (Side::Regular, _) => "A regular connection".to_owned(),
+            (Side::FastOpen, Outcome::FastOpen) => "Fast open".to_owned(),
+            (Side::FastOpen, outcome) => format!("Fast open was tried: {outcome}"),
+        };
         let ladder = Ladder::new("client", found.address.ip().to_string())
             .title(&title)
             .limit(24)
@@ -214,10 +213,7 @@ fn samples(found: &Comparison) -> String {
     let analysis = &found.analysis;
     let metrics: Vec<Metric> =
         analysis.distributions.iter().map(|distribution| distribution.metric).collect();
-    let heads: String = metrics
-        .iter()
-        .map(|metric| format!("<th>{}</th>", escape(words::metric(*metric))))
-        .collect();
+    let heads = each(&metrics, |metric| format!("<th>{}</th>", escape(words::metric(*metric))));
     let row = |sample: &Sample| {
         let class = match (sample.side, analysis.counts(sample)) {
             (_, false) => "missed",
@@ -231,10 +227,7 @@ fn samples(found: &Comparison) -> String {
             _ => sample.verdict.outcome.to_string(),
         };
         let time = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), words::number);
-        let times: String = metrics
-            .iter()
-            .map(|metric| format!("<td>{}</td>", time(sample.time(*metric))))
-            .collect();
+        let times = each(&metrics, |metric| format!("<td>{}</td>", time(sample.time(*metric))));
         format!(
             "<tr><td>{}{}</td><td class=\"words {class}\">{}</td><td class=\"words\">{}</td>{times}\
              <td>{}</td></tr>\n",
@@ -262,12 +255,11 @@ fn foot(report: &CompareReport) -> String {
     let mut rows = vec![
         ("job", compare.job.to_string()),
         ("pairs, at most", compare.pairs.to_string()),
-        (
-            "until",
-            compare.until_ci.map_or("-".to_owned(), |width| format!("± {}", words::percent(width))),
-        ),
         ("mode", settings.mode.to_string()),
     ];
+    if let Some(width) = compare.until_ci {
+        rows.push(("until", format!("± {}", words::percent(width))));
+    }
     if compare.job.sends_message() {
         let bytes = match &settings.payload {
             Payload::Text(text) => text.len(),
@@ -288,16 +280,19 @@ fn foot(report: &CompareReport) -> String {
         rows.push(("lab: servers", lab.servers.to_string()));
         rows.push(("lab: boxes", if boxes.is_empty() { "-".to_owned() } else { boxes.join(", ") }));
     }
-    let rows: String = rows
-        .iter()
-        .map(|(name, value)| format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)))
-        .collect();
+    let rows = each(rows, |(name, value)| {
+        format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(&value))
+    });
     format!(
         "<footer>\n<h2>Settings</h2>\n<dl>\n{rows}</dl>\n<p class=\"dim\">Made by tfo-client {}: pairs of \
          connections in random order, the first ones for the cookie not counted. Only a connection \
          whose SYN data was acknowledged by the SYN-ACK counts as fast open.</p>\n</footer>\n",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+fn each<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(show).collect()
 }
 
 /// Text with its commands set off.

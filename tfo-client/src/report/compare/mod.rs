@@ -30,8 +30,12 @@ use crate::statistics::{Quantile, Sorted};
 /// Time between two looks at how far it is.
 const PROGRESS: Duration = Duration::from_millis(200);
 /// The quantiles beside the median.
-const TAILS: [(&str, fn(&Summary) -> Option<Quantile>); 2] =
-    [("p90", |summary| summary.p90), ("p99", |summary| summary.p99)];
+const TAILS: [(&str, Tail); 2] = [("p90", |summary| summary.p90), ("p99", |summary| summary.p99)];
+
+/// A quantile of a sample.
+type Tail = fn(&Summary) -> Option<Quantile>;
+/// What a file holds.
+type Make = fn(&CompareReport) -> String;
 
 /// The report of a comparison, or of several.
 pub(crate) struct CompareReport {
@@ -152,7 +156,6 @@ impl CompareReport {
             return Err((PathBuf::from("standard output"), e));
         }
         let Files { svg, html, json, csv, markdown } = self.compare.files.clone();
-        type Make = fn(&CompareReport) -> String;
         let files: [(Option<PathBuf>, Make); 5] = [
             (svg, Self::picture),
             (html, html::page),
@@ -182,6 +185,12 @@ impl CompareReport {
         let place = match &self.compare.lab {
             Some(network) => {
                 let mut path = format!("lab, RTT {}", super::text::time(Some(network.rtt)));
+                if !network.jitter.is_zero() {
+                    path += &format!(", jitter {}", super::text::time(Some(network.jitter)));
+                }
+                if network.loss > 0.0 {
+                    path += &format!(", loss {}", words::percent(network.loss));
+                }
                 for middlebox in &network.boxes {
                     path += &format!(", {middlebox}");
                 }
@@ -207,7 +216,7 @@ impl CompareReport {
                 format!("until ± {}, at most {pairs} pairs", words::percent(width))
             }
         };
-        format!("{}; {count} of {sides}", self.compare.job)
+        format!("{count} of {sides}; each: {}", self.compare.job)
     }
 
     fn interruption(&self, comparison: &Comparison) -> String {

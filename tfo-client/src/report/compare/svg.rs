@@ -1,6 +1,6 @@
-//! Both distributions as an SVG picture: cumulative curves, and below them histograms.
+//! Both distributions as an SVG picture: cumulative curves, and below them histograms as close-ups.
 
-use super::axis::{Axis, Series, Tone, count, share_until};
+use super::axis::{self, Axis, Series, Tone, count, share_until};
 use super::words;
 use crate::command::compare::analysis::Analysis;
 
@@ -11,10 +11,13 @@ const RIGHT: f64 = WIDTH - 40.0;
 /// The curves' upper and lower end.
 const TOP: f64 = 112.0;
 const BOTTOM: f64 = 392.0;
-/// A histogram's height, with the room above it.
-const BARS: f64 = 56.0;
-const BETWEEN: f64 = 22.0;
-const BINS: usize = 212;
+/// The height of a close-up's bars, and their base line.
+const BARS: f64 = 84.0;
+const PANEL: f64 = 578.0;
+const HEIGHT: f64 = 618.0;
+/// Between two close-ups.
+const GAP: f64 = 40.0;
+const BINS: usize = 70;
 const TICKS: u32 = 7;
 
 /// Everything is named `cmp-`, so that it may stand inside of a page.
@@ -64,22 +67,17 @@ stroke-linejoin: round; paint-order: stroke; }
 /// The picture as a standalone document, which a page may hold too.
 pub(super) fn draw(title: &str, analysis: &Analysis, series: &[Series<'_>]) -> String {
     let axis = Axis::new(series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
-    let height = BOTTOM + 46.0 + count(series.len()) * (BARS + BETWEEN) + 64.0;
     let mut picture = Picture { svg: String::new(), axis };
-    picture.begin(title, analysis, height);
-    picture.grid(series.len());
+    picture.begin(title, analysis);
+    picture.grid();
     picture.between(series);
     for series in series {
         picture.curve(series);
     }
     picture.gain(analysis, series);
     picture.names(series);
-    let mut base = BOTTOM + 46.0;
-    for series in series {
-        base += BARS + BETWEEN;
-        picture.bars(series, base);
-    }
-    picture.scale(base);
+    picture.scale();
+    picture.panels(series);
     picture.svg + "</svg>\n"
 }
 
@@ -89,14 +87,14 @@ struct Picture {
 }
 
 impl Picture {
-    fn begin(&mut self, title: &str, analysis: &Analysis, height: f64) {
+    fn begin(&mut self, title: &str, analysis: &Analysis) {
         let what = words::metric(analysis.metric);
         let told = format!("{} {}", words::headline(analysis), words::reason(analysis));
         self.svg += &format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"cmp\" role=\"img\" \
-             viewBox=\"0 0 {WIDTH:.0} {height:.0}\" width=\"{WIDTH:.0}\" height=\"{height:.0}\">\n\
+             viewBox=\"0 0 {WIDTH:.0} {HEIGHT:.0}\" width=\"{WIDTH:.0}\" height=\"{HEIGHT:.0}\">\n\
              <title>{}</title>\n<desc>{}</desc>\n<style>\n{STYLE}</style>\n\
-             <rect class=\"cmp-page\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" rx=\"8\"/>\n",
+             <rect class=\"cmp-page\" width=\"{WIDTH:.0}\" height=\"{HEIGHT:.0}\" rx=\"8\"/>\n",
             escape(title),
             escape(&told)
         );
@@ -113,11 +111,10 @@ impl Picture {
         );
     }
 
-    fn grid(&mut self, histograms: usize) {
-        let end = BOTTOM + 46.0 + count(histograms) * (BARS + BETWEEN);
+    fn grid(&mut self) {
         for tick in self.axis.ticks.clone() {
             let x = self.x(tick);
-            self.line("cmp-grid", (x, TOP), (x, end));
+            self.line("cmp-grid", (x, TOP), (x, BOTTOM));
         }
         for quarter in 0_u8..=4 {
             let share = f64::from(quarter) / 4.0;
@@ -127,7 +124,7 @@ impl Picture {
         }
         for (trip, number) in self.axis.round_trips.clone().into_iter().zip(1..) {
             let x = self.x(trip);
-            self.line("cmp-trip", (x, TOP - 4.0), (x, end));
+            self.line("cmp-trip", (x, TOP - 4.0), (x, BOTTOM));
             let unit = if number == 1 { "round trip" } else { "round trips" };
             self.text("cmp-dim", "middle", (x, TOP - 12.0), &format!("{number} {unit}"));
         }
@@ -223,38 +220,63 @@ impl Picture {
         }
     }
 
-    fn bars(&mut self, series: &Series<'_>, base: f64) {
-        let (shares, beyond) = self.axis.histogram(series.times, BINS);
+    /// A close-up of each distribution, side by side: of the same width in time, each where it lies.
+    fn panels(&mut self, series: &[Series<'_>]) {
+        let Some(span) = close_up(series, &self.axis) else { return };
+        let mut series: Vec<&Series<'_>> = series.iter().collect();
+        let median = |series: &Series<'_>| series.times.median().unwrap_or_default();
+        series.sort_by(|one, other| median(one).total_cmp(&median(other)));
+        let room = (RIGHT - LEFT + GAP) / count(series.len());
+        for (series, n) in series.iter().zip(0..) {
+            let left = LEFT + count(n) * room;
+            self.panel(series, span, (left, left + room - GAP));
+        }
+    }
+
+    fn panel(&mut self, series: &Series<'_>, span: f64, (left, right): (f64, f64)) {
+        let Some(median) = series.times.median() else { return };
+        let start = (median - span * 0.35).max(0.0);
+        let x = |time: f64| left + (time - start) / span * (right - left);
+        let (shares, before, beyond) = axis::bins(series.times, start, span, BINS);
         let most = shares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let width = (RIGHT - LEFT) / count(BINS);
+        let width = (right - left) / count(BINS);
         let mut path = String::new();
         for (share, bin) in shares.iter().zip(0..) {
             if *share > 0.0 {
                 let height = (share / most * BARS).max(1.5);
-                let x = LEFT + count(bin) * width;
-                path += &format!("M{x:.1} {base:.1}v-{height:.1}h{width:.2}v{height:.1}z");
+                let x = left + count(bin) * width;
+                path += &format!("M{x:.1} {PANEL:.1}v-{height:.1}h{width:.2}v{height:.1}z");
             }
         }
-        self.svg += &format!("<path class=\"cmp-fill-{}\" d=\"{path}\"/>\n", class(series.tone));
-        self.line("cmp-base", (LEFT, base), (RIGHT, base));
-        let name = format!("cmp-name cmp-text-{}", class(series.tone));
-        // On the side that the bars leave free.
-        let middle = series.times.median().map_or(0.0, |median| self.axis.place(median));
-        let (anchor, x) = if middle > 0.3 { ("start", LEFT + 8.0) } else { ("end", RIGHT - 8.0) };
-        self.text(&name, anchor, (x, base - BARS + 14.0), series.name);
-        if beyond > 0 {
-            let most = series.times.values().last().copied().unwrap_or_default();
-            let words = format!("{beyond} more, up to {} →", words::time(most));
-            self.text("cmp-dim", "end", (RIGHT - 8.0, base - 8.0), &words);
+        let tone = class(series.tone);
+        self.svg += &format!("<path class=\"cmp-fill-{tone}\" d=\"{path}\"/>\n");
+        self.line("cmp-base", (left, PANEL), (right, PANEL));
+        let name = format!("cmp-name cmp-text-{tone}");
+        self.text(&name, "start", (left, PANEL - BARS - 26.0), series.name);
+        let others = match (before, beyond) {
+            (0, 0) => String::new(),
+            (0, beyond) => format!(", {beyond} beyond"),
+            (before, 0) => format!(", {before} before"),
+            (before, beyond) => format!(", {before} before, {beyond} beyond"),
+        };
+        let words = format!("median {}{others}", words::time(median));
+        self.text("cmp-dim", "end", (right, PANEL - BARS - 26.0), &words);
+        self.line("cmp-trip", (x(median), PANEL - BARS - 8.0), (x(median), PANEL));
+        let step = axis::nice(span / 4.0);
+        let first = (start / step).ceil();
+        for tick in (0..).map(|n| (first + f64::from(n)) * step).take_while(|t| *t <= start + span)
+        {
+            self.line("cmp-base", (x(tick), PANEL), (x(tick), PANEL + 5.0));
+            self.text("cmp-dim", "middle", (x(tick), PANEL + 22.0), &axis::label(tick, step));
         }
     }
 
-    fn scale(&mut self, base: f64) {
+    fn scale(&mut self) {
         for tick in self.axis.ticks.clone() {
             let x = self.x(tick);
             let unit = if tick == 0.0 { "" } else { " ms" };
             let number = words::tick(tick);
-            self.text("cmp-dim", "middle", (x, base + 24.0), &format!("{number}{unit}"));
+            self.text("cmp-dim", "middle", (x, BOTTOM + 24.0), &format!("{number}{unit}"));
         }
     }
 
@@ -274,6 +296,16 @@ impl Picture {
             escape(words)
         );
     }
+}
+
+/// How much time each close-up shows: most of the widest distribution.
+fn close_up(series: &[Series<'_>], axis: &Axis) -> Option<f64> {
+    let widths = series.iter().filter_map(|series| {
+        let at = |probability| series.times.quantile(probability).map(|found| found.value);
+        Some((at(0.95)? - at(0.05)?) * 1.8)
+    });
+    let widest = widths.reduce(f64::max)?;
+    Some(widest.clamp(axis.high / 100.0, axis.high))
 }
 
 fn y(share: f64) -> f64 {

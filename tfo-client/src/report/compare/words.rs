@@ -38,14 +38,14 @@ fn saved(analysis: &Analysis) -> String {
     let Some(saved) = analysis.saved() else { return String::new() };
     let trips = analysis
         .round_trips(saved.value)
-        .map_or_else(String::new, |trips| format!(", {trips:.2} round trips"));
+        .map_or_else(String::new, |trips| format!(": {trips:.2} round trips"));
     let hits = analysis.hit_rate;
     let used = if hits.count == hits.total {
         format!("All {} connections that were to use it did.", hits.total)
     } else {
         format!("{} of {} connections that were to use it did.", hits.count, hits.total)
     };
-    format!("Fast open saves {}{trips} {}. {used}", time(saved.value), until(analysis.metric))
+    format!("Fast open saves {} {}{trips}. {used}", time(saved.value), until(analysis.metric))
 }
 
 /// What to expect where some connections miss.
@@ -280,7 +280,7 @@ pub(super) fn tick(ms: f64) -> String {
 
 pub(super) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent == percent.round() || percent >= 10.0 {
+    if percent.fract() < 1e-9 || percent >= 10.0 {
         format!("{percent:.0} %")
     } else {
         format!("{percent:.1} %")

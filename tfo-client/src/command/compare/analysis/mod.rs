@@ -177,7 +177,7 @@ impl Analysis {
         let [net, drift] = Resampling::default()
             .estimates(pairs.len(), |counts| [costs.net(counts), costs.drift(counts)]);
         let misses = misses(samples, metric, both_regular, regular_median.unwrap_or_default());
-        let missed: usize = misses.iter().map(|miss| miss.count).sum();
+        let all: usize = misses.iter().map(|miss| miss.count).sum();
         let whole: f64 = misses.iter().map(|miss| miss.cost * real(miss.count)).sum();
         let mut analysis = Self {
             metric,
@@ -186,7 +186,7 @@ impl Analysis {
             distributions,
             hit_rate,
             regular,
-            lost: (missed > 0).then(|| whole / real(missed)),
+            lost: (all > 0).then(|| whole / real(all)),
             misses,
             miss_times: Sorted::new(pairs.iter().filter_map(|pair| pair.miss)),
             ordinary_loss: costs.ordinary_loss(&vec![1; pairs.len()]).unwrap_or_default(),
