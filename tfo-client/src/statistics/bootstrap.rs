@@ -27,7 +27,7 @@ pub(crate) struct Resampling {
 
 impl Default for Resampling {
     fn default() -> Self {
-        Self { rounds: 4000, seed: 0x7413 }
+        Self { rounds: 2000, seed: 0x7413 }
     }
 }
 

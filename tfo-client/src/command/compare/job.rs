@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use tfo_core::observer::{Dialogue, Next};
 use tfo_core::program::Expected;
 
@@ -196,6 +196,14 @@ impl Talk {
         self.times
     }
 
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        match self.tls.as_ref()?.protocol_version()? {
+            ProtocolVersion::TLSv1_2 => Some("1.2"),
+            ProtocolVersion::TLSv1_3 => Some("1.3"),
+            _ => None,
+        }
+    }
+
     pub(super) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
@@ -230,6 +238,7 @@ impl Talk {
             }
             if let Err(e) = tls.process_new_packets() {
                 self.fault = Some(tls::explain(&e));
+                // An alert tells the peer.
                 return Next::SendLast(tls::outgoing(&mut tls));
             }
             // An error says that there is no more for now, or that the peer has closed.

@@ -139,6 +139,7 @@ impl<'a> Meter<'a> {
             rtt: seen.timing.handshake_rtt,
             ended: seen.timing.ended.unwrap_or_default(),
             lossy,
+            tls: talk.tls_version(),
         })
     }
 

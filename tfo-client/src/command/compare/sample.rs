@@ -59,6 +59,8 @@ pub(crate) struct Sample {
     pub(crate) ended: Duration,
     /// Something was sent again.
     pub(crate) lossy: bool,
+    /// The version of TLS that was spoken.
+    pub(crate) tls: Option<&'static str>,
 }
 
 impl Sample {

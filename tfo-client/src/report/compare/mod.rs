@@ -292,6 +292,9 @@ fn figures(analysis: &Analysis) -> Vec<(&'static str, String)> {
     if let Some(rtt) = analysis.rtt {
         figures.push(("TCP's RTT", format!("{} (median of the handshakes)", words::time(rtt))));
     }
+    if let Some(version) = analysis.tls {
+        figures.push(("TLS version", version.to_owned()));
+    }
     if !analysis.both_regular {
         figures.push(("Hit rate", words::hit_rate(analysis.hit_rate)));
         for miss in &analysis.misses {

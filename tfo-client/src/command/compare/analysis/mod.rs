@@ -24,6 +24,8 @@ pub(crate) struct Analysis {
     pub(crate) metric: Metric,
     /// Both sides are regular connections: a check of the measurement itself.
     pub(crate) both_regular: bool,
+    /// The version of TLS.
+    pub(crate) tls: Option<&'static str>,
     /// Median of TCP's own round trip times.
     pub(crate) rtt: Option<f64>,
     pub(crate) distributions: Vec<Distribution>,
@@ -154,15 +156,6 @@ impl Analysis {
                 move |sample: &&Sample| sample.side == side && sample.is_proper(both_regular);
             samples.iter().filter(of_side).filter_map(move |sample| sample.time(metric))
         };
-        let distributions: Vec<Distribution> = metrics
-            .iter()
-            .map(|metric| Distribution {
-                metric: *metric,
-                fast: Summary::new(proper(Side::FastOpen, *metric)),
-                regular: Summary::new(proper(Side::Regular, *metric)),
-                saved: saved(samples, *metric, both_regular),
-            })
-            .collect();
         let rtts = samples.iter().filter(|sample| sample.is_proper(both_regular));
         let rtt = Sorted::new(rtts.filter_map(|sample| sample.rtt).map(millis)).median();
         let share = |side: Side| {
@@ -174,14 +167,28 @@ impl Analysis {
 
         let pairs = pairs(samples, metric, both_regular);
         let costs = Costs::new(&pairs);
-        let [net, drift] = Resampling::default()
-            .estimates(pairs.len(), |counts| [costs.net(counts), costs.drift(counts)]);
+        let [main_saved, net, drift] = Resampling::default().estimates(pairs.len(), |counts| {
+            [costs.saved(counts), costs.net(counts), costs.drift(counts)]
+        });
+        let distribution = |metric: Metric, saved: Option<Estimate>| Distribution {
+            metric,
+            fast: Summary::new(proper(Side::FastOpen, metric)),
+            regular: Summary::new(proper(Side::Regular, metric)),
+            saved,
+        };
+        let others = metrics
+            .iter()
+            .skip(1)
+            .map(|metric| distribution(*metric, saved(samples, *metric, both_regular)));
+        let distributions =
+            std::iter::once(distribution(metric, main_saved)).chain(others).collect();
         let misses = misses(samples, metric, both_regular, regular_median.unwrap_or_default());
         let all: usize = misses.iter().map(|miss| miss.count).sum();
         let whole: f64 = misses.iter().map(|miss| miss.cost * real(miss.count)).sum();
         let mut analysis = Self {
             metric,
             both_regular,
+            tls: samples.iter().find_map(|sample| sample.tls),
             rtt,
             distributions,
             hit_rate,
