@@ -1,5 +1,6 @@
 //! What the program does: one file a subcommand.
 
+pub(crate) mod compare;
 pub(crate) mod cookies;
 pub(crate) mod doctor;
 pub(crate) mod explain;

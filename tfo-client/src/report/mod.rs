@@ -1,5 +1,6 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod compare;
 mod cookies;
 mod doctor;
 mod document;
@@ -28,6 +29,7 @@ use tfo_core::program::{
 
 use crate::config::{self, Target};
 
+pub(crate) use compare::{CompareReport, compare_failed};
 pub(crate) use cookies::{cannot_forget_entry, cookies, cookies_of, forgotten, no_cookie_cache};
 pub(crate) use doctor::{DoctorReport, cannot_look};
 pub(crate) use explain::{contents, no_such_word, page};

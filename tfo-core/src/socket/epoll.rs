@@ -13,6 +13,23 @@ use crate::{Error, Result};
 ///
 /// Lean on purpose, for an event loop that opens a connection for each message: general loops are better
 /// served by a crate such as `mio`, which counts its waits in milliseconds.
+///
+/// ```no_run
+/// # use std::io::Read;
+/// # use tfo_core::socket::{Connector, Epoll, Events, Interest};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = "192.0.2.1:2222".parse()?;
+/// let mut stream = Connector::default().connect_nonblocking(server, b"hello\n")?;
+/// let epoll = Epoll::new()?;
+/// epoll.add(&stream, 7, Interest::Both)?;
+/// let mut events = Events::with_capacity(64);
+/// epoll.wait(&mut events, None)?;
+/// if events.iter().any(|event| event.token() == 7 && event.is_readable()) {
+///     println!("{} bytes came", stream.read(&mut [0; 1024])?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Epoll(OwnedFd);
 

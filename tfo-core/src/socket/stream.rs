@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::{ConnectError, Connector, option};
-use crate::connection::{FastOpenStatus, TcpInfo, TcpState};
+use crate::connection::{TcpInfo, TcpState};
 use crate::diagnosis::Attempt;
 use crate::error::Result;
 use crate::sys::socket;
@@ -53,36 +53,6 @@ impl FastOpenStream {
     #[must_use]
     pub fn attempt(&self) -> Option<Attempt> {
         self.attempt
-    }
-
-    /// How many of the first bytes the SYN took.
-    #[must_use]
-    pub fn in_syn(&self) -> usize {
-        if let Some(Attempt::InSyn(bytes)) = self.attempt { bytes } else { 0 }
-    }
-
-    /// What became of fast open. Settled once the handshake has ended.
-    ///
-    /// # Errors
-    /// As [`option::fastopen_status`].
-    pub fn fastopen_status(&self) -> Result<FastOpenStatus> {
-        option::fastopen_status(self)
-    }
-
-    /// Takes the error that ended the connection, if there is one (`SO_ERROR`).
-    ///
-    /// # Errors
-    /// The kernel refused `SO_ERROR`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.stream.take_error()
-    }
-
-    /// Closes with a RST: neither end keeps the connection (`TIME_WAIT`), and data on its way is lost.
-    ///
-    /// # Errors
-    /// The kernel refused `SO_LINGER`; it is closed all the same.
-    pub fn reset(self) -> Result<()> {
-        option::set_linger(&self, Some(Duration::ZERO))
     }
 
     /// What the kernel says of the connection now.
@@ -151,6 +121,15 @@ impl FastOpenStream {
     /// The kernel refused `TCP_INFO`.
     pub fn handshake_ended(&self) -> Result<bool> {
         option::tcp_state(self).map(|state| state != TcpState::SynRecv)
+    }
+
+    /// Takes the error that ended the connection, if there is one, as a non-blocking one may have met with.
+    ///
+    /// # Errors
+    /// As [`TcpStream::take_error`].
+    #[doc(alias = "SO_ERROR")]
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.stream.take_error()
     }
 
     /// Ends the sending or the receiving half, or both.

@@ -12,6 +12,7 @@ use crate::service::Prepared;
 
 /// The settings of one listener. A connection keeps those that it began with.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting, or follows from some")]
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
     pub(super) service: Prepared,

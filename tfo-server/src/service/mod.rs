@@ -143,9 +143,8 @@ impl Prepared {
         match self {
             Self::Mirror => Box::<mirror::Mirror>::default(),
             Self::Echo => Box::new(echo::Echo),
-            Self::Discard => Box::new(discard::Discard),
+            Self::Discard | Self::Forward(_) => Box::new(discard::Discard),
             Self::Respond(respond) => respond.session(),
-            Self::Forward(_) => Box::new(discard::Discard),
         }
     }
 }

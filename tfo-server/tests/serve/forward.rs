@@ -551,3 +551,36 @@ fn a_thousand_idle_pairs_take_at_most_a_kilobyte_each() {
         assert!(each <= 1024, "{each} B each");
     });
 }
+
+#[test]
+fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _other = Upstream::on(&lab.host, OTHER).answer("other");
+        let more = "health-interval = \"50ms\"";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
+        let _ = server.err().expect(&["127.0.0.1:8001 is down"]);
+        // The same again: it is known to be down, and its checks go on.
+        server.signal("HUP").unwrap();
+        until("read again", || server.err().count("the settings were read again") == 1);
+        for _ in 0..4 {
+            assert_eq!(ask(&mut lab.connect(), b"question"), b"other:question");
+        }
+        assert_eq!(server.err().count("is down"), 1);
+        let one = Upstream::on(&lab.host, ONE).answer("one");
+        let _ = server.err().expect(&["127.0.0.1:8001 is up again"]);
+        // Others: connections that are open stay where they are.
+        let mut before = lab.connect();
+        before.write_all(b"?").unwrap();
+        let mut name = [0; 4];
+        before.read_exact(&mut name).unwrap();
+        let _ = lab.config(&to(&[ONE], more));
+        server.signal("HUP").unwrap();
+        until("read again", || server.err().count("the settings were read again") == 2);
+        let count = one.count();
+        for _ in 0..4 {
+            assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");
+        }
+        assert_eq!(one.count(), count + 4);
+    });
+}

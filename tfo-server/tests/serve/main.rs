@@ -11,6 +11,8 @@ mod descriptors;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
+mod forward_path;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod http;

@@ -64,10 +64,13 @@ impl Upstream {
     }
 }
 
+/// How a connection arrived, and the message that it brought.
+type Seen = (Arrival, Vec<u8>);
+
 /// An upstream that answers by itself.
 #[derive(Clone)]
 pub(crate) struct Answering {
-    seen: Arc<Mutex<Vec<(Arrival, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     count: Arc<AtomicUsize>,
 }
 
@@ -78,7 +81,7 @@ impl Answering {
     }
 
     /// How each of them arrived, and what it brought.
-    pub(crate) fn seen(&self) -> Vec<(Arrival, Vec<u8>)> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }

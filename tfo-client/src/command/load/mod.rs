@@ -134,7 +134,7 @@ impl Shared {
 const GLANCE: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(settings: &Settings, load: &LoadSettings) -> ExitCode {
-    let address = match target::resolve(settings) {
+    let address = match target::resolve(&settings.target, settings.family) {
         Ok(address) => address,
         Err(e) => return report::cannot_resolve(&settings.target, &e, report::NO_REPLY),
     };

@@ -8,7 +8,7 @@ use slab::Slab;
 use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
 use tfo_core::host::{CpuTime, set_timer_slack};
-use tfo_core::socket::{Epoll, Event, Events, FastOpenStream, Interest};
+use tfo_core::socket::{Epoll, Event, Events, FastOpenStream, Interest, option};
 
 use super::cookies::Cookies;
 use super::reply::{Reply, Step};
@@ -157,7 +157,7 @@ impl<'a> Worker<'a> {
         }
         match way.connector.connect_nonblocking(self.plan.server, &self.plan.request) {
             Ok(stream) => {
-                let sent = stream.in_syn();
+                let sent = if let Some(Attempt::InSyn(sent)) = stream.attempt() { sent } else { 0 };
                 let all_sent = sent == self.plan.request.len();
                 let interest = if all_sent && self.plan.expect != Expect::Nothing {
                     Interest::Readable
@@ -210,7 +210,7 @@ impl<'a> Worker<'a> {
             let open = self.open.remove(key);
             if self.plan.reset {
                 // It closes the connection also where it fails.
-                let _ = open.stream.reset();
+                let _ = option::set_linger(&open.stream, Some(Duration::ZERO));
             }
         }
     }
@@ -251,7 +251,7 @@ impl Turn<'_> {
     fn handle(&mut self, open: &mut Open, event: Event) -> Then {
         if event.is_writable() && open.sent < self.plan.request.len() {
             let rest = self.plan.request.get(open.sent..).unwrap_or_default();
-            match (&open.stream).write(rest) {
+            match open.stream.write(rest) {
                 Ok(sent) => open.sent += sent,
                 Err(e) if is_temporary(&e) => {}
                 Err(e) => return self.failed(open, &e),
@@ -264,7 +264,7 @@ impl Turn<'_> {
     }
 
     fn without_reply(&mut self, open: &mut Open, event: Event) -> Then {
-        if let Ok(Some(e)) | Err(e) = open.stream.take_error() {
+        if let Ok(Some(e)) = open.stream.take_error() {
             return self.failed(open, &e);
         }
         if event.is_writable() && open.sent == self.plan.request.len() {
@@ -277,7 +277,7 @@ impl Turn<'_> {
     /// Reads until there is nothing more: an edge is told once.
     fn read(&mut self, open: &mut Open, event: Event) -> Then {
         loop {
-            let len = match (&open.stream).read(self.buffer) {
+            let len = match open.stream.read(self.buffer) {
                 Ok(0) => return self.closed(open),
                 Ok(len) => len,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Then::Wait,
@@ -309,7 +309,7 @@ impl Turn<'_> {
 
     /// Takes the evidence: at the first byte, when all of it is settled.
     fn note(&mut self, open: &mut Open) {
-        let status = open.stream.fastopen_status().unwrap_or_default();
+        let status = option::fastopen_status(&open.stream).unwrap_or_default();
         open.seen = Some(Seen { at: since(self.begin), status });
     }
 

@@ -75,7 +75,7 @@ fn check_all(poll: &mut Poll, upstreams: &Upstreams, timeout: Duration) -> io::R
                 // How the handshake ended shows at the first read.
                 match (&stream).read(&mut [0]) {
                     Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
-                        upstreams.failed(index, &e, false)
+                        upstreams.failed(index, &e, false);
                     }
                     _ => upstreams.succeeded(index),
                 }

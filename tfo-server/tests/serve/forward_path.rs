@@ -1,0 +1,147 @@
+//! Boxes on the way to an upstream: what they break once, they do not break for every client.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use tfo_core::capture::{Direction, describe};
+use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, isolated};
+use tfo_core::socket::{FastOpenListener, FastOpenStream};
+
+use crate::harness::{Lab, answer, json};
+
+/// The server on one host, its upstream behind a path; clients come over loopback.
+struct Stage {
+    network: Network,
+    server: Program,
+    _lab: Lab,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let network = Network::new(PathSettings::new()).unwrap();
+        let upstream = SocketAddr::new(SERVER_V4.into(), 8001);
+        let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
+        thread::spawn(move || {
+            while let Ok(mut accepted) = listener.accept() {
+                let mut request = [0; 64];
+                // A check of its health brings none.
+                if let Ok(1..) = accepted.stream.read(&mut request) {
+                    let _ = accepted.stream.write_all(b"answer");
+                }
+            }
+        });
+        let lab = Lab::new();
+        let config = format!(
+            "[listen]\nservice = \"forward\"\n\
+             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n"
+        );
+        let command = lab.command(&config, &["-o", "json"]);
+        let server = Program::start(network.client(), command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        Self { network, server, _lab: lab }
+    }
+
+    fn ask(&self) -> Vec<u8> {
+        let server = crate::harness::SERVER;
+        let connect = move || FastOpenStream::connect(server, b"question");
+        let mut client = self.network.client().run(connect).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        answer(&mut client)
+    }
+
+    /// How much data each SYN has carried that left for the upstream since the last call.
+    fn syns(&self, known: &mut usize) -> Vec<usize> {
+        self.network.settle(Duration::from_millis(20));
+        let crossings = self.network.crossings();
+        let new = crossings.iter().skip(std::mem::replace(known, crossings.len()));
+        new.filter(|crossing| crossing.direction == Direction::ToServer)
+            .filter_map(|crossing| Some(&crossing.sent.as_ref()?.frame))
+            // SYN without ACK, in the flags behind the headers of Ethernet and IPv4.
+            .filter(|frame| frame.get(14 + 20 + 13).is_some_and(|flags| flags & 0x12 == 0x02))
+            .map(|frame| describe(frame).syn_data())
+            .collect()
+    }
+}
+
+#[test]
+fn a_path_that_loses_syns_with_data_costs_one_client_a_second_and_not_each() {
+    isolated(|| {
+        let stage = Stage::new();
+        let mut known = 0;
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.syns(&mut known), [0, 8], "a cookie, and its use");
+        stage.network.set_boxes(&[Middlebox::DropSynData]);
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.syns(&mut known), [8, 0], "the kernel's second try has no data");
+        let _ = stage.server.err().expect(&["192.0.2.2:8001", "gets no data in SYNs"]);
+        for _ in 0..5 {
+            assert_eq!(stage.ask(), b"answer");
+            assert_eq!(stage.syns(&mut known), [0]);
+        }
+        assert_eq!(stage.server.err().count("gets no data in SYNs"), 1);
+    });
+}
+
+#[test]
+fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
+    isolated(|| {
+        let stage = Stage::new();
+        let mut known = 0;
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.syns(&mut known), [0, 8]);
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"", "who knows whether the server has acted on it");
+        assert_eq!(stage.syns(&mut known), [8], "and so it is not sent again");
+        let line = json(&stage.server.out().first(3)[2]);
+        assert!(line["cut_short"].as_str().unwrap().contains("data had left"), "{line}");
+        for _ in 0..5 {
+            assert_eq!(stage.ask(), b"answer");
+            assert_eq!(stage.syns(&mut known), [0]);
+        }
+        assert_eq!(stage.server.err().count("is down"), 0, "it is there");
+    });
+}
+
+#[test]
+fn the_last_bytes_and_the_end_leave_in_one_segment() {
+    isolated(|| {
+        let network = Network::new(PathSettings::new()).unwrap();
+        let upstream: SocketAddr = "127.0.0.1:8001".parse().unwrap();
+        let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
+        thread::spawn(move || {
+            while let Ok(mut accepted) = listener.accept() {
+                let _ = accepted.stream.read(&mut [0; 64]);
+                let _ = accepted.stream.write_more(b"answer");
+            }
+        });
+        let lab = Lab::new();
+        let config = format!(
+            "[listen]\naddress = \"{SERVER_V4}\"\nservice = \"forward\"\n\
+             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n"
+        );
+        let command = lab.command(&config, &[]);
+        let server = Program::start(network.server(), command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        let to = SocketAddr::new(SERVER_V4.into(), 2222);
+        for _ in 0..5 {
+            let connect = move || FastOpenStream::connect(to, b"question");
+            let mut client = network.client().run(connect).unwrap();
+            assert_eq!(answer(&mut client), b"answer");
+        }
+        network.settle(Duration::from_millis(20));
+        let crossings = network.crossings();
+        let to_client =
+            crossings.iter().filter(|crossing| crossing.direction == Direction::ToClient);
+        let frames = to_client.filter_map(|crossing| Some(&crossing.sent.as_ref()?.frame));
+        let (mut data, mut with_fin) = (0, 0);
+        for frame in frames.filter(|frame| frame.windows(6).any(|bytes| bytes == b"answer")) {
+            data += 1;
+            with_fin += usize::from(frame[14 + 20 + 13] & 1);
+        }
+        assert_eq!((data, with_fin), (5, 5));
+    });
+}
