@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod config;
 mod report;
+mod statistics;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
         Some(Command::Explain(flags)) => command::explain::run(&config.settings, flags),
         Some(Command::Cookies(flags)) => command::cookies::run(&config.settings, flags),
         Some(Command::Doctor(flags)) => command::doctor::run(&config.settings, &flags.settings()),
+        Some(Command::Compare(flags)) => command::compare::run(&config.settings, flags),
+        Some(Command::Load(flags)) => command::load::run(&config.settings, &flags.settings()),
         Some(Command::Lab(flags)) => {
             command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
         }

@@ -4,20 +4,26 @@
     reason = "the comments are the help that users read"
 )]
 
+mod compare;
 mod cookies;
 mod doctor;
 mod explain;
 mod lab;
+mod load;
+mod network;
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use tfo_core::program::{Port, Switch, value::Format};
 
+pub(crate) use compare::CompareFlags;
 pub(crate) use cookies::{CookiesAction, CookiesFlags};
 pub(crate) use doctor::DoctorFlags;
 pub(crate) use explain::ExplainFlags;
 pub(crate) use lab::LabFlags;
+pub(crate) use load::LoadFlags;
+pub(crate) use network::NetworkFlags;
 
 use crate::config::{
     file::{
@@ -92,6 +98,10 @@ pub(crate) enum Command {
     Cookies(CookiesFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
+    /// What does fast open save here, against regular connections, and should it be on?
+    Compare(Box<CompareFlags>),
+    /// Open connections as fast as they go, or at a fixed rate, and count verdicts and times
+    Load(Box<LoadFlags>),
     /// Is this host ready for fast open, and what does it do with it?
     Doctor(DoctorFlags),
 }
@@ -201,9 +211,12 @@ impl Cli {
                 let flags = mem::take(flags);
                 cli.probe = flags.over(mem::take(&mut cli.probe));
             }
-            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_))
-                if cli.probe == ProbeFlags::default() => {}
-            Some(Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_)) => {
+            Some(
+                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+            ) if cli.probe == ProbeFlags::default() => {}
+            Some(
+                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+            ) => {
                 let message = "the flags of the probe belong to `probe`";
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
@@ -211,6 +224,17 @@ impl Cli {
                 if cli.probe != ProbeFlags::default() {
                     let message =
                         "the flags of the probe stand behind `lab`, as far as it has them";
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+                }
+                cli.probe = flags.probe_flags();
+            }
+            Some(Command::Compare(flags)) => {
+                if cli.probe != ProbeFlags::default() {
+                    let message =
+                        "the flags of the probe stand behind `compare`, as far as it has them";
+                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+                }
+                if let Some(message) = flags.conflict(cli.server.is_some()) {
                     return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
                 }
                 cli.probe = flags.probe_flags();

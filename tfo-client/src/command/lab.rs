@@ -18,6 +18,18 @@ use crate::report::{self, LabReport};
 /// What the flags of `lab` say.
 #[derive(Debug, Clone)]
 pub(crate) struct LabSettings {
+    pub(crate) network: NetworkSettings,
+    pub(crate) ascii: bool,
+    pub(crate) svg: Option<PathBuf>,
+    pub(crate) pcap: Option<PathBuf>,
+    pub(crate) on_server: bool,
+    /// The program to run instead of the probe.
+    pub(crate) program: Vec<OsString>,
+}
+
+/// The network that a command runs in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NetworkSettings {
     pub(crate) rtt: Duration,
     pub(crate) jitter: Duration,
     /// From 0 to 1.
@@ -26,13 +38,14 @@ pub(crate) struct LabSettings {
     /// How many share the server's address.
     pub(crate) servers: usize,
     pub(crate) v6: bool,
-    pub(crate) ascii: bool,
-    pub(crate) svg: Option<PathBuf>,
-    pub(crate) pcap: Option<PathBuf>,
-    pub(crate) on_server: bool,
     pub(crate) server_command: Option<String>,
-    /// The program to run instead of the probe.
-    pub(crate) program: Vec<OsString>,
+}
+
+/// The network with its servers, which end with it.
+pub(crate) struct ServedNetwork {
+    pub(crate) network: Network,
+    pub(crate) address: SocketAddr,
+    _servers: Vec<Child>,
 }
 
 /// How long a `--server-command` may take until it listens.
@@ -41,22 +54,11 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
-    // Before anything makes a thread.
-    if let Err(e) = lab::allow_hosts() {
-        return report::no_lab(&e);
-    }
-    let path =
-        PathSettings::new().round_trip(lab.rtt).jitter(lab.jitter).loss(lab.loss).boxes(&lab.boxes);
-    let network = match Network::with_servers(path, lab.servers) {
-        Ok(network) => network,
-        Err(e) => return report::no_lab(&e),
-    };
-    let address = SocketAddr::new(Network::server_address(lab.v6), settings.target.port);
-    // They end with the lab.
-    let _servers = match serve(&network, address, lab) {
-        Ok(servers) => servers,
-        Err(why) => return report::lab_failed(&why),
-    };
+    let ServedNetwork { network, address, _servers } =
+        match NetworkSettings::start(&lab.network, settings.target.port) {
+            Ok(served) => served,
+            Err(status) => return status,
+        };
     let mut report = LabReport::new(settings, lab, address);
     let status = if lab.program.is_empty() {
         probes(settings, &network, address, &mut report)
@@ -77,6 +79,23 @@ pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
     match report.finish() {
         Ok(()) => status,
         Err((file, e)) => report::cannot_write(&file, &e),
+    }
+}
+
+impl NetworkSettings {
+    /// Makes the network, and starts its servers on this port. Must be called before the process has a
+    /// thread. An error has been reported.
+    pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, ExitCode> {
+        lab::allow_hosts().map_err(|e| report::no_lab(&e))?;
+        let path = PathSettings::new()
+            .round_trip(self.rtt)
+            .jitter(self.jitter)
+            .loss(self.loss)
+            .boxes(&self.boxes);
+        let network = Network::with_servers(path, self.servers).map_err(|e| report::no_lab(&e))?;
+        let address = SocketAddr::new(Network::server_address(self.v6), port);
+        let servers = serve(&network, address, self).map_err(|why| report::lab_failed(&why))?;
+        Ok(ServedNetwork { network, address, _servers: servers })
     }
 }
 
@@ -122,10 +141,14 @@ fn program(network: &Network, lab: &LabSettings, report: &mut LabReport) -> Exit
 }
 
 /// Starts the lab's servers: our mirror, or what `--server-command` says.
-fn serve(network: &Network, address: SocketAddr, lab: &LabSettings) -> Result<Vec<Child>, String> {
+fn serve(
+    network: &Network,
+    address: SocketAddr,
+    settings: &NetworkSettings,
+) -> Result<Vec<Child>, String> {
     let mut commands = Vec::new();
     for host in network.servers() {
-        match &lab.server_command {
+        match &settings.server_command {
             None => mirror(host, address.port())?,
             Some(line) => commands.push(server_command(host, line)?),
         }

@@ -25,7 +25,7 @@ const REGULAR: u8 = 1;
 const NO_CONNECTION: u8 = 3;
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let address = match target::resolve(settings) {
+    let address = match target::resolve(&settings.target, settings.family) {
         Ok(address) => address,
         Err(e) => return report::cannot_resolve(&settings.target, &e, NO_CONNECTION),
     };
@@ -98,12 +98,7 @@ pub(super) fn method(mode: Mode) -> Method {
 
 pub(super) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
     let token = token();
-    let message = match &settings.payload {
-        Payload::Text(text) => text.clone().into_bytes(),
-        // Too short for a mirror's request: such a probe has the client's half alone.
-        Payload::Generated(size) if *size < mirror::request_len(&token) => vec![b'.'; *size],
-        Payload::Generated(size) => mirror::request(&token, *size),
-    };
+    let message = message(settings, &token);
     let seen = probe.run(&message);
     let server = server_half(&seen.answer, &token);
     let mirrored = server.is_some();
@@ -120,8 +115,18 @@ pub(super) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection 
     }
 }
 
+/// The first bytes: a request to a mirror, unless the settings say others.
+pub(super) fn message(settings: &Settings, token: &str) -> Vec<u8> {
+    match &settings.payload {
+        Payload::Text(text) => text.clone().into_bytes(),
+        // Too short for a mirror's request: such a probe has the client's half alone.
+        Payload::Generated(size) if *size < mirror::request_len(token) => vec![b'.'; *size],
+        Payload::Generated(size) => mirror::request(token, *size),
+    }
+}
+
 /// The server's half of the evidence, if a mirror answered this very request.
-fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
+pub(super) fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
     if !answer.starts_with(mirror::ANSWER) {
         return None;
     }
@@ -139,7 +144,7 @@ fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
 }
 
 /// Six characters that tell this request from others. No secret: chance is enough.
-fn token() -> String {
+pub(super) fn token() -> String {
     let chance = RandomState::new().hash_one(std::process::id());
     format!("{:06x}", chance & 0xff_ffff)
 }

@@ -3,13 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 
+use crate::config::Target;
 use crate::config::file::Family;
-use crate::config::{Settings, Target};
 
 /// The first address of the wanted family that this host has a route to, else the first of it.
-pub(crate) fn resolve(settings: &Settings) -> io::Result<SocketAddr> {
-    let Target { host, port } = &settings.target;
-    let wanted = |address: &SocketAddr| match settings.family {
+pub(crate) fn resolve(target: &Target, family: Family) -> io::Result<SocketAddr> {
+    let Target { host, port } = target;
+    let wanted = |address: &SocketAddr| match family {
         Family::Any => true,
         Family::Ipv4 => address.is_ipv4(),
         Family::Ipv6 => address.is_ipv6(),
@@ -18,7 +18,7 @@ pub(crate) fn resolve(settings: &Settings) -> io::Result<SocketAddr> {
     let fitting: Vec<SocketAddr> = found.iter().copied().filter(wanted).collect();
     let routed = fitting.iter().find(|address| has_route(**address));
     let chosen = routed.or(fitting.first()).copied().ok_or_else(|| {
-        let family = if settings.family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let family = if family == Family::Ipv4 { "IPv4" } else { "IPv6" };
         let others: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
         let reason = format!("no {family} address, only {}", others.join(", "));
         io::Error::new(io::ErrorKind::NotFound, reason)

@@ -101,7 +101,7 @@ impl LabReport {
     }
 
     pub(crate) fn rtt(&self) -> Duration {
-        self.lab.rtt + self.lab.jitter
+        self.lab.network.rtt + self.lab.network.jitter
     }
 
     pub(crate) fn last_outcome(&self) -> Option<Outcome> {
@@ -148,19 +148,19 @@ impl LabReport {
 
     fn head(&self) -> String {
         let Self { lab, address, .. } = self;
-        let mut path = format!("round trip {}", text::time(Some(lab.rtt)));
-        if !lab.jitter.is_zero() {
-            path += &format!(" + up to {}", text::time(Some(lab.jitter)));
+        let mut path = format!("round trip {}", text::time(Some(lab.network.rtt)));
+        if !lab.network.jitter.is_zero() {
+            path += &format!(" + up to {}", text::time(Some(lab.network.jitter)));
         }
-        if lab.loss > 0.0 {
-            path += &format!(", {} % loss", lab.loss * 100.0);
+        if lab.network.loss > 0.0 {
+            path += &format!(", {} % loss", lab.network.loss * 100.0);
         }
-        let server = match lab.servers {
+        let server = match lab.network.servers {
             1 => "the server".to_owned(),
             many => format!("{many} servers with different keys"),
         };
         let mut boxes = String::new();
-        for middlebox in &lab.boxes {
+        for middlebox in &lab.network.boxes {
             boxes += &text::wrap(&format!("box {middlebox}: {}", middlebox.does()));
         }
         let hosts = format!("A private network, {server} at {address}; {path}.");
@@ -223,8 +223,8 @@ impl LabReport {
 
     fn round_trips(&self, time: Duration) -> Option<f64> {
         // Below a millisecond the machine itself takes most of the time.
-        (self.lab.rtt >= Duration::from_millis(1))
-            .then(|| time.as_secs_f64() / self.lab.rtt.as_secs_f64())
+        (self.lab.network.rtt >= Duration::from_millis(1))
+            .then(|| time.as_secs_f64() / self.lab.network.rtt.as_secs_f64())
     }
 
     fn saved(&self) -> Option<Saved> {
@@ -245,13 +245,13 @@ impl LabReport {
         let saved = regular.as_secs_f64() - fast.as_secs_f64();
         #[allow(clippy::cast_possible_truncation, reason = "microseconds of a probe fit")]
         let us = (saved * 1e6).round() as i64;
-        (self.lab.rtt >= Duration::from_millis(1))
-            .then(|| Saved { us, round_trips: saved / self.lab.rtt.as_secs_f64() })
+        (self.lab.network.rtt >= Duration::from_millis(1))
+            .then(|| Saved { us, round_trips: saved / self.lab.network.rtt.as_secs_f64() })
     }
 
     fn saved_sentence(&self) -> String {
         let Some(saved) = self.saved() else {
-            return if self.lab.rtt < Duration::from_millis(1) {
+            return if self.lab.network.rtt < Duration::from_millis(1) {
                 "Without a round trip time there is nothing to save: choose one, --rtt 40ms."
                     .to_owned()
             } else {
@@ -287,11 +287,11 @@ impl LabReport {
         let document = Document {
             schema: 1,
             lab: Lab {
-                rtt_us: micros(lab.rtt),
-                jitter_us: micros(lab.jitter),
-                loss: lab.loss,
-                boxes: lab.boxes.iter().map(|middlebox| middlebox.name()).collect(),
-                servers: lab.servers,
+                rtt_us: micros(lab.network.rtt),
+                jitter_us: micros(lab.network.jitter),
+                loss: lab.network.loss,
+                boxes: lab.network.boxes.iter().map(|middlebox| middlebox.name()).collect(),
+                servers: lab.network.servers,
                 server: address.to_string(),
             },
             connections: self.shown.iter().map(line).collect(),

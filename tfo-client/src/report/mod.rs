@@ -1,10 +1,12 @@
 //! All that the program prints; nothing else writes to standard output or standard error.
 
+mod compare;
 mod cookies;
 mod doctor;
 mod document;
 mod explain;
 mod lab;
+mod load;
 mod probe;
 mod text;
 
@@ -27,10 +29,12 @@ use tfo_core::program::{
 
 use crate::config::{self, Target};
 
+pub(crate) use compare::{CompareReport, compare_failed};
 pub(crate) use cookies::{cannot_forget_entry, cookies, cookies_of, forgotten, no_cookie_cache};
 pub(crate) use doctor::{DoctorReport, cannot_look};
 pub(crate) use explain::{contents, no_such_word, page};
 pub(crate) use lab::{LabReport, cannot_write, lab_failed, no_lab};
+pub(crate) use load::{LoadReport, NO_REPLY, load_refused};
 pub(crate) use probe::{Connection, Report};
 
 /// Wrong usage, bad configuration, or output that can't be written.

@@ -14,12 +14,12 @@ use crate::{Error, Result};
 ///
 /// The `libc` crate's structure can't be used: in glibc's shape bytes 6 and 7 are bit fields and padding, and
 /// all after `tcpi_total_retrans` is missing.
-mod offset {
+pub(super) mod offset {
     pub(super) const STATE: usize = 0;
     pub(super) const RETRANSMITS: usize = 2;
-    pub(super) const OPTIONS: usize = 5;
+    pub(in crate::connection) const OPTIONS: usize = 5;
     /// Bit 0 is `tcpi_delivery_rate_app_limited`, bits 1 and 2 are `tcpi_fastopen_client_fail`.
-    pub(super) const CLIENT_FAIL: usize = 7;
+    pub(in crate::connection) const CLIENT_FAIL: usize = 7;
     pub(super) const RTO: usize = 8;
     pub(super) const SND_MSS: usize = 16;
     pub(super) const RCV_MSS: usize = 20;
@@ -45,7 +45,7 @@ mod offset {
     pub(super) const TOTAL_RTO: usize = 240;
     pub(super) const TOTAL_RTO_TIME: usize = 244;
     /// The one-byte fields, which all kernels return.
-    pub(super) const MIN_LENGTH: usize = 8;
+    pub(in crate::connection) const MIN_LENGTH: usize = 8;
 }
 
 /// What `TCP_INFO` says of a connection.
@@ -309,7 +309,7 @@ pub enum ClientFail {
 
 impl ClientFail {
     /// Of `bits` the lowest two.
-    const fn from_bits(bits: u8) -> Self {
+    pub(super) const fn from_bits(bits: u8) -> Self {
         match bits & 0x3 {
             0 => Self::Unspecified,
             1 => Self::CookieUnavailable,

@@ -3,8 +3,9 @@
 //! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
 //! only a sequence of connections tells, [`balance`] counts the servers' keys behind one address, and
 //! the [`manual`] has a page for each verdict and cause. [`judge_open`] says what the bits of a connection
-//! tell that nobody has watched.
+//! tell that nobody has watched, [`judge_answered`] what those of one among very many say.
 
+mod answered;
 mod balance;
 mod evidence;
 pub mod manual;
@@ -13,6 +14,7 @@ mod rules;
 mod summary;
 mod verdict;
 
+pub use answered::judge_answered;
 pub use balance::{Balance, SeenCookie, balance};
 pub use evidence::{
     ArrivedOption, ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Ending, Evidence,

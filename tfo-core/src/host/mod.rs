@@ -14,6 +14,7 @@ pub mod readiness;
 mod routes;
 pub mod surroundings;
 pub mod sysctl;
+mod thread;
 
 pub use capability::Capability;
 pub use connections::Connection;
@@ -23,3 +24,4 @@ pub use owners::{Owners, Process, socket_of_inode};
 pub use routes::{Route, routes_without_cookie};
 pub use surroundings::Surroundings;
 pub use sysctl::{FastOpenBits, NamespaceKey};
+pub use thread::{CpuTime, set_timer_slack};

@@ -1,15 +1,14 @@
 //! One watched connection of a client.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use super::dialogue::{Answer, Dialogue, Next};
+use crate::connection::TcpInfo;
 use crate::diagnosis::{Attempt, CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits};
 use crate::host::{Counters, FastOpenBits, cookie_cache, sysctl};
 use crate::socket::{ConnectError, Connector, FastOpenStream, Method};
-
-/// The most that is kept of an answer.
-const MAX_ANSWER: usize = 16 * 1024;
 
 /// A connection to be made and watched.
 #[derive(Debug, Clone)]
@@ -41,6 +40,10 @@ pub struct Timing {
     pub connect: Option<Duration>,
     /// Until the first byte of the answer.
     pub first_byte: Option<Duration>,
+    /// Until the answer was complete or closed by the peer, or the attempt was given up.
+    pub ended: Option<Duration>,
+    /// The round trip time that TCP measured in the handshake. `None` when a retransmission spoiled it.
+    pub handshake_rtt: Option<Duration>,
     /// TCP's own smoothed round trip time. `None` when a retransmission spoiled it.
     pub rtt: Option<Duration>,
 }
@@ -98,78 +101,55 @@ impl Probe {
     /// whether that one passes.
     #[must_use]
     pub fn run(&self, message: &[u8]) -> Observation {
+        let mut answer = Answer::new(self.is_complete);
+        let seen = self.converse(message, &mut answer);
+        Observation { answer: answer.bytes, ..seen }
+    }
+
+    /// [`run`](Self::run) with a conversation after the first bytes, which has the time of
+    /// [`reply_timeout`](Self::reply_timeout) for all of it. The observation has no answer: the dialogue
+    /// was told.
+    #[must_use]
+    pub fn converse(&self, first: &[u8], dialogue: &mut dyn Dialogue) -> Observation {
         let before = Before::read(self.server);
         let start = Instant::now();
         let connected = Connector::default()
             .method(self.method)
             .timeout(self.connect_timeout)
-            .connect(self.server, message);
+            .connect(self.server, first);
         let mut seen = match connected {
-            Ok(stream) => self.watch(stream, start),
+            Ok(stream) => self.watch(stream, start, dialogue),
             Err(e) => Seen::failed(&e),
         };
-        let evidence = before.into_evidence(self.server, message.len(), &mut seen);
+        seen.timing.ended.get_or_insert_with(|| start.elapsed());
+        let evidence = before.into_evidence(self.server, first.len(), &mut seen);
         let evidence = ClientEvidence { regular_check: self.check(&evidence), ..evidence };
-        Observation { evidence, answer: seen.answer, timing: seen.timing }
+        Observation { evidence, answer: Vec::new(), timing: seen.timing }
     }
 
-    fn watch(&self, mut stream: FastOpenStream, start: Instant) -> Seen {
+    fn watch(
+        &self,
+        mut stream: FastOpenStream,
+        start: Instant,
+        dialogue: &mut dyn Dialogue,
+    ) -> Seen {
         let mut seen = Seen {
             attempt: stream.attempt().unwrap_or(Attempt::Regular),
             ending: Ending::Connected,
             local: stream.local_addr().ok(),
             tcp: None,
-            answer: Vec::new(),
             timing: Timing { connect: Some(start.elapsed()), ..Timing::default() },
         };
+        seen.timing.handshake_rtt = stream.info().ok().and_then(|info| clean_rtt(&info));
         if let Some(timeout) = self.reply_timeout {
-            seen.ending = self.read_answer(&mut stream, start, timeout, &mut seen);
+            seen.ending = talk(&mut stream, start, timeout, dialogue, &mut seen);
+            seen.timing.ended = Some(start.elapsed());
         }
         // Read once, at the first byte: later nothing of it changes.
         if seen.tcp.is_none() {
             seen.note_info(&stream);
         }
         seen
-    }
-
-    fn read_answer(
-        &self,
-        stream: &mut FastOpenStream,
-        start: Instant,
-        timeout: Duration,
-        seen: &mut Seen,
-    ) -> Ending {
-        let deadline = Instant::now() + timeout;
-        let mut buffer = [0; 4096];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let end = |seen: &Seen, ending| {
-                if seen.answer.is_empty() { ending } else { Ending::Answered }
-            };
-            // The kernel takes zero for "for ever", and rounds small times down to it.
-            if left < Duration::from_millis(1) {
-                return end(seen, Ending::NoAnswer);
-            }
-            let read = stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut buffer));
-            match read {
-                Ok(0) => return end(seen, Ending::Closed),
-                Ok(len) => {
-                    if seen.answer.is_empty() {
-                        seen.timing.first_byte = Some(start.elapsed());
-                        seen.note_info(stream);
-                    }
-                    let room = MAX_ANSWER.saturating_sub(seen.answer.len()).min(len);
-                    seen.answer.extend_from_slice(&buffer[..room]);
-                    if room < len || (self.is_complete)(&seen.answer) {
-                        return Ending::Answered;
-                    }
-                }
-                Err(e) => match e.kind() {
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
-                    _ => return end(seen, Ending::Broken(e.raw_os_error().unwrap_or(0))),
-                },
-            }
-        }
     }
 
     /// After a failure of a SYN with data: does one without pass? No data is sent, so that the
@@ -190,13 +170,72 @@ impl Probe {
     }
 }
 
+/// Lets both ends speak until the dialogue ends, the peer closes, or the time is over.
+fn talk(
+    stream: &mut FastOpenStream,
+    start: Instant,
+    timeout: Duration,
+    dialogue: &mut dyn Dialogue,
+    seen: &mut Seen,
+) -> Ending {
+    let deadline = Instant::now() + timeout;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let end = |seen: &Seen, ending| {
+            if seen.timing.first_byte.is_none() { ending } else { Ending::Answered }
+        };
+        // The kernel takes zero for "for ever", and rounds small times down to it.
+        if left < Duration::from_millis(1) {
+            return end(seen, Ending::NoAnswer);
+        }
+        let read = stream.set_read_timeout(Some(left)).and_then(|()| stream.read(&mut buffer));
+        let result = match read {
+            Ok(0) => {
+                dialogue.closed(start.elapsed());
+                return end(seen, Ending::Closed);
+            }
+            Ok(len) => {
+                let at = start.elapsed();
+                if seen.timing.first_byte.is_none() {
+                    seen.timing.first_byte = Some(at);
+                    seen.note_info(stream);
+                }
+                let next = dialogue.received(&buffer[..len], at);
+                let sent = match &next {
+                    Next::Send(bytes) | Next::SendLast(bytes) => {
+                        let allowed = stream.set_write_timeout(Some(left));
+                        allowed.and_then(|()| stream.write_all(bytes))
+                    }
+                    Next::Read | Next::End => Ok(()),
+                };
+                if matches!(next, Next::SendLast(_) | Next::End) {
+                    return Ending::Answered;
+                }
+                sent
+            }
+            Err(e) => Err(e),
+        };
+        if let Err(e) = result {
+            match e.kind() {
+                io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
+                _ => return end(seen, Ending::Broken(e.raw_os_error().unwrap_or(0))),
+            }
+        }
+    }
+}
+
+/// TCP's round trip time, where no retransmission spoiled it.
+fn clean_rtt(info: &TcpInfo) -> Option<Duration> {
+    info.rtt.filter(|_| info.total_retrans.unwrap_or(0) == 0)
+}
+
 /// What the connection itself showed.
 struct Seen {
     attempt: Attempt,
     ending: Ending,
     local: Option<SocketAddr>,
     tcp: Option<TcpBits>,
-    answer: Vec<u8>,
     timing: Timing,
 }
 
@@ -214,14 +253,13 @@ impl Seen {
             ending,
             local: e.local,
             tcp: e.info.as_deref().map(TcpBits::from),
-            answer: Vec::new(),
             timing: Timing::default(),
         }
     }
 
     fn note_info(&mut self, stream: &FastOpenStream) {
         let Ok(info) = stream.info() else { return };
-        self.timing.rtt = info.rtt.filter(|_| info.total_retrans.unwrap_or(0) == 0);
+        self.timing.rtt = clean_rtt(&info);
         self.tcp = Some(TcpBits::from(&info));
     }
 }

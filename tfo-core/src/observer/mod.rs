@@ -5,11 +5,13 @@
 //! what a listener accepts. Neither judges: [`diagnosis`](crate::diagnosis) does.
 
 mod client;
+mod dialogue;
 #[cfg(feature = "serde")]
 mod mirror;
 mod server;
 
 pub use client::{Observation, Probe, Timing};
+pub use dialogue::{Dialogue, Next};
 #[cfg(feature = "serde")]
 pub use mirror::serve_mirror;
 pub use server::{ArrivalRecord, ServerObserver, plain_outcome};

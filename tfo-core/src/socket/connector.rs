@@ -116,6 +116,9 @@ impl Connector {
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
         if let Some(local) = self.bind {
+            if local.port() == 0 {
+                option::set_bind_address_no_port(&fd, true)?;
+            }
             socket::bind(&fd, local).map_err(|e| Error::system("bind", local, e))?;
         }
         if self.no_cookie {

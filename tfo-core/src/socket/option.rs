@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libc::{IPPROTO_TCP, SOL_SOCKET};
 
-use crate::connection::{SavedSyn, TcpInfo, TcpState};
+use crate::connection::{FastOpenStatus, SavedSyn, TcpInfo, TcpState};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
 use crate::sys::sockopt;
@@ -158,6 +158,33 @@ pub fn tcp_state(fd: impl AsFd) -> Result<TcpState> {
     sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut first)
         .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
     Ok(TcpState::from_number(first[0]))
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`, its first 8 bytes alone: what became of fast open.
+///
+/// For who makes many connections: the kernel copies less, and nothing else is taken apart. As with
+/// [`tcp_info`], it is settled once the handshake has ended.
+#[doc(alias = "TCP_INFO")]
+pub fn fastopen_status(fd: impl AsFd) -> Result<FastOpenStatus> {
+    let mut buffer = [0; FastOpenStatus::LENGTH];
+    sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut buffer)
+        .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
+    Ok(FastOpenStatus::parse(buffer))
+}
+
+/// `setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, on)`, for IPv6 as well: a bind to port 0 leaves the choice of
+/// the port to `connect`, which can use a port again towards another destination. `Ok(false)`: the kernel is
+/// older than 4.2.
+///
+/// # References
+/// - [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
+#[doc(alias = "IP_BIND_ADDRESS_NO_PORT")]
+pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
+    match sockopt::set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, on.into()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        Err(e) => Err(Error::system("setsockopt", "IP_BIND_ADDRESS_NO_PORT", e)),
+    }
 }
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has

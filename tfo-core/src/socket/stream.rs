@@ -123,6 +123,15 @@ impl FastOpenStream {
         option::tcp_state(self).map(|state| state != TcpState::SynRecv)
     }
 
+    /// Takes the error that ended the connection, if there is one, as a non-blocking one may have met with.
+    ///
+    /// # Errors
+    /// As [`TcpStream::take_error`].
+    #[doc(alias = "SO_ERROR")]
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.stream.take_error()
+    }
+
     /// Ends the sending or the receiving half, or both.
     ///
     /// # Errors

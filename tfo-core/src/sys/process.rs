@@ -1,7 +1,9 @@
-//! Descriptors of other processes.
+//! Descriptors of other processes; what a thread of this one used, and how exactly it wakes up.
 
 use std::io;
+use std::mem;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use libc::{c_int, c_long};
 
@@ -15,6 +17,28 @@ pub(crate) fn descriptor_of(pid: u32, descriptor: u32) -> io::Result<OwnedFd> {
     let process = c_long::from(std::os::fd::AsRawFd::as_raw_fd(&process));
     // SAFETY: takes three integers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, descriptor, 0) })
+}
+
+/// `getrusage(2)` with `RUSAGE_THREAD`: the time that the calling thread spent in its own code, and in
+/// the kernel.
+pub(crate) fn thread_times() -> io::Result<(Duration, Duration)> {
+    // SAFETY: `rusage` is plain integers; all zeros is a valid value of it.
+    let mut usage = unsafe { mem::zeroed::<libc::rusage>() };
+    // SAFETY: `usage` has room for what the call writes, and lives over it.
+    super::check(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) })?;
+    Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
+}
+
+/// `prctl(2)` with `PR_SET_TIMERSLACK`: how late the calling thread's waits may end; at least 1 ns.
+pub(crate) fn set_timer_slack(slack: Duration) -> io::Result<()> {
+    let nanos = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX).max(1);
+    // SAFETY: takes integers.
+    super::check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) }).map(drop)
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
 fn owned(returned: c_long) -> io::Result<OwnedFd> {

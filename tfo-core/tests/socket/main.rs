@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
+mod epoll;
 mod exchange;
 mod inherited;
 mod keys;

@@ -22,6 +22,7 @@ use crate::report::{
     self,
     metrics::{Family, Labels},
 };
+use crate::service::forward::{Forward, UpstreamState};
 use crate::service::metrics::Source;
 
 /// How many may look at a time.
@@ -54,6 +55,7 @@ struct Listener {
     address: SocketAddr,
     service: Service,
     sockets: Vec<Weak<FastOpenListener>>,
+    forward: Option<Arc<Forward>>,
 }
 
 impl Instruments {
@@ -81,6 +83,7 @@ impl Instruments {
             address: bound.address,
             service: bound.service.kind(),
             sockets: bound.sockets.iter().map(Arc::downgrade).collect(),
+            forward: bound.service.forward().cloned(),
         });
         *self.listeners.lock().unwrap_or_else(PoisonError::into_inner) = listeners.collect();
     }
@@ -149,6 +152,37 @@ impl Instruments {
         }
         vec![queue, backlog, waiting]
     }
+
+    /// Where each listener forwards to.
+    fn upstreams(&self) -> Vec<Family> {
+        let mut up = Family::gauge("tfo_server_upstream_up", "0: it is left out until it is back.");
+        let mut open =
+            Family::gauge("tfo_server_upstream_open_connections", "Connections that it has.");
+        let mut chosen = Family::counter(
+            "tfo_server_upstream_connections",
+            "Connections for which it was chosen.",
+        );
+        let mut failures = Family::counter(
+            "tfo_server_upstream_failures",
+            "Times that it could not be connected to, by a connection or a check.",
+        );
+        for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let states = listener.forward.iter().flat_map(|forward| forward.states());
+            for UpstreamState { address, up: is_up, open: connections, chosen: count, failed } in
+                states
+            {
+                let labels = || {
+                    let upstream = ("upstream", address.to_string());
+                    vec![("listener", listener.address.to_string()), upstream]
+                };
+                up.add(labels(), u8::from(is_up));
+                open.add(labels(), connections);
+                chosen.add(labels(), count);
+                failures.add(labels(), failed);
+            }
+        }
+        vec![up, open, chosen, failures]
+    }
 }
 
 impl Source for Instruments {
@@ -156,6 +190,7 @@ impl Source for Instruments {
         let mut families = self.server();
         families.extend(of_listeners(&self.registry.totals()));
         families.extend(self.queues());
+        families.extend(self.upstreams());
         families.extend(kernel());
         families.extend(process());
         families

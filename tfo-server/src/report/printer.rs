@@ -38,7 +38,7 @@ enum Item {
 /// The thread that prints. It ends when no [`Printer`] is left.
 pub(crate) struct Printing {
     /// Where the last totals go.
-    last: SyncSender<Totals>,
+    totals: SyncSender<Totals>,
     /// Hangs up when all is printed.
     end: Receiver<()>,
     lost: Arc<AtomicU64>,
@@ -48,20 +48,20 @@ impl Printer {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<(Self, Printing)> {
         let (lines, waiting) = sync_channel(WAITING);
         let lost = Arc::<AtomicU64>::default();
-        let (last, totals) = sync_channel(1);
+        let (totals, at_last) = sync_channel(1);
         let (printed, end) = sync_channel::<()>(0);
         thread::Builder::new().name("printer".to_owned()).spawn({
             let lost = Arc::clone(&lost);
             move || {
                 let mut lines = print_all(Lines::new(format, tracer), &waiting, &lost);
-                if let Ok(totals) = totals.recv() {
+                if let Ok(totals) = at_last.recv() {
                     lines.draw(true);
                     lines.totals(&totals, lost.load(Ordering::Relaxed));
                 }
                 drop(printed);
             }
         })?;
-        Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { last, end, lost }))
+        Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { totals, end, lost }))
     }
 
     /// Prints the line of a connection, unless too many wait.
@@ -98,7 +98,7 @@ impl Printing {
 
     /// Prints what waits, then the totals; gives up if nobody takes them.
     pub(crate) fn finish(self, totals: Totals) {
-        let told = self.last.send(totals).is_ok();
+        let told = self.totals.send(totals).is_ok();
         if told && self.end.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
             log::warn!("standard output took nothing for {LAST:?}: what was left to print is lost");
         }

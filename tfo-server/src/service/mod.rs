@@ -115,6 +115,14 @@ impl Prepared {
         Self::Respond(Arc::new(Respond::Made(Metrics::new(source))))
     }
 
+    /// What forwards its connections, if they are forwarded.
+    pub(crate) const fn forward(&self) -> Option<&Arc<Forward>> {
+        match self {
+            Self::Forward(forward) => Some(forward),
+            _ => None,
+        }
+    }
+
     pub(crate) const fn kind(&self) -> Service {
         match self {
             Self::Mirror => Service::Mirror,

@@ -71,6 +71,23 @@ fn the_first_bytes_ride_the_syn_on_both_legs() {
 }
 
 #[test]
+fn nothing_that_another_connection_was_sent_goes_to_an_upstream() {
+    isolated(|| {
+        let lab = Lab::new();
+        // One worker, and so one scratch buffer, for a service and for connections to it.
+        let config = "[[listen]]\nservice = \"forward\"\n[[listen]]\nport = 2300\nservice = \"echo\"\n\
+                      [forward]\nupstreams = [\"127.0.0.1:2300\"]\nhealth-interval = \"0s\"\n\
+                      [engine]\nworkers = 1\n";
+        let _server = lab.serve(config, &[]);
+        for n in 0..50 {
+            let message = format!("a secret of client {n}");
+            let said = ask(&mut lab.connect(), message.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&said), message);
+        }
+    });
+}
+
+#[test]
 fn an_upstream_without_fast_open_gets_regular_connections() {
     isolated(|| {
         // Off by the configuration, and by a host that does not allow it.

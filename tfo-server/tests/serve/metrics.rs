@@ -174,6 +174,39 @@ fn a_full_server_is_not_ready_and_says_so() {
 }
 
 #[test]
+fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
+    isolated(|| {
+        let lab = Lab::new();
+        let mut command = clean(Command::new("sh"));
+        command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tfo-server")]);
+        command.args(["--service", "echo", "--config"]).arg(lab.config(METRICS));
+        let server = Program::start(&lab.host, command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        // There will be no descriptor for another one.
+        let mut watcher = lab.host.run(|| TcpStream::connect("127.0.0.1:9413")).unwrap();
+        watcher.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut ready = || {
+            watcher.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = [0; 1000];
+            let len = watcher.read(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[..len]).into_owned()
+        };
+        let said = ready();
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        let clients: Vec<_> = (0..60).map(|_| lab.connect()).collect();
+        let _ = server.err().expect(&["no descriptors left"]);
+        let said = ready();
+        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("starved"), "{said}");
+        drop(clients);
+        let until = Instant::now() + PATIENCE;
+        while !ready().starts_with("HTTP/1.1 200 ") {
+            assert!(Instant::now() < until, "it has room again");
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
 fn a_server_that_waits_for_room_sleeps() {
     isolated(|| {
         let lab = Lab::new();
@@ -214,6 +247,38 @@ fn what_nobody_looked_at_is_counted_as_that() {
         let kernel = lab.host.run(|| Counters::read().unwrap());
         assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
         assert_eq!(kernel.passive, 1, "the kernel has looked");
+    });
+}
+
+#[test]
+fn upstreams_are_seen_with_their_health_and_their_share() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!(
+            "[[listen]]\nservice = \"forward\"\n[[listen]]\nport = 2300\nservice = \"echo\"\n\
+             [forward]\nupstreams = [\"127.0.0.1:2300\", \"127.0.0.1:2301\"]\n\
+             health-interval = \"100ms\"\n{METRICS}"
+        );
+        let server = lab.serve(&config, &[]);
+        let _ = server.err().expect(&["upstream 127.0.0.1:2301 is down"]);
+        for _ in 0..3 {
+            assert_eq!(ask(&mut lab.connect(), b"hello"), b"hello");
+        }
+        let text = metrics(&lab);
+        let of = |what: &str, port: u16| {
+            let upstream = format!("upstream=\"127.0.0.1:{port}\"");
+            sum(&text, &format!("tfo_server_upstream_{what}"), &[&upstream])
+        };
+        assert_eq!((of("up", 2300), of("up", 2301)), (1, 0), "{text}");
+        let chosen = of("connections_total", 2300);
+        assert_eq!((chosen, of("connections_total", 2301)), (3, 0), "{text}");
+        assert!(of("failures_total", 2301) >= 2, "{text}");
+        let forward = "service=\"forward\"";
+        assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[forward]), 15, "{text}");
+        assert_eq!(sum(&text, "tfo_server_sent_bytes_total", &[forward]), 15, "{text}");
+        server.signal("USR1").unwrap();
+        let line = server.out().expect(&["upstreams:"]);
+        assert!(line.contains("127.0.0.1:2300 up (") && line.contains("127.0.0.1:2301 DOWN ("));
     });
 }
 

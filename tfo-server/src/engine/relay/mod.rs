@@ -215,10 +215,11 @@ impl Relay {
     ) -> io::Result<Step> {
         match self.phase {
             Phase::New => {
-                // The worker's scratch buffer, so that a header costs no allocation.
+                // The worker's scratch buffer, so that a header costs no allocation. It holds what
+                // another connection was sent last.
                 let mut first = mem::take(&mut turn.tools.out.bytes);
-                let step = self.begin(turn, ends, &mut first);
                 first.clear();
+                let step = self.begin(turn, ends, &mut first);
                 turn.tools.out.bytes = first;
                 step
             }

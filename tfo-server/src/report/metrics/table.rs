@@ -152,13 +152,36 @@ fn details(now: &Samples, listener: &Listener<'_>) -> Vec<String> {
         listed("causes", grouped("tfo_server_connections_total", "cause")),
         listed("cookies by key", grouped("tfo_server_cookies_total", "origin")),
         listed("cut short", grouped("tfo_server_cut_short_total", "reason")),
-        listed("closed at once", grouped("tfo_server_refused_total", "reason")),
         listed("accepting paused", grouped("tfo_server_accept_pauses_total", "reason")),
+        upstreams(now, listener),
         (!times.is_empty()).then(|| format!("at most: {}", times.join("; "))),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Where it forwards to, and how that goes.
+fn upstreams(now: &Samples, listener: &Listener<'_>) -> Option<String> {
+    let [address, _] = listener.labels();
+    let of = |upstream: &str| {
+        let sum = |what: &str| {
+            let name = format!("tfo_server_upstream_{what}");
+            now.sum(&name, &[address, ("upstream", upstream)])
+        };
+        let state = if sum("up") > 0.0 { "up" } else { "DOWN" };
+        let failures = match sum("failures_total") {
+            0.0 => String::new(),
+            failures => format!(", {failures} failed"),
+        };
+        let (open, all) = (sum("open_connections"), sum("connections_total"));
+        format!("{upstream} {state} ({open} open of {all}{failures})")
+    };
+    let all: Vec<_> = now
+        .each("tfo_server_upstream_up", &[address])
+        .map(|(label, _)| of(label("upstream")))
+        .collect();
+    (!all.is_empty()).then(|| format!("upstreams: {}", all.join(", ")))
 }
 
 /// `what: 3 this, 1 that`, of what there is.

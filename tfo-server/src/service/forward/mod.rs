@@ -23,8 +23,8 @@ use super::proxy_protocol;
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
-pub(crate) use upstreams::Lease;
 use upstreams::Upstreams;
+pub(crate) use upstreams::{Lease, UpstreamState};
 
 /// How long what lasts is not said again.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
@@ -64,6 +64,11 @@ impl Forward {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The upstreams as they are now.
+    pub(crate) fn states(&self) -> impl Iterator<Item = UpstreamState> {
+        self.upstreams.states()
     }
 
     /// Whether upstreams are told whose connection it is.

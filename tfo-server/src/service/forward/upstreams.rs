@@ -41,6 +41,21 @@ struct Upstream {
     try_at: AtomicU64,
     /// Until when it gets no data in SYNs.
     regular_until: AtomicU64,
+    chosen: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// An upstream, as its metrics show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpstreamState {
+    pub(crate) address: SocketAddr,
+    pub(crate) up: bool,
+    /// Connections that it has now.
+    pub(crate) open: usize,
+    /// Connections for which it was chosen.
+    pub(crate) chosen: u64,
+    /// Times that it could not be connected to, by a connection or a check.
+    pub(crate) failed: u64,
 }
 
 /// One connection's share of an upstream.
@@ -62,6 +77,8 @@ impl Upstreams {
             down: AtomicBool::new(false),
             try_at: AtomicU64::new(0),
             regular_until: AtomicU64::new(0),
+            chosen: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         };
         Self {
             all: settings.upstreams.iter().map(upstream).collect(),
@@ -74,6 +91,16 @@ impl Upstreams {
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.all.iter().map(|upstream| upstream.address)
+    }
+
+    pub(super) fn states(&self) -> impl Iterator<Item = UpstreamState> {
+        self.all.iter().map(|upstream| UpstreamState {
+            address: upstream.address,
+            up: !upstream.down.load(Relaxed),
+            open: upstream.open(),
+            chosen: upstream.chosen.load(Relaxed),
+            failed: upstream.failed.load(Relaxed),
+        })
     }
 
     /// The upstream whose turn it is; `None`: all are down.
@@ -94,6 +121,7 @@ impl Upstreams {
     fn lease(self: &Arc<Self>, index: usize, others: usize) -> Option<Lease> {
         let upstream = self.get(index)?;
         upstream.open.fetch_add(1, Relaxed);
+        upstream.chosen.fetch_add(1, Relaxed);
         Some(Lease { upstreams: Arc::clone(self), index, address: upstream.address, others })
     }
 
@@ -124,6 +152,7 @@ impl Upstreams {
         let Some(upstream) = self.get(index) else { return };
         let pause = if syn_data { self.now() + millis(NO_SYN_DATA) } else { 0 };
         upstream.regular_until.store(pause, Relaxed);
+        upstream.failed.fetch_add(1, Relaxed);
         let failures = upstream.failures.fetch_add(1, Relaxed).saturating_add(1);
         upstream.try_at.store(self.now() + millis(LEFT_ALONE), Relaxed);
         if failures < FAILURES || upstream.down.swap(true, Relaxed) {

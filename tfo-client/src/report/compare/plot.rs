@@ -1,0 +1,179 @@
+//! Pictures for a terminal: a histogram of blocks, and cumulative curves of dots.
+
+use anstyle::{AnsiColor, Style};
+
+use super::axis::{Axis, Series, Tone, count, share_until};
+use super::words;
+
+/// Columns of the names to the left.
+const NAMES: usize = 15;
+/// Columns of the picture itself.
+const WIDTH: usize = 64;
+/// Lines of a histogram.
+const BARS: usize = 3;
+/// Lines of the curves.
+const CURVES: usize = 10;
+const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// How the times of each series are spread, one above the other.
+pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
+    let drawn: Vec<(Vec<f64>, usize)> =
+        series.iter().map(|series| axis.histogram(series.times, WIDTH)).collect();
+    let mut text = String::new();
+    for (series, (shares, beyond)) in series.iter().zip(&drawn) {
+        let most = shares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let style = style(series.tone, colour);
+        for line in (0..BARS).rev() {
+            let name = if line == 0 { series.name } else { "" };
+            let bars: String = shares.iter().map(|share| block(share / most, line)).collect();
+            let mut more = String::new();
+            if line == 0 && *beyond > 0 {
+                more = format!(" +{beyond}");
+            }
+            text += &format!("{name:>w$} │{style}{bars}{style:#}{more}\n", w = NAMES - 2);
+        }
+    }
+    text + &scale(axis)
+}
+
+/// Which share of each series has come by when.
+pub(super) fn curves(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
+    let canvases: Vec<Canvas> = series.iter().map(|series| Canvas::draw(series, axis)).collect();
+    let mut text = String::new();
+    for line in 0..CURVES {
+        let label = match line {
+            0 => "100 %",
+            l if l == CURVES / 2 => "50 %",
+            l if l == CURVES - 1 => "0 %",
+            _ => "",
+        };
+        text += &format!("{label:>w$} │", w = NAMES - 2);
+        for column in 0..WIDTH {
+            let found = canvases.iter().zip(series).find(|(canvas, _)| canvas.at(line, column) > 0);
+            match found {
+                None => text.push(' '),
+                Some((_, series)) => {
+                    let dots =
+                        canvases.iter().fold(0, |dots, canvas| dots | canvas.at(line, column));
+                    let style = style(series.tone, colour);
+                    let dots = char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' ');
+                    text += &format!("{style}{dots}{style:#}");
+                }
+            }
+        }
+        text = text.trim_end().to_owned() + "\n";
+    }
+    text + &scale(axis)
+}
+
+/// The ticks below a picture, in milliseconds and in round trips.
+fn scale(axis: &Axis) -> String {
+    let mut line = vec!['─'; WIDTH];
+    let (mut labels, mut trips) = (vec![' '; WIDTH + 6], vec![' '; WIDTH + 6]);
+    for (tick, left) in axis.ticks.iter().zip((0..axis.ticks.len()).rev()) {
+        let column = column(axis.place(*tick));
+        if let Some(place) = line.get_mut(column) {
+            *place = '┬';
+        }
+        let unit = if left == 0 { " ms" } else { "" };
+        write(&mut labels, column, &format!("{}{unit}", words::tick(*tick)));
+    }
+    for (trip, number) in axis.round_trips.iter().zip(1..) {
+        write(&mut trips, column(axis.place(*trip)), &format!("{number} RTT"));
+    }
+    let text = |line: Vec<char>| line.into_iter().collect::<String>();
+    let mut scale = format!("{:>w$} └{}\n", "", text(line), w = NAMES - 2);
+    for line in [labels, trips] {
+        let line = text(line);
+        if !line.trim().is_empty() {
+            scale += &format!("{}{}\n", " ".repeat(NAMES), line.trim_end());
+        }
+    }
+    scale
+}
+
+/// Writes a word centred at a column, if nothing stands there.
+fn write(line: &mut [char], column: usize, word: &str) {
+    let len = word.chars().count();
+    let start = column.saturating_sub(len / 2).min(line.len().saturating_sub(len));
+    let around = start.saturating_sub(1)..(start + len + 1).min(line.len());
+    if line.get(around).is_some_and(|around| around.iter().all(|c| *c == ' ')) {
+        for (place, c) in line.iter_mut().skip(start).zip(word.chars()) {
+            *place = c;
+        }
+    }
+}
+
+/// A bar's part in a line; a bar that is there is seen.
+fn block(height: f64, line: usize) -> char {
+    let eighths = (height * count(BARS * 8)).ceil() - count(line * 8);
+    let index = (0..=8).rev().find(|index| count(*index) <= eighths).unwrap_or(0);
+    BLOCKS.get(index).copied().unwrap_or(' ')
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "places are not negative, and a cast saturates"
+)]
+fn column(place: f64) -> usize {
+    (place * count(WIDTH)).round() as usize
+}
+
+pub(super) fn style(tone: Tone, colour: bool) -> Style {
+    if !colour {
+        return Style::new();
+    }
+    let colour = match tone {
+        Tone::Regular => AnsiColor::Blue,
+        Tone::FastOpen => AnsiColor::Green,
+        Tone::Missed => AnsiColor::Red,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
+/// Cells of two by four dots.
+struct Canvas {
+    cells: Vec<u8>,
+}
+
+impl Canvas {
+    fn draw(series: &Series<'_>, axis: &Axis) -> Self {
+        let mut canvas = Self { cells: vec![0; WIDTH * CURVES] };
+        let rows = CURVES * 4 - 1;
+        let row = |share: f64| rows - index((share * count(rows)).round());
+        let mut before = rows;
+        for x in 0..WIDTH * 2 {
+            let until = axis.high * count(x + 1) / count(WIDTH * 2);
+            let now = row(share_until(series.times, until));
+            // The step is a line upwards.
+            for y in now..=before {
+                canvas.dot(x, y);
+            }
+            before = now;
+        }
+        canvas
+    }
+
+    /// The bits of U+2800: the left column from the top is 0, 1, 2, 6, the right one 3, 4, 5, 7.
+    fn dot(&mut self, x: usize, y: usize) {
+        const BITS: [[u8; 2]; 4] = [[0, 3], [1, 4], [2, 5], [6, 7]];
+        let bit = BITS[y % 4][x % 2];
+        if let Some(cell) = self.cells.get_mut(y / 4 * WIDTH + x / 2) {
+            *cell |= 1 << bit;
+        }
+    }
+
+    fn at(&self, line: usize, column: usize) -> u8 {
+        self.cells.get(line * WIDTH + column).copied().unwrap_or(0)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number from 0 to the number of rows"
+)]
+fn index(row: f64) -> usize {
+    row as usize
+}

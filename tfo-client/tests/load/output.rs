@@ -1,0 +1,128 @@
+//! What users see: text, progress, files, and an end by Ctrl-C.
+
+use std::fs;
+use std::process::Command;
+
+use tfo_core::lab::{self, Program, isolated};
+
+use crate::harness::{Lab, clean, json};
+use crate::{answer, check, count, counters, load, pause, serve};
+
+#[test]
+fn the_text_says_verdicts_times_and_cost() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer);
+        let ended = lab.probe(&["-q", "load", "--count", "1000", "--concurrency", "1"]);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert_eq!(ended.err, "", "no progress without a terminal");
+        for piece in [
+            "192.0.2.2:2222: 1,000 connections in ",
+            "; 1 at once, 1 thread, 64 B of first bytes each\n",
+            " replies/s\n",
+            "  fast-open                                       999   99.9 %\n",
+            "  cookie-granted                                    1    0.1 %\n",
+            "  first byte, fast open ",
+            "  reply's end ",
+            "  client CPU ",
+        ] {
+            assert!(ended.out.contains(piece), "{piece:?}\n{}", ended.out);
+        }
+        assert!(!ended.out.contains("error"), "{}", ended.out);
+        assert!(!ended.out.contains('\x1b'), "no colour without a terminal: {}", ended.out);
+    });
+}
+
+#[test]
+fn the_percentiles_file_has_all_replies() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer);
+        let file = lab.path("times.hgrm");
+        let (load, _) = load(&lab, &["--count", "100", "--hgrm", file.to_str().unwrap()]);
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains("Total count    =          100]"), "{text}");
+        let max: f64 = text
+            .split("#[Max     =")
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .next()
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let told = load["times_us"]["first_byte"]["max"].as_f64().unwrap() / 1e3;
+        assert!((max - told).abs() <= told / 100.0, "{max} ms is {told} ms of {load:#}");
+    });
+}
+
+#[test]
+fn ctrl_c_ends_it_with_what_it_has() {
+    isolated(|| {
+        let lab = Lab::new();
+        let peers = serve(&lab, answer);
+        let arguments = ["-q", "load", "-s", "192.0.2.2", "--duration", "1h", "-o", "json"];
+        let program = Program::start(&lab.client, lab.command("", &arguments)).unwrap();
+        for _ in 0..100 {
+            peers.recv().unwrap();
+        }
+        program.signal("INT").unwrap();
+        let ended = program.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let document = json(&ended.out);
+        check(&document);
+        let load = &document["load"];
+        assert_eq!(load["interrupted"], true, "{load:#}");
+        assert!(load["connections"]["replies"].as_u64().unwrap() >= 50, "{load:#}");
+        let active = counters(&lab).active;
+        let open = load["connections"]["unfinished"].as_u64().unwrap();
+        assert!(
+            (active - open.min(active)..=active).contains(&count(load, "fast-open")),
+            "{load:#}"
+        );
+    });
+}
+
+#[test]
+fn ctrl_c_does_not_wait_for_a_silent_server() {
+    isolated(|| {
+        let lab = Lab::new();
+        let listener = lab.silent_server();
+        let arguments = ["-q", "load", "-s", "192.0.2.2", "--timeout", "1h", "-o", "json"];
+        let program = Program::start(&lab.client, lab.command("", &arguments)).unwrap();
+        let _open: Vec<_> = (0..16).map(|_| listener.accept().unwrap()).collect();
+        program.signal("INT").unwrap();
+        let ended = program.finish();
+        let document = json(&ended.out);
+        check(&document);
+        assert_eq!(ended.code, Some(3), "no reply: {document:#}");
+        assert_eq!(document["load"]["connections"]["unfinished"], 16, "{document:#}");
+    });
+}
+
+#[test]
+fn a_terminal_shows_the_progress_and_erases_it() {
+    isolated(|| {
+        if !lab::require("script") {
+            return;
+        }
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer);
+        let load = format!(
+            "{} --config {} -q load -s 192.0.2.2 --duration 1s",
+            env!("CARGO_BIN_EXE_tfo-client"),
+            lab.file("client.toml", "").display()
+        );
+        for (no_color, shown) in [("", true), ("1", false)] {
+            let mut script = clean(Command::new("script"));
+            script.env("NO_COLOR", no_color).env("TERM", "xterm");
+            script.args(["-qec", &load]).arg(lab.path("typescript"));
+            let ended = Program::start(&lab.client, script).unwrap().finish();
+            let seen = ended.out.contains("/s  fast-open ") && ended.out.contains("  p99 ");
+            assert_eq!(seen, shown, "NO_COLOR={no_color}: {}", ended.out);
+            assert_eq!(ended.out.contains("\x1b[2K"), shown, "{}", ended.out);
+            pause();
+        }
+    });
+}

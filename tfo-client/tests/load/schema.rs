@@ -1,0 +1,86 @@
+//! `schema-load.json` says what is printed, and no more. Each document of the other tests is held
+//! against it.
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use tfo_core::diagnosis::{Cause, Outcome};
+use tfo_core::lab::isolated;
+
+use crate::harness::{self, Lab};
+use crate::{answer, serve};
+
+fn schema() -> Value {
+    harness::json(include_str!("../../schema-load.json"))
+}
+
+fn validator() -> Validator {
+    let schema = schema();
+    assert!(jsonschema::draft202012::meta::is_valid(&schema), "the schema itself is one");
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+fn faults(document: &Value) -> Vec<String> {
+    let fault =
+        |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
+    validator().iter_errors(document).map(fault).collect()
+}
+
+/// Panics if the document is not as the schema says.
+pub(crate) fn hold(document: &Value) {
+    let faults = faults(document);
+    assert!(faults.is_empty(), "{faults:#?}\n{document:#}");
+}
+
+#[test]
+fn the_enums_are_those_of_the_library() {
+    let listed = |name: &str| schema()["$defs"][name]["enum"].clone();
+    assert_eq!(listed("outcome"), json!(Outcome::ALL));
+    assert_eq!(listed("cause"), json!(Cause::ALL));
+}
+
+#[test]
+fn a_broken_document_does_not_hold() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _peers = serve(&lab, answer);
+        let (document, _) = lab.document(&["-q", "load", "--rate", "1000", "--count", "20"]);
+        hold(&document);
+        for (pointer, value) in [
+            ("/schema", json!(2)),
+            ("/load/settings/mode", json!("fast")),
+            ("/load/verdicts/0/verdict", json!("fast")),
+            ("/load/verdicts/0/cause", json!("bad-luck")),
+            ("/load/errors", json!({"bad-luck": 1})),
+            ("/load/errors", json!({"refused": 0})),
+            ("/load/times_us/first_byte", json!([])),
+            ("/load/times_us/late_start/p99_9", json!("1 ms")),
+            ("/load/limits/rate_met", json!("yes")),
+        ] {
+            let mut broken = document.clone();
+            *broken.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
+            assert!(!faults(&broken).is_empty(), "{pointer}");
+        }
+        for pointer in [
+            "",
+            "/target",
+            "/load",
+            "/load/settings",
+            "/load/connections",
+            "/load/verdicts/0",
+            "/load/times_us",
+            "/load/times_us/reply",
+            "/load/cpu_us_per_connection",
+            "/load/limits",
+        ] {
+            let mut more = document.clone();
+            let object = more.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+            object.insert("surprise".to_owned(), json!(1));
+            assert!(!faults(&more).is_empty(), "a field that nobody knows in {pointer:?}");
+            let mut less = document.clone();
+            let object = less.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+            let name = object.keys().next().unwrap().clone();
+            object.remove(&name);
+            assert!(!faults(&less).is_empty(), "{name} missing in {pointer:?}");
+        }
+    });
+}
