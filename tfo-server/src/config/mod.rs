@@ -236,13 +236,22 @@ fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings,
         Service::Forward => {
             let own = listen.forward.is_some();
             let forward = listen.forward.as_ref().unwrap_or(&file.forward);
+            let refuse = |reason| {
+                let variable = Some("TFO_SERVER_FORWARD_UPSTREAMS");
+                Refusal::new(key(own, "forward.upstreams"), variable, reason)
+            };
             if forward.upstreams.get().is_empty() {
                 let reason = format!(
                     "service \"forward\" has nowhere to go: expected {}",
                     Upstreams::ALLOWED
                 );
-                let variable = Some("TFO_SERVER_FORWARD_UPSTREAMS");
-                return Err(Refusal::new(key(own, "forward.upstreams"), variable, reason));
+                return Err(refuse(reason));
+            }
+            let address = SocketAddr::new(listen.address.get(), listen.port.get());
+            if let Some(own) = forward.upstreams.get().iter().find(|to| leads_to(**to, address)) {
+                let reason =
+                    format!("{own} is this listener itself, in a circle: expected another address");
+                return Err(refuse(reason));
             }
             ServiceSettings::Forward(ForwardSettings {
                 upstreams: forward.upstreams.get().to_owned(),
@@ -255,6 +264,12 @@ fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings,
             })
         }
     })
+}
+
+/// Whether who connects to `upstream` comes to this listener, as far as it can be known.
+fn leads_to(upstream: SocketAddr, listener: SocketAddr) -> bool {
+    let every = listener.ip().is_unspecified() && upstream.ip().to_canonical().is_loopback();
+    upstream.port() == listener.port() && (upstream.ip() == listener.ip() || every)
 }
 
 const KEYS_MODE: &str = "TFO_SERVER_KEYS_MODE";

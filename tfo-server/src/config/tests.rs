@@ -202,6 +202,16 @@ fn settings_that_do_not_go_together_are_refused_where_they_stand() {
         ("[[listen]]\n[[listen]]", "listen[1].port", "127.0.0.1:2222 stands in two tables"),
         ("listen.service = \"forward\"", "forward.upstreams", "nowhere to go"),
         (
+            "listen.service = \"forward\"\nforward.upstreams = [\"192.0.2.1:2222\", \"127.0.0.1:2222\"]",
+            "forward.upstreams",
+            "127.0.0.1:2222 is this listener itself",
+        ),
+        (
+            "[listen]\naddress = \"::\"\nservice = \"forward\"\n[forward]\nupstreams = [\"[::1]:2222\"]",
+            "forward.upstreams",
+            "[::1]:2222 is this listener itself",
+        ),
+        (
             "[[listen]]\nservice = \"forward\"\n[listen.forward]\n[[listen]]\nport = 1",
             "listen[0].forward.upstreams",
             "nowhere to go",

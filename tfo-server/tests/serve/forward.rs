@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tfo_core::lab::{Host, Program, isolated, require};
 use tfo_core::socket::{ArrivalSyn, option};
 
-use crate::harness::{Lab, answer, ask, json, pattern};
+use crate::harness::{Lab, answer, ask, clean, json, pattern};
 use crate::upstream::{Upstream, read};
 
 const ONE: &str = "127.0.0.1:8001";
@@ -582,5 +582,41 @@ fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
             assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");
         }
         assert_eq!(one.count(), count + 4);
+    });
+}
+
+#[test]
+fn without_descriptors_for_upstreams_clients_are_closed_cleanly_and_then_served_again() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _one = Upstream::on(&lab.host, ONE).answer("one");
+        let config = to(&[ONE], "health-interval = \"0s\"\n[engine]\nworkers = 1");
+        let script = "ulimit -n 24; exec \"$0\" \"$@\"";
+        let mut command = clean(Command::new("sh"));
+        command.args(["-c", script, env!("CARGO_BIN_EXE_tfo-server"), "-o", "json"]);
+        command.arg("--config").arg(lab.config(&config));
+        let server = Program::start(&lab.host, command).unwrap();
+        let _ = server.err().expect(&["listening on"]);
+        // They came together, and each wants two descriptors.
+        server.signal("STOP").unwrap();
+        let mut clients: Vec<_> = (0..30).map(|_| lab.connect()).collect();
+        for client in &mut clients {
+            client.write_all(b"?").unwrap();
+        }
+        server.signal("CONT").unwrap();
+        let _ = server.err().expect(&["no socket for an upstream", "ulimit -n"]);
+        for mut client in clients {
+            let answer = answer(&mut client);
+            assert!(answer.is_empty() || answer == b"one:?", "{answer:?}");
+        }
+        for line in server.out().first(30) {
+            let why = json(&line)["cut_short"].clone();
+            assert!(why.is_null() || why == "no socket for the upstream", "{line}");
+        }
+        for _ in 0..20 {
+            assert_eq!(ask(&mut lab.connect(), b"?"), b"one:?");
+        }
+        assert_eq!(server.err().count("no socket for an upstream"), 1, "not for each");
+        assert_eq!(server.err().count("is down"), 0, "that is no fault of the upstream");
     });
 }

@@ -11,8 +11,9 @@ mod upstreams;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tfo_core::Error;
 use tfo_core::program::one_line;
@@ -24,6 +25,9 @@ use crate::config::values::ProxyOut;
 
 use upstreams::Upstreams;
 pub(crate) use upstreams::{Lease, UpstreamState};
+
+/// How long what lasts is not said again.
+const SAID_AGAIN: Duration = Duration::from_secs(60);
 
 /// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
 /// no memory, no port.
@@ -38,7 +42,8 @@ pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
     watched: AtomicBool,
-    starved: AtomicBool,
+    /// When it was last said that a socket could not be had.
+    starved: Mutex<Option<Instant>>,
 }
 
 impl Forward {
@@ -47,7 +52,7 @@ impl Forward {
             settings: settings.clone(),
             upstreams: Arc::new(Upstreams::new(settings)),
             watched: AtomicBool::new(false),
-            starved: AtomicBool::new(false),
+            starved: Mutex::default(),
         }
     }
 
@@ -71,10 +76,16 @@ impl Forward {
         self.settings.proxy_protocol != ProxyOut::Off
     }
 
-    /// No connection could be begun, for a reason of this host: said once, until one can.
+    /// No connection could be begun, for a reason of this host: said now and then.
     pub(crate) fn starved(&self, e: &Error) {
-        if !self.starved.swap(true, Relaxed) {
-            log::warn!("{}: clients are closed until a connection can be made", one_line(e));
+        let mut said = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
+            *said = Some(Instant::now());
+            log::warn!(
+                "no socket for an upstream ({}): its client is closed. Out of descriptors? Raise the \
+                 limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections to half of it",
+                one_line(e)
+            );
         }
     }
 
@@ -97,10 +108,6 @@ impl Forward {
         let fast_open = self.settings.fast_open && upstream.takes_syn_data();
         let method = if fast_open { Method::Auto } else { Method::Off };
         let connector = Connector::default().method(method);
-        let stream = connector.connect_nonblocking(upstream.address(), first)?;
-        if self.starved.load(Relaxed) {
-            self.starved.store(false, Relaxed);
-        }
-        Ok(stream)
+        connector.connect_nonblocking(upstream.address(), first)
     }
 }
