@@ -1,0 +1,290 @@
+//! From a listener's backlog to a connection that is served.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use tfo_core::connection::TcpState;
+use tfo_core::diagnosis::{self, Evidence};
+use tfo_core::observer::{ArrivalRecord, plain_outcome};
+use tfo_core::program::one_line;
+use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
+
+use super::super::connection::{Connection, Kept};
+use super::super::plan::Plan;
+use super::super::stats::{Count, Timing};
+use super::super::why::Cut;
+use super::{LISTENERS, Worker};
+
+/// How many are accepted before the first of them is served.
+pub(super) const BATCH: usize = 64;
+/// How long accepting pauses when the process has no descriptors left, or connections enough.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
+/// bring a connection.
+const LAST: Duration = Duration::from_millis(20);
+
+/// A listener of a worker's own.
+pub(super) struct Listening {
+    pub(super) listener: Arc<FastOpenListener>,
+    pub(super) plan: Rc<Plan>,
+    /// Its backlog may hold connections.
+    pub(super) ready: bool,
+    /// It lets nobody in any more, and closes then, once nobody waits.
+    pub(super) closing: Option<Instant>,
+}
+
+impl Worker {
+    /// Begins with a listener, or goes on with it under another plan.
+    pub(super) fn listen(
+        &mut self,
+        number: usize,
+        listener: Arc<FastOpenListener>,
+        plan: Box<Plan>,
+    ) -> io::Result<()> {
+        if self.listening.len() <= number {
+            self.listening.resize_with(number + 1, || None);
+        }
+        let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
+        let plan = Rc::from(plan);
+        if let Some(listening) = place {
+            listening.plan = plan;
+            return Ok(());
+        }
+        let fd = listener.as_fd().as_raw_fd();
+        let token = Token(LISTENERS + number);
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        *place = Some(Listening { listener, plan, ready: true, closing: None });
+        Ok(())
+    }
+
+    /// What waits in the backlog may have handed over its data already: it is served. Nobody else gets in, and
+    /// once the backlog is empty the listener closes.
+    pub(super) fn stop_accepting(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
+        listening.ready = true;
+        let listener = &listening.listener;
+        if listener.is_inherited() {
+            // The socket outlives this server: who comes later waits for its next owner.
+            let waiting = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            return self.forget(number);
+        }
+        if let Err(e) = listener.let_nobody_in() {
+            log::warn!(
+                "{}: the last to come may be lost: {}",
+                listening.plan.address,
+                one_line(&e)
+            );
+        }
+        listening.closing.get_or_insert_with(|| Instant::now() + LAST);
+    }
+
+    pub(super) fn close_when_empty(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get(number) else { return };
+        // As long as there is no room for those who wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing.is_some_and(|at| at <= Instant::now()) {
+            self.forget(number);
+        }
+    }
+
+    /// Closes a listener, unless another worker has it too.
+    fn forget(&mut self, number: usize) {
+        if let Some(place) = self.listening.get_mut(number)
+            && let Some(listening) = place.take()
+        {
+            let fd = listening.listener.as_fd().as_raw_fd();
+            if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+                log::debug!("{}: {e}", listening.plan.address);
+            }
+        }
+    }
+
+    pub(super) fn mark_ready(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = true;
+        }
+    }
+
+    pub(super) fn may_accept(&self) -> bool {
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Accepts up to so many; whether there may be more.
+    ///
+    /// They are accepted in batches: all that wait, then each is served, then those that are done are closed.
+    /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
+    /// and more of the handshakes' ends have come by then.
+    pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
+        let Some(Some(listening)) = self.listening.get(number) else { return false };
+        if !listening.ready {
+            return false;
+        }
+        let plan = Rc::clone(&listening.plan);
+        let listener = Arc::clone(&listening.listener);
+        let mut left = most;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let more = self.accept_batch(number, &listener, &plan, batch);
+            left -= batch;
+            let mut batch = std::mem::take(&mut self.batch);
+            for (stream, peer) in batch.drain(..) {
+                self.begin(&listener, &plan, stream, peer);
+            }
+            self.batch = batch;
+            self.ended.clear();
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes up to so many from the backlog; whether there may be more.
+    fn accept_batch(
+        &mut self,
+        number: usize,
+        listener: &FastOpenListener,
+        plan: &Plan,
+        most: usize,
+    ) -> bool {
+        while self.batch.len() < most {
+            if !self.may_accept() {
+                // Another worker's connection may make room.
+                let now = Instant::now();
+                if self.accept_after.is_none() {
+                    plan.stats.add(Count::PausedByLimit, 1);
+                }
+                // A time that has gone by would make the loop spin.
+                if self.accept_after.is_none_or(|at| at <= now) {
+                    self.accept_after = Some(now + PAUSE);
+                }
+                return false;
+            }
+            self.accept_after = None;
+            match listener.accept_unseen() {
+                Ok(accepted) => {
+                    self.shared.open.fetch_add(1, Ordering::Relaxed);
+                    plan.observer.accepted();
+                    self.batch.push(accepted);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.mark_waited(number);
+                    return false;
+                }
+                Err(e) if FastOpenListener::is_of_one_connection(&e) => {
+                    log::debug!("a connection was gone before it was accepted: {e}");
+                }
+                Err(e) => {
+                    self.accept_after = Some(Instant::now() + PAUSE);
+                    if !std::mem::replace(&mut self.starved, true) {
+                        plan.stats.add(Count::PausedByDescriptors, 1);
+                        self.shared.starved.fetch_add(1, Ordering::Relaxed);
+                        log::warn!(
+                            "{}",
+                            accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
+                        );
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Nobody waits to be accepted.
+    fn mark_waited(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = false;
+        }
+        // Not with the first that is accepted: the next may want in vain again, and each of those
+        // who wait would make two lines.
+        if std::mem::take(&mut self.starved) {
+            self.shared.starved.fetch_sub(1, Ordering::Relaxed);
+            log::info!("accepting again: nobody waits any more");
+        }
+    }
+
+    /// Serves a connection from now on.
+    fn begin(
+        &mut self,
+        listener: &FastOpenListener,
+        plan: &Rc<Plan>,
+        stream: FastOpenStream,
+        peer: SocketAddr,
+    ) {
+        let arrival = plan.look.then(|| listener.arrival(&stream, peer));
+        let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
+        let mut unfinished = plan.await_handshake;
+        match arrival {
+            Some(Ok(arrival)) => {
+                self.look(&mut connection, &arrival);
+                unfinished &= arrival.info.state == TcpState::SynRecv;
+            }
+            Some(Err(e)) => log::debug!("{peer}: {}", one_line(&e)),
+            None => {}
+        }
+        if unfinished {
+            connection.await_handshake();
+        }
+        plan.stats.add(Count::Accepted, 1);
+        plan.stats.add(Count::Verdict(connection.verdict), 1);
+        if let Some(most) = plan.limits.connections_per_source {
+            connection.counted = self.shared.sources.enter(peer.ip(), most);
+            if !connection.counted {
+                return self.over(connection, Some(Cut::PerSource.into()));
+            }
+        }
+        let index = self.connections.insert(connection);
+        // A SYN's data is there already: served before anyone asks the poll.
+        self.drive(index);
+    }
+
+    /// What happened at the arrival.
+    fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
+        let plan = &connection.plan;
+        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
+        if let Some(origin) = cookie_origin {
+            plan.stats.add(Count::Cookie(origin.into()), 1);
+        }
+        let outcome = plain_outcome(arrival);
+        // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
+        // the counters tell what came of it: now, before others come and count as well.
+        let evidence = outcome.is_none().then(|| plan.observer.full_evidence(arrival));
+        connection.verdict = match &evidence {
+            None => outcome.map(|outcome| (outcome, None)),
+            Some(evidence) => {
+                let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
+                Some((verdict.outcome, verdict.cause))
+            }
+        };
+        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+            plan.stats.observe(Timing::Handshake, rtt);
+        }
+        if let ArrivalSyn::Saved(syn) = &arrival.syn {
+            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
+        }
+        if plan.keep {
+            let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
+            connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
+        }
+    }
+}
+
+fn accept_advice(e: &io::Error, open: usize) -> String {
+    if FastOpenListener::is_out_of_descriptors(e) {
+        format!(
+            "no descriptors left ({e}): {open} connections are served on, new ones wait. Raise the \
+             limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
+        )
+    } else {
+        format!("accepting failed ({e}); trying again every {} ms", PAUSE.as_millis())
+    }
+}
