@@ -83,9 +83,9 @@ pub(crate) struct Top {
 }
 
 const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
-default. config/server.toml names all keys with their rules, and the variable of each. Those of flags:
-TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT. RUST_LOG
-chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
+default. config/server.toml names all keys with their rules, and the variable of each. The flags'
+variables are TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG and
+TFO_SERVER_OUTPUT. RUST_LOG chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
 
 Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes
 it read its settings, keys and files again; when they are bad, those before stay. SIGUSR1 prints
