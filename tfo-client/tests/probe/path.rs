@@ -25,7 +25,7 @@ fn filter(host: &Host, rules: &str) -> bool {
 fn a_full_queue_is_told() {
     isolated(|| {
         let lab = Lab::new();
-        let config = "[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 1\n";
+        let config = "engine.workers = 1\n[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 1\n";
         let Some(_server) = lab.serve(config, &[]) else { return };
         assert_eq!(lab.document(&[]).1.code, Some(0));
         // One whose handshake never ends for the server holds the only place.

@@ -50,7 +50,7 @@ impl ServerObserver {
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
         let observer = Self::of(listener, Arc::default());
-        observer.host.count(&mut observer.host.counted());
+        Host::count(&mut observer.host.counted());
         observer.refresh();
         observer
     }
@@ -137,7 +137,7 @@ impl ServerObserver {
     fn with_counters(&self, mut evidence: ServerEvidence) -> ServerEvidence {
         let mut counted = self.host.counted();
         let (first, last) = (counted.front().copied(), counted.back().copied());
-        let now = self.host.count(&mut counted);
+        let now = Host::count(&mut counted);
         let connections = self.host.accepted.swap(0, Ordering::Relaxed);
         evidence.counters = first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| {
             ServerCounters { connections, change: now.since(&last), earlier: last.since(&first) }
@@ -152,7 +152,7 @@ impl Host {
     }
 
     /// Reads the counters, and forgets what is older than it need be.
-    fn count(&self, counted: &mut VecDeque<(Instant, Counters)>) -> Option<Counters> {
+    fn count(counted: &mut VecDeque<(Instant, Counters)>) -> Option<Counters> {
         let (at, now) = (Instant::now(), Counters::read().ok()?);
         counted.push_back((at, now));
         while counted.get(1).is_some_and(|(second, _)| at.duration_since(*second) >= EARLIER) {

@@ -87,9 +87,9 @@ default. config/server.toml names all keys with their rules, and the variable of
 TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG, TFO_SERVER_OUTPUT. RUST_LOG
 chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
 
-Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes it
-read its key file, or its fleet's secret, again; where it has neither, it ends.
-SIGUSR1 prints what was counted so far.
+Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes
+it read its settings, keys and files again; when they are bad, those before stay. SIGUSR1 prints
+what was counted so far.
 
 Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
 

@@ -60,7 +60,7 @@ impl Forensics {
 
     fn all_recent(&self) -> impl Iterator<Item = IpAddr> {
         (0..self.recent.0.len())
-            .flat_map(|worker| self.recent.of(worker).map(|recent| recent.clone()))
+            .filter_map(|worker| self.recent.of(worker).map(|recent| recent.clone()))
             .flatten()
     }
 

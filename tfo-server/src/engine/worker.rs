@@ -180,15 +180,13 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
-                    Token(token) => match token.checked_sub(LISTENERS) {
-                        Some(number) => self.mark_ready(number),
-                        None => {
-                            if let Some(connection) = self.connections.get_mut(token / 2) {
-                                connection.event(token % 2 == 1, event);
-                            }
-                            self.drive(token / 2);
+                    Token(token @ LISTENERS..) => self.mark_ready(token - LISTENERS),
+                    Token(token) => {
+                        if let Some(connection) = self.connections.get_mut(token / 2) {
+                            connection.event(token % 2 == 1, event);
                         }
-                    },
+                        self.drive(token / 2);
+                    }
                 }
             }
             for index in std::mem::take(&mut self.again) {
@@ -270,15 +268,14 @@ impl Worker {
         }
         let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
         let plan = Rc::from(plan);
-        match place {
-            Some(listening) => listening.plan = plan,
-            None => {
-                let fd = listener.as_fd().as_raw_fd();
-                let token = Token(LISTENERS + number);
-                self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-                *place = Some(Listening { listener, plan, ready: true, closing: None });
-            }
+        if let Some(listening) = place {
+            listening.plan = plan;
+            return Ok(());
         }
+        let fd = listener.as_fd().as_raw_fd();
+        let token = Token(LISTENERS + number);
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        *place = Some(Listening { listener, plan, ready: true, closing: None });
         Ok(())
     }
 
@@ -494,12 +491,12 @@ impl Worker {
         if let Some(origin) = cookie_origin {
             plan.stats.add(Count::Cookie(origin.into()), 1);
         }
-        let plain = plain_outcome(arrival);
+        let outcome = plain_outcome(arrival);
         // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
         // the counters tell what came of it: now, before others come and count as well.
-        let evidence = plain.is_none().then(|| plan.observer.full_evidence(arrival));
+        let evidence = outcome.is_none().then(|| plan.observer.full_evidence(arrival));
         connection.verdict = match &evidence {
-            None => plain.map(|outcome| (outcome, None)),
+            None => outcome.map(|outcome| (outcome, None)),
             Some(evidence) => {
                 let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
                 Some((verdict.outcome, verdict.cause))

@@ -225,7 +225,7 @@ impl Relay {
             }
             Phase::Connecting { late: true, .. } => self.settle(turn),
             Phase::Connecting { .. } | Phase::Open => self.exchange(turn),
-            Phase::Ending => self.discard(turn),
+            Phase::Ending => discard(turn),
         }
     }
 
@@ -476,23 +476,22 @@ impl Relay {
         turn.client.shutdown(Shutdown::Write)?;
         *turn.deadline = turn.now + LINGER;
         self.client.ready.readable = true;
-        self.discard(turn)
+        discard(turn)
     }
+}
 
-    /// Reads until the client has closed too: closing with unread bytes would turn the FIN into a
-    /// reset.
-    fn discard(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
-        for _ in 0..TURNS {
-            let mut client = turn.client;
-            match client.read(&mut turn.tools.buffer) {
-                Ok(0) => return Ok(Step::Done),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-                _ => {}
-            }
+/// Reads until the client has closed too: closing with unread bytes would turn the FIN into a reset.
+fn discard(turn: &mut Turn<'_>) -> io::Result<Step> {
+    for _ in 0..TURNS {
+        let mut client = turn.client;
+        match client.read(&mut turn.tools.buffer) {
+            Ok(0) => return Ok(Step::Done),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            _ => {}
         }
-        Ok(Step::Again)
     }
+    Ok(Step::Again)
 }
 
 /// The connection did not come about. One that did ends by a reset or a broken pipe.
