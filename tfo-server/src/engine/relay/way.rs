@@ -15,6 +15,7 @@ const BULK: u64 = 64 * 1024;
 
 /// What is known of a socket since it last said that it would block.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is learnt by itself")]
 pub(super) struct Ready {
     pub(super) readable: bool,
     pub(super) writable: bool,
