@@ -1,7 +1,7 @@
 //! Boxes on the way to an upstream: what they break once, they do not break for every client.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +20,11 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let network = Network::new(PathSettings::new()).unwrap();
+        Self::over(PathSettings::new())
+    }
+
+    fn over(path: PathSettings) -> Self {
+        let network = Network::new(path).unwrap();
         let upstream = SocketAddr::new(SERVER_V4.into(), 8001);
         let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
         thread::spawn(move || {
@@ -143,5 +147,25 @@ fn the_last_bytes_and_the_end_leave_in_one_segment() {
             with_fin += usize::from(frame[14 + 20 + 13] & 1);
         }
         assert_eq!((data, with_fin), (5, 5));
+    });
+}
+
+#[test]
+fn a_client_that_ends_before_the_upstream_has_answered_its_syn_is_served() {
+    isolated(|| {
+        let stage = Stage::over(PathSettings::new().round_trip(Duration::from_millis(60)));
+        for first in [&b"question"[..], b"in the SYN", b"in the SYN", b""] {
+            let server = crate::harness::SERVER;
+            let connect = move || FastOpenStream::connect(server, first);
+            let mut client = stage.network.client().run(connect).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            // Long before the path's round trip is over.
+            client.shutdown(Shutdown::Write).unwrap();
+            let expected: &[u8] = if first.is_empty() { b"" } else { b"answer" };
+            assert_eq!(answer(&mut client), expected, "{}", first.escape_ascii());
+        }
+        for line in stage.server.out().first(4) {
+            assert!(json(&line)["cut_short"].is_null(), "{line}");
+        }
     });
 }

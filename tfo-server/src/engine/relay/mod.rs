@@ -56,8 +56,6 @@ struct Upstream {
     stream: FastOpenStream,
     lease: Lease,
     side: Side,
-    /// Its handshake has ended.
-    established: bool,
 }
 
 /// A socket's events.
@@ -178,7 +176,7 @@ impl Relay {
         match &mut self.upstream {
             Some(upstream) if of_upstream => {
                 upstream.side.event(event);
-                upstream.established |= event.is_writable() && !event.is_error();
+                upstream.side.ready.connected |= event.is_writable() && !event.is_error();
             }
             _ => self.client.event(event),
         }
@@ -201,7 +199,9 @@ impl Relay {
         self.client.register(registry, client, client_token, write)?;
         let connecting = matches!(self.phase, Phase::Connecting { syn_data: false, .. });
         if let Some(Upstream { stream, side, .. }) = &mut self.upstream {
-            let write = connecting || !side.ready.writable;
+            // Once it is connected it can be told the end.
+            let end = self.to_upstream.is_ending() && !side.ready.connected;
+            let write = connecting || end || !side.ready.writable;
             side.register(registry, stream, upstream_token, write)?;
         }
         Ok(())
@@ -294,9 +294,9 @@ impl Relay {
             }
             self.phase = Phase::Connecting { syn_data: sent > 0, replayable, late: false };
             // The answer to the SYN is still under way.
-            let ready = Ready { readable: false, ..Ready::NEW };
+            let ready = Ready { readable: false, connected: false, ..Ready::NEW };
             let side = Side { ready, interest: None };
-            self.upstream = Some(Upstream { stream, lease: upstream, side, established: false });
+            self.upstream = Some(Upstream { stream, lease: upstream, side });
             return Ok(());
         }
     }
@@ -307,6 +307,9 @@ impl Relay {
         let info = upstream.stream.info();
         if info.is_ok_and(|info| info.state != TcpState::SynSent) {
             // An upstream that thinks for long says nothing else of its handshake.
+            if let Some(upstream) = &mut self.upstream {
+                upstream.side.ready.connected = true;
+            }
             self.connected(turn);
             return self.exchange(turn);
         }
@@ -360,7 +363,7 @@ impl Relay {
 
     /// Moves bytes both ways.
     fn exchange(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
-        let Some(Upstream { stream, side, established, .. }) = &mut self.upstream else {
+        let Some(Upstream { stream, side, .. }) = &mut self.upstream else {
             return Ok(Step::Done);
         };
         let before = self.to_upstream.moved() + self.to_client.moved();
@@ -383,7 +386,7 @@ impl Relay {
                 self.client.ready = Ready { broken: true, ..Ready::NEW };
             }
         }
-        *established |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
+        side.ready.connected |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
 
         let last = self.to_client.is_over();
         let upstream = End { stream, ready: &mut side.ready };
@@ -404,11 +407,11 @@ impl Relay {
                 }
             }
         }
-        *established |= self.to_upstream.bytes_out > written;
+        side.ready.connected |= self.to_upstream.bytes_out > written;
         if let Some(e) = broken {
             return self.upstream_broke(turn, &e);
         }
-        if *established {
+        if side.ready.connected {
             self.connected(turn);
         }
         if self.to_upstream.moved() + self.to_client.moved() > before {

@@ -15,15 +15,19 @@ const BULK: u64 = 64 * 1024;
 
 /// What is known of a socket since it last said that it would block.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is learnt by itself")]
 pub(super) struct Ready {
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// Its handshake is known to have ended.
+    pub(super) connected: bool,
     /// It took no more bytes, for ever.
     pub(super) broken: bool,
 }
 
 impl Ready {
-    pub(super) const NEW: Self = Self { readable: true, writable: true, broken: false };
+    pub(super) const NEW: Self =
+        Self { readable: true, writable: true, connected: true, broken: false };
 }
 
 /// A socket, and what is known of it.
@@ -94,6 +98,11 @@ impl Way {
         std::mem::take(&mut self.held)
     }
 
+    /// The source has ended, and the sink does not know.
+    pub(super) fn is_ending(&self) -> bool {
+        self.state == State::Ending
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.state == State::Over
     }
@@ -160,6 +169,8 @@ impl Way {
             }
             match self.state {
                 State::Over => return Ok(false),
+                // To shut down a socket that still connects is to abort it.
+                State::Ending if !to.ready.connected => return Ok(false),
                 State::Ending => {
                     if !last {
                         // It may be gone already: then its other direction says so.
