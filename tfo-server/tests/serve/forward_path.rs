@@ -107,8 +107,7 @@ fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
         assert_eq!(stage.ask(), b"", "who knows whether the server has acted on it");
         assert_eq!(stage.syns(&mut known), [8], "and so it is not sent again");
-        let line = json(&stage.server.out().first(3)[2]);
-        assert!(line["cut_short"].as_str().unwrap().contains("data had left"), "{line}");
+        let _ = stage.server.out().expect(&["data had left"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [0]);
