@@ -55,6 +55,19 @@ impl Stage {
         answer(&mut client)
     }
 
+    /// Asks until the request rides the SYN to the upstream; what has crossed by then. The first client's
+    /// bytes follow its handshake, and may come too late to ask for a cookie with them.
+    fn fetch_cookie(&self) -> usize {
+        let mut known = 0;
+        for _ in 0..10 {
+            assert_eq!(self.ask(), b"answer");
+            if self.syns(&mut known) == [8] {
+                return known;
+            }
+        }
+        panic!("no SYN has carried a request");
+    }
+
     /// How much data each SYN has carried that left for the upstream since the last call.
     fn syns(&self, known: &mut usize) -> Vec<usize> {
         self.network.settle(Duration::from_millis(20));
@@ -73,10 +86,7 @@ impl Stage {
 fn a_path_that_loses_syns_with_data_costs_one_client_a_second_and_not_each() {
     isolated(|| {
         let stage = Stage::new();
-        let mut known = 0;
-        assert_eq!(stage.ask(), b"answer");
-        assert_eq!(stage.ask(), b"answer");
-        assert_eq!(stage.syns(&mut known), [0, 8], "a cookie, and its use");
+        let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::DropSynData]);
         assert_eq!(stage.ask(), b"answer");
         assert_eq!(stage.syns(&mut known), [8, 0], "the kernel's second try has no data");
@@ -93,15 +103,11 @@ fn a_path_that_loses_syns_with_data_costs_one_client_a_second_and_not_each() {
 fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
     isolated(|| {
         let stage = Stage::new();
-        let mut known = 0;
-        assert_eq!(stage.ask(), b"answer");
-        assert_eq!(stage.ask(), b"answer");
-        assert_eq!(stage.syns(&mut known), [0, 8]);
+        let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
         assert_eq!(stage.ask(), b"", "who knows whether the server has acted on it");
         assert_eq!(stage.syns(&mut known), [8], "and so it is not sent again");
-        let line = json(&stage.server.out().first(3)[2]);
-        assert!(line["cut_short"].as_str().unwrap().contains("data had left"), "{line}");
+        let _ = stage.server.out().expect(&["data had left"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [0]);
