@@ -142,6 +142,9 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
+    /// So much holds all up to `tcpi_total_retrans`.
+    pub(crate) const ARRIVAL_LENGTH: usize = offset::TOTAL_RETRANS + 4;
+
     /// Reads what `getsockopt(TCP_INFO)` returned: any length, as kernels differ.
     ///
     /// # Errors

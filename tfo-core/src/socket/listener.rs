@@ -252,7 +252,7 @@ impl FastOpenListener {
     /// # Errors
     /// The kernel refused `TCP_INFO`.
     pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
-        let info = option::tcp_info(stream)?;
+        let info = option::tcp_info_of_arrival(stream)?;
         let syn = if self.save_syn { saved_syn(stream) } else { ArrivalSyn::NotSaved };
         let syn = match syn {
             // It may have come before this listener was told to save them.
@@ -417,7 +417,8 @@ pub struct Accepted {
 pub struct Arrival {
     /// The other end's address.
     pub peer: SocketAddr,
-    /// What the kernel said of the connection at `accept`.
+    /// What the kernel said of the connection at `accept`, as far as `total_retrans`: the fields behind are
+    /// `None`. [`FastOpenStream::info`] reads all of them.
     pub info: TcpInfo,
     /// The SYN that made it.
     pub syn: ArrivalSyn,

@@ -152,6 +152,15 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
     TcpInfo::parse(&buffer[..len])
 }
 
+/// [`tcp_info`], as far as its counter of all retransmissions: what tells how a connection arrived. The
+/// fields behind are `None`.
+pub(super) fn tcp_info_of_arrival(fd: impl AsFd) -> Result<TcpInfo> {
+    let mut buffer = [0; TcpInfo::ARRIVAL_LENGTH];
+    let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut buffer)
+        .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
+    TcpInfo::parse(buffer.get(..len).unwrap_or_default())
+}
+
 /// The connection's state alone: the first byte of `TCP_INFO`.
 pub fn tcp_state(fd: impl AsFd) -> Result<TcpState> {
     let mut first = [0; 1];
