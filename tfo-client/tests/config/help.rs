@@ -27,6 +27,7 @@ fn the_help_is_as_stored() {
     holds(&["explain", "--help"], "help-explain.txt");
     holds(&["cookies", "--help"], "help-cookies.txt");
     holds(&["doctor", "--help"], "help-doctor.txt");
+    holds(&["compare", "--help"], "help-compare.txt");
 }
 
 #[test]

@@ -75,13 +75,14 @@ fn off(analysis: &Analysis) -> String {
     };
     format!(
         "Trying fast open costs {} a connection on average: {} of {} used it, and {} ended as {}, which \
-         took {} longer than a regular connection.",
+         takes {} longer than a regular connection{}.",
         time(net),
         hits.count,
         hits.total,
         miss.count,
         miss.word,
         time(miss.cost),
+        if miss.failed { ": it fails, and a program must connect again" } else { "" },
     )
 }
 
@@ -193,7 +194,8 @@ pub(super) fn miss(miss: &Miss) -> String {
     } else {
         format!("{} more", time(miss.cost))
     };
-    format!("{} × {}: {cost} than a regular connection", miss.count, miss.word)
+    let failed = if miss.failed { "; a program must connect again" } else { "" };
+    format!("{} × {}: {cost} than a regular connection{failed}", miss.count, miss.word)
 }
 
 /// The name of a time, as a heading.

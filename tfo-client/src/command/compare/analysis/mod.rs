@@ -74,6 +74,8 @@ pub(crate) struct Miss {
     pub(crate) word: &'static str,
     pub(crate) cause: Option<Cause>,
     pub(crate) count: usize,
+    /// They failed: the program has to connect again.
+    pub(crate) failed: bool,
     /// Mean cost against the regular median.
     pub(crate) cost: f64,
 }
@@ -125,12 +127,33 @@ struct Pair {
     /// The time of a proper connection.
     fast: Option<f64>,
     regular: Option<f64>,
-    /// The time of a miss: until its answer came, or until it failed.
-    miss: Option<f64>,
-    /// The time of a regular connection that failed, or on which something was lost.
-    lossy: Option<f64>,
+    miss: Option<Trouble>,
+    /// A regular connection that failed, or on which something was lost.
+    lossy: Option<Trouble>,
     /// The time of a proper connection with fast open on which something was lost.
     lossy_fast: Option<f64>,
+}
+
+/// A connection that did not go as it should.
+#[derive(Debug, Clone, Copy)]
+struct Trouble {
+    /// Until its answer came, or until it failed.
+    time: f64,
+    failed: bool,
+}
+
+impl Trouble {
+    fn of(sample: &Sample, metric: Metric) -> Self {
+        match sample.time(metric) {
+            Some(time) => Self { time, failed: false },
+            None => Self { time: millis(sample.ended), failed: true },
+        }
+    }
+
+    /// What it cost where a regular connection takes so long. After a failure the program has to make one.
+    fn cost(self, regular: f64) -> f64 {
+        if self.failed { self.time } else { self.time - regular }
+    }
 }
 
 /// The times that a job has, the one that the answer rests on first.
@@ -195,7 +218,7 @@ impl Analysis {
             regular,
             lost: (all > 0).then(|| whole / real(all)),
             misses,
-            miss_times: Sorted::new(pairs.iter().filter_map(|pair| pair.miss)),
+            miss_times: Sorted::new(pairs.iter().filter_map(|pair| Some(pair.miss?.time))),
             ordinary_loss: costs.ordinary_loss(&vec![1; pairs.len()]).unwrap_or_default(),
             net,
             drift: drift
@@ -298,18 +321,18 @@ fn pairs(samples: &[Sample], metric: Metric, both_regular: bool) -> Vec<Pair> {
         for sample in both {
             let time = sample.time(metric);
             let proper = sample.is_proper(both_regular) && time.is_some();
-            let until = time.unwrap_or_else(|| millis(sample.ended));
+            let trouble = Some(Trouble::of(sample, metric));
             match (sample.side, proper) {
                 (Side::FastOpen, true) => {
                     pair.fast = time;
                     pair.lossy_fast = time.filter(|_| sample.lossy);
                 }
-                (Side::FastOpen, false) => pair.miss = Some(until),
+                (Side::FastOpen, false) => pair.miss = trouble,
                 (Side::Regular, true) => {
                     pair.regular = time;
-                    pair.lossy = time.filter(|_| sample.lossy);
+                    pair.lossy = trouble.filter(|_| sample.lossy);
                 }
-                (Side::Regular, false) => pair.lossy = Some(until),
+                (Side::Regular, false) => pair.lossy = trouble,
             }
         }
         pairs.push(pair);
@@ -357,8 +380,8 @@ impl<'a> Costs<'a> {
             if pair.fast.is_some() {
                 hits += count;
                 attempts += count;
-            } else if let Some(time) = pair.miss {
-                lost += (time - regular) * count;
+            } else if let Some(miss) = pair.miss {
+                lost += miss.cost(regular) * count;
                 attempts += count;
             }
         }
@@ -374,7 +397,7 @@ impl<'a> Costs<'a> {
         for (pair, count) in self.counted(counts) {
             if pair.regular.is_some() || pair.lossy.is_some() {
                 all[0] += count;
-                lost[0] += pair.lossy.map_or(0.0, |time| time - regular) * count;
+                lost[0] += pair.lossy.map_or(0.0, |lossy| lossy.cost(regular)) * count;
             }
             if pair.fast.is_some() || pair.miss.is_some() {
                 all[1] += count;
@@ -400,13 +423,16 @@ fn misses(samples: &[Sample], metric: Metric, both_regular: bool, regular: f64) 
         }
         let cause = sample.verdict.cause;
         let word = cause.map_or(sample.verdict.outcome.as_str(), Cause::as_str);
-        let cost = time.unwrap_or_else(|| millis(sample.ended)) - regular;
+        let cost = Trouble::of(sample, metric).cost(regular);
         match misses.iter_mut().find(|miss| miss.word == word) {
             Some(miss) => {
                 miss.cost += (cost - miss.cost) / real(miss.count + 1);
                 miss.count += 1;
             }
-            None => misses.push(Miss { word, cause, count: 1, cost }),
+            None => {
+                let failed = time.is_none();
+                misses.push(Miss { word, cause, count: 1, failed, cost });
+            }
         }
     }
     misses.sort_by_key(|miss| std::cmp::Reverse(miss.count));
