@@ -129,6 +129,14 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
             break;
         }
     }
+    if let Place::Lab(lab) = &place
+        && lab.network.missed() > 0
+    {
+        report::note(&format!(
+            "this machine was too slow for {} packets, which are lost: expect late times",
+            lab.network.missed()
+        ));
+    }
     match report.finish() {
         Ok(()) => ExitCode::from(status),
         Err((file, e)) => report::cannot_write(&file, &e),

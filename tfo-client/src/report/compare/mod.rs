@@ -100,20 +100,18 @@ impl CompareReport {
             let median = Sorted::new(of_side.filter_map(|sample| sample.time(metric))).median();
             median.map_or_else(|| "none".to_owned(), words::time)
         };
-        let left = self
-            .started
-            .elapsed()
-            .mul_f64(axis::count(most) / axis::count(pairs).max(1.0))
-            .saturating_sub(self.started.elapsed());
-        let most_word = if self.compare.until_ci.is_some() { "at most " } else { "" };
+        let elapsed = self.started.elapsed();
+        let whole = elapsed.mul_f64(axis::count(most) / axis::count(pairs).max(1.0));
+        let rest = match self.compare.until_ci {
+            None => format!("{} s left", whole.saturating_sub(elapsed).as_secs() + 1),
+            Some(_) => format!("{} s so far", elapsed.as_secs()),
+        };
         let _ = write!(
             io::stderr(),
-            "\x1b[2K  pair {pairs} of {most_word}{most}: regular {}, {} {}; {} s left, Ctrl-C for what \
-             there is\r",
+            "\x1b[2K  {pairs} of {most} pairs: regular {}, {} {}, {rest}\r",
             median(Side::Regular),
             words::side(Side::FastOpen, both_regular),
             median(Side::FastOpen),
-            left.as_secs() + 1,
         );
     }
 

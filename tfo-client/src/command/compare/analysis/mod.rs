@@ -127,22 +127,22 @@ struct Pair {
     /// The time of a proper connection.
     fast: Option<f64>,
     regular: Option<f64>,
-    miss: Option<Trouble>,
+    miss: Option<Setback>,
     /// A regular connection that failed, or on which something was lost.
-    lossy: Option<Trouble>,
+    lossy: Option<Setback>,
     /// The time of a proper connection with fast open on which something was lost.
     lossy_fast: Option<f64>,
 }
 
 /// A connection that did not go as it should.
 #[derive(Debug, Clone, Copy)]
-struct Trouble {
+struct Setback {
     /// Until its answer came, or until it failed.
     time: f64,
     failed: bool,
 }
 
-impl Trouble {
+impl Setback {
     fn of(sample: &Sample, metric: Metric) -> Self {
         match sample.time(metric) {
             Some(time) => Self { time, failed: false },
@@ -321,18 +321,18 @@ fn pairs(samples: &[Sample], metric: Metric, both_regular: bool) -> Vec<Pair> {
         for sample in both {
             let time = sample.time(metric);
             let proper = sample.is_proper(both_regular) && time.is_some();
-            let trouble = Some(Trouble::of(sample, metric));
+            let setback = Some(Setback::of(sample, metric));
             match (sample.side, proper) {
                 (Side::FastOpen, true) => {
                     pair.fast = time;
                     pair.lossy_fast = time.filter(|_| sample.lossy);
                 }
-                (Side::FastOpen, false) => pair.miss = trouble,
+                (Side::FastOpen, false) => pair.miss = setback,
                 (Side::Regular, true) => {
                     pair.regular = time;
-                    pair.lossy = trouble.filter(|_| sample.lossy);
+                    pair.lossy = setback.filter(|_| sample.lossy);
                 }
-                (Side::Regular, false) => pair.lossy = trouble,
+                (Side::Regular, false) => pair.lossy = setback,
             }
         }
         pairs.push(pair);
@@ -423,16 +423,13 @@ fn misses(samples: &[Sample], metric: Metric, both_regular: bool, regular: f64) 
         }
         let cause = sample.verdict.cause;
         let word = cause.map_or(sample.verdict.outcome.as_str(), Cause::as_str);
-        let cost = Trouble::of(sample, metric).cost(regular);
-        match misses.iter_mut().find(|miss| miss.word == word) {
-            Some(miss) => {
-                miss.cost += (cost - miss.cost) / real(miss.count + 1);
-                miss.count += 1;
-            }
-            None => {
-                let failed = time.is_none();
-                misses.push(Miss { word, cause, count: 1, failed, cost });
-            }
+        let cost = Setback::of(sample, metric).cost(regular);
+        if let Some(miss) = misses.iter_mut().find(|miss| miss.word == word) {
+            miss.cost += (cost - miss.cost) / real(miss.count + 1);
+            miss.count += 1;
+        } else {
+            let failed = time.is_none();
+            misses.push(Miss { word, cause, count: 1, failed, cost });
         }
     }
     misses.sort_by_key(|miss| std::cmp::Reverse(miss.count));
