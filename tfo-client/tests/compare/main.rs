@@ -73,7 +73,8 @@ fn retried(measure: impl Fn() -> Value, judge: impl Fn(&Value) -> Result<(), Str
             Ok(()) => return,
             // `isolated` passes such lines on, so that it is seen although the test passes.
             Err(why) if again => {
-                writeln!(std::io::stderr(), "MEASURED a noisy run, once more: {why}").unwrap();
+                let line = format!("MEASURED a noisy run, once more: {why}\n");
+                std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
             Err(why) => panic!("three runs were off, the last one: {why}"),
         }

@@ -8,7 +8,6 @@ use super::{CompareReport, TAILS, axis, text, words};
 use crate::command::compare::analysis::{Analysis, Distribution, Summary};
 use crate::command::compare::sample::{Metric, Sample, Side, millis};
 use crate::command::compare::{Comparison, Failure};
-use crate::config::Payload;
 use crate::statistics::{Estimate, Quantile};
 
 const STYLE: &str = include_str!("page.css");
@@ -261,11 +260,7 @@ fn foot(report: &CompareReport) -> String {
         rows.push(("until", format!("± {}", words::percent(width))));
     }
     if compare.job.sends_message() {
-        let bytes = match &settings.payload {
-            Payload::Text(text) => text.len(),
-            Payload::Generated(size) => *size,
-        };
-        rows.push(("first bytes", format!("{bytes} B")));
+        rows.push(("first bytes", format!("{} B", settings.payload.bytes())));
     }
     rows.extend([
         ("connect timeout", time(settings.connect_timeout)),

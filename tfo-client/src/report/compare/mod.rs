@@ -214,7 +214,12 @@ impl CompareReport {
                 format!("until ± {}, at most {pairs} pairs", words::percent(width))
             }
         };
-        format!("{count} of {sides}; each: {}", self.compare.job)
+        let message = if self.compare.job.sends_message() {
+            format!("{} B of ", self.settings.payload.bytes())
+        } else {
+            String::new()
+        };
+        format!("{count} of {sides}; each: {message}{}", self.compare.job)
     }
 
     fn interruption(&self, comparison: &Comparison) -> String {

@@ -13,8 +13,8 @@ const TOP: f64 = 112.0;
 const BOTTOM: f64 = 392.0;
 /// The height of a close-up's bars, and their base line.
 const BARS: f64 = 84.0;
-const PANEL: f64 = 578.0;
-const HEIGHT: f64 = 618.0;
+const PANEL: f64 = 590.0;
+const HEIGHT: f64 = 630.0;
 /// Between two close-ups.
 const GAP: f64 = 40.0;
 const BINS: usize = 70;
@@ -154,18 +154,17 @@ impl Picture {
         );
     }
 
-    /// The corners of a cumulative curve, at most two for each half pixel.
+    /// The corners of a cumulative curve, two for each half pixel at most.
     fn steps(&self, series: &Series<'_>) -> Vec<(f64, f64)> {
         let values = series.times.values();
         let mut steps = vec![(LEFT, y(0.0))];
-        let mut last = f64::MIN;
-        for value in values {
-            let x = self.x(*value).min(RIGHT);
+        let (mut before, mut last) = (0.0, f64::MIN);
+        for value in values.iter().take_while(|value| **value <= self.axis.high) {
+            let x = self.x(*value);
             if x - last >= 0.5 {
-                let before =
-                    count(values.partition_point(|other| other < value)) / count(values.len());
-                steps.extend([(x, y(before)), (x, y(share_until(series.times, *value)))]);
-                last = x;
+                let now = share_until(series.times, *value);
+                steps.extend([(x, y(before)), (x, y(now))]);
+                (before, last) = (now, x);
             }
         }
         let end = share_until(series.times, self.axis.high);
@@ -252,7 +251,7 @@ impl Picture {
         self.svg += &format!("<path class=\"cmp-fill-{tone}\" d=\"{path}\"/>\n");
         self.line("cmp-base", (left, PANEL), (right, PANEL));
         let name = format!("cmp-name cmp-text-{tone}");
-        self.text(&name, "start", (left, PANEL - BARS - 26.0), series.name);
+        self.text(&name, "start", (left, PANEL - BARS - 40.0), series.name);
         let others = match (before, beyond) {
             (0, 0) => String::new(),
             (0, beyond) => format!(", {beyond} beyond"),
@@ -260,7 +259,7 @@ impl Picture {
             (before, beyond) => format!(", {before} before, {beyond} beyond"),
         };
         let words = format!("median {}{others}", words::time(median));
-        self.text("cmp-dim", "end", (right, PANEL - BARS - 26.0), &words);
+        self.text("cmp-dim", "start", (left, PANEL - BARS - 20.0), &words);
         self.line("cmp-trip", (x(median), PANEL - BARS - 8.0), (x(median), PANEL));
         let step = axis::nice(span / 4.0);
         let first = (start / step).ceil();

@@ -113,6 +113,17 @@ fn both_regular(analysis: &Analysis) -> String {
 fn doubted(analysis: &Analysis, doubt: Doubt) -> String {
     match doubt {
         Doubt::TooFewSamples => {
+            if let Some(net) = analysis.net
+                && analysis.has_enough()
+            {
+                return format!(
+                    "There are too few samples for a path like this: the net expectation is {} a \
+                     connection, {}. Measure more: `--pairs {}`.",
+                    time(net.value),
+                    interval(net),
+                    analysis.regular.total * 10
+                );
+            }
             let main = analysis.main();
             let counts =
                 main.map_or((0, 0), |main| (main.regular.sorted.len(), main.fast.sorted.len()));

@@ -14,6 +14,8 @@ pub(crate) const LEAST_RTT: f64 = 1.0;
 pub(crate) const LEAST_HIT_RATE: f64 = 0.5;
 /// A gain or loss that is less of a round trip is none that anybody would notice.
 const LEAST_EFFECT: f64 = 0.02;
+/// "No difference" is said when none can be as large as this share of a round trip.
+const MOST_LEFT_OPEN: f64 = 0.25;
 /// The halves may differ by this share of the regular median.
 const MOST_DRIFT: f64 = 0.1;
 
@@ -257,12 +259,26 @@ impl Analysis {
         if self.hit_rate.count < LEAST_SAMPLES {
             return Answer::Unknown(Doubt::TooFewSamples);
         }
-        if net.low > 0.0 && matters { Answer::On } else { Answer::NoDifference }
+        if net.low > 0.0 && matters {
+            Answer::On
+        } else if net.low.abs().max(net.high.abs()) > MOST_LEFT_OPEN * rtt {
+            // Not to see a difference is not to know that there is none.
+            Answer::Unknown(Doubt::TooFewSamples)
+        } else {
+            Answer::NoDifference
+        }
     }
 
     /// Whether the times of this connection are among those of its side.
     pub(crate) fn counts(&self, sample: &Sample) -> bool {
         sample.is_proper(self.both_regular) && sample.time(self.metric).is_some()
+    }
+
+    /// Whether there are as many connections as an answer takes at least.
+    pub(crate) fn has_enough(&self) -> bool {
+        [self.hit_rate.total, self.hit_rate.count, self.regular.count]
+            .into_iter()
+            .all(|count| count >= LEAST_SAMPLES)
     }
 
     /// In round trips of this path.
