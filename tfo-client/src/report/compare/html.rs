@@ -102,7 +102,7 @@ fn cards(analysis: &Analysis) -> String {
                  <div class=\"note\">{}</div></li>\n",
             escape(name),
             escape(value),
-            escape(note)
+            code(note)
         )
     });
     format!("<ul class=\"cards\">\n{cards}</ul>\n")
@@ -294,7 +294,8 @@ fn each<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) ->
 fn code(text: &str) -> String {
     let mut html = String::new();
     for (piece, is_code) in text.split('`').zip([false, true].into_iter().cycle()) {
-        let piece = escape(piece);
+        // A number keeps its unit.
+        let piece = escape(piece).replace(" %", "&nbsp;%").replace(" ms", "&nbsp;ms");
         html += &if is_code { format!("<code>{piece}</code>") } else { piece };
     }
     html

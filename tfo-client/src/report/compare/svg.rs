@@ -195,7 +195,11 @@ impl Picture {
         if let Some(trips) = analysis.round_trips(gap.abs()) {
             label += &format!(" = {trips:.2} RTT");
         }
-        self.text("cmp-gain", "middle", (f64::midpoint(from, to), y - 14.0), &label);
+        if count(label.chars().count()) * 9.5 < (from - to).abs() {
+            self.text("cmp-gain", "middle", (f64::midpoint(from, to), y - 14.0), &label);
+        } else {
+            self.text("cmp-gain", "start", (from.max(to) + 14.0, y + 6.0), &label);
+        }
     }
 
     /// The names of the curves, above the picture to the right.
@@ -301,7 +305,7 @@ impl Picture {
 fn close_up(series: &[Series<'_>], axis: &Axis) -> Option<f64> {
     let widths = series.iter().filter_map(|series| {
         let at = |probability| series.times.quantile(probability).map(|found| found.value);
-        Some((at(0.95)? - at(0.05)?) * 1.8)
+        Some((at(0.9)? - at(0.1)?) * 2.4)
     });
     let widest = widths.reduce(f64::max)?;
     Some(widest.clamp(axis.high / 100.0, axis.high))

@@ -182,9 +182,8 @@ pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
     if let Some(lost) = analysis.lost {
         sum += &format!(" − {} × {}", percent(1.0 - hits), time(lost));
     }
-    if analysis.ordinary_loss.abs() >= 0.01 {
-        let sign = if analysis.ordinary_loss < 0.0 { '−' } else { '+' };
-        sum += &format!(" {sign} {} (ordinary loss)", time(analysis.ordinary_loss.abs()));
+    if analysis.ordinary_loss >= 0.01 {
+        sum += &format!(" + {} (regular ones lose that too)", time(analysis.ordinary_loss));
     }
     Some(format!("{sum} = {} a connection, {}", time(net.value), interval(net)))
 }

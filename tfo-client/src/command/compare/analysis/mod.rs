@@ -41,8 +41,7 @@ pub(crate) struct Analysis {
     pub(crate) miss_times: Sorted,
     /// Mean cost of a miss, against the regular median.
     pub(crate) lost: Option<f64>,
-    /// What loss costs a regular connection on average, beyond what it costs the connections that used fast
-    /// open: that much of `lost` fast open is not to blame for.
+    /// What of the loss of an attempt is not charged to fast open, because regular connections have it too.
     pub(crate) ordinary_loss: f64,
     /// Hit rate × saved − miss rate × lost, without the ordinary loss.
     pub(crate) net: Option<Estimate>,
@@ -390,6 +389,13 @@ impl<'a> Costs<'a> {
     }
 
     fn net(&self, counts: &[u32]) -> Option<f64> {
+        let (hits, lost) = self.attempts(counts)?;
+        let saved = if hits > 0.0 { self.saved(counts)? } else { 0.0 };
+        Some(hits * saved - lost + self.ordinary_loss(counts)?)
+    }
+
+    /// The share of the attempts that were hits, and what an attempt lost on average.
+    fn attempts(&self, counts: &[u32]) -> Option<(f64, f64)> {
         let regular = self.regular.of(counts)?;
         let (mut attempts, mut hits, mut lost) = (0.0, 0.0, 0.0);
         for (pair, count) in self.counted(counts) {
@@ -401,12 +407,13 @@ impl<'a> Costs<'a> {
                 attempts += count;
             }
         }
-        let saved = if hits > 0.0 { self.saved(counts)? } else { 0.0 };
-        let ordinary = self.ordinary_loss(counts)?;
-        (attempts > 0.0).then(|| hits / attempts * saved - lost / attempts + ordinary)
+        (attempts > 0.0).then(|| (hits / attempts, lost / attempts))
     }
 
+    /// What of the loss is not to be charged to fast open: as much as strikes regular connections beyond
+    /// those that used fast open, and no more than there is.
     fn ordinary_loss(&self, counts: &[u32]) -> Option<f64> {
+        let (_, charged) = self.attempts(counts)?;
         let regular = self.regular.of(counts)?;
         let fast = self.fast.of(counts).unwrap_or_default();
         let (mut all, mut lost) = ([0.0; 2], [0.0; 2]);
@@ -421,7 +428,7 @@ impl<'a> Costs<'a> {
             }
         }
         let mean = |side: usize| if all[side] > 0.0 { lost[side] / all[side] } else { 0.0 };
-        Some(mean(0) - mean(1))
+        Some((mean(0) - mean(1)).clamp(0.0, charged.max(0.0)))
     }
 
     fn counted(&self, counts: &[u32]) -> impl Iterator<Item = (&Pair, f64)> {
