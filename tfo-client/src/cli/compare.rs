@@ -97,7 +97,7 @@ pub(crate) struct CompareFlags {
     interval: Option<Interval>,
 
     /// Write both distributions as a picture
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     svg: Option<PathBuf>,
 
     /// Write a page with all of it, which needs no other file

@@ -140,6 +140,7 @@ fn what_is_wrong_is_refused_with_what_is_allowed() {
         ("--pairs 0", ["0", "from 1 to 100000"]),
         ("--insecure", ["--insecure", "--tls"]),
         ("--http / --dns a", ["--http", "--dns"]),
+        ("--svg x.svg --targets x", ["--svg", "--targets"]),
         ("--lab --rtt 0ms -n 1 --svg /nowhere/x.svg", ["can't write", "/nowhere/x.svg"]),
     ] {
         let output = compare(arguments);

@@ -34,6 +34,13 @@ fn each_target_has_a_row_and_one_that_fails_is_no_end() {
         assert!(rows[2].starts_with("192.0.2.2:9 ") && rows[2].contains("refused"), "{}", rows[2]);
         assert!(rows[3].starts_with("[2001:db8::2]:2223 "), "{}", rows[3]);
 
+        let page = folder.path().join("all.html");
+        run(&format!("--html {}", page.display()));
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains("<h1>TCP Fast Open: 3 targets</h1>"), "an overview stands first");
+        assert_eq!(page.matches("<main ").count(), 3, "and a section for each");
+        assert!(page.contains("Not measured."), "also for the one that failed");
+
         let ended = run("-o json");
         let document: Value = serde_json::from_str(&ended.out).unwrap();
         schema::hold(&document);

@@ -22,6 +22,7 @@ pub(super) fn page(report: &CompareReport) -> String {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
+    let overview = if report.results.len() > 1 { overview(report) } else { String::new() };
     let sections: Vec<String> = report
         .results
         .iter()
@@ -33,11 +34,50 @@ pub(super) fn page(report: &CompareReport) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>TCP Fast Open: {}{more}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}{}\
+         <title>TCP Fast Open: {}{more}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{overview}{}{}\
          </body>\n</html>\n",
         escape(&title),
         sections.join("<hr>\n"),
         foot(report),
+    )
+}
+
+/// All targets in one table.
+fn overview(report: &CompareReport) -> String {
+    let number = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), words::number);
+    let rows = each(&report.results, |result| match result {
+        Err(failure) => format!(
+            "<tr><th>{}</th><td class=\"words\" colspan=\"6\">{}</td></tr>\n",
+            escape(&text::name(&failure.target)),
+            code(&failure.why)
+        ),
+        Ok(found) => {
+            let analysis = &found.analysis;
+            let median = |of: fn(&Distribution) -> &Summary| {
+                let median = analysis.main().and_then(|main| of(main).median);
+                number(median.map(|median| median.value))
+            };
+            format!(
+                "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td class=\"words {}\">{}</td></tr>\n",
+                escape(&text::name(&found.target)),
+                number(analysis.rtt),
+                median(|main| &main.regular),
+                median(|main| &main.fast),
+                estimate(analysis.saved()),
+                words::percent(analysis.hit_rate.value()),
+                analysis.answer.as_str(),
+                escape(words::headline(analysis)),
+            )
+        }
+    });
+    format!(
+        "<h1>TCP Fast Open: {} targets</h1>\n<p></p>\n<div class=\"scroll\"><table>\n<thead><tr>\
+         <th>target</th><th>RTT</th><th class=\"regular\">regular</th><th class=\"fast\">fast open</th>\
+         <th>saved</th><th>hit rate</th><th class=\"words\">answer</th></tr></thead>\n<tbody>\n{rows}\
+         </tbody>\n</table></div>\n<p class=\"dim\">Medians in milliseconds; in brackets the 95 % \
+         interval.</p>\n<hr>\n",
+        report.results.len()
     )
 }
 

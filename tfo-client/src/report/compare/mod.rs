@@ -238,17 +238,13 @@ impl CompareReport {
         document::document(self)
     }
 
-    /// The picture of the first target that has one.
+    /// The picture of the only target.
     fn picture(&self) -> String {
-        let title =
-            |found: &Comparison| format!("{} {}", self.title(&found.target, found.address), "");
-        self.comparisons().next().map_or_else(
-            || "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned(),
-            |found| {
-                let series = axis::series(&found.analysis);
-                svg::draw(title(found).trim(), &found.analysis, &series)
-            },
-        )
+        let Some(found) = self.comparisons().next() else {
+            return "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned();
+        };
+        let series = axis::series(&found.analysis);
+        svg::draw(&self.title(&found.target, found.address), &found.analysis, &series)
     }
 
     fn erase(&self) {
