@@ -114,7 +114,7 @@ fn failed(failure: &Failure) -> String {
         "<main class=\"unknown\">\n<h1>TCP Fast Open: {}</h1>\n<p class=\"answer\">Not measured.</p>\n\
          <p class=\"reason\">{}</p>\n</main>\n",
         escape(&text::name(&failure.target)),
-        code(&failure.why)
+        code(&format!("{} {}", failure.why, failure.advice))
     )
 }
 

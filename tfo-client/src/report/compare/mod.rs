@@ -132,26 +132,24 @@ impl CompareReport {
     /// Takes a target that could not be measured.
     pub(crate) fn failure(&mut self, failure: Failure) -> bool {
         self.erase();
-        let failure = Failure { why: printable(&failure.why), ..failure };
+        let failure =
+            Failure { why: printable(&failure.why), advice: printable(&failure.advice), ..failure };
         let shown = if self.targets > 1 && self.format() == Format::Text {
             self.print(&text::failure(&failure))
         } else {
-            super::error(&io::Error::other(failure.why.clone()));
+            let message = format!("{} {}", failure.why, failure.advice);
+            super::error(&io::Error::other(message.trim_end().to_owned()));
             true
         };
         self.results.push(Err(failure));
         shown
     }
 
-    /// Ends the report, and writes the files.
-    pub(crate) fn finish(&mut self) -> Result<(), (PathBuf, io::Error)> {
+    /// Ends the report, and writes the files; says what the exit status is, if all else is well.
+    pub(crate) fn finish(&mut self, status: u8) -> ExitCode {
         if self.format() == Format::Json {
             let document = self.document();
             self.print(&document);
-        }
-        if self.lost {
-            let e = io::Error::other("the report is not whole");
-            return Err((PathBuf::from("standard output"), e));
         }
         let Files { svg, html, json, csv, markdown } = self.compare.files.clone();
         let files: [(Option<PathBuf>, Make); 5] = [
@@ -162,11 +160,14 @@ impl CompareReport {
             (markdown, export::markdown),
         ];
         for (file, make) in files {
-            if let Some(file) = file {
-                fs::write(&file, make(self)).map_err(|e| (file, e))?;
+            if let Some(file) = file
+                && let Err(e) = fs::write(&file, make(self))
+            {
+                return super::cannot_write(&file, &e);
             }
         }
-        Ok(())
+        // It has been said why the report is not whole.
+        ExitCode::from(if self.lost { super::USAGE } else { status })
     }
 
     fn format(&self) -> Format {

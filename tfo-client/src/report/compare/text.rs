@@ -130,7 +130,7 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
         || "-".to_owned(),
         |saved| {
             let reach = (saved.high - saved.value).max(saved.value - saved.low);
-            format!("{} ± {}", words::number(saved.value), words::number(reach))
+            format!("{:.2} ± {reach:.2}", saved.value).replace('-', "−")
         },
     );
     format!(
