@@ -26,7 +26,8 @@ A pair is a connection with fast open and a regular one, in random order. What f
 not counted. Only a connection whose verdict is fast-open counts as one; the others are listed as
 what they were, with what they cost. The net expectation is hit rate x saved - miss rate x lost.
 Intervals are of 95 %: of quantiles by order statistics, of differences by bootstrap over the pairs.
-With --mode off both of a pair are regular: it must find no difference. -n is short for --pairs.
+With --mode off both of a pair are regular: it must find no difference. Ctrl-C ends it, and shows
+what there is by then. The page of --html shows packets too, with --lab or CAP_NET_RAW.
 
 Exit status: 0 turn it on (with several targets: for all of them), 1 leave it off, it makes no
 difference, or no answer can be given, 2 wrong usage or bad configuration, 3 no connection.
@@ -96,7 +97,7 @@ pub(crate) struct CompareFlags {
     interval: Option<Interval>,
 
     /// Write both distributions as a picture
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     svg: Option<PathBuf>,
 
     /// Write a page with all of it, which needs no other file

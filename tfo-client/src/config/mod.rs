@@ -61,6 +61,15 @@ pub(crate) enum Payload {
     Generated(usize),
 }
 
+impl Payload {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Generated(size) => *size,
+        }
+    }
+}
+
 /// The settings, and the same as a file would say them.
 #[derive(Debug)]
 pub(crate) struct Config {

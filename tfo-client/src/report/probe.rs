@@ -10,7 +10,7 @@ use tfo_core::program::output::{Output, Reader, colour_allowed};
 use tfo_core::program::value::Format;
 
 use super::{document, text};
-use crate::config::{Payload, Settings};
+use crate::config::Settings;
 
 /// One connection of the probe.
 pub(crate) struct Connection {
@@ -75,10 +75,7 @@ impl Report {
             count: settings.count,
             balance: settings.balance,
             trace: settings.trace,
-            message_bytes: match &settings.payload {
-                Payload::Text(text) => text.len(),
-                Payload::Generated(size) => *size,
-            },
+            message_bytes: settings.payload.bytes(),
             connections: Vec::new(),
         };
         if report.format == Format::Text {

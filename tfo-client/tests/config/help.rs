@@ -28,6 +28,7 @@ fn the_help_is_as_stored() {
     holds(&["cookies", "--help"], "help-cookies.txt");
     holds(&["doctor", "--help"], "help-doctor.txt");
     holds(&["load", "--help"], "help-load.txt");
+    holds(&["compare", "--help"], "help-compare.txt");
 }
 
 #[test]

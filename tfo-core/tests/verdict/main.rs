@@ -8,6 +8,7 @@
 
 mod address;
 mod cookie;
+mod dialogue;
 mod failed;
 mod local;
 mod peer;

@@ -145,12 +145,12 @@ impl<'a> Meter<'a> {
 
     /// One more connection, with its packets; `None` where they can't be seen.
     pub(super) fn traced(&self, side: Side) -> Option<(Sample, Vec<Crossing>)> {
-        match self.place {
+        let (sample, packets) = match self.place {
             Place::ThisHost => {
                 let tracer = Tracer::start(self.address).ok()?;
                 let sample = self.connect(side).ok()?;
                 let packets = tracer.take(sample.rtt.unwrap_or_default());
-                Some((sample, packets))
+                (sample, packets)
             }
             Place::Lab(lab) => {
                 let quiet = Duration::from_millis(20);
@@ -158,9 +158,11 @@ impl<'a> Meter<'a> {
                 let before = lab.network.crossings().len();
                 let sample = self.connect(side).ok()?;
                 lab.network.settle(quiet + 2 * sample.rtt.unwrap_or_default());
-                Some((sample, lab.network.crossings().split_off(before)))
+                (sample, lab.network.crossings().split_off(before))
             }
-        }
+        };
+        // The lab's record has an end.
+        (!packets.is_empty()).then_some((sample, packets))
     }
 }
 

@@ -85,6 +85,8 @@ pub(crate) struct Comparison {
 pub(crate) struct Failure {
     pub(crate) target: Target,
     pub(crate) why: String,
+    /// What to do next; may be empty.
+    pub(crate) advice: String,
     /// Nothing is wrong but that there is no connection.
     pub(crate) no_connection: bool,
 }
@@ -129,10 +131,15 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
             break;
         }
     }
-    match report.finish() {
-        Ok(()) => ExitCode::from(status),
-        Err((file, e)) => report::cannot_write(&file, &e),
+    if let Place::Lab(lab) = &place
+        && lab.network.missed() > 0
+    {
+        report::note(&format!(
+            "this machine was too slow for {} packets, which are lost: expect late times",
+            lab.network.missed()
+        ));
     }
+    report.finish(status)
 }
 
 /// Set by the first SIGINT or SIGTERM; the second one ends the program.
@@ -159,12 +166,13 @@ fn one(
     let failure = |why: String, no_connection: bool| Failure {
         target: settings.target.clone(),
         why,
+        advice: String::new(),
         no_connection,
     };
     let trouble = |trouble: Trouble| match trouble {
         Trouble::Fault(why) => failure(why, false),
         Trouble::NoConnection(verdict) => {
-            failure(format!("{} {}", verdict.finding, verdict.advice), true)
+            Failure { advice: verdict.advice, ..failure(verdict.finding, true) }
         }
     };
     let address = target::resolve(&settings.target, settings.family)

@@ -52,7 +52,7 @@ impl Axis {
             |series: &&Series<'_>| series.tone != Tone::Missed || series.times.len() * 10 >= all;
         let reach = series.iter().filter(counts).filter_map(|series| {
             let most = series.times.values().last()?;
-            let usual = series.times.quantile(0.95)?.value * 1.15;
+            let usual = series.times.quantile(0.9)?.value * 1.2;
             Some(usual.min(most * 1.04).max(series.times.median()? * 1.04))
         });
         let high = reach.fold(0.0, f64::max).max(0.001);

@@ -7,7 +7,6 @@ use super::{CompareReport, words};
 use crate::command::compare::analysis::{self, Analysis, Answer};
 use crate::command::compare::sample::{Metric, Sample, millis};
 use crate::command::compare::{Comparison, Failure};
-use crate::config::Payload;
 use crate::statistics::{self, Quantile};
 
 #[derive(Serialize)]
@@ -139,10 +138,7 @@ pub(super) fn document(report: &CompareReport) -> String {
             pairs: compare.pairs,
             until_ci: compare.until_ci,
             mode: settings.mode.name(),
-            message_bytes: compare.job.sends_message().then_some(match &settings.payload {
-                Payload::Text(text) => text.len(),
-                Payload::Generated(size) => *size,
-            }),
+            message_bytes: compare.job.sends_message().then(|| settings.payload.bytes()),
             connect_timeout_us: micros(millis(settings.connect_timeout)),
             reply_timeout_us: micros(millis(settings.reply_timeout)),
             interval_us: micros(millis(settings.interval)),

@@ -8,7 +8,6 @@ use super::{CompareReport, TAILS, axis, text, words};
 use crate::command::compare::analysis::{Analysis, Distribution, Summary};
 use crate::command::compare::sample::{Metric, Sample, Side, millis};
 use crate::command::compare::{Comparison, Failure};
-use crate::config::Payload;
 use crate::statistics::{Estimate, Quantile};
 
 const STYLE: &str = include_str!("page.css");
@@ -23,6 +22,7 @@ pub(super) fn page(report: &CompareReport) -> String {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
+    let overview = if report.results.len() > 1 { overview(report) } else { String::new() };
     let sections: Vec<String> = report
         .results
         .iter()
@@ -34,11 +34,50 @@ pub(super) fn page(report: &CompareReport) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>TCP Fast Open: {}{more}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{}{}\
+         <title>TCP Fast Open: {}{more}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{overview}{}{}\
          </body>\n</html>\n",
         escape(&title),
         sections.join("<hr>\n"),
         foot(report),
+    )
+}
+
+/// All targets in one table.
+fn overview(report: &CompareReport) -> String {
+    let number = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), words::number);
+    let rows = each(&report.results, |result| match result {
+        Err(failure) => format!(
+            "<tr><th>{}</th><td class=\"words\" colspan=\"6\">{}</td></tr>\n",
+            escape(&text::name(&failure.target)),
+            code(&failure.why)
+        ),
+        Ok(found) => {
+            let analysis = &found.analysis;
+            let median = |of: fn(&Distribution) -> &Summary| {
+                let median = analysis.main().and_then(|main| of(main).median);
+                number(median.map(|median| median.value))
+            };
+            format!(
+                "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+                 <td class=\"words {}\">{}</td></tr>\n",
+                escape(&text::name(&found.target)),
+                number(analysis.rtt),
+                median(|main| &main.regular),
+                median(|main| &main.fast),
+                estimate(analysis.saved()),
+                words::percent(analysis.hit_rate.value()),
+                analysis.answer.as_str(),
+                escape(words::headline(analysis)),
+            )
+        }
+    });
+    format!(
+        "<h1>TCP Fast Open: {} targets</h1>\n<p></p>\n<div class=\"scroll\"><table>\n<thead><tr>\
+         <th>target</th><th>RTT</th><th class=\"regular\">regular</th><th class=\"fast\">fast open</th>\
+         <th>saved</th><th>hit rate</th><th class=\"words\">answer</th></tr></thead>\n<tbody>\n{rows}\
+         </tbody>\n</table></div>\n<p class=\"dim\">Medians in milliseconds; in brackets the 95 % \
+         interval.</p>\n<hr>\n",
+        report.results.len()
     )
 }
 
@@ -75,7 +114,7 @@ fn failed(failure: &Failure) -> String {
         "<main class=\"unknown\">\n<h1>TCP Fast Open: {}</h1>\n<p class=\"answer\">Not measured.</p>\n\
          <p class=\"reason\">{}</p>\n</main>\n",
         escape(&text::name(&failure.target)),
-        code(&failure.why)
+        code(&format!("{} {}", failure.why, failure.advice))
     )
 }
 
@@ -103,7 +142,7 @@ fn cards(analysis: &Analysis) -> String {
                  <div class=\"note\">{}</div></li>\n",
             escape(name),
             escape(value),
-            escape(note)
+            code(note)
         )
     });
     format!("<ul class=\"cards\">\n{cards}</ul>\n")
@@ -261,11 +300,7 @@ fn foot(report: &CompareReport) -> String {
         rows.push(("until", format!("± {}", words::percent(width))));
     }
     if compare.job.sends_message() {
-        let bytes = match &settings.payload {
-            Payload::Text(text) => text.len(),
-            Payload::Generated(size) => *size,
-        };
-        rows.push(("first bytes", format!("{bytes} B")));
+        rows.push(("first bytes", format!("{} B", settings.payload.bytes())));
     }
     rows.extend([
         ("connect timeout", time(settings.connect_timeout)),
@@ -299,7 +334,8 @@ fn each<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) ->
 fn code(text: &str) -> String {
     let mut html = String::new();
     for (piece, is_code) in text.split('`').zip([false, true].into_iter().cycle()) {
-        let piece = escape(piece);
+        // A number keeps its unit.
+        let piece = escape(piece).replace(" %", "&nbsp;%").replace(" ms", "&nbsp;ms");
         html += &if is_code { format!("<code>{piece}</code>") } else { piece };
     }
     html

@@ -100,20 +100,18 @@ impl CompareReport {
             let median = Sorted::new(of_side.filter_map(|sample| sample.time(metric))).median();
             median.map_or_else(|| "none".to_owned(), words::time)
         };
-        let left = self
-            .started
-            .elapsed()
-            .mul_f64(axis::count(most) / axis::count(pairs).max(1.0))
-            .saturating_sub(self.started.elapsed());
-        let most_word = if self.compare.until_ci.is_some() { "at most " } else { "" };
+        let elapsed = self.started.elapsed();
+        let whole = elapsed.mul_f64(axis::count(most) / axis::count(pairs).max(1.0));
+        let rest = match self.compare.until_ci {
+            None => format!("{} s left", whole.saturating_sub(elapsed).as_secs() + 1),
+            Some(_) => format!("{} s so far", elapsed.as_secs()),
+        };
         let _ = write!(
             io::stderr(),
-            "\x1b[2K  pair {pairs} of {most_word}{most}: regular {}, {} {}; {} s left, Ctrl-C for what \
-             there is\r",
+            "\x1b[2K  {pairs} of {most} pairs: regular {}, {} {}, {rest}\r",
             median(Side::Regular),
             words::side(Side::FastOpen, both_regular),
             median(Side::FastOpen),
-            left.as_secs() + 1,
         );
     }
 
@@ -134,26 +132,24 @@ impl CompareReport {
     /// Takes a target that could not be measured.
     pub(crate) fn failure(&mut self, failure: Failure) -> bool {
         self.erase();
-        let failure = Failure { why: printable(&failure.why), ..failure };
+        let failure =
+            Failure { why: printable(&failure.why), advice: printable(&failure.advice), ..failure };
         let shown = if self.targets > 1 && self.format() == Format::Text {
             self.print(&text::failure(&failure))
         } else {
-            super::error(&io::Error::other(failure.why.clone()));
+            let message = format!("{} {}", failure.why, failure.advice);
+            super::error(&io::Error::other(message.trim_end().to_owned()));
             true
         };
         self.results.push(Err(failure));
         shown
     }
 
-    /// Ends the report, and writes the files.
-    pub(crate) fn finish(&mut self) -> Result<(), (PathBuf, io::Error)> {
+    /// Ends the report, and writes the files; says what the exit status is, if all else is well.
+    pub(crate) fn finish(&mut self, status: u8) -> ExitCode {
         if self.format() == Format::Json {
             let document = self.document();
             self.print(&document);
-        }
-        if self.lost {
-            let e = io::Error::other("the report is not whole");
-            return Err((PathBuf::from("standard output"), e));
         }
         let Files { svg, html, json, csv, markdown } = self.compare.files.clone();
         let files: [(Option<PathBuf>, Make); 5] = [
@@ -164,11 +160,14 @@ impl CompareReport {
             (markdown, export::markdown),
         ];
         for (file, make) in files {
-            if let Some(file) = file {
-                fs::write(&file, make(self)).map_err(|e| (file, e))?;
+            if let Some(file) = file
+                && let Err(e) = fs::write(&file, make(self))
+            {
+                return super::cannot_write(&file, &e);
             }
         }
-        Ok(())
+        // It has been said why the report is not whole.
+        ExitCode::from(if self.lost { super::USAGE } else { status })
     }
 
     fn format(&self) -> Format {
@@ -216,7 +215,12 @@ impl CompareReport {
                 format!("until ± {}, at most {pairs} pairs", words::percent(width))
             }
         };
-        format!("{count} of {sides}; each: {}", self.compare.job)
+        let message = if self.compare.job.sends_message() {
+            format!("{} B of ", self.settings.payload.bytes())
+        } else {
+            String::new()
+        };
+        format!("{count} of {sides}; each: {message}{}", self.compare.job)
     }
 
     fn interruption(&self, comparison: &Comparison) -> String {
@@ -235,17 +239,13 @@ impl CompareReport {
         document::document(self)
     }
 
-    /// The picture of the first target that has one.
+    /// The picture of the only target.
     fn picture(&self) -> String {
-        let title =
-            |found: &Comparison| format!("{} {}", self.title(&found.target, found.address), "");
-        self.comparisons().next().map_or_else(
-            || "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned(),
-            |found| {
-                let series = axis::series(&found.analysis);
-                svg::draw(title(found).trim(), &found.analysis, &series)
-            },
-        )
+        let Some(found) = self.comparisons().next() else {
+            return "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned();
+        };
+        let series = axis::series(&found.analysis);
+        svg::draw(&self.title(&found.target, found.address), &found.analysis, &series)
     }
 
     fn erase(&self) {

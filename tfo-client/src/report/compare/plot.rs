@@ -8,7 +8,7 @@ use super::words;
 /// Columns of the names to the left.
 const NAMES: usize = 15;
 /// Columns of the picture itself.
-const WIDTH: usize = 64;
+const WIDTH: usize = 62;
 /// Lines of a histogram.
 const BARS: usize = 3;
 /// Lines of the curves.
@@ -30,6 +30,7 @@ pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> Str
             if line == 0 && *beyond > 0 {
                 more = format!(" +{beyond}");
             }
+            let bars = if more.is_empty() { bars.trim_end() } else { &bars };
             text += &format!("{name:>w$} │{style}{bars}{style:#}{more}\n", w = NAMES - 2);
         }
     }

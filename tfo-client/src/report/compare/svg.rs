@@ -13,8 +13,8 @@ const TOP: f64 = 112.0;
 const BOTTOM: f64 = 392.0;
 /// The height of a close-up's bars, and their base line.
 const BARS: f64 = 84.0;
-const PANEL: f64 = 578.0;
-const HEIGHT: f64 = 618.0;
+const PANEL: f64 = 590.0;
+const HEIGHT: f64 = 630.0;
 /// Between two close-ups.
 const GAP: f64 = 40.0;
 const BINS: usize = 70;
@@ -154,18 +154,17 @@ impl Picture {
         );
     }
 
-    /// The corners of a cumulative curve, at most two for each half pixel.
+    /// The corners of a cumulative curve, two for each half pixel at most.
     fn steps(&self, series: &Series<'_>) -> Vec<(f64, f64)> {
         let values = series.times.values();
         let mut steps = vec![(LEFT, y(0.0))];
-        let mut last = f64::MIN;
-        for value in values {
-            let x = self.x(*value).min(RIGHT);
+        let (mut before, mut last) = (0.0, f64::MIN);
+        for value in values.iter().take_while(|value| **value <= self.axis.high) {
+            let x = self.x(*value);
             if x - last >= 0.5 {
-                let before =
-                    count(values.partition_point(|other| other < value)) / count(values.len());
-                steps.extend([(x, y(before)), (x, y(share_until(series.times, *value)))]);
-                last = x;
+                let now = share_until(series.times, *value);
+                steps.extend([(x, y(before)), (x, y(now))]);
+                (before, last) = (now, x);
             }
         }
         let end = share_until(series.times, self.axis.high);
@@ -196,7 +195,11 @@ impl Picture {
         if let Some(trips) = analysis.round_trips(gap.abs()) {
             label += &format!(" = {trips:.2} RTT");
         }
-        self.text("cmp-gain", "middle", (f64::midpoint(from, to), y - 14.0), &label);
+        if count(label.chars().count()) * 9.5 < (from - to).abs() {
+            self.text("cmp-gain", "middle", (f64::midpoint(from, to), y - 14.0), &label);
+        } else {
+            self.text("cmp-gain", "start", (from.max(to) + 14.0, y + 6.0), &label);
+        }
     }
 
     /// The names of the curves, above the picture to the right.
@@ -252,7 +255,7 @@ impl Picture {
         self.svg += &format!("<path class=\"cmp-fill-{tone}\" d=\"{path}\"/>\n");
         self.line("cmp-base", (left, PANEL), (right, PANEL));
         let name = format!("cmp-name cmp-text-{tone}");
-        self.text(&name, "start", (left, PANEL - BARS - 26.0), series.name);
+        self.text(&name, "start", (left, PANEL - BARS - 40.0), series.name);
         let others = match (before, beyond) {
             (0, 0) => String::new(),
             (0, beyond) => format!(", {beyond} beyond"),
@@ -260,7 +263,7 @@ impl Picture {
             (before, beyond) => format!(", {before} before, {beyond} beyond"),
         };
         let words = format!("median {}{others}", words::time(median));
-        self.text("cmp-dim", "end", (right, PANEL - BARS - 26.0), &words);
+        self.text("cmp-dim", "start", (left, PANEL - BARS - 20.0), &words);
         self.line("cmp-trip", (x(median), PANEL - BARS - 8.0), (x(median), PANEL));
         let step = axis::nice(span / 4.0);
         let first = (start / step).ceil();
@@ -302,7 +305,7 @@ impl Picture {
 fn close_up(series: &[Series<'_>], axis: &Axis) -> Option<f64> {
     let widths = series.iter().filter_map(|series| {
         let at = |probability| series.times.quantile(probability).map(|found| found.value);
-        Some((at(0.95)? - at(0.05)?) * 1.8)
+        Some((at(0.9)? - at(0.1)?) * 2.4)
     });
     let widest = widths.reduce(f64::max)?;
     Some(widest.clamp(axis.high / 100.0, axis.high))

@@ -41,7 +41,7 @@ fn table(analysis: &Analysis) -> String {
     let side = |side| words::side(side, analysis.both_regular);
     let last = if analysis.both_regular { "difference" } else { "saved" };
     let mut text = format!(
-        "{:<NAME$}{:>VALUE$}{:>VALUE$}{:>VALUE$}\n",
+        "{:<NAME$} {:>VALUE$} {:>VALUE$} {:>VALUE$}\n",
         "ms [95 %]",
         side(Side::Regular),
         side(Side::FastOpen),
@@ -62,7 +62,8 @@ fn table(analysis: &Analysis) -> String {
 fn rows(analysis: &Analysis, distribution: &Distribution) -> String {
     let Distribution { fast, regular, saved, .. } = distribution;
     let row = |name: &str, [one, two, three]: [String; 3]| {
-        let line = format!("  {name:<w$}{one:>VALUE$}{two:>VALUE$}{three:>VALUE$}", w = NAME - 2);
+        let line =
+            format!("  {name:<w$} {one:>VALUE$} {two:>VALUE$} {three:>VALUE$}", w = NAME - 2);
         format!("{}\n", line.trim_end())
     };
     let both = |of: fn(&Summary) -> Option<Quantile>| {
@@ -129,7 +130,7 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
         || "-".to_owned(),
         |saved| {
             let reach = (saved.high - saved.value).max(saved.value - saved.low);
-            format!("{} ± {}", words::number(saved.value), words::number(reach))
+            format!("{:.2} ± {reach:.2}", saved.value).replace('-', "−")
         },
     );
     format!(

@@ -75,13 +75,14 @@ fn off(analysis: &Analysis) -> String {
     };
     format!(
         "Trying fast open costs {} a connection on average: {} of {} used it, and {} ended as {}, which \
-         took {} longer than a regular connection.",
+         takes {} longer than a regular connection{}.",
         time(net),
         hits.count,
         hits.total,
         miss.count,
         miss.word,
         time(miss.cost),
+        if miss.failed { ": it fails, and a program must connect again" } else { "" },
     )
 }
 
@@ -112,6 +113,17 @@ fn both_regular(analysis: &Analysis) -> String {
 fn doubted(analysis: &Analysis, doubt: Doubt) -> String {
     match doubt {
         Doubt::TooFewSamples => {
+            if let Some(net) = analysis.net
+                && analysis.has_enough()
+            {
+                return format!(
+                    "There are too few samples for a path like this: the net expectation is {} a \
+                     connection, {}. Measure more: `--pairs {}`.",
+                    time(net.value),
+                    interval(net),
+                    analysis.regular.total * 10
+                );
+            }
             let main = analysis.main();
             let counts =
                 main.map_or((0, 0), |main| (main.regular.sorted.len(), main.fast.sorted.len()));
@@ -170,9 +182,8 @@ pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
     if let Some(lost) = analysis.lost {
         sum += &format!(" − {} × {}", percent(1.0 - hits), time(lost));
     }
-    if analysis.ordinary_loss.abs() >= 0.01 {
-        let sign = if analysis.ordinary_loss < 0.0 { '−' } else { '+' };
-        sum += &format!(" {sign} {} (ordinary loss)", time(analysis.ordinary_loss.abs()));
+    if analysis.ordinary_loss >= 0.01 {
+        sum += &format!(" + {} (regular ones lose that too)", time(analysis.ordinary_loss));
     }
     Some(format!("{sum} = {} a connection, {}", time(net.value), interval(net)))
 }
@@ -193,7 +204,8 @@ pub(super) fn miss(miss: &Miss) -> String {
     } else {
         format!("{} more", time(miss.cost))
     };
-    format!("{} × {}: {cost} than a regular connection", miss.count, miss.word)
+    let failed = if miss.failed { "; a program must connect again" } else { "" };
+    format!("{} × {}: {cost} than a regular connection{failed}", miss.count, miss.word)
 }
 
 /// The name of a time, as a heading.

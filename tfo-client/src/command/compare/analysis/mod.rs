@@ -1,10 +1,13 @@
 //! From samples to an answer: what fast open saves here, what it costs when it fails, and whether to
 //! turn it on. Pure: no clock, no socket.
 
+mod costs;
+
 use tfo_core::diagnosis::Cause;
 
 use super::sample::{Metric, Sample, Side, millis};
-use crate::statistics::{Estimate, Quantile, Resampling, Share, Sorted, WeightedMedian};
+use crate::statistics::{Estimate, Quantile, Resampling, Share, Sorted};
+use costs::{Costs, Setback, pairs};
 
 /// Fewer connections of either side answer nothing.
 pub(crate) const LEAST_SAMPLES: usize = 10;
@@ -14,6 +17,8 @@ pub(crate) const LEAST_RTT: f64 = 1.0;
 pub(crate) const LEAST_HIT_RATE: f64 = 0.5;
 /// A gain or loss that is less of a round trip is none that anybody would notice.
 const LEAST_EFFECT: f64 = 0.02;
+/// "No difference" is said when none can be as large as this share of a round trip.
+const MOST_LEFT_OPEN: f64 = 0.25;
 /// The halves may differ by this share of the regular median.
 const MOST_DRIFT: f64 = 0.1;
 
@@ -39,8 +44,7 @@ pub(crate) struct Analysis {
     pub(crate) miss_times: Sorted,
     /// Mean cost of a miss, against the regular median.
     pub(crate) lost: Option<f64>,
-    /// What loss costs a regular connection on average, beyond what it costs the connections that used fast
-    /// open: that much of `lost` fast open is not to blame for.
+    /// What of the loss of an attempt is not charged to fast open, because regular connections have it too.
     pub(crate) ordinary_loss: f64,
     /// Hit rate × saved − miss rate × lost, without the ordinary loss.
     pub(crate) net: Option<Estimate>,
@@ -74,6 +78,8 @@ pub(crate) struct Miss {
     pub(crate) word: &'static str,
     pub(crate) cause: Option<Cause>,
     pub(crate) count: usize,
+    /// They failed: the program has to connect again.
+    pub(crate) failed: bool,
     /// Mean cost against the regular median.
     pub(crate) cost: f64,
 }
@@ -117,20 +123,6 @@ impl Doubt {
             Self::HitRateTooLow => "hit-rate-too-low",
         }
     }
-}
-
-/// A pair as the bootstrap draws it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pair {
-    /// The time of a proper connection.
-    fast: Option<f64>,
-    regular: Option<f64>,
-    /// The time of a miss: until its answer came, or until it failed.
-    miss: Option<f64>,
-    /// The time of a regular connection that failed, or on which something was lost.
-    lossy: Option<f64>,
-    /// The time of a proper connection with fast open on which something was lost.
-    lossy_fast: Option<f64>,
 }
 
 /// The times that a job has, the one that the answer rests on first.
@@ -195,7 +187,7 @@ impl Analysis {
             regular,
             lost: (all > 0).then(|| whole / real(all)),
             misses,
-            miss_times: Sorted::new(pairs.iter().filter_map(|pair| pair.miss)),
+            miss_times: Sorted::new(pairs.iter().filter_map(|pair| Some(pair.miss?.time))),
             ordinary_loss: costs.ordinary_loss(&vec![1; pairs.len()]).unwrap_or_default(),
             net,
             drift: drift
@@ -234,12 +226,26 @@ impl Analysis {
         if self.hit_rate.count < LEAST_SAMPLES {
             return Answer::Unknown(Doubt::TooFewSamples);
         }
-        if net.low > 0.0 && matters { Answer::On } else { Answer::NoDifference }
+        if net.low > 0.0 && matters {
+            Answer::On
+        } else if net.low.abs().max(net.high.abs()) > MOST_LEFT_OPEN * rtt {
+            // Not to see a difference is not to know that there is none.
+            Answer::Unknown(Doubt::TooFewSamples)
+        } else {
+            Answer::NoDifference
+        }
     }
 
     /// Whether the times of this connection are among those of its side.
     pub(crate) fn counts(&self, sample: &Sample) -> bool {
         sample.is_proper(self.both_regular) && sample.time(self.metric).is_some()
+    }
+
+    /// Whether there are as many connections as an answer takes at least.
+    pub(crate) fn has_enough(&self) -> bool {
+        [self.hit_rate.total, self.hit_rate.count, self.regular.count]
+            .into_iter()
+            .all(|count| count >= LEAST_SAMPLES)
     }
 
     /// In round trips of this path.
@@ -291,105 +297,6 @@ fn saved(samples: &[Sample], metric: Metric, both_regular: bool) -> Option<Estim
     saved
 }
 
-fn pairs(samples: &[Sample], metric: Metric, both_regular: bool) -> Vec<Pair> {
-    let mut pairs = Vec::new();
-    for both in samples.chunk_by(|one, other| one.pair == other.pair) {
-        let mut pair = Pair::default();
-        for sample in both {
-            let time = sample.time(metric);
-            let proper = sample.is_proper(both_regular) && time.is_some();
-            let until = time.unwrap_or_else(|| millis(sample.ended));
-            match (sample.side, proper) {
-                (Side::FastOpen, true) => {
-                    pair.fast = time;
-                    pair.lossy_fast = time.filter(|_| sample.lossy);
-                }
-                (Side::FastOpen, false) => pair.miss = Some(until),
-                (Side::Regular, true) => {
-                    pair.regular = time;
-                    pair.lossy = time.filter(|_| sample.lossy);
-                }
-                (Side::Regular, false) => pair.lossy = Some(until),
-            }
-        }
-        pairs.push(pair);
-    }
-    pairs
-}
-
-/// What the bootstrap estimates of the pairs.
-struct Costs<'a> {
-    pairs: &'a [Pair],
-    fast: WeightedMedian,
-    regular: WeightedMedian,
-    /// The regular connections of the first half of the pairs, and of the second.
-    halves: [WeightedMedian; 2],
-}
-
-impl<'a> Costs<'a> {
-    fn new(pairs: &'a [Pair]) -> Self {
-        let half = pairs.len() / 2;
-        let numbered = || pairs.iter().map(|pair| pair.regular).enumerate();
-        Self {
-            pairs,
-            fast: WeightedMedian::new(pairs.iter().map(|pair| pair.fast)),
-            regular: WeightedMedian::new(pairs.iter().map(|pair| pair.regular)),
-            halves: [
-                WeightedMedian::new(numbered().map(|(at, time)| time.filter(|_| at < half))),
-                WeightedMedian::new(numbered().map(|(at, time)| time.filter(|_| at >= half))),
-            ],
-        }
-    }
-
-    fn saved(&self, counts: &[u32]) -> Option<f64> {
-        Some(self.regular.of(counts)? - self.fast.of(counts)?)
-    }
-
-    fn drift(&self, counts: &[u32]) -> Option<f64> {
-        let [first, second] = &self.halves;
-        Some(second.of(counts)? - first.of(counts)?)
-    }
-
-    fn net(&self, counts: &[u32]) -> Option<f64> {
-        let regular = self.regular.of(counts)?;
-        let (mut attempts, mut hits, mut lost) = (0.0, 0.0, 0.0);
-        for (pair, count) in self.counted(counts) {
-            if pair.fast.is_some() {
-                hits += count;
-                attempts += count;
-            } else if let Some(time) = pair.miss {
-                lost += (time - regular) * count;
-                attempts += count;
-            }
-        }
-        let saved = if hits > 0.0 { self.saved(counts)? } else { 0.0 };
-        let ordinary = self.ordinary_loss(counts)?;
-        (attempts > 0.0).then(|| hits / attempts * saved - lost / attempts + ordinary)
-    }
-
-    fn ordinary_loss(&self, counts: &[u32]) -> Option<f64> {
-        let regular = self.regular.of(counts)?;
-        let fast = self.fast.of(counts).unwrap_or_default();
-        let (mut all, mut lost) = ([0.0; 2], [0.0; 2]);
-        for (pair, count) in self.counted(counts) {
-            if pair.regular.is_some() || pair.lossy.is_some() {
-                all[0] += count;
-                lost[0] += pair.lossy.map_or(0.0, |time| time - regular) * count;
-            }
-            if pair.fast.is_some() || pair.miss.is_some() {
-                all[1] += count;
-                lost[1] += pair.lossy_fast.map_or(0.0, |time| time - fast) * count;
-            }
-        }
-        let mean = |side: usize| if all[side] > 0.0 { lost[side] / all[side] } else { 0.0 };
-        Some(mean(0) - mean(1))
-    }
-
-    fn counted(&self, counts: &[u32]) -> impl Iterator<Item = (&Pair, f64)> {
-        self.pairs.iter().zip(counts.iter().map(|count| f64::from(*count)))
-    }
-}
-
 fn misses(samples: &[Sample], metric: Metric, both_regular: bool, regular: f64) -> Vec<Miss> {
     let mut misses: Vec<Miss> = Vec::new();
     let tried = samples.iter().filter(|sample| sample.side == Side::FastOpen);
@@ -400,13 +307,13 @@ fn misses(samples: &[Sample], metric: Metric, both_regular: bool, regular: f64) 
         }
         let cause = sample.verdict.cause;
         let word = cause.map_or(sample.verdict.outcome.as_str(), Cause::as_str);
-        let cost = time.unwrap_or_else(|| millis(sample.ended)) - regular;
-        match misses.iter_mut().find(|miss| miss.word == word) {
-            Some(miss) => {
-                miss.cost += (cost - miss.cost) / real(miss.count + 1);
-                miss.count += 1;
-            }
-            None => misses.push(Miss { word, cause, count: 1, cost }),
+        let cost = Setback::of(sample, metric).cost(regular);
+        if let Some(miss) = misses.iter_mut().find(|miss| miss.word == word) {
+            miss.cost += (cost - miss.cost) / real(miss.count + 1);
+            miss.count += 1;
+        } else {
+            let failed = time.is_none();
+            misses.push(Miss { word, cause, count: 1, failed, cost });
         }
     }
     misses.sort_by_key(|miss| std::cmp::Reverse(miss.count));

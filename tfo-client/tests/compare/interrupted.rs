@@ -1,0 +1,30 @@
+//! Ctrl-C: what there is by then is told.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tfo_core::lab::{Host, Program, isolated};
+
+use super::{among_others, command, only, schema};
+
+#[test]
+fn the_first_signal_ends_the_measurement_and_the_report_is_made() {
+    let _others = among_others();
+    isolated(|| {
+        let host = Host::new("outside").unwrap();
+        let program = Program::start(&host, command("--lab --rtt 5ms -n 100000 -o json")).unwrap();
+        // There is nothing to wait for but time: a terminal alone is told how far it is.
+        thread::sleep(Duration::from_millis(1500));
+        program.signal("INT").unwrap();
+        let ended = program.finish();
+        let document: Value =
+            serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+        schema::hold(&document);
+        let found = only(&document);
+        assert_eq!(found["interrupted"], true, "{found}");
+        let samples = found["samples"].as_array().unwrap();
+        assert!(samples.len() < 200_000 && samples.len().is_multiple_of(2), "whole pairs");
+        assert!(ended.code.is_some(), "it ended by itself");
+    });
+}

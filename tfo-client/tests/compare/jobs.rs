@@ -1,0 +1,252 @@
+//! What the connections do: HTTP, TLS, DNS, against servers that the tests make.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, Stream};
+use serde_json::Value;
+use tempfile::TempDir;
+use tfo_core::lab::{Network, PathSettings, Program, isolated};
+use tfo_core::observer::serve_mirror;
+use tfo_core::socket::FastOpenListener;
+
+use super::{alone, among_others, command, number, only, retried, schema};
+
+const RTT: Duration = Duration::from_millis(50);
+
+fn network() -> Network {
+    Network::new(PathSettings::new().round_trip(RTT)).unwrap()
+}
+
+fn listen(port: u16) -> FastOpenListener {
+    FastOpenListener::bind(SocketAddr::from(([0_u16; 8], port))).unwrap()
+}
+
+/// A mirror on the server's host.
+pub(crate) fn serve(network: &Network, port: u16) {
+    network.server().run(move || {
+        let listener = listen(port);
+        thread::spawn(move || serve_mirror(&listener));
+    });
+}
+
+/// A server of our own: `answer` has each connection.
+fn serve_with(
+    network: &Network,
+    answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static,
+) {
+    network.server().run(move || {
+        let listener = listen(2222);
+        thread::spawn(move || {
+            while let Ok(accepted) = listener.accept() {
+                let mut stream = TcpStream::from(accepted.stream);
+                // A flight of TLS is several writes.
+                stream.set_nodelay(true).unwrap();
+                // A client that has heard enough may be gone.
+                let _ = answer(&mut stream);
+            }
+        });
+    });
+}
+
+fn run(network: &Network, arguments: &str, certificates: Option<&str>) -> Value {
+    let mut command = command(&format!("-s 192.0.2.2 -n 10 -o json {arguments}"));
+    command.env("SSL_CERT_FILE", certificates.unwrap_or("/dev/null"));
+    let ended = Program::start(network.client(), command).unwrap().finish();
+    let document = serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
+    schema::hold(&document);
+    document
+}
+
+/// The medians of this time are so many round trips, regular and with fast open. A protocol takes the
+/// hosts' time too: 8 % of it.
+fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), String> {
+    let found = only(document);
+    assert_eq!(found["hit_rate"]["count"], 10, "by the bits: {found}");
+    let all = found["times"].as_array().unwrap();
+    let times = all.iter().find(|times| times["metric"] == metric);
+    let times = times.unwrap_or_else(|| panic!("no {metric}: {found}"));
+    for (pointer, expected) in [("/regular/median/us", regular), ("/fast_open/median/us", fast)] {
+        let trips = number(times, pointer) / 1e6 / RTT.as_secs_f64();
+        if (trips - expected).abs() / expected > 0.08 {
+            return Err(format!("{metric}{pointer}: {trips:.2} RTT, not {expected}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_by_http_has_a_first_byte_and_an_end() {
+    let _alone = alone();
+    isolated(|| {
+        let network = network();
+        serve_with(&network, |stream| {
+            let mut request = [0; 1024];
+            let len = stream.read(&mut request)?;
+            let request = String::from_utf8_lossy(&request[..len]).into_owned();
+            assert!(request.starts_with("GET /x?y=1 HTTP/1.1\r\n"), "{request}");
+            assert!(request.contains("\r\nHost: 192.0.2.2:2222\r\n"), "{request}");
+            stream.write_all(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            )?;
+            // The end comes one round trip later.
+            thread::sleep(RTT);
+            stream.write_all(b"0\r\n\r\n")?;
+            // The connection stays open: the end is told by the last chunk.
+            stream.read(&mut [0]).map(drop)
+        });
+        retried(
+            || run(&network, "--http /x?y=1", None),
+            |document| {
+                takes(document, "first-byte", 2.0, 1.0)?;
+                takes(document, "reply", 3.0, 2.0)
+            },
+        );
+    });
+}
+
+#[test]
+fn the_mirror_answers_http_and_its_reply_ends_with_the_connection() {
+    let _others = among_others();
+    isolated(|| {
+        let network = network();
+        serve(&network, 2222);
+        let document = run(&network, "--http /", None);
+        let samples = only(&document)["samples"].as_array().unwrap();
+        assert!(samples.iter().all(|sample| sample["reply_us"].is_u64()), "{samples:?}");
+    });
+}
+
+#[test]
+fn what_does_not_speak_http_is_told() {
+    let _others = among_others();
+    isolated(|| {
+        let network = network();
+        serve_with(&network, |stream| stream.write_all(b"220 mail.example ESMTP\r\n"));
+        let document = run(&network, "--http /", None);
+        let error = document["targets"][0]["error"].as_str().unwrap();
+        assert!(error.contains("no response by HTTP"), "{error}");
+    });
+}
+
+/// The certificate as PEM, and what a server needs.
+fn certificate() -> (String, Arc<ServerConfig>) {
+    let made = rcgen::generate_simple_self_signed(["192.0.2.2".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (made.cert.pem(), Arc::new(config))
+}
+
+fn serve_tls(network: &Network, config: Arc<ServerConfig>) {
+    serve_with(network, move |stream| {
+        let mut tls = ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut tls = Stream::new(&mut tls, stream);
+        let mut request = [0; 1024];
+        if tls.read(&mut request)? > 0 {
+            tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")?;
+        }
+        tls.conn.send_close_notify();
+        tls.flush()
+    });
+}
+
+#[test]
+fn the_first_flight_of_tls_goes_in_the_syn() {
+    let _alone = alone();
+    isolated(|| {
+        let network = network();
+        let (pem, config) = certificate();
+        serve_tls(&network, config);
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("authorities.pem");
+        fs::write(&file, pem).unwrap();
+        let file = file.display().to_string();
+        retried(
+            || run(&network, "--tls", Some(&file)),
+            |document| {
+                assert_eq!(only(document)["tls"], "1.3");
+                takes(document, "handshake", 2.0, 1.0)
+            },
+        );
+        retried(
+            || run(&network, "--tls --http /", Some(&file)),
+            |document| {
+                takes(document, "handshake", 2.0, 1.0)?;
+                takes(document, "first-byte", 3.0, 2.0)
+            },
+        );
+        let hellos = network.crossings();
+        let syns = hellos.iter().filter(|crossing| {
+            let sight = crossing.sent.as_ref();
+            // A record of TLS begins with its type, 22, and the version 3.1; that is the ClientHello.
+            sight.is_some_and(|sight| {
+                let words = tfo_core::capture::describe(&sight.frame).to_string();
+                words.starts_with("SYN, cookie")
+                    && words.contains("data in the SYN")
+                    && sight.frame.windows(3).any(|window| window == [22, 3, 1])
+            })
+        });
+        assert!(
+            syns.count() >= 20,
+            "each connection with fast open had its ClientHello in the SYN"
+        );
+    });
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_wanted() {
+    let _others = among_others();
+    isolated(|| {
+        let network = network();
+        let (_, config) = certificate();
+        serve_tls(&network, config);
+        let refused = run(&network, "--tls", None);
+        let error = refused["targets"][0]["error"].as_str().unwrap();
+        assert!(error.contains("TLS: ") && error.contains("--insecure"), "{error}");
+        let (other, _) = certificate();
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("authorities.pem");
+        fs::write(&file, other).unwrap();
+        let refused = run(&network, "--tls", Some(&file.display().to_string()));
+        let error = refused["targets"][0]["error"].as_str().unwrap();
+        assert!(error.contains("invalid peer certificate"), "{error}");
+        let accepted = run(&network, "--tls --insecure", None);
+        assert_eq!(only(&accepted)["hit_rate"]["count"], 10);
+    });
+}
+
+#[test]
+fn a_name_is_looked_up_by_dns_over_tcp() {
+    let _alone = alone();
+    isolated(|| {
+        let network = network();
+        serve_with(&network, |stream| {
+            let mut query = [0; 512];
+            let len = stream.read(&mut query)?;
+            let mut answer = query[..len].to_vec();
+            assert!(answer.windows(9).any(|window| window == b"\x07example\x00"), "{answer:?}");
+            // The same message as a response, without an answer: that there is none.
+            answer[4] |= 0x80;
+            stream.write_all(&answer)?;
+            stream.read(&mut [0]).map(drop)
+        });
+        retried(
+            || run(&network, "--dns www.example", None),
+            |document| {
+                takes(document, "first-byte", 2.0, 1.0)?;
+                takes(document, "reply", 2.0, 1.0)
+            },
+        );
+    });
+}

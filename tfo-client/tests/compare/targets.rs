@@ -1,0 +1,82 @@
+//! `--targets`: a file of hosts.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tfo_core::lab::{Network, PathSettings, Program, isolated};
+
+use super::{among_others, command, compare, errors, jobs::serve, schema};
+
+#[test]
+fn each_target_has_a_row_and_one_that_fails_is_no_end() {
+    let _others = among_others();
+    isolated(|| {
+        let network =
+            Network::new(PathSettings::new().round_trip(std::time::Duration::from_millis(5)))
+                .unwrap();
+        serve(&network, 2222);
+        serve(&network, 2223);
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("targets.txt");
+        let hosts = "# hosts\n192.0.2.2\n\n192.0.2.2:9  # nobody\n[2001:db8::2]:2223\n";
+        fs::write(&file, hosts).unwrap();
+        let run = |more: &str| {
+            let line = format!("-n 10 --targets {} {more}", file.display());
+            Program::start(network.client(), command(&line)).unwrap().finish()
+        };
+        let ended = run("");
+        assert_eq!(ended.code, Some(3), "the worst of all: {ended:?}");
+        let rows: Vec<&str> = ended.out.lines().collect();
+        assert_eq!(rows.len(), 4, "{}", ended.out);
+        assert!(rows[0].starts_with("target"), "{}", rows[0]);
+        assert!(rows[1].starts_with("192.0.2.2:2222 "), "{}", rows[1]);
+        assert!(rows[2].starts_with("192.0.2.2:9 ") && rows[2].contains("refused"), "{}", rows[2]);
+        assert!(rows[3].starts_with("[2001:db8::2]:2223 "), "{}", rows[3]);
+
+        let page = folder.path().join("all.html");
+        run(&format!("--html {}", page.display()));
+        let page = fs::read_to_string(page).unwrap();
+        assert!(page.contains("<h1>TCP Fast Open: 3 targets</h1>"), "an overview stands first");
+        assert_eq!(page.matches("<main ").count(), 3, "and a section for each");
+        assert!(page.contains("Not measured."), "also for the one that failed");
+
+        let ended = run("-o json");
+        let document: Value = serde_json::from_str(&ended.out).unwrap();
+        schema::hold(&document);
+        let targets = document["targets"].as_array().unwrap();
+        assert_eq!(targets.len(), 3);
+        for measured in [&targets[0], &targets[2]] {
+            assert_eq!(measured["hit_rate"]["count"], 10, "{measured}");
+        }
+        assert!(targets[1]["error"].is_string(), "{}", targets[1]);
+    });
+}
+
+#[test]
+fn a_file_that_is_wrong_is_told_with_its_line() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("targets.txt");
+    let name = file.display().to_string();
+    for (content, pieces) in [
+        ("", ["names no target", "example.org:443"]),
+        ("# none\n\n", ["names no target", "one host a line"]),
+        (
+            "a.example\nb.example:0\n",
+            [":2: invalid target \"b.example:0\"", "a port is 1 to 65535"],
+        ),
+        ("http://a.example/\n", [":1: invalid target", "a URL is not taken"]),
+    ] {
+        fs::write(&file, content).unwrap();
+        let output = compare(&format!("--targets {name}"));
+        assert_eq!(output.status.code(), Some(2), "{content:?}");
+        let errors = errors(&output);
+        assert!(errors.contains(&name), "{errors}");
+        for piece in pieces {
+            assert!(errors.contains(piece), "{piece}: {errors}");
+        }
+    }
+    let output = compare("--targets /nowhere/targets.txt");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("can't read /nowhere/targets.txt"), "{}", errors(&output));
+}
