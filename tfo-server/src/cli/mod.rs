@@ -1,4 +1,8 @@
-#![allow(clippy::doc_markdown, reason = "the comments are the help that users read")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are the help that users read"
+)]
 
 pub(crate) mod keys;
 
