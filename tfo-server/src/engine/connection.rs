@@ -1,6 +1,6 @@
 //! One connection: its bytes between the socket and its session.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,6 +16,7 @@ use tfo_core::diagnosis::{Cause, Outcome, ServerEvidence};
 use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
+use super::pending::Pending;
 use super::plan::Plan;
 use super::relay::{Ends, Pipes, Relay, Turn};
 use super::stats::Count;
@@ -91,21 +92,6 @@ enum Phase {
     Ending,
     /// This half is closed; reads on until the peer has closed too.
     Lingering,
-}
-
-/// What could not be sent yet.
-#[derive(Default)]
-struct Pending {
-    bytes: Box<[u8]>,
-    shared: Option<Arc<[u8]>>,
-    /// Of both.
-    sent: usize,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.shared.is_none()
-    }
 }
 
 /// What a connection needs next.
@@ -341,49 +327,23 @@ impl Connection {
 
     /// Sends what a session has put into `out`; what does not leave at once is kept.
     fn send(&mut self, out: &mut Out) -> io::Result<()> {
-        let more = self.fin_follows();
-        let shared = out.shared.take();
-        let len = out.bytes.len();
-        let mut sent = send_all(&self.stream, &out.bytes, more || shared.is_some())?;
-        if let Some(shared) = shared.as_deref().filter(|_| sent == len) {
-            sent += send_all(&self.stream, shared, more)?;
-        }
+        let (sent, pending) = Pending::send(&self.stream, out, self.fin_follows())?;
+        self.pending = pending;
         self.count_sent(sent);
-        if sent < len + shared.as_deref().map_or(0, <[u8]>::len) {
-            let kept = sent.min(len);
-            let bytes = out.bytes.get(kept..).unwrap_or_default().into();
-            self.pending = Pending { bytes, shared, sent: sent - kept };
-        }
         Ok(())
     }
 
     /// Sends what is pending; whether all of it has left.
     fn flush(&mut self, now: Instant) -> io::Result<bool> {
-        let more = self.fin_follows();
-        let Pending { bytes, shared, sent } = &mut self.pending;
-        let (len, all) = (bytes.len(), bytes.len() + shared.as_deref().map_or(0, <[u8]>::len));
-        if all == 0 {
+        if self.pending.is_empty() {
             return Ok(true);
         }
-        let before = *sent;
-        if let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
-            *sent += send_all(&self.stream, rest, more || shared.is_some())?;
-        }
-        if let Some(rest) =
-            shared.as_deref().and_then(|shared| shared.get(sent.checked_sub(len)?..))
-        {
-            *sent += send_all(&self.stream, rest, more)?;
-        }
-        let progress = *sent - before;
-        let done = *sent == all;
-        if done {
-            self.pending = Pending::default();
-        }
-        if progress > 0 {
-            self.count_sent(progress);
+        let sent = self.pending.flush(&self.stream, self.fin_follows())?;
+        if sent > 0 {
+            self.count_sent(sent);
             self.deadline = now + self.plan.limits.idle_timeout;
         }
-        Ok(done)
+        Ok(self.pending.is_empty())
     }
 
     fn count_received(&mut self, len: usize) {
@@ -478,18 +438,4 @@ fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<S
     let kept = kept?;
     let full = || Box::new(observer.full_evidence_of(&kept.record));
     Some((**kept.evidence.get_or_insert_with(full)).clone())
-}
-
-/// How much of `bytes` the socket takes now.
-pub(super) fn send_all(mut stream: &FastOpenStream, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let mut sent = 0;
-    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-        match if more { stream.write_more(rest) } else { stream.write(rest) } {
-            Ok(len) => sent += len,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(sent)
 }

@@ -6,7 +6,8 @@
 //! | `listeners` | binds: one socket for each worker |
 //! | `worker` | a thread with an event loop and listeners of its own; it shares nothing but counters |
 //! | `plan` | what a worker needs to know of a listener |
-//! | `connection` | the bytes between a socket and a session |
+//! | `connection`, `pending` | the bytes between a socket and a session; those that did not leave at once |
+//! | `relay` | the bytes between a client and an upstream |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
 //! | `stats`, `why` | what connections came to, counted; why some ended early |
 //! | `metrics` | what the server measures of itself |
@@ -17,6 +18,7 @@ mod forensics;
 mod inbox;
 mod listeners;
 mod metrics;
+mod pending;
 mod plan;
 mod relay;
 mod signals;

@@ -6,7 +6,8 @@ use std::net::Shutdown;
 use tfo_core::socket::{FastOpenStream, Pipe, option};
 
 use super::pipes::Pipes;
-use crate::engine::connection::{TURNS, send_all};
+use crate::engine::connection::TURNS;
+use crate::engine::pending::send_all;
 
 /// So many bytes in one turn are a part of something big,
 const LARGE: u64 = 16 * 1024;
