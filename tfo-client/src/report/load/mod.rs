@@ -121,8 +121,8 @@ fn status(total: &Tally, limits: Limits) -> u8 {
 }
 
 /// What helps against failures that are this host's own, or look like it.
-fn advice(failure: Failure) -> Option<&'static str> {
-    match failure {
+fn advice(failure: Failure, server: SocketAddr) -> Option<String> {
+    let fixed = match failure {
         Failure::PortsExhausted => Some(
             "this host has no free port left towards the server: give more source addresses \
              (`--source ADDR,ADDR`), close with `--reset`, or widen net.ipv4.ip_local_port_range",
@@ -131,9 +131,12 @@ fn advice(failure: Failure) -> Option<&'static str> {
             "this process may not open more files: raise the limit (`ulimit -n 100000`), or lower \
              `--concurrency`",
         ),
-        Failure::Refused => Some(
-            "nobody listens there, or a box resets SYNs with data: `tfo-client -n 3` tells which",
-        ),
+        Failure::Refused => {
+            return Some(format!(
+                "nobody listens there, or a box resets SYNs with data: `tfo-client -s {server} -n 3` \
+                 tells which"
+            ));
+        }
         Failure::TimedOut => Some(
             "the reply was not complete in time: does the server answer this request, and close? \
              `--no-reply` waits for none, `--expect-bytes` for no close, `--timeout` longer",
@@ -143,7 +146,8 @@ fn advice(failure: Failure) -> Option<&'static str> {
         | Failure::ClosedEarly
         | Failure::WrongReply
         | Failure::Other => None,
-    }
+    };
+    fixed.map(str::to_owned)
 }
 
 /// It can't begin, or not go on.

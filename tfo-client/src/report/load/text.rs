@@ -170,7 +170,7 @@ fn limit_lines(report: &LoadReport, total: &Tally, limits: Limits) -> String {
 fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
     let mut notes = Vec::new();
     for (failure, count) in total.failures().filter(|(_, count)| *count > 0) {
-        if let Some(advice) = advice(failure) {
+        if let Some(advice) = advice(failure, report.address) {
             notes.push(format!("{} {}: {advice}.", grouped(count), failure.as_str()));
         }
     }
