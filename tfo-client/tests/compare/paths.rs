@@ -134,7 +134,7 @@ fn there_is_no_answer_where_none_can_be_given() {
             ("--lab --rtt 0ms -n 10", "rtt-too-small"),
             ("--lab --rtt 5ms -n 9", "too-few-samples"),
             // Each of four servers takes its own cookies alone.
-            ("--lab --rtt 5ms --servers 4 -n 12", "hit-rate-too-low"),
+            ("--lab --rtt 20ms --servers 4 -n 12", "hit-rate-too-low"),
         ] {
             let document = document(arguments);
             let found = only(&document);

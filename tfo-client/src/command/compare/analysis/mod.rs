@@ -17,6 +17,8 @@ pub(crate) const LEAST_RTT: f64 = 1.0;
 pub(crate) const LEAST_HIT_RATE: f64 = 0.5;
 /// A gain or loss that is less of a round trip is none that anybody would notice.
 const LEAST_EFFECT: f64 = 0.02;
+/// A loss of this share of a round trip is reason enough to leave it off, whatever helps.
+const GRAVE: f64 = 0.25;
 /// "No difference" is said when none can be as large as this share of a round trip.
 const MOST_LEFT_OPEN: f64 = 0.25;
 /// The halves may differ by this share of the regular median.
@@ -217,10 +219,12 @@ impl Analysis {
             return Answer::Unknown(Doubt::Drift);
         }
         let matters = net.value.abs() >= LEAST_EFFECT * rtt;
-        if net.high < 0.0 && matters {
+        // Where few used it a small loss is no answer yet: it may turn into a gain once they do.
+        let hits = self.hit_rate.value() >= LEAST_HIT_RATE;
+        if net.high < 0.0 && matters && (hits || net.value.abs() >= GRAVE * rtt) {
             return Answer::Off;
         }
-        if self.hit_rate.value() < LEAST_HIT_RATE {
+        if !hits {
             return Answer::Unknown(Doubt::HitRateTooLow);
         }
         if self.hit_rate.count < LEAST_SAMPLES {
