@@ -148,6 +148,21 @@ fn a_box_that_drops_syn_data_means_off() {
 }
 
 #[test]
+fn a_small_loss_where_nothing_used_fast_open_is_no_answer_yet() {
+    let verdicts = Verdicts::new();
+    // A round trip is 40 ms: a loss of a twentieth of it, then of half of it.
+    for (lost, answer) in [(2.0, Answer::Unknown(Doubt::HitRateTooLow)), (20.0, Answer::Off)] {
+        let found = analyse(&samples(
+            20,
+            |pair| (&verdicts.lost, 80.0 + lost + jitter(pair)),
+            |pair| (&verdicts.regular, 80.0 + jitter(pair)),
+        ));
+        assert!((found.net.unwrap().value + lost).abs() < 0.5, "{:?}", found.net);
+        assert_eq!(found.answer, answer, "{lost} ms");
+    }
+}
+
+#[test]
 fn loss_that_strikes_both_sides_is_not_charged_to_fast_open() {
     let verdicts = Verdicts::new();
     let mut samples = samples(
