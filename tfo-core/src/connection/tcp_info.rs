@@ -37,6 +37,7 @@ pub(super) mod offset {
     pub(super) const BYTES_RECEIVED: usize = 128;
     pub(super) const SEGS_OUT: usize = 136;
     pub(super) const SEGS_IN: usize = 140;
+    pub(super) const NOTSENT_BYTES: usize = 144;
     pub(super) const MIN_RTT: usize = 148;
     pub(super) const DATA_SEGS_IN: usize = 152;
     pub(super) const DATA_SEGS_OUT: usize = 156;
@@ -120,6 +121,8 @@ pub struct TcpInfo {
     pub segs_out: Option<u32>,
     /// Segments received, with and without data.
     pub segs_in: Option<u32>,
+    /// Bytes in the send queue that were not sent yet, not even once.
+    pub notsent_bytes: Option<u32>,
     /// The shortest round trip time seen. `None` also before there is any.
     #[cfg_attr(feature = "serde", serde(rename = "min_rtt_us", serialize_with = "as_micros"))]
     pub min_rtt: Option<Duration>,
@@ -185,6 +188,7 @@ impl TcpInfo {
             bytes_received: u64_at(offset::BYTES_RECEIVED),
             segs_out: u32_at(offset::SEGS_OUT),
             segs_in: u32_at(offset::SEGS_IN),
+            notsent_bytes: u32_at(offset::NOTSENT_BYTES),
             // The kernel's minimum filter starts at the greatest number.
             min_rtt: u32_at(offset::MIN_RTT)
                 .filter(|us| *us != u32::MAX)

@@ -1,8 +1,8 @@
 //! One connection: its bytes between the socket and its session.
 
-use std::io::{self, Read};
+use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,23 +16,26 @@ use tfo_core::diagnosis::{Cause, Outcome, ServerEvidence};
 use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
+use super::leg::{Leg, Then};
+use super::lent::{ReadBuffer, Share, Tools, TurnContext};
 use super::pending::Pending;
 use super::plan::Plan;
-use super::relay::{Ends, Pipes, Relay, Turn};
+use super::relay::{Ends, Relay, Turn};
 use super::stats::Count;
 use super::why::Cut;
-use crate::service::http::Date;
 use crate::service::proxy_protocol::{self, Origin as Told, Progress};
-use crate::service::{Context, Next, Out, Prepared, Session};
+use crate::service::{Context, Next, Prepared, Session};
 
-/// How often one connection may read before the others have their turn.
-pub(super) const TURNS: usize = 16;
 /// How long a closing connection waits for the peer's end.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that is kept for its next request must have been idle before a server that stops closes its
+/// connection: the next request of a busy client is on its way, and would find the connection closed.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A connection being served.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Connection {
-    stream: FastOpenStream,
+    leg: Leg,
     pub(super) plan: Rc<Plan>,
     serving: Serving,
     pub(super) peer: SocketAddr,
@@ -46,8 +49,10 @@ pub(super) struct Connection {
     /// A request has begun: its bytes do not put off the deadline.
     unfinished: bool,
     registered: bool,
-    /// Counts for its source address.
+    /// Counts for its client's address.
     pub(super) counted: bool,
+    /// Is in the worker's list of connections to drive.
+    pub(super) queued: bool,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
     pub(super) bytes_in: u64,
@@ -63,8 +68,10 @@ enum Serving {
 /// What the proxy says of the connection.
 #[derive(Default)]
 struct Proxied {
-    /// Of its header, so far.
+    /// Its header so far, and what came behind it.
     header: Vec<u8>,
+    /// Of these bytes, once it is complete.
+    header_len: usize,
     ends: Option<Ends>,
 }
 
@@ -82,6 +89,8 @@ enum Phase {
     AwaitsHandshake,
     /// A proxy says first whose connection it is.
     AwaitsHeader,
+    /// The header is read; what came behind it is the service's.
+    Identified,
     /// Reads and answers.
     Open,
     /// The session holds more input.
@@ -90,8 +99,14 @@ enum Phase {
     Closing,
     /// The same, but the peer may still be sending.
     Ending,
+    /// Idle while the server stops: the end, unless a request has come by now.
+    LastLook,
     /// This half is closed; reads on until the peer has closed too.
     Lingering,
+    /// The same, of a connection that was closed while it was idle.
+    LingeringIdle,
+    /// The same, and a request came after that.
+    TooLate,
 }
 
 /// What a connection needs next.
@@ -101,25 +116,17 @@ pub(super) enum Step {
     Wait,
     /// Another turn: there may be more to read.
     Again,
+    /// Another turn at once, if its client, known by now, may have one more connection.
+    Identified,
     /// Nothing: it is over.
     Done,
 }
 
-/// What a worker lends to the connection whose turn it is.
-pub(super) struct Tools {
-    pub(super) buffer: Box<[u8]>,
-    pub(super) out: Out,
-    pub(super) date: Date,
-    /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
-    pub(super) now: Instant,
-    /// The drain has begun.
-    pub(super) ending: bool,
-    pub(super) pipes: Pipes,
-}
-
 impl Connection {
+    /// `handshake_ended`: whether that is known already.
     pub(super) fn new(
         stream: FastOpenStream,
+        handshake_ended: bool,
         peer: SocketAddr,
         plan: Rc<Plan>,
         started: Instant,
@@ -131,7 +138,7 @@ impl Connection {
             service => Serving::Session(service.session()),
         };
         let mut connection = Self {
-            stream,
+            leg: Leg::new(stream, handshake_ended),
             serving,
             deadline: started,
             proxied: plan.proxied.then(Box::default),
@@ -144,6 +151,7 @@ impl Connection {
             unfinished: false,
             registered: false,
             counted: false,
+            queued: false,
             started,
             bytes_in: 0,
             bytes_out: 0,
@@ -164,7 +172,19 @@ impl Connection {
 
     /// What is left when it is over.
     pub(super) fn into_stream(self) -> FastOpenStream {
-        self.stream
+        self.leg.into_stream()
+    }
+
+    /// The server ends it now: with a reset, on both legs, where a FIN would make a part look whole.
+    pub(super) fn cut(&self) {
+        match &self.serving {
+            Serving::Upstream(relay) => relay.cut(&self.leg),
+            Serving::Session(_) => {
+                if !self.pending.is_empty() || self.leg.has_unsent() {
+                    self.leg.reset_on_close();
+                }
+            }
+        }
     }
 
     /// Serves it only once its client has completed the handshake.
@@ -175,84 +195,110 @@ impl Connection {
 
     /// Moves as many bytes as the socket and fairness allow. An error ends the connection.
     pub(super) fn drive(&mut self, tools: &mut Tools) -> io::Result<Step> {
-        if self.phase == Phase::AwaitsHandshake {
-            if !self.stream.handshake_ended().map_err(io::Error::other)? {
+        match self.phase {
+            Phase::AwaitsHandshake => {
+                if !self.leg.handshake_ended().map_err(io::Error::other)? {
+                    return Ok(Step::Wait);
+                }
+                self.open(tools.context.now);
+                if self.phase == Phase::AwaitsHeader {
+                    return self.read_header(&mut tools.input);
+                }
+            }
+            Phase::AwaitsHeader => return self.read_header(&mut tools.input),
+            Phase::Identified => self.begin_after_header(&mut tools.context)?,
+            _ => {}
+        }
+        match self.serving {
+            Serving::Upstream(_) => self.relay(tools),
+            Serving::Session(_) => self.serve(tools),
+        }
+    }
+
+    /// Reads and answers.
+    fn serve(&mut self, Tools { input, context }: &mut Tools) -> io::Result<Step> {
+        let mut share = Share::new();
+        let mut read = input.lend(self.plan.limits.buffer);
+        loop {
+            if !self.flush(context.now)? {
                 return Ok(Step::Wait);
             }
-            self.open(tools.now);
-        }
-        if self.phase == Phase::AwaitsHeader
-            && let Some(step) = self.read_header(tools)?
-        {
-            return Ok(step);
-        }
-        if matches!(self.serving, Serving::Upstream(_)) {
-            return self.relay(tools);
-        }
-        for _ in 0..TURNS {
-            if !self.flush(tools.now)? {
-                return Ok(Step::Wait);
-            }
-            let len = match self.phase {
+            read.clear();
+            match self.phase {
                 Phase::Closing => return Ok(Step::Done),
-                Phase::Again => 0,
+                _ if share.is_spent() => return Ok(Step::Again),
+                Phase::Again => {}
                 Phase::Ending => {
-                    self.stream.shutdown(Shutdown::Write)?;
-                    self.phase = Phase::Lingering;
-                    self.deadline = tools.now + LINGER;
+                    self.shutdown(Phase::Lingering, context.now)?;
                     continue;
                 }
-                Phase::AwaitsHandshake | Phase::AwaitsHeader | Phase::Open | Phase::Lingering => {
-                    match (&self.stream).read(&mut tools.buffer) {
-                        // All that was to be sent has left.
-                        Ok(0) => return Ok(Step::Done),
-                        Ok(len) => len,
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                        Err(e) => return Err(e),
+                _ => match read.read(|memory| self.leg.read(memory)) {
+                    // All that was to be sent has left.
+                    Ok(0) => return Ok(Step::Done),
+                    Ok(_) => {}
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                    Err(_) if self.phase == Phase::LastLook => {
+                        self.shutdown(Phase::LingeringIdle, context.now)?;
+                        continue;
                     }
-                }
-            };
-            self.count_received(len);
-            if self.phase != Phase::Lingering {
-                self.hand_over(len, tools)?;
+                    Err(_) => return Ok(Step::Wait),
+                },
             }
+            let bytes = read.bytes();
+            self.count_received(bytes.len());
+            let before = self.bytes_out;
+            match self.phase {
+                Phase::Lingering | Phase::TooLate => {}
+                Phase::LingeringIdle => self.phase = Phase::TooLate,
+                _ => self.hand_over(bytes, context)?,
+            }
+            let sent = usize::try_from(self.bytes_out - before).unwrap_or(usize::MAX);
+            share.spend(bytes.len().saturating_add(sent));
         }
-        Ok(Step::Again)
+    }
+
+    /// Closes this half; the rest of what the peer sends is read for a while.
+    fn shutdown(&mut self, then: Phase, now: Instant) -> io::Result<()> {
+        self.leg.shutdown()?;
+        self.phase = then;
+        self.deadline = now + LINGER;
+        Ok(())
     }
 
     /// Moves bytes between the client and its upstream.
-    fn relay(&mut self, tools: &mut Tools) -> io::Result<Step> {
+    fn relay(&mut self, Tools { input, context }: &mut Tools) -> io::Result<Step> {
         let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
-        let limit = self.plan.limits.buffer.min(tools.buffer.len());
-        let (client, deadline) = (&self.stream, &mut self.deadline);
+        let (client, deadline) = (&self.leg, &mut self.deadline);
         let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
         let ends = || {
             let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
             told.map_or_else(own, Ok)
         };
-        let now = tools.now;
-        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit }, ends);
+        let mut read = input.lend(self.plan.limits.buffer);
+        let step = relay.drive(&mut Turn { client, read: &mut read, context, deadline }, ends);
         let (bytes_in, bytes_out) = relay.bytes();
         self.count_relayed(bytes_in, bytes_out);
         step
     }
 
-    /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
-    fn read_header(&mut self, tools: &mut Tools) -> io::Result<Option<Step>> {
-        let Some(Proxied { header, ends }) = self.proxied.as_deref_mut() else { return Ok(None) };
+    /// Reads until the proxy's header is complete.
+    fn read_header(&mut self, input: &mut ReadBuffer) -> io::Result<Step> {
+        let Some(Proxied { header, header_len, ends }) = self.proxied.as_deref_mut() else {
+            return Ok(Step::Done);
+        };
         let malformed = |why: &str| {
             Err(io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {why}")))
         };
-        let len = loop {
+        *header_len = loop {
             // Not more than is needed: what is read beyond it is held.
-            let room = tools.buffer.get_mut(..proxy_protocol::MOST).unwrap_or_default();
-            match (&self.stream).read(room) {
-                // Who checks whether the port is open sends none.
-                Ok(0) if header.is_empty() => return Ok(Some(Step::Done)),
+            let mut read = input.lend(proxy_protocol::MOST);
+            match read.read(|memory| self.leg.read(memory)) {
+                // A port check sends none.
+                Ok(0) if header.is_empty() => return Ok(Step::Done),
                 Ok(0) => return malformed("it is not complete"),
-                Ok(len) => header.extend_from_slice(room.get(..len).unwrap_or_default()),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Wait)),
+                Ok(_) => header.extend_from_slice(read.bytes()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
@@ -266,46 +312,60 @@ impl Connection {
                 }
             }
         };
-        let header = mem::take(header);
-        let rest = header.get(len..).unwrap_or_default();
+        self.phase = Phase::Identified;
+        Ok(Step::Identified)
+    }
+
+    /// Gives the service what came behind the header.
+    fn begin_after_header(&mut self, context: &mut TurnContext) -> io::Result<()> {
         self.phase = Phase::Open;
-        self.deadline = tools.now + self.plan.limits.idle_timeout;
+        self.deadline = context.now + self.plan.limits.idle_timeout;
+        let Some(Proxied { header, header_len, .. }) = self.proxied.as_deref_mut() else {
+            return Ok(());
+        };
+        let header = mem::take(header);
+        let rest = header.get(*header_len..).unwrap_or_default();
         match &mut self.serving {
             Serving::Upstream(relay) => relay.read_before(rest),
             Serving::Session(_) if !rest.is_empty() => {
-                tools.buffer.get_mut(..rest.len()).unwrap_or_default().copy_from_slice(rest);
                 self.count_received(rest.len());
-                self.hand_over(rest.len(), tools)?;
+                self.hand_over(rest, context)?;
             }
             Serving::Session(_) => {}
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// Closes this half if nothing is lost by that; whether it will.
-    pub(super) fn end_at_rest(&mut self) -> bool {
+    /// Whether its client was answered, and nothing of another request has come.
+    fn is_at_rest(&self) -> bool {
         let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
         let at_rest = match &self.serving {
             Serving::Session(session) => session.at_rest(),
             Serving::Upstream(_) => false,
         };
-        let ends = self.phase == Phase::Open && served && at_rest;
-        if ends {
-            self.phase = Phase::Ending;
+        self.phase == Phase::Open && served && at_rest
+    }
+
+    /// The server stops: if the connection is idle it ends once it has been idle for [`QUIET`]. A client that
+    /// asks before is answered, and told that it was the last answer.
+    pub(super) fn end_when_quiet(&mut self) {
+        if self.is_at_rest() {
+            let idle = self.plan.limits.idle_timeout;
+            self.deadline =
+                self.deadline.checked_sub(idle.saturating_sub(QUIET)).unwrap_or(self.deadline);
         }
-        ends
     }
 
     /// Gives the session what was read, and sends what it says.
-    fn hand_over(&mut self, len: usize, tools: &mut Tools) -> io::Result<()> {
+    fn hand_over(&mut self, bytes: &[u8], context: &mut TurnContext) -> io::Result<()> {
         let Serving::Session(session) = &mut self.serving else { return Ok(()) };
-        let Tools { buffer, out, date, now, ending, .. } = tools;
-        let bytes = buffer.get(..len).unwrap_or_default();
+        let TurnContext { out, date, now, ending, .. } = context;
+        let mut out = out.lend();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
         let mut context =
             Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
-        let next = session.received(bytes, out, &mut context);
+        let next = session.received(bytes, &mut out, &mut context);
         self.phase = match next {
             Next::Read | Next::More => Phase::Open,
             Next::Again => Phase::Again,
@@ -319,15 +379,7 @@ impl Connection {
         } else if !mem::replace(&mut self.unfinished, true) {
             self.deadline = *now + limits.header_timeout;
         }
-        let sent = self.send(out);
-        // Sent or not: whose turn is next must find nothing of this connection.
-        out.bytes.clear();
-        sent
-    }
-
-    /// Sends what a session has put into `out`; what does not leave at once is kept.
-    fn send(&mut self, out: &mut Out) -> io::Result<()> {
-        let (sent, pending) = Pending::send(&self.stream, out, self.fin_follows())?;
+        let (sent, pending) = Pending::send(&self.leg, &out, self.then())?;
         self.pending = pending;
         self.count_sent(sent);
         Ok(())
@@ -338,7 +390,7 @@ impl Connection {
         if self.pending.is_empty() {
             return Ok(true);
         }
-        let sent = self.pending.flush(&self.stream, self.fin_follows())?;
+        let sent = self.pending.flush(&self.leg, self.then())?;
         if sent > 0 {
             self.count_sent(sent);
             self.deadline = now + self.plan.limits.idle_timeout;
@@ -364,16 +416,26 @@ impl Connection {
         self.plan.stats.add(Count::BytesOut, len as u64);
     }
 
-    /// The last bytes and the FIN are to leave in one segment.
-    fn fin_follows(&self) -> bool {
-        matches!(self.phase, Phase::Closing | Phase::Ending)
+    /// What follows the bytes of an answer.
+    fn then(&self) -> Then {
+        match self.phase {
+            Phase::Closing => Then::Close,
+            Phase::Ending => Then::Shutdown,
+            _ => Then::Nothing,
+        }
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self) -> Option<Cut> {
+    pub(super) fn late(&mut self, ending: bool) -> Option<Cut> {
+        if ending && self.is_at_rest() {
+            self.phase = Phase::LastLook;
+            return None;
+        }
         match (self.phase, &mut self.serving) {
             (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
             (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
+            (Phase::Lingering | Phase::LingeringIdle, _) => Some(Cut::LingerTimeout),
+            (Phase::TooLate, _) => Some(Cut::RequestTooLate),
             (_, Serving::Upstream(relay)) => relay.late(),
             _ if self.unfinished => Some(Cut::HeaderTimeout),
             _ => Some(Cut::IdleTimeout),
@@ -390,23 +452,28 @@ impl Connection {
     /// Asks for the events that it waits for. Many connections end before they need one.
     pub(super) fn register(&mut self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         match &mut self.serving {
-            Serving::Upstream(relay) => relay.register(registry, &self.stream, tokens),
+            Serving::Upstream(relay) => relay.register(registry, &self.leg, tokens),
             Serving::Session(_) if self.registered => Ok(()),
             Serving::Session(_) => {
                 self.registered = true;
-                let fd = self.stream.as_fd().as_raw_fd();
+                let fd = self.leg.as_fd().as_raw_fd();
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 registry.register(&mut SourceFd(&fd), tokens[0], interest)
             }
         }
     }
 
-    /// Why the upstream served it not, or not to the end.
+    /// Why its client was not served, or not to the end, where no error of the socket says so.
     pub(super) fn failure(&self) -> Option<Cut> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
-            Serving::Session(_) => None,
+            Serving::Session(_) => (self.phase == Phase::TooLate).then_some(Cut::RequestTooLate),
         }
+    }
+
+    /// The address that counts: the client's own where a proxy has named it.
+    pub(super) fn source(&self) -> IpAddr {
+        self.client().unwrap_or(self.peer).ip()
     }
 
     /// The client's own address, where a proxy has told it.

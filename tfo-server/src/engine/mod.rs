@@ -7,6 +7,8 @@
 //! | `worker` | a thread with an event loop and listeners of its own; it shares nothing but counters |
 //! | `plan` | what a worker needs to know of a listener |
 //! | `connection`, `pending` | the bytes between a socket and a session; those that did not leave at once |
+//! | `leg` | a socket: how it sends, ends and is reset |
+//! | `lent` | what a worker lends to a connection: buffers that are empty, a share of the turn |
 //! | `relay` | the bytes between a client and an upstream |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
 //! | `stats`, `why` | what connections came to, counted; why some ended early |
@@ -16,6 +18,8 @@
 mod connection;
 mod forensics;
 mod inbox;
+mod leg;
+mod lent;
 mod listeners;
 mod metrics;
 mod pending;

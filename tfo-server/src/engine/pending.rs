@@ -1,10 +1,9 @@
 //! What a socket does not take at once.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 
-use tfo_core::socket::FastOpenStream;
-
+use super::leg::{Leg, Then};
 use crate::service::Out;
 
 /// What could not be sent yet. Nothing, which is usual, costs no allocation.
@@ -17,37 +16,33 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Sends `out`: how much has left, and what has not. `more`: the last segment is to wait for the FIN.
-    pub(super) fn send(
-        stream: &FastOpenStream,
-        out: &mut Out,
-        more: bool,
-    ) -> io::Result<(usize, Self)> {
-        let shared = out.shared.take();
-        let len = out.bytes.len();
-        let mut sent = send_all(stream, &out.bytes, more || shared.is_some())?;
+    /// Sends `out`: how much has left, and what has not.
+    pub(super) fn send(leg: &Leg, out: &Out, then: Then) -> io::Result<(usize, Self)> {
+        let Out { bytes, shared } = out;
+        let len = bytes.len();
+        let mut sent = leg.send(bytes, before_shared(shared.as_deref(), then))?;
         if let Some(shared) = shared.as_deref().filter(|_| sent == len) {
-            sent += send_all(stream, shared, more)?;
+            sent += leg.send(shared, then)?;
         }
         if sent == len + shared.as_deref().map_or(0, <[u8]>::len) {
             return Ok((sent, Self::default()));
         }
         let left = sent.min(len);
-        let bytes = out.bytes.get(left..).unwrap_or_default().into();
-        Ok((sent, Self { bytes, shared, sent: sent - left }))
+        let bytes = bytes.get(left..).unwrap_or_default().into();
+        Ok((sent, Self { bytes, shared: shared.clone(), sent: sent - left }))
     }
 
     /// Sends more of it: how much.
-    pub(super) fn flush(&mut self, stream: &FastOpenStream, more: bool) -> io::Result<usize> {
+    pub(super) fn flush(&mut self, leg: &Leg, then: Then) -> io::Result<usize> {
         let Self { bytes, shared, sent } = self;
         let (before, len) = (*sent, bytes.len());
         if let Some(rest) = bytes.get(*sent..).filter(|rest| !rest.is_empty()) {
-            *sent += send_all(stream, rest, more || shared.is_some())?;
+            *sent += leg.send(rest, before_shared(shared.as_deref(), then))?;
         }
         if let Some(rest) =
             shared.as_deref().and_then(|shared| shared.get(sent.checked_sub(len)?..))
         {
-            *sent += send_all(stream, rest, more)?;
+            *sent += leg.send(rest, then)?;
         }
         let progress = *sent - before;
         if *sent == len + shared.as_deref().map_or(0, <[u8]>::len) {
@@ -61,16 +56,7 @@ impl Pending {
     }
 }
 
-/// How much of `bytes` the socket takes now.
-pub(super) fn send_all(mut stream: &FastOpenStream, bytes: &[u8], more: bool) -> io::Result<usize> {
-    let mut sent = 0;
-    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
-        match if more { stream.write_more(rest) } else { stream.write(rest) } {
-            Ok(len) => sent += len,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(sent)
+/// What follows the bytes in front of `shared`.
+fn before_shared(shared: Option<&[u8]>, then: Then) -> Then {
+    if shared.is_some_and(|shared| !shared.is_empty()) { Then::Bytes } else { then }
 }

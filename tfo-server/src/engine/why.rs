@@ -9,6 +9,10 @@ pub(crate) enum Cut {
     HandshakeTimeout,
     HeaderTimeout,
     IdleTimeout,
+    /// All was sent, and the peer did not close its half in time.
+    LingerTimeout,
+    /// A request came after the connection was closed, idle, by a server that stops.
+    RequestTooLate,
     DrainTimeout,
     SecondSignal,
     WorkerFailed,
@@ -35,10 +39,12 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::HandshakeTimeout,
         Self::HeaderTimeout,
         Self::IdleTimeout,
+        Self::LingerTimeout,
+        Self::RequestTooLate,
         Self::DrainTimeout,
         Self::SecondSignal,
         Self::WorkerFailed,
@@ -59,6 +65,8 @@ impl Cut {
             Self::HandshakeTimeout => "handshake not completed",
             Self::HeaderTimeout => "header-timeout",
             Self::IdleTimeout => "idle-timeout",
+            Self::LingerTimeout => "linger-timeout",
+            Self::RequestTooLate => "request after close",
             Self::DrainTimeout => "drain-timeout",
             Self::SecondSignal => "second signal",
             Self::WorkerFailed => "a worker has failed",

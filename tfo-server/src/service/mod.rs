@@ -61,6 +61,13 @@ pub(crate) struct Out {
     pub(crate) shared: Option<Arc<[u8]>>,
 }
 
+impl Out {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.shared = None;
+    }
+}
+
 /// What a session may know of its connection.
 pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,

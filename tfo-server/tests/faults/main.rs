@@ -15,6 +15,8 @@ mod harness;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod markers;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod process;

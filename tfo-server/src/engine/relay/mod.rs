@@ -9,9 +9,8 @@ mod pipes;
 mod way;
 
 use std::fmt::Display;
-use std::io::{self, Read};
-use std::mem;
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +21,15 @@ use mio::{Interest, Registry, Token};
 use tfo_core::connection::{ClientFail, TcpState};
 use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
-use tfo_core::socket::{FastOpenStream, option};
 
-use super::connection::{LINGER, Step, TURNS, Tools};
+use super::connection::{LINGER, Step};
+use super::leg::Leg;
+use super::lent::{Filling, Share, TurnContext};
 use super::why::Cut;
 use crate::service::forward::{Forward, Lease, is_of_this_host};
 
 pub(super) use pipes::Pipes;
-use way::{Broken, End, Ready, Room, Way};
+use way::{Broken, End, Ready, Scratch, Way};
 
 /// How many turns of the loop a socket is tried before its events are asked for.
 const PATIENCE: u8 = 2;
@@ -53,7 +53,7 @@ pub(super) struct Relay {
 }
 
 struct Upstream {
-    stream: FastOpenStream,
+    leg: Leg,
     lease: Lease,
     side: Side,
 }
@@ -88,14 +88,13 @@ pub(super) struct Ends {
     pub(super) destination: SocketAddr,
 }
 
-/// What a connection lends to its relay.
-pub(super) struct Turn<'a> {
-    pub(super) client: &'a FastOpenStream,
-    pub(super) tools: &'a mut Tools,
+/// What a connection lends to its relay. `'b` is the life of what the worker lends.
+pub(super) struct Turn<'a, 'b> {
+    pub(super) client: &'a Leg,
     pub(super) deadline: &'a mut Instant,
-    pub(super) now: Instant,
-    /// The most that may be held each way.
-    pub(super) limit: usize,
+    /// As large as the most that may be held each way.
+    pub(super) read: &'a mut Filling<'b>,
+    pub(super) context: &'a mut TurnContext,
 }
 
 impl Side {
@@ -109,13 +108,13 @@ impl Side {
     fn register(
         &mut self,
         registry: &Registry,
-        stream: &FastOpenStream,
+        leg: &Leg,
         token: Token,
         write: bool,
     ) -> io::Result<()> {
         let wanted =
             if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let fd = stream.as_fd().as_raw_fd();
+        let fd = leg.as_fd().as_raw_fd();
         match self.interest {
             None => registry.register(&mut SourceFd(&fd), token, wanted)?,
             Some(now) if !now.is_writable() && write => {
@@ -191,18 +190,18 @@ impl Relay {
     pub(super) fn register(
         &mut self,
         registry: &Registry,
-        client: &FastOpenStream,
+        client: &Leg,
         tokens: [Token; 2],
     ) -> io::Result<()> {
         let [client_token, upstream_token] = tokens;
         let write = !self.client.ready.writable;
         self.client.register(registry, client, client_token, write)?;
         let connecting = matches!(self.phase, Phase::Connecting { syn_data: false, .. });
-        if let Some(Upstream { stream, side, .. }) = &mut self.upstream {
+        if let Some(Upstream { leg, side, .. }) = &mut self.upstream {
             // Once it is connected it can be told the end.
             let end = self.to_upstream.is_ending() && !side.ready.connected;
             let write = connecting || end || !side.ready.writable;
-            side.register(registry, stream, upstream_token, write)?;
+            side.register(registry, leg, upstream_token, write)?;
         }
         Ok(())
     }
@@ -210,35 +209,36 @@ impl Relay {
     /// Moves as many bytes as the sockets and fairness allow. An error ends both connections.
     pub(super) fn drive(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn<'_, '_>,
         ends: impl Fn() -> io::Result<Ends>,
     ) -> io::Result<Step> {
         match self.phase {
-            Phase::New => {
-                // The worker's scratch buffer, so that a header costs no allocation. It holds what
-                // another connection was sent last.
-                let mut first = mem::take(&mut turn.tools.out.bytes);
-                first.clear();
-                let step = self.begin(turn, ends, &mut first);
-                turn.tools.out.bytes = first;
-                step
-            }
+            Phase::New => self.begin(turn, ends),
             Phase::Connecting { late: true, .. } => self.settle(turn),
             Phase::Connecting { .. } | Phase::Open => self.exchange(turn),
             Phase::Ending => discard(turn),
         }
     }
 
+    /// The server ends both connections now: with a reset where a FIN would make a part look whole.
+    pub(super) fn cut(&self, client: &Leg) {
+        let Some(Upstream { leg, .. }) = &self.upstream else { return };
+        let is_part = |way: &Way| way.bytes_in > 0 && !way.is_over();
+        let parts = is_part(&self.to_upstream) || is_part(&self.to_client);
+        if parts || client.has_unsent() || leg.has_unsent() {
+            client.reset_on_close();
+            leg.reset_on_close();
+        }
+    }
+
     /// Reads what has come, and starts to connect with it.
     fn begin(
         &mut self,
-        turn: &mut Turn<'_>,
+        turn: &mut Turn<'_, '_>,
         ends: impl Fn() -> io::Result<Ends>,
-        first: &mut Vec<u8>,
     ) -> io::Result<Step> {
-        let room = turn.tools.buffer.get_mut(..turn.limit).unwrap_or_default();
-        let mut client = End { stream: turn.client, ready: &mut self.client.ready };
-        let read = self.to_upstream.read_first(&mut client, room)?;
+        let mut client = End { leg: turn.client, ready: &mut self.client.ready };
+        self.to_upstream.read_first(&mut client, turn.read)?;
         if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.patience > 0 {
             // A regular client's first bytes follow at the heels of its handshake. Only for a
             // moment: in many protocols the server speaks first.
@@ -247,22 +247,34 @@ impl Relay {
             return Ok(Step::Again);
         }
         self.patience = PATIENCE;
+        // The worker's memory, so that a header costs no allocation.
+        let mut out = turn.context.out.lend();
         if self.forward.sends_header() {
             let Ends { source, destination } = ends()?;
-            self.forward.header(source, destination, first);
-            self.header = first.len();
+            self.forward.header(source, destination, &mut out.bytes);
+            self.header = out.bytes.len();
         }
-        first.extend_from_slice(&self.to_upstream.take_held());
-        let read = room.get(..read).unwrap_or_default();
-        let first = if first.is_empty() {
-            read
+        out.bytes.extend_from_slice(&self.to_upstream.take_held());
+        let first = if out.bytes.is_empty() {
+            turn.read.bytes()
         } else {
-            first.extend_from_slice(read);
-            first
+            out.bytes.extend_from_slice(turn.read.bytes());
+            &out.bytes
         };
-        match self.connect(self.forward.choose(), first) {
+        let connected = self.connect(self.forward.choose(), first);
+        drop(out);
+        self.note_connect(turn, connected)
+    }
+
+    /// An attempt to connect has begun, or can't.
+    fn note_connect(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        connected: Result<(), Cut>,
+    ) -> io::Result<Step> {
+        match connected {
             Ok(()) => {
-                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
+                *turn.deadline = turn.context.now + self.forward.settings.connect_timeout;
                 Ok(self.wait())
             }
             Err(why) => self.give_up(turn, why),
@@ -296,15 +308,16 @@ impl Relay {
             // The answer to the SYN is still under way.
             let ready = Ready { readable: false, connected: false, ..Ready::NEW };
             let side = Side { ready, interest: None };
-            self.upstream = Some(Upstream { stream, lease: upstream, side });
+            // It connects: no handshake of it is unfinished in a way that a shutdown waits for.
+            self.upstream = Some(Upstream { leg: Leg::new(stream, true), lease: upstream, side });
             return Ok(());
         }
     }
 
     /// The time to connect is over.
-    fn settle(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
+    fn settle(&mut self, turn: &mut Turn<'_, '_>) -> io::Result<Step> {
         let Some(upstream) = &self.upstream else { return Ok(Step::Done) };
-        let info = upstream.stream.info();
+        let info = upstream.leg.stream().info();
         if info.is_ok_and(|info| info.state != TcpState::SynSent) {
             // An upstream that thinks for long says nothing else of its handshake.
             if let Some(upstream) = &mut self.upstream {
@@ -319,7 +332,7 @@ impl Relay {
 
     /// The upstream can't be reached: another one is tried, unless something has left that may have
     /// been acted on.
-    fn failed(&mut self, turn: &mut Turn<'_>, why: &dyn Display) -> io::Result<Step> {
+    fn failed(&mut self, turn: &mut Turn<'_, '_>, why: &dyn Display) -> io::Result<Step> {
         let Some(Upstream { lease, .. }) = self.upstream.take() else { return Ok(Step::Done) };
         let Phase::Connecting { syn_data, replayable, .. } = self.phase else {
             return Ok(Step::Done);
@@ -330,54 +343,48 @@ impl Relay {
         }
         let first = self.to_upstream.take_held();
         self.patience = PATIENCE;
-        match self.connect(lease.next(), &first) {
-            Ok(()) => {
-                *turn.deadline = turn.now + self.forward.settings.connect_timeout;
-                Ok(self.wait())
-            }
-            Err(why) => self.give_up(turn, why),
-        }
+        let connected = self.connect(lease.next(), &first);
+        self.note_connect(turn, connected)
     }
 
-    fn connected(&mut self, turn: &mut Turn<'_>) {
+    fn connected(&mut self, turn: &mut Turn<'_, '_>) {
         let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&self.upstream, self.phase)
         else {
             return;
         };
         upstream.lease.succeeded();
         let settings = &self.forward.settings;
-        let left = turn.deadline.saturating_duration_since(turn.now);
+        let left = turn.deadline.saturating_duration_since(turn.context.now);
         // The clock says when to look; the kernel says what happened.
         if syn_data
             && settings.connect_timeout.saturating_sub(left) >= SLOW
             && upstream
-                .stream
+                .leg
+                .stream()
                 .info()
                 .is_ok_and(|info| info.client_fail == ClientFail::SynRetransmitted)
         {
             upstream.lease.pause_syn_data();
         }
         self.phase = Phase::Open;
-        *turn.deadline = turn.now + settings.idle_timeout;
+        *turn.deadline = turn.context.now + settings.idle_timeout;
     }
 
     /// Moves bytes both ways.
-    fn exchange(&mut self, turn: &mut Turn<'_>) -> io::Result<Step> {
-        let Some(Upstream { stream, side, .. }) = &mut self.upstream else {
+    fn exchange(&mut self, turn: &mut Turn<'_, '_>) -> io::Result<Step> {
+        let Some(Upstream { leg, side, .. }) = &mut self.upstream else {
             return Ok(Step::Done);
         };
         let before = self.to_upstream.moved() + self.to_client.moved();
         let written = self.to_upstream.bytes_out;
-        let Tools { buffer, pipes, .. } = &mut *turn.tools;
-        let buffer = buffer.get_mut(..turn.limit).unwrap_or_default();
-        let mut room = Room { buffer, pipes };
+        let mut scratch = Scratch { read: &mut *turn.read, pipes: &mut turn.context.pipes };
         let mut again = false;
         let mut broken = None;
 
         let last = self.to_upstream.is_over();
-        let upstream = End { stream, ready: &mut side.ready };
-        let client = End { stream: turn.client, ready: &mut self.client.ready };
-        match self.to_client.pump(upstream, client, &mut room, last) {
+        let upstream = End { leg, ready: &mut side.ready };
+        let client = End { leg: turn.client, ready: &mut self.client.ready };
+        match self.to_client.pump(upstream, client, &mut scratch, last) {
             Ok(more) => again |= more,
             Err(Broken::Source(e)) => broken = Some(e),
             Err(Broken::Sink(_)) => {
@@ -389,13 +396,13 @@ impl Relay {
         side.ready.connected |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
 
         let last = self.to_client.is_over();
-        let upstream = End { stream, ready: &mut side.ready };
-        let client = End { stream: turn.client, ready: &mut self.client.ready };
+        let upstream = End { leg, ready: &mut side.ready };
+        let client = End { leg: turn.client, ready: &mut self.client.ready };
         if broken.is_none() {
-            match self.to_upstream.pump(client, upstream, &mut room, last) {
+            match self.to_upstream.pump(client, upstream, &mut scratch, last) {
                 Ok(more) => again |= more,
                 Err(Broken::Source(e)) => {
-                    let _ = option::set_linger(stream, Some(Duration::ZERO));
+                    leg.reset_on_close();
                     return Err(e);
                 }
                 Err(Broken::Sink(e)) if is_answer_to_syn(&e) => broken = Some(e),
@@ -417,7 +424,7 @@ impl Relay {
         if self.to_upstream.moved() + self.to_client.moved() > before {
             self.patience = PATIENCE;
             if self.phase == Phase::Open {
-                *turn.deadline = turn.now + self.forward.settings.idle_timeout;
+                *turn.deadline = turn.context.now + self.forward.settings.idle_timeout;
             }
         }
         if self.to_upstream.is_over() && self.to_client.is_over() {
@@ -427,27 +434,27 @@ impl Relay {
     }
 
     /// Reading from the upstream failed.
-    fn upstream_broke(&mut self, turn: &mut Turn<'_>, e: &io::Error) -> io::Result<Step> {
+    fn upstream_broke(&mut self, turn: &mut Turn<'_, '_>, e: &io::Error) -> io::Result<Step> {
         if matches!(self.phase, Phase::Connecting { .. }) && is_answer_to_syn(e) {
             return self.failed(turn, e);
         }
         // A FIN would say that the answer is whole.
-        let _ = option::set_linger(turn.client, Some(Duration::ZERO));
+        turn.client.reset_on_close();
         self.failure = Some(Cut::UpstreamReset);
         Err(io::Error::from(e.kind()))
     }
 
     /// Both directions are over.
-    fn finish(&mut self, turn: &Turn<'_>) -> io::Result<Step> {
+    fn finish(&mut self, turn: &Turn<'_, '_>) -> io::Result<Step> {
         let upstream = self.upstream.as_ref();
         if upstream.is_some_and(|upstream| upstream.side.ready.broken) {
-            let _ = option::set_linger(turn.client, Some(Duration::ZERO));
+            turn.client.reset_on_close();
             self.failure = Some(Cut::UpstreamReset);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if self.client.ready.broken {
             if let Some(upstream) = upstream {
-                let _ = option::set_linger(&upstream.stream, Some(Duration::ZERO));
+                upstream.leg.reset_on_close();
             }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -469,26 +476,27 @@ impl Relay {
     }
 
     /// Tells the client the end, without an answer.
-    fn give_up(&mut self, turn: &mut Turn<'_>, why: Cut) -> io::Result<Step> {
+    fn give_up(&mut self, turn: &mut Turn<'_, '_>, why: Cut) -> io::Result<Step> {
         self.failure = Some(why);
         self.upstream = None;
         self.phase = Phase::Ending;
-        turn.client.shutdown(Shutdown::Write)?;
-        *turn.deadline = turn.now + LINGER;
+        turn.client.shutdown()?;
+        *turn.deadline = turn.context.now + LINGER;
         self.client.ready.readable = true;
         discard(turn)
     }
 }
 
 /// Reads until the client has closed too: closing with unread bytes would turn the FIN into a reset.
-fn discard(turn: &mut Turn<'_>) -> io::Result<Step> {
-    for _ in 0..TURNS {
-        let mut client = turn.client;
-        match client.read(&mut turn.tools.buffer) {
+fn discard(turn: &mut Turn<'_, '_>) -> io::Result<Step> {
+    let mut share = Share::new();
+    while !share.is_spent() {
+        turn.read.clear();
+        match turn.read.read(|memory| turn.client.read(memory)) {
             Ok(0) => return Ok(Step::Done),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            _ => {}
+            read => share.spend(read.unwrap_or(0)),
         }
     }
     Ok(Step::Again)

@@ -1,13 +1,12 @@
 //! One direction between two sockets.
 
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
 
-use tfo_core::socket::{FastOpenStream, Pipe, option};
+use tfo_core::socket::{Pipe, option};
 
 use super::pipes::Pipes;
-use crate::engine::connection::TURNS;
-use crate::engine::pending::send_all;
+use crate::engine::leg::{Leg, Then};
+use crate::engine::lent::{Filling, Share};
 
 /// So many bytes in one turn are a part of something big,
 const LARGE: u64 = 16 * 1024;
@@ -33,7 +32,7 @@ impl Ready {
 
 /// A socket, and what is known of it.
 pub(super) struct End<'a> {
-    pub(super) stream: &'a FastOpenStream,
+    pub(super) leg: &'a Leg,
     pub(super) ready: &'a mut Ready,
 }
 
@@ -44,9 +43,9 @@ pub(super) enum Broken {
 }
 
 /// What a worker lends.
-pub(super) struct Room<'a> {
+pub(super) struct Scratch<'a, 'b> {
     /// As large as the most that may be held.
-    pub(super) buffer: &'a mut [u8],
+    pub(super) read: &'a mut Filling<'b>,
     pub(super) pipes: &'a mut Pipes,
 }
 
@@ -124,21 +123,23 @@ impl Way {
         self.state = State::Over;
     }
 
-    /// Reads once, into `bytes`: how many came.
-    pub(super) fn read_first(&mut self, from: &mut End<'_>, bytes: &mut [u8]) -> io::Result<usize> {
-        match read_once(from, bytes)? {
+    /// Reads once.
+    pub(super) fn read_first(
+        &mut self,
+        from: &mut End<'_>,
+        read: &mut Filling<'_>,
+    ) -> io::Result<()> {
+        read.clear();
+        match read_once(from, read)? {
             Got::Bytes(len) => {
                 // A short read has emptied the socket; if not, its registration tells.
-                from.ready.readable = len == bytes.len();
+                from.ready.readable = read.is_full();
                 self.bytes_in += len as u64;
-                Ok(len)
             }
-            Got::End => {
-                self.state = State::Ending;
-                Ok(0)
-            }
-            Got::Nothing => Ok(0),
+            Got::End => self.state = State::Ending,
+            Got::Nothing => {}
         }
+        Ok(())
     }
 
     /// Moves what can be moved without waiting. Whether there may be more at once. With `last` the other
@@ -147,11 +148,11 @@ impl Way {
         &mut self,
         mut from: End<'_>,
         mut to: End<'_>,
-        room: &mut Room<'_>,
+        scratch: &mut Scratch<'_, '_>,
         last: bool,
     ) -> Result<bool, Broken> {
         let before = self.bytes_in;
-        let moved = self.turns(&mut from, &mut to, room, last);
+        let moved = self.turns(&mut from, &mut to, scratch, last);
         let large = self.bytes_in - before >= LARGE;
         self.streak = if large { self.streak + self.bytes_in - before } else { 0 };
         moved
@@ -161,13 +162,15 @@ impl Way {
         &mut self,
         from: &mut End<'_>,
         to: &mut End<'_>,
-        room: &mut Room<'_>,
+        scratch: &mut Scratch<'_, '_>,
         last: bool,
     ) -> Result<bool, Broken> {
-        for _ in 0..TURNS {
-            if !self.flush(to, room.pipes).map_err(Broken::Sink)? {
+        let mut share = Share::new();
+        loop {
+            if !self.flush(to, scratch.pipes, last).map_err(Broken::Sink)? {
                 return Ok(false);
             }
+            let before = self.bytes_in;
             match self.state {
                 State::Over => return Ok(false),
                 // To shut down a socket that still connects is to abort it.
@@ -175,27 +178,28 @@ impl Way {
                 State::Ending => {
                     if !last {
                         // It may be gone already: then its other direction says so.
-                        let _ = to.stream.shutdown(Shutdown::Write);
+                        let _ = to.leg.shutdown();
                     }
                     self.state = State::Over;
                     return Ok(false);
                 }
                 // A sink that takes nothing is given nothing to hold.
                 State::Open if !from.ready.readable || !to.ready.writable => return Ok(false),
-                State::Open if self.streak >= BULK => self.splice(from, room)?,
-                State::Open => self.copy(from, to, room)?,
+                State::Open if share.is_spent() => return Ok(true),
+                State::Open if self.streak >= BULK => self.splice(from, scratch)?,
+                State::Open => self.copy(from, to, scratch.read, last)?,
             }
+            share.spend(usize::try_from(self.bytes_in - before).unwrap_or(usize::MAX));
         }
-        Ok(true)
     }
 
     /// Sends what is held; whether all of it has left.
-    fn flush(&mut self, to: &mut End<'_>, pipes: &mut Pipes) -> io::Result<bool> {
+    fn flush(&mut self, to: &mut End<'_>, pipes: &mut Pipes, last: bool) -> io::Result<bool> {
         if let Some(rest) = self.held.get(self.sent..).filter(|rest| !rest.is_empty()) {
             if !to.ready.writable {
                 return Ok(false);
             }
-            let sent = send_all(to.stream, rest, self.state == State::Ending)?;
+            let sent = to.leg.send(rest, self.then(last))?;
             let all = sent == rest.len();
             self.sent += sent;
             self.bytes_out += sent as u64;
@@ -209,7 +213,7 @@ impl Way {
         // and no pipe.
         let Some(mut pipe) = self.pipe.take() else { return Ok(true) };
         while !pipe.is_empty() {
-            match pipe.drain(to.stream) {
+            match pipe.drain(to.leg) {
                 Ok(len) => self.bytes_out += len as u64,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -224,19 +228,29 @@ impl Way {
         Ok(true)
     }
 
+    /// What follows the bytes that are sent now.
+    fn then(&self, last: bool) -> Then {
+        match self.state {
+            State::Ending if last => Then::Close,
+            State::Ending => Then::Shutdown,
+            State::Open | State::Over => Then::Nothing,
+        }
+    }
+
     /// Reads all that is there, or as much as there is room for, and sends it. Looks for the end first, so
     /// that the last bytes and the FIN can leave in one segment.
     fn copy(
         &mut self,
         from: &mut End<'_>,
         to: &mut End<'_>,
-        room: &mut Room<'_>,
+        read: &mut Filling<'_>,
+        last: bool,
     ) -> Result<(), Broken> {
-        let mut len = 0;
         let mut failed = None;
-        while let Some(free) = room.buffer.get_mut(len..).filter(|free| !free.is_empty()) {
-            match read_once(from, free) {
-                Ok(Got::Bytes(more)) => len += more,
+        read.clear();
+        while !read.is_full() {
+            match read_once(from, read) {
+                Ok(Got::Bytes(_)) => {}
                 Ok(Got::End) => {
                     self.state = State::Ending;
                     break;
@@ -249,18 +263,17 @@ impl Way {
                 }
             }
         }
-        self.bytes_in += len as u64;
-        let bytes = room.buffer.get(..len).unwrap_or_default();
+        let bytes = read.bytes();
+        self.bytes_in += bytes.len() as u64;
         if !bytes.is_empty() {
             if !self.nodelay && self.bytes_out > 0 {
                 // An answer in pieces must not wait for acknowledgments. The first piece never does.
                 self.nodelay = true;
-                let _ = option::set_nodelay(to.stream, true);
+                let _ = option::set_nodelay(to.leg, true);
             }
-            let more = self.state == State::Ending;
-            let sent = send_all(to.stream, bytes, more).map_err(Broken::Sink)?;
+            let sent = to.leg.send(bytes, self.then(last)).map_err(Broken::Sink)?;
             self.bytes_out += sent as u64;
-            if sent < len {
+            if sent < bytes.len() {
                 to.ready.writable = false;
                 self.held = bytes.get(sent..).unwrap_or_default().to_vec();
             }
@@ -269,13 +282,13 @@ impl Way {
     }
 
     /// Takes what is there into a pipe, to be sent by the next turn.
-    fn splice(&mut self, from: &mut End<'_>, room: &mut Room<'_>) -> Result<(), Broken> {
-        let Some(mut pipe) = room.pipes.take() else {
+    fn splice(&mut self, from: &mut End<'_>, scratch: &mut Scratch<'_, '_>) -> Result<(), Broken> {
+        let Some(mut pipe) = scratch.pipes.take() else {
             // No descriptors: copied, as before.
             self.streak = 0;
             return Ok(());
         };
-        match pipe.fill(from.stream, room.buffer.len()) {
+        match pipe.fill(from.leg, scratch.read.capacity()) {
             Ok(0) if from.ready.broken => return Err(Broken::Source(reset())),
             Ok(0) => self.state = State::Ending,
             Ok(len) => self.bytes_in += len as u64,
@@ -294,10 +307,9 @@ enum Got {
     End,
 }
 
-fn read_once(from: &mut End<'_>, bytes: &mut [u8]) -> io::Result<Got> {
-    let mut stream = from.stream;
+fn read_once(from: &mut End<'_>, read: &mut Filling<'_>) -> io::Result<Got> {
     loop {
-        match stream.read(bytes) {
+        match read.read(|memory| from.leg.read(memory)) {
             Ok(0) if from.ready.broken => return Err(reset()),
             Ok(0) => {
                 from.ready.readable = false;

@@ -220,26 +220,23 @@ impl Worker {
         peer: SocketAddr,
     ) {
         let arrival = plan.look.then(|| listener.arrival(&stream, peer));
-        let mut connection = Connection::new(stream, peer, Rc::clone(plan), self.tools.now);
-        let mut unfinished = plan.await_handshake;
-        match arrival {
-            Some(Ok(arrival)) => {
-                self.look(&mut connection, &arrival);
-                unfinished &= arrival.info.state == TcpState::SynRecv;
-            }
-            Some(Err(e)) => log::debug!("{peer}: {}", one_line(&e)),
-            None => {}
+        let arrival = arrival.and_then(|arrival| {
+            arrival.inspect_err(|e| log::debug!("{peer}: {}", one_line(e))).ok()
+        });
+        let ended = arrival.as_ref().is_some_and(|arrival| arrival.info.state != TcpState::SynRecv);
+        let now = self.tools.context.now;
+        let mut connection = Connection::new(stream, ended, peer, Rc::clone(plan), now);
+        if let Some(arrival) = &arrival {
+            self.look(&mut connection, arrival);
         }
-        if unfinished {
+        if plan.await_handshake && !ended {
             connection.await_handshake();
         }
         plan.stats.add(Count::Accepted, 1);
         plan.stats.add(Count::Verdict(connection.verdict), 1);
-        if let Some(most) = plan.limits.connections_per_source {
-            connection.counted = self.shared.sources.enter(peer.ip(), most);
-            if !connection.counted {
-                return self.over(connection, Some(Cut::PerSource.into()));
-            }
+        // Behind a proxy its header names the client.
+        if !plan.proxied && !Self::may_be_one_more(&self.shared.sources, &mut connection) {
+            return self.over(connection, Some(Cut::PerSource.into()));
         }
         let index = self.connections.insert(connection);
         // A SYN's data is there already: served before anyone asks the poll.

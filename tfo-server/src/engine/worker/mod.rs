@@ -3,25 +3,27 @@
 mod accepting;
 mod shared;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
+use std::{io, mem, thread};
 
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::socket::FastOpenStream;
 
-use super::connection::{Connection, Step, Tools};
+use super::connection::{Connection, Step};
 use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
+use super::lent::{OutBuffer, ReadBuffer, Tools, TurnContext};
 use super::relay::Pipes;
+use super::sources::Sources;
 use super::stats::{Count, Timing};
 use super::why::{Cut, Why};
 use crate::keys::KeyView;
 use crate::report::{Ended, Printer};
-use crate::service::Out;
 use crate::service::http::Date;
 
 use accepting::{BATCH, Listening};
@@ -33,6 +35,8 @@ const ORDERS: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 2;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// The most that is read at a time.
+const READ_BUFFER: usize = 64 * 1024;
 
 /// Serves the connections of its own listeners.
 pub(super) struct Worker {
@@ -51,7 +55,9 @@ pub(super) struct Worker {
     printer: Option<Printer>,
     accept_after: Option<Instant>,
     starved: bool,
-    /// Connections that had their turn cut short.
+    /// Connections that something has happened to, each once ([`Connection::queued`]).
+    ready: Vec<usize>,
+    /// The same: connections that had their turn cut short.
     again: Vec<usize>,
     next_tick: Instant,
     drain_until: Option<Instant>,
@@ -84,18 +90,21 @@ impl Worker {
             printer,
             accept_after: None,
             starved: false,
+            ready: Vec::new(),
             again: Vec::new(),
             next_tick: Instant::now() + TICK,
             drain_until: None,
             stopped: false,
             cut_by: Cut::DrainTimeout,
             tools: Tools {
-                buffer: vec![0; 64 * 1024].into_boxed_slice(),
-                out: Out::default(),
-                date: Date::new(SystemTime::now()),
-                now: Instant::now(),
-                ending: false,
-                pipes: Pipes::default(),
+                input: ReadBuffer::new(READ_BUFFER),
+                context: TurnContext {
+                    out: OutBuffer::default(),
+                    pipes: Pipes::default(),
+                    date: Date::new(SystemTime::now()),
+                    now: Instant::now(),
+                    ending: false,
+                },
             },
         })
     }
@@ -105,6 +114,9 @@ impl Worker {
     }
 
     /// Serves until it is told to stop and its connections have ended.
+    ///
+    /// Each connection has one turn in each pass of the loop, and a bounded share in it: first those that
+    /// something has happened to, then new ones, then those that were not done in their last turn.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_over() {
@@ -112,35 +124,59 @@ impl Worker {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
                 _ => {}
             }
-            self.tools.date.refresh(SystemTime::now());
-            self.tools.now = Instant::now();
+            self.tools.context.date.refresh(SystemTime::now());
+            self.tools.context.now = Instant::now();
+            let again = mem::take(&mut self.again);
             for event in &events {
                 match event.token() {
                     ORDERS => self.obey()?,
                     Token(token @ LISTENERS..) => self.mark_ready(token - LISTENERS),
-                    Token(token) => {
-                        if let Some(connection) = self.connections.get_mut(token / 2) {
-                            connection.event(token % 2 == 1, event);
-                        }
-                        self.drive(token / 2);
-                    }
+                    Token(token) => self.note_event(token, event),
                 }
             }
-            for index in std::mem::take(&mut self.again) {
-                self.drive(index);
+            let mut ready = mem::take(&mut self.ready);
+            for index in ready.drain(..) {
+                self.drive_queued(index);
             }
+            self.ready = ready;
             self.ended.clear();
             for number in 0..self.listening.len() {
                 self.accept_some(number, BATCH);
                 self.close_when_empty(number);
             }
+            for index in again {
+                self.drive_queued(index);
+            }
             self.note_stopped()?;
             self.tick();
             self.ended.clear();
         }
-        for index in 0..self.connections.capacity() {
-            self.end(index, Some(self.cut_by.into()));
+        self.report_lost();
+        Ok(())
+    }
+
+    /// Notes an event of a connection's socket, or of that to its upstream.
+    fn note_event(&mut self, token: usize, event: &Event) {
+        let index = token / 2;
+        // An event may be older than the connection's end.
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.event(token % 2 == 1, event);
+        if !mem::replace(&mut connection.queued, true) {
+            self.ready.push(index);
         }
+    }
+
+    /// Drives a connection of one of the lists.
+    fn drive_queued(&mut self, index: usize) {
+        // Its place may have been taken by another connection since.
+        let connection = self.connections.get_mut(index);
+        if connection.is_some_and(|connection| mem::take(&mut connection.queued)) {
+            self.drive(index);
+        }
+    }
+
+    /// Connections that nobody accepted are reset when their listener closes.
+    fn report_lost(&self) {
         for listening in self.listening.iter().flatten() {
             match listening.listener.waiting() {
                 Ok(0) | Err(_) => {}
@@ -149,7 +185,6 @@ impl Worker {
                 }
             }
         }
-        Ok(())
     }
 
     fn is_over(&self) -> bool {
@@ -195,14 +230,12 @@ impl Worker {
 
     /// Who was answered and is kept for the next request would hold the drain up to its limit.
     fn end_those_at_rest(&mut self) {
-        self.tools.ending = true;
-        for index in 0..self.connections.capacity() {
-            // The next request may have come by now.
-            self.drive(index);
-            if self.connections.get_mut(index).is_some_and(Connection::end_at_rest) {
-                self.drive(index);
-            }
+        self.tools.context.ending = true;
+        for (_, connection) in &mut self.connections {
+            connection.end_when_quiet();
         }
+        // They are looked at now.
+        self.next_tick = Instant::now();
     }
 
     /// Tells the supervisor, once.
@@ -217,7 +250,6 @@ impl Worker {
     }
 
     fn drive(&mut self, index: usize) {
-        // An event may be older than the connection's end.
         let Some(connection) = self.connections.get_mut(index) else { return };
         let failed = match connection.drive(&mut self.tools) {
             Ok(Step::Wait) => {
@@ -229,11 +261,29 @@ impl Worker {
                 }
             }
             // What comes meanwhile is there when it registers.
-            Ok(Step::Again) => return self.again.push(index),
+            Ok(Step::Again) => {
+                if !mem::replace(&mut connection.queued, true) {
+                    self.again.push(index);
+                }
+                return;
+            }
+            Ok(Step::Identified) => {
+                if Self::may_be_one_more(&self.shared.sources, connection) {
+                    return self.drive(index);
+                }
+                Some(Cut::PerSource.into())
+            }
             Ok(Step::Done) => connection.failure().map(Why::from),
             Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
         };
         self.end(index, failed);
+    }
+
+    /// Whether its client may have one more connection, which then counts.
+    fn may_be_one_more(sources: &Sources, connection: &mut Connection) -> bool {
+        let Some(most) = connection.plan.limits.connections_per_source else { return true };
+        connection.counted = sources.enter(connection.source(), most);
+        connection.counted
     }
 
     fn end(&mut self, index: usize, why: Option<Why>) {
@@ -246,10 +296,14 @@ impl Worker {
     fn over(&mut self, mut connection: Connection, why: Option<Why>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if connection.counted {
-            self.shared.sources.leave(connection.peer.ip());
+            self.shared.sources.leave(connection.source());
         }
-        self.tools.now = Instant::now();
-        let duration = self.tools.now.saturating_duration_since(connection.started);
+        let now = Instant::now();
+        self.tools.context.now = now;
+        let duration = now.saturating_duration_since(connection.started);
+        if why.is_some() {
+            connection.cut();
+        }
         let stats = &connection.plan.stats;
         stats.add(Count::Closed, 1);
         stats.observe(Timing::Service, duration);
@@ -284,7 +338,7 @@ impl Worker {
         if now < self.next_tick {
             return;
         }
-        self.tools.pipes.close_unused();
+        self.tools.context.pipes.close_unused();
         self.next_tick = now + TICK;
         let mut late = Vec::new();
         for (index, connection) in &self.connections {
@@ -296,11 +350,26 @@ impl Worker {
         }
         // Many deadlines close to each other cost one look.
         self.next_tick = self.next_tick.max(now + TICK / 20);
+        let ending = self.tools.context.ending;
         for index in late {
-            match self.connections.get_mut(index).and_then(Connection::late) {
+            let why =
+                self.connections.get_mut(index).and_then(|connection| connection.late(ending));
+            match why {
                 Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }
         }
+    }
+}
+
+/// However its thread ends, by an error or a panic too: no connection that is cut looks whole.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let is_drained = self.drain_until.is_some() && !thread::panicking();
+        let why = if is_drained { self.cut_by } else { Cut::WorkerFailed };
+        for index in 0..self.connections.capacity() {
+            self.end(index, Some(why.into()));
+        }
+        self.ended.clear();
     }
 }
