@@ -103,9 +103,13 @@ impl FastOpenStream {
         self.stream.set_nonblocking(on)
     }
 
-    /// Sends, and says that there is more: a last segment that is not full is held back until more is
-    /// sent, or this half is closed, so that the last bytes and the FIN leave in one segment. For 200 ms
-    /// at most.
+    /// Sends with `MSG_MORE`: a last segment that is not full waits for more bytes, for the FIN, or for at most
+    /// 200 ms, so that the last bytes and the FIN leave in one segment.
+    ///
+    /// Not before [`shutdown`](Self::shutdown) while the handshake of an accepted fast open connection is unfinished
+    /// ([`handshake_ended`](Self::handshake_ended)): the kernel defers that shutdown until the client's ACK arrives, the
+    /// 200 ms do not run, and the bytes wait with the FIN. The round trip that fast open saved is lost. Closing the
+    /// socket is not deferred: bytes that wait leave with the FIN at once.
     ///
     /// # Errors
     /// As `send(2)`.

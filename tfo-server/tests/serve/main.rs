@@ -33,6 +33,8 @@ mod replay;
 #[cfg(test)]
 mod respond;
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod signals;
