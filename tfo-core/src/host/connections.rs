@@ -82,6 +82,20 @@ pub fn connections(states: &[TcpState]) -> Result<Vec<Connection>> {
     Ok(found)
 }
 
+/// This host's ends of handshakes that have begun and not ended, of listeners of whatever process: one address for
+/// each of them. Fast open connections that were accepted already are not among them.
+///
+/// # Errors
+/// As [`connections`].
+pub fn unfinished_handshakes() -> Result<Vec<SocketAddr>> {
+    let all = connections(&[TcpState::SynRecv])?;
+    Ok(all
+        .iter()
+        .filter(|handshake| handshake.inode == 0)
+        .map(|handshake| handshake.local)
+        .collect())
+}
+
 /// A bit for each state, by the kernel's number.
 fn mask(states: &[TcpState]) -> u32 {
     (1..=11_u8)

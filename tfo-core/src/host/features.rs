@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::sys::{socket, sockopt};
 
-/// A socket option of fast open.
+/// A socket option that fast open, or a server that offers it, needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -28,12 +28,23 @@ pub enum Feature {
     /// Linux 4.3.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_SAVE_SYN"))]
     SaveSyn,
+    /// A listener that drops new connections while those that have begun are served, which is how
+    /// `tfo-server` stops. Since Linux 2.6.34.
+    #[cfg_attr(feature = "serde", serde(rename = "IP_MINTTL"))]
+    MinTtl,
 }
 
 impl Feature {
     /// All of them.
     pub const ALL: &[Self] =
-        &[Self::Listener, Self::Connect, Self::Key, Self::NoCookie, Self::SaveSyn];
+        &[Self::Listener, Self::Connect, Self::Key, Self::NoCookie, Self::SaveSyn, Self::MinTtl];
+
+    /// Tries it. Sends nothing, and changes nothing but the socket it makes.
+    #[must_use]
+    pub fn probe(self) -> Support {
+        let socket = socket::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true);
+        judge(socket.and_then(|socket| try_on(&socket, self)))
+    }
 
     /// The kernel's name.
     #[must_use]
@@ -44,6 +55,7 @@ impl Feature {
             Self::Key => "TCP_FASTOPEN_KEY",
             Self::NoCookie => "TCP_FASTOPEN_NO_COOKIE",
             Self::SaveSyn => "TCP_SAVE_SYN",
+            Self::MinTtl => "IP_MINTTL",
         }
     }
 }
@@ -78,22 +90,16 @@ impl fmt::Display for Support {
 /// Tries each [`Feature`]. Sends nothing, and changes nothing but the socket it makes.
 #[must_use]
 pub fn probe() -> Vec<(Feature, Support)> {
-    let socket = socket::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true);
-    Feature::ALL.iter().map(|feature| (*feature, judge(try_on(&socket, *feature)))).collect()
+    Feature::ALL.iter().map(|feature| (*feature, feature.probe())).collect()
 }
 
-fn try_on(socket: &io::Result<OwnedFd>, feature: Feature) -> io::Result<()> {
-    let socket = match socket {
-        Ok(socket) => socket,
-        Err(e) => {
-            return Err(e.raw_os_error().map_or(e.kind().into(), io::Error::from_raw_os_error));
-        }
-    };
+fn try_on(socket: &OwnedFd, feature: Feature) -> io::Result<()> {
     let option = match feature {
         Feature::Listener => libc::TCP_FASTOPEN,
         Feature::Connect => libc::TCP_FASTOPEN_CONNECT,
         Feature::NoCookie => libc::TCP_FASTOPEN_NO_COOKIE,
         Feature::SaveSyn => libc::TCP_SAVE_SYN,
+        Feature::MinTtl => return sockopt::set_int(socket, libc::IPPROTO_IP, libc::IP_MINTTL, 255),
         Feature::Key => {
             // Any key will do; the socket never listens.
             let key = [1; 16];

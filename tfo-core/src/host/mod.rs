@@ -17,7 +17,7 @@ pub mod sysctl;
 mod thread;
 
 pub use capability::Capability;
-pub use connections::Connection;
+pub use connections::{Connection, unfinished_handshakes};
 pub use listeners::{Listener, listeners};
 pub use netstat::{CounterChange, Counters};
 pub use owners::{Owners, Process, socket_of_inode};

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{FastOpenStream, option};
@@ -23,6 +24,8 @@ pub struct FastOpenListener {
     save_syn: bool,
     nonblocking: bool,
     inherited: bool,
+    /// New connections are dropped, and others have inherited how.
+    drops: AtomicBool,
 }
 
 /// How to listen.
@@ -178,7 +181,8 @@ impl ListenerBuilder {
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
-        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited })
+        let drops = AtomicBool::new(false);
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, drops })
     }
 }
 
@@ -243,6 +247,9 @@ impl FastOpenListener {
     /// As [`accept`](Self::accept).
     pub fn accept_unseen(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
+        if self.drops.load(Ordering::SeqCst) {
+            self.set_min_ttl(&fd, 0)?;
+        }
         Ok((FastOpenStream::accepted(fd), peer))
     }
 
@@ -294,27 +301,42 @@ impl FastOpenListener {
         )
     }
 
-    /// Lets nobody in any more, for good, without a word to those who try: from now on the kernel drops what
-    /// comes to the listening socket, SYNs as well as the last segment of a handshake and what follows it.
+    /// Permanently drops new connections, regular ones and those by fast open, without a reset: their clients send
+    /// their SYN again, until the socket is closed and answers with a reset, or another one listens there.
     ///
-    /// What waits to be accepted is not touched: after this call, `accept` until there is nothing left, and
-    /// close the listener. Then no data was acknowledged that nobody has read. Closing it without this
-    /// resets those who came between the last `accept` and the close, after the kernel has acknowledged their data.
-    /// Clients who were not let in send again, and find the port closed, or whoever listens there by then.
+    /// It needs no privilege. To stop without losing a connection:
+    /// 1. call this;
+    /// 2. accept until no connection waits, and no handshake on the port is
+    ///    [unfinished](crate::host::unfinished_handshakes): one that had begun before completes;
+    /// 3. close the listener. Closing it before resets connections whose data the kernel has acknowledged.
     ///
-    /// It is a socket filter (`SO_ATTACH_FILTER`) that drops everything. Of the socket, not of this descriptor:
-    /// an [inherited](Self::is_inherited) one stays deaf for whoever gets it next. There it is
-    /// enough to accept no more: who comes waits for the next owner.
+    /// It sets `IP_MINTTL` and `IPV6_MINHOPCOUNT` to 255, which hardly any packet has on arrival. A peer on the same link
+    /// that sends with a TTL of 255 still gets in. A connection whose handshake ends afterwards inherits the
+    /// options and drops all that comes until it is accepted: [`accept`](Self::accept) sets them back, and its peer
+    /// sends again.
+    ///
+    /// The options are the socket's, not the descriptor's: an [inherited](Self::is_inherited) one would stay deaf
+    /// for its next owner. There it is enough to accept no more: connections wait for the next owner. In a
+    /// group of [`reuse_port`](ListenerBuilder::reuse_port) this listener still gets, and drops, its share of the
+    /// SYNs: close it early.
     ///
     /// # Errors
-    /// The kernel refused the filter.
-    ///
-    /// # References
-    /// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
-    #[doc(alias = "SO_ATTACH_FILTER")]
-    pub fn let_nobody_in(&self) -> Result<()> {
-        socket::drop_packets(&self.fd)
-            .map_err(|e| Error::system("setsockopt", "SO_ATTACH_FILTER", e))
+    /// The kernel refused an option.
+    #[doc(alias = "IP_MINTTL")]
+    #[doc(alias = "IPV6_MINHOPCOUNT")]
+    pub fn drop_new_connections(&self) -> Result<()> {
+        // Before the first connection can inherit them.
+        self.drops.store(true, Ordering::SeqCst);
+        self.set_min_ttl(self, u8::MAX)
+    }
+
+    /// Sets the lowest TTL that this socket, the listener's or that of a connection, accepts.
+    fn set_min_ttl(&self, fd: impl AsFd, ttl: u8) -> Result<()> {
+        let fd = fd.as_fd();
+        if self.address.is_ipv6() {
+            option::set_min_hop_count(fd, ttl)?;
+        }
+        option::set_min_ttl(fd, ttl)
     }
 
     /// Whether somebody else made it ([`ListenerBuilder::adopt`]), who may hold it still, and hand it to another

@@ -196,6 +196,41 @@ pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
     }
 }
 
+/// `setsockopt(fd, IPPROTO_IP, IP_MINTTL, ttl)`: drops packets that arrive with a smaller TTL; 0 accepts all. Sockets
+/// that a listener accepts inherit it. For the IPv4 connections of an IPv6 socket as well.
+///
+/// # References
+/// - [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
+/// - [RFC 5082](https://www.rfc-editor.org/rfc/rfc5082), which it was made for
+#[doc(alias = "IP_MINTTL")]
+pub fn set_min_ttl(fd: impl AsFd, ttl: u8) -> Result<()> {
+    sockopt::set_int(fd, libc::IPPROTO_IP, libc::IP_MINTTL, ttl.into())
+        .map_err(|e| Error::system("setsockopt", "IP_MINTTL", e))
+}
+
+/// `getsockopt(fd, IPPROTO_IP, IP_MINTTL)`.
+#[doc(alias = "IP_MINTTL")]
+pub fn min_ttl(fd: impl AsFd) -> Result<u8> {
+    sockopt::int(fd, libc::IPPROTO_IP, libc::IP_MINTTL)
+        .map(|ttl| u8::try_from(ttl).unwrap_or(u8::MAX))
+        .map_err(|e| Error::system("getsockopt", "IP_MINTTL", e))
+}
+
+/// `setsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT, hops)`: [`set_min_ttl`] for the IPv6 connections of an IPv6 socket.
+#[doc(alias = "IPV6_MINHOPCOUNT")]
+pub fn set_min_hop_count(fd: impl AsFd, hops: u8) -> Result<()> {
+    sockopt::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, hops.into())
+        .map_err(|e| Error::system("setsockopt", "IPV6_MINHOPCOUNT", e))
+}
+
+/// `getsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT)`.
+#[doc(alias = "IPV6_MINHOPCOUNT")]
+pub fn min_hop_count(fd: impl AsFd) -> Result<u8> {
+    sockopt::int(fd, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT)
+        .map(|hops| u8::try_from(hops).unwrap_or(u8::MAX))
+        .map_err(|e| Error::system("getsockopt", "IPV6_MINHOPCOUNT", e))
+}
+
 /// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has
 /// data, or after about this time. The kernel rounds to its SYN-ACK retransmissions; zero turns it off.
 #[doc(alias = "TCP_DEFER_ACCEPT")]

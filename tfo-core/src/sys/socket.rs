@@ -100,19 +100,6 @@ pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
 }
 
-/// `setsockopt(2)` with `SO_ATTACH_FILTER` and the program `ret #0`: the kernel drops every packet that
-/// comes to this socket.
-pub(crate) fn drop_packets(fd: impl AsFd) -> io::Result<()> {
-    let code = u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or_default();
-    let mut code = [libc::sock_filter { code, jt: 0, jf: 0, k: 0 }];
-    let program = libc::sock_fprog { len: 1, filter: code.as_mut_ptr() };
-    let len = libc::socklen_t::try_from(size_of_val(&program)).unwrap_or_default();
-    let (fd, pointer) = (fd.as_fd().as_raw_fd(), (&raw const program).cast());
-    // SAFETY: `program` and the one instruction that it points at live over the call, which copies both.
-    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, pointer, len) })
-        .map(drop)
-}
-
 /// `poll(2)` until the socket may be written to, has failed, or the time is over (`false`).
 /// `None` waits for ever. An interruption by a signal is an error of its own (`EINTR`).
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {

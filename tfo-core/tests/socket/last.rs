@@ -1,19 +1,19 @@
-//! The last connections of a listener: those that came before it let nobody in any more.
+//! The last connections of a listener: those that came before it dropped new connections.
 
 use std::io::{self, Read, Write};
-use std::thread::sleep;
 use std::time::Duration;
 
 use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
-use tfo_core::socket::{Connector, Method};
+use tfo_core::host::unfinished_handshakes;
+use tfo_core::socket::{Connector, Method, option};
 
 use crate::exchange::{METHODS, by};
 use crate::support::{Net, SERVERS, nft, nft_flush, on, until};
 
 #[test]
-fn what_waits_to_be_accepted_is_served_whole_after_the_listener_lets_nobody_in() {
+fn what_waits_to_be_accepted_is_served_whole_after_the_listener_drops_new_connections() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -32,7 +32,7 @@ fn what_waits_to_be_accepted_is_served_whole_after_the_listener_lets_nobody_in()
             until("the kernel has acknowledged all of it", || {
                 waiting.iter().all(|client| client.info().unwrap().unacked == Some(0))
             });
-            listener.let_nobody_in().expect("a filter needs no privilege");
+            listener.drop_new_connections().expect("needs no privilege");
 
             let accept = || listener.accept().expect("it waits").stream;
             let accepted: Vec<_> = std::iter::repeat_with(accept).take(waiting.len()).collect();
@@ -56,7 +56,7 @@ fn what_waits_to_be_accepted_is_served_whole_after_the_listener_lets_nobody_in()
 }
 
 #[test]
-fn no_syn_is_answered_after_the_listener_lets_nobody_in() {
+fn no_syn_is_answered_after_the_listener_drops_new_connections() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -68,7 +68,7 @@ fn no_syn_is_answered_after_the_listener_lets_nobody_in() {
             };
             connect(METHODS[0]).expect("the door is open, and a cookie is granted");
             until("the first one arrives", || listener.accept().is_ok());
-            listener.let_nobody_in().expect("a filter needs no privilege");
+            listener.drop_new_connections().expect("needs no privilege");
             for (method, attempt) in
                 [(METHODS[0], Attempt::InSyn(5)), (Method::Off, Attempt::Regular)]
             {
@@ -82,42 +82,42 @@ fn no_syn_is_answered_after_the_listener_lets_nobody_in() {
     });
 }
 
-/// A client who believes in a connection that the server has not finished sends data: it must not be
-/// acknowledged when nobody will accept the connection.
+/// The last segment of a handshake may arrive after the listener has dropped new connections: the connection is
+/// served all the same, and its requests arrive although it has inherited the listener's options.
 #[test]
-fn data_behind_an_unfinished_handshake_is_not_acknowledged() {
+fn handshake_that_had_begun_completes_and_is_served() {
     isolated(|| {
         let net = Net::new();
-        for (ip, shut) in SERVERS.into_iter().flat_map(|ip| [(ip, false), (ip, true)]) {
+        for ip in SERVERS {
             let listener = net.listen(on(ip).nonblocking(true));
+            let address = listener.local_addr();
+            let unfinished = || net.server.run(unfinished_handshakes).expect("anybody may ask");
+            assert_eq!(unfinished(), []);
             nft(&net.server, &["i tcp flags & (syn|ack) == ack drop"]);
             let connector = Connector::default().method(Method::Off);
-            let mut client = net.connect(&connector, listener.local_addr(), b"").expect("SYN-ACK");
+            let mut client = net.connect(&connector, address, b"").expect("SYN-ACK");
             assert_eq!(client.info().unwrap().state, TcpState::Established, "so it believes");
             assert!(listener.accept().is_err(), "the server does not");
-            if shut {
-                listener.let_nobody_in().expect("a filter needs no privilege");
-            }
+            listener.drop_new_connections().expect("needs no privilege");
+            assert_eq!(unfinished(), [address]);
             nft_flush(&net.server);
             client.write_all(b"a request").expect("the buffer has room");
-            if shut {
-                // Several times as long as the first retransmission takes.
-                sleep(Duration::from_millis(700));
-                let info = client.info().unwrap();
-                assert!(info.total_retrans > Some(0), "it was tried again: {info:?}");
-                assert!(info.unacked > Some(0), "and not acknowledged: {info:?}");
-                assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-            } else {
-                until("the data ends the handshake", || client.info().unwrap().unacked == Some(0));
-                let mut server = None;
-                until("a connection", || {
-                    server = listener.accept().ok();
-                    server.is_some()
-                });
-                let mut received = [0; 9];
-                server.expect("just there").stream.read_exact(&mut received).expect("it is there");
-                assert_eq!(&received, b"a request", "{ip}");
-            }
+            let mut accepted = None;
+            until("a connection", || {
+                accepted = listener.accept().ok();
+                accepted.is_some()
+            });
+            assert_eq!(unfinished(), []);
+            drop(listener);
+            let mut server = accepted.expect("just there").stream;
+            let mut received = [0; 9];
+            server.set_nonblocking(false).unwrap();
+            server.read_exact(&mut received).expect("it is there");
+            assert_eq!(&received, b"a request", "{ip}");
+            assert_eq!(option::min_ttl(&server).unwrap(), 0);
+            client.write_all(b"a second.").expect("connected");
+            server.read_exact(&mut received).expect("it is there");
+            assert_eq!(&received, b"a second.", "{ip}");
         }
     });
 }

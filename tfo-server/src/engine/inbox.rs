@@ -15,7 +15,7 @@ pub(super) enum Order {
     Listen { number: usize, listener: Arc<FastOpenListener>, plan: Box<Plan> },
     /// Serve what waits at this listener, and close it.
     Close { number: usize },
-    /// The same as `Close` for all listeners; end when the connections have ended, or then.
+    /// Connections may end: end when they have, and all listeners are closed, or then.
     Drain { until: Instant },
     /// Say that you work.
     Answer,

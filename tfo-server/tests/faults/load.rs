@@ -30,9 +30,9 @@ pub(crate) struct Tally {
     pub(crate) answered: u64,
     /// As many of these went in the SYN.
     pub(crate) in_syn: u64,
-    /// Of these the kernel acknowledged nothing: the client may try again.
+    /// Never connected, and nothing was acknowledged: the client may try again.
     pub(crate) turned_away: u64,
-    /// Acknowledged, and not answered.
+    /// Connected or acknowledged, and not answered.
     pub(crate) lost: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ fn client(number: usize, server: SocketAddr, stop: &AtomicBool, answered: &Atomi
                 tally.in_syn += u64::from(in_syn);
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-            Err(Failure { acknowledged: false, .. }) => {
+            Err(Failure { served: false, .. }) => {
                 tally.turned_away += 1;
                 // Nobody listens any more, perhaps.
                 sleep(Duration::from_millis(5));
@@ -101,23 +101,23 @@ fn client(number: usize, server: SocketAddr, stop: &AtomicBool, answered: &Atomi
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) what: String,
-    pub(crate) acknowledged: bool,
+    /// The handshake had ended, or data was acknowledged.
+    pub(crate) served: bool,
 }
 
 /// Sends a request, closes this half, and compares. `Ok`: whether the request went in the SYN.
 pub(crate) fn ask(server: SocketAddr, method: Method, request: &[u8]) -> Result<bool, Failure> {
     let connector = Connector::default().method(method).timeout(PATIENCE);
     let mut stream = connector.connect(server, request).map_err(|e| Failure {
-        acknowledged: e.info.as_deref().is_some_and(data_acknowledged),
+        served: e.established || e.info.as_deref().is_some_and(data_acknowledged),
         what: format!("connecting: {e:?}"),
     })?;
     let answer = exchange(&mut stream);
-    let info = stream.info().expect("of any TCP socket");
     match answer {
-        Ok(answer) if answer == request => Ok(info.syn_data),
+        Ok(answer) if answer == request => Ok(stream.info().expect("of any TCP socket").syn_data),
         other => Err(Failure {
             what: format!("{:?}", other.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
-            acknowledged: data_acknowledged(&info),
+            served: true,
         }),
     }
 }

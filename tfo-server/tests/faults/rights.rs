@@ -11,7 +11,7 @@ use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
 
 /// In a user namespace of an ordinary user there is nobody else to become.
-fn may_become_others() -> bool {
+pub(crate) fn may_become_others() -> bool {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     if !geteuid().is_root() || denied {
         skip("becoming another user needs root");

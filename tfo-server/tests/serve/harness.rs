@@ -1,7 +1,9 @@
 use std::{
-    env, fs,
+    env,
+    fs::{self, Permissions},
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     time::Duration,
@@ -43,6 +45,11 @@ impl Lab {
     /// A file in the folder of the configuration.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Lets other users read the folder.
+    pub(crate) fn open_to_others(&self) {
+        fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A configuration file with this content.

@@ -15,6 +15,7 @@ pub use host::{HitRates, HostFacts};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
+use super::features::{Feature, Support};
 use super::sysctl::{self, FastOpenBits};
 use super::{Capability, Listener, listeners};
 use crate::error::Result;
@@ -58,6 +59,8 @@ pub struct ServerFacts {
     pub address_is_local: Option<bool>,
     /// Who listens on the wished address and port already.
     pub occupant: Option<Listener>,
+    /// Whether a listener can stop without losing connections ([`Feature::MinTtl`]).
+    pub min_ttl: Support,
 }
 
 impl ServerFacts {
@@ -96,6 +99,7 @@ impl ServerFacts {
                 Err(_) => None,
             },
             occupant: None,
+            min_ttl: Feature::MinTtl.probe(),
         })
     }
 
@@ -133,6 +137,10 @@ impl ServerFacts {
         if let Some(occupant) = &self.occupant {
             let queue = occupant.fast_open_queue;
             findings.push(Finding::AddressTaken { address: occupant.address, queue });
+        }
+        if self.min_ttl != Support::Yes {
+            findings
+                .push(Finding::FeatureMissing { feature: Feature::MinTtl, support: self.min_ttl });
         }
         findings
     }

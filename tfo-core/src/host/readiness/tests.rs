@@ -1,4 +1,5 @@
 use super::*;
+use crate::host::features::Support;
 
 fn ready() -> ServerFacts {
     ServerFacts {
@@ -9,6 +10,7 @@ fn ready() -> ServerFacts {
         may_bind_low_ports: false,
         address_is_local: Some(true),
         occupant: None,
+        min_ttl: Support::Yes,
     }
 }
 
@@ -24,7 +26,7 @@ fn a_ready_host_has_no_findings() {
 #[test]
 fn each_lack_is_a_finding_with_its_fix() {
     let bits = FastOpenBits::new(1);
-    let cases: [(ServerFacts, Wish, &str); 7] = [
+    let cases: [(ServerFacts, Wish, &str); 8] = [
         (ServerFacts { tcp_fastopen: bits, ..ready() }, wish(), "net.ipv4.tcp_fastopen=3"),
         (ServerFacts { syncookies: 2, ..ready() }, wish(), "net.ipv4.tcp_syncookies=1"),
         (ServerFacts { address_is_local: Some(false), ..ready() }, wish(), "ip address"),
@@ -32,6 +34,7 @@ fn each_lack_is_a_finding_with_its_fix() {
         (ready(), Wish { queue: 5000, ..wish() }, "net.core.somaxconn=5000"),
         (ready(), Wish { backlog: 5000, ..wish() }, "net.core.somaxconn=5000"),
         (ready(), Wish { address: ([127, 0, 0, 1], 80).into(), ..wish() }, "setcap"),
+        (ServerFacts { min_ttl: Support::Refused(1), ..ready() }, wish(), "IP_MINTTL"),
     ];
     for (facts, wish, fix) in cases {
         let findings = facts.findings(wish);

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::finding::{SOMAXCONN, SYNCOOKIES, TCP_FASTOPEN};
-use crate::host::features::Support;
+use crate::host::features::{Feature, Support};
 
 impl Finding {
     /// What was found, and what it means.
@@ -104,13 +104,21 @@ impl Finding {
                     )
                 }
             }
-            Self::FeatureMissing { feature, support } => match support {
-                Support::Refused(errno) => format!(
-                    "{} can't be used: the kernel, or a sandbox, answers with errno {errno}",
-                    feature.name()
-                ),
-                _ => format!("this kernel has no {}", feature.name()),
-            },
+            Self::FeatureMissing { feature, support } => {
+                let what = match support {
+                    Support::Refused(errno) => format!(
+                        "{} can't be used: the kernel, or a sandbox, answers with errno {errno}",
+                        feature.name()
+                    ),
+                    _ => format!("this kernel has no {}", feature.name()),
+                };
+                match feature {
+                    Feature::MinTtl => {
+                        what + "; a server that stops resets clients that connect at that moment"
+                    }
+                    _ => what,
+                }
+            }
             Self::RouteWithoutCookie(route) => format!(
                 "the route {route} has fastopen_no_cookie: SYNs on it carry data without a cookie, which ordinary \
                  servers don't take, and data that comes on it is taken unproved"

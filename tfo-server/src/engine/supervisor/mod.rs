@@ -1,14 +1,15 @@
 //! The main thread.
 
+mod closing;
 mod reload;
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
+use std::{io, mem};
 
 use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -36,12 +37,16 @@ use crate::report::{self, Printer, Printing, Totals, Tracer};
 use crate::service::Prepared;
 use crate::service::metrics::Source;
 
+use closing::Closing;
+
 const SIGNALS: Token = Token(0);
 const HANGUP: Token = Token(1);
 const SHOW: Token = Token(2);
 const WORKERS: Token = Token(3);
 /// How often keys are looked at, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
+/// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
+const ONE_SIGNAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Supervisor {
     settings: Settings,
@@ -62,7 +67,10 @@ pub(super) struct Supervisor {
     next_number: usize,
     observer: Option<ServerObserver>,
     printing: Printing,
+    closing: Closing,
     stopping: Option<Stopping>,
+    /// When the signal came that began it.
+    stop_signal: Option<Instant>,
     watchdog: Option<Watchdog>,
 }
 
@@ -151,7 +159,9 @@ impl Supervisor {
             show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
             next_number: listeners.len(),
             observer: None,
+            closing: Closing::default(),
             stopping: None,
+            stop_signal: None,
             watchdog: Watchdog::from_environment(Instant::now()),
             workers: hands,
             settings,
@@ -201,7 +211,8 @@ impl Supervisor {
         // A worker ends before it is told to only by an error.
         while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
             let watchdog = self.watchdog.as_ref().map(Watchdog::next);
-            let wake = watchdog.map_or(next_tick, |at| at.min(next_tick));
+            let wake = [watchdog, self.closing.next_look()].into_iter().flatten().min();
+            let wake = wake.map_or(next_tick, |at| at.min(next_tick));
             let wait = wake.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
@@ -215,6 +226,7 @@ impl Supervisor {
                     _ => {}
                 }
             }
+            self.close_finished()?;
             self.note_stopped();
             if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
             {
@@ -254,23 +266,44 @@ impl Supervisor {
 
     /// The first signal ends accepting and lets the connections end; the second ends those too.
     fn stop(&mut self) -> io::Result<()> {
-        let count = self.signals.take();
-        if count == 0 {
+        if self.signals.take() == 0 {
             return Ok(());
         }
-        if self.stopping.is_some() || count > 1 {
+        let now = Instant::now();
+        if let Some(first) = self.stop_signal {
+            if now.saturating_duration_since(first) < ONE_SIGNAL {
+                return Ok(());
+            }
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
             return self.order_all(|| Order::Cut(Cut::SecondSignal));
         }
+        self.stop_signal = Some(now);
         self.stopping = Some(Stopping::Closing);
         self.instruments.stops();
         // The workers close the sockets: ours would keep them open.
-        self.listeners.clear();
+        for bound in mem::take(&mut self.listeners) {
+            self.close(&bound)?;
+        }
         let limit = self.settings.limits.drain_timeout;
         notify::stopping("serving those who are connected", limit);
         let until = Instant::now() + limit;
         self.order_all(|| Order::Drain { until })
+    }
+
+    /// Closes a listener: at once, or when the handshakes that have begun have ended.
+    fn close(&mut self, bound: &Bound) -> io::Result<()> {
+        if self.closing.begin(bound, Instant::now()) {
+            return Ok(());
+        }
+        self.order_all(|| Order::Close { number: bound.number })
+    }
+
+    fn close_finished(&mut self) -> io::Result<()> {
+        for number in self.closing.take_finished(Instant::now()) {
+            self.order_all(|| Order::Close { number })?;
+        }
+        Ok(())
     }
 
     /// Says so once all workers have stopped accepting.
@@ -301,12 +334,6 @@ impl Supervisor {
 
     fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
         self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
-    }
-
-    fn order_all_or_log(&self, order: impl Fn() -> Order) {
-        if let Err(e) = self.order_all(order) {
-            log::error!("a worker can't be woken: {e}");
-        }
     }
 
     /// Tells each worker of its sockets, and how to serve them.

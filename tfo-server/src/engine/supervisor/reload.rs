@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use tfo_core::program::one_line;
 
 use super::super::Reload;
-use super::super::inbox::Order;
 use super::super::listeners::Bound;
 use super::{Supervisor, all_sockets, prepare};
 use crate::config::{ListenSettings, Settings};
@@ -106,7 +105,9 @@ impl Supervisor {
         }
         for removed in before.into_iter().flatten() {
             log::info!("no longer listening on {}", removed.address);
-            self.order_all_or_log(|| Order::Close { number: removed.number });
+            if let Err(e) = self.close(&removed) {
+                log::error!("a worker can't be woken: {e}");
+            }
         }
         for bound in &added {
             log::info!("listening on {} ({})", bound.address, bound.service.kind());

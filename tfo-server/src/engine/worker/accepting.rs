@@ -26,9 +26,6 @@ use super::{LISTENERS, Worker};
 pub(super) const BATCH: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
-/// bring a connection.
-const LAST: Duration = Duration::from_millis(20);
 
 /// A listener of a worker's own.
 pub(super) struct Listening {
@@ -36,8 +33,8 @@ pub(super) struct Listening {
     pub(super) plan: Rc<Plan>,
     /// Its backlog may hold connections.
     pub(super) ready: bool,
-    /// It lets nobody in any more, and closes then, once nobody waits.
-    pub(super) closing: Option<Instant>,
+    /// Nobody new can come: it closes once nobody waits.
+    pub(super) closing: bool,
 }
 
 impl Worker {
@@ -60,36 +57,29 @@ impl Worker {
         let fd = listener.as_fd().as_raw_fd();
         let token = Token(LISTENERS + number);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        *place = Some(Listening { listener, plan, ready: true, closing: None });
+        *place = Some(Listening { listener, plan, ready: true, closing: false });
         Ok(())
     }
 
-    /// What waits in the backlog may have handed over its data already: it is served. Nobody else gets in, and
-    /// once the backlog is empty the listener closes.
+    /// What waits in the backlog may have handed over its data already: it is served. Once the backlog is empty the
+    /// listener closes.
     pub(super) fn stop_accepting(&mut self, number: usize) {
         let Some(Some(listening)) = self.listening.get_mut(number) else { return };
         listening.ready = true;
+        listening.closing = true;
         let listener = &listening.listener;
         if listener.is_inherited() {
-            // The socket outlives this server: who comes later waits for its next owner.
+            // The socket outlives this server: a client that comes later waits for its next owner.
             let waiting = listener.waiting().unwrap_or(0);
             self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
-            return self.forget(number);
+            self.forget(number);
         }
-        if let Err(e) = listener.let_nobody_in() {
-            log::warn!(
-                "{}: the last to come may be lost: {}",
-                listening.plan.address,
-                one_line(&e)
-            );
-        }
-        listening.closing.get_or_insert_with(|| Instant::now() + LAST);
     }
 
     pub(super) fn close_when_empty(&mut self, number: usize) {
         let Some(Some(listening)) = self.listening.get(number) else { return };
-        // As long as there is no room for those who wait they keep it open, until the drain is over.
-        if !listening.ready && listening.closing.is_some_and(|at| at <= Instant::now()) {
+        // As long as there is no room for connections that wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing {
             self.forget(number);
         }
     }

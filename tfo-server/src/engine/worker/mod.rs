@@ -198,9 +198,7 @@ impl Worker {
             return Duration::ZERO;
         }
         let after = self.accept_after.filter(|_| backlog);
-        let closing = self.listening.iter().flatten().filter_map(|listening| listening.closing);
-        let wake = [Some(self.next_tick), after, self.drain_until];
-        let wake = wake.into_iter().flatten().chain(closing.filter(|_| !backlog)).min();
+        let wake = [Some(self.next_tick), after, self.drain_until].into_iter().flatten().min();
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
@@ -213,9 +211,6 @@ impl Worker {
                     self.shared.answered.fetch_add(1, Ordering::Relaxed);
                 }
                 Order::Drain { until } => {
-                    for number in 0..self.listening.len() {
-                        self.stop_accepting(number);
-                    }
                     self.drain_until = Some(until);
                     self.end_those_at_rest();
                 }
