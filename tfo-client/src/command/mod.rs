@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod cookies;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+mod interruption;
 pub(crate) mod lab;
 mod listen;
 pub(crate) mod load;

@@ -16,7 +16,8 @@ fn the_first_signal_ends_the_measurement_and_the_report_is_made() {
         let program = Program::start(&host, command("--lab --rtt 5ms -n 100000 -o json")).unwrap();
         // There is nothing to wait for but time: a terminal alone is told how far it is.
         thread::sleep(Duration::from_millis(1500));
-        program.signal("INT").unwrap();
+        // As `timeout` does: to the process, and to its group.
+        program.signal_burst("INT", 5).unwrap();
         let ended = program.finish();
         let document: Value =
             serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));

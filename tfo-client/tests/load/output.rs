@@ -67,7 +67,8 @@ fn ctrl_c_ends_it_with_what_it_has() {
         for _ in 0..100 {
             peers.recv().unwrap();
         }
-        program.signal("INT").unwrap();
+        // As `timeout` does: to the process, and to its group.
+        program.signal_burst("INT", 5).unwrap();
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let document = json(&ended.out);

@@ -96,7 +96,15 @@ impl Program {
     /// # Errors
     /// It has ended already, or there is no shell.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        let kill = format!("kill -s {name} {}", self.id());
+        self.signal_burst(name, 1)
+    }
+
+    /// Sends it the same signal several times, microseconds apart: `timeout(1)` sends two.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
+    pub fn signal_burst(&self, name: &str, times: usize) -> io::Result<()> {
+        let kill = vec![format!("kill -s {name} {}", self.id()); times].join(" && ");
         let status = Command::new("sh").args(["-c", &kill]).status()?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("{kill}: {status}"))) }
     }

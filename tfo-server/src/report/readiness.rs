@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tfo_core::cookie::Fingerprint;
 use tfo_core::host::Surroundings;
+use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding, ServerFacts};
 use tfo_core::program::value::Format;
 
@@ -22,6 +23,8 @@ struct Document<'a> {
     tcp_fastopen: u32,
     somaxconn: u32,
     syncookies: u32,
+    /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
+    stop_without_loss: bool,
     keys: KeysState,
     findings: Vec<Line<'a>>,
 }
@@ -103,6 +106,10 @@ fn text(
         format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
         format!("net.core.somaxconn {}", facts.somaxconn),
         format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+        match facts.min_ttl {
+            Support::Yes => "a stop loses no connection (IP_MINTTL)".to_owned(),
+            support => format!("a stop may lose connections (IP_MINTTL: {support})"),
+        },
         format!("keys: {keys}"),
     ]);
     for finding in findings {
@@ -132,6 +139,7 @@ fn json(
         tcp_fastopen: facts.tcp_fastopen.bits(),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
+        stop_without_loss: facts.min_ttl == Support::Yes,
         keys: KeysState {
             mode: match settings.keys {
                 KeySource::Kernel => "kernel",

@@ -19,7 +19,7 @@ use tfo_core::socket::{Connector, Method};
 use crate::harness::{Lab, SERVER, clean};
 use crate::load::Load;
 use crate::process::until;
-use crate::rights::may_become_others;
+use crate::rights::{may_become_others, open_to_others};
 
 const ROUND_TRIP: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +36,7 @@ struct Ordinary {
 impl Ordinary {
     fn new() -> Self {
         let lab = Lab::new();
-        lab.open_to_others();
+        open_to_others(&lab);
         let binary = lab.path("tfo-server");
         std::fs::copy(env!("CARGO_BIN_EXE_tfo-server"), &binary).unwrap();
         // Else these tests run as an ordinary user already.
@@ -303,8 +303,7 @@ fn two_signals_at_once_are_one() {
         client.write_all(b"one").unwrap();
         client.read_exact(&mut [0; 3]).unwrap();
         // As `timeout` does: to the process, and to its group.
-        let twice = format!("kill -TERM {0}; kill -TERM {0}", server.id());
-        assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
+        server.signal_burst("TERM", 5).unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
         client.write_all(b"two").unwrap();
         client.read_exact(&mut [0; 3]).unwrap();

@@ -20,6 +20,12 @@ pub(crate) fn may_become_others() -> bool {
     true
 }
 
+/// Lets other users read the folder of the configuration.
+pub(crate) fn open_to_others(lab: &Lab) {
+    let folder = lab.path("");
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+}
+
 /// What each thread of the process is allowed.
 fn status(program: &Program) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
@@ -35,8 +41,7 @@ fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
         let lab = Lab::new();
         let config = "[listen]\nport = 80\nservice = \"echo\"\n[engine]\nworkers = 2\n\
             [process]\nuser = \"nobody\"\n";
-        let path = lab.config(config);
-        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        open_to_others(&lab);
         let server = lab.serve(config, &[]);
         let _ = server.err().expect(&["works as nobody from now on"]);
         let user = User::from_name("nobody").unwrap().unwrap();
@@ -108,7 +113,7 @@ fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
             return;
         }
         let path = lab.config("[process]\nuser = \"daemon\"\n");
-        fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+        open_to_others(&lab);
         let mut command = clean(Command::new("setpriv"));
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.arg(env!("CARGO_BIN_EXE_tfo-server")).arg("--config").arg(&path);

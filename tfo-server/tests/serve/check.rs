@@ -28,6 +28,7 @@ fn a_ready_host_is_status_0_and_nothing_changes() {
         let text = lab.start("", &["check"]).finish();
         assert_eq!(text.code, Some(0), "{} {}", text.out, text.err);
         assert!(text.out.contains("net.ipv4.tcp_fastopen 0x3 (client, server)"), "{}", text.out);
+        assert!(text.out.contains("\na stop loses no connection (IP_MINTTL)\n"), "{}", text.out);
         assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
         let document = lab.start("", &["check", "-o", "json"]).finish();
         assert_eq!(document.code, Some(0));
@@ -35,6 +36,7 @@ fn a_ready_host_is_status_0_and_nothing_changes() {
         assert_eq!(found["schema"], 1, "{found}");
         assert_eq!(found["ready"], true, "{found}");
         assert_eq!(found["tcp_fastopen"], 3, "{found}");
+        assert_eq!(found["stop_without_loss"], true, "{found}");
         assert_eq!(found["findings"], json("[]"), "{found}");
         assert_eq!(lab.host.run(settings), before, "check must change nothing");
     });

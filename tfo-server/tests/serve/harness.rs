@@ -1,9 +1,7 @@
 use std::{
-    env,
-    fs::{self, Permissions},
+    env, fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::Command,
     time::Duration,
@@ -45,11 +43,6 @@ impl Lab {
     /// A file in the folder of the configuration.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    /// Lets other users read the folder.
-    pub(crate) fn open_to_others(&self) {
-        fs::set_permissions(self.folder.path(), Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A configuration file with this content.

@@ -20,12 +20,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use tfo_core::capture::Crossing;
 
 use super::lab::NetworkSettings;
-use super::target;
+use super::{interruption, target};
 use crate::cli::CompareFlags;
 use crate::config::file::{Family, Mode};
 use crate::config::{Settings, Target};
@@ -111,7 +109,10 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
         Ok(targets) => targets,
         Err(why) => return report::compare_failed(&why),
     };
-    let interrupted = interruption();
+    let interrupted = interruption::flag().unwrap_or_else(|e| {
+        log::warn!("Ctrl-C will end the program at once: {e}");
+        Arc::default()
+    });
     let mut report = CompareReport::new(settings, &compare, targets.len());
     let mut status = ON;
     for target in targets {
@@ -140,19 +141,6 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
         ));
     }
     report.finish(status)
-}
-
-/// Set by the first SIGINT or SIGTERM; the second one ends the program.
-fn interruption() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let registered = flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
-            .and_then(|_| flag::register(signal, Arc::clone(&interrupted)));
-        if let Err(e) = registered {
-            log::warn!("Ctrl-C will end the program at once: {e}");
-        }
-    }
-    interrupted
 }
 
 /// Measures one target.

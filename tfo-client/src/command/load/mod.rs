@@ -27,15 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
-
 pub(crate) use failure::Failure;
 pub(crate) use plan::Plan;
 pub(crate) use tally::{Tally, per_second};
 
 use self::worker::Worker;
-use super::target;
+use super::{interruption, target};
 use crate::config::Settings;
 use crate::config::file::Mode;
 use crate::report::{self, LoadReport};
@@ -154,12 +151,7 @@ pub(crate) fn run(settings: &Settings, load: &LoadSettings) -> ExitCode {
 
 /// Runs the threads until they have ended, or the user ends them.
 fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<Tally> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second one ends the process at once.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = interruption::flag()?;
     let total = Mutex::new(Tally::new(plan.sources.len())?);
     let shared = Shared { stop, total, live: report.is_live() };
     let begin = Instant::now();

@@ -278,6 +278,7 @@ impl Supervisor {
             self.stopping = Some(Stopping::Draining);
             return self.order_all(|| Order::Cut(Cut::SecondSignal));
         }
+        log::info!("told to stop: new connections are dropped, those that have begun are served");
         self.stop_signal = Some(now);
         self.stopping = Some(Stopping::Closing);
         self.instruments.stops();
