@@ -2,6 +2,8 @@
 
 mod accepting;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
