@@ -3,11 +3,13 @@
  * usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES
  *        client idle PORT CONNECTIONS BYTES
  *        client bulk PORT
+ *        client upload PORT CONNECTIONS
  *
  *   load   a request of 64 bytes, read to the end, close, and again
  *   idle   opens connections, sends so many bytes of a request that does not end, and waits for the end of
  *          its standard input
  *   bulk   one request, reads to the end
+ *   upload sends as much as it can on so many connections, until the end of its standard input
  *
  * The bit TCPI_OPT_SYN_DATA of each connection says whether its SYN's data was acknowledged by the SYN-ACK.
  */
@@ -182,6 +184,37 @@ static void bulk(int port) {
     printf("{\"seconds\": %.6f, \"bytes\": %ld}\n", (now_ns() - start) / 1e9, bytes);
 }
 
+static void upload(int port, int count) {
+    static char block[1 << 16];
+    struct epoll_event events[AT_MOST], input = {.events = EPOLLIN | EPOLLHUP, .data.fd = 0};
+    double bytes = 0;
+    epoll = epoll_create1(0);
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &input)) die("epoll");
+    for (int i = 0; i < count; i++) {
+        struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port)};
+        server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof server)) die("connect");
+        struct epoll_event event = {.events = EPOLLOUT, .data.fd = fd};
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
+    }
+    printf("{\"connections\": %d}\n", count);
+    fflush(stdout);
+    for (int end = 0; !end;) {
+        int ready = epoll_wait(epoll, events, AT_MOST, -1);
+        for (int i = 0; i < ready; i++) {
+            if (events[i].data.fd == 0) {
+                end = 1;
+                continue;
+            }
+            ssize_t sent = send(events[i].data.fd, block, sizeof block, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (sent < 0 && errno != EAGAIN) die("send");
+            if (sent > 0) bytes += sent;
+        }
+    }
+    printf("{\"bytes\": %.0f}\n", bytes);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 2 ? argv[1] : "";
     int port = argc > 2 ? atoi(argv[2]) : 0;
@@ -192,8 +225,10 @@ int main(int argc, char **argv) {
         idle(port, atoi(argv[3]), atoi(argv[4]));
     } else if (!strcmp(what, "bulk") && argc == 3) {
         bulk(port);
+    } else if (!strcmp(what, "upload") && argc == 4 && atoi(argv[3]) < AT_MOST) {
+        upload(port, atoi(argv[3]));
     } else {
-        fprintf(stderr, "usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES | idle PORT CONNECTIONS BYTES | bulk PORT\n");
+        fprintf(stderr, "usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES | idle PORT CONNECTIONS BYTES | bulk PORT | upload PORT CONNECTIONS\n");
         return 2;
     }
     return 0;

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::ground::{Ground, Started};
-use crate::measure::{Load, load_arguments};
+use crate::measure::{AT_A_TIME, Load, load_arguments};
 use crate::peers::{self, LIMIT, Peer, TFO_SERVER};
 use crate::table::Spread;
 use crate::{Plan, Result, say};
@@ -73,7 +73,8 @@ fn ratio(ground: &Ground, plan: &Plan, peer: &Peer) -> Result<(Spread, Spread, S
 fn rate(ground: &Ground, plan: &Plan, clients: &[(&str, u16)]) -> Result<f64> {
     let mut running = Vec::new();
     for (core, port) in clients {
-        let command = ground.client_command(core, &load_arguments(*port, plan.seconds / 2.0));
+        let command =
+            ground.client_command(core, &load_arguments(*port, plan.seconds / 2.0, AT_A_TIME));
         running.push(ground.host.spawn(command)?);
     }
     let mut rate = 0.0;

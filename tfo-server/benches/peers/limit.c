@@ -9,6 +9,7 @@
  *   uring         io_uring: a multishot accept, then a linked recv, send and close
  *   uring-more    the same with MSG_MORE
  *   pour          sends 1 GB to whoever connects, then closes
+ *   sink          reads all that comes, on any number of connections
  *   hold          accepts, and does nothing more
  *
  * With `evidence` it asks each connection for TCP_INFO and TCP_SAVED_SYN. It says "listening" on standard
@@ -112,6 +113,26 @@ static void serve_epoll(int port, int flags, int batch) {
     }
 }
 
+static void sink(int port) {
+    static char block[1 << 18];
+    int listener = listen_on(port, SOCK_NONBLOCK), epoll = epoll_create1(0), fd;
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[256];
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event)) die("epoll");
+    for (;;) {
+        int count = epoll_wait(epoll, events, 256, -1);
+        for (int i = 0; i < count; i++) {
+            if (events[i].data.fd != listener) {
+                ssize_t len = recv(events[i].data.fd, block, sizeof block, MSG_DONTWAIT);
+                if (len == 0 || (len < 0 && errno != EAGAIN)) close(events[i].data.fd);
+                continue;
+            }
+            if ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) < 0) continue;
+            event = (struct epoll_event){.events = EPOLLIN, .data.fd = fd};
+            epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+        }
+    }
+}
+
 static void hold(int port) {
     int listener = listen_on(port, 0);
     for (;;) accept4(listener, NULL, NULL, 0);
@@ -193,12 +214,13 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "epoll")) serve_epoll(port, 0, 1);
     if (!strcmp(mode, "epoll-more")) serve_epoll(port, MSG_MORE, 1);
     if (!strcmp(mode, "epoll-batch")) serve_epoll(port, MSG_MORE, BATCH);
+    if (!strcmp(mode, "sink")) sink(port);
     if (!strcmp(mode, "hold")) hold(port);
     if (!strcmp(mode, "pour")) pour(port);
 #ifdef WITH_URING
     if (!strcmp(mode, "uring")) serve_uring(port, 0);
     if (!strcmp(mode, "uring-more")) serve_uring(port, MSG_MORE);
 #endif
-    fprintf(stderr, "usage: limit blocking|epoll|epoll-more|epoll-batch|uring|uring-more|pour|hold PORT [evidence]\n");
+    fprintf(stderr, "usage: limit blocking|epoll|epoll-more|epoll-batch|uring|uring-more|pour|sink|hold PORT [evidence]\n");
     return 2;
 }

@@ -9,6 +9,7 @@ mod cores;
 mod ground;
 mod idle;
 mod measure;
+mod neighbours;
 mod peers;
 mod speed;
 mod table;
@@ -53,6 +54,8 @@ enum Row {
     Forward,
     /// 1 GB through a proxy.
     Bulk,
+    /// Short answers beside six uploads through a proxy, and beside twelve senders.
+    Neighbours,
     /// Memory of connections that wait.
     Idle,
     /// Two cores against one.
@@ -99,6 +102,7 @@ fn run(cli: &Cli) -> Result<()> {
                 table::speed(&measured) + "\n" + &table::targets(&measured, true)
             }
             Row::Bulk => bulk::measure(&ground, &plan)?,
+            Row::Neighbours => neighbours::measure(&ground, &plan)?,
             Row::Idle => idle::measure(&ground),
             Row::Cores => cores::measure(&ground, &plan)?,
         };

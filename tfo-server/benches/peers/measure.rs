@@ -11,7 +11,7 @@ use crate::Result;
 use crate::ground::{CLIENT_CORE, Ground, Started};
 
 /// Connections that the client keeps open at a time: enough that the server never waits.
-const AT_A_TIME: usize = 32;
+pub(crate) const AT_A_TIME: usize = 32;
 const REPLY_BYTES: usize = 64;
 
 /// What one run of the client found.
@@ -30,15 +30,25 @@ pub(crate) struct Load {
     pub(crate) p99: f64,
 }
 
-pub(crate) fn load_arguments(port: u16, seconds: f64) -> Vec<String> {
+pub(crate) fn load_arguments(port: u16, seconds: f64, at_a_time: usize) -> Vec<String> {
     let rest =
-        [port.to_string(), seconds.to_string(), AT_A_TIME.to_string(), REPLY_BYTES.to_string()];
+        [port.to_string(), seconds.to_string(), at_a_time.to_string(), REPLY_BYTES.to_string()];
     std::iter::once("load".to_owned()).chain(rest).collect()
 }
 
 impl Load {
     pub(crate) fn run(ground: &Ground, port: u16, seconds: f64) -> Result<Self> {
-        Self::from_json(&ground.client(CLIENT_CORE, &load_arguments(port, seconds))?)
+        Self::one_by_one(ground, port, seconds, AT_A_TIME)
+    }
+
+    /// As [`run`](Self::run), with as many connections open at a time.
+    pub(crate) fn one_by_one(
+        ground: &Ground,
+        port: u16,
+        seconds: f64,
+        at_a_time: usize,
+    ) -> Result<Self> {
+        Self::from_json(&ground.client(CLIENT_CORE, &load_arguments(port, seconds, at_a_time))?)
     }
 
     pub(crate) fn from_json(document: &Value) -> Result<Self> {

@@ -27,6 +27,8 @@ enum Start {
     /// A block of the configuration. For nginx `TEMPORARY` stands for its folders.
     Nginx(&'static str),
     Haproxy(&'static str),
+    /// The program under test with these listeners.
+    TfoServerListeners(&'static str),
 }
 
 /// 64 bytes, as `limit.c` answers.
@@ -122,6 +124,50 @@ pub(crate) const FORWARD: &[Peer] = &[
     ),
 ];
 
+/// Short answers, and beside them on `SECOND` bulk in the same worker.
+pub(crate) const NEIGHBOURS: &[Peer] = &[
+    peer(
+        HAPROXY,
+        Start::Haproxy(
+            "frontend it\n mode http\n timeout http-request 60s\n bind 0.0.0.0:PORT tfo backlog 4096\n \
+             http-request return status 200 content-type text/plain string REPLY\n\
+             listen bulk\n mode tcp\n option splice-auto\n bind 0.0.0.0:SECOND tfo backlog 4096\n \
+             server up 127.0.0.1:UPSTREAM\n",
+        ),
+    ),
+    peer(
+        NGINX,
+        Start::Nginx(
+            "http { access_log off; keepalive_timeout 60s; client_header_timeout 60s; TEMPORARY
+             server { listen PORT fastopen=4096 backlog=4096; location / { return 200 REPLY; } } }
+             stream { server { listen SECOND fastopen=4096 backlog=4096; proxy_pass 127.0.0.1:UPSTREAM; } }",
+        ),
+    ),
+    peer(
+        TFO_SERVER,
+        Start::TfoServerListeners(
+            "[[listen]]\naddress = \"0.0.0.0\"\nport = PORT\nservice = \"respond\"\nfastopen-queue = 4096\n\
+             [[listen]]\naddress = \"0.0.0.0\"\nport = SECOND\nservice = \"forward\"\n\
+             [forward]\nupstreams = [\"127.0.0.1:UPSTREAM\"]\n[respond]\nbody = \"REPLY\"\nhttp = true\n",
+        ),
+    ),
+];
+
+/// The same with senders whose bytes are thrown away, which no other server offers.
+pub(crate) const DISCARDING: &[Peer] = &[peer(
+    TFO_SERVER,
+    Start::TfoServerListeners(
+        "[[listen]]\naddress = \"0.0.0.0\"\nport = PORT\nservice = \"respond\"\nfastopen-queue = 4096\n\
+         [[listen]]\naddress = \"0.0.0.0\"\nport = SECOND\nservice = \"discard\"\n\
+         [respond]\nbody = \"REPLY\"\nhttp = true\n",
+    ),
+)];
+
+/// The port of the second listener of [`NEIGHBOURS`].
+pub(crate) const fn second(port: u16) -> u16 {
+    port + 50
+}
+
 /// Connections without a request, or with a part of one.
 pub(crate) const IDLE: &[Peer] = &[HTTP_TFO_SERVER, HTTP_NGINX, HTTP_HAPROXY];
 
@@ -137,6 +183,7 @@ impl Peer {
         let file = |kind: &str, text: &str| {
             let text = text.replace("PORT", &port.to_string()).replace("REPLY", REPLY);
             let text = text.replace("UPSTREAM", &upstream.to_string());
+            let text = text.replace("SECOND", &second(port).to_string());
             ground.file(&format!("{port}.{kind}"), &text)
         };
         let installed = |program| find(program).ok_or(format!("{program} is not installed"));
@@ -157,6 +204,13 @@ impl Peer {
                 command.arg("--config").arg(file("toml", &text)?);
                 command.args(["--address", "0.0.0.0", "--port", &port.to_string()]);
                 command.args(["--service", service]);
+                command
+            }
+            Start::TfoServerListeners(text) => {
+                let rest = "[limits]\nconnections = 100000\n[output]\nlines = false\n";
+                let text = format!("{text}[engine]\nworkers = {workers}\n{rest}");
+                let mut command = Command::new(env!("CARGO_BIN_EXE_tfo-server"));
+                command.arg("--config").arg(file("toml", &text)?);
                 command
             }
             Start::Nginx(block) => {
