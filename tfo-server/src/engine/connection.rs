@@ -45,6 +45,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// A request has begun: its bytes do not put off the deadline.
     unfinished: bool,
+    /// Why the connection is closed gracefully before the session is done.
+    failure: Option<Cut>,
     registered: bool,
     /// Counts for its source address.
     pub(super) counted: bool,
@@ -142,6 +144,7 @@ impl Connection {
             pending: Pending::default(),
             phase: Phase::Open,
             unfinished: false,
+            failure: None,
             registered: false,
             counted: false,
             started,
@@ -307,17 +310,22 @@ impl Connection {
             Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
         let next = session.received(bytes, out, &mut context);
         self.phase = match next {
-            Next::Read | Next::More => Phase::Open,
+            Next::Read | Next::More | Next::Begun => Phase::Open,
             Next::Again => Phase::Again,
             Next::Close => Phase::Closing,
             Next::Linger => Phase::Ending,
         };
         let limits = &self.plan.limits;
-        if next != Next::More {
-            self.unfinished = false;
-            self.deadline = *now + limits.idle_timeout;
-        } else if !mem::replace(&mut self.unfinished, true) {
-            self.deadline = *now + limits.header_timeout;
+        match next {
+            Next::More if self.unfinished => {}
+            Next::More | Next::Begun => {
+                self.unfinished = true;
+                self.deadline = *now + limits.header_timeout;
+            }
+            Next::Read | Next::Again | Next::Close | Next::Linger => {
+                self.unfinished = false;
+                self.deadline = *now + limits.idle_timeout;
+            }
         }
         let sent = self.send(out);
         // Sent or not: whose turn is next must find nothing of this connection.
@@ -370,14 +378,33 @@ impl Connection {
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self) -> Option<Cut> {
+    pub(super) fn late(&mut self, tools: &mut Tools) -> Option<Cut> {
         match (self.phase, &mut self.serving) {
             (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
             (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
             (_, Serving::Upstream(relay)) => relay.late(),
-            _ if self.unfinished => Some(Cut::HeaderTimeout),
-            _ => Some(Cut::IdleTimeout),
+            _ if self.unfinished => self.request_timed_out(tools),
+            _ => Some(self.failure().unwrap_or(Cut::IdleTimeout)),
         }
+    }
+
+    /// Sends the session's answer to a request that is late, and then closes gracefully: unread bytes
+    /// would turn the FIN into a reset, which overtakes the answer. Without an answer the connection is
+    /// cut.
+    fn request_timed_out(&mut self, tools: &mut Tools) -> Option<Cut> {
+        let cut = Some(Cut::HeaderTimeout);
+        let Serving::Session(session) = &mut self.serving else { return cut };
+        // Behind an answer that the peer does not read, this one would not arrive either.
+        if !self.pending.is_empty() || !session.timed_out(&mut tools.out, &tools.date) {
+            return cut;
+        }
+        self.failure = cut;
+        self.unfinished = false;
+        self.phase = Phase::Ending;
+        self.deadline = tools.now + LINGER;
+        let sent = self.send(&mut tools.out);
+        tools.out.bytes.clear();
+        if sent.is_ok() { None } else { cut }
     }
 
     /// An event on its own socket, or on that towards the upstream.
@@ -401,11 +428,11 @@ impl Connection {
         }
     }
 
-    /// Why the upstream served it not, or not to the end.
+    /// Why the connection was not served, or not to the end.
     pub(super) fn failure(&self) -> Option<Cut> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
-            Serving::Session(_) => None,
+            Serving::Session(_) => self.failure,
         }
     }
 

@@ -297,7 +297,8 @@ impl Worker {
         // Many deadlines close to each other cost one look.
         self.next_tick = self.next_tick.max(now + TICK / 20);
         for index in late {
-            match self.connections.get_mut(index).and_then(Connection::late) {
+            let Some(connection) = self.connections.get_mut(index) else { continue };
+            match connection.late(&mut self.tools) {
                 Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }
