@@ -225,7 +225,7 @@ fn control_characters_around_chunks_are_refused() {
 }
 
 #[test]
-fn empty_lines_without_end_are_cut_at_the_header_timeout_with_408() {
+fn endless_empty_lines_are_cut_at_the_header_timeout_with_408() {
     isolated(|| {
         let lab = Lab::new();
         let config =
