@@ -151,13 +151,11 @@ impl RequestReader {
             return Progress::More;
         }
         let received = self.received + 1;
-        match self.token() {
-            Some(token) => Progress::Request { token, received },
-            None => {
-                let why = "expected a token of 1 to 32 letters, digits or `-`";
-                Progress::Refused { why, received }
-            }
-        }
+        let Some(token) = self.token() else {
+            let why = "expected a token of 1 to 32 letters, digits or `-`";
+            return Progress::Refused { why, received };
+        };
+        Progress::Request { token, received }
     }
 
     fn read_http(&mut self, bytes: &[u8]) -> Progress {

@@ -22,7 +22,7 @@ use super::relay::{Ends, Pipes, Relay, Turn};
 use super::stats::Count;
 use super::why::Cut;
 use crate::service::http::Date;
-use crate::service::proxy_protocol::{self, Origin as Told, Progress};
+use crate::service::proxy_protocol::{self, Extensions, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
 
 /// How often one connection may read before the others have their turn.
@@ -68,6 +68,8 @@ struct Proxied {
     /// Of its header, so far.
     header: Vec<u8>,
     ends: Option<Ends>,
+    /// For the upstream, where it gets them.
+    extensions: Option<Box<[u8]>>,
 }
 
 /// What is kept of a connection's arrival for who asks later.
@@ -229,13 +231,16 @@ impl Connection {
         let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
         let limit = self.plan.limits.buffer.min(tools.buffer.len());
         let (client, deadline) = (&self.stream, &mut self.deadline);
-        let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+        let proxied = self.proxied.as_deref();
+        let told = proxied.and_then(|proxied| proxied.ends);
+        let extensions = proxied.and_then(|proxied| proxied.extensions.as_deref());
+        let extensions = Extensions(extensions.unwrap_or_default());
         let ends = || {
             let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
             told.map_or_else(own, Ok)
         };
         let now = tools.now;
-        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit }, ends);
+        let step = relay.drive(&mut Turn { client, tools, deadline, now, limit, extensions }, ends);
         let (bytes_in, bytes_out) = relay.bytes();
         self.count_relayed(bytes_in, bytes_out);
         step
@@ -243,7 +248,9 @@ impl Connection {
 
     /// Reads until the proxy's header is complete; `None`: it is, and the service's turn has come.
     fn read_header(&mut self, tools: &mut Tools) -> io::Result<Option<Step>> {
-        let Some(Proxied { header, ends }) = self.proxied.as_deref_mut() else { return Ok(None) };
+        let Some(Proxied { header, ends, extensions }) = self.proxied.as_deref_mut() else {
+            return Ok(None);
+        };
         let malformed = |why: &str| {
             Err(io::Error::new(io::ErrorKind::InvalidData, format!("PROXY header: {why}")))
         };
@@ -262,9 +269,15 @@ impl Connection {
             match proxy_protocol::parse(header) {
                 Progress::More => {}
                 Progress::Malformed(why) => return malformed(why),
-                Progress::Header(Told::Unknown, len) => break len,
-                Progress::Header(Told::Client { source, destination }, len) => {
-                    *ends = Some(Ends { source, destination });
+                Progress::Header(told, Extensions(told_extensions), len) => {
+                    if let Told::Client { source, destination } = told {
+                        *ends = Some(Ends { source, destination });
+                    }
+                    let forward = self.plan.service.forward();
+                    let is_wanted = forward.is_some_and(|forward| forward.sends_extensions());
+                    *extensions = Some(told_extensions)
+                        .filter(|bytes| is_wanted && !bytes.is_empty())
+                        .map(Into::into);
                     break len;
                 }
             }

@@ -27,6 +27,7 @@ use tfo_core::socket::{FastOpenStream, option};
 use super::connection::{LINGER, Step, TURNS, Tools};
 use super::why::Cut;
 use crate::service::forward::{Forward, Lease, is_of_this_host};
+use crate::service::proxy_protocol::Extensions;
 
 pub(super) use pipes::Pipes;
 use way::{Broken, End, Ready, Room, Way};
@@ -96,6 +97,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     /// The most that may be held each way.
     pub(super) limit: usize,
+    /// Those of the PROXY header that the connection began with.
+    pub(super) extensions: Extensions<'a>,
 }
 
 impl Side {
@@ -249,7 +252,7 @@ impl Relay {
         self.patience = PATIENCE;
         if self.forward.sends_header() {
             let Ends { source, destination } = ends()?;
-            self.forward.header(source, destination, first);
+            self.forward.header(source, destination, turn.extensions, first);
             self.header = first.len();
         }
         first.extend_from_slice(&self.to_upstream.take_held());
