@@ -45,8 +45,7 @@ pub(crate) enum Progress<'a> {
     Malformed(&'static str),
 }
 
-/// The extensions of a version 2 header, each a type, a length of two bytes and a value. Iterates over
-/// types and values, up to the first extension that runs over the end.
+/// The extensions of a version 2 header, each a type, a length of two bytes and a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Extensions<'a>(pub(crate) &'a [u8]);
 
@@ -56,30 +55,31 @@ const CHECKSUM: u8 = 0x03;
 const NOOP: u8 = 0x04;
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
-impl<'a> Iterator for Extensions<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Extensions<'a> {
+    /// Returns the type and value of the first one, and those behind it. `None`: there is none, or it
+    /// runs over the end.
+    fn split_first(self) -> Option<(u8, &'a [u8], Self)> {
         let (&[kind, high, low], rest) = self.0.split_first_chunk()?;
         let (value, rest) = rest.split_at_checked(u16::from_be_bytes([high, low]).into())?;
-        self.0 = rest;
-        Some((kind, value))
+        Some((kind, value, Self(rest)))
     }
-}
 
-impl Extensions<'_> {
     /// Whether the last one ends where the header does.
-    fn are_whole(mut self) -> bool {
-        self.by_ref().for_each(drop);
-        self.0.is_empty()
+    fn are_whole(self) -> bool {
+        let mut left = self;
+        while let Some((_, _, rest)) = left.split_first() {
+            left = rest;
+        }
+        left.0.is_empty()
     }
 
     /// Whether `header`, which these end, has the checksum that it says, or says none.
-    fn checksum_is_right(mut self, header: &[u8]) -> bool {
-        let mut seen = false;
-        while let Some((kind, value)) = self.next() {
+    fn checksum_is_right(self, header: &[u8]) -> bool {
+        let (mut left, mut seen) = (self, false);
+        while let Some((kind, value, rest)) = left.split_first() {
+            left = rest;
             if kind == CHECKSUM {
-                let at = header.len() - self.0.len() - value.len();
+                let at = header.len() - left.0.len() - value.len();
                 if mem::replace(&mut seen, true) || value != checksum(header, at).to_be_bytes() {
                     return false;
                 }
@@ -293,15 +293,16 @@ fn build_v2(
 
 /// Appends the extensions, without the padding, and returns where the value of the checksum is to go.
 fn append(extensions: Extensions<'_>, out: &mut Vec<u8>) -> Option<usize> {
-    let mut checksum_at = None;
-    for (kind, value) in extensions.filter(|(kind, _)| *kind != NOOP) {
-        let len = u16::try_from(value.len()).unwrap_or(u16::MAX);
-        out.push(kind);
-        out.extend_from_slice(&len.to_be_bytes());
-        if kind == CHECKSUM {
-            checksum_at = Some(out.len());
+    let (mut left, mut checksum_at) = (extensions, None);
+    while let Some((kind, value, rest)) = left.split_first() {
+        let len = left.0.len() - rest.0.len();
+        if kind != NOOP {
+            out.extend_from_slice(left.0.get(..len).unwrap_or_default());
         }
-        out.extend_from_slice(value);
+        if kind == CHECKSUM {
+            checksum_at = Some(out.len() - value.len());
+        }
+        left = rest;
     }
     checksum_at
 }

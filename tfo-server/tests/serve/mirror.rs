@@ -207,7 +207,7 @@ fn mirror_of_the_lab_answers_as_this_one_does() {
             let listener = FastOpenListener::bind(address).unwrap();
             thread::spawn(move || serve_mirror(&listener));
         });
-        let noise = [&b"tfo-probe/2"[..], &[b'x'; 300_000]].concat();
+        let noise = [&b"tfo-probe/2"[..], &vec![b'x'; 300_000]].concat();
         for request in REQUESTS.iter().copied().chain([&noise[..]]) {
             let [ours, theirs] = [SERVER, address].map(|address| {
                 let mut client = lab.host.run(move || TcpStream::connect(address)).unwrap();
