@@ -53,7 +53,7 @@ pub(crate) struct Extensions<'a>(pub(crate) &'a [u8]);
 const CHECKSUM: u8 = 0x03;
 /// Padding.
 const NOOP: u8 = 0x04;
-const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 impl<'a> Extensions<'a> {
     /// Returns the type and value of the first one, and those behind it. `None`: there is none, or it
