@@ -8,9 +8,14 @@
 //! A web client is answered too, so that `curl --tcp-fastopen http://server:2222/` shows what arrived of
 //! *its* SYN: to `GET …` the same JSON comes as an HTTP/1.0 response, with the token `http`.
 //!
-//! So that nobody can use it to flood others, an answer has at most [`MULTIPLE`] times the bytes of
-//! its request, and at most [`MAX_ANSWER`]; what does not fit is left out, the least telling part
-//! first.
+//! So that nobody can use it to flood others, whatever it sends in answer has at most [`MULTIPLE`] times
+//! the bytes of the request and at most [`MAX_ANSWER`], heads of HTTP and refusals included. What does
+//! not fit is left out, the least telling part first. Where even the addresses do not fit, which only a
+//! web client's request of a few bytes can cause, a refusal says so; a refusal that does not fit is
+//! replaced by a shorter one.
+//!
+//! The answer depends on the bytes of the request alone, not on the segments in which they come:
+//! [`RequestReader::respond`] makes it for every mirror.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +37,11 @@ const HTTP_GET: &[u8] = b"GET ";
 const HTTP_END: &[u8] = b"\r\n\r\n";
 /// The head of the answer to a web client.
 const HTTP_OK: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n";
+/// The answer to a web client whose request is too short for any other.
+const HTTP_TOO_SHORT: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n\
+    error: the request is too short for its answer\n";
+/// The refusal of a request that is too short for a longer one.
+const SHORT_REFUSAL: &str = "error: expected tfo-probe/1\n";
 /// The fewest and the most characters of a token.
 pub const TOKEN: std::ops::RangeInclusive<usize> = 1..=32;
 
@@ -56,9 +66,11 @@ pub const fn request_len(token: &str) -> usize {
 /// Reads a request as its bytes come, and keeps no more of it than its token.
 #[derive(Debug, Default)]
 pub struct RequestReader {
+    /// The first bytes.
     head: Vec<u8>,
-    /// The last bytes, in which the end of a web client's request may be cut in two.
-    tail: Vec<u8>,
+    /// How many of the last bytes may be the beginning of [`HTTP_END`].
+    ending: usize,
+    /// The bytes of the request so far.
     received: usize,
 }
 
@@ -66,7 +78,7 @@ pub struct RequestReader {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// The line has not ended yet.
+    /// The request has not ended yet.
     More,
     /// The line has ended.
     Request {
@@ -77,72 +89,106 @@ pub enum Progress {
     },
     /// A web client's request has ended: its headers, without a body.
     Http {
-        /// The request's bytes.
+        /// The request's bytes, the empty line included.
         received: usize,
     },
-    /// This is no request; the text says why, and what is allowed.
-    Refused(&'static str),
+    /// This is no request.
+    Refused {
+        /// Why, and what is allowed.
+        why: &'static str,
+        /// The bytes up to the one that decided it.
+        received: usize,
+    },
 }
 
 impl RequestReader {
     const HEAD: usize = REQUEST.len() + *TOKEN.end() + 1;
 
+    /// Takes the next bytes. Returns the answer once the request has ended or is refused.
+    ///
+    /// `evidence` is called only for an answer that contains it.
+    ///
+    /// # Errors
+    /// There is no evidence, or the answer could not be written.
+    pub fn respond(
+        &mut self,
+        bytes: &[u8],
+        evidence: impl FnOnce() -> Option<ServerEvidence>,
+    ) -> Result<Option<Vec<u8>>> {
+        let evidence =
+            || evidence().ok_or_else(|| Error::malformed("the mirror's evidence", "there is none"));
+        match self.read(bytes) {
+            Progress::More => Ok(None),
+            Progress::Request { token, received } => {
+                Answer::new(token, received, evidence()?).to_line().map(Some)
+            }
+            Progress::Http { received } => Answer::http(received, evidence()?).to_http().map(Some),
+            Progress::Refused { why, received } => Ok(Some(refusal(why, received))),
+        }
+    }
+
     /// Takes the next bytes.
     pub fn read(&mut self, bytes: &[u8]) -> Progress {
-        if self.is_http(bytes) {
-            return self.read_http(bytes);
+        let room = Self::HEAD.saturating_sub(self.head.len()).min(bytes.len());
+        self.head.extend_from_slice(&bytes[..room]);
+        let is_http = self.head.first() == HTTP_GET.first();
+        let start = if is_http { HTTP_GET } else { REQUEST.as_bytes() };
+        if let Some(at) = self.head.iter().zip(start).position(|(byte, wanted)| byte != wanted) {
+            let why = "expected `tfo-probe/1 <token>` and a line feed";
+            return Progress::Refused { why, received: at + 1 };
         }
-        let end = bytes.iter().position(|&byte| byte == b'\n');
-        let line = &bytes[..end.unwrap_or(bytes.len())];
-        let room = Self::HEAD.saturating_sub(self.head.len()).min(line.len());
-        self.head.extend_from_slice(&line[..room]);
-        self.received = self.received.saturating_add(line.len());
+        if is_http { self.read_http(bytes) } else { self.read_line(bytes) }
+    }
 
-        let seen = self.head.len().min(REQUEST.len());
-        if self.head[..seen] != REQUEST.as_bytes()[..seen] {
-            return Progress::Refused("expected `tfo-probe/1 <token>` and a line feed");
-        }
+    fn read_line(&mut self, bytes: &[u8]) -> Progress {
+        let end = bytes.iter().position(|&byte| byte == b'\n');
+        self.received = self.received.saturating_add(end.unwrap_or(bytes.len()));
         if self.received >= MAX_REQUEST {
-            return Progress::Refused("the line is longer than 1 MiB");
+            let why = "the line is longer than 1 MiB";
+            return Progress::Refused { why, received: MAX_REQUEST };
         }
         if end.is_none() {
             return Progress::More;
         }
-        match self.token() {
-            Some(token) => Progress::Request { token, received: self.received + 1 },
-            None => Progress::Refused("expected a token of 1 to 32 letters, digits or `-`"),
-        }
-    }
-
-    /// Whether the request begins as a web client's does.
-    fn is_http(&self, bytes: &[u8]) -> bool {
-        let mut start = self.head.iter().chain(bytes).take(HTTP_GET.len());
-        !self.head.is_empty() && self.head.starts_with(HTTP_GET)
-            || self.head.len() < HTTP_GET.len() && start.by_ref().eq(HTTP_GET)
+        let received = self.received + 1;
+        let Some(token) = self.token() else {
+            let why = "expected a token of 1 to 32 letters, digits or `-`";
+            return Progress::Refused { why, received };
+        };
+        Progress::Request { token, received }
     }
 
     fn read_http(&mut self, bytes: &[u8]) -> Progress {
-        let room = Self::HEAD.saturating_sub(self.head.len()).min(bytes.len());
-        self.head.extend_from_slice(&bytes[..room]);
-        self.received = self.received.saturating_add(bytes.len());
-        self.tail.extend_from_slice(bytes);
-        let ended = self.tail.windows(HTTP_END.len()).any(|window| window == HTTP_END);
-        self.tail.drain(..self.tail.len().saturating_sub(HTTP_END.len() - 1));
-        if ended {
-            Progress::Http { received: self.received }
-        } else if self.received >= MAX_REQUEST {
-            Progress::Refused("the request is longer than 1 MiB")
-        } else {
-            Progress::More
+        for &byte in bytes {
+            self.received = self.received.saturating_add(1);
+            self.ending = match (self.ending, byte) {
+                (0 | 2, b'\r') | (1 | 3, b'\n') => self.ending + 1,
+                (_, b'\r') => 1,
+                _ => 0,
+            };
+            if self.ending == HTTP_END.len() {
+                return Progress::Http { received: self.received };
+            }
+            if self.received >= MAX_REQUEST {
+                let why = "the request is longer than 1 MiB";
+                return Progress::Refused { why, received: MAX_REQUEST };
+            }
         }
+        Progress::More
     }
 
     fn token(&self) -> Option<String> {
-        let text = std::str::from_utf8(self.head.get(REQUEST.len()..)?).ok()?;
-        let token = text.split(' ').next()?.trim_end_matches('\r');
+        let behind = self.head.get(REQUEST.len()..)?;
+        let word = behind.split(|byte| matches!(byte, b' ' | b'\n')).next()?;
+        let token = std::str::from_utf8(word).ok()?.trim_end_matches('\r');
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
         (TOKEN.contains(&token.len()) && token.chars().all(allowed)).then(|| token.to_owned())
     }
+}
+
+/// The most bytes of an answer to a request of this length.
+fn limit(received: usize) -> usize {
+    received.saturating_mul(MULTIPLE).min(MAX_ANSWER)
 }
 
 /// A mirror's answer.
@@ -173,35 +219,52 @@ impl Answer {
         Self::new("http".to_owned(), received, evidence)
     }
 
-    /// The line as an HTTP/1.0 response, which ends when the connection is closed.
+    /// The line as an HTTP/1.0 response, which ends when the connection is closed. Its limit holds for
+    /// the head too.
     ///
     /// # Errors
-    /// As [`to_line`](Self::to_line).
+    /// The answer could not be written.
     pub fn to_http(&self) -> Result<Vec<u8>> {
-        Ok([HTTP_OK, &self.to_line()?].concat())
+        let limit = limit(self.received);
+        if let Some(room) = limit.checked_sub(HTTP_OK.len())
+            && let Some(line) = self.encode_within(room)?
+        {
+            return Ok([HTTP_OK, &line].concat());
+        }
+        let fits = HTTP_TOO_SHORT.len() <= limit;
+        Ok(if fits { HTTP_TOO_SHORT.to_vec() } else { self.too_short() })
     }
 
-    /// The answer's line, with as much of the evidence as its limit allows.
+    /// The answer's line, with as much of the evidence as its limit allows. No request that a
+    /// [`RequestReader`] accepts is too short for the smallest form; another gets a [`refusal`].
     ///
     /// # Errors
-    /// Not even the smallest form could be written.
+    /// The answer could not be written.
     pub fn to_line(&self) -> Result<Vec<u8>> {
-        let limit = (self.received.saturating_mul(MULTIPLE)).min(MAX_ANSWER);
+        Ok(self.encode_within(limit(self.received))?.unwrap_or_else(|| self.too_short()))
+    }
+
+    fn too_short(&self) -> Vec<u8> {
+        refusal("the request is too short for its answer", self.received)
+    }
+
+    /// The line with as much of the evidence as fits. `None`: not even the smallest form does.
+    fn encode_within(&self, limit: usize) -> Result<Option<Vec<u8>>> {
         let mut answer = self.clone();
-        let mut line = answer.encode()?;
-        if line.len() > limit {
-            answer.evidence.counters = None;
-            line = answer.encode()?;
+        let omissions: [fn(&mut ServerEvidence); 4] = [
+            |_| {},
+            |evidence| evidence.counters = None,
+            |evidence| evidence.host = None,
+            |evidence| evidence.syn = SavedSynEvidence::NotSaved,
+        ];
+        for omit in omissions {
+            omit(&mut answer.evidence);
+            let line = answer.encode()?;
+            if line.len() <= limit {
+                return Ok(Some(line));
+            }
         }
-        if line.len() > limit {
-            answer.evidence.host = None;
-            line = answer.encode()?;
-        }
-        if line.len() > limit {
-            answer.evidence.syn = SavedSynEvidence::NotSaved;
-            line = answer.encode()?;
-        }
-        Ok(line)
+        Ok(None)
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
@@ -238,9 +301,16 @@ impl Answer {
 }
 
 /// The line with which a mirror refuses what is no request.
+///
+/// `received` is the length of what is refused. Where the reason does not fit the limit, a shorter line
+/// without it is returned, and an empty one where that does not fit either, which is the case for no
+/// byte at all.
 #[must_use]
-pub fn refusal(why: &str) -> Vec<u8> {
-    format!("error: {why}\n").into_bytes()
+pub fn refusal(why: &str, received: usize) -> Vec<u8> {
+    let limit = limit(received);
+    let full = format!("error: {why}\n");
+    let fitting = [full.as_str(), SHORT_REFUSAL].into_iter().find(|line| line.len() <= limit);
+    fitting.unwrap_or_default().as_bytes().to_vec()
 }
 
 #[cfg(test)]
@@ -261,9 +331,11 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    fn read(pieces: &[&[u8]]) -> Progress {
+    /// What a request that comes in these pieces is. Nothing is read behind the end.
+    fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Progress {
         let mut reader = RequestReader::default();
-        pieces.iter().map(|piece| reader.read(piece)).last().unwrap()
+        let mut pieces = pieces.into_iter().map(|piece| reader.read(piece));
+        pieces.find(|progress| *progress != Progress::More).unwrap_or(Progress::More)
     }
 
     #[test]
@@ -274,29 +346,37 @@ mod tests {
             let line = request("abcdef", size);
             assert_eq!(line.len(), size.max(19), "{size}");
             let expected = Progress::Request { token: "abcdef".to_owned(), received: line.len() };
-            assert_eq!(read(&[&line]), expected, "{size}");
+            assert_eq!(read([&line[..]]), expected, "{size}");
         }
     }
 
     #[test]
-    fn a_request_may_come_byte_by_byte() {
+    fn request_may_come_byte_by_byte() {
         let line = request("abc-123", 100);
-        let pieces: Vec<&[u8]> = line.chunks(1).collect();
-        assert_eq!(read(&pieces), Progress::Request { token: "abc-123".to_owned(), received: 100 });
+        let expected = Progress::Request { token: "abc-123".to_owned(), received: 100 };
+        assert_eq!(read(line.chunks(1)), expected);
         let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-        let pieces: Vec<&[u8]> = get.chunks(1).collect();
-        assert_eq!(read(&pieces), Progress::Http { received: get.len() });
-        assert_eq!(read(&pieces[..get.len() - 1]), Progress::More);
+        assert_eq!(read(get.chunks(1)), Progress::Http { received: get.len() });
+        assert_eq!(read(get[..get.len() - 1].chunks(1)), Progress::More);
+        assert_eq!(read([&get[..3]]), Progress::More, "it may become a GET");
+    }
+
+    #[test]
+    fn bytes_behind_the_request_are_not_counted() {
+        let line = [&request("a", 20)[..], b"more"].concat();
+        assert_eq!(read([&line[..]]), Progress::Request { token: "a".to_owned(), received: 20 });
+        assert_eq!(read([&b"GET /\r\n\r\nmore"[..]]), Progress::Http { received: 9 });
+        assert_eq!(read([&b"GET /\r\r\n\r\r\n\r\n\n"[..]]), Progress::Http { received: 13 });
     }
 
     #[test]
     fn what_is_no_request_is_refused_at_once() {
         for bytes in [&b"HELO x\n"[..], b"x", b"GIT / HTTP/1.1", b"tfo-probe/2 a\n", b"\n"] {
-            assert!(matches!(read(&[bytes]), Progress::Refused(_)), "{bytes:?}");
+            assert!(matches!(read([bytes]), Progress::Refused { .. }), "{bytes:?}");
         }
         for token in ["", "a_b", "a/b", &"a".repeat(33)] {
             let line = format!("{REQUEST}{token}\n");
-            assert!(matches!(read(&[line.as_bytes()]), Progress::Refused(_)), "{token:?}");
+            assert!(matches!(read([line.as_bytes()]), Progress::Refused { .. }), "{token:?}");
         }
     }
 
@@ -307,9 +387,9 @@ mod tests {
             assert_eq!(reader.read(start.as_bytes()), Progress::More);
             let filling = [b'a'; 4096];
             let refused = (0..=MAX_REQUEST / filling.len())
-                .any(|_| matches!(reader.read(&filling), Progress::Refused(_)));
+                .any(|_| matches!(reader.read(&filling), Progress::Refused { .. }));
             assert!(refused, "{start}");
-            assert!(reader.head.len() + reader.tail.len() < 128, "only its head is kept");
+            assert!(reader.head.capacity() < 128, "only its head is kept");
         }
     }
 
@@ -335,6 +415,25 @@ mod tests {
     }
 
     #[test]
+    fn smallest_requests_are_answered() {
+        let line = b"tfo-probe/1 a\n";
+        let answer = RequestReader::default().respond(line, || Some(evidence())).unwrap().unwrap();
+        assert!(answer.starts_with(ANSWER), "{}", answer.escape_ascii());
+        let answer = RequestReader::default().respond(b"GET \r\n\r\n", || Some(evidence()));
+        assert_eq!(answer.unwrap().unwrap(), HTTP_TOO_SHORT);
+        let get = b"GET / HTTP/1.0\r\n\r\n";
+        let answer = RequestReader::default().respond(get, || Some(evidence())).unwrap().unwrap();
+        assert!(Answer::parse(answer.strip_prefix(HTTP_OK).unwrap()).is_ok());
+        let refused = RequestReader::default().respond(b"x", || None).unwrap().unwrap();
+        assert_eq!(refused, SHORT_REFUSAL.as_bytes());
+        let refused = RequestReader::default().respond(b"tfo-probe/2 a\n", || None);
+        let full = b"error: expected `tfo-probe/1 <token>` and a line feed\n";
+        assert_eq!(refused.unwrap().unwrap(), full);
+        assert_eq!(RequestReader::default().respond(b"tfo", || None).unwrap(), None);
+        assert!(RequestReader::default().respond(line, || None).is_err(), "no evidence");
+    }
+
+    #[test]
     fn a_web_client_gets_the_same_line_as_a_response() {
         let answer = Answer::http(80, evidence()).to_http().unwrap();
         let body = answer.strip_prefix(HTTP_OK).unwrap();
@@ -356,6 +455,85 @@ mod tests {
         assert!(!Answer::is_complete(&ANSWER[..5]));
         assert!(!Answer::is_complete(ANSWER));
         assert!(Answer::is_complete(&[ANSWER, b"}\n"].concat()));
+    }
+
+    /// Evidence of all sizes: each part may be absent or as long as it can be.
+    fn any_evidence() -> impl Strategy<Value = ServerEvidence> {
+        any::<(bool, bool, bool, bool)>().prop_map(|(short, no_syn, no_host, no_counters)| {
+            let mut evidence = evidence();
+            if short {
+                evidence.source = "1.1.1.1:1".parse().unwrap();
+                evidence.destination = evidence.source;
+            }
+            if no_syn {
+                evidence.syn = SavedSynEvidence::Empty;
+            }
+            evidence.host = evidence.host.filter(|_| !no_host);
+            evidence.counters = evidence.counters.filter(|_| !no_counters);
+            evidence
+        })
+    }
+
+    /// Requests and what is none, right up to the beginning.
+    fn any_request() -> impl Strategy<Value = Vec<u8>> {
+        let start = prop_oneof![
+            Just(Vec::new()),
+            Just(REQUEST.as_bytes().to_vec()),
+            Just(HTTP_GET.to_vec()),
+            (0..REQUEST.len()).prop_map(|len| REQUEST.as_bytes()[..len].to_vec()),
+            (0..HTTP_GET.len()).prop_map(|len| HTTP_GET[..len].to_vec()),
+        ];
+        let middle = prop_oneof![
+            "[a-z-]{0,34}".prop_map(String::into_bytes),
+            "[a-z-]{1,32} \\.{0,100}".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..80),
+        ];
+        let ends = ["", "\n", "\r\n", "\r\n\r\n", "\r\r\n\r\nbehind", "\nbehind"];
+        let end = proptest::sample::select(ends.map(str::as_bytes).to_vec());
+        (start, middle, end).prop_map(|(start, middle, end)| [&start[..], &middle, end].concat())
+    }
+
+    #[test]
+    fn each_form_of_an_answer_keeps_the_limit_at_each_length() {
+        for received in (0..300).chain([1000, MAX_REQUEST, usize::MAX]) {
+            let limit = received.saturating_mul(MULTIPLE).min(MAX_ANSWER);
+            for token in ["a", &"a".repeat(32)] {
+                let answer = Answer::new(token.to_owned(), received, evidence());
+                for bytes in [answer.to_line().unwrap(), answer.to_http().unwrap()] {
+                    assert!(bytes.len() <= limit, "{} for {received}", bytes.len());
+                    assert!(!bytes.is_empty() || received == 0, "{received}");
+                }
+            }
+            for why in ["", "the line is longer than 1 MiB", &"x".repeat(3000)] {
+                let bytes = refusal(why, received);
+                assert!(bytes.len() <= limit, "{} for {received}", bytes.len());
+                assert!(!bytes.is_empty() || received == 0, "{received}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        #[test]
+        fn answer_keeps_the_limit_and_does_not_depend_on_segments(
+            bytes in any_request(),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
+            evidence in any_evidence(),
+        ) {
+            let respond = |pieces: Vec<&[u8]>| {
+                let mut reader = RequestReader::default();
+                pieces.into_iter().find_map(|piece| reader.respond(piece, || Some(evidence.clone())).unwrap())
+            };
+            let whole = respond(vec![&bytes[..]]);
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]).collect();
+            prop_assert_eq!(&respond(pieces), &whole);
+            prop_assert_eq!(&respond(bytes.chunks(1).collect()), &whole);
+            let len = whole.map_or(0, |answer| answer.len());
+            prop_assert!(len <= (bytes.len() * MULTIPLE).min(MAX_ANSWER), "{} for {}", len, bytes.len());
+        }
     }
 
     proptest! {

@@ -2,15 +2,18 @@
 //! in the client's own process and for tests. `tfo-server` is the one for real use.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ServerObserver;
-use crate::mirror::{self, Answer, Progress, RequestReader};
-use crate::socket::{Accepted, FastOpenListener};
+use crate::mirror::RequestReader;
+use crate::socket::{Accepted, FastOpenListener, FastOpenStream};
 
 /// How long a client may take for its request.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client that has sent more than its request may take to end.
+const LINGER: Duration = Duration::from_secs(2);
 /// How long accepting pauses when it can't go on.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,16 +49,25 @@ fn answer(accepted: Accepted, observer: &ServerObserver) -> io::Result<()> {
         if len == 0 {
             return Ok(());
         }
-        let line = match reader.read(buffer.get(..len).unwrap_or_default()) {
-            Progress::More => continue,
-            Progress::Request { token, received } => {
-                Answer::new(token, received, observer.full_evidence(&arrival)).to_line()?
-            }
-            Progress::Http { received } => {
-                Answer::http(received, observer.full_evidence(&arrival)).to_http()?
-            }
-            Progress::Refused(why) => mirror::refusal(why),
-        };
-        return stream.write_all(&line);
+        let bytes = buffer.get(..len).unwrap_or_default();
+        if let Some(answer) = reader.respond(bytes, || Some(observer.full_evidence(&arrival)))? {
+            stream.write_all(&answer)?;
+            return end(&mut stream, &mut buffer);
+        }
     }
+}
+
+/// Ends a connection that is answered. Closing with unread bytes would turn the FIN into a reset, which
+/// may overtake the answer: if the client has sent more than its request, waits for its end.
+fn end(stream: &mut FastOpenStream, buffer: &mut [u8]) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    if !matches!(stream.read(buffer), Ok(1..)) {
+        return Ok(());
+    }
+    stream.set_nonblocking(false)?;
+    stream.shutdown(Shutdown::Write)?;
+    let until = Instant::now() + LINGER;
+    stream.set_read_timeout(Some(LINGER))?;
+    while Instant::now() < until && stream.read(buffer)? > 0 {}
+    Ok(())
 }

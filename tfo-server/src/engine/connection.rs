@@ -23,8 +23,8 @@ use super::plan::Plan;
 use super::relay::{Ends, Relay, Turn};
 use super::stats::Count;
 use super::why::Cut;
-use crate::service::proxy_protocol::{self, Origin as Told, Progress};
-use crate::service::{Context, Next, Prepared, Session};
+use crate::service::proxy_protocol::{self, Extensions, Origin as Told, Progress};
+use crate::service::{Context, Next, Out, Prepared, Session};
 
 /// How long a closing connection waits for the peer's end.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -48,6 +48,8 @@ pub(super) struct Connection {
     phase: Phase,
     /// A request has begun: its bytes do not put off the deadline.
     unfinished: bool,
+    /// Why the connection is closed gracefully before the session is done.
+    failure: Option<Cut>,
     registered: bool,
     /// Counts for its client's address.
     pub(super) counted: bool,
@@ -73,6 +75,8 @@ struct Proxied {
     /// Of these bytes, once it is complete.
     header_len: usize,
     ends: Option<Ends>,
+    /// For the upstream, where it gets them.
+    extensions: Option<Box<[u8]>>,
 }
 
 /// What is kept of a connection's arrival for who asks later.
@@ -105,8 +109,6 @@ enum Phase {
     Lingering,
     /// The same, of a connection that was closed while it was idle.
     LingeringIdle,
-    /// The same, and a request came after that.
-    TooLate,
 }
 
 /// What a connection needs next.
@@ -149,6 +151,7 @@ impl Connection {
             pending: Pending::default(),
             phase: Phase::Open,
             unfinished: false,
+            failure: None,
             registered: false,
             counted: false,
             queued: false,
@@ -249,8 +252,8 @@ impl Connection {
             self.count_received(bytes.len());
             let before = self.bytes_out;
             match self.phase {
-                Phase::Lingering | Phase::TooLate => {}
-                Phase::LingeringIdle => self.phase = Phase::TooLate,
+                Phase::Lingering => {}
+                Phase::LingeringIdle => self.failure = Some(Cut::RequestTooLate),
                 _ => self.hand_over(bytes, context)?,
             }
             let sent = usize::try_from(self.bytes_out - before).unwrap_or(usize::MAX);
@@ -270,13 +273,17 @@ impl Connection {
     fn relay(&mut self, Tools { input, context }: &mut Tools) -> io::Result<Step> {
         let Serving::Upstream(relay) = &mut self.serving else { return Ok(Step::Done) };
         let (client, deadline) = (&self.leg, &mut self.deadline);
-        let told = self.proxied.as_ref().and_then(|proxied| proxied.ends);
+        let proxied = self.proxied.as_deref();
+        let told = proxied.and_then(|proxied| proxied.ends);
+        let extensions = proxied.and_then(|proxied| proxied.extensions.as_deref());
+        let extensions = Extensions(extensions.unwrap_or_default());
         let ends = || {
             let own = || Ok(Ends { source: self.peer, destination: client.local_addr()? });
             told.map_or_else(own, Ok)
         };
         let mut read = input.lend(self.plan.limits.buffer);
-        let step = relay.drive(&mut Turn { client, read: &mut read, context, deadline }, ends);
+        let mut turn = Turn { client, read: &mut read, context, deadline, extensions };
+        let step = relay.drive(&mut turn, ends);
         let (bytes_in, bytes_out) = relay.bytes();
         self.count_relayed(bytes_in, bytes_out);
         step
@@ -284,7 +291,8 @@ impl Connection {
 
     /// Reads until the proxy's header is complete.
     fn read_header(&mut self, input: &mut ReadBuffer) -> io::Result<Step> {
-        let Some(Proxied { header, header_len, ends }) = self.proxied.as_deref_mut() else {
+        let Some(Proxied { header, header_len, ends, extensions }) = self.proxied.as_deref_mut()
+        else {
             return Ok(Step::Done);
         };
         let malformed = |why: &str| {
@@ -305,9 +313,15 @@ impl Connection {
             match proxy_protocol::parse(header) {
                 Progress::More => {}
                 Progress::Malformed(why) => return malformed(why),
-                Progress::Header(Told::Unknown, len) => break len,
-                Progress::Header(Told::Client { source, destination }, len) => {
-                    *ends = Some(Ends { source, destination });
+                Progress::Header(told, Extensions(told_extensions), len) => {
+                    if let Told::Client { source, destination } = told {
+                        *ends = Some(Ends { source, destination });
+                    }
+                    let forward = self.plan.service.forward();
+                    let is_wanted = forward.is_some_and(|forward| forward.sends_extensions());
+                    *extensions = Some(told_extensions)
+                        .filter(|bytes| is_wanted && !bytes.is_empty())
+                        .map(Into::into);
                     break len;
                 }
             }
@@ -367,19 +381,29 @@ impl Connection {
             Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
         let next = session.received(bytes, &mut out, &mut context);
         self.phase = match next {
-            Next::Read | Next::More => Phase::Open,
+            Next::Read | Next::More | Next::Begun => Phase::Open,
             Next::Again => Phase::Again,
             Next::Close => Phase::Closing,
             Next::Linger => Phase::Ending,
         };
         let limits = &self.plan.limits;
-        if next != Next::More {
-            self.unfinished = false;
-            self.deadline = *now + limits.idle_timeout;
-        } else if !mem::replace(&mut self.unfinished, true) {
-            self.deadline = *now + limits.header_timeout;
+        match next {
+            Next::More if self.unfinished => {}
+            Next::More | Next::Begun => {
+                self.unfinished = true;
+                self.deadline = *now + limits.header_timeout;
+            }
+            Next::Read | Next::Again | Next::Close | Next::Linger => {
+                self.unfinished = false;
+                self.deadline = *now + limits.idle_timeout;
+            }
         }
-        let (sent, pending) = Pending::send(&self.leg, &out, self.then())?;
+        self.send(&out)
+    }
+
+    /// Sends what a session has put into `out`; what does not leave at once is kept.
+    fn send(&mut self, out: &Out) -> io::Result<()> {
+        let (sent, pending) = Pending::send(&self.leg, out, self.then())?;
         self.pending = pending;
         self.count_sent(sent);
         Ok(())
@@ -393,7 +417,10 @@ impl Connection {
         let sent = self.pending.flush(&self.leg, self.then())?;
         if sent > 0 {
             self.count_sent(sent);
-            self.deadline = now + self.plan.limits.idle_timeout;
+            // A peer that takes what is sent is alive; that does not give a request more time.
+            if !self.unfinished {
+                self.deadline = now + self.plan.limits.idle_timeout;
+            }
         }
         Ok(self.pending.is_empty())
     }
@@ -426,20 +453,39 @@ impl Connection {
     }
 
     /// Its deadline has come: which limit that was; `None`: it has another turn.
-    pub(super) fn late(&mut self, ending: bool) -> Option<Cut> {
-        if ending && self.is_at_rest() {
+    pub(super) fn late(&mut self, context: &mut TurnContext) -> Option<Cut> {
+        if context.ending && self.is_at_rest() {
             self.phase = Phase::LastLook;
             return None;
         }
         match (self.phase, &mut self.serving) {
             (Phase::AwaitsHandshake, _) => Some(Cut::HandshakeTimeout),
             (Phase::AwaitsHeader, _) => Some(Cut::HeaderTimeout),
-            (Phase::Lingering | Phase::LingeringIdle, _) => Some(Cut::LingerTimeout),
-            (Phase::TooLate, _) => Some(Cut::RequestTooLate),
+            (Phase::Lingering | Phase::LingeringIdle, _) => {
+                Some(self.failure.unwrap_or(Cut::LingerTimeout))
+            }
             (_, Serving::Upstream(relay)) => relay.late(),
-            _ if self.unfinished => Some(Cut::HeaderTimeout),
-            _ => Some(Cut::IdleTimeout),
+            _ if self.unfinished => self.request_timed_out(context),
+            _ => Some(self.failure.unwrap_or(Cut::IdleTimeout)),
         }
+    }
+
+    /// Sends the session's answer to a request that is late, and then closes gracefully: unread bytes
+    /// would turn the FIN into a reset, which overtakes the answer. Without an answer the connection is
+    /// cut.
+    fn request_timed_out(&mut self, context: &mut TurnContext) -> Option<Cut> {
+        let cut = Some(Cut::HeaderTimeout);
+        let Serving::Session(session) = &mut self.serving else { return cut };
+        let mut out = context.out.lend();
+        // Behind an answer that the peer does not read, this one would not arrive either.
+        if !self.pending.is_empty() || !session.timed_out(&mut out, &context.date) {
+            return cut;
+        }
+        self.failure = cut;
+        self.unfinished = false;
+        self.phase = Phase::Ending;
+        self.deadline = context.now + LINGER;
+        if self.send(&out).is_ok() { None } else { cut }
     }
 
     /// An event on its own socket, or on that towards the upstream.
@@ -467,7 +513,7 @@ impl Connection {
     pub(super) fn failure(&self) -> Option<Cut> {
         match &self.serving {
             Serving::Upstream(relay) => relay.failure(),
-            Serving::Session(_) => (self.phase == Phase::TooLate).then_some(Cut::RequestTooLate),
+            Serving::Session(_) => self.failure,
         }
     }
 

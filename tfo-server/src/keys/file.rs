@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 
@@ -148,7 +149,7 @@ fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Option<String>)> {
     }
     let file = File::open(path)?;
     let metadata = file.metadata()?;
-    let risk = risk(metadata.mode(), metadata.uid(), effective_user());
+    let risk = risk(metadata.mode(), metadata.uid(), geteuid().as_raw());
     Ok((bounded(file)?, risk))
 }
 
@@ -162,26 +163,19 @@ pub(crate) fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What lets others than its user read or change a file with this mode and owner.
-fn risk(mode: u32, owner: u32, user: Option<u32>) -> Option<String> {
+/// Returns what lets others than `user` read or change a file with this mode and owner.
+///
+/// The user is the effective one, as the kernel reports it: what is read from `/proc` may be missing, and
+/// the owner of `/proc/self` is root for a program that has capabilities of its file.
+fn risk(mode: u32, owner: u32, user: u32) -> Option<String> {
     if mode & 0o077 != 0 {
         return Some(format!(
             "its mode {:04o} lets others in: expected 0600 or 0400",
             mode & 0o7777
         ));
     }
-    (owner != 0 && user.is_some_and(|user| user != owner)).then(|| {
-        let user = user.unwrap_or_default();
-        format!("it belongs to user {owner}: expected root, or the server's user {user}")
-    })
-}
-
-/// The effective user of this process. Not the owner of `/proc/self`: that is root where the program
-/// has capabilities of its file.
-fn effective_user() -> Option<u32> {
-    let status = fs::read_to_string("/proc/thread-self/status").ok()?;
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    users.split_ascii_whitespace().nth(1)?.parse().ok()
+    (owner != 0 && owner != user)
+        .then(|| format!("it belongs to user {owner}: expected root, or the server's user {user}"))
 }
 
 impl fmt::Display for FileError {
@@ -292,11 +286,10 @@ mod tests {
             (0o100_600, 1001, 1000, "it belongs to user 1001: expected root, or the server's"),
             (0o100_600, 1001, 0, "it belongs to user 1001"),
         ] {
-            let found = risk(mode, owner, Some(user)).unwrap_or_default();
+            let found = risk(mode, owner, user).unwrap_or_default();
             assert!(found.starts_with(expected), "{mode:o} {owner}: {found}");
             assert_eq!(found.is_empty(), expected.is_empty(), "{mode:o} {owner}: {found}");
         }
-        assert!(effective_user().is_some());
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub(crate) trait Session {
     fn at_rest(&self) -> bool {
         false
     }
+
+    /// The request that has begun was not complete in time. Puts the protocol's answer to that into
+    /// `out`, if it has one, and returns whether it has: the connection then ends gracefully.
+    fn timed_out(&mut self, _out: &mut Out, _date: &http::Date) -> bool {
+        false
+    }
 }
 
 /// What comes once `out` has left.
@@ -43,6 +49,9 @@ pub(crate) enum Next {
     Read,
     /// The rest of a request that has begun: the header timeout runs, however its bytes come.
     More,
+    /// The rest of a request whose first byte came with the bytes of this call, perhaps behind the end
+    /// of another request: the header timeout starts anew.
+    Begun,
     /// Bytes that this session holds already: it is called again, with none.
     Again,
     /// The end, at once: the request was read whole. The last bytes and the FIN leave together.

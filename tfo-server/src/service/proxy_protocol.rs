@@ -5,7 +5,10 @@
 //! [The PROXY protocol, versions 1 and 2](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt)
 
 use std::io::Write;
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crc::{CRC_32_ISCSI, Crc};
 
 use crate::config::values::ProxyOut;
 
@@ -33,17 +36,70 @@ pub(crate) enum Origin {
 
 /// What the bytes so far are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum Progress<'a> {
     /// The beginning of a header.
     More,
     /// A header of so many bytes; what follows is the client's.
-    Header(Origin, usize),
+    Header(Origin, Extensions<'a>, usize),
     /// No header, and why.
     Malformed(&'static str),
 }
 
+/// The extensions of a version 2 header, each a type, a length of two bytes and a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Extensions<'a>(pub(crate) &'a [u8]);
+
+/// The CRC32C of the whole header, calculated with zeros in place of this value.
+const CHECKSUM: u8 = 0x03;
+/// Padding.
+const NOOP: u8 = 0x04;
+static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+
+impl<'a> Extensions<'a> {
+    /// Returns the type and value of the first one, and those behind it. `None`: there is none, or it
+    /// runs over the end.
+    fn split_first(self) -> Option<(u8, &'a [u8], Self)> {
+        let (&[kind, high, low], rest) = self.0.split_first_chunk()?;
+        let (value, rest) = rest.split_at_checked(u16::from_be_bytes([high, low]).into())?;
+        Some((kind, value, Self(rest)))
+    }
+
+    /// Whether the last one ends where the header does.
+    fn are_whole(self) -> bool {
+        let mut left = self;
+        while let Some((_, _, rest)) = left.split_first() {
+            left = rest;
+        }
+        left.0.is_empty()
+    }
+
+    /// Whether `header`, which these end, has the checksum that it says, or says none.
+    fn checksum_is_right(self, header: &[u8]) -> bool {
+        let (mut left, mut seen) = (self, false);
+        while let Some((kind, value, rest)) = left.split_first() {
+            left = rest;
+            if kind == CHECKSUM {
+                let at = header.len() - left.0.len() - value.len();
+                if mem::replace(&mut seen, true) || value != checksum(header, at).to_be_bytes() {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The checksum of `header`, with its own value at this place.
+fn checksum(header: &[u8], at: usize) -> u32 {
+    let mut digest = CRC32C.digest();
+    digest.update(header.get(..at).unwrap_or_default());
+    digest.update(&[0; 4]);
+    digest.update(header.get(at + 4..).unwrap_or_default());
+    digest.finalize()
+}
+
 /// Looks for a header at the beginning of `bytes`.
-pub(crate) fn parse(bytes: &[u8]) -> Progress {
+pub(crate) fn parse(bytes: &[u8]) -> Progress<'_> {
     let starts = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     let parsed = if starts(V2_SIGNATURE) {
         parse_v2(bytes)
@@ -53,22 +109,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Progress {
         Err("it begins with something else")
     };
     match parsed {
-        Ok(Some((origin, len))) => Progress::Header(origin, len),
+        Ok(Some((origin, extensions, len))) => Progress::Header(origin, extensions, len),
         Ok(None) => Progress::More,
         Err(why) => Progress::Malformed(why),
     }
 }
 
-type Parsed = Result<Option<(Origin, usize)>, &'static str>;
+type Parsed<'a> = Result<Option<(Origin, Extensions<'a>, usize)>, &'static str>;
 
-fn parse_v1(bytes: &[u8]) -> Parsed {
+fn parse_v1(bytes: &[u8]) -> Parsed<'_> {
     let within = bytes.get(..V1_MOST).unwrap_or(bytes);
     let Some(end) = within.windows(2).position(|two| two == b"\r\n") else {
         return if bytes.len() < V1_MOST { Ok(None) } else { Err("its line does not end") };
     };
     let line = within.get(..end).unwrap_or_default();
     let text = str::from_utf8(line).map_err(|_| "its line is no text")?;
-    v1_origin(text).map(|origin| Some((origin, end + 2))).ok_or("its line is malformed")
+    let origin = v1_origin(text).ok_or("its line is malformed")?;
+    Ok(Some((origin, Extensions::default(), end + 2)))
 }
 
 /// One space between the words, no other form of a number or address than the usual one.
@@ -100,7 +157,7 @@ fn v1_origin(line: &str) -> Option<Origin> {
     })
 }
 
-fn parse_v2(bytes: &[u8]) -> Parsed {
+fn parse_v2(bytes: &[u8]) -> Parsed<'_> {
     // Said as soon as it can be: a liar gets no time to send the rest.
     let command = match bytes.get(V2_SIGNATURE.len()) {
         None => return Ok(None),
@@ -115,14 +172,43 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
     if len > V2_MOST {
         return Err("it is longer than 2048 bytes");
     }
-    let Some(addresses) = bytes.get(V2_FIXED..len) else { return Ok(None) };
-    let origin = match (command, family) {
-        (Command::Proxy, 0x11) => v2_ipv4(addresses).ok_or("its IPv4 addresses are cut short")?,
-        (Command::Proxy, 0x21) => v2_ipv6(addresses).ok_or("its IPv6 addresses are cut short")?,
-        // Of another transport or family, or none: to be taken for the proxy's own.
-        _ => Origin::Unknown,
-    };
-    Ok(Some((origin, len)))
+    let Some(header) = bytes.get(..len) else { return Ok(None) };
+    let parts = header.get(V2_FIXED..).zip(v2_addresses_len(family));
+    let parts = parts.and_then(|(rest, addresses)| rest.split_at_checked(addresses));
+    match (command, parts) {
+        (_, Some((_, extensions))) if !Extensions(extensions).checksum_is_right(header) => {
+            Err("its checksum is wrong")
+        }
+        // What follows is to be skipped, whatever it is.
+        (Command::Local, _) => Ok(Some((Origin::Unknown, Extensions::default(), len))),
+        (Command::Proxy, None) => Err("its addresses are cut short or of an unknown family"),
+        (Command::Proxy, Some((addresses, extensions))) => {
+            let extensions = Extensions(extensions);
+            if !extensions.are_whole() {
+                return Err("an extension runs over its end");
+            }
+            let origin = match family {
+                0x11 => v2_ipv4(addresses),
+                0x21 => v2_ipv6(addresses),
+                // Of another transport or family, or none: to be taken for the proxy's own.
+                _ => Some(Origin::Unknown),
+            };
+            let origin = origin.ok_or("its addresses are cut short")?;
+            Ok(Some((origin, extensions, len)))
+        }
+    }
+}
+
+/// How many bytes the addresses of this family and transport have. `None`: there is no such family, and
+/// its connections must be dropped.
+fn v2_addresses_len(family: u8) -> Option<usize> {
+    match family {
+        0x00 => Some(0),
+        0x11 | 0x12 => Some(12),
+        0x21 | 0x22 => Some(36),
+        0x31 | 0x32 => Some(216),
+        _ => None,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -152,11 +238,12 @@ fn v2_client(source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Option<Origin
     })
 }
 
-/// Appends the header for an upstream.
+/// Appends the header for an upstream. Version 2 hands on the extensions of the client's header.
 pub(crate) fn build(
     version: ProxyOut,
     source: SocketAddr,
     destination: SocketAddr,
+    extensions: Extensions<'_>,
     out: &mut Vec<u8>,
 ) {
     let (source, destination) = same_family(source, destination);
@@ -169,20 +256,60 @@ pub(crate) fn build(
             // Writing to a vector can't fail.
             let _ = write!(out, "PROXY {family} {from} {to} {from_port} {to_port}\r\n");
         }
-        ProxyOut::V2 => {
-            let (family, len) = if source.is_ipv4() { (0x11, 12) } else { (0x21, 36) };
-            out.extend_from_slice(V2_SIGNATURE);
-            out.extend_from_slice(&[0x21, family, 0, len]);
-            for ip in [source.ip(), destination.ip()] {
-                match ip {
-                    IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-                    IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-                }
-            }
-            for port in [source.port(), destination.port()] {
-                out.extend_from_slice(&port.to_be_bytes());
-            }
+        ProxyOut::V2 => build_v2(source, destination, extensions, out),
+    }
+}
+
+/// The addresses are of one family.
+fn build_v2(
+    source: SocketAddr,
+    destination: SocketAddr,
+    extensions: Extensions<'_>,
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    let family = if source.is_ipv4() { 0x11 } else { 0x21 };
+    out.extend_from_slice(V2_SIGNATURE);
+    out.extend_from_slice(&[0x21, family, 0, 0]);
+    for ip in [source.ip(), destination.ip()] {
+        match ip {
+            IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
         }
+    }
+    for port in [source.port(), destination.port()] {
+        out.extend_from_slice(&port.to_be_bytes());
+    }
+    let checksum_at = append(extensions, out);
+    let Some(header) = out.get_mut(start..) else { return };
+    // The extensions came in a header of at most `V2_MOST` bytes.
+    let len = u16::try_from(header.len() - V2_FIXED).unwrap_or(u16::MAX);
+    put(header, V2_FIXED - 2, &len.to_be_bytes());
+    if let Some(at) = checksum_at {
+        let sum = checksum(header, at - start);
+        put(header, at - start, &sum.to_be_bytes());
+    }
+}
+
+/// Appends the extensions, without the padding, and returns where the value of the checksum is to go.
+fn append(extensions: Extensions<'_>, out: &mut Vec<u8>) -> Option<usize> {
+    let (mut left, mut checksum_at) = (extensions, None);
+    while let Some((kind, value, rest)) = left.split_first() {
+        let len = left.0.len() - rest.0.len();
+        if kind != NOOP {
+            out.extend_from_slice(left.0.get(..len).unwrap_or_default());
+        }
+        if kind == CHECKSUM {
+            checksum_at = Some(out.len() - value.len());
+        }
+        left = rest;
+    }
+    checksum_at
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    for (place, byte) in bytes.iter_mut().skip(at).zip(value) {
+        *place = *byte;
     }
 }
 
@@ -207,6 +334,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const NONE: Extensions<'_> = Extensions(&[]);
 
     fn client(source: &str, destination: &str) -> Origin {
         Origin::Client {
@@ -239,7 +368,8 @@ mod tests {
             ("PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", Origin::Unknown),
         ] {
             let bytes = [line.as_bytes(), b"GET /"].concat();
-            assert_eq!(parse(&bytes), Progress::Header(origin, line.len()), "{line}");
+            let header = Progress::Header(origin, NONE, line.len());
+            assert_eq!(parse(&bytes), header, "{line}");
             for cut in 0..line.len() {
                 assert_eq!(parse(&bytes[..cut]), Progress::More, "{cut} bytes of {line}");
             }
@@ -260,12 +390,17 @@ mod tests {
             (v2(0x21, 0x21, &ipv6), client("[::1]:0", "[::2]:80")),
             (v2(0x20, 0x11, &ipv4), Origin::Unknown),
             (v2(0x20, 0, &[]), Origin::Unknown),
+            (v2(0x20, 0x11, &[1, 2, 3]), Origin::Unknown),
+            (v2(0x20, 0x77, &[4, 0xff]), Origin::Unknown),
+            (v2(0x21, 0, &[]), Origin::Unknown),
+            (v2(0x21, 0, &[1, 0, 2, b'h', b'2']), Origin::Unknown),
             (v2(0x21, 0x12, &ipv4), Origin::Unknown),
             (v2(0x21, 0x31, &[0; 216]), Origin::Unknown),
         ] {
             let len = bytes.len();
             let followed = [&bytes[..], b"data"].concat();
-            assert_eq!(parse(&followed), Progress::Header(origin, len), "{bytes:?}");
+            let Progress::Header(told, _, read) = parse(&followed) else { panic!("{bytes:?}") };
+            assert_eq!((told, read), (origin, len), "{bytes:?}");
             for cut in 0..len {
                 assert_eq!(parse(&bytes[..cut]), Progress::More, "{cut} bytes of {bytes:?}");
             }
@@ -305,14 +440,105 @@ mod tests {
         assert!(matches!(parse(&huge), Progress::Malformed(_)), "before its bytes have come");
     }
 
+    const IPV4: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 7, 0xdc, 4, 1, 0xbb];
+
+    /// One extension.
+    fn extension(kind: u8, value: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(value.len()).unwrap().to_be_bytes();
+        [&[kind], &len[..], value].concat()
+    }
+
+    /// A header with these extensions, and then its checksum, of which so much is wrong.
+    fn summed(command: u8, family: u8, rest: &[u8], wrong: u32) -> Vec<u8> {
+        let mut header = v2(command, family, &[rest, &extension(CHECKSUM, &[0; 4])].concat());
+        let sum = CRC32C.checksum(&header) ^ wrong;
+        let at = header.len() - 4;
+        put(&mut header, at, &sum.to_be_bytes());
+        header
+    }
+
+    #[test]
+    fn checksum_is_the_crc32c_of_rfc_3720() {
+        // Its appendix B.4.
+        assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(CRC32C.checksum(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(CRC32C.checksum(&(0..32).collect::<Vec<u8>>()), 0x46dd_794e);
+    }
+
+    #[test]
+    fn header_with_a_wrong_checksum_is_refused() {
+        let alpn = [&IPV4[..], &extension(1, b"h2")].concat();
+        for (command, family, rest) in
+            [(0x21, 0x11, &alpn[..]), (0x21, 0x11, &IPV4), (0x20, 0, &[]), (0x21, 0, &[])]
+        {
+            let right = summed(command, family, rest, 0);
+            assert!(matches!(parse(&right), Progress::Header(..)), "{right:?}");
+            for bit in 0..32 {
+                let wrong = summed(command, family, rest, 1 << bit);
+                assert_eq!(parse(&wrong), Progress::Malformed("its checksum is wrong"));
+            }
+        }
+        let right = summed(0x21, 0x11, &alpn, 0);
+        // All but the type of the checksum itself: without it there is none to be wrong.
+        for at in (0..right.len() * 8).filter(|at| at / 8 != right.len() - 7) {
+            let mut changed = right.clone();
+            changed[at / 8] ^= 1 << (at % 8);
+            // Changed lengths may also leave it unfinished; none is taken for a header.
+            assert!(!matches!(parse(&changed), Progress::Header(..)), "bit {at}");
+        }
+        let twice = summed(0x21, 0x11, &[&IPV4[..], &extension(CHECKSUM, &[0; 4])].concat(), 0);
+        assert!(matches!(parse(&twice), Progress::Malformed(_)));
+        for len in [0, 3, 5] {
+            let value = vec![0; len];
+            let bytes = v2(0x21, 0x11, &[&IPV4[..], &extension(CHECKSUM, &value)].concat());
+            assert!(matches!(parse(&bytes), Progress::Malformed(_)), "{len} bytes of a checksum");
+        }
+    }
+
+    #[test]
+    fn extension_that_runs_over_the_end_is_refused() {
+        for bad in [&[1][..], &[1, 0], &[1, 0, 1], &[1, 0, 3, b'h', b'2'], &[1, 0xff, 0xff, 0]] {
+            for good in [&[][..], &extension(1, b"h2")] {
+                let bytes = v2(0x21, 0x11, &[&IPV4[..], good, bad].concat());
+                assert_eq!(parse(&bytes), Progress::Malformed("an extension runs over its end"));
+            }
+        }
+        for family in [0x01, 0x10, 0x13, 0x41, 0xff] {
+            assert!(matches!(parse(&v2(0x21, family, &[0; 216])), Progress::Malformed(_)));
+        }
+    }
+
+    #[test]
+    fn extensions_are_handed_on_with_a_checksum_of_their_own() {
+        let kept = [extension(1, b"h2"), extension(0xee, &[7; 300])].concat();
+        let padded = [&IPV4[..], &extension(NOOP, &[0; 9]), &kept, &extension(NOOP, &[])].concat();
+        let (from, to) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.2:2".parse().unwrap());
+        for (header, has_checksum) in
+            [(v2(0x21, 0x11, &padded), false), (summed(0x21, 0x11, &padded, 0), true)]
+        {
+            let Progress::Header(_, extensions, _) = parse(&header) else { panic!("{header:?}") };
+            let mut out = b"before".to_vec();
+            build(ProxyOut::V2, from, to, extensions, &mut out);
+            let out = &out[6..];
+            let Progress::Header(_, again, len) = parse(out) else { panic!("{out:?}") };
+            assert_eq!(len, out.len());
+            let (handed_on, sum) = again.0.split_at(kept.len());
+            assert_eq!(handed_on, kept);
+            assert_eq!(sum.len(), if has_checksum { 7 } else { 0 });
+            let mut line = Vec::new();
+            build(ProxyOut::V1, from, to, extensions, &mut line);
+            assert_eq!(line, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "it has no place for them");
+        }
+    }
+
     #[test]
     fn both_ends_are_told_in_one_family() {
         let mut out = Vec::new();
         let mapped = "[::ffff:192.0.2.1]:5".parse().unwrap();
-        build(ProxyOut::V1, mapped, "[::ffff:192.0.2.2]:6".parse().unwrap(), &mut out);
+        build(ProxyOut::V1, mapped, "[::ffff:192.0.2.2]:6".parse().unwrap(), NONE, &mut out);
         assert_eq!(out, b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n");
         out.clear();
-        build(ProxyOut::V1, mapped, "[2001:db8::2]:6".parse().unwrap(), &mut out);
+        build(ProxyOut::V1, mapped, "[2001:db8::2]:6".parse().unwrap(), NONE, &mut out);
         assert_eq!(out, b"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 5 6\r\n");
     }
 
@@ -325,17 +551,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_built_is_read_back((from, to) in address(), ports: (u16, u16), data: Vec<u8>) {
+        fn what_is_built_is_read_back(
+            (from, to) in address(),
+            ports: (u16, u16),
+            data: Vec<u8>,
+            kinds in prop::collection::vec((any::<u8>(), prop::collection::vec(any::<u8>(), 0..300)), 0..5),
+        ) {
+            let other = |kind: u8| if kind == CHECKSUM || kind == NOOP { 0xe0 } else { kind };
+            let each = kinds.iter().map(|(kind, value)| extension(other(*kind), value));
+            let extensions = each.collect::<Vec<_>>().concat();
             let (source, destination) = (SocketAddr::new(from, ports.0), SocketAddr::new(to, ports.1));
             let (told_source, told_destination) = same_family(source, destination);
             for version in [ProxyOut::V1, ProxyOut::V2] {
                 let mut bytes = Vec::new();
-                build(version, source, destination, &mut bytes);
+                build(version, source, destination, Extensions(&extensions), &mut bytes);
                 let len = bytes.len();
                 prop_assert!(version != ProxyOut::V1 || len <= V1_MOST);
                 bytes.extend_from_slice(&data);
                 let origin = Origin::Client { source: told_source, destination: told_destination };
-                prop_assert_eq!(parse(&bytes), Progress::Header(origin, len));
+                let told = Extensions(if version == ProxyOut::V2 { &extensions } else { &[] });
+                prop_assert_eq!(parse(&bytes), Progress::Header(origin, told, len));
             }
         }
 
@@ -353,7 +588,7 @@ mod tests {
             let bytes = [prefix, &noise].concat();
             match parse(&bytes) {
                 Progress::More => prop_assert!(bytes.len() < MOST),
-                Progress::Header(_, len) => prop_assert!(len <= bytes.len().min(MOST)),
+                Progress::Header(_, _, len) => prop_assert!(len <= bytes.len().min(MOST)),
                 Progress::Malformed(_) => {}
             }
         }

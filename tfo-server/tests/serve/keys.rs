@@ -5,16 +5,17 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::host::{CounterChange, Counters, cookie_cache, sysctl};
-use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated};
+use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated, require, skip};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
-use crate::harness::{Lab, SERVER, answer, json as parse};
+use crate::harness::{Lab, SERVER, answer, clean, json as parse};
 
 fn key(number: u8) -> FastOpenKey {
     FastOpenKey::new([number; 16])
@@ -367,5 +368,42 @@ fn keys_of_a_listener_are_shown_to_who_may_trace_its_process() {
         let _own = lab.host.run(|| FastOpenListener::bind(SERVER)).unwrap();
         let none = show(&[]);
         assert!(none.out.starts_with("no keys of its own"), "{} {}", none.out, none.err);
+    });
+}
+
+/// The program where `/proc` is empty.
+fn without_proc(lab: &Lab, config: &str) -> Command {
+    let mut command = clean(Command::new("unshare"));
+    let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    command.args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_tfo-server")]);
+    command.arg("--config").arg(lab.config(config));
+    command
+}
+
+#[test]
+fn key_file_of_another_user_is_refused_without_proc_too() {
+    isolated(|| {
+        if !require("unshare") {
+            return;
+        }
+        let lab = Lab::new();
+        let path = replace(&lab, &keys(&[1]));
+        let config = format!(
+            "[listen]\nservice = \"discard\"\n[keys]\nmode = \"file\"\nfile = \"{}\"\n",
+            path.display()
+        );
+        let server = Program::start(&lab.host, without_proc(&lab, &config)).unwrap();
+        let _ = server.err().expect(&["keys: primary", &name(1)]);
+        drop(server);
+
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
+            skip("giving a file away needs root");
+            return;
+        }
+        for command in [lab.command(&config, &[]), without_proc(&lab, &config)] {
+            let server = Program::start(&lab.host, command).unwrap();
+            let _ = server.err().expect(&["error: ", "it belongs to user 65534: expected root"]);
+            assert_eq!(server.finish().code, Some(2));
+        }
     });
 }

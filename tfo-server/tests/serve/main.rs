@@ -17,6 +17,8 @@ mod harness;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod http_rules;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;

@@ -1,11 +1,16 @@
 //! The default service, from outside.
 
 use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
+use tfo_core::observer::serve_mirror;
+use tfo_core::socket::FastOpenListener;
 use tfo_core::{lab::isolated, mirror};
 
-use crate::harness::{Lab, ONE_WORKER, answer, ask, json};
+use crate::harness::{Lab, ONE_WORKER, SERVER, answer, ask, json};
 
 fn parsed(line: &[u8]) -> Value {
     json(std::str::from_utf8(line).unwrap())
@@ -127,4 +132,97 @@ fn a_web_client_sees_what_arrived_of_its_syn() {
         assert_eq!(json(body)["token"], "http", "{body}");
         assert_eq!(json(body)["syn"]["saved"]["payload_bytes"], 0, "a regular connection");
     });
+}
+
+#[test]
+fn web_client_is_recognised_in_any_segments() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["-o", "json"]);
+        let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for pieces in [
+            get.chunks(1).collect::<Vec<_>>(),
+            vec![&get[..1], &get[1..]],
+            vec![&get[..3], &get[3..]],
+            vec![&get[..get.len() - 2], &get[get.len() - 2..]],
+        ] {
+            let mut client = lab.connect();
+            client.set_nodelay(true).unwrap();
+            for piece in pieces {
+                client.write_all(piece).unwrap();
+                // Long enough for the server to read it, as a rule.
+                thread::sleep(Duration::from_millis(1));
+            }
+            let said = String::from_utf8(answer(&mut client)).unwrap();
+            let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{said}"));
+            assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+            assert_eq!(json(body)["received"], get.len(), "{body}");
+        }
+        let lines = server.out().first(4);
+        assert!(lines.iter().all(|line| json(line)["cut_short"].is_null()), "{lines:?}");
+    });
+}
+
+/// Requests and what is none, from one byte on.
+const REQUESTS: &[&[u8]] = &[
+    b"x",
+    b"\n",
+    b"\0",
+    b"t\n",
+    b"GIT / HTTP/1.1\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"tfo-probe/2 a\n",
+    b"tfo-probe/1 \n",
+    b"tfo-probe/1 a?b\n",
+    b"tfo-probe/1 a\n",
+    b"tfo-probe/1 a ...........\nmore",
+    b"GET \r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\nmore",
+];
+
+#[test]
+fn no_answer_is_larger_than_its_limit() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        for request in REQUESTS {
+            let answer = ask(&mut lab.connect(), request);
+            let limit = (request.len() * 32).min(2048);
+            let shown = request.escape_ascii();
+            assert!(answer.len() <= limit, "{} B for {} B: {shown}", answer.len(), request.len());
+            assert!(!answer.is_empty(), "{shown}");
+        }
+    });
+}
+
+#[test]
+fn mirror_of_the_lab_answers_as_this_one_does() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        let address = SocketAddr::new(SERVER.ip(), 2223);
+        lab.host.run(move || {
+            let listener = FastOpenListener::bind(address).unwrap();
+            thread::spawn(move || serve_mirror(&listener));
+        });
+        let noise = [&b"tfo-probe/2"[..], &vec![b'x'; 300_000]].concat();
+        for request in REQUESTS.iter().copied().chain([&noise[..]]) {
+            let [ours, theirs] = [SERVER, address].map(|address| {
+                let mut client = lab.host.run(move || TcpStream::connect(address)).unwrap();
+                shape(&ask(&mut client, request))
+            });
+            assert_eq!(ours, theirs, "{}", request.escape_ascii());
+        }
+    });
+}
+
+/// What two mirrors must have in common: all but the evidence of the connection.
+fn shape(answer: &[u8]) -> String {
+    let text = String::from_utf8(answer.to_vec()).unwrap();
+    let Some(at) = text.find('{') else { return text };
+    let (head, body) = text.split_at(at);
+    let parsed = json(body);
+    format!("{head}{} {}", parsed["token"], parsed["received"])
 }

@@ -156,6 +156,94 @@ fn what_a_proxy_has_told_is_told_to_the_upstream() {
     });
 }
 
+/// A version 2 header of the same addresses, with these extensions.
+fn extended(extensions: &[u8]) -> Vec<u8> {
+    let mut header = [V2, extensions].concat();
+    let len = u16::try_from(header.len() - 16).unwrap();
+    header[14..16].copy_from_slice(&len.to_be_bytes());
+    header
+}
+
+/// The same with its checksum (CRC32C) at the end, of which so much is wrong.
+fn summed(extensions: &[u8], wrong: u32) -> Vec<u8> {
+    let mut header = extended(&[extensions, b"\x03\0\x04\0\0\0\0"].concat());
+    let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&header) ^ wrong;
+    let at = header.len() - 4;
+    header[at..].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+const ALPN: &[u8] = b"\x01\0\x02h2";
+const PADDING: &[u8] = b"\x04\0\x03\0\0\0";
+
+#[test]
+fn extensions_of_the_client_reach_the_upstream() {
+    isolated(|| {
+        let name = b"\x02\0\x0bexample.org";
+        let both = [ALPN, PADDING, name].concat();
+        let handed_on = [ALPN, name].concat();
+        let large = [b"\xee\x07\xd0".as_slice(), &[b'x'; 2000]].concat();
+        for (header, out, expected) in [
+            (extended(&both), "v2", extended(&handed_on)),
+            (summed(&both, 0), "v2", summed(&handed_on, 0)),
+            (extended(&large), "v2", extended(&large)),
+            (extended(PADDING), "v2", V2.to_vec()),
+            (summed(&both, 0), "v1", V1.to_vec()),
+        ] {
+            let lab = Lab::new();
+            let upstream = Upstream::on(&lab.host, "127.0.0.1:8001");
+            let config = format!(
+                "[listen]\nservice = \"forward\"\nproxy-protocol = \"required\"\n{}",
+                forward("127.0.0.1:8001", out)
+            );
+            let _server = lab.serve(&config, &[]);
+            for split in [header.len(), 20] {
+                let mut client = lab.connect();
+                client.set_nodelay(true).unwrap();
+                client.write_all(&header[..split]).unwrap();
+                client.write_all(&[&header[split..], b"question"].concat()).unwrap();
+                let mut there = upstream.accept().stream;
+                assert_eq!(read(&mut there, expected.len()), expected, "{out}");
+                assert_eq!(read(&mut there, 8), b"question");
+            }
+        }
+    });
+}
+
+#[test]
+fn header_with_a_wrong_checksum_or_extension_is_refused() {
+    isolated(|| {
+        let lab = Lab::new();
+        let upstream = Upstream::on(&lab.host, "127.0.0.1:8001").answer("one");
+        let config = format!(
+            "[listen]\nservice = \"forward\"\nproxy-protocol = \"required\"\n{}",
+            forward("127.0.0.1:8001", "off")
+        );
+        let server = lab.serve(&config, &["-o", "json"]);
+        for (n, (header, why)) in [
+            (summed(ALPN, 1), "PROXY header: its checksum is wrong"),
+            (extended(b"\x03\0\x04\0\0\0\0"), "PROXY header: its checksum is wrong"),
+            (extended(b"\x03\0\x02\0\0"), "PROXY header: its checksum is wrong"),
+            (extended(b"\x01\0\x03h2"), "PROXY header: an extension runs over its end"),
+            (extended(b"\x01"), "PROXY header: an extension runs over its end"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let mut client = lab.connect();
+            client.write_all(&[&header[..], b"question"].concat()).unwrap();
+            // Closed with unread bytes, perhaps: the kernel then resets the connection.
+            let end = client.read(&mut [0]);
+            assert!(!matches!(end, Ok(1..)), "{end:?}");
+            let line = json(&server.out().first(n + 1)[n]);
+            assert_eq!(line["cut_short"], why, "{line}");
+        }
+        assert_eq!(upstream.count(), 0);
+        let answer = ask(&mut lab.connect(), &[&summed(ALPN, 0)[..], b"hello"].concat());
+        assert_eq!(answer, b"one:hello");
+    });
+}
+
 #[test]
 fn a_connection_without_a_header_reaches_nobody() {
     isolated(|| {

@@ -27,6 +27,7 @@ use super::leg::Leg;
 use super::lent::{Filling, Share, TurnContext};
 use super::why::Cut;
 use crate::service::forward::{Forward, Lease, is_of_this_host};
+use crate::service::proxy_protocol::Extensions;
 
 pub(super) use pipes::Pipes;
 use way::{Broken, End, Ready, Scratch, Way};
@@ -95,6 +96,8 @@ pub(super) struct Turn<'a, 'b> {
     /// As large as the most that may be held each way.
     pub(super) read: &'a mut Filling<'b>,
     pub(super) context: &'a mut TurnContext,
+    /// Those of the PROXY header that the connection began with.
+    pub(super) extensions: Extensions<'a>,
 }
 
 impl Side {
@@ -251,7 +254,7 @@ impl Relay {
         let mut out = turn.context.out.lend();
         if self.forward.sends_header() {
             let Ends { source, destination } = ends()?;
-            self.forward.header(source, destination, &mut out.bytes);
+            self.forward.header(source, destination, turn.extensions, &mut out.bytes);
             self.header = out.bytes.len();
         }
         out.bytes.extend_from_slice(&self.to_upstream.take_held());

@@ -347,11 +347,9 @@ impl Worker {
         }
         // Many deadlines close to each other cost one look.
         self.next_tick = self.next_tick.max(now + TICK / 20);
-        let ending = self.tools.context.ending;
         for index in late {
-            let why =
-                self.connections.get_mut(index).and_then(|connection| connection.late(ending));
-            match why {
+            let Some(connection) = self.connections.get_mut(index) else { continue };
+            match connection.late(&mut self.tools.context) {
                 Some(why) => self.end(index, Some(why.into())),
                 None => self.drive(index),
             }

@@ -19,7 +19,7 @@ use tfo_core::Error;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use super::proxy_protocol;
+use super::proxy_protocol::{self, Extensions};
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
@@ -94,9 +94,20 @@ impl Forward {
         self.upstreams.choose()
     }
 
+    /// Whether upstreams get the extensions of the client's header too.
+    pub(crate) fn sends_extensions(&self) -> bool {
+        self.settings.proxy_protocol == ProxyOut::V2
+    }
+
     /// Appends what an upstream is told before the client's bytes.
-    pub(crate) fn header(&self, source: SocketAddr, destination: SocketAddr, out: &mut Vec<u8>) {
-        proxy_protocol::build(self.settings.proxy_protocol, source, destination, out);
+    pub(crate) fn header(
+        &self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        extensions: Extensions<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        proxy_protocol::build(self.settings.proxy_protocol, source, destination, extensions, out);
     }
 
     /// Starts to connect, with `first` in the SYN where that is wanted and possible.

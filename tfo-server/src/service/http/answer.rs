@@ -15,6 +15,7 @@ pub(crate) enum Status {
     BadRequest,
     NotFound,
     MethodNotAllowed,
+    RequestTimeout,
     ContentTooLarge,
     UriTooLong,
     ExpectationFailed,
@@ -31,6 +32,7 @@ impl Status {
             Self::BadRequest => "400 Bad Request",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::RequestTimeout => "408 Request Timeout",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
             Self::ExpectationFailed => "417 Expectation Failed",
@@ -45,6 +47,7 @@ impl Status {
 /// A response, all but what depends on the request and the time.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
+    status: Status,
     /// The status line, and the fields that are always the same.
     head: Arc<[u8]>,
     body: Arc<[u8]>,
@@ -61,12 +64,17 @@ impl Content {
         if status == Status::MethodNotAllowed {
             head += "Allow: GET, HEAD\r\n";
         }
-        Self { head: head.into_bytes().into(), body }
+        Self { status, head: head.into_bytes().into(), body }
     }
 
     /// One line of text that says what the status means here.
     pub(crate) fn line(status: Status, text: &str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
+    }
+
+    /// Whether the request is refused.
+    pub(super) fn is_error(&self) -> bool {
+        self.status != Status::Ok
     }
 
     pub(super) fn write(&self, out: &mut Out, framing: Framing, date: &Date) {

@@ -1,12 +1,14 @@
 //! Where the body of a request ends. Its content is of no use here, and is dropped as it comes.
 
 use super::answer::Status;
-use super::head::{Body, MAX_FIELDS, MAX_HEAD, Refusal};
+use super::head::{Body, FieldError, MAX_FIELDS, MAX_HEAD, Refusal, read_fields};
 
 /// The most bytes of a body, the sizes of its chunks included.
 pub(super) const MAX_BODY: u64 = 1024 * 1024;
 /// The most bytes of a line that tells a chunk's size.
 const MAX_LINE: usize = 256;
+/// The most hex digits of a chunk's size.
+const MAX_DIGITS: usize = 16;
 
 /// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,12 @@ pub(super) enum Progress {
 }
 
 impl Rest {
-    pub(super) fn new(body: Body) -> Self {
-        Self { part: body.length.map_or(Part::Size, Part::Length), allowed: MAX_BODY }
+    /// A body that says it is too large is refused before any of it comes.
+    pub(super) fn new(body: Body) -> Result<Self, Refusal> {
+        if body.length.is_some_and(|length| length > MAX_BODY) {
+            return Err(TOO_LARGE);
+        }
+        Ok(Self { part: body.length.map_or(Part::Size, Part::Length), allowed: MAX_BODY })
     }
 
     /// `input` is what has come and was not taken before.
@@ -93,39 +99,61 @@ impl Part {
                 _ => bad("a chunk is longer than its size says"),
             },
             Self::Size => {
-                let input = input.get(..MAX_LINE).unwrap_or(input);
-                let end = input.iter().position(|byte| *byte == b'\n');
-                // The parser lets a line without digits, and a bare LF in an extension, pass.
-                let digits = input.first().is_none_or(u8::is_ascii_hexdigit);
-                match httparse::parse_chunk_size(input) {
-                    Ok(httparse::Status::Complete((len, size)))
-                        if digits && end.is_some_and(|end| end + 1 == len) =>
-                    {
-                        let next = if size == 0 { Self::Trailers } else { Self::Chunk(size) };
-                        Ok(Some((len, next)))
-                    }
-                    Ok(httparse::Status::Partial)
-                        if digits && end.is_none() && input.len() < MAX_LINE =>
-                    {
-                        Ok(None)
-                    }
-                    _ => bad("a chunk without a size"),
+                let line = input.get(..MAX_LINE).unwrap_or(input);
+                match chunk_size(line) {
+                    Ok(Some((len, 0))) => Ok(Some((len, Self::Trailers))),
+                    Ok(Some((len, size))) => Ok(Some((len, Self::Chunk(size)))),
+                    Ok(None) if line.len() < MAX_LINE => Ok(None),
+                    Ok(None) | Err(NoSize) => bad("a chunk without a size"),
                 }
             }
             Self::Trailers => {
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
                 let input = input.get(..MAX_HEAD).unwrap_or(input);
-                match httparse::parse_headers(input, &mut fields) {
-                    Ok(httparse::Status::Complete((len, _))) => Ok(Some((len, Self::End))),
-                    Ok(httparse::Status::Partial) if input.len() < MAX_HEAD => Ok(None),
-                    Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+                match read_fields(input, &mut fields) {
+                    Ok(Some((len, _))) => Ok(Some((len, Self::End))),
+                    Ok(None) if input.len() < MAX_HEAD => Ok(None),
+                    Ok(None) | Err(FieldError::TooMany) => {
                         Err((Status::HeaderFieldsTooLarge, "too many fields after the chunks"))
                     }
-                    Err(_) => bad("what follows the chunks is no field"),
+                    Err(FieldError::Malformed) => bad("a field after the chunks is malformed"),
                 }
             }
         }
     }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct NoSize;
+
+/// Reads the line that tells a chunk's size, and returns its length and the size. `None`: it goes on.
+///
+/// `1*HEXDIG`, blanks, then extensions behind a semicolon. What these say does not matter, but they are
+/// text: a control character, which other programs may take for the end of the line, is refused.
+fn chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, NoSize> {
+    let Some(end) = bytes.iter().position(|byte| !byte.is_ascii_hexdigit()) else {
+        return if bytes.len() <= MAX_DIGITS { Ok(None) } else { Err(NoSize) };
+    };
+    let digits = bytes.get(..end).and_then(|digits| str::from_utf8(digits).ok());
+    let size = digits.filter(|digits| digits.len() <= MAX_DIGITS).ok_or(NoSize)?;
+    let size = u64::from_str_radix(size, 16).map_err(|_| NoSize)?;
+    let mut is_extension = false;
+    for (at, byte) in bytes.iter().enumerate().skip(end) {
+        match byte {
+            b'\r' => {
+                return match bytes.get(at + 1) {
+                    Some(b'\n') => Ok(Some((at + 2, size))),
+                    Some(_) => Err(NoSize),
+                    None => Ok(None),
+                };
+            }
+            b'\t' | b' ' => {}
+            b';' => is_extension = true,
+            _ if !is_extension || byte.is_ascii_control() => return Err(NoSize),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 const TOO_LARGE: Refusal = (Status::ContentTooLarge, "the body is larger than 1 MiB");

@@ -1,11 +1,10 @@
 //! The head of a request, by the rules of RFC 9112 that keep a proxy and a server of one mind about
 //! where a request ends.
 
-use std::mem::MaybeUninit;
-
 use httparse::Header;
 
 use super::answer::{Connection, Framing, Status};
+use super::target::{self, is_of_a_target};
 
 /// The most bytes of a request line with its fields.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
@@ -56,42 +55,126 @@ struct Fields<'a> {
 pub(super) type Refusal = (Status, &'static str);
 
 /// Reads a head. After a refusal nobody knows where the next request begins.
+///
+/// The same bytes are judged the same, however they are cut: each byte is judged by the bytes before it
+/// alone, so that a refusal of some bytes is the refusal of all that begin with them.
 pub(super) fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
-    // The same bytes get the same answer, however they come.
     let bytes = bytes.get(..MAX_HEAD).unwrap_or(bytes);
-    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(httparse::Status::Complete(len)) => judge(len, &parsed),
-        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD => Ok(Head::Partial),
-        Ok(httparse::Status::Partial) if !bytes.contains(&b'\n') => {
-            Err((Status::UriTooLong, "the request line is longer than 8 KiB"))
-        }
-        Ok(httparse::Status::Partial) => {
-            Err((Status::HeaderFieldsTooLarge, "the head is longer than 8 KiB"))
-        }
-        Err(httparse::Error::TooManyHeaders) => {
+    let is_full = bytes.len() == MAX_HEAD;
+    let Some((line, fields)) = RequestLine::parse(bytes)? else {
+        let too_long = (Status::UriTooLong, "the request line is longer than 8 KiB");
+        return if is_full { Err(too_long) } else { Ok(Head::Partial) };
+    };
+    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    match read_fields(fields, &mut headers) {
+        Ok(Some((len, headers))) => judge(bytes.len() - fields.len() + len, &line, headers),
+        Ok(None) if is_full => Err((Status::HeaderFieldsTooLarge, "the head is longer than 8 KiB")),
+        Ok(None) => Ok(Head::Partial),
+        Err(FieldError::Malformed) => Err((Status::BadRequest, "a header field is malformed")),
+        Err(FieldError::TooMany) => {
             Err((Status::HeaderFieldsTooLarge, "the head has more than 64 fields"))
         }
-        Err(httparse::Error::Version) if names_a_version(bytes) => {
-            Err((Status::VersionNotSupported, "HTTP/1.1 and HTTP/1.0 are spoken here"))
-        }
-        Err(_) => Err((Status::BadRequest, "this is no HTTP request")),
     }
 }
 
-/// Whether the first line ends with a version, one that is not known here.
-fn names_a_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    last.strip_prefix(b"HTTP/").and_then(|rest| rest.first()).is_some_and(u8::is_ascii_digit)
+/// The first line of a request.
+struct RequestLine<'a> {
+    method: &'a str,
+    target: &'a str,
+    /// HTTP/1.0. Later minor versions are served as HTTP/1.1
+    /// ([RFC 9110, section 2.5](https://www.rfc-editor.org/rfc/rfc9110#section-2.5)).
+    old: bool,
 }
 
-fn judge<'a>(len: usize, parsed: &httparse::Request<'_, 'a>) -> Result<Head<'a>, Refusal> {
+impl<'a> RequestLine<'a> {
+    /// Reads the line, and returns what follows it. `None`: the line goes on.
+    fn parse(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, Refusal> {
+        let Some((method, rest)) = word(bytes, is_of_a_token)? else { return Ok(None) };
+        let Some((target, rest)) = word(rest, is_of_a_target)? else { return Ok(None) };
+        let is_valid = |(at, byte): (usize, &u8)| match at {
+            5 | 7 => byte.is_ascii_digit(),
+            _ => b"HTTP/1.1\r\n".get(at) == Some(byte),
+        };
+        let (version, rest) = rest.split_at(rest.len().min(10));
+        if !version.iter().enumerate().all(is_valid) {
+            return Err(MALFORMED);
+        }
+        match version {
+            [_, _, _, _, _, b'1', _, minor, _, _] => {
+                Ok(Some((Self { method, target, old: *minor == b'0' }, rest)))
+            }
+            [_, _, _, _, _, _, _, _, _, _] => {
+                Err((Status::VersionNotSupported, "expected HTTP/1.1 or HTTP/1.0"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+const MALFORMED: Refusal = (Status::BadRequest, "the request line is malformed");
+
+/// Splits a word and the space behind it off `bytes`. `None`: the word goes on.
+fn word(bytes: &[u8], allowed: fn(u8) -> bool) -> Result<Option<(&str, &[u8])>, Refusal> {
+    let Some(end) = bytes.iter().position(|byte| !allowed(*byte)) else { return Ok(None) };
+    match (bytes.get(..end).map(str::from_utf8), bytes.get(end..)) {
+        (Some(Ok(word)), Some([b' ', rest @ ..])) if end > 0 => Ok(Some((word, rest))),
+        _ => Err(MALFORMED),
+    }
+}
+
+fn is_of_a_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Why field lines are refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FieldError {
+    Malformed,
+    TooMany,
+}
+
+/// Reads field lines and the empty line behind them, and returns how many bytes these are. `None`: they
+/// go on.
+///
+/// A bare LF does not end a line. RFC 9112, section 2.2 lets a recipient accept it; who stands before
+/// this server may not, and would see other lines.
+pub(super) fn read_fields<'a, 'h>(
+    bytes: &'a [u8],
+    headers: &'h mut [Header<'a>],
+) -> Result<Option<(usize, &'h [Header<'a>])>, FieldError> {
+    let (lines, ends_bare) = whole_lines(bytes);
+    match httparse::parse_headers(lines, headers) {
+        Ok(httparse::Status::Complete(fields)) => Ok(Some(fields)),
+        Ok(httparse::Status::Partial) if !ends_bare => Ok(None),
+        Err(httparse::Error::TooManyHeaders) => Err(FieldError::TooMany),
+        Ok(httparse::Status::Partial) | Err(_) => Err(FieldError::Malformed),
+    }
+}
+
+/// Returns the bytes up to the empty line or up to a bare LF, and whether that LF ends them.
+fn whole_lines(bytes: &[u8]) -> (&[u8], bool) {
+    let mut start = 0;
+    while let Some(rest) = bytes.get(start..)
+        && let Some(at) = rest.iter().position(|byte| *byte == b'\n')
+    {
+        let end = start + at;
+        match rest.get(..at) {
+            Some([b'\r']) => return (bytes.get(..=end).unwrap_or(bytes), false),
+            Some([.., b'\r']) => start = end + 1,
+            _ => return (bytes.get(..end).unwrap_or(bytes), true),
+        }
+    }
+    (bytes, false)
+}
+
+fn judge<'a>(
+    len: usize,
+    line: &RequestLine<'a>,
+    headers: &[Header<'a>],
+) -> Result<Head<'a>, Refusal> {
     let bad = |why| Err((Status::BadRequest, why));
-    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-    let old = parsed.version == Some(0);
-    let fields = Fields::read(parsed.headers)?;
+    let RequestLine { method, target, old } = *line;
+    let fields = Fields::read(headers)?;
     match fields.hosts {
         0 if !old => return bad("no Host field"),
         0 | 1 => {}
@@ -109,8 +192,8 @@ fn judge<'a>(len: usize, parsed: &httparse::Request<'_, 'a>) -> Result<Head<'a>,
         "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS" | "TRACE" | "CONNECT" => true,
         _ => return Err((Status::NotImplemented, "this method is not known")),
     };
-    let Some(path) = path(target).or_else(|| other_method.then_some(target)) else {
-        return bad("the target is neither a path nor a URI");
+    let Some(path) = target::path(method, target) else {
+        return bad("the target is not one that this method allows");
     };
     let connection = match (old, fields.close) {
         (_, true) => Connection::Close,
@@ -125,25 +208,13 @@ fn judge<'a>(len: usize, parsed: &httparse::Request<'_, 'a>) -> Result<Head<'a>,
     Ok(Head::Whole(len, request, Framing { head_only, connection }, body))
 }
 
-/// The path of a target, which is `/path?query` or, for a proxy, `http://host/path?query`.
-fn path(target: &str) -> Option<&str> {
-    let path = if target.starts_with('/') {
-        target
-    } else {
-        let (_, rest) = target.split_once("://")?;
-        rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or("/")
-    };
-    let path = path.split(['?', '#']).next()?;
-    Some(if path.is_empty() { "/" } else { path })
-}
-
 impl<'a> Fields<'a> {
     fn read(headers: &[Header<'a>]) -> Result<Self, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         let mut fields = Self::default();
         for Header { name, value } in headers {
             if name.eq_ignore_ascii_case("host") {
-                if !value.iter().all(|byte| is_of_a_host(*byte)) {
+                if !str::from_utf8(value).is_ok_and(target::is_authority) {
                     return bad("the Host field is no host");
                 }
                 fields.hosts += 1;
@@ -184,8 +255,4 @@ impl<'a> Fields<'a> {
 fn decimal(value: &[u8]) -> Option<u64> {
     value.iter().all(u8::is_ascii_digit).then_some(())?;
     str::from_utf8(value).ok()?.parse().ok()
-}
-
-fn is_of_a_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }

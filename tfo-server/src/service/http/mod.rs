@@ -6,6 +6,7 @@
 mod answer;
 mod body;
 mod head;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -63,13 +64,18 @@ impl Terms<'_> {
 
 /// What comes after a step.
 enum Step {
-    /// The rest of the input.
-    Continue,
+    /// The body of the request whose head was read.
+    Body,
+    /// The request that follows the one that was answered.
+    Answered,
     /// The next request's first byte.
     Idle,
     /// More bytes of this request.
     Wait,
+    /// The end: the request was read whole.
     Close,
+    /// The end of a connection whose peer may still be sending.
+    Linger,
 }
 
 /// The handler is found by the service.
@@ -87,6 +93,12 @@ impl Session for Http {
     fn at_rest(&self) -> bool {
         self.held.is_empty() && self.body.is_none()
     }
+
+    fn timed_out(&mut self, out: &mut Out, date: &Date) -> bool {
+        let refusal = (Status::RequestTimeout, "the request was not complete in time");
+        self.refuse(refusal, &self.held, out, date);
+        true
+    }
 }
 
 impl Http {
@@ -101,6 +113,8 @@ impl Http {
         handler: &impl Handler,
         terms: Terms<'_>,
     ) -> Next {
+        // Whether the first byte of a request that is not complete came now.
+        let mut is_new = self.at_rest();
         let held = mem::take(&mut self.held);
         let joined;
         let mut input = if held.is_empty() {
@@ -114,14 +128,15 @@ impl Http {
                 break Next::Again;
             }
             match self.step(&mut input, out, handler, terms) {
-                Ok(Step::Continue) => {}
+                Ok(Step::Body) => {}
+                Ok(Step::Answered) => is_new = true,
                 Ok(Step::Idle) => break Next::Read,
+                Ok(Step::Wait) if is_new => break Next::Begun,
                 Ok(Step::Wait) => break Next::More,
                 Ok(Step::Close) if input.is_empty() && !terms.ending => return Next::Close,
-                Ok(Step::Close) => return Next::Linger,
-                Err((status, why)) => {
-                    let framing = Framing { head_only: false, connection: Connection::Close };
-                    Content::line(status, why).write(out, framing, terms.date);
+                Ok(Step::Close | Step::Linger) => return Next::Linger,
+                Err(refusal) => {
+                    self.refuse(refusal, input, out, terms.date);
                     return Next::Linger;
                 }
             }
@@ -130,7 +145,20 @@ impl Http {
         next
     }
 
+    /// Answers a request that can't be served. `head` is what has come of its head, unless its body is
+    /// being read.
+    fn refuse(&self, (status, why): Refusal, head: &[u8], out: &mut Out, date: &Date) {
+        let head_only = match &self.body {
+            Some(pending) => pending.framing.head_only,
+            None => head.starts_with(b"HEAD "),
+        };
+        let framing = Framing { head_only, connection: Connection::Close };
+        Content::line(status, why).write(out, framing, date);
+    }
+
     /// Reads one head, or what there is of a body.
+    ///
+    /// `input` is left at the beginning of a head that is refused.
     fn step(
         &mut self,
         input: &mut &[u8],
@@ -154,16 +182,13 @@ impl Http {
             self.body = None;
             return Ok(step);
         }
-        // Old clients send an empty line after a body (RFC 9112, 2.2).
-        while let [b'\r', b'\n', rest @ ..] = input {
-            *input = rest;
-        }
-        if input.is_empty() {
-            return Ok(Step::Idle);
+        if let Some(step) = skip_empty_lines(input) {
+            return Ok(step);
         }
         let Head::Whole(len, request, framing, body) = head::parse(input)? else {
             return Ok(Step::Wait);
         };
+        let rest = Rest::new(body)?;
         let content = handler.answer(&request);
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
@@ -171,15 +196,41 @@ impl Http {
             content.write(out, framing, terms.date);
             return Ok(after(framing));
         }
-        let rest = Rest::new(body);
-        if body.expected && input.is_empty() {
+        if body.expected && content.is_error() {
+            // Whether the client still sends the body is its choice, so that nobody knows where the
+            // next request begins.
+            content.write(out, Framing { connection: Connection::Close, ..framing }, terms.date);
+            return Ok(Step::Linger);
+        }
+        if body.expected {
+            // Sent even if the body has begun to come: the answer does not depend on that.
             out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.body = Some(Box::new(Pending { rest, content: content.into_owned(), framing }));
-        Ok(Step::Continue)
+        Ok(Step::Body)
+    }
+}
+
+/// Skips the empty lines before a request: old clients send one after a body (RFC 9112, section 2.2).
+/// Returns what comes next if nothing follows them.
+///
+/// Empty lines begin a request. One of them is kept, else the next call would not know.
+fn skip_empty_lines(input: &mut &[u8]) -> Option<Step> {
+    let before = input.len();
+    while let [b'\r', b'\n', rest @ ..] = input {
+        *input = rest;
+    }
+    match *input {
+        [] if before == 0 => Some(Step::Idle),
+        [] => {
+            *input = b"\r\n";
+            Some(Step::Wait)
+        }
+        b"\r" => Some(Step::Wait),
+        _ => None,
     }
 }
 
 fn after(framing: Framing) -> Step {
-    if framing.connection == Connection::Close { Step::Close } else { Step::Continue }
+    if framing.connection == Connection::Close { Step::Close } else { Step::Answered }
 }
