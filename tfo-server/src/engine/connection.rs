@@ -221,12 +221,11 @@ impl Connection {
     /// Reads and answers.
     fn serve(&mut self, Tools { input, context }: &mut Tools) -> io::Result<Step> {
         let mut share = Share::new();
-        let mut read = input.lend(self.plan.limits.buffer);
         loop {
             if !self.flush(context.now)? {
                 return Ok(Step::Wait);
             }
-            read.clear();
+            let mut read = input.lend(self.room());
             match self.phase {
                 Phase::Closing => return Ok(Step::Done),
                 _ if share.is_spent() => return Ok(Step::Again),
@@ -259,6 +258,16 @@ impl Connection {
             let sent = usize::try_from(self.bytes_out - before).unwrap_or(usize::MAX);
             share.spend(bytes.len().saturating_add(sent));
         }
+    }
+
+    /// How much may be read: the session may hold that much more. One that holds all that it may reads no more.
+    fn room(&self) -> usize {
+        let held = match &self.serving {
+            Serving::Session(session) => session.held(),
+            Serving::Upstream(_) => 0,
+        };
+        // Reading into nothing would look like the end.
+        self.plan.limits.buffer.saturating_sub(held).max(1)
     }
 
     /// Closes this half; the rest of what the peer sends is read for a while.
@@ -300,7 +309,7 @@ impl Connection {
         };
         *header_len = loop {
             // Not more than is needed: what is read beyond it is held.
-            let mut read = input.lend(proxy_protocol::MOST);
+            let mut read = input.lend(proxy_protocol::MOST - header.len());
             match read.read(|memory| self.leg.read(memory)) {
                 // A port check sends none.
                 Ok(0) if header.is_empty() => return Ok(Step::Done),
@@ -377,8 +386,13 @@ impl Connection {
         let mut out = out.lend();
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
-        let mut context =
-            Context { service: &plan.service, date, ending: *ending, evidence: &mut evidence };
+        let mut context = Context {
+            service: &plan.service,
+            buffer: plan.limits.buffer,
+            date,
+            ending: *ending,
+            evidence: &mut evidence,
+        };
         let next = session.received(bytes, &mut out, &mut context);
         self.phase = match next {
             Next::Read | Next::More | Next::Begun => Phase::Open,

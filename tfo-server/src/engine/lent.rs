@@ -131,7 +131,7 @@ pub(super) struct Share {
 
 impl Share {
     const STEPS: u32 = 16;
-    const BYTES: usize = 128 * 1024;
+    pub(super) const BYTES: usize = 128 * 1024;
     const TIME: Duration = Duration::from_micros(500);
 
     pub(super) const fn new() -> Self {

@@ -99,7 +99,7 @@ mod tests {
         let metrics = Metrics::new(Arc::new(Draining(draining)));
         let (mut http, mut out) = (Http::new(), Out::default());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n");
-        let terms = Terms { date: &Date::new(UNIX_EPOCH), ending: false };
+        let terms = Terms { date: &Date::new(UNIX_EPOCH), ending: false, buffer: 64 * 1024 };
         let next = http.answer(request.as_bytes(), &mut out, &metrics, terms);
         assert_eq!(next, Next::Read, "{path}");
         String::from_utf8(out.bytes).unwrap()

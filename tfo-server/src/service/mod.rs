@@ -30,6 +30,11 @@ pub(crate) trait Session {
     /// that does not read can't make it grow.
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
 
+    /// How many bytes it holds of what came, to go on with: they count towards [`Context::buffer`].
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Whether all requests that have come are answered, and the peer counts on no other.
     fn at_rest(&self) -> bool {
         false
@@ -80,6 +85,9 @@ impl Out {
 /// What a session may know of its connection.
 pub(crate) struct Context<'a> {
     pub(crate) service: &'a Prepared,
+    /// The most bytes to hold of what came, and the most to put into an [`Out`] (`limits.buffer`). A body that
+    /// many connections share does not count.
+    pub(crate) buffer: usize,
     /// What time it is, as HTTP says it.
     pub(crate) date: &'a http::Date,
     /// The server is about to end: what has come is answered, and nothing is kept open for more.

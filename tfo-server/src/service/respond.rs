@@ -64,7 +64,7 @@ impl Session for Once {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         match context.service {
             Prepared::Respond(respond) => match &**respond {
-                Respond::Once(body) => once(body, bytes, out),
+                Respond::Once(body) => once(body, bytes, out, COPIED.min(context.buffer)),
                 Respond::Http { .. } | Respond::Made(_) => Next::Close,
             },
             _ => Next::Close,
@@ -88,8 +88,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out) -> Next {
-    if body.len() <= COPIED {
+fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out, copied: usize) -> Next {
+    if body.len() <= copied {
         out.bytes.extend_from_slice(body);
     } else {
         out.shared = Some(Arc::clone(body));

@@ -1,8 +1,8 @@
 //! Clients that are slow, or do nothing at all.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::thread::sleep;
+use std::net::{TcpListener, TcpStream};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use tfo_core::lab::isolated;
@@ -70,6 +70,72 @@ fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout
             assert_eq!(json(line)["cut_short"], "idle-timeout", "{line}");
         }
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
+    });
+}
+
+/// Clients that fill all buffers on the way, of every service, with the smallest buffer that is allowed.
+#[test]
+fn small_buffer_bounds_the_memory_of_every_service() {
+    const CLIENTS: usize = 200;
+    const BUFFER: u64 = 4 << 10;
+    isolated(|| {
+        raise_descriptors();
+        let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(10_000);
+        let any = vec![b'x'; 280_000];
+        let listens = [
+            ("echo", "service = \"echo\"", &any),
+            ("http", "service = \"respond\"\n[listen.respond]\nhttp = true\nfile = \"BODY\"", &get),
+            (
+                "http, short",
+                "service = \"respond\"\n[listen.respond]\nhttp = true\nbody = \"x\"",
+                &get,
+            ),
+            ("respond", "service = \"respond\"\n[listen.respond]\nfile = \"BODY\"", &any),
+            ("mirror", "service = \"mirror\"", &any),
+            ("forward", "service = \"forward\"", &any),
+        ];
+        for (name, listen, request) in listens {
+            let lab = Lab::new();
+            let upstream = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
+            // It sends as much as it gets, and reads nothing.
+            let upstream = thread::spawn(move || {
+                let accept = |_| {
+                    let (stream, _) = upstream.accept().unwrap();
+                    stream.set_nonblocking(true).unwrap();
+                    let _ = (&stream).write(&vec![b'y'; 1 << 20]);
+                    stream
+                };
+                if name == "forward" {
+                    (0..CLIENTS).map(accept).collect::<Vec<_>>()
+                } else {
+                    Vec::new()
+                }
+            });
+            let body = lab.path("body");
+            std::fs::write(&body, vec![b'z'; 12_000]).unwrap();
+            let config = format!(
+                "[[listen]]\n{}\n[limits]\nbuffer = \"4KiB\"\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n\
+                 [forward]\nupstreams = [\"127.0.0.1:8001\"]\nhealth-interval = \"0s\"\n\
+                 [engine]\nworkers = 1\n[output]\nlines = false\n",
+                listen.replace("BODY", body.to_str().unwrap())
+            );
+            let server = lab.serve(&config, &[]);
+            drop(lab.connect());
+            let before = memory(&server);
+            let clients: Vec<_> = (0..CLIENTS).map(|_| lab.connect()).collect();
+            for _ in 0..20 {
+                for mut client in &clients {
+                    client.set_nonblocking(true).unwrap();
+                    let _ = client.write(request);
+                }
+                sleep(Duration::from_millis(10));
+            }
+            let each = memory(&server).saturating_sub(before) / CLIENTS as u64;
+            // Each way, the connection itself, and an upstream's.
+            assert!(each < 2 * BUFFER + 3000, "{name}: {each} bytes a connection");
+            drop(clients);
+            drop(upstream.join().unwrap());
+        }
     });
 }
 

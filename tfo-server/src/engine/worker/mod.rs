@@ -116,44 +116,48 @@ impl Worker {
     }
 
     /// Serves until it is told to stop and its connections have ended.
-    ///
-    /// Each connection has one turn in each pass of the loop, and a bounded share in it: first those that
-    /// something has happened to, then new ones, then those that were not done in their last turn.
     pub(super) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_over() {
-            match self.poll.poll(&mut events, Some(self.timeout())) {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-                _ => {}
-            }
-            self.tools.context.date.refresh(SystemTime::now());
-            self.tools.context.now = Instant::now();
-            let again = mem::take(&mut self.again);
-            for event in &events {
-                match event.token() {
-                    ORDERS => self.obey()?,
-                    Token(token @ LISTENERS..) => self.mark_ready(token - LISTENERS),
-                    Token(token) => self.note_event(token, event),
-                }
-            }
-            let mut ready = mem::take(&mut self.ready);
-            for index in ready.drain(..) {
-                self.drive_queued(index);
-            }
-            self.ready = ready;
-            self.ended.clear();
-            for number in 0..self.listening.len() {
-                self.accept_some(number, BATCH);
-                self.close_when_empty(number);
-            }
-            for index in again {
-                self.drive_queued(index);
-            }
-            self.note_stopped()?;
-            self.tick();
-            self.ended.clear();
+            self.pass(&mut events)?;
         }
         self.report_lost();
+        Ok(())
+    }
+
+    /// One pass of the loop. Each connection has one turn in it, with a bounded share: first those that something
+    /// has happened to, then new ones, then those that were not done in their last turn.
+    fn pass(&mut self, events: &mut Events) -> io::Result<()> {
+        match self.poll.poll(events, Some(self.timeout())) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            _ => {}
+        }
+        self.tools.context.date.refresh(SystemTime::now());
+        self.tools.context.now = Instant::now();
+        let again = mem::take(&mut self.again);
+        for event in &*events {
+            match event.token() {
+                ORDERS => self.obey()?,
+                Token(token @ LISTENERS..) => self.mark_ready(token - LISTENERS),
+                Token(token) => self.note_event(token, event),
+            }
+        }
+        let mut ready = mem::take(&mut self.ready);
+        for index in ready.drain(..) {
+            self.drive_queued(index);
+        }
+        self.ready = ready;
+        self.ended.clear();
+        for number in 0..self.listening.len() {
+            self.accept_some(number, BATCH);
+            self.close_when_empty(number);
+        }
+        for index in again {
+            self.drive_queued(index);
+        }
+        self.note_stopped()?;
+        self.tick();
+        self.ended.clear();
         Ok(())
     }
 

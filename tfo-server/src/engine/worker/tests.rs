@@ -12,6 +12,7 @@ use super::*;
 use crate::config::values::{Balance, ProxyOut};
 use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSettings};
 use crate::engine::forensics::Recent;
+use crate::engine::lent::Share;
 use crate::engine::plan::Plan;
 use crate::keys::{KeySource, Keys};
 use crate::service::Prepared;
@@ -90,4 +91,42 @@ fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
     drop(worker);
     assert!(is_reset(&mut client));
     assert!(is_reset(&mut there), "half an upload is no whole one");
+}
+
+/// What one connection moves in a turn, however much there is: a turn is bounded, and there is one a pass.
+#[test]
+fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
+    let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let forward = ServiceSettings::Forward(ForwardSettings {
+        upstreams: vec![sink.local_addr().unwrap()],
+        balance: Balance::RoundRobin,
+        fast_open: true,
+        proxy_protocol: ProxyOut::Off,
+        connect_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        health_interval: None,
+    });
+    for service in [ServiceSettings::Discard, ServiceSettings::Echo, forward] {
+        let (mut worker, client) = worker_and_client(&service);
+        let mut reading = client.try_clone().unwrap();
+        thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
+        if service.kind() == crate::config::values::Service::Forward {
+            let (mut stream, _) = sink.accept().unwrap();
+            thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
+        }
+        let sending = thread::spawn(move || (&client).write_all(&vec![b'x'; LARGE]));
+        let moved = |worker: &Worker| worker.connections.get(0).map(|one| one.bytes_in);
+        let mut events = Events::with_capacity(16);
+        let start = Instant::now();
+        while let Some(before) = moved(&worker).filter(|bytes| *bytes < LARGE as u64) {
+            assert!(start.elapsed() < PATIENCE, "{before} bytes");
+            worker.pass(&mut events).unwrap();
+            let turn = moved(&worker).map_or(0, |after| after - before);
+            // The last step may take it beyond.
+            let most = Share::BYTES + READ_BUFFER;
+            assert!(turn <= most as u64, "{:?}: {turn} bytes in one pass", service.kind());
+            assert!(worker.again.len() <= 1, "{:?}", worker.again);
+        }
+        sending.join().unwrap().unwrap();
+    }
 }

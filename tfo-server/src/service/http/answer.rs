@@ -5,9 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::service::Out;
 
-/// A body up to this size is copied behind its head; a larger one is shared by its connections.
-const COPIED: usize = 16 * 1024;
-
 /// A status that is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -77,7 +74,8 @@ impl Content {
         self.status != Status::Ok
     }
 
-    pub(super) fn write(&self, out: &mut Out, framing: Framing, date: &Date) {
+    /// A body up to `copied` bytes is copied behind its head; a larger one is shared by its connections.
+    pub(super) fn write(&self, out: &mut Out, framing: Framing, date: &Date, copied: usize) {
         out.bytes.extend_from_slice(&self.head);
         out.bytes.extend_from_slice(date.line());
         out.bytes.extend_from_slice(match framing.connection {
@@ -87,7 +85,7 @@ impl Content {
         });
         if framing.head_only {
             // The length stands in the head all the same.
-        } else if self.body.len() <= COPIED {
+        } else if self.body.len() <= copied {
             out.bytes.extend_from_slice(&self.body);
         } else {
             out.shared = Some(Arc::clone(&self.body));

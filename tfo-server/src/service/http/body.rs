@@ -1,7 +1,7 @@
 //! Where the body of a request ends. Its content is of no use here, and is dropped as it comes.
 
 use super::answer::Status;
-use super::head::{Body, FieldError, MAX_FIELDS, MAX_HEAD, Refusal, read_fields};
+use super::head::{Body, FieldError, MAX_FIELDS, Refusal, read_fields};
 
 /// The most bytes of a body, the sizes of its chunks included.
 pub(super) const MAX_BODY: u64 = 1024 * 1024;
@@ -50,8 +50,8 @@ impl Rest {
         Ok(Self { part: body.length.map_or(Part::Size, Part::Length), allowed: MAX_BODY })
     }
 
-    /// `input` is what has come and was not taken before.
-    pub(super) fn read(&mut self, input: &[u8]) -> Result<Progress, Refusal> {
+    /// `input` is what has come and was not taken before; `most` is the most bytes of the fields after the chunks.
+    pub(super) fn read(&mut self, input: &[u8], most: usize) -> Result<Progress, Refusal> {
         let mut taken = 0;
         loop {
             match self.part {
@@ -62,7 +62,7 @@ impl Rest {
                 _ => {}
             }
             let input = input.get(taken..).unwrap_or_default();
-            let Some((len, next)) = self.part.read(input)? else {
+            let Some((len, next)) = self.part.read(input, most)? else {
                 return Ok(Progress::More(taken));
             };
             self.part = next;
@@ -74,7 +74,7 @@ impl Rest {
 
 impl Part {
     /// How many bytes are taken, and what comes then; `None`: that can't be told yet.
-    fn read(self, input: &[u8]) -> Result<Option<(usize, Self)>, Refusal> {
+    fn read(self, input: &[u8], most: usize) -> Result<Option<(usize, Self)>, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         // As many bytes as there are, and what is left then.
         let some = |left: u64| {
@@ -109,10 +109,10 @@ impl Part {
             }
             Self::Trailers => {
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-                let input = input.get(..MAX_HEAD).unwrap_or(input);
+                let input = input.get(..most).unwrap_or(input);
                 match read_fields(input, &mut fields) {
                     Ok(Some((len, _))) => Ok(Some((len, Self::End))),
-                    Ok(None) if input.len() < MAX_HEAD => Ok(None),
+                    Ok(None) if input.len() < most => Ok(None),
                     Ok(None) | Err(FieldError::TooMany) => {
                         Err((Status::HeaderFieldsTooLarge, "too many fields after the chunks"))
                     }

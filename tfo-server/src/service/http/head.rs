@@ -6,7 +6,7 @@ use httparse::Header;
 use super::answer::{Connection, Framing, Status};
 use super::target::{self, is_of_a_target};
 
-/// The most bytes of a request line with its fields.
+/// The most bytes of a request line with its fields, where there is room for as many.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
 pub(super) const MAX_FIELDS: usize = 64;
 
@@ -58,17 +58,19 @@ pub(super) type Refusal = (Status, &'static str);
 ///
 /// The same bytes are judged the same, however they are cut: each byte is judged by the bytes before it
 /// alone, so that a refusal of some bytes is the refusal of all that begin with them.
-pub(super) fn parse(bytes: &[u8]) -> Result<Head<'_>, Refusal> {
-    let bytes = bytes.get(..MAX_HEAD).unwrap_or(bytes);
-    let is_full = bytes.len() == MAX_HEAD;
+///
+/// `most` is the most bytes that a head may have.
+pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Head<'_>, Refusal> {
+    let bytes = bytes.get(..most).unwrap_or(bytes);
+    let is_full = bytes.len() == most;
     let Some((line, fields)) = RequestLine::parse(bytes)? else {
-        let too_long = (Status::UriTooLong, "the request line is longer than 8 KiB");
+        let too_long = (Status::UriTooLong, "the request line is too long");
         return if is_full { Err(too_long) } else { Ok(Head::Partial) };
     };
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match read_fields(fields, &mut headers) {
         Ok(Some((len, headers))) => judge(bytes.len() - fields.len() + len, &line, headers),
-        Ok(None) if is_full => Err((Status::HeaderFieldsTooLarge, "the head is longer than 8 KiB")),
+        Ok(None) if is_full => Err((Status::HeaderFieldsTooLarge, "the head is too long")),
         Ok(None) => Ok(Head::Partial),
         Err(FieldError::Malformed) => Err((Status::BadRequest, "a header field is malformed")),
         Err(FieldError::TooMany) => {

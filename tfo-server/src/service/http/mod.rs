@@ -17,13 +17,15 @@ use super::{Context, Next, Out, Prepared, Session};
 
 use answer::{Connection, Framing};
 use body::{Progress, Rest};
-use head::{Head, Refusal};
+use head::{Head, MAX_HEAD, Refusal};
 
 pub(crate) use answer::{Content, Date, Status};
 pub(crate) use head::Request;
 
-/// So much is answered before it is sent: who asks more at once is answered bit by bit.
+/// The most that is answered before it is sent: many requests at once are answered bit by bit.
 const MAX_OUT: usize = 64 * 1024;
+/// The largest body that is copied behind its head. A larger one is shared by its connections.
+const MAX_COPIED: usize = 16 * 1024;
 
 /// Decides what is answered.
 pub(crate) trait Handler {
@@ -52,9 +54,26 @@ pub(crate) struct Terms<'a> {
     pub(crate) date: &'a Date,
     /// The last answer ends the connection.
     pub(crate) ending: bool,
+    /// The most bytes to hold, each way.
+    pub(crate) buffer: usize,
 }
 
 impl Terms<'_> {
+    /// Answers that have as many bytes are sent before the next one is made. What one more adds fits as well:
+    /// its head, which is far shorter than a quarter of the smallest buffer, and a body that is copied.
+    fn most_out(self) -> usize {
+        MAX_OUT.min(self.buffer / 2)
+    }
+
+    fn most_copied(self) -> usize {
+        MAX_COPIED.min(self.buffer / 4)
+    }
+
+    /// A head that is not complete is held.
+    fn most_head(self) -> usize {
+        MAX_HEAD.min(self.buffer)
+    }
+
     /// How to send the answer before `rest`.
     fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
         let last = self.ending && rest.is_empty();
@@ -83,11 +102,16 @@ impl Session for Http {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
         match context.service {
             Prepared::Respond(respond) => {
-                let terms = Terms { date: context.date, ending: context.ending };
+                let (date, ending, buffer) = (context.date, context.ending, context.buffer);
+                let terms = Terms { date, ending, buffer };
                 self.answer(bytes, out, &**respond, terms)
             }
             _ => Next::Close,
         }
+    }
+
+    fn held(&self) -> usize {
+        self.held.len()
     }
 
     fn at_rest(&self) -> bool {
@@ -124,7 +148,7 @@ impl Http {
             &joined
         };
         let next = loop {
-            if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= MAX_OUT) {
+            if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= terms.most_out()) {
                 break Next::Again;
             }
             match self.step(&mut input, out, handler, terms) {
@@ -153,7 +177,7 @@ impl Http {
             None => head.starts_with(b"HEAD "),
         };
         let framing = Framing { head_only, connection: Connection::Close };
-        Content::line(status, why).write(out, framing, date);
+        Content::line(status, why).write(out, framing, date, MAX_COPIED);
     }
 
     /// Reads one head, or what there is of a body.
@@ -167,7 +191,7 @@ impl Http {
         terms: Terms<'_>,
     ) -> Result<Step, Refusal> {
         if let Some(pending) = &mut self.body {
-            let (len, whole) = match pending.rest.read(input)? {
+            let (len, whole) = match pending.rest.read(input, terms.most_head())? {
                 Progress::More(len) => (len, false),
                 Progress::Whole(len) => (len, true),
             };
@@ -177,7 +201,7 @@ impl Http {
             }
             let Pending { content, framing, .. } = &**pending;
             let framing = terms.framing(*framing, input);
-            content.write(out, framing, terms.date);
+            content.write(out, framing, terms.date, terms.most_copied());
             let step = after(framing);
             self.body = None;
             return Ok(step);
@@ -185,7 +209,8 @@ impl Http {
         if let Some(step) = skip_empty_lines(input) {
             return Ok(step);
         }
-        let Head::Whole(len, request, framing, body) = head::parse(input)? else {
+        let Head::Whole(len, request, framing, body) = head::parse(input, terms.most_head())?
+        else {
             return Ok(Step::Wait);
         };
         let rest = Rest::new(body)?;
@@ -193,13 +218,14 @@ impl Http {
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
             let framing = terms.framing(framing, input);
-            content.write(out, framing, terms.date);
+            content.write(out, framing, terms.date, terms.most_copied());
             return Ok(after(framing));
         }
         if body.expected && content.is_error() {
             // Whether the client still sends the body is its choice, so that nobody knows where the
             // next request begins.
-            content.write(out, Framing { connection: Connection::Close, ..framing }, terms.date);
+            let framing = Framing { connection: Connection::Close, ..framing };
+            content.write(out, framing, terms.date, terms.most_copied());
             return Ok(Step::Linger);
         }
         if body.expected {

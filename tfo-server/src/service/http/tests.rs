@@ -40,7 +40,7 @@ fn date() -> Date {
 }
 
 fn terms(date: &Date) -> Terms<'_> {
-    Terms { date, ending: false }
+    Terms { date, ending: false, buffer: 64 * 1024 }
 }
 
 /// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
@@ -582,7 +582,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
     let (site, date, mut http) = (site(), date(), Http::new());
-    let ending = Terms { date: &date, ending: true };
+    let ending = Terms { date: &date, ending: true, buffer: 64 * 1024 };
     let mut out = Out::default();
     assert!(http.at_rest());
     let (whole, half) = ([GET, GET].concat(), &GET[..20]);
