@@ -209,7 +209,11 @@ pub struct Answer {
 impl Answer {
     /// An answer to the request with this token and length.
     #[must_use]
-    pub fn new(token: String, received: usize, evidence: ServerEvidence) -> Self {
+    pub fn new(token: String, received: usize, mut evidence: ServerEvidence) -> Self {
+        if let Some(host) = &mut evidence.host {
+            // Clients of this version of the format refuse fields that they do not know.
+            (host.sets_child_bit, host.overflowed) = (false, None);
+        }
         Self { tfo_mirror: 1, token, received, evidence }
     }
 

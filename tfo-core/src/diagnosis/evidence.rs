@@ -250,6 +250,12 @@ pub struct ServerHost {
     pub queue: u32,
     /// `net.ipv4.tcp_syncookies`.
     pub syncookies: u32,
+    /// This kernel is known to set `TCPI_OPT_TFO_CHILD`: a connection without it was not fast opened.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "std::ops::Not::not"))]
+    pub sets_child_bit: bool,
+    /// Whether `TCPFastOpenListenOverflow` rose in the seconds before, as far as that was looked at.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub overflowed: Option<bool>,
 }
 
 /// How the server's counters changed around one connection.

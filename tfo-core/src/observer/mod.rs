@@ -14,4 +14,4 @@ pub use client::{Observation, Probe, Timing};
 pub use dialogue::{Dialogue, Next};
 #[cfg(feature = "serde")]
 pub use mirror::serve_mirror;
-pub use server::{ArrivalRecord, ServerObserver, plain_outcome};
+pub use server::{ArrivalRecord, Arrived, ServerObserver};

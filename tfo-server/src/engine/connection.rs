@@ -12,7 +12,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use tfo_core::cookie::forensics::Origin;
-use tfo_core::diagnosis::{Cause, Outcome, ServerEvidence};
+use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
@@ -21,7 +21,7 @@ use super::lent::{ReadBuffer, Share, Tools, TurnContext};
 use super::pending::Pending;
 use super::plan::Plan;
 use super::relay::{Ends, Relay, Turn};
-use super::stats::Count;
+use super::stats::{ArrivalVerdict, Count};
 use super::why::Cut;
 use crate::service::proxy_protocol::{self, Extensions, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
@@ -42,8 +42,8 @@ pub(super) struct Connection {
     /// Where a proxy stands before this server.
     proxied: Option<Box<Proxied>>,
     pub(super) kept: Option<Box<Kept>>,
-    /// What its arrival tells; `None`: nobody looked.
-    pub(super) verdict: Option<(Outcome, Option<Cause>)>,
+    /// What its arrival tells.
+    pub(super) verdict: ArrivalVerdict,
     pending: Pending,
     phase: Phase,
     /// A request has begun: its bytes do not put off the deadline.
@@ -147,7 +147,7 @@ impl Connection {
             plan,
             peer,
             kept: None,
-            verdict: None,
+            verdict: ArrivalVerdict::NotLookedAt,
             pending: Pending::default(),
             phase: Phase::Open,
             unfinished: false,
@@ -563,6 +563,14 @@ impl Connection {
 /// All that is known of an arrival. The counters' change is told once: who has read it keeps it.
 fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
     let kept = kept?;
-    let full = || Box::new(observer.full_evidence_of(&kept.record));
-    Some((**kept.evidence.get_or_insert_with(full)).clone())
+    match kept.evidence.as_deref() {
+        Some(evidence) if evidence.counters.is_some() => Some(evidence.clone()),
+        // What was seen at the arrival is what the verdict rests on: it stays.
+        Some(_) => Some(observer.full_evidence_of(&kept.record)),
+        None => {
+            let full = observer.full_evidence_of(&kept.record);
+            kept.evidence = Some(Box::new(full.clone()));
+            Some(full)
+        }
+    }
 }

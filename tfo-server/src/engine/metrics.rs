@@ -12,7 +12,9 @@ use tfo_core::host::Counters;
 use tfo_core::socket::FastOpenListener;
 
 use super::listeners::Bound;
-use super::stats::{BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing};
+use super::stats::{
+    ArrivalVerdict, BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing,
+};
 use super::why::Cut;
 use super::worker::Shared;
 use crate::config::values::Service;
@@ -242,13 +244,19 @@ fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
     let verdicts: Vec<_> = Count::verdicts()
         .map(|verdict| {
             let (outcome, cause) = match verdict {
-                Some((outcome, cause)) => (outcome.as_str(), cause.map_or("", |c| c.as_str())),
-                None => ("not-looked-at", ""),
+                ArrivalVerdict::Is(outcome, cause) => {
+                    (outcome.as_str(), cause.map_or("", |cause| cause.as_str()))
+                }
+                ArrivalVerdict::Unknown => ("unknown", ""),
+                ArrivalVerdict::NotLookedAt => ("not-looked-at", ""),
             };
             let labels = vec![("verdict", outcome.to_owned()), ("cause", cause.to_owned())];
             let usual = matches!(
                 verdict,
-                Some((Outcome::FastOpen | Outcome::CookieGranted | Outcome::NotAttempted, None))
+                ArrivalVerdict::Is(
+                    Outcome::FastOpen | Outcome::CookieGranted | Outcome::NotAttempted,
+                    None
+                )
             );
             (Count::Verdict(verdict), labels, usual)
         })
@@ -378,8 +386,8 @@ mod tests {
         let cause = Some(tfo_core::diagnosis::Cause::QueueFull);
         let stats = registry.stats(one, Service::Echo, 1);
         stats[0].add(Count::Accepted, 3);
-        stats[0].add(Count::Verdict(Some((Outcome::FastOpen, None))), 2);
-        stats[0].add(Count::Verdict(Some((Outcome::Fallback, cause))), 1);
+        stats[0].add(Count::Verdict(ArrivalVerdict::Is(Outcome::FastOpen, None)), 2);
+        stats[0].add(Count::Verdict(ArrivalVerdict::Is(Outcome::Fallback, cause)), 1);
         registry.stats(two, Service::Mirror, 1)[0].add(Count::Accepted, 5);
         let text = exposition(&of_listeners(&registry.totals()), Exposition::OpenMetrics);
         for line in [

@@ -31,8 +31,17 @@ pub(crate) enum Count {
     PausedByDescriptors,
     Cut(Cut),
     Cookie(CookieOrigin),
-    /// `None`: nobody looked at how it arrived.
-    Verdict(Option<(Outcome, Option<Cause>)>),
+    Verdict(ArrivalVerdict),
+}
+
+/// What came of fast open, as far as the arrival tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ArrivalVerdict {
+    /// `engine.evidence` is "counters".
+    NotLookedAt,
+    /// The SYN was not seen: it came before the listener saved them.
+    Unknown,
+    Is(Outcome, Option<Cause>),
 }
 
 /// Which key made a cookie that came: an [`Origin`] without its details.
@@ -85,7 +94,7 @@ const COOKIES: usize = CUTS + Cut::ALL.len();
 const VERDICTS: usize = COOKIES + CookieOrigin::ALL.len();
 /// The causes, and none.
 const CAUSES: usize = Cause::ALL.len() + 1;
-const TIMINGS: usize = VERDICTS + 1 + Outcome::ALL.len() * CAUSES;
+const TIMINGS: usize = VERDICTS + 2 + Outcome::ALL.len() * CAUSES;
 /// The buckets, what is above them, and the sum in microseconds.
 const TIMING: usize = BUCKETS.len() + 2;
 const ALL: usize = TIMINGS + 2 * TIMING;
@@ -102,22 +111,25 @@ impl Count {
             Self::PausedByDescriptors => 6,
             Self::Cut(why) => CUTS + why as usize,
             Self::Cookie(origin) => COOKIES + origin as usize,
-            Self::Verdict(None) => VERDICTS,
-            Self::Verdict(Some((outcome, cause))) => {
+            Self::Verdict(ArrivalVerdict::NotLookedAt) => VERDICTS,
+            Self::Verdict(ArrivalVerdict::Unknown) => VERDICTS + 1,
+            Self::Verdict(ArrivalVerdict::Is(outcome, cause)) => {
                 let cause = match cause {
                     None => 0,
                     Some(cause) => 1 + cause as usize,
                 };
-                VERDICTS + 1 + outcome as usize * CAUSES + cause
+                VERDICTS + 2 + outcome as usize * CAUSES + cause
             }
         }
     }
 
     /// Each verdict that there can be.
-    pub(crate) fn verdicts() -> impl Iterator<Item = Option<(Outcome, Option<Cause>)>> {
+    pub(crate) fn verdicts() -> impl Iterator<Item = ArrivalVerdict> {
         let causes = || std::iter::once(None).chain(Cause::ALL.iter().copied().map(Some));
-        let known = Outcome::ALL.iter().flat_map(move |o| causes().map(move |c| Some((*o, c))));
-        std::iter::once(None).chain(known)
+        let known = Outcome::ALL
+            .iter()
+            .flat_map(move |outcome| causes().map(|cause| ArrivalVerdict::Is(*outcome, cause)));
+        [ArrivalVerdict::NotLookedAt, ArrivalVerdict::Unknown].into_iter().chain(known)
     }
 }
 

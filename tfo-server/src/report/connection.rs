@@ -16,7 +16,7 @@ use tfo_core::program::{output::Output, value::Format};
 use super::json;
 use super::trace::Tracer;
 use crate::config::values::Service;
-use crate::engine::stats::{self, CookieOrigin, Count};
+use crate::engine::stats::{self, ArrivalVerdict, CookieOrigin, Count};
 
 /// A connection that has ended.
 pub(crate) struct Ended {
@@ -28,7 +28,7 @@ pub(crate) struct Ended {
     /// `None`: nobody looked.
     pub(crate) evidence: Option<ServerEvidence>,
     /// What it was counted as.
-    pub(crate) counted_as: Option<Outcome>,
+    pub(crate) counted_as: ArrivalVerdict,
     /// Which key made the cookie of its SYN, where keys are known.
     pub(crate) cookie_origin: Option<Origin>,
     pub(crate) service: Service,
@@ -52,6 +52,9 @@ pub(crate) struct Totals {
     /// Connections without a verdict: `engine.evidence` is "counters".
     #[serde(skip_serializing_if = "is_zero")]
     not_looked_at: u64,
+    /// Connections whose SYN was not seen.
+    #[serde(skip_serializing_if = "is_zero")]
+    unknown: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -79,7 +82,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<SocketAddr>,
     #[serde(flatten)]
-    verdict: Option<&'a Verdict>,
+    verdict: Option<Told<'a>>,
     syn_bytes: usize,
     cookie: Cookie,
     cookie_origin: Option<Origin>,
@@ -99,6 +102,14 @@ struct TotalsLine<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     lines_lost: u64,
     totals: &'a Totals,
+}
+
+/// The verdict, or that there is none.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Told<'a> {
+    Verdict(&'a Verdict),
+    Unknown { verdict: &'static str },
 }
 
 /// What the SYN carried of fast open.
@@ -153,12 +164,19 @@ impl Lines {
     }
 
     pub(super) fn connection(&mut self, ended: &Ended) {
+        let ArrivalVerdict::Is(outcome, _) = ended.counted_as else {
+            return self.connection_with(ended, None);
+        };
         let verdict = ended.evidence.as_ref().map(|evidence| {
             let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
             // What the workers count without words is what the words say.
-            debug_assert_eq!(Some(verdict.outcome), ended.counted_as, "{evidence:?}");
+            debug_assert_eq!(verdict.outcome, outcome, "{evidence:?}");
             verdict
         });
+        self.connection_with(ended, verdict.as_ref());
+    }
+
+    fn connection_with(&mut self, ended: &Ended, verdict: Option<&Verdict>) {
         let (syn_bytes, cookie) = match &ended.evidence {
             Some(evidence) => of_syn(&evidence.syn),
             None => (0, Cookie::Unknown),
@@ -169,7 +187,11 @@ impl Lines {
                 peer: ended.peer().to_string(),
                 client: ended.client,
                 upstream: ended.upstream,
-                verdict: verdict.as_ref(),
+                verdict: match (verdict, ended.counted_as) {
+                    (Some(verdict), _) => Some(Told::Verdict(verdict)),
+                    (None, ArrivalVerdict::Unknown) => Some(Told::Unknown { verdict: "unknown" }),
+                    (None, _) => None,
+                },
                 syn_bytes,
                 cookie,
                 cookie_origin: ended.cookie_origin,
@@ -180,7 +202,7 @@ impl Lines {
                 cut_short: ended.cut_short.as_deref(),
                 evidence: ended.evidence.as_ref(),
             }),
-            Format::Text => text(ended, verdict.as_ref(), syn_bytes, cookie),
+            Format::Text => text(ended, verdict, syn_bytes, cookie),
         };
         self.print(&line);
         if let Some((tracer, evidence)) = self.tracer.as_mut().zip(ended.evidence.as_ref()) {
@@ -241,12 +263,16 @@ impl Totals {
             bytes_in: counted.get(Count::BytesIn),
             bytes_out: counted.get(Count::BytesOut),
             cookies: Cookies::new(|origin| counted.get(Count::Cookie(origin))),
-            not_looked_at: counted.get(Count::Verdict(None)),
+            not_looked_at: counted.get(Count::Verdict(ArrivalVerdict::NotLookedAt)),
+            unknown: counted.get(Count::Verdict(ArrivalVerdict::Unknown)),
             ..Self::default()
         };
         for verdict in Count::verdicts() {
             let count = counted.get(Count::Verdict(verdict));
-            let Some((outcome, cause)) = verdict.filter(|_| count > 0) else { continue };
+            let ArrivalVerdict::Is(outcome, cause) = verdict else { continue };
+            if count == 0 {
+                continue;
+            }
             *totals.verdicts.entry(outcome).or_default() += count;
             if let Some(cause) = cause {
                 *totals.causes.entry(cause).or_default() += count;
@@ -263,6 +289,9 @@ impl Totals {
         }
         if self.not_looked_at > 0 {
             line += &format!(", {} not looked at", self.not_looked_at);
+        }
+        if self.unknown > 0 {
+            line += &format!(", {} unknown", self.unknown);
         }
         line += &format!(
             "; {} B in SYNs, {} B in, {} B out",
@@ -322,6 +351,9 @@ fn text(ended: &Ended, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cook
                 line += &format!(" ({cause})");
             }
             line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+        }
+        None if ended.counted_as == ArrivalVerdict::Unknown => {
+            line += &format!(" unknown, {}", cookie.text());
         }
         None => line += " not looked at",
     }

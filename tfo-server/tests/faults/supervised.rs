@@ -54,7 +54,9 @@ fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
             assert!(ended.out.contains("total: 11 connections"), "{}", ended.out);
             let first = ended.out.lines().next().unwrap();
             // What the first server told the socket holds for the second.
-            assert_eq!(first.contains("SYN not seen"), round == 0, "came before that: {first}");
+            let unknown = first.contains(" unknown, SYN not seen, ");
+            assert_eq!(unknown, round == 0, "came before that: {first}");
+            assert_eq!(ended.out.contains(", 1 unknown;"), round == 0, "{}", ended.out);
             assert!(!first.contains("syncookies"), "nothing tells that: {first}");
             // Nobody serves it now, and nobody is refused.
             let mut client = lab.connect();

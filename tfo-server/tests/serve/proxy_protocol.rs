@@ -308,21 +308,21 @@ fn connections_per_source_counts_the_client_that_the_header_names() {
             client.write_all(header.as_bytes()).unwrap();
             client
         };
-        let served = |client: &mut TcpStream| client.read(&mut [0]).is_ok_and(|len| len == 1);
+        let is_served = |client: &mut TcpStream| client.read(&mut [0]).is_ok_and(|len| len == 1);
         // All of them come through one proxy, from one address.
         let mut one = connect("192.0.2.7");
         let mut other = connect("192.0.2.8");
-        assert!(served(&mut one) && served(&mut other));
-        assert!(!served(&mut connect("192.0.2.7")), "a second one of the same client");
+        assert!(is_served(&mut one) && is_served(&mut other));
+        assert!(!is_served(&mut connect("192.0.2.7")), "a second one of the same client");
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["cut_short"], "connections-per-source", "{line}");
         assert_eq!(line["client"], "192.0.2.7:1234", "{line}");
         // Whoever has no name is the proxy itself.
         let mut local = lab.connect();
         local.write_all(&[V2_LOCAL, b"x"].concat()).unwrap();
-        assert!(served(&mut local));
+        assert!(is_served(&mut local));
         drop(one);
         let _ = server.out().first(2);
-        assert!(served(&mut connect("192.0.2.7")), "its place is free again");
+        assert!(is_served(&mut connect("192.0.2.7")), "its place is free again");
     });
 }

@@ -155,6 +155,13 @@ impl<'a> Facts<'a> {
         Some(host.tcp_fastopen.server() && host.queue > 0)
     }
 
+    /// Whether a fast open queue of the server's host was full in the seconds before, where its counters were not
+    /// read for this connection.
+    pub(super) fn server_overflowed(&self) -> Option<bool> {
+        let server = self.server.filter(|server| server.counters.is_none())?;
+        server.host?.overflowed
+    }
+
     /// Whether this connection raised a counter of the server. A rise is ours only if no other
     /// connection was there to cause it; and what did not rise, neither now nor a moment before,
     /// when our SYN may have come already, nobody raised.

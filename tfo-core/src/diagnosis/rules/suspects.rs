@@ -89,7 +89,11 @@ fn withheld_cookie(facts: &Facts<'_>, cause: Cause) -> Fit {
         },
         Cause::ServerDisabled => disabled(facts),
         Cause::ServerWithoutCookies => without_cookies(facts),
-        Cause::QueueFull => queue_full(facts),
+        // Where nobody counted for this connection, a look at the counter from time to time decides.
+        Cause::QueueFull => match (queue_full(facts), facts.server_overflowed()) {
+            (Fit::Possible, Some(false)) => Fit::Excluded,
+            (fit, _) => fit,
+        },
         // Nothing that the server sees proves it: it is what remains. Not the server's to say.
         Cause::SynAckOptionStripped if facts.view() == View::Client => Fit::Possible,
         _ => Fit::Excluded,
@@ -218,6 +222,9 @@ fn disabled(facts: &Facts<'_>) -> Fit {
 fn without_cookies(facts: &Facts<'_>) -> Fit {
     if has_child(facts) {
         return Fit::Proven;
+    }
+    if facts.server_host().is_some_and(|host| host.sets_child_bit) {
+        return Fit::Excluded;
     }
     match (facts.server_enabled(), facts.server_host()) {
         (Some(false), _) => Fit::Excluded,

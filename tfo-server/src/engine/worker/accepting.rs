@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use tfo_core::connection::TcpState;
-use tfo_core::diagnosis::{self, Evidence};
-use tfo_core::observer::{ArrivalRecord, plain_outcome};
+use tfo_core::diagnosis::{self, Evidence, Outcome};
+use tfo_core::observer::{ArrivalRecord, Arrived};
 use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
 use super::super::connection::{Connection, Kept};
 use super::super::plan::Plan;
-use super::super::stats::{Count, Timing};
+use super::super::stats::{ArrivalVerdict, Count, Timing};
 use super::super::why::Cut;
 use super::{LISTENERS, Worker};
 
@@ -240,17 +240,23 @@ impl Worker {
         if let Some(origin) = cookie_origin {
             plan.stats.add(Count::Cookie(origin.into()), 1);
         }
-        let outcome = plain_outcome(arrival);
-        // A cookie was asked for, or data came and the kernel did not take it. That is rare, and only
-        // the counters tell what came of it: now, before others come and count as well.
-        let evidence = outcome.is_none().then(|| plan.observer.full_evidence(arrival));
-        connection.verdict = match &evidence {
-            None => outcome.map(|outcome| (outcome, None)),
-            Some(evidence) => {
+        let (verdict, evidence) = match plan.observer.outcome(arrival) {
+            // What settles it may be another a moment later.
+            Arrived::Settled(outcome @ Outcome::CookieGranted) => (
+                ArrivalVerdict::Is(outcome, None),
+                plan.keep.then(|| plan.observer.evidence(arrival)),
+            ),
+            Arrived::Settled(outcome) => (ArrivalVerdict::Is(outcome, None), None),
+            Arrived::NotSeen => (ArrivalVerdict::Unknown, None),
+            // Data came and the kernel did not take it, or the like. That is rare, and only the counters
+            // tell what came of it: now, before others come and count as well.
+            _ => {
+                let evidence = plan.observer.evidence_within_budget(arrival);
                 let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-                Some((verdict.outcome, verdict.cause))
+                (ArrivalVerdict::Is(verdict.outcome, verdict.cause), Some(evidence))
             }
         };
+        connection.verdict = verdict;
         if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
             plan.stats.observe(Timing::Handshake, rtt);
         }

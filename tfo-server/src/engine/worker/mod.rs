@@ -324,7 +324,7 @@ impl Worker {
             client: connection.client(),
             upstream: connection.upstream(),
             evidence,
-            counted_as: connection.verdict.map(|(outcome, _)| outcome),
+            counted_as: connection.verdict,
             cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
             service: connection.plan.service.kind(),
             duration,
