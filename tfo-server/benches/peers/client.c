@@ -4,12 +4,15 @@
  *        client idle PORT CONNECTIONS BYTES
  *        client bulk PORT
  *        client upload PORT CONNECTIONS
+ *        client first PORT SECONDS request|regular
  *
  *   load   a request of 64 bytes, read to the end, close, and again
  *   idle   opens connections, sends so many bytes of a request that does not end, and waits for the end of
  *          its standard input
  *   bulk   one request, reads to the end
  *   upload sends as much as it can on so many connections, until the end of its standard input
+ *
+ *   first  first connections, each from another source address: with a cookie request, or regular ones
  *
  * The bit TCPI_OPT_SYN_DATA of each connection says whether its SYN's data was acknowledged by the SYN-ACK.
  */
@@ -215,6 +218,33 @@ static void upload(int port, int count) {
     printf("{\"bytes\": %.0f}\n", bytes);
 }
 
+static void first(int port, double seconds, int asks) {
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port)};
+    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    long start = now_ns(), end = start + (long)(seconds * 1e9);
+    static unsigned source;
+    char buffer[4096];
+    unsigned long count = 0;
+    for (; now_ns() < end; count++) {
+        /* Of addresses that the other run has not used. */
+        struct sockaddr_in from = {.sin_family = AF_INET};
+        from.sin_addr.s_addr = htonl((asks ? 0x7f400000 : 0x7f800000) + source++);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+        if (fd < 0) die("socket");
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+        if (bind(fd, (struct sockaddr *)&from, sizeof from)) die("bind");
+        if (asks) {
+            if (sendto(fd, request, REQUEST, MSG_FASTOPEN, (struct sockaddr *)&server, sizeof server) < 0) die("sendto");
+        } else {
+            if (connect(fd, (struct sockaddr *)&server, sizeof server)) die("connect");
+            if (send(fd, request, REQUEST, MSG_NOSIGNAL) < 0) die("send");
+        }
+        while (recv(fd, buffer, sizeof buffer, 0) > 0) continue;
+        close(fd);
+    }
+    printf("{\"seconds\": %.6f, \"transactions\": %lu}\n", (now_ns() - start) / 1e9, count);
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 2 ? argv[1] : "";
     int port = argc > 2 ? atoi(argv[2]) : 0;
@@ -225,10 +255,12 @@ int main(int argc, char **argv) {
         idle(port, atoi(argv[3]), atoi(argv[4]));
     } else if (!strcmp(what, "bulk") && argc == 3) {
         bulk(port);
+    } else if (!strcmp(what, "first") && argc == 5) {
+        first(port, atof(argv[3]), !strcmp(argv[4], "request"));
     } else if (!strcmp(what, "upload") && argc == 4 && atoi(argv[3]) < AT_MOST) {
         upload(port, atoi(argv[3]));
     } else {
-        fprintf(stderr, "usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES | idle PORT CONNECTIONS BYTES | bulk PORT | upload PORT CONNECTIONS\n");
+        fprintf(stderr, "usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES | idle PORT CONNECTIONS BYTES | bulk PORT | upload PORT CONNECTIONS | first PORT SECONDS request|regular\n");
         return 2;
     }
     return 0;

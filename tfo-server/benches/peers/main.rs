@@ -11,6 +11,7 @@ mod idle;
 mod measure;
 mod neighbours;
 mod peers;
+mod requests;
 mod speed;
 mod table;
 
@@ -56,6 +57,8 @@ enum Row {
     Bulk,
     /// Short answers beside six uploads through a proxy, and beside twelve senders.
     Neighbours,
+    /// A first connection, which asks for a cookie, against a regular one.
+    Requests,
     /// Memory of connections that wait.
     Idle,
     /// Two cores against one.
@@ -103,6 +106,7 @@ fn run(cli: &Cli) -> Result<()> {
             }
             Row::Bulk => bulk::measure(&ground, &plan)?,
             Row::Neighbours => neighbours::measure(&ground, &plan)?,
+            Row::Requests => requests::measure(&ground, &plan)?,
             Row::Idle => idle::measure(&ground),
             Row::Cores => cores::measure(&ground, &plan)?,
         };

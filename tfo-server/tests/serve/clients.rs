@@ -6,6 +6,7 @@ use tfo_core::{
     host::FastOpenBits,
     lab::{Program, isolated},
     mirror,
+    socket::Connector,
 };
 
 use crate::harness::{Lab, answer, ask, clean, json};
@@ -65,6 +66,32 @@ fn json_lines_carry_evidence_and_the_last_one_the_totals() {
         assert_eq!(totals["connections"], 3, "{totals}");
         assert_eq!(totals["syn_bytes"], 200, "{totals}");
         assert_eq!(totals["verdicts"]["fast-open"], 2, "{totals}");
+    });
+}
+
+/// Counters of the host rise for all of them: the connection's own bits decide.
+#[test]
+fn cookie_requests_beside_other_fast_open_clients_are_granted() {
+    isolated(|| {
+        let lab = Lab::new();
+        let server = lab.serve("", &["--service", "respond"]);
+        let ask = |source: [u8; 4]| {
+            let connector = Connector::default().bind((source, 0).into());
+            let connect = move || connector.connect(crate::harness::SERVER, b"hello");
+            answer(&mut lab.host.run(connect).unwrap());
+        };
+        for _ in 0..3 {
+            ask([127, 0, 0, 1]);
+        }
+        for number in 1..=20 {
+            ask([127, 0, 1, number]);
+            ask([127, 0, 0, 1]);
+        }
+        server.signal("TERM").unwrap();
+        let ended = server.finish();
+        let total = ended.out.lines().last().unwrap();
+        let expected = "total: 43 connections, 22 fast-open, 21 cookie-granted; ";
+        assert!(total.starts_with(expected), "{total}");
     });
 }
 
