@@ -6,6 +6,7 @@
 
 mod bulk;
 mod cores;
+mod first_byte;
 mod ground;
 mod idle;
 mod measure;
@@ -57,6 +58,8 @@ enum Row {
     Bulk,
     /// Short answers beside six uploads through a proxy, and beside twelve senders.
     Neighbours,
+    /// The first byte of an answer, in round trips on a path of 40 ms.
+    FirstByte,
     /// A first connection, which asks for a cookie, against a regular one.
     Requests,
     /// Memory of connections that wait.
@@ -106,6 +109,7 @@ fn run(cli: &Cli) -> Result<()> {
             }
             Row::Bulk => bulk::measure(&ground, &plan)?,
             Row::Neighbours => neighbours::measure(&ground, &plan)?,
+            Row::FirstByte => first_byte::measure(&ground, &plan)?,
             Row::Requests => requests::measure(&ground, &plan)?,
             Row::Idle => idle::measure(&ground),
             Row::Cores => cores::measure(&ground, &plan)?,

@@ -124,6 +124,11 @@ pub(crate) const FORWARD: &[Peer] = &[
     ),
 ];
 
+pub(crate) const MIRROR: Peer = peer(
+    "tfo-server, mirror",
+    Start::TfoServer { service: "mirror", settings: "", evidence: "full" },
+);
+
 /// Short answers, and beside them on `SECOND` bulk in the same worker.
 pub(crate) const NEIGHBOURS: &[Peer] = &[
     peer(

@@ -5,7 +5,7 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::load::{Load, ask};
 use crate::process::{descriptors, memory, until};
 
 const IDLE_AT_A_TIME: usize = 200;
+/// What reloads change the answer to.
+const BODIES: [&str; 2] = ["short</end>", "another body</end>"];
 
 fn at(port: u16) -> SocketAddr {
     SocketAddr::new(SERVER.ip(), port)
@@ -26,6 +28,10 @@ fn config(body: &str) -> String {
     format!(
         "[[listen]]\nservice = \"echo\"\n[[listen]]\nport = 2223\n[[listen]]\nport = 2224\nservice = \"respond\"\n\
          [[listen]]\nport = 2225\nservice = \"discard\"\n[[listen]]\nport = 2226\nservice = \"forward\"\n\
+         [[listen]]\nport = 2227\nservice = \"forward\"\n[listen.forward]\nupstreams = [\"127.0.0.1:2228\"]\n\
+         health-interval = \"0ms\"\nproxy-protocol = \"v2\"\n\
+         [[listen]]\nport = 2228\nservice = \"echo\"\nproxy-protocol = \"required\"\n\
+         [[listen]]\nport = 2229\nservice = \"respond\"\nproxy-protocol = \"required\"\n\
          [forward]\nupstreams = [\"{SERVER}\"]\nhealth-interval = \"0ms\"\n[respond]\nhttp = true\nbody = \"{body}\"\n\
          [engine]\nworkers = 2\n[metrics]\nport = 9090\n[limits]\nidle-timeout = \"1s\"\nheader-timeout = \"1s\"\n\
          [output]\nformat = \"json\"\nlines = false\n"
@@ -62,30 +68,51 @@ impl Crowd {
     }
 }
 
+/// A text that no other client sends.
+fn marker() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("marker-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Asks the mirror, and gets its line.
 fn probe() {
-    let mut stream = Connector::default().connect(at(2223), b"tfo-probe/1 soak\n").unwrap();
+    let marker = marker();
+    let request = format!("tfo-probe/1 {marker}\n");
+    let mut stream = Connector::default().connect(at(2223), request.as_bytes()).unwrap();
     let mut line = String::new();
     stream.read_to_string(&mut line).unwrap();
-    assert!(line.starts_with('{') && line.ends_with("}\n"), "{line:?}");
+    let begin = format!("{{\"tfo_mirror\":1,\"token\":\"{marker}\",");
+    assert!(line.starts_with(&begin) && line.ends_with("}\n"), "{line:?}");
 }
 
 /// Ten requests on one connection, in pieces.
 fn keep_alive() {
-    let mut stream = TcpStream::connect(at(2224)).unwrap();
+    ask_http(2224, "");
+}
+
+/// The same, behind a proxy.
+fn behind_a_proxy() {
+    ask_http(2229, "PROXY TCP4 192.0.2.7 198.51.100.9 1234 443\r\n");
+}
+
+fn ask_http(port: u16, header: &str) {
+    let mut stream = TcpStream::connect(at(port)).unwrap();
+    stream.write_all(header.as_bytes()).unwrap();
     for _ in 0..10 {
-        for piece in ["GET / HTTP/1.1\r\nHo", "st: soak\r\n\r\n"] {
+        let rest = format!("st: soak\r\nX-Marker: {}\r\n\r\n", marker());
+        for piece in ["GET / HTTP/1.1\r\nHo", &rest] {
             stream.write_all(piece.as_bytes()).unwrap();
         }
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200");
-        let mut rest = Vec::new();
-        while !rest.ends_with(b"</end>") {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"</end>") {
             let mut byte = [0];
             stream.read_exact(&mut byte).unwrap();
-            rest.push(byte[0]);
+            answer.push(byte[0]);
         }
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: "), "{answer}");
+        assert!(BODIES.contains(&body) && !answer.contains("marker-"), "{answer}");
     }
 }
 
@@ -119,9 +146,14 @@ fn bulk() {
 
 /// Through this server to itself: another connection, with fast open too.
 fn relayed() {
-    let text = "there and back";
-    let in_syn = ask(at(2226), Method::SendTo, text.as_bytes());
-    in_syn.expect("an answer");
+    let in_syn = ask(at(2226), Method::SendTo, marker().as_bytes());
+    in_syn.expect("its own marker comes back");
+}
+
+/// The same with a PROXY header in between, which the one half sends and the other reads.
+fn relayed_with_header() {
+    let in_syn = ask(at(2227), Method::SendTo, marker().as_bytes());
+    in_syn.expect("its own marker comes back");
 }
 
 /// What the kernel counted on this host: connections that came about at a listener.
@@ -161,9 +193,9 @@ fn watch(server: &Program, lab: &Lab, time: Duration) -> [u64; 2] {
     let mut round = 0;
     while start.elapsed() < time {
         let settings = match round % 4 {
-            0 => config("short</end>"),
+            0 => config(BODIES[0]),
             2 => "[listen]\nport = 0\n".to_owned(),
-            _ => config("another body</end>"),
+            _ => config(BODIES[1]),
         };
         lab.config(&settings);
         server.signal("HUP").unwrap();
@@ -182,10 +214,12 @@ fn soak() {
             env::var("TFO_SOAK").ok().map(|text| text.parse().expect("TFO_SOAK: seconds"));
         let time = Duration::from_secs(seconds.unwrap_or(6));
         let lab = Lab::new();
-        let server = lab.serve(&config("short</end>"), &[]);
+        let server = lab.serve(&config(BODIES[0]), &[]);
         let before = descriptors(&server);
         let load = Load::start(&lab.host, SERVER, 2);
-        let crowd = Crowd::start(&lab.host, &[probe, keep_alive, reset, idle, bulk, relayed]);
+        let kinds: [fn(); 8] =
+            [probe, keep_alive, behind_a_proxy, reset, idle, bulk, relayed, relayed_with_header];
+        let crowd = Crowd::start(&lab.host, &kinds);
         let most = watch(&server, &lab, time);
         let rounds = crowd.stop();
         assert!(
