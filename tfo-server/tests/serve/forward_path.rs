@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tfo_core::capture::{Direction, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, isolated};
@@ -24,6 +24,10 @@ impl Stage {
     }
 
     fn over(path: PathSettings) -> Self {
+        Self::with(path, "")
+    }
+
+    fn with(path: PathSettings, more: &str) -> Self {
         let network = Network::new(path).unwrap();
         let upstream = SocketAddr::new(SERVER_V4.into(), 8001);
         let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
@@ -39,7 +43,7 @@ impl Stage {
         let lab = Lab::new();
         let config = format!(
             "[listen]\nservice = \"forward\"\n\
-             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n"
+             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n{more}\n"
         );
         let command = lab.command(&config, &["-o", "json"]);
         let server = Program::start(network.client(), command).unwrap();
@@ -53,6 +57,19 @@ impl Stage {
         let mut client = self.network.client().run(connect).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         answer(&mut client)
+    }
+
+    /// Asks with many connections at once. Returns how many had no answer.
+    fn ask_at_once(&self, count: usize) -> usize {
+        let server = crate::harness::SERVER;
+        let connect = move || FastOpenStream::connect(server, b"question").unwrap();
+        let clients: Vec<_> =
+            self.network.client().run(move || (0..count).map(|_| connect()).collect());
+        let unanswered = |mut client: FastOpenStream| {
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            answer(&mut client) != b"answer"
+        };
+        clients.into_iter().map(unanswered).filter(|&unanswered| unanswered).count()
     }
 
     /// Asks until the request rides the SYN to the upstream; what has crossed by then. The first client's
@@ -113,6 +130,97 @@ fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
             assert_eq!(stage.syns(&mut known), [0]);
         }
         assert_eq!(stage.server.err().count("is down"), 0, "it is there");
+    });
+}
+
+/// A pause that a test can wait for.
+const SHORT_PAUSE: &str = "syn-data-pause = \"1s\"";
+
+#[test]
+fn after_a_pause_one_connection_tries_syn_data_and_not_all() {
+    isolated(|| {
+        let stage =
+            Stage::with(PathSettings::new().round_trip(Duration::from_millis(100)), SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"", "the first after the path has changed");
+        let mut failed = 0;
+        for pause in ["1s", "2s", "4s"] {
+            let line = format!("gets no data in SYNs for {pause}");
+            let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
+            assert_eq!(stage.ask_at_once(20), 0, "during the pause of {pause}");
+            if pause != "4s" {
+                // Twenty connections begin within the round trip of the first.
+                thread::sleep(Duration::from_secs(2));
+                failed += stage.ask_at_once(20);
+            }
+        }
+        assert_eq!(failed, 2, "one for each trial");
+        let carried = stage.syns(&mut known).into_iter().filter(|&len| len > 0).count();
+        assert_eq!(carried, 3, "the first and the trials");
+        assert_eq!(stage.server.err().count("is down"), 0);
+    });
+}
+
+#[test]
+fn acknowledged_trial_ends_the_pause() {
+    isolated(|| {
+        let stage =
+            Stage::with(PathSettings::new().round_trip(Duration::from_millis(100)), SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"");
+        stage.network.set_boxes(&[]);
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.syns(&mut known), [8, 0], "the pause does not end by itself");
+        thread::sleep(Duration::from_millis(1100));
+        assert_eq!(stage.ask_at_once(10), 0);
+        let _ = stage.server.err().expect(&["192.0.2.2:8001 takes data in SYNs again"]);
+        let carried: usize = stage.syns(&mut known).into_iter().filter(|&len| len > 0).count();
+        assert_eq!(carried, 1, "until the trial has succeeded the others carry none");
+        assert_eq!(stage.ask(), b"answer");
+        assert_eq!(stage.syns(&mut known), [8]);
+    });
+}
+
+#[test]
+fn trial_whose_data_is_stripped_does_not_end_the_pause() {
+    isolated(|| {
+        let stage = Stage::with(PathSettings::new(), SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"");
+        stage.network.set_boxes(&[Middlebox::StripSynData]);
+        thread::sleep(Duration::from_millis(1100));
+        for expected in [8, 0, 0] {
+            assert_eq!(stage.ask(), b"answer");
+            let syns = stage.syns(&mut known);
+            assert_eq!(syns.last(), Some(&expected), "connected is not acknowledged: {syns:?}");
+        }
+    });
+}
+
+#[test]
+fn trial_of_a_proxy_header_alone_loses_no_client() {
+    isolated(|| {
+        let more = format!("{SHORT_PAUSE}\nproxy-protocol = \"v1\"");
+        let stage = Stage::with(PathSettings::new(), &more);
+        let header = "PROXY TCP4 127.0.0.1 127.0.0.1 40000 2222\r\n".len();
+        let mut known = 0;
+        let start = Instant::now();
+        while stage.syns(&mut known).iter().all(|&len| len < header) {
+            assert_eq!(stage.ask(), b"answer");
+            assert!(start.elapsed() < Duration::from_secs(20));
+        }
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"", "the first after the path has changed");
+        let _ = stage.syns(&mut known);
+        for _ in 0..2 {
+            thread::sleep(Duration::from_secs(1));
+            assert_eq!(stage.ask(), b"answer", "it is sent again without data in the SYN");
+        }
+        let syns = stage.syns(&mut known);
+        assert!(syns.iter().any(|len| (header - 4..=header + 4).contains(len)), "{syns:?}");
     });
 }
 

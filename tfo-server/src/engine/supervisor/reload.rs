@@ -64,7 +64,13 @@ impl Supervisor {
         let mut added = Vec::new();
         for (listen, service) in settings.listeners.iter().zip(services) {
             let same = |bound: &Bound| bound.address == listen.address;
-            if let Some(index) = self.listeners.iter().position(same) {
+            let before = self.listeners.iter().enumerate().find(|(_, bound)| same(bound));
+            let service = match before {
+                Some((_, bound)) => service.with_state_of(&bound.service),
+                None => service,
+            };
+            service.start().map_err(|e| format!("{}: {e}", listen.address))?;
+            if let Some((index, _)) = before {
                 kept.push((index, service));
                 continue;
             }
@@ -101,10 +107,14 @@ impl Supervisor {
         let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for (index, service) in kept {
             let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
-            bound.service = service.with_state_of(&bound.service);
+            let replaced = mem::replace(&mut bound.service, service);
+            if !replaced.is(&bound.service) {
+                replaced.stop();
+            }
             self.listeners.push(bound);
         }
         for removed in before.into_iter().flatten() {
+            removed.service.stop();
             log::info!("no longer listening on {}", removed.address);
             self.order_all_or_log(|| Order::Close { number: removed.number });
         }
