@@ -54,6 +54,7 @@ impl Supervisor {
                         kernel's: that needs a restart"
                 .to_owned());
         }
+        self.keeps_inherited(&settings)?;
         let services = prepare(&settings).map_err(|e| one_line(&e))?;
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
@@ -81,6 +82,22 @@ impl Supervisor {
             added.push(bound);
         }
         Ok(Change { settings, keys: other_keys, kept, added })
+    }
+
+    /// Refuses to stop serving a socket that was passed to this process. Whoever passed it keeps it open, so
+    /// that clients would wait in its queue for ever, and this process could not bind its address again.
+    fn keeps_inherited(&self, settings: &Settings) -> Result<(), String> {
+        let stays = |bound: &&Bound| {
+            settings.listeners.iter().any(|listen| listen.address == bound.address)
+        };
+        let mut inherited = self.listeners.iter().filter(|bound| bound.is_inherited());
+        inherited.find(|bound| !stays(bound)).map_or(Ok(()), |bound| {
+            Err(format!(
+                "{} is in no [[listen]] table, and its socket comes from socket activation: removing it \
+                 needs a restart without that socket",
+                bound.address
+            ))
+        })
     }
 
     /// Why a new listener is not there, and what to do.
