@@ -209,7 +209,7 @@ fn silent_upstreams_are_given_up_side_by_side() {
         assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
         assert_eq!(text.out.matches("no answer within 2s").count(), 3, "{}", text.out);
         assert!(took >= Duration::from_secs(2), "{took:?}");
-        assert!(took < Duration::from_secs(4), "not one after the other: {took:?}");
+        assert!(took < Duration::from_secs(6), "not one after the other: {took:?}");
     });
 }
 

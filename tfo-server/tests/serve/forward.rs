@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tfo_core::lab::{Program, isolated};
 use tfo_core::socket::{ArrivalSyn, option};
 
-use crate::harness::{Lab, answer, ask, clean, json, pattern};
+use crate::harness::{Lab, answer, ask, clean, json, pattern, until};
 use crate::upstream::{Silent, Upstream, read};
 
 const ONE: &str = "127.0.0.1:8001";
@@ -26,15 +26,6 @@ fn to(upstreams: &[&str], more: &str) -> String {
 fn in_syn(arrival: &tfo_core::socket::Arrival) -> (usize, bool) {
     let ArrivalSyn::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
     (syn.payload_len(), arrival.info.syn_data)
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not come about: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
