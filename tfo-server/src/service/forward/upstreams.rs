@@ -205,7 +205,7 @@ impl Upstreams {
         millis(self.started.elapsed())
     }
 
-    /// Records that it could not be connected to.
+    /// Records a failed regular connection or check.
     pub(super) fn failed(&self, index: usize, why: &dyn Display) {
         let Some(upstream) = self.all.get(index) else { return };
         upstream.failed.fetch_add(1, Relaxed);
@@ -220,7 +220,7 @@ impl Upstreams {
         }
     }
 
-    /// Records that it was connected to.
+    /// Records a connection or check that succeeded.
     pub(super) fn succeeded(&self, index: usize) {
         let Some(upstream) = self.all.get(index) else { return };
         // Written only where it changes: the line stays in the caches of all workers.
@@ -281,7 +281,7 @@ impl Lease {
     }
 
     /// Records that a connection could not be made. If its SYN carried data, either the upstream is not there or
-    /// the path hates such SYNs: the next regular connection or check decides. This connection is regular
+    /// the path rejects such SYNs: the next regular connection or check decides. This connection is regular
     /// when it is tried again.
     pub(crate) fn failed(&mut self, why: &dyn Display, syn_data: bool) {
         self.regular = true;
