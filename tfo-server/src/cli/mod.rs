@@ -71,7 +71,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Is this host ready, is this configuration right? Changes nothing
+    /// Check this host, the configuration and its upstreams, without changing anything
     Check,
     /// Make, show, convert and compare keys
     Keys(KeysArguments),

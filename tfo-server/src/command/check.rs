@@ -1,15 +1,23 @@
-//! `tfo-server check`: is this host ready for this configuration? Changes nothing.
+//! `tfo-server check`: checks this host and the configuration, without changing anything. Upstreams are
+//! connected to once.
 
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tfo_core::host::readiness::{Finding, ServerFacts};
+use tfo_core::host::readiness::ServerFacts;
 
-use crate::config::Settings;
+use crate::config::{ForwardSettings, ServiceSettings, Settings};
 use crate::keys::Keys;
 use crate::process::privileges::Rights;
-use crate::report;
+use crate::report::{self, AskedUpstream, Finding};
 use crate::service::Prepared;
+use crate::service::forward::{self, Answer};
+
+/// The longest wait for upstreams.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(settings: &Settings) -> ExitCode {
     let keys = match Keys::load(&settings.keys, SystemTime::now()) {
@@ -32,15 +40,73 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
             Err(e) => return report::failure(&e),
         };
         // What is true of the host is true for each listener, and told once.
-        for finding in facts.findings(wish) {
+        for finding in facts.findings(wish).into_iter().map(Finding::Host) {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
         }
         host.get_or_insert(facts);
     }
+    let upstreams = match ask_upstreams(settings) {
+        Ok(upstreams) => upstreams,
+        Err(e) => return report::failure(&e),
+    };
+    for listen in &settings.listeners {
+        let its = upstreams.iter().filter(|asked| asked.listener == listen.address);
+        findings.extend(upstream_findings(listen.address, its));
+    }
     match host {
-        Some(facts) => report::readiness(settings, &keys, &facts, &findings),
+        Some(facts) => report::readiness(settings, &keys, &facts, &upstreams, &findings),
         None => ExitCode::SUCCESS,
     }
+}
+
+/// Connects to each upstream once, although several listeners may have it.
+fn ask_upstreams(settings: &Settings) -> io::Result<Vec<AskedUpstream>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut timeout = Duration::ZERO;
+    for (_, forward) in forwarding(settings) {
+        addresses.extend(&forward.upstreams);
+        timeout = timeout.max(forward.connect_timeout.min(PATIENCE));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let error = |answer| match answer {
+        Answer::Connected => None,
+        Answer::Failed(why) | Answer::NotAsked(why) => Some(why),
+    };
+    let errors = forward::ask(&addresses, timeout)?.into_iter().map(error);
+    let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
+    let mut asked = Vec::new();
+    for (listener, forward) in forwarding(settings) {
+        for &upstream in &forward.upstreams {
+            let error = errors.get(&upstream).cloned().flatten();
+            asked.push(AskedUpstream { listener, upstream, error });
+        }
+    }
+    Ok(asked)
+}
+
+/// The listeners that forward, and where to.
+fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &ForwardSettings)> {
+    settings.listeners.iter().filter_map(|listen| match &listen.service {
+        ServiceSettings::Forward(forward) => Some((listen.address, forward)),
+        _ => None,
+    })
+}
+
+/// A silent upstream is a note, since another one serves its clients. A listener without any is a problem.
+fn upstream_findings<'a>(
+    listener: SocketAddr,
+    asked: impl Iterator<Item = &'a AskedUpstream> + Clone,
+) -> Vec<Finding> {
+    let silent = asked.clone().filter_map(|asked| {
+        let (upstream, why) = (asked.upstream, asked.error.clone()?);
+        Some(Finding::UpstreamSilent { listener, upstream, why })
+    });
+    let mut findings: Vec<_> = silent.collect();
+    if !findings.is_empty() && findings.len() == asked.count() {
+        findings.push(Finding::NoUpstream { listener });
+    }
+    findings
 }

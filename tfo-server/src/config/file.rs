@@ -75,6 +75,7 @@ pub(crate) struct Forward {
     pub(crate) upstreams: Upstreams,
     pub(crate) balance: Balance,
     pub(crate) fast_open: Switch,
+    pub(crate) syn_data_pause: SynDataPause,
     pub(crate) proxy_protocol: ProxyOut,
     pub(crate) connect_timeout: ConnectTimeout,
     pub(crate) idle_timeout: IdleTimeout,
@@ -138,6 +139,7 @@ pub(crate) type Buffer = Size<4096, { 16 << 20 }>;
 pub(crate) type HeaderTimeout = Period<100, 86_400_000>;
 pub(crate) type IdleTimeout = Period<100, 86_400_000>;
 pub(crate) type DrainTimeout = Period<0, 3_600_000>;
+pub(crate) type SynDataPause = Period<1_000, 3_600_000>;
 pub(crate) type ConnectTimeout = Period<10, 600_000>;
 pub(crate) type HealthInterval = Period<0, 3_600_000>;
 pub(crate) type RotateEvery = Period<10_000, 2_592_000_000>;
@@ -164,6 +166,7 @@ impl Default for Listen {
 
 impl Default for Forward {
     fn default() -> Self {
+        const PAUSE: SynDataPause = SynDataPause::from_millis(60_000);
         const CONNECT: ConnectTimeout = ConnectTimeout::from_millis(5_000);
         const IDLE: IdleTimeout = IdleTimeout::from_millis(300_000);
         const HEALTH: HealthInterval = HealthInterval::from_millis(5_000);
@@ -171,6 +174,7 @@ impl Default for Forward {
             upstreams: Upstreams::default(),
             balance: Balance::default(),
             fast_open: Switch(true),
+            syn_data_pause: PAUSE,
             proxy_protocol: ProxyOut::default(),
             connect_timeout: CONNECT,
             idle_timeout: IDLE,

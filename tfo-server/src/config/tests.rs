@@ -123,6 +123,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
                 upstreams: vec!["192.0.2.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
                 balance: Balance::LeastConnections,
                 fast_open: true,
+                syn_data_pause: Duration::from_secs(60),
                 proxy_protocol: ProxyOut::V2,
                 connect_timeout: Duration::from_secs(5),
                 idle_timeout: Duration::from_secs(300),
@@ -267,7 +268,7 @@ fn every_key_has_a_variable_of_its_name() {
         "keys.rotate-every" => "7days",
         "output.format" => "json",
         "process.user" | "process.group" => "tfo",
-        key if key.ends_with("-timeout") || key.ends_with("-interval") => "7s",
+        key if ["-timeout", "-interval", "-pause"].iter().any(|end| key.ends_with(end)) => "7s",
         _ => "77",
     };
     for key in keys(SHIPPED) {
@@ -302,6 +303,7 @@ fn the_shipped_file_states_the_rules() {
         ("fastopen-queue", range("".parse::<FastopenQueue>().unwrap_err())),
         ("connect-timeout", range("".parse::<ConnectTimeout>().unwrap_err())),
         ("health-interval", "0ms (never) to 1h".to_owned()),
+        ("syn-data-pause", "1s to 1h".to_owned()),
         ("workers", range("".parse::<Workers>().unwrap_err())),
         ("connections", range("".parse::<Connections>().unwrap_err())),
         ("connections-per-source", "0 (any number) to 1000000".to_owned()),

@@ -52,6 +52,11 @@ impl Bound {
         Ok(Self { number, address: settings.address, service, sockets: sockets? })
     }
 
+    /// Whether its sockets were passed to this process.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.sockets.iter().any(|socket| socket.is_inherited())
+    }
+
     /// Changes the queue of each live socket.
     pub(super) fn set_queue(&self, queue: u32) -> tfo_core::Result<()> {
         self.sockets.iter().try_for_each(|socket| socket.set_queue(queue))

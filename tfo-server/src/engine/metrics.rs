@@ -1,5 +1,6 @@
 //! What the server measures of itself, and the thread that serves it.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -155,6 +156,16 @@ impl Instruments {
         vec![queue, backlog, waiting]
     }
 
+    /// Returns which listeners have no upstream for a new connection, as a reason not to be ready.
+    fn without_upstream(&self) -> Option<String> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let without = listeners.iter().filter(|listener| {
+            listener.forward.as_ref().is_some_and(|forward| !forward.is_ready())
+        });
+        let addresses: Vec<_> = without.map(|listener| listener.address.to_string()).collect();
+        (!addresses.is_empty()).then(|| format!("no upstream of {} is up", addresses.join(", ")))
+    }
+
     /// Where each listener forwards to.
     fn upstreams(&self) -> Vec<Family> {
         let mut up = Family::gauge("tfo_server_upstream_up", "0: it is left out until it is back.");
@@ -198,15 +209,15 @@ impl Source for Instruments {
         families
     }
 
-    fn not_ready(&self) -> Option<&'static str> {
+    fn not_ready(&self) -> Option<Cow<'static, str>> {
         if self.stopping.load(Ordering::Relaxed) {
-            Some("draining: it has been told to stop")
+            Some("draining: it has been told to stop".into())
         } else if self.shared.is_full() {
-            Some("full: as many connections are open as limits.connections allows")
+            Some("full: as many connections are open as limits.connections allows".into())
         } else if self.shared.is_starved() {
-            Some("starved: no descriptors are left to accept connections with")
+            Some("starved: no descriptors are left to accept connections with".into())
         } else {
-            None
+            self.without_upstream().map(Cow::Owned)
         }
     }
 }

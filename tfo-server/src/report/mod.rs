@@ -25,7 +25,7 @@ use crate::config::file::File;
 
 pub(crate) use connection::{Ended, Totals};
 pub(crate) use printer::{Printer, Printing};
-pub(crate) use readiness::readiness;
+pub(crate) use readiness::{AskedUpstream, Finding, readiness};
 pub(crate) use trace::Tracer;
 
 /// Wrong usage, or bad configuration.

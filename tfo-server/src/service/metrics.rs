@@ -12,7 +12,7 @@ pub(crate) trait Source: Debug + Send + Sync {
     /// All that is measured, as it is now.
     fn families(&self) -> Vec<Family>;
     /// Why nobody should send connections here now.
-    fn not_ready(&self) -> Option<&'static str>;
+    fn not_ready(&self) -> Option<Cow<'static, str>>;
 }
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Handler for Metrics {
             "/healthz" => Cow::Borrowed(&self.healthy),
             "/readyz" => Cow::Owned(match self.source.not_ready() {
                 None => Content::line(Status::Ok, "ready"),
-                Some(why) => Content::line(Status::ServiceUnavailable, why),
+                Some(why) => Content::line(Status::ServiceUnavailable, &why),
             }),
             "/metrics" => {
                 let form = form(request.accept);
@@ -90,8 +90,8 @@ mod tests {
             vec![Family::counter("a", "What.").with(vec![], 7)]
         }
 
-        fn not_ready(&self) -> Option<&'static str> {
-            self.0.then_some("draining")
+        fn not_ready(&self) -> Option<Cow<'static, str>> {
+            self.0.then_some("draining".into())
         }
     }
 

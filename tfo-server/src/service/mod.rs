@@ -124,6 +124,21 @@ impl Prepared {
         if let Self::Forward(forward) = self { forward.start() } else { Ok(()) }
     }
 
+    /// Ends what `start` has begun, because no listener uses it any more. Open connections go on.
+    pub(crate) fn stop(&self) {
+        if let Self::Forward(forward) = self {
+            forward.stop();
+        }
+    }
+
+    /// Whether this is the same service, and not merely an equal one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Forward(one), Self::Forward(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// The service before, which knows its upstreams, if nothing has changed.
     pub(crate) fn with_state_of(self, before: &Self) -> Self {
         match (&self, before) {

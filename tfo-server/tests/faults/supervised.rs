@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tfo_core::lab::{Program, isolated};
 
 use crate::harness::{Lab, SERVER, answer, ask, clean};
+use crate::process::until;
 
 /// Starts the server as systemd does, with this socket as descriptor 3, and as 4 if it is to come twice.
 fn activate(lab: &Lab, config: &str, socket: OwnedFd, times: u8) -> Program {
@@ -92,6 +93,49 @@ fn a_descriptor_that_nobody_can_serve_is_told() {
             assert!(error.starts_with("error: socket activation: "), "{error}");
             assert!(error.contains(expected), "{error}");
         }
+    });
+}
+
+#[test]
+fn reload_that_removes_an_inherited_listener_is_refused() {
+    isolated(|| {
+        let lab = Lab::new();
+        let socket = listen(&lab, SERVER);
+        let both = "[engine]\nworkers = 2\n[[listen]]\nservice = \"echo\"\n\
+                    [[listen]]\nport = 2223\nservice = \"echo\"\n";
+        let server = activate(&lab, both, socket.into(), 1);
+        let _ = server.err().expect(&["listening on"]);
+        let reload = |config: &str, line: &str, count: usize| {
+            lab.config(config);
+            server.signal("HUP").unwrap();
+            until(line, || server.err().count(line) == count);
+        };
+        let both_answer = || {
+            for port in [2222, 2223] {
+                let to = SocketAddr::new(SERVER.ip(), port);
+                let mut client = lab.host.run(move || TcpStream::connect(to)).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                assert_eq!(ask(&mut client, b"served"), b"served", "port {port}");
+            }
+        };
+        // It would leave clients waiting in a socket that is not the server's to close.
+        reload("[listen]\nport = 2223\nservice = \"discard\"\n", "before stay", 1);
+        let told = server.err().expect(&["before stay"]);
+        for piece in ["127.0.0.1:2222", "socket activation", "needs a restart"] {
+            assert!(told.contains(piece), "{piece}: {told}");
+        }
+        both_answer();
+        // A listener of its own goes and comes back, and so do other settings of the inherited one.
+        reload("[listen]\nservice = \"discard\"\n", "settings were read again", 1);
+        assert_eq!(ask(&mut lab.connect(), b"discarded"), b"");
+        let own = SocketAddr::new(SERVER.ip(), 2223);
+        until("its own listener is gone", || {
+            lab.host.run(move || TcpStream::connect(own)).is_err()
+        });
+        reload(both, "settings were read again", 2);
+        both_answer();
+        server.signal("TERM").unwrap();
+        assert_eq!(server.finish().code, Some(0));
     });
 }
 

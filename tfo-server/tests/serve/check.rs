@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use tfo_core::lab::isolated;
 
 use crate::harness::{Lab, SERVER, json};
+use crate::upstream::Silent;
 
 /// All that could be changed, and who listens.
 fn settings() -> Vec<String> {
@@ -127,6 +129,89 @@ fn who_listens_there_already_is_told() {
         let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
         let text = lab.start("", &["check"]).finish();
         assert!(text.out.contains("something listens on 127.0.0.1:2222 already"), "{}", text.out);
+    });
+}
+
+/// A configuration with a listener for each of these lists of upstreams.
+fn forward(listeners: &[&[&str]]) -> String {
+    let table = |(port, upstreams): (u16, &&[&str])| {
+        format!(
+            "[[listen]]\nport = {port}\nservice = \"forward\"\n[listen.forward]\n\
+             upstreams = {upstreams:?}\n"
+        )
+    };
+    (2222..).zip(listeners).map(table).collect()
+}
+
+#[test]
+fn upstream_that_does_not_answer_is_a_note() {
+    isolated(|| {
+        let lab = Lab::new();
+        let there = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
+        let config = forward(&[&["127.0.0.1:8001", "127.0.0.1:8002"], &["127.0.0.1:8001"]]);
+        let before = lab.host.run(settings);
+        let text = lab.start(&config, &["check"]).finish();
+        assert_eq!(text.code, Some(0), "{} {}", text.out, text.err);
+        for line in [
+            "upstream 127.0.0.1:8001 of 127.0.0.1:2222 answers",
+            "upstream 127.0.0.1:8001 of 127.0.0.1:2223 answers",
+            "note: upstream 127.0.0.1:8002 of 127.0.0.1:2222 does not answer: Connection refused (os error 111)",
+        ] {
+            assert!(text.out.lines().any(|found| found == line), "{line}: {}", text.out);
+        }
+        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        there.set_nonblocking(true).unwrap();
+        assert!(there.accept().is_ok(), "it was connected to");
+        assert!(there.accept().is_err(), "once for all listeners");
+
+        let document = lab.start(&config, &["check", "-o", "json"]).finish();
+        let found = json(&document.out);
+        assert_eq!(found["ready"], true, "{found}");
+        let upstreams = &found["listeners"][0]["upstreams"];
+        assert_eq!(upstreams[0], json(r#"{"upstream":"127.0.0.1:8001","error":null}"#), "{found}");
+        assert_eq!(upstreams[1]["error"], "Connection refused (os error 111)", "{found}");
+        let finding = &found["findings"][0];
+        assert_eq!(finding["problem"], false, "{found}");
+        let silent = &finding["finding"]["upstream-silent"];
+        assert_eq!(silent["listener"], "127.0.0.1:2222", "{found}");
+        assert_eq!(silent["upstream"], "127.0.0.1:8002", "{found}");
+        // The last is the table of sockets: the connection to the upstream is closed, and may be seen.
+        assert_eq!(lab.host.run(settings)[..5], before[..5], "check must change nothing");
+    });
+}
+
+#[test]
+fn listener_whose_upstreams_are_all_silent_is_a_problem() {
+    isolated(|| {
+        let lab = Lab::new();
+        let there = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
+        let config = forward(&[&["127.0.0.1:8001"], &["127.0.0.1:8002", "127.0.0.1:8003"]]);
+        let text = lab.start(&config, &["check"]).finish();
+        assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
+        assert_eq!(text.out.matches("note: upstream ").count(), 2, "{}", text.out);
+        let problem = text.out.lines().find(|line| line.starts_with("problem: ")).unwrap();
+        assert!(problem.contains("no upstream of 127.0.0.1:2223 answers"), "{problem}");
+        assert!(text.out.ends_with("not ready: 1 problem\n"), "{}", text.out);
+        let document = lab.start(&config, &["check", "-o", "json"]).finish();
+        assert_eq!(document.code, Some(1));
+        assert_eq!(json(&document.out)["ready"], false, "{}", document.out);
+        drop(there);
+    });
+}
+
+#[test]
+fn silent_upstreams_are_given_up_side_by_side() {
+    isolated(|| {
+        let lab = Lab::new();
+        let silent = ["127.0.0.1:8001", "127.0.0.1:8002", "127.0.0.1:8003"];
+        let _silent = silent.map(|address| Silent::on(&lab.host, address));
+        let start = Instant::now();
+        let text = lab.start(&forward(&[&silent]), &["check"]).finish();
+        let took = start.elapsed();
+        assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
+        assert_eq!(text.out.matches("no answer within 2s").count(), 3, "{}", text.out);
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(6), "not one after the other: {took:?}");
     });
 }
 

@@ -6,14 +6,16 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::lab::{Host, Program, isolated, require};
+use tfo_core::lab::{Program, isolated};
 use tfo_core::socket::{ArrivalSyn, option};
 
-use crate::harness::{Lab, answer, ask, clean, json, pattern};
-use crate::upstream::{Upstream, read};
+use crate::harness::{Lab, answer, ask, clean, json, pattern, until};
+use crate::upstream::{Silent, Upstream, read};
 
 const ONE: &str = "127.0.0.1:8001";
 const OTHER: &str = "127.0.0.1:8002";
+const THIRD: &str = "127.0.0.1:8003";
+const FOURTH: &str = "127.0.0.1:8004";
 
 /// The server's configuration.
 fn to(upstreams: &[&str], more: &str) -> String {
@@ -24,27 +26,6 @@ fn to(upstreams: &[&str], more: &str) -> String {
 fn in_syn(arrival: &tfo_core::socket::Arrival) -> (usize, bool) {
     let ArrivalSyn::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
     (syn.payload_len(), arrival.info.syn_data)
-}
-
-/// Waits until it is so.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not come about: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Lets no packet to this port through.
-fn silence(host: &Host, port: u16) {
-    let rule = format!(
-        "add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
-         add rule inet t i tcp dport {port} drop"
-    );
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut nft = Command::new("nft");
-    nft.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg(rule);
-    assert!(host.output(nft).unwrap().status.success());
 }
 
 #[test]
@@ -243,12 +224,9 @@ fn what_has_left_in_a_syn_is_never_sent_to_another() {
 #[test]
 fn an_upstream_that_does_not_answer_is_given_up_in_time() {
     isolated(|| {
-        if !require("nft") {
-            return;
-        }
         let lab = Lab::new();
         let other = Upstream::on(&lab.host, OTHER).answer("other");
-        silence(&lab.host, 8001);
+        let _silent = Silent::on(&lab.host, ONE);
         let more = "health-interval = \"0s\"\nconnect-timeout = \"100ms\"\nfast-open = false";
         let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
         for n in 0..6 {
@@ -356,6 +334,90 @@ fn who_has_the_fewest_connections_is_next() {
             assert_eq!(client.0, b"other:?", "{n} of 3");
             clients.push(client);
         }
+    });
+}
+
+#[test]
+fn down_upstream_share_is_divided_evenly() {
+    isolated(|| {
+        for balance in ["round-robin", "least-connections"] {
+            let lab = Lab::new();
+            let up =
+                [ONE, THIRD, FOURTH].map(|address| Upstream::on(&lab.host, address).answer("up"));
+            let more = format!("health-interval = \"50ms\"\nbalance = \"{balance}\"");
+            let server = lab.serve(&to(&[ONE, OTHER, THIRD, FOURTH], &more), &["-o", "json"]);
+            let _ = server.err().expect(&["upstream 127.0.0.1:8002 is down"]);
+            for n in 0..30 {
+                assert_eq!(ask(&mut lab.connect(), b"?"), b"up:?");
+                // The next connection starts after the end of this one.
+                let _ = server.out().first(n + 1);
+            }
+            assert_eq!(up.map(|upstream| upstream.count()), [10; 3], "{balance}");
+        }
+    });
+}
+
+#[test]
+fn recovered_upstream_is_retried_though_others_have_fewer_connections() {
+    isolated(|| {
+        let lab = Lab::new();
+        let one = Upstream::on(&lab.host, ONE);
+        let other = Upstream::on(&lab.host, OTHER);
+        let more = "health-interval = \"0ms\"\nfast-open = false\nbalance = \"least-connections\"";
+        let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
+        let open = |upstream: &Upstream| {
+            let mut client = lab.connect();
+            client.write_all(b"x").unwrap();
+            let mut there = upstream.accept().stream;
+            assert_eq!(read(&mut there, 1), b"x");
+            (client, there)
+        };
+        // The first upstream keeps a connection for the whole test.
+        let _kept = (lab.connect(), one.accept());
+        let refused = (lab.connect(), other.accept());
+        drop(one);
+        let also_refused: Vec<_> = (0..3).map(|_| open(&other)).collect();
+        let _ = server.err().expect(&["upstream 127.0.0.1:8001 is down"]);
+        drop((refused, also_refused));
+        let one = Upstream::on(&lab.host, ONE).answer("one");
+        drop(other);
+        let _other = Upstream::on(&lab.host, OTHER).answer("other");
+        until("the recovered upstream serves", || {
+            thread::sleep(Duration::from_millis(100));
+            ask(&mut lab.connect(), b"?") == b"one:?"
+        });
+        assert_eq!(one.count(), 1);
+    });
+}
+
+#[test]
+fn reload_with_other_upstreams_ends_their_checks_at_once() {
+    isolated(|| {
+        let lab = Lab::new();
+        let one = Upstream::on(&lab.host, ONE).answer("one");
+        let checks = |interval: &str| to(&[ONE], &format!("health-interval = \"{interval}\""));
+        let server = lab.serve(&checks("1h"), &[]);
+        let threads = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+            tasks.count()
+        };
+        // A connection of the old settings keeps its upstream, not the checks.
+        let mut kept = lab.connect();
+        kept.write_all(b"x").unwrap();
+        until("it is connected", || one.count() == 1);
+        let (threads_before, open_before) = (threads(), descriptors(&server));
+        for n in 0..40 {
+            let _ = lab.config(&checks(if n % 2 == 0 { "59m" } else { "58m" }));
+            server.signal("HUP").unwrap();
+            thread::sleep(Duration::from_millis(10));
+        }
+        until("the old checks end", || threads() <= threads_before);
+        until("their descriptors are closed", || descriptors(&server) <= open_before);
+        assert_eq!(ask(&mut kept, b""), b"one:x");
+        // A listener without upstreams needs none.
+        let _ = lab.config("[listen]\nservice = \"echo\"\n");
+        server.signal("HUP").unwrap();
+        until("the last check ends", || threads() == threads_before - 1);
     });
 }
 

@@ -9,7 +9,7 @@ use tfo_core::capture::{Direction, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, isolated};
 use tfo_core::socket::{FastOpenListener, FastOpenStream, Method};
 
-use crate::harness::{Lab, answer, json};
+use crate::harness::{Lab, answer, json, until};
 
 /// The server on one host, its upstream behind a path; clients come over loopback.
 struct Stage {
@@ -24,6 +24,10 @@ impl Stage {
     }
 
     fn over(path: PathSettings) -> Self {
+        Self::with(path, "")
+    }
+
+    fn with(path: PathSettings, more: &str) -> Self {
         let network = Network::new(path).unwrap();
         let upstream = SocketAddr::new(SERVER_V4.into(), 8001);
         let listener = network.server().run(move || FastOpenListener::bind(upstream)).unwrap();
@@ -39,7 +43,7 @@ impl Stage {
         let lab = Lab::new();
         let config = format!(
             "[listen]\nservice = \"forward\"\n\
-             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n"
+             [forward]\nupstreams = [\"{upstream}\"]\nhealth-interval = \"0s\"\n{more}\n"
         );
         let command = lab.command(&config, &["-o", "json"]);
         let server = Program::start(network.client(), command).unwrap();
@@ -53,6 +57,19 @@ impl Stage {
         let mut client = self.network.client().run(connect).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         answer(&mut client)
+    }
+
+    /// Asks with many connections at once. Returns how many had no answer.
+    fn ask_at_once(&self, count: usize) -> usize {
+        let server = crate::harness::SERVER;
+        let connect = move || FastOpenStream::connect(server, b"question").unwrap();
+        let clients: Vec<_> =
+            self.network.client().run(move || (0..count).map(|_| connect()).collect());
+        let unanswered = |mut client: FastOpenStream| {
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            answer(&mut client) != b"answer"
+        };
+        clients.into_iter().map(unanswered).filter(|&unanswered| unanswered).count()
     }
 
     /// Asks until the request rides the SYN to the upstream; what has crossed by then. The first client's
@@ -113,6 +130,113 @@ fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
             assert_eq!(stage.syns(&mut known), [0]);
         }
         assert_eq!(stage.server.err().count("is down"), 0, "it is there");
+    });
+}
+
+/// A pause that a test can wait for.
+const SHORT_PAUSE: &str = "syn-data-pause = \"1s\"";
+
+#[test]
+fn after_a_pause_one_connection_tries_syn_data_and_not_all() {
+    isolated(|| {
+        let path = PathSettings::new().round_trip(Duration::from_millis(100));
+        let stage = Stage::with(path, SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"", "the first after the path has changed");
+        let pauses = || stage.server.err().count("gets no data in SYNs for");
+        let mut unanswered = 1;
+        until("three pauses", || {
+            // They arrive within the round trip of a trial.
+            unanswered += stage.ask_at_once(20);
+            until("a pause for each client that is lost", || pauses() >= unanswered);
+            unanswered >= 3
+        });
+        for pause in ["1s", "2s", "4s"] {
+            let line = format!("gets no data in SYNs for {pause}");
+            let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
+        }
+        assert_eq!(pauses(), unanswered);
+        let carried = stage.syns(&mut known).into_iter().filter(|&len| len > 0).count();
+        assert_eq!(carried, unanswered);
+        assert_eq!(stage.server.err().count("is down"), 0);
+    });
+}
+
+#[test]
+fn acknowledged_trial_ends_the_pause() {
+    isolated(|| {
+        let stage = Stage::with(PathSettings::new(), SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"");
+        assert_eq!(stage.syns(&mut known), [8]);
+        stage.network.set_boxes(&[]);
+        let mut carried = Vec::new();
+        until("the pause is over", || {
+            assert_eq!(stage.ask(), b"answer");
+            carried.extend(stage.syns(&mut known));
+            carried.last() == Some(&8)
+        });
+        assert!(carried.iter().rev().skip(1).all(|&len| len == 0), "{carried:?}");
+        let _ = stage.server.err().expect(&["192.0.2.2:8001 takes data in SYNs again"]);
+        for _ in 0..5 {
+            assert_eq!(stage.ask(), b"answer");
+            assert_eq!(stage.syns(&mut known), [8]);
+        }
+    });
+}
+
+#[test]
+fn trial_whose_data_is_stripped_does_not_end_the_pause() {
+    isolated(|| {
+        let stage = Stage::with(PathSettings::new(), SHORT_PAUSE);
+        let mut known = stage.fetch_cookie();
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"");
+        assert_eq!(stage.syns(&mut known), [8]);
+        stage.network.set_boxes(&[Middlebox::StripSynData]);
+        let (mut trials, mut others) = (0, 0);
+        until("a second trial", || {
+            assert_eq!(stage.ask(), b"answer");
+            let carried = stage.syns(&mut known).contains(&8);
+            trials += usize::from(carried);
+            others += usize::from(!carried);
+            trials == 2
+        });
+        assert!(others > trials, "connected is not acknowledged: {trials} trials, {others} others");
+        assert_eq!(stage.server.err().count("takes data in SYNs again"), 0);
+    });
+}
+
+#[test]
+fn trial_of_a_proxy_header_alone_loses_no_client() {
+    isolated(|| {
+        let more = format!("{SHORT_PAUSE}\nproxy-protocol = \"v1\"");
+        let stage = Stage::with(PathSettings::new(), &more);
+        let header = "PROXY TCP4 127.0.0.1 127.0.0.1 40000 2222\r\n".len();
+        let mut known = 0;
+        until("a request rides the SYN", || {
+            assert_eq!(stage.ask(), b"answer");
+            stage.syns(&mut known).contains(&(header + 8))
+        });
+        stage.network.set_boxes(&[Middlebox::ResetSynData]);
+        assert_eq!(stage.ask(), b"", "the first after the path has changed");
+        assert_eq!(stage.syns(&mut known), [header + 8]);
+        for pause in ["2s", "4s"] {
+            until("a trial", || {
+                assert_eq!(
+                    stage.ask(),
+                    b"answer",
+                    "the header is sent again, in a regular connection"
+                );
+                let syns = stage.syns(&mut known);
+                assert!(syns == [0] || syns == [header, 0], "{syns:?}");
+                syns.len() == 2
+            });
+            let line = format!("gets no data in SYNs for {pause}");
+            let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
+        }
     });
 }
 

@@ -12,6 +12,7 @@ use tfo_core::host::Counters;
 use tfo_core::lab::{Program, isolated, require};
 
 use crate::harness::{Lab, SERVER, answer, ask, clean, json};
+use crate::upstream::Upstream;
 
 const METRICS: &str = "[metrics]\nport = 9413\n[engine]\nworkers = 2\n";
 /// Far more than it takes.
@@ -153,6 +154,63 @@ fn a_draining_server_is_not_ready_and_can_be_watched_to_its_end() {
         assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1, "{text}");
         drop(client);
         assert_eq!(server.finish().code, Some(0), "a scraper does not keep it");
+    });
+}
+
+#[test]
+fn listener_without_an_upstream_that_is_up_is_not_ready() {
+    isolated(|| {
+        let lab = Lab::new();
+        let listener = |port: u16, upstreams: &str| {
+            format!(
+                "[[listen]]\nport = {port}\nservice = \"forward\"\n[listen.forward]\n\
+                 upstreams = [{upstreams}]\nhealth-interval = \"50ms\"\n"
+            )
+        };
+        let config = format!(
+            "{}{}{METRICS}",
+            listener(2222, "\"127.0.0.1:8001\""),
+            listener(2223, "\"127.0.0.1:8001\", \"127.0.0.1:8002\"")
+        );
+        let _second = Upstream::on(&lab.host, "127.0.0.1:8002").answer("second");
+        let server = lab.serve(&config, &[]);
+        let _ = server.err().expect(&["no upstream is up"]);
+        let (status, _, why) = get(&lab, 9413, "/readyz", "");
+        assert_eq!(status, 503, "{why}");
+        assert_eq!(why, "no upstream of 127.0.0.1:2222 is up\n", "the other listener has one");
+        assert_eq!(sum(&metrics(&lab), "tfo_server_ready", &[]), 0);
+        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "it still serves");
+        let _first = Upstream::on(&lab.host, "127.0.0.1:8001").answer("first");
+        let until = Instant::now() + PATIENCE;
+        while get(&lab, 9413, "/readyz", "").0 != 200 {
+            assert!(Instant::now() < until, "the upstream is up again");
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(sum(&metrics(&lab), "tfo_server_ready", &[]), 1);
+    });
+}
+
+#[test]
+fn unchecked_upstreams_due_for_a_retry_are_ready() {
+    isolated(|| {
+        let lab = Lab::new();
+        let config = format!(
+            "listen.service = \"forward\"\n[forward]\nupstreams = [\"127.0.0.1:8001\"]\n\
+             health-interval = \"0ms\"\nfast-open = false\n{METRICS}"
+        );
+        let _server = lab.serve(&config, &[]);
+        for _ in 0..2 {
+            assert_eq!(ask(&mut lab.connect(), b"?"), b"");
+        }
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 503);
+        // Without connections nothing would try it: a balancer must send one.
+        let until = Instant::now() + PATIENCE;
+        while get(&lab, 9413, "/readyz", "").0 != 200 {
+            assert!(Instant::now() < until, "a connection may try it");
+            thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(ask(&mut lab.connect(), b"?"), b"");
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 503, "it is still down");
     });
 }
 

@@ -1,7 +1,7 @@
 //! Servers to forward to.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -91,4 +91,21 @@ pub(crate) fn read(stream: &mut FastOpenStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).unwrap();
     bytes
+}
+
+/// An upstream that does not answer: its accept queue is full, and so the kernel drops SYNs.
+pub(crate) struct Silent {
+    _listener: FastOpenListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Silent {
+    pub(crate) fn on(host: &Host, address: &str) -> Self {
+        let address: SocketAddr = address.parse().unwrap();
+        host.run(move || {
+            let listener = FastOpenListener::builder(address).backlog(1).listen().unwrap();
+            let queue = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+            Self { _listener: listener, _queue: queue }
+        })
+    }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use tfo_core::connection::{ClientFail, TcpState};
+use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 
@@ -287,8 +287,8 @@ impl Relay {
     /// Starts to connect to this upstream, else to another.
     fn connect(&mut self, mut lease: Option<Lease>, first: &[u8]) -> Result<(), Cut> {
         loop {
-            let upstream = lease.ok_or(Cut::NoUpstream)?;
-            let stream = match self.forward.connect(&upstream, first) {
+            let mut upstream = lease.ok_or(Cut::NoUpstream)?;
+            let stream = match self.forward.connect(&mut upstream, first, self.header) {
                 Ok(stream) => stream,
                 Err(e) if is_of_this_host(&e) => {
                     self.forward.starved(&e);
@@ -336,7 +336,9 @@ impl Relay {
     /// The upstream can't be reached: another one is tried, unless something has left that may have
     /// been acted on.
     fn failed(&mut self, turn: &mut Turn<'_, '_>, why: &dyn Display) -> io::Result<Step> {
-        let Some(Upstream { lease, .. }) = self.upstream.take() else { return Ok(Step::Done) };
+        let Some(Upstream { mut lease, .. }) = self.upstream.take() else {
+            return Ok(Step::Done);
+        };
         let Phase::Connecting { syn_data, replayable, .. } = self.phase else {
             return Ok(Step::Done);
         };
@@ -346,28 +348,27 @@ impl Relay {
         }
         let first = self.to_upstream.take_held();
         self.patience = PATIENCE;
-        let connected = self.connect(lease.next(), &first);
+        // A regular connection shows whether it was the data.
+        let next = if syn_data { Some(lease) } else { lease.next() };
+        let connected = self.connect(next, &first);
         self.note_connect(turn, connected)
     }
 
     fn connected(&mut self, turn: &mut Turn<'_, '_>) {
-        let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&self.upstream, self.phase)
+        let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&mut self.upstream, self.phase)
         else {
             return;
         };
         upstream.lease.succeeded();
         let settings = &self.forward.settings;
         let left = turn.deadline.saturating_duration_since(turn.context.now);
+        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW;
         // The clock says when to look; the kernel says what happened.
         if syn_data
-            && settings.connect_timeout.saturating_sub(left) >= SLOW
-            && upstream
-                .leg
-                .stream()
-                .info()
-                .is_ok_and(|info| info.client_fail == ClientFail::SynRetransmitted)
+            && (slow || upstream.lease.is_trial())
+            && let Ok(info) = upstream.leg.stream().info()
         {
-            upstream.lease.pause_syn_data();
+            upstream.lease.syn_data_answered(&info);
         }
         self.phase = Phase::Open;
         *turn.deadline = turn.context.now + settings.idle_timeout;

@@ -53,6 +53,7 @@ impl Supervisor {
                         kernel's: that needs a restart"
                 .to_owned());
         }
+        self.keeps_inherited(&settings)?;
         let services = prepare(&settings).map_err(|e| one_line(&e))?;
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
@@ -63,7 +64,13 @@ impl Supervisor {
         let mut added = Vec::new();
         for (listen, service) in settings.listeners.iter().zip(services) {
             let same = |bound: &Bound| bound.address == listen.address;
-            if let Some(index) = self.listeners.iter().position(same) {
+            let before = self.listeners.iter().enumerate().find(|(_, bound)| same(bound));
+            let service = match before {
+                Some((_, bound)) => service.with_state_of(&bound.service),
+                None => service,
+            };
+            service.start().map_err(|e| format!("{}: {e}", listen.address))?;
+            if let Some((index, _)) = before {
                 kept.push((index, service));
                 continue;
             }
@@ -74,6 +81,22 @@ impl Supervisor {
             added.push(bound);
         }
         Ok(Change { settings, keys: other_keys, kept, added })
+    }
+
+    /// Refuses to stop serving a socket that was passed to this process. Whoever passed it keeps it open, so
+    /// that clients would wait in its queue for ever, and this process could not bind its address again.
+    fn keeps_inherited(&self, settings: &Settings) -> Result<(), String> {
+        let stays = |bound: &&Bound| {
+            settings.listeners.iter().any(|listen| listen.address == bound.address)
+        };
+        let mut inherited = self.listeners.iter().filter(|bound| bound.is_inherited());
+        inherited.find(|bound| !stays(bound)).map_or(Ok(()), |bound| {
+            Err(format!(
+                "{} is in no [[listen]] table, and its socket comes from socket activation: removing it \
+                 needs a restart without that socket",
+                bound.address
+            ))
+        })
     }
 
     /// Why a new listener is not there, and what to do.
@@ -100,10 +123,14 @@ impl Supervisor {
         let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
         for (index, service) in kept {
             let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
-            bound.service = service.with_state_of(&bound.service);
+            let replaced = mem::replace(&mut bound.service, service);
+            if !replaced.is(&bound.service) {
+                replaced.stop();
+            }
             self.listeners.push(bound);
         }
         for removed in before.into_iter().flatten() {
+            removed.service.stop();
             log::info!("no longer listening on {}", removed.address);
             if let Err(e) = self.close(&removed) {
                 log::error!("a worker can't be woken: {e}");

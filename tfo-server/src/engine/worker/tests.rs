@@ -51,6 +51,19 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     (worker, client)
 }
 
+fn forward_to(upstream: SocketAddr) -> ServiceSettings {
+    ServiceSettings::Forward(ForwardSettings {
+        upstreams: vec![upstream],
+        balance: Balance::RoundRobin,
+        fast_open: true,
+        syn_data_pause: PATIENCE,
+        proxy_protocol: ProxyOut::Off,
+        connect_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        health_interval: None,
+    })
+}
+
 fn is_reset(client: &mut TcpStream) -> bool {
     let end = client.read_to_end(&mut Vec::new());
     end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset)
@@ -76,15 +89,7 @@ fn failed_worker_resets_answers_that_are_not_whole() {
 #[test]
 fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let service = ServiceSettings::Forward(ForwardSettings {
-        upstreams: vec![upstream.local_addr().unwrap()],
-        balance: Balance::RoundRobin,
-        fast_open: true,
-        proxy_protocol: ProxyOut::Off,
-        connect_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        health_interval: None,
-    });
+    let service = forward_to(upstream.local_addr().unwrap());
     let (worker, mut client) = worker_and_client(&service);
     let (mut there, _) = upstream.accept().unwrap();
     there.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -97,15 +102,7 @@ fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
 #[test]
 fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
     let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let forward = ServiceSettings::Forward(ForwardSettings {
-        upstreams: vec![sink.local_addr().unwrap()],
-        balance: Balance::RoundRobin,
-        fast_open: true,
-        proxy_protocol: ProxyOut::Off,
-        connect_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        health_interval: None,
-    });
+    let forward = forward_to(sink.local_addr().unwrap());
     for service in [ServiceSettings::Discard, ServiceSettings::Echo, forward] {
         let (mut worker, client) = worker_and_client(&service);
         let mut reading = client.try_clone().unwrap();

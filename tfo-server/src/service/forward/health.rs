@@ -1,91 +1,206 @@
-//! Asks the upstreams whether they are there: a connection to each, again and again.
+//! Health checks: a regular connection to each upstream, again and again, closed without a byte.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::is_of_this_host;
 use super::upstreams::Upstreams;
 
-/// Starts a thread that checks each upstream every `interval`. It ends when nobody uses them.
-pub(super) fn watch(
-    upstreams: &Arc<Upstreams>,
-    interval: Duration,
-    timeout: Duration,
-) -> io::Result<()> {
-    let mut poll = Poll::new()?;
-    let timeout = timeout.min(interval);
-    let upstreams = Arc::downgrade(upstreams);
-    thread::Builder::new().name("health".to_owned()).spawn(move || {
-        loop {
-            let next = Instant::now() + interval;
-            let Some(upstreams) = upstreams.upgrade() else { return };
-            if let Err(e) = check_all(&mut poll, &upstreams, timeout) {
-                log::error!("upstreams can't be checked: {e}");
-            }
-            // Asleep it must not be the last who holds them.
-            drop(upstreams);
-            thread::sleep(next.saturating_duration_since(Instant::now()));
-        }
-    })?;
-    Ok(())
+/// Wakes a thread that checks. The other tokens are places in the list of upstreams.
+const STOP: Token = Token(usize::MAX);
+
+/// The pause after an error that leaves nothing to wait in.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The checks of one listener's upstreams. Dropping it ends their thread at once, whoever still holds the
+/// upstreams.
+#[derive(Debug)]
+pub(super) struct Checks {
+    stop: Arc<Stop>,
 }
 
-/// Connects to all of them side by side.
-fn check_all(poll: &mut Poll, upstreams: &Upstreams, timeout: Duration) -> io::Result<()> {
+/// Tells a thread to stop. Both sides hold it: a waker that is dropped takes its event along.
+#[derive(Debug)]
+struct Stop {
+    stopped: AtomicBool,
+    waker: Waker,
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Connected,
+    /// No connection, and why.
+    Failed(String),
+    /// This host has no socket or no port left for the check.
+    NotAsked(String),
+}
+
+impl Checks {
+    /// Starts a thread that checks each upstream every `interval`.
+    pub(super) fn start(
+        upstreams: &Arc<Upstreams>,
+        interval: Duration,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let stop = Arc::new(Stop::new(&poll)?);
+        let checking = Checking {
+            upstreams: Arc::clone(upstreams),
+            poll,
+            events: Events::with_capacity(64),
+            stop: Arc::clone(&stop),
+        };
+        let run = move || checking.run(interval, timeout.min(interval));
+        thread::Builder::new().name("health".to_owned()).spawn(run)?;
+        Ok(Self { stop })
+    }
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.stop.stopped.store(true, Ordering::Release);
+        if let Err(e) = self.stop.waker.wake() {
+            log::debug!("health checks end late: {e}");
+        }
+    }
+}
+
+impl Stop {
+    fn new(poll: &Poll) -> io::Result<Self> {
+        let waker = Waker::new(poll.registry(), STOP)?;
+        Ok(Self { stopped: AtomicBool::new(false), waker })
+    }
+
+    fn is_set(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+/// Connects once to each address, side by side.
+pub(crate) fn ask(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Vec<Answer>> {
+    let mut events = Events::with_capacity(64);
+    ask_all(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
+}
+
+/// What a thread that checks owns.
+struct Checking {
+    upstreams: Arc<Upstreams>,
+    poll: Poll,
+    events: Events,
+    stop: Arc<Stop>,
+}
+
+impl Checking {
+    fn run(mut self, interval: Duration, timeout: Duration) {
+        while !self.stop.is_set() {
+            let next = Instant::now() + interval;
+            if let Err(e) = self.check_all(timeout) {
+                log::error!("upstreams can't be checked: {e}");
+            }
+            if let Err(e) = self.sleep_until(next) {
+                log::error!("health checks can't wait for the next: {e}");
+                thread::sleep(RETRY);
+            }
+        }
+    }
+
+    fn check_all(&mut self, timeout: Duration) -> io::Result<()> {
+        let Self { upstreams, poll, events, stop } = self;
+        let addresses = upstreams.addresses();
+        let answers = ask_all(poll, events, addresses, timeout, || stop.is_set())?;
+        if stop.is_set() {
+            return Ok(());
+        }
+        for (index, answer) in answers.iter().enumerate() {
+            match answer {
+                Answer::Connected => upstreams.succeeded(index),
+                Answer::Failed(why) => upstreams.failed(index, why),
+                // That says nothing of the upstream.
+                Answer::NotAsked(why) => log::debug!("no check: {why}"),
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep_until(&mut self, at: Instant) -> io::Result<()> {
+        while !self.stop.is_set() {
+            let left = at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            wait(&mut self.poll, &mut self.events, left)?;
+        }
+        Ok(())
+    }
+}
+
+/// Connects to all of them side by side, and stops waiting for answers once `stop` says so.
+fn ask_all(
+    poll: &mut Poll,
+    events: &mut Events,
+    addresses: impl Iterator<Item = SocketAddr>,
+    timeout: Duration,
+    stop: impl Fn() -> bool,
+) -> io::Result<Vec<Answer>> {
     let deadline = Instant::now() + timeout;
+    let mut answers = Vec::new();
     let mut waiting = Vec::new();
-    for (index, address) in upstreams.addresses().enumerate() {
-        waiting.push(match connect(address) {
+    for (index, address) in addresses.enumerate() {
+        let silence = Answer::Failed(format!("no answer within {timeout:?}"));
+        let (answer, stream) = match connect(address) {
             Ok(stream) => {
                 let fd = stream.as_fd().as_raw_fd();
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
-                Some(stream)
+                (silence, Some(stream))
             }
-            Err(e) => {
-                // Without a socket nothing is known of the upstream.
-                if !is_of_this_host(&e) {
-                    upstreams.failed(index, &one_line(&e), false);
-                }
-                None
-            }
-        });
+            Err(e) if is_of_this_host(&e) => (Answer::NotAsked(one_line(&e)), None),
+            Err(e) => (Answer::Failed(one_line(&e)), None),
+        };
+        answers.push(answer);
+        waiting.push(stream);
     }
-    let mut events = Events::with_capacity(64);
-    while waiting.iter().any(Option::is_some) {
+    while waiting.iter().any(Option::is_some) && !stop() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
         }
-        match poll.poll(&mut events, Some(left)) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            _ => {}
-        }
-        for event in &events {
+        wait(poll, events, left)?;
+        for event in &*events {
             let Token(index) = event.token();
-            if let Some(stream) = waiting.get_mut(index).and_then(Option::take) {
-                // How the handshake ended shows at the first read.
-                match (&stream).read(&mut [0]) {
-                    Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
-                        upstreams.failed(index, &e, false);
-                    }
-                    _ => upstreams.succeeded(index),
-                }
+            if let Some(stream) = waiting.get_mut(index).and_then(Option::take)
+                && let Some(answer) = answers.get_mut(index)
+            {
+                *answer = outcome(&stream);
             }
         }
     }
-    for (index, _) in waiting.iter().enumerate().filter(|(_, stream)| stream.is_some()) {
-        upstreams.failed(index, &format_args!("no answer within {timeout:?}"), false);
+    Ok(answers)
+}
+
+/// How the handshake ended shows at the first read.
+fn outcome(mut stream: &FastOpenStream) -> Answer {
+    match stream.read(&mut [0]) {
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Answer::Failed(e.to_string()),
+        _ => Answer::Connected,
     }
-    Ok(())
+}
+
+fn wait(poll: &mut Poll, events: &mut Events, left: Duration) -> io::Result<()> {
+    match poll.poll(events, Some(left)) {
+        Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// A regular connection, which is closed without a byte.
@@ -98,6 +213,7 @@ mod tests {
     use std::net::TcpListener;
 
     use tfo_core::lab::{Host, isolated};
+    use tfo_core::socket::FastOpenListener;
 
     use super::*;
     use crate::config::ForwardSettings;
@@ -111,6 +227,7 @@ mod tests {
             proxy_protocol: ProxyOut::Off,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            syn_data_pause: Duration::from_secs(60),
             health_interval: Some(Duration::from_secs(1)),
         }))
     }
@@ -124,9 +241,15 @@ mod tests {
                 let there = listening.local_addr().unwrap();
                 let refusing = "127.0.0.1:1".parse().unwrap();
                 let set = set(vec![there, refusing]);
-                let mut poll = Poll::new().unwrap();
+                let poll = Poll::new().unwrap();
+                let mut checking = Checking {
+                    upstreams: Arc::clone(&set),
+                    stop: Arc::new(Stop::new(&poll).unwrap()),
+                    poll,
+                    events: Events::with_capacity(64),
+                };
                 let mut check = || {
-                    check_all(&mut poll, &set, Duration::from_millis(200)).unwrap();
+                    checking.check_all(Duration::from_millis(200)).unwrap();
                     let turns = (0..2).filter_map(|_| set.choose());
                     let mut up: Vec<_> = turns.map(|lease| lease.address()).collect();
                     up.sort_unstable();
@@ -143,13 +266,37 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_ends_when_nobody_uses_the_upstreams() {
-        let set = set(vec![]);
-        watch(&set, Duration::from_millis(1), Duration::from_millis(1)).unwrap();
-        let weak = Arc::downgrade(&set);
-        drop(set);
-        while weak.upgrade().is_some() {
-            thread::yield_now();
+    fn checks_end_at_once_while_others_hold_the_upstreams() {
+        isolated(|| {
+            let host = Host::new("upstreams").unwrap();
+            host.run(|| {
+                let full = silent();
+                let (asleep, waiting) = (set(vec![]), set(vec![full.local_addr()]));
+                for set in [asleep, waiting] {
+                    let hour = Duration::from_secs(3600);
+                    let checks = Checks::start(&set, hour, hour).unwrap();
+                    thread::sleep(Duration::from_millis(20));
+                    drop(checks);
+                    let start = Instant::now();
+                    while Arc::strong_count(&set) > 1 {
+                        assert!(start.elapsed() < Duration::from_secs(20));
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    let failed: u64 = set.states().map(|state| state.failed).sum();
+                    assert_eq!(failed, 0, "an unfinished check is no failure");
+                }
+            });
+        });
+    }
+
+    /// A listener that drops SYNs: its accept queue is full.
+    fn silent() -> FastOpenListener {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listener = FastOpenListener::builder(any).backlog(1).listen().unwrap();
+        let address = listener.local_addr();
+        for _ in 0..2 {
+            std::mem::forget(std::net::TcpStream::connect(address).unwrap());
         }
+        listener
     }
 }

@@ -7,15 +7,16 @@
 //! not served by another. A PROXY protocol header alone asks for nothing, and does not count.
 
 mod health;
+mod syn_data;
 mod upstreams;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tfo_core::Error;
+use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
@@ -23,6 +24,9 @@ use super::proxy_protocol::{self, Extensions};
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
+use health::Checks;
+pub(crate) use health::{Answer, ask};
+use syn_data::Permit;
 use upstreams::Upstreams;
 pub(crate) use upstreams::{Lease, UpstreamState};
 
@@ -41,7 +45,7 @@ pub(crate) fn is_of_this_host(e: &Error) -> bool {
 pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
-    watched: AtomicBool,
+    checks: Mutex<Option<Checks>>,
     /// When it was last said that a socket could not be had.
     starved: Mutex<Option<Instant>>,
 }
@@ -51,19 +55,30 @@ impl Forward {
         Self {
             settings: settings.clone(),
             upstreams: Arc::new(Upstreams::new(settings)),
-            watched: AtomicBool::new(false),
+            checks: Mutex::default(),
             starved: Mutex::default(),
         }
     }
 
-    /// Begins to ask the upstreams whether they are there, if that is wanted.
+    /// Starts the health checks, if there are to be some and they do not run yet.
     pub(crate) fn start(&self) -> io::Result<()> {
-        match self.settings.health_interval {
-            Some(interval) if !self.watched.swap(true, Relaxed) => {
-                health::watch(&self.upstreams, interval, self.settings.connect_timeout)
-            }
-            _ => Ok(()),
+        let Some(interval) = self.settings.health_interval else { return Ok(()) };
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if checks.is_none() {
+            let timeout = self.settings.connect_timeout;
+            *checks = Some(Checks::start(&self.upstreams, interval, timeout)?);
         }
+        Ok(())
+    }
+
+    /// Ends the health checks. Connections that are open keep their upstreams.
+    pub(crate) fn stop(&self) {
+        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether a new connection would get an upstream.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.upstreams.any_usable()
     }
 
     /// The upstreams as they are now.
@@ -110,15 +125,25 @@ impl Forward {
         proxy_protocol::build(self.settings.proxy_protocol, source, destination, extensions, out);
     }
 
-    /// Starts to connect, with `first` in the SYN where that is wanted and possible.
+    /// Starts to connect, with `first` in the SYN where that is wanted and possible. Its first `header` bytes
+    /// are a header, which may be sent twice.
     pub(crate) fn connect(
         &self,
-        upstream: &Lease,
+        upstream: &mut Lease,
         first: &[u8],
+        header: usize,
     ) -> tfo_core::Result<FastOpenStream> {
-        let fast_open = self.settings.fast_open && upstream.takes_syn_data();
-        let method = if fast_open { Method::Auto } else { Method::Off };
+        let wanted = self.settings.fast_open && !first.is_empty();
+        let permit = if wanted { upstream.permit_syn_data() } else { Permit::No };
+        let in_syn = match permit {
+            // The client of a trial that carries the header alone can still be served when it fails.
+            Permit::Trial if header > 0 => first.get(..header).unwrap_or(first),
+            _ => first,
+        };
+        let method = if permit == Permit::No { Method::Off } else { Method::Auto };
         let connector = Connector::default().method(method);
-        connector.connect_nonblocking(upstream.address(), first)
+        let stream = connector.connect_nonblocking(upstream.address(), in_syn)?;
+        upstream.syn_left(matches!(stream.attempt(), Some(Attempt::InSyn(1..))));
+        Ok(stream)
     }
 }

@@ -1,5 +1,8 @@
-//! The upstreams of a listener: which are up, and whose turn it is. Shared by all workers; nothing
-//! here waits.
+//! The upstreams of a listener: which are up, and which one the next connection uses. Shared by all workers;
+//! nothing here waits.
+//!
+//! Choosing an upstream only reads. The one write that several workers may compete for is the claim of an
+//! upstream that is down and due for a retry, and it is made for the upstream that is then used.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -7,15 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tfo_core::connection::{ClientFail, TcpInfo};
+
+use super::syn_data::{Outcome, Permit, SynData, millis};
 use crate::config::ForwardSettings;
 use crate::config::values::Balance;
 
-/// So many failures one after the other, of connections or of checks, mean that an upstream is down.
+/// An upstream is down after this many failures in a row, of connections or of checks.
 const FAILURES: u32 = 2;
 /// How long an upstream that nobody checks is left alone before a connection tries it again.
 const LEFT_ALONE: Duration = Duration::from_secs(10);
-/// How long an upstream that did not answer a SYN with data gets none: the kernel does not learn.
-const NO_SYN_DATA: Duration = Duration::from_secs(60);
 
 /// All upstreams of a listener.
 #[derive(Debug)]
@@ -39,8 +43,7 @@ struct Upstream {
     down: AtomicBool,
     /// Of an upstream that is down: when a connection may try it, in milliseconds since `started`.
     try_at: AtomicU64,
-    /// Until when it gets no data in SYNs.
-    regular_until: AtomicU64,
+    syn_data: SynData,
     chosen: AtomicU64,
     failed: AtomicU64,
 }
@@ -64,8 +67,15 @@ pub(crate) struct Lease {
     upstreams: Arc<Upstreams>,
     index: usize,
     address: SocketAddr,
-    /// How many others were not looked at yet.
-    others: usize,
+    /// Decides which upstream comes after a failure, evenly among those that are left.
+    turn: usize,
+    /// Those that failed before this one.
+    tried: Vec<usize>,
+    /// The SYN must not carry data.
+    regular: bool,
+    permit: Permit,
+    /// The SYN carried data, and its fate is not known yet.
+    in_syn: bool,
 }
 
 impl Upstreams {
@@ -76,7 +86,7 @@ impl Upstreams {
             failures: AtomicU32::new(0),
             down: AtomicBool::new(false),
             try_at: AtomicU64::new(0),
-            regular_until: AtomicU64::new(0),
+            syn_data: SynData::new(settings.syn_data_pause),
             chosen: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
@@ -96,62 +106,108 @@ impl Upstreams {
     pub(super) fn states(&self) -> impl Iterator<Item = UpstreamState> {
         self.all.iter().map(|upstream| UpstreamState {
             address: upstream.address,
-            up: !upstream.down.load(Relaxed),
+            up: upstream.is_up(),
             open: upstream.open(),
             chosen: upstream.chosen.load(Relaxed),
             failed: upstream.failed.load(Relaxed),
         })
     }
 
-    /// The upstream whose turn it is; `None`: all are down.
+    /// Whether a connection would get an upstream. One that nobody checks counts once it is due for a retry:
+    /// without a connection it would stay down.
+    pub(super) fn any_usable(&self) -> bool {
+        let mut all = self.all.iter().enumerate();
+        all.any(|(index, upstream)| upstream.is_up() || self.is_due(index, self.now()))
+    }
+
+    /// Returns the upstream for the next connection; `None`: all are down.
     pub(super) fn choose(self: &Arc<Self>) -> Option<Lease> {
-        let count = self.all.len();
-        let first = self.turn.fetch_add(1, Relaxed) % count.max(1);
-        let mut order = (first..count).chain(0..first);
-        let index = match self.balance {
-            Balance::RoundRobin => order.find(|&index| self.may_use(index))?,
-            // Among equals the turn decides.
-            Balance::LeastConnections => order
-                .filter(|&index| self.may_use(index))
-                .min_by_key(|&index| self.get(index).map_or(usize::MAX, Upstream::open))?,
-        };
-        self.lease(index, count.saturating_sub(1))
+        if let Some(index) = self.claim_retry() {
+            let regular = true;
+            return self.lease(index, self.turn.load(Relaxed), Vec::new(), regular);
+        }
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let (index, turn) = match self.balance {
+            Balance::RoundRobin => self.in_turn(turn, |_, _| true),
+            Balance::LeastConnections => {
+                let fewest = self.up().map(|(_, upstream)| upstream.open()).min()?;
+                self.in_turn(turn, |_, upstream| upstream.open() <= fewest)
+                    .or_else(|| self.in_turn(turn, |_, _| true))
+            }
+        }?;
+        self.lease(index, turn, Vec::new(), false)
     }
 
-    fn lease(self: &Arc<Self>, index: usize, others: usize) -> Option<Lease> {
-        let upstream = self.get(index)?;
-        upstream.open.fetch_add(1, Relaxed);
-        upstream.chosen.fetch_add(1, Relaxed);
-        Some(Lease { upstreams: Arc::clone(self), index, address: upstream.address, others })
+    fn up(&self) -> impl Iterator<Item = (usize, &Upstream)> {
+        self.all.iter().enumerate().filter(|(_, upstream)| upstream.is_up())
     }
 
-    fn get(&self, index: usize) -> Option<&Upstream> {
-        self.all.get(index)
+    /// Returns the upstream whose turn it is among those that are up and pass the filter, so that they
+    /// get equal shares, whichever others there are. The number that comes with it is the turn of the
+    /// next choice: it is the same for all upstreams of a round.
+    fn in_turn(
+        &self,
+        turn: usize,
+        filter: impl Fn(usize, &Upstream) -> bool,
+    ) -> Option<(usize, usize)> {
+        let eligible = || self.up().filter(|(index, upstream)| filter(*index, upstream));
+        let count = eligible().count().max(1);
+        // Other workers may have changed what is eligible since it was counted.
+        let (index, _) = eligible().nth(turn % count).or_else(|| eligible().next())?;
+        Some((index, turn / count))
     }
 
-    fn may_use(&self, index: usize) -> bool {
-        self.get(index).is_some_and(|upstream| {
-            !upstream.down.load(Relaxed) || (!self.checked && self.is_trial(upstream))
-        })
+    /// Returns an upstream that is down and due for a retry, at most one connection each time. It comes before
+    /// those that are up: by the number of connections alone it might never be chosen.
+    fn claim_retry(&self) -> Option<usize> {
+        if self.checked || self.all.iter().all(Upstream::is_up) {
+            return None;
+        }
+        let now = self.now();
+        (0..self.all.len()).find(|&index| self.is_due(index, now) && self.claim(index, now))
     }
 
-    /// Whether this connection tries an upstream that is down: one each time.
-    fn is_trial(&self, upstream: &Upstream) -> bool {
-        let (now, at) = (self.now(), upstream.try_at.load(Relaxed));
+    fn is_due(&self, index: usize, now: u64) -> bool {
+        let due = |upstream: &Upstream| !upstream.is_up() && now >= upstream.try_at.load(Relaxed);
+        !self.checked && self.all.get(index).is_some_and(due)
+    }
+
+    fn claim(&self, index: usize, now: u64) -> bool {
+        let Some(upstream) = self.all.get(index) else { return false };
+        let at = upstream.try_at.load(Relaxed);
         let next = now + millis(LEFT_ALONE);
         now >= at && upstream.try_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
+    }
+
+    fn lease(
+        self: &Arc<Self>,
+        index: usize,
+        turn: usize,
+        tried: Vec<usize>,
+        regular: bool,
+    ) -> Option<Lease> {
+        let upstream = self.all.get(index)?;
+        upstream.open.fetch_add(1, Relaxed);
+        upstream.chosen.fetch_add(1, Relaxed);
+        Some(Lease {
+            upstreams: Arc::clone(self),
+            index,
+            address: upstream.address,
+            turn,
+            tried,
+            regular,
+            permit: Permit::No,
+            in_syn: false,
+        })
     }
 
     fn now(&self) -> u64 {
         millis(self.started.elapsed())
     }
 
-    /// It could not be connected to. With `syn_data` a box that hates data in SYNs may have done
-    /// it.
-    pub(super) fn failed(&self, index: usize, why: &dyn Display, syn_data: bool) {
-        let Some(upstream) = self.get(index) else { return };
-        let pause = if syn_data { self.now() + millis(NO_SYN_DATA) } else { 0 };
-        upstream.regular_until.store(pause, Relaxed);
+    /// Records a failed regular connection or check.
+    pub(super) fn failed(&self, index: usize, why: &dyn Display) {
+        let Some(upstream) = self.all.get(index) else { return };
         upstream.failed.fetch_add(1, Relaxed);
         let failures = upstream.failures.fetch_add(1, Relaxed).saturating_add(1);
         upstream.try_at.store(self.now() + millis(LEFT_ALONE), Relaxed);
@@ -159,14 +215,14 @@ impl Upstreams {
             return;
         }
         log::warn!("upstream {} is down: {why}", upstream.address);
-        if self.all.iter().all(|upstream| upstream.down.load(Relaxed)) {
+        if !self.all.iter().any(Upstream::is_up) {
             log::error!("no upstream is up: clients are closed until one is");
         }
     }
 
-    /// It was connected to.
+    /// Records a connection or check that succeeded.
     pub(super) fn succeeded(&self, index: usize) {
-        let Some(upstream) = self.get(index) else { return };
+        let Some(upstream) = self.all.get(index) else { return };
         // Written only where it changes: the line stays in the caches of all workers.
         if upstream.failures.load(Relaxed) != 0 {
             upstream.failures.store(0, Relaxed);
@@ -178,6 +234,10 @@ impl Upstreams {
 }
 
 impl Upstream {
+    fn is_up(&self) -> bool {
+        !self.down.load(Relaxed)
+    }
+
     fn open(&self) -> usize {
         self.open.load(Relaxed)
     }
@@ -185,62 +245,102 @@ impl Upstream {
 
 impl Lease {
     /// Another upstream that was not tried yet, in place of this one.
-    pub(crate) fn next(self) -> Option<Self> {
-        let count = self.upstreams.all.len();
-        for step in 1..=self.others {
-            let index = (self.index + step) % count;
-            if self.upstreams.may_use(index) {
-                return self.upstreams.lease(index, self.others - step);
-            }
-        }
-        None
+    pub(crate) fn next(mut self) -> Option<Self> {
+        let mut tried = std::mem::take(&mut self.tried);
+        tried.push(self.index);
+        let (index, turn) =
+            self.upstreams.in_turn(self.turn, |index, _| !tried.contains(&index))?;
+        self.upstreams.lease(index, turn, tried, false)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn failed(&self, why: &dyn Display, syn_data: bool) {
-        self.upstreams.failed(self.index, why, syn_data);
+    /// Returns whether the SYN carries data, and whether it is the trial after a pause.
+    pub(super) fn permit_syn_data(&mut self) -> Permit {
+        if self.permit == Permit::No && !self.regular {
+            self.permit = self
+                .upstream()
+                .map_or(Permit::No, |upstream| upstream.syn_data.permit(|| self.upstreams.now()));
+        }
+        self.permit
+    }
+
+    /// Records whether the SYN left with data.
+    pub(super) fn syn_left(&mut self, with_data: bool) {
+        self.in_syn = with_data;
+        if !with_data {
+            self.end_trial(Outcome::NotSent);
+        }
+    }
+
+    /// Whether the outcome of the handshake has to be reported with the kernel's view of it.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.permit == Permit::Trial
+    }
+
+    /// Records that a connection could not be made. If its SYN carried data, either the upstream is not there or
+    /// the path rejects such SYNs: the next regular connection or check decides. This connection is regular
+    /// when it is tried again.
+    pub(crate) fn failed(&mut self, why: &dyn Display, syn_data: bool) {
+        self.regular = true;
+        if !syn_data {
+            return self.upstreams.failed(self.index, why);
+        }
+        if let Some(upstream) = self.upstream() {
+            upstream.failed.fetch_add(1, Relaxed);
+        }
+        self.pause_syn_data(&format_args!("a SYN with data failed ({why})"));
     }
 
     pub(crate) fn succeeded(&self) {
         self.upstreams.succeeded(self.index);
     }
 
-    pub(super) fn takes_syn_data(&self) -> bool {
-        let until = self.upstream().map_or(0, |upstream| upstream.regular_until.load(Relaxed));
-        until == 0 || until <= self.upstreams.now()
+    /// Records what the kernel knows of a handshake that began with data in the SYN.
+    pub(crate) fn syn_data_answered(&mut self, info: &TcpInfo) {
+        if info.client_fail == ClientFail::SynRetransmitted {
+            self.pause_syn_data(&"a SYN with data got no answer, one without did");
+        } else if info.syn_data {
+            self.end_trial(Outcome::Acknowledged);
+        } else {
+            self.end_trial(Outcome::Unknown);
+        }
     }
 
-    /// A SYN with data was lost, one without was not: a box may be in the way.
-    pub(crate) fn pause_syn_data(&self) {
+    fn pause_syn_data(&mut self, why: &dyn Display) {
+        let permit = std::mem::replace(&mut self.permit, Permit::No);
         let Some(upstream) = self.upstream() else { return };
-        let (now, until) = (self.upstreams.now(), millis(NO_SYN_DATA));
-        if upstream.regular_until.swap(now + until, Relaxed) <= now {
-            log::warn!(
-                "upstream {}: a SYN with data got no answer, one without did; it gets no data in SYNs \
-                 for {NO_SYN_DATA:?}",
-                self.address
-            );
+        if let Some(pause) = upstream.syn_data.failed(self.upstreams.now(), permit) {
+            log::warn!("upstream {}: {why}; it gets no data in SYNs for {pause:?}", self.address);
+        }
+    }
+
+    fn end_trial(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.permit, Permit::No) != Permit::Trial {
+            return;
+        }
+        let Some(upstream) = self.upstream() else { return };
+        upstream.syn_data.trial_ended(self.upstreams.now(), outcome);
+        if outcome == Outcome::Acknowledged {
+            log::info!("upstream {} takes data in SYNs again", self.address);
         }
     }
 
     fn upstream(&self) -> Option<&Upstream> {
-        self.upstreams.get(self.index)
+        self.upstreams.all.get(self.index)
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // A connection that ended before its handshake has no outcome.
+        self.end_trial(if self.in_syn { Outcome::Unknown } else { Outcome::NotSent });
         if let Some(upstream) = self.upstream() {
             upstream.open.fetch_sub(1, Relaxed);
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -257,6 +357,7 @@ mod tests {
             proxy_protocol: ProxyOut::Off,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            syn_data_pause: Duration::from_secs(60),
             health_interval: checked.then_some(Duration::from_secs(1)),
         }))
     }
@@ -273,9 +374,9 @@ mod tests {
     fn each_is_next_in_turn_and_one_that_is_down_is_left_out() {
         let set = set(3, Balance::RoundRobin, true);
         assert_eq!(turns(&set, 4), [0, 1, 2, 0].map(Some));
-        set.failed(1, &"refused", false);
+        set.failed(1, &"refused");
         assert!(turns(&set, 3).contains(&Some(1)), "once is no rule");
-        set.failed(1, &"refused", false);
+        set.failed(1, &"refused");
         assert!(!turns(&set, 6).contains(&Some(1)));
         set.succeeded(1);
         assert_eq!(turns(&set, 6).iter().filter(|index| **index == Some(1)).count(), 2);
@@ -285,12 +386,12 @@ mod tests {
     fn failures_count_one_after_the_other() {
         let set = set(1, Balance::RoundRobin, true);
         for _ in 0..5 {
-            set.failed(0, &"refused", false);
+            set.failed(0, &"refused");
             set.succeeded(0);
         }
         assert_eq!(chosen(&set), Some(0));
-        set.failed(0, &"refused", false);
-        set.failed(0, &"refused", false);
+        set.failed(0, &"refused");
+        set.failed(0, &"refused");
         assert_eq!(chosen(&set), None, "all are down");
     }
 
@@ -310,23 +411,147 @@ mod tests {
     #[test]
     fn after_a_failure_each_other_is_tried_once() {
         let set = set(4, Balance::RoundRobin, true);
-        set.failed(2, &"refused", false);
-        set.failed(2, &"refused", false);
-        let first = set.choose().unwrap();
-        assert_eq!(first.index, 0);
-        let second = first.next().unwrap();
-        assert_eq!(second.index, 1);
-        let third = second.next().unwrap();
-        assert_eq!(third.index, 3, "2 is down");
-        assert!(third.next().is_none(), "not the first again");
+        set.failed(2, &"refused");
+        set.failed(2, &"refused");
+        for _ in 0..12 {
+            let first = set.choose().unwrap();
+            let mut tried = vec![first.index];
+            let second = first.next().unwrap();
+            tried.push(second.index);
+            let third = second.next().unwrap();
+            tried.push(third.index);
+            assert!(third.next().is_none(), "not the first again");
+            tried.sort_unstable();
+            assert_eq!(tried, [0, 1, 3], "2 is down");
+        }
         assert!(set.all.iter().all(|upstream| upstream.open() == 0));
+    }
+
+    /// How often each upstream got a connection.
+    fn shares(
+        set: &Arc<Upstreams>,
+        connections: usize,
+        used: impl Fn(Lease) -> Lease,
+    ) -> Vec<usize> {
+        let mut shares = vec![0; set.all.len()];
+        for _ in 0..connections {
+            shares[used(set.choose().unwrap()).index] += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn share_of_a_down_upstream_is_divided_evenly() {
+        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+            for down in 0..4 {
+                let set = set(4, balance, true);
+                set.failed(down, &"refused");
+                set.failed(down, &"refused");
+                let mut expected = vec![100; 4];
+                expected[down] = 0;
+                assert_eq!(shares(&set, 300, |lease| lease), expected, "{balance:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn share_of_failing_upstreams_is_divided_evenly() {
+        for (failing, down) in [(&[3][..], None), (&[3], Some(0)), (&[0], Some(2)), (&[0, 2], None)]
+        {
+            let set = set(4, Balance::RoundRobin, true);
+            if let Some(down) = down {
+                set.failed(down, &"refused");
+                set.failed(down, &"refused");
+            }
+            let shares = shares(&set, 360, |mut lease| {
+                while failing.contains(&lease.index) {
+                    lease = lease.next().unwrap();
+                }
+                lease
+            });
+            let left_out = |index: &usize| failing.contains(index) || down == Some(*index);
+            let each = 360 / (0..4).filter(|index| !left_out(index)).count();
+            for (index, share) in shares.into_iter().enumerate() {
+                let expected = if left_out(&index) { 0 } else { each };
+                assert_eq!(share, expected, "{index} of {failing:?}, {down:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn concurrent_connections_get_equal_shares() {
+        let set = set(4, Balance::RoundRobin, true);
+        set.failed(1, &"refused");
+        set.failed(1, &"refused");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..1000).for_each(|_| drop(set.choose().unwrap())));
+            }
+        });
+        let chosen: Vec<_> = set.states().map(|state| state.chosen).collect();
+        assert_eq!(chosen, [1000, 0, 1000, 1000]);
+    }
+
+    #[test]
+    fn upstreams_that_come_and_go_leave_no_connection_without_one() {
+        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+            let set = set(3, balance, true);
+            let end = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // The third one is always up.
+                    for round in 0..20_000 {
+                        set.succeeded((round + 1) % 2);
+                        set.failed(round % 2, &"refused");
+                        set.failed(round % 2, &"refused");
+                    }
+                    end.store(true, Relaxed);
+                });
+                while !end.load(Relaxed) {
+                    assert!(set.choose().is_some());
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn retry_is_claimed_by_the_connection_that_makes_it() {
+        for balance in [Balance::RoundRobin, Balance::LeastConnections] {
+            let set = set(3, balance, false);
+            // It has more connections than the others, and so would never be chosen by their number.
+            let _busy: Vec<_> = (0..9).map(|_| set.choose().unwrap()).collect();
+            let _more = set.lease(1, 0, Vec::new(), false);
+            set.failed(1, &"refused");
+            set.failed(1, &"refused");
+            assert!(!turns(&set, 6).contains(&Some(1)));
+            set.all[1].try_at.store(0, Relaxed);
+            let retry = set.choose().unwrap();
+            assert_eq!(retry.index, 1, "{balance:?}");
+            assert!(!turns(&set, 6).contains(&Some(1)), "one connection, not all");
+            retry.succeeded();
+            drop(retry);
+            set.all[1].open.store(0, Relaxed);
+            assert!(turns(&set, 6).contains(&Some(1)), "{balance:?}");
+        }
+    }
+
+    #[test]
+    fn retry_of_a_down_upstream_carries_no_syn_data() {
+        let set = set(1, Balance::RoundRobin, false);
+        set.failed(0, &"refused");
+        set.failed(0, &"refused");
+        set.all[0].try_at.store(0, Relaxed);
+        let mut retry = set.choose().unwrap();
+        assert_eq!(retry.permit_syn_data(), Permit::No, "its client could not be sent elsewhere");
+        retry.succeeded();
+        assert_eq!(set.choose().unwrap().permit_syn_data(), Permit::Yes);
     }
 
     #[test]
     fn without_checks_one_connection_tries_again_after_a_while() {
         let set = set(1, Balance::RoundRobin, false);
-        set.failed(0, &"refused", false);
-        set.failed(0, &"refused", false);
+        set.failed(0, &"refused");
+        set.failed(0, &"refused");
         assert_eq!(chosen(&set), None);
         set.all[0].try_at.store(0, Relaxed);
         assert_eq!(turns(&set, 2), [Some(0), None], "one, not all");
@@ -335,16 +560,80 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_that_loses_syn_data_gets_none_for_a_while() {
+    fn usable_means_up_or_due_for_a_retry() {
+        for checked in [true, false] {
+            let set = set(2, Balance::RoundRobin, checked);
+            assert!(set.any_usable());
+            for index in [0, 0, 1, 1] {
+                assert!(set.any_usable(), "{index}");
+                set.failed(index, &"refused");
+            }
+            assert!(!set.any_usable(), "all are down");
+            set.all[1].try_at.store(0, Relaxed);
+            assert_eq!(set.any_usable(), !checked, "only a connection finds out");
+            set.succeeded(0);
+            assert!(set.any_usable());
+        }
+    }
+
+    /// Sends data in the SYN.
+    fn sent(set: &Arc<Upstreams>, expected: Permit) -> Lease {
+        let mut lease = set.choose().unwrap();
+        assert_eq!(lease.permit_syn_data(), expected);
+        lease.syn_left(expected != Permit::No);
+        lease
+    }
+
+    /// As if the pause were over.
+    fn end_pause(set: &Upstreams) {
+        let now = set.now();
+        set.all[0].syn_data.end_pause(now);
+    }
+
+    #[test]
+    fn failures_of_syn_data_pause_it_and_do_not_count_towards_down() {
+        let set = set(1, Balance::RoundRobin, true);
+        let mut leases: Vec<_> = (0..5).map(|_| sent(&set, Permit::Yes)).collect();
+        for lease in &mut leases {
+            lease.failed(&"refused", true);
+            assert_eq!(lease.permit_syn_data(), Permit::No, "nor when it is tried again");
+        }
+        let state = set.states().next().unwrap();
+        assert_eq!((state.up, state.failed), (true, 5));
+        let _regular = sent(&set, Permit::No);
+    }
+
+    #[test]
+    fn failures_without_syn_data_do_not_end_the_pause() {
+        let set = set(1, Balance::RoundRobin, true);
+        sent(&set, Permit::Yes).failed(&"refused", true);
+        sent(&set, Permit::No).failed(&"refused", false);
+        set.failed(0, &"a check failed");
+        set.succeeded(0);
+        let _regular = sent(&set, Permit::No);
+    }
+
+    #[test]
+    fn pause_is_of_one_upstream() {
         let set = set(2, Balance::RoundRobin, true);
-        let lease = set.choose().unwrap();
-        assert!(lease.takes_syn_data());
-        lease.pause_syn_data();
-        assert!(!lease.takes_syn_data());
-        assert!(set.choose().unwrap().takes_syn_data(), "the other does");
-        lease.failed(&"refused", false);
-        assert!(lease.takes_syn_data(), "it was no matter of the data");
-        lease.failed(&"refused", true);
-        assert!(!lease.takes_syn_data());
+        sent(&set, Permit::Yes).failed(&"refused", true);
+        let _other = sent(&set, Permit::Yes);
+        let _regular = sent(&set, Permit::No);
+    }
+
+    #[test]
+    fn dropped_trial_makes_room_for_the_next() {
+        let set = set(1, Balance::RoundRobin, true);
+        sent(&set, Permit::Yes).failed(&"refused", true);
+        end_pause(&set);
+        let mut trial = set.choose().unwrap();
+        assert_eq!(trial.permit_syn_data(), Permit::Trial);
+        let _during = sent(&set, Permit::No);
+        drop(trial);
+        let trial = sent(&set, Permit::Trial);
+        drop(trial);
+        let _paused = sent(&set, Permit::No);
+        end_pause(&set);
+        let _trial = sent(&set, Permit::Trial);
     }
 }
