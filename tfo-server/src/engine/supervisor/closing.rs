@@ -57,6 +57,11 @@ impl Closing {
         dropped > 0
     }
 
+    /// Whether a listener on this port is about to close.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        self.listeners.iter().any(|listener| listener.port == port)
+    }
+
     /// When [`take_finished`](Self::take_finished) should be called next.
     pub(super) fn next_look(&self) -> Option<Instant> {
         self.next_look

@@ -104,6 +104,9 @@ impl Supervisor {
         let address = listen.address;
         let same_port = |bound: &&Bound| bound.address.port() == address.port();
         let advice = match (e.kind(), self.listeners.iter().find(same_port)) {
+            (io::ErrorKind::AddrInUse, None) if self.closing.has_port(address.port()) => {
+                " (it is still closing: reload again in a second)".to_owned()
+            }
             (io::ErrorKind::AddrInUse, Some(own)) => {
                 format!(" (by this server's {}? then that needs a restart)", own.address)
             }
