@@ -7,6 +7,7 @@
 //! Inherited sockets outlive the server and are left as they are: step 3 follows at once.
 
 use std::collections::HashSet;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ const MOST: Duration = Duration::from_secs(1);
 pub(super) struct Closing {
     listeners: Vec<Listener>,
     next_look: Option<Instant>,
+    /// A look has failed, and that was said.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -72,9 +75,12 @@ impl Closing {
         if self.next_look.is_none_or(|at| now < at) {
             return Vec::new();
         }
-        let unfinished = unfinished_handshakes().inspect_err(|e| {
-            log::warn!("unfinished handshakes can't be counted: {}", one_line(e));
-        });
+        let unfinished = unfinished_handshakes();
+        if let Err(e) = &unfinished
+            && !mem::replace(&mut self.blind, true)
+        {
+            log::warn!("unfinished handshakes can't be counted, waiting {MOST:?}: {}", one_line(e));
+        }
         let ports: Option<HashSet<u16>> =
             unfinished.ok().map(|all| all.iter().map(SocketAddr::port).collect());
         let mut finished = Vec::new();
