@@ -148,4 +148,12 @@ impl Network {
     pub fn missed(&self) -> u64 {
         self.path.missed()
     }
+
+    /// The longest time that a packet was late because this machine was busy: it left as much after the moment
+    /// that the path's delay made it due. Above the shortest retransmission timeout (200 ms) a host may have sent
+    /// again what was not lost.
+    #[must_use]
+    pub fn lateness(&self) -> Duration {
+        self.path.lateness()
+    }
 }

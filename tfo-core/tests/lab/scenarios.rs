@@ -22,6 +22,8 @@ use crate::support::families;
 
 /// So many networks play at the same time: most of them wait most of the time.
 const AT_ONCE: usize = 8;
+/// Half the shortest retransmission timeout.
+const TOO_LATE: Duration = Duration::from_millis(100);
 /// Plays only the scenarios whose name holds this; and says what it saw.
 const ONLY: &str = "TFO_LAB_SCENARIO";
 
@@ -61,7 +63,7 @@ fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
                 scope.spawn(|| {
                     loop {
                         let Some(case) = cases.lock().unwrap().pop_front() else { return };
-                        let found = play(&case, only.is_some());
+                        let found = play_in_time(&case, only.is_some());
                         wrong.lock().unwrap().extend(found);
                     }
                 });
@@ -85,7 +87,21 @@ fn each_box_has_a_scenario_of_its_own() {
     assert_eq!(names.len(), scenarios.len());
 }
 
-fn play(case: &Case<'_>, tell: bool) -> Vec<String> {
+/// Plays a case on a machine that keeps the path's times. Where packets were so late that a host may have sent
+/// something again, whatever came of it, the path was not the one that the scenario is about.
+fn play_in_time(case: &Case<'_>, tell: bool) -> Vec<String> {
+    for _ in 0..10 {
+        let (wrong, lateness) = play(case, tell);
+        if lateness < TOO_LATE {
+            return wrong;
+        }
+        println!("{} again: packets were {lateness:?} late", case.scenario.name);
+    }
+    vec![format!("{}: this machine is too busy for the path", case.scenario.name)]
+}
+
+/// What was not as expected, and how late packets were.
+fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
     let Case { scenario, v6, delay, method } = *case;
     let path = PathSettings::new().boxes(&scenario.boxes).delays(delay, delay);
     let stage = Stage::new(path, scenario, v6);
@@ -113,7 +129,7 @@ fn play(case: &Case<'_>, tell: bool) -> Vec<String> {
     if stage.network.missed() > 0 {
         wrong.push(format!("{}: the path missed packets", scenario.name));
     }
-    wrong
+    (wrong, stage.network.lateness())
 }
 
 /// What was seen of one connection.

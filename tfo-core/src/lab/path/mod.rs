@@ -47,6 +47,8 @@ struct Record {
     unrecorded: u64,
     /// Packets that a host sent and the path never saw: it was too slow.
     missed: u64,
+    /// The longest time between the moment a packet was due and the moment it was sent.
+    lateness: Duration,
 }
 
 impl Path {
@@ -97,6 +99,11 @@ impl Path {
     /// Packets that the path was too slow for.
     pub(super) fn missed(&self) -> u64 {
         lock(&self.record).missed
+    }
+
+    /// The longest time between the moment a packet was due and the moment it was sent.
+    pub(super) fn lateness(&self) -> Duration {
+        lock(&self.record).lateness
     }
 }
 
@@ -349,6 +356,7 @@ impl Forwarder {
             // Held while it is sent: who has got it finds it in the record.
             let mut record = lock(&self.record);
             let at = now();
+            record.lateness = record.lateness.max(at.saturating_sub(leaving.due));
             let sent = port.send(&leaving.frame);
             let Some(crossing) = leaving.crossing.and_then(|place| record.crossings.get_mut(place))
             else {
