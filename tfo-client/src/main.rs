@@ -9,7 +9,7 @@ mod statistics;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging};
+use tfo_core::program::{Environment, SettingsError, logging, output};
 
 use cli::{Cli, Command};
 
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
+    if let Err(e) = output::survive_file_size_limit() {
+        log::warn!("a file that reaches RLIMIT_FSIZE will end this process: {e}");
+    }
     let config = config::resolve(cli, &environment)?;
     if cli.print_config {
         return Ok(report::print_config(&config.file));
