@@ -12,20 +12,27 @@ mod service;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging};
+use tfo_core::program::{Environment, SettingsError, logging, output};
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::from_arguments();
-    run(&cli).unwrap_or_else(|error| report::settings_error(&error))
+    let status = run(&cli).unwrap_or_else(|error| report::settings_error(&error));
+    logging::finish();
+    status
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
-    logging::init(cli.verbose, cli.quiet, &environment)?;
+    let serves = cli.command.is_none() && !cli.print_config;
+    let start_logging = if serves { logging::init_queued } else { logging::init };
+    start_logging(cli.verbose, cli.quiet, &environment)?;
+    if let Err(e) = output::survive_file_size_limit() {
+        log::warn!("a file that reaches RLIMIT_FSIZE will end this process: {e}");
+    }
     let config = config::resolve(cli, &environment)?;
-    let again = || config::resolve(cli, &environment).map(|config| config.settings);
+    let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
     if cli.print_config {
         return Ok(report::print_config(&config.file));
     }

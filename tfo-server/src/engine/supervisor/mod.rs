@@ -30,9 +30,9 @@ use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeyView, Keys};
 use crate::process::activation::{ActivationError, Inherited};
 use crate::process::descriptors::{self, Need};
-use crate::process::notify::{self, Watchdog};
+use crate::process::notify::{Notifier, Watchdog};
 use crate::process::privileges::Rights;
-use crate::report::{self, Printer, Printing, Totals, Tracer};
+use crate::report::{self, Printer, Totals, Tracer};
 use crate::service::Prepared;
 use crate::service::metrics::Source;
 
@@ -61,8 +61,8 @@ pub(super) struct Supervisor {
     /// The number of the next listener.
     next_number: usize,
     observer: Option<ServerObserver>,
-    printing: Printing,
     stopping: Option<Stopping>,
+    notifier: Notifier,
     watchdog: Option<Watchdog>,
 }
 
@@ -123,19 +123,15 @@ impl Supervisor {
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (printer, printing) = Printer::start(settings.format, tracer)?;
+        let printer = Printer::start(settings.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
         let shared = Arc::new(Shared::new(
             settings.limits.connections,
             settings.workers,
             Arc::clone(&waker),
         ));
-        let instruments = Instruments::new(
-            Arc::clone(&shared),
-            keys.view(),
-            settings.workers,
-            printing.lines_lost(),
-        );
+        let instruments =
+            Instruments::new(Arc::clone(&shared), keys.view(), settings.workers, printer.clone());
         let recent = Arc::new(Recent::new(settings.workers));
         let lines = settings.prints_lines().then(|| printer.clone());
         let hands = (0..settings.workers)
@@ -152,6 +148,7 @@ impl Supervisor {
             next_number: listeners.len(),
             observer: None,
             stopping: None,
+            notifier: Notifier::from_environment()?,
             watchdog: Watchdog::from_environment(Instant::now()),
             workers: hands,
             settings,
@@ -162,7 +159,6 @@ impl Supervisor {
             printer,
             metrics: None,
             listeners,
-            printing,
         };
         supervisor.send_plans()?;
         Ok(supervisor)
@@ -188,7 +184,7 @@ impl Supervisor {
     pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
-        notify::ready(&self.status());
+        self.notifier.ready(&self.status());
         match self.supervise(reload) {
             Ok(()) => self.finish(),
             Err(e) => report::failure(&e),
@@ -245,7 +241,7 @@ impl Supervisor {
         let alive =
             || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
-        if watchdog.look(Instant::now(), alive) {
+        if watchdog.look(Instant::now(), &self.notifier, alive) {
             self.shared.answered.store(0, Ordering::Relaxed);
             self.order_all(|| Order::Answer)?;
         }
@@ -268,7 +264,7 @@ impl Supervisor {
         // The workers close the sockets: ours would keep them open.
         self.listeners.clear();
         let limit = self.settings.limits.drain_timeout;
-        notify::stopping("serving those who are connected", limit);
+        self.notifier.stopping("serving those who are connected", limit);
         let until = Instant::now() + limit;
         self.order_all(|| Order::Drain { until })
     }
@@ -294,7 +290,8 @@ impl Supervisor {
                 self.printer.totals(Totals::new(&self.instruments.registry.sum()));
             }
             Format::Text => {
-                self.printer.text(report::metrics::for_people(&self.instruments.families()));
+                let instruments = Arc::clone(&self.instruments);
+                self.printer.text(move || report::metrics::for_people(&instruments.families()));
             }
         }
     }
@@ -303,21 +300,13 @@ impl Supervisor {
         self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
     }
 
-    fn order_all_or_log(&self, order: impl Fn() -> Order) {
-        if let Err(e) = self.order_all(order) {
-            log::error!("a worker can't be woken: {e}");
-        }
-    }
-
     /// Tells each worker of its sockets, and how to serve them.
     fn send_plans(&mut self) -> io::Result<()> {
         self.instruments.watch(&self.listeners);
+        let settings = self.settings.listeners_by_address();
+        let mut orders: Vec<Vec<Order>> = self.workers.iter().map(|_| Vec::new()).collect();
         for bound in &self.listeners {
-            let Some(listen) =
-                self.settings.listeners.iter().find(|listen| listen.address == bound.address)
-            else {
-                continue;
-            };
+            let Some(listen) = settings.get(&bound.address) else { continue };
             bound.service.start()?;
             let observers = bound.observers(&mut self.observer);
             let stats = self.instruments.registry.stats(
@@ -325,25 +314,30 @@ impl Supervisor {
                 bound.service.kind(),
                 self.workers.len(),
             );
-            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
-            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+            let workers = orders.iter_mut().zip(bound.sockets.iter().cycle());
+            for ((orders, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
                 let plan =
                     Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
-                hand.inbox.put(Order::Listen {
+                orders.push(Order::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
                     plan: Box::new(plan),
-                })?;
+                });
             }
         }
-        Ok(())
+        self.workers.iter().zip(orders).try_for_each(|(hand, orders)| hand.inbox.put_all(orders))
     }
 
-    /// One line for `systemctl status`.
+    /// One line for `systemctl status`, with the first few addresses.
     fn status(&self) -> String {
-        let addresses: Vec<_> =
-            self.listeners.iter().map(|bound| bound.address.to_string()).collect();
-        format!("listening on {}", addresses.join(", "))
+        const SHOWN: usize = 8;
+        let shown = self.listeners.iter().take(SHOWN);
+        let addresses: Vec<_> = shown.map(|bound| bound.address.to_string()).collect();
+        let more = match self.listeners.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("listening on {}{more}", addresses.join(", "))
     }
 
     fn count_of_open(&self) -> String {
@@ -366,8 +360,8 @@ impl Supervisor {
                 Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
             }
         }
-        drop(self.printer);
-        self.printing.finish(Totals::new(&self.instruments.registry.sum()));
+        self.printer.finish(Totals::new(&self.instruments.registry.sum()));
+        self.notifier.finish();
         status
     }
 

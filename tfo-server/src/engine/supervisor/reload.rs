@@ -1,5 +1,6 @@
 //! New settings while it serves: all of them, or none.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,6 @@ use super::{Supervisor, all_sockets, prepare};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, Keys};
 use crate::process::descriptors::{self, Need};
-use crate::process::notify;
 use crate::service::Prepared;
 
 /// All that new settings need, and that may not be there.
@@ -33,16 +33,16 @@ impl Supervisor {
         if self.stopping.is_some() {
             return;
         }
-        notify::reloading();
+        self.notifier.reloading();
         let change = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
         match change.and_then(|change| self.take_over(change).map_err(|e| one_line(&e))) {
             Ok(()) => {
                 log::info!("the settings were read again");
-                notify::ready(&self.status());
+                self.notifier.ready(&self.status());
             }
             Err(why) => {
                 log::error!("{why}; the settings and keys before stay");
-                notify::ready(&format!("{}; not reloaded: {why}", self.status()));
+                self.notifier.ready(&format!("{}; not reloaded: {why}", self.status()));
             }
         }
     }
@@ -60,11 +60,12 @@ impl Supervisor {
             .transpose()
             .map_err(|e| one_line(&e))?;
         let keys = other_keys.as_ref().unwrap_or(&self.keys);
+        let places = self.listeners.iter().enumerate().map(|(index, bound)| (bound.address, index));
+        let places: HashMap<_, _> = places.collect();
         let mut kept = Vec::new();
         let mut added = Vec::new();
         for (listen, service) in settings.listeners.iter().zip(services) {
-            let same = |bound: &Bound| bound.address == listen.address;
-            if let Some(index) = self.listeners.iter().position(same) {
+            if let Some(&index) = places.get(&listen.address) {
                 kept.push((index, service));
                 continue;
             }
@@ -104,9 +105,13 @@ impl Supervisor {
             bound.service = service.with_state_of(&bound.service);
             self.listeners.push(bound);
         }
-        for removed in before.into_iter().flatten() {
-            log::info!("no longer listening on {}", removed.address);
-            self.order_all_or_log(|| Order::Close { number: removed.number });
+        let removed: Vec<_> = before.into_iter().flatten().collect();
+        for bound in &removed {
+            log::info!("no longer listening on {}", bound.address);
+        }
+        let close = || removed.iter().map(|bound| Order::Close { number: bound.number });
+        if let Err(e) = self.workers.iter().try_for_each(|hand| hand.inbox.put_all(close())) {
+            log::error!("a worker can't be woken: {e}");
         }
         for bound in &added {
             log::info!("listening on {} ({})", bound.address, bound.service.kind());
@@ -129,9 +134,9 @@ impl Supervisor {
     }
 
     fn set_queues(&self) {
-        for listen in &self.settings.listeners {
-            let its = |bound: &&Bound| bound.address == listen.address;
-            let Some(bound) = self.listeners.iter().find(its) else { continue };
+        let settings = self.settings.listeners_by_address();
+        for bound in &self.listeners {
+            let Some(listen) = settings.get(&bound.address) else { continue };
             if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
                 log::error!("{}: {}", bound.address, one_line(&e));
             }
@@ -150,9 +155,9 @@ impl Supervisor {
         keep("metrics", new.metrics != old.metrics);
         keep("process", (&new.user, &new.group) != (&old.user, &old.group));
         keep("output", (new.format, new.lines) != (old.format, old.lines));
+        let before = old.listeners_by_address();
         for listen in &mut new.listeners {
-            let same = |other: &&ListenSettings| other.address == listen.address;
-            if let Some(other) = old.listeners.iter().find(same) {
+            if let Some(other) = before.get(&listen.address) {
                 keep("listen.backlog", listen.backlog != other.backlog);
                 listen.backlog = other.backlog;
             }
