@@ -15,7 +15,7 @@ use crate::report::metrics::{Samples, Screen, table};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long a whole answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// More than a server with five thousand listeners has to say.
 const MOST: usize = 32 << 20;
 
