@@ -282,6 +282,11 @@ impl Connection {
         Ok(None)
     }
 
+    /// Whether nothing waits to be sent.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Closes this half if nothing is lost by that; whether it will.
     pub(super) fn end_at_rest(&mut self) -> bool {
         let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tfo_core::observer::ServerObserver;
 
@@ -9,6 +10,10 @@ use super::stats::ListenerStats;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
 use crate::service::Prepared;
+
+/// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
+/// connection.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// The settings of one listener. A connection keeps those that it began with.
 #[derive(Debug, Clone)]
@@ -37,7 +42,12 @@ impl Plan {
         limits: &Limits,
         observer: ServerObserver,
     ) -> Self {
-        let limits = Limits { connections_per_source: None, ..limits.clone() };
+        let limits = Limits {
+            connections_per_source: None,
+            header_timeout: limits.header_timeout.min(SHORT),
+            idle_timeout: limits.idle_timeout.min(SHORT),
+            ..limits.clone()
+        };
         Self {
             address,
             service,

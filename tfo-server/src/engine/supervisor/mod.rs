@@ -138,7 +138,10 @@ impl Supervisor {
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
                 let name = format!("worker {number}");
-                Hand::start(name, &shared, keys.view(), forensics, lines.clone())
+                let (keys, lines) = (keys.view(), lines.clone());
+                Hand::start(name, &shared, move |shared| {
+                    Worker::new(shared, keys, forensics, lines)
+                })
             })
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
@@ -170,7 +173,10 @@ impl Supervisor {
         let shared =
             Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
-        let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
+        let keys = self.keys.view();
+        let hand = Hand::start("metrics".to_owned(), &shared, move |shared| {
+            Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
+        })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
         let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
         let observer = ServerObserver::new(&listener);
@@ -397,17 +403,16 @@ impl Supervisor {
 }
 
 impl Hand {
+    /// Starts a thread with the worker that `make` makes on it.
     fn start(
         name: String,
         shared: &Arc<Shared>,
-        keys: KeyView,
-        forensics: Forensics,
-        printer: Option<Printer>,
+        make: impl FnOnce(Arc<Shared>) -> io::Result<Worker> + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (inbox, ready) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
+            let worker = make(Arc::clone(&shared))?;
             let _ = inbox.send(worker.inbox());
             let served = worker.run();
             shared.supervisor.wake()?;

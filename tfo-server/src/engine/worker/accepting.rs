@@ -155,7 +155,7 @@ impl Worker {
         most: usize,
     ) -> bool {
         while self.batch.len() < most {
-            if !self.may_accept() {
+            if !self.may_accept() && !self.make_room() {
                 // Another worker's connection may make room.
                 let now = Instant::now();
                 if self.accept_after.is_none() {
@@ -180,6 +180,8 @@ impl Worker {
                 }
                 Err(e) if FastOpenListener::is_of_one_connection(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
+                }
+                Err(e) if FastOpenListener::is_out_of_descriptors(&e) && self.lend_descriptor() => {
                 }
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + PAUSE);

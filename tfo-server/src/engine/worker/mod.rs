@@ -1,6 +1,7 @@
 //! The event loop of one thread.
 
 mod accepting;
+mod reserve;
 mod shared;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::service::Out;
 use crate::service::http::Date;
 
 use accepting::{BATCH, Listening};
+use reserve::Reserve;
 
 pub(super) use shared::Shared;
 
@@ -59,6 +61,8 @@ pub(super) struct Worker {
     stopped: bool,
     /// What ends the connections that are open when draining is over.
     cut_by: Cut,
+    /// Of the thread that serves the metrics.
+    reserve: Option<Reserve>,
     tools: Tools,
 }
 
@@ -89,6 +93,7 @@ impl Worker {
             drain_until: None,
             stopped: false,
             cut_by: Cut::DrainTimeout,
+            reserve: None,
             tools: Tools {
                 buffer: vec![0; 64 * 1024].into_boxed_slice(),
                 out: Out::default(),
@@ -137,6 +142,7 @@ impl Worker {
             self.note_stopped()?;
             self.tick();
             self.ended.clear();
+            self.refill_reserve();
         }
         for index in 0..self.connections.capacity() {
             self.end(index, Some(self.cut_by.into()));

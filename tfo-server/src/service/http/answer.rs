@@ -69,6 +69,12 @@ impl Content {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
     }
 
+    /// The same, with a field that keeps caches from storing it.
+    pub(crate) fn uncached(mut self) -> Self {
+        self.head = [&self.head[..], b"Cache-Control: no-store\r\n"].concat().into();
+        self
+    }
+
     pub(super) fn write(&self, out: &mut Out, framing: Framing, date: &Date) {
         out.bytes.extend_from_slice(&self.head);
         out.bytes.extend_from_slice(date.line());
