@@ -28,7 +28,8 @@ use crate::service::metrics::Source;
 
 /// How many may look at a time.
 pub(super) const CONNECTIONS: usize = 64;
-const BACKLOG: u32 = 64;
+/// More than that, so that who asks for its health need not try twice.
+const BACKLOG: u32 = 1024;
 
 /// Listens where the metrics are served. An error was told.
 pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, ExitCode> {

@@ -27,7 +27,7 @@ use super::signals::Signals;
 use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
-use crate::keys::{KeyView, Keys};
+use crate::keys::Keys;
 use crate::process::activation::{ActivationError, Inherited};
 use crate::process::descriptors::{self, Need};
 use crate::process::notify::{Notifier, Watchdog};

@@ -25,7 +25,7 @@ use super::{LISTENERS, Worker};
 /// How many are accepted before the first of them is served.
 pub(super) const BATCH: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How long a listener that lets nobody in any more is kept: a SYN that the kernel was at by then may still
 /// bring a connection.
 const LAST: Duration = Duration::from_millis(20);
@@ -163,7 +163,7 @@ impl Worker {
                 }
                 // A time that has gone by would make the loop spin.
                 if self.accept_after.is_none_or(|at| at <= now) {
-                    self.accept_after = Some(now + PAUSE);
+                    self.accept_after = Some(now + self.pause());
                 }
                 return false;
             }
@@ -184,7 +184,7 @@ impl Worker {
                 Err(e) if FastOpenListener::is_out_of_descriptors(&e) && self.lend_descriptor() => {
                 }
                 Err(e) => {
-                    self.accept_after = Some(Instant::now() + PAUSE);
+                    self.accept_after = Some(Instant::now() + self.pause());
                     if !std::mem::replace(&mut self.starved, true) {
                         plan.stats.add(Count::PausedByDescriptors, 1);
                         self.shared.starved.fetch_add(1, Ordering::Relaxed);

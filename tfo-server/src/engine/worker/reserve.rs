@@ -12,11 +12,12 @@ use mio::Poll;
 
 use super::super::why::Cut;
 use super::Worker;
+use super::accepting::PAUSE;
 
 /// How many descriptors are held back, so that several peers can be answered at a time.
 const RESERVED: usize = 4;
-/// How long a new peer is let alone.
-const GRACE: Duration = Duration::from_millis(250);
+/// How long a new peer is let alone: its request leaves with the end of its handshake.
+const GRACE: Duration = Duration::from_millis(25);
 
 /// Descriptors that are held back. Each is an epoll instance, which needs nothing but a descriptor.
 #[derive(Default)]
@@ -59,6 +60,11 @@ impl Worker {
         }
         self.tools.ending = true;
         true
+    }
+
+    /// How long to wait before accepting is tried again.
+    pub(super) fn pause(&self) -> Duration {
+        if self.reserve.is_some() { GRACE } else { PAUSE }
     }
 
     /// Makes room for one more connection. Returns whether there is some.
