@@ -134,6 +134,14 @@ impl Settings {
 }
 
 impl ListenSettings {
+    /// Where it forwards to, if it does.
+    pub(crate) const fn forward(&self) -> Option<&ForwardSettings> {
+        match &self.service {
+            ServiceSettings::Forward(forward) => Some(forward),
+            _ => None,
+        }
+    }
+
     /// What this host must allow for the socket of one of so many workers. The kernel divides
     /// connections evenly among them, and so are the queues.
     pub(crate) fn wish(&self, workers: usize) -> Wish {

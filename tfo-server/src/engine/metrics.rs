@@ -26,9 +26,7 @@ use crate::report::{
 use crate::service::forward::{Forward, UpstreamState};
 use crate::service::metrics::Source;
 
-/// How many may look at a time.
-pub(super) const CONNECTIONS: usize = 64;
-/// More than that, so that who asks for its health need not try twice.
+/// More than may look at a time, so that who asks for its health need not try twice.
 const BACKLOG: u32 = 1024;
 
 /// Listens where the metrics are served. An error was told.

@@ -8,11 +8,13 @@
 //! | `plan` | what a worker needs to know of a listener |
 //! | `connection`, `pending` | the bytes between a socket and a session; those that did not leave at once |
 //! | `relay` | the bytes between a client and an upstream |
+//! | `budget` | how many descriptors connections may use |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
 //! | `stats`, `why` | what connections came to, counted; why some ended early |
 //! | `metrics` | what the server measures of itself |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
+mod budget;
 mod connection;
 mod forensics;
 mod inbox;

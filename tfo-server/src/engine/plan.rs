@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tfo_core::observer::ServerObserver;
 
+use super::budget::Cost;
 use super::stats::ListenerStats;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
@@ -21,6 +22,8 @@ const SHORT: Duration = Duration::from_secs(5);
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
     pub(super) service: Prepared,
+    /// What each of its connections takes of the descriptors.
+    pub(super) cost: Cost,
     pub(super) await_handshake: bool,
     /// A PROXY protocol header comes first.
     pub(super) proxied: bool,
@@ -51,6 +54,7 @@ impl Plan {
         Self {
             address,
             service,
+            cost: Cost::Single,
             await_handshake: false,
             proxied: false,
             look: false,
@@ -71,6 +75,7 @@ impl Plan {
         let look = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
         Self {
             address: listen.address,
+            cost: if service.forward().is_some() { Cost::Pair } else { Cost::Single },
             await_handshake: listen.early_data == EarlyData::AwaitHandshake,
             proxied: listen.proxy_protocol == ProxyIn::Required,
             look,

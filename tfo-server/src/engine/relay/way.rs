@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 use std::net::Shutdown;
 
-use tfo_core::socket::{FastOpenStream, Pipe, option};
+use tfo_core::socket::{FastOpenStream, option};
 
-use super::pipes::Pipes;
+use super::pipes::{Pipe, Pipes};
 use crate::engine::connection::TURNS;
 use crate::engine::pending::send_all;
 

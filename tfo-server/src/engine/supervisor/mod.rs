@@ -32,6 +32,7 @@ use crate::process::activation::{ActivationError, Inherited};
 use crate::process::descriptors::{self, Need};
 use crate::process::notify::{Notifier, Watchdog};
 use crate::process::privileges::Rights;
+use crate::process::usage;
 use crate::report::{self, Printer, Totals, Tracer};
 use crate::service::Prepared;
 use crate::service::metrics::Source;
@@ -42,6 +43,8 @@ const SHOW: Token = Token(2);
 const WORKERS: Token = Token(3);
 /// How often keys are looked at, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
+/// How many descriptors are taken to be open where the kernel does not say.
+const UNKNOWN: u64 = 32;
 
 pub(super) struct Supervisor {
     settings: Settings,
@@ -58,6 +61,8 @@ pub(super) struct Supervisor {
     printer: Printer,
     workers: Vec<Hand>,
     listeners: Vec<Bound>,
+    /// Descriptors that were open at the start, without those of listeners.
+    own_descriptors: u64,
     /// The number of the next listener.
     next_number: usize,
     observer: Option<ServerObserver>,
@@ -148,6 +153,7 @@ impl Supervisor {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
             hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
             show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
+            own_descriptors: 0,
             next_number: listeners.len(),
             observer: None,
             stopping: None,
@@ -163,15 +169,32 @@ impl Supervisor {
             metrics: None,
             listeners,
         };
+        // No connection has come yet.
+        let open = usage::descriptors().unwrap_or(UNKNOWN);
+        supervisor.own_descriptors = open.saturating_sub(supervisor.sockets());
+        supervisor.limit_descriptors();
         supervisor.send_plans()?;
         Ok(supervisor)
+    }
+
+    /// How many sockets listen.
+    fn sockets(&self) -> u64 {
+        self.listeners.iter().map(|bound| bound.sockets.len() as u64).sum()
+    }
+
+    /// Says how many descriptors the connections may use.
+    fn limit_descriptors(&self) {
+        let others = self.own_descriptors + self.sockets();
+        let most = descriptors::for_connections(&self.settings, descriptors::limit(), others);
+        let mixed = self.settings.listeners.iter().any(|listen| listen.forward().is_none());
+        self.shared.budget.set(most, self.workers.len(), mixed);
     }
 
     /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
     /// and he can look until the last of them has ended.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
-        let shared =
-            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
+        let most = descriptors::watchers(descriptors::limit());
+        let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
         let keys = self.keys.view();
         let hand = Hand::start("metrics".to_owned(), &shared, move |shared| {

@@ -122,6 +122,7 @@ impl Supervisor {
         }
         self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
         self.settings = settings;
+        self.limit_descriptors();
         self.set_queues();
         match keys {
             Some(keys) => {

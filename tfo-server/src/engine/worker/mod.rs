@@ -14,6 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::socket::FastOpenStream;
 
+use super::budget::Share;
 use super::connection::{Connection, Step, Tools};
 use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     batch: Vec<(FastOpenStream, SocketAddr)>,
     /// Over, and not closed yet.
     ended: Vec<FastOpenStream>,
+    /// What the connections use, until they are closed.
+    share: Share,
     printer: Option<Printer>,
     accept_after: Option<Instant>,
     starved: bool,
@@ -75,6 +78,8 @@ impl Worker {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
+        let pipes = Pipes::new(Arc::clone(&shared.budget));
+        let share = Share::of(Arc::clone(&shared.budget));
         Ok(Self {
             shared,
             inbox,
@@ -85,6 +90,7 @@ impl Worker {
             connections: Slab::new(),
             batch: Vec::with_capacity(BATCH),
             ended: Vec::with_capacity(BATCH),
+            share,
             printer,
             accept_after: None,
             starved: false,
@@ -100,7 +106,7 @@ impl Worker {
                 date: Date::new(SystemTime::now()),
                 now: Instant::now(),
                 ending: false,
-                pipes: Pipes::default(),
+                pipes,
             },
         })
     }
@@ -134,19 +140,20 @@ impl Worker {
             for index in std::mem::take(&mut self.again) {
                 self.drive(index);
             }
-            self.ended.clear();
+            self.close_ended();
             for number in 0..self.listening.len() {
                 self.accept_some(number, BATCH);
                 self.close_when_empty(number);
             }
             self.note_stopped()?;
             self.tick();
-            self.ended.clear();
+            self.close_ended();
             self.refill_reserve();
         }
         for index in 0..self.connections.capacity() {
             self.end(index, Some(self.cut_by.into()));
         }
+        self.close_ended();
         for listening in self.listening.iter().flatten() {
             match listening.listener.waiting() {
                 Ok(0) | Err(_) => {}
@@ -164,14 +171,19 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
-        let backlog = self.listening.iter().flatten().any(|listening| listening.ready);
+        let ready = || self.listening.iter().flatten().filter(|listening| listening.ready);
+        let next_try = |listening: &Listening| self.share.next_try(listening.plan.cost);
+        let backlog = ready().any(|listening| next_try(listening).is_none());
         if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
         }
         let after = self.accept_after.filter(|_| backlog);
-        let closing = self.listening.iter().flatten().filter_map(|listening| listening.closing);
-        let wake = [Some(self.next_tick), after, self.drain_until];
-        let wake = wake.into_iter().flatten().chain(closing.filter(|_| !backlog)).min();
+        let room = ready().filter_map(next_try).min();
+        // Those whose clients wait for room stay open.
+        let idle = self.listening.iter().flatten().filter(|listening| !listening.ready);
+        let closing = idle.filter_map(|listening| listening.closing);
+        let wake = [Some(self.next_tick), after, room, self.drain_until];
+        let wake = wake.into_iter().flatten().chain(closing).min();
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
@@ -265,7 +277,14 @@ impl Worker {
         if let Some(printer) = &self.printer {
             printer.connection(Self::told(&mut connection, duration, why));
         }
+        self.share.closing(connection.plan.cost);
         self.ended.push(connection.into_stream());
+    }
+
+    /// Closes those that are over. Only then are their descriptors free for others.
+    fn close_ended(&mut self) {
+        self.ended.clear();
+        self.share.closed();
     }
 
     fn told(connection: &mut Connection, duration: Duration, why: Option<Why>) -> Box<Ended> {

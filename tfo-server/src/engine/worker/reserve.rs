@@ -81,7 +81,7 @@ impl Worker {
         let idlest = candidates.min_by_key(|(_, one)| (!one.has_sent_all(), one.deadline));
         let Some((index, _)) = idlest else { return false };
         self.end(index, Some(Cut::IdleTimeout.into()));
-        self.ended.clear();
+        self.close_ended();
         true
     }
 }
