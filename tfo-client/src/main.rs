@@ -14,6 +14,8 @@ use tfo_core::program::{Environment, SettingsError, logging, output};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    let _ = output::survive_file_size_limit();
     let cli = Cli::from_arguments();
     run(&cli).unwrap_or_else(|error| report::settings_error(&error))
 }
@@ -21,9 +23,6 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
-    if let Err(e) = output::survive_file_size_limit() {
-        log::warn!("a file that reaches RLIMIT_FSIZE will end this process: {e}");
-    }
     let config = config::resolve(cli, &environment)?;
     if cli.print_config {
         return Ok(report::print_config(&config.file));

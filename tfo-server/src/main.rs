@@ -17,6 +17,8 @@ use tfo_core::program::{Environment, SettingsError, logging, output};
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    let _ = output::survive_file_size_limit();
     let cli = Cli::from_arguments();
     let status = run(&cli).unwrap_or_else(|error| report::settings_error(&error));
     logging::finish();
@@ -28,9 +30,6 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let serves = cli.command.is_none() && !cli.print_config;
     let start_logging = if serves { logging::init_queued } else { logging::init };
     start_logging(cli.verbose, cli.quiet, &environment)?;
-    if let Err(e) = output::survive_file_size_limit() {
-        log::warn!("a file that reaches RLIMIT_FSIZE will end this process: {e}");
-    }
     let config = config::resolve(cli, &environment)?;
     let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
     if cli.print_config {
