@@ -27,8 +27,9 @@ use super::{
 const VARIABLE: &str = "RUST_LOG";
 /// How many lines may wait for standard error: more than a start with thousands of listeners logs.
 const WAITING: usize = 16 * 1024;
-/// How long the end of the program waits for standard error.
-const LAST: Duration = Duration::from_secs(1);
+/// How long the end of the program waits for standard error to take a line, and to take all of them.
+const STALL: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_secs(2);
 
 /// The lines that wait for the thread that writes them; unset where each line is written directly.
 static QUEUE: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
@@ -77,7 +78,7 @@ pub fn print(line: &str) {
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         // Lines that standard error does not take by then are lost with the process.
-        let _ = queue.drain(LAST);
+        let _ = queue.drain(STALL, LAST);
     }
 }
 

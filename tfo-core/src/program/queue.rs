@@ -33,6 +33,8 @@ struct State<T> {
     waiting: bool,
     /// The consumer is at work on the item that it took last.
     busy: bool,
+    /// How many items were taken.
+    taken: u64,
 }
 
 impl<T> Queue<T> {
@@ -40,7 +42,12 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self(Arc::new(Shared {
-            state: Mutex::new(State { items: VecDeque::new(), waiting: false, busy: false }),
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                waiting: false,
+                busy: false,
+                taken: 0,
+            }),
             capacity,
             lost: AtomicU64::new(0),
             filled: Condvar::new(),
@@ -88,6 +95,7 @@ impl<T> Queue<T> {
         loop {
             if let Some(item) = state.items.pop_front() {
                 state.busy = true;
+                state.taken += 1;
                 return Some(item);
             }
             self.0.drained.notify_all();
@@ -107,13 +115,19 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
-    /// Waits until the consumer is done with every item. Returns whether it was within `limit`.
+    /// Waits until the consumer is done with every item: at most for `limit`, and no longer than `stall` for one
+    /// item. Returns whether it is done.
     #[must_use]
-    pub fn drain(&self, limit: Duration) -> bool {
+    pub fn drain(&self, stall: Duration, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut state = self.lock();
+        let mut progress = (state.taken, Instant::now());
         while state.busy || !state.items.is_empty() {
-            let left = end.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            if state.taken != progress.0 {
+                progress = (state.taken, now);
+            }
+            let left = end.min(progress.1 + stall).saturating_duration_since(now);
             if left.is_zero() {
                 return false;
             }
@@ -202,13 +216,15 @@ mod tests {
     #[test]
     fn drain_waits_for_the_item_that_the_consumer_is_at() {
         let queue = Queue::new(8);
-        assert!(queue.drain(Duration::ZERO), "nothing was put");
+        let (none, short) = (Duration::ZERO, Duration::from_millis(1));
+        assert!(queue.drain(none, none), "nothing was put");
         assert!(queue.put(()));
-        assert!(!queue.drain(Duration::from_millis(1)), "nobody takes it");
+        assert!(!queue.drain(LONG, short), "nobody takes it");
+        assert!(!queue.drain(short, LONG), "and nothing else");
         let () = queue.take();
-        assert!(!queue.drain(Duration::from_millis(1)), "taken, and not dealt with");
+        assert!(!queue.drain(LONG, short), "taken, and not dealt with");
         assert!(queue.take_until(Some(Instant::now())).is_none());
-        assert!(queue.drain(Duration::ZERO));
+        assert!(queue.drain(none, none));
     }
 
     #[test]
@@ -230,6 +246,6 @@ mod tests {
             assert!(own.eq(0..10_000));
         }
         assert_eq!(queue.take_until(Some(Instant::now())), None);
-        assert!(queue.drain(LONG));
+        assert!(queue.drain(LONG, LONG));
     }
 }

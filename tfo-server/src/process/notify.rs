@@ -89,7 +89,7 @@ impl Notifier {
     pub(crate) fn finish(&self) {
         if let Some(queue) = &self.0 {
             // The supervisor sees the end of the process anyway.
-            let _ = queue.drain(LAST);
+            let _ = queue.drain(LAST, LAST);
         }
     }
 

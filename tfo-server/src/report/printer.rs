@@ -75,7 +75,7 @@ impl Printer {
     /// Prints what waits, then the totals; gives up if nobody takes them.
     pub(crate) fn finish(self, totals: Totals) {
         self.queue.put_last(Item::Last(Box::new(totals)));
-        if !self.queue.drain(LAST) {
+        if !self.queue.drain(LAST, LAST) {
             log::warn!("standard output took nothing for {LAST:?}: what was left to print is lost");
         }
     }
