@@ -107,7 +107,7 @@ impl Supervisor {
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
-        // The last that needs them is done, and no other thread has them yet.
+        // The last that needs them is done. All threads change, that of the log too.
         if let Some(rights) = rights {
             rights.take().map_err(|e| report::failure(&e))?;
         }
