@@ -177,8 +177,8 @@ fn ready_with_many_listeners_fits_into_a_message_for_systemd() {
     isolated(|| {
         let lab = Lab::new();
         let told = Told::new();
-        let listeners: String =
-            (0..300).map(|n| format!("[[listen]]\nport = {}\n", 10_000 + n)).collect();
+        let listener = |port| format!("[[listen]]\nport = {port}\n");
+        let listeners: String = (10_000..10_300).map(listener).collect();
         let mut command = lab.command(&format!("{listeners}[engine]\nworkers = 1\n"), &[]);
         command.env("NOTIFY_SOCKET", told.folder.path().join("notify"));
         let _server = Program::start(&lab.host, command).unwrap();
