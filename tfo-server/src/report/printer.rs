@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long the end waits for standard output to take what is left.
 const LAST: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Hands lines to the thread that prints.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(crate) struct Printer {
     failed: Arc<AtomicU64>,
     /// The queue was full, and has not been empty since.
     slow: Arc<AtomicBool>,
+    /// A text is being made, which is no fault of standard output.
+    making: Arc<AtomicBool>,
 }
 
 /// What is printed.
@@ -43,8 +47,8 @@ enum Item {
 
 impl Printer {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<Self> {
-        let (failed, slow) = (Arc::default(), Arc::default());
-        let printer = Self { queue: Queue::new(WAITING), failed, slow };
+        let (failed, slow, making) = (Arc::default(), Arc::default(), Arc::default());
+        let printer = Self { queue: Queue::new(WAITING), failed, slow, making };
         let lines = Lines::new(format, tracer, Arc::clone(&printer.failed));
         let printing = printer.clone();
         let thread = thread::Builder::new().name("printer".to_owned());
@@ -75,9 +79,31 @@ impl Printer {
     /// Prints what waits, then the totals; gives up if nobody takes them.
     pub(crate) fn finish(self, totals: Totals) {
         self.queue.put_last(Item::Last(Box::new(totals)));
-        if !self.queue.drain(LAST, LAST) {
-            log::warn!("standard output took nothing for {LAST:?}: what was left to print is lost");
+        let mut left = LAST;
+        while !self.queue.drain(LOOK, LOOK) {
+            if self.making.load(Ordering::Relaxed) {
+                continue;
+            }
+            left = left.saturating_sub(LOOK);
+            if left.is_zero() {
+                return log::warn!(
+                    "standard output took nothing for {LAST:?}: what was left to print is lost"
+                );
+            }
         }
+    }
+
+    fn make(&self, make: impl FnOnce() -> String) -> String {
+        // Should it panic, the end does not wait for it.
+        struct Made<'a>(&'a AtomicBool);
+        impl Drop for Made<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.making.store(true, Ordering::Relaxed);
+        let _made = Made(&self.making);
+        make()
     }
 
     fn item(&self, item: Item) {
@@ -96,7 +122,7 @@ impl Printer {
             match self.queue.take_until(Some(next)) {
                 Some(Item::Connection(ended)) => lines.connection(&ended),
                 Some(Item::Totals(totals)) => lines.totals(&totals, self.lines_lost()),
-                Some(Item::Text(make)) => lines.print(make().trim_end()),
+                Some(Item::Text(make)) => lines.print(self.make(make).trim_end()),
                 Some(Item::Last(totals)) => {
                     lines.draw(true);
                     lines.last_totals(&totals, self.lines_lost());
