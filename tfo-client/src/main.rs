@@ -9,11 +9,13 @@ mod statistics;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging};
+use tfo_core::program::{Environment, SettingsError, logging, output};
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    let _ = output::survive_file_size_limit();
     let cli = Cli::from_arguments();
     run(&cli).unwrap_or_else(|error| report::settings_error(&error))
 }

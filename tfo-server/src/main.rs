@@ -12,20 +12,26 @@ mod service;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging};
+use tfo_core::program::{Environment, SettingsError, logging, output};
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
+    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    let _ = output::survive_file_size_limit();
     let cli = Cli::from_arguments();
-    run(&cli).unwrap_or_else(|error| report::settings_error(&error))
+    let status = run(&cli).unwrap_or_else(|error| report::settings_error(&error));
+    logging::finish();
+    status
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
-    logging::init(cli.verbose, cli.quiet, &environment)?;
+    let serves = cli.command.is_none() && !cli.print_config;
+    let start_logging = if serves { logging::init_queued } else { logging::init };
+    start_logging(cli.verbose, cli.quiet, &environment)?;
     let config = config::resolve(cli, &environment)?;
-    let again = || config::resolve(cli, &environment).map(|config| config.settings);
+    let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
     if cli.print_config {
         return Ok(report::print_config(&config.file));
     }

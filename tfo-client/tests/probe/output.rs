@@ -103,6 +103,26 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
+fn a_file_size_limit_is_an_error_and_no_signal() {
+    isolated(|| {
+        let lab = Lab::new();
+        let [out, pcap, svg] = ["out", "pcap", "svg"].map(|name| lab.file(name, ""));
+        let [out, pcap, svg] = [&out, &pcap, &svg].map(|path| path.display());
+        for (arguments, error) in [
+            (format!("--listen -q -o json -n 20 > {out}"), "can't print the report: ".to_owned()),
+            (format!("--listen -q -n 20 --pcap {pcap}"), format!("can't write {pcap}: ")),
+            (format!("lab -q --rtt 1ms --pcap {pcap}"), format!("can't write {pcap}: ")),
+            (format!("lab -q --rtt 1ms --svg {svg}"), format!("can't write {svg}: ")),
+        ] {
+            let ended = shell(&lab, &format!("ulimit -f 1; exec \"$0\" {arguments}"));
+            assert_eq!(ended.code, Some(2), "{arguments}: {}", ended.err);
+            let told = format!("error: {error}File too large");
+            assert!(ended.err.starts_with(&told), "{arguments}: {}", ended.err);
+        }
+    });
+}
+
+#[test]
 fn on_a_terminal_the_progress_leaves_nothing_behind() {
     isolated(|| {
         if !require("script") {

@@ -1,21 +1,38 @@
 //! Logs go to standard error, one line a record.
+//!
+//! A program that serves must not wait for whoever reads its log: [`init_queued`] gives the writing to a
+//! thread of its own. What the queue between them has no room for, and what cannot be written, is counted.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env, fs,
     io::{self, IsTerminal, Write},
     os::unix::fs::MetadataExt,
+    panic::{self, PanicHookInfo},
+    sync::OnceLock,
+    thread,
+    time::Duration,
 };
 
-use env_logger::{Builder, WriteStyle};
+use env_logger::{Builder, Target, WriteStyle};
 use log::LevelFilter;
 
 use super::{
     environment::Environment,
     error::SettingsError,
     output::{colour_allowed, printable},
+    queue::Queue,
 };
 
 const VARIABLE: &str = "RUST_LOG";
+/// How many lines may wait for standard error: more than a start with thousands of listeners logs.
+const WAITING: usize = 16 * 1024;
+/// How long the end of the program waits for standard error to take a line, and to take all of them.
+const STALL: Duration = Duration::from_millis(500);
+const LAST: Duration = Duration::from_secs(2);
+
+/// The lines that wait for the thread that writes them; unset where each line is written directly.
+static QUEUE: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 
 /// Starts the logger. `-v` and `-q` move the level from info by their counts; without either,
 /// `RUST_LOG` has the word. A second call changes nothing.
@@ -25,12 +42,111 @@ const VARIABLE: &str = "RUST_LOG";
 /// # Errors
 /// [`SettingsError::Variable`] when `RUST_LOG` is in use and can't be understood.
 pub fn init(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), SettingsError> {
+    start(verbose, quiet, environment, Target::Stderr)
+}
+
+/// [`init`] for a program that serves: a thread of its own writes the log, so that no other thread
+/// waits for standard error. Panics are logged the same way. [`finish`] belongs at the end of `main`.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_queued(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), SettingsError> {
+    let queue = Queue::new(WAITING);
+    let lines = queue.clone();
+    let writer = thread::Builder::new().name("log".to_owned());
+    if QUEUE.get().is_some() || writer.spawn(move || write_all(&lines)).is_err() {
+        return init(verbose, quiet, environment);
+    }
+    let queue = QUEUE.get_or_init(|| queue).clone();
+    panic::set_hook(Box::new(log_panic));
+    start(verbose, quiet, environment, Target::Pipe(Box::new(Lines(queue))))
+}
+
+/// Prints a line to standard error behind the log lines before it.
+pub fn print(line: &str) {
+    let line = format!("{line}\n").into_bytes();
+    match QUEUE.get() {
+        Some(queue) => {
+            queue.put(line);
+        }
+        // Nobody is left to be told when standard error is closed.
+        None => drop(io::stderr().write_all(&line)),
+    }
+}
+
+/// Waits for a moment until all lines are written. For the end of the program.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        // Lines that standard error does not take by then are lost with the process.
+        let _ = queue.drain(STALL, LAST);
+    }
+}
+
+/// How many lines were lost: standard error was blocked for too long, or failed.
+#[must_use]
+pub fn lines_lost() -> u64 {
+    QUEUE.get().map_or(0, Queue::lost)
+}
+
+/// Where the logger hands over its lines: one `write` each.
+struct Lines(Queue<Vec<u8>>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.put(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the lines to standard error, for ever.
+///
+/// A lock on standard error is held while a write blocks: nothing else in the process may use it.
+fn write_all(queue: &Queue<Vec<u8>>) {
+    let mut reported = 0;
+    loop {
+        let line = queue.take();
+        let written = io::stderr().write_all(&line);
+        if written.is_err() {
+            queue.lose();
+        } else if queue.lost() > reported && queue.is_empty() {
+            let lost = queue.lost();
+            log::warn!(
+                "standard error works again; {} log lines are lost: it was blocked, or failed",
+                lost - reported
+            );
+            reported = lost;
+        }
+    }
+}
+
+/// What the standard library prints of a panic, behind the log lines before it.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    print(&format!("thread '{}' {panic}", thread.name().unwrap_or("unnamed")));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        print(&backtrace.to_string());
+    }
+    // A panic of the main thread ends the process without a call of `finish`.
+    finish();
+}
+
+fn start(
+    verbose: u8,
+    quiet: u8,
+    environment: &Environment,
+    target: Target,
+) -> Result<(), SettingsError> {
     let stderr = io::stderr();
     let with_time = !stderr.is_terminal() && !is_journal();
     let style = if colour_allowed(&stderr) { WriteStyle::Always } else { WriteStyle::Never };
 
     let mut builder = Builder::new();
-    builder.write_style(style);
+    builder.target(target).write_style(style);
     match filters(verbose, quiet, environment)? {
         Filters::Level(level) => builder.filter_level(level),
         Filters::Text(text) => builder.parse_filters(&text),
@@ -90,7 +206,45 @@ fn filters(verbose: u8, quiet: u8, environment: &Environment) -> Result<Filters,
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    const CHILD: &str = "TFO_LOGGING_CHILD";
+
+    /// The process whose log [`queued_lines_and_a_panic_come_out_in_their_order`] looks at.
+    #[test]
+    fn child_that_logs() {
+        if env::var_os(CHILD).is_none() {
+            return;
+        }
+        init_queued(0, 0, &Environment::default()).unwrap();
+        for number in 0..1000 {
+            log::info!("line {number}");
+        }
+        let doomed = thread::Builder::new().name("doomed".to_owned());
+        assert!(doomed.spawn(|| panic!("on purpose")).unwrap().join().is_err());
+        print("error: printed\u{fc}");
+        assert_eq!(lines_lost(), 0);
+        finish();
+        // Nothing may come out late.
+        std::process::exit(0);
+    }
+
+    #[test]
+    fn queued_lines_and_a_panic_come_out_in_their_order() {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["--exact", "program::logging::tests::child_that_logs", "--nocapture"]);
+        child.env(CHILD, "1").env_remove("RUST_BACKTRACE");
+        let output = child.output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        let lines: Vec<_> = log.lines().collect();
+        let in_order = (0..1000).all(|n| lines[n].ends_with(&format!(" info: line {n}")));
+        assert!(in_order, "{log}");
+        assert!(lines[1000].starts_with("thread 'doomed' panicked at "), "{log}");
+        assert_eq!(lines[1001..], ["on purpose", "error: printedü"], "{log}");
+    }
 
     fn with(text: &str) -> Environment {
         [(VARIABLE, text)].into_iter().collect()

@@ -5,12 +5,14 @@
 //! - [`environment`]: a flag beats a variable beats the file; a bad variable is named.
 //! - [`file`](mod@file): finding and reading the configuration file; an error names file, line and key.
 //! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
+//! - [`queue`]: a bounded queue in front of a thread that may have to wait.
 
 pub mod environment;
 mod error;
 pub mod file;
 pub mod logging;
 pub mod output;
+pub mod queue;
 pub mod value;
 
 pub use environment::{Environment, Level};

@@ -1,10 +1,11 @@
-//! Standard output as data: a closed pipe is no error, and colour is for terminals.
+//! Standard output as data: a closed pipe is no error, a full disk is one, and colour is for terminals.
 
 use std::{
     env,
     ffi::OsStr,
     fmt,
     io::{self, IsTerminal, Write},
+    sync::Arc,
 };
 
 /// Whether anybody still reads what a program prints.
@@ -66,6 +67,21 @@ impl<W: Write> Output<W> {
     pub fn print_line(&mut self, text: impl fmt::Display) -> io::Result<Reader> {
         self.print(format_args!("{text}\n"))
     }
+}
+
+/// Makes a write beyond `RLIMIT_FSIZE` an error (`EFBIG`), as on a full disk. Without this call SIGXFSZ
+/// ends the process.
+///
+/// The signal gets a handler that does nothing: programs that this process starts have the default again.
+///
+/// # Errors
+/// The kernel refused the handler.
+///
+/// # References
+/// [`setrlimit(2)`](https://man7.org/linux/man-pages/man2/setrlimit.2.html)
+#[doc(alias = "SIGXFSZ")]
+pub fn survive_file_size_limit() -> io::Result<()> {
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Whether colour and progress may be shown on `stream`: a terminal, and no `NO_COLOR`.

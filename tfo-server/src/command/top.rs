@@ -14,9 +14,10 @@ use crate::report;
 use crate::report::metrics::{Samples, Screen, table};
 
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long a whole answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// More than any server has to say.
-const MOST: u64 = 16 << 20;
+/// More than a server with five thousand listeners has to say.
+const MOST: usize = 32 << 20;
 
 pub(crate) fn run(settings: &Settings, from: Option<SocketAddr>) -> ExitCode {
     let Some(address) = from.or(settings.metrics).map(reachable) else {
@@ -71,22 +72,71 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// Asks for the metrics, and waits for the whole answer no longer than [`PATIENCE`].
 fn fetch(address: SocketAddr) -> io::Result<Samples> {
+    let deadline = Instant::now() + PATIENCE;
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(left(deadline)?))?;
     // HTTP/1.0 has no chunks, and ends with the connection.
-    write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(MOST).read_to_end(&mut answer)?;
-    read(&answer).ok_or_else(|| io::Error::other("the answer is not that of a tfo-server"))
+    let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let answer = read_to_end(&stream, deadline)?;
+    read(&answer)
 }
 
-fn read(answer: &[u8]) -> Option<Samples> {
-    let (head, body) = str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?;
-    let samples = (status == "200").then(|| Samples::parse(body)).flatten();
-    samples.filter(|samples| samples.has("tfo_server_build_info"))
+/// The time that is left; an error when there is none.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        let why = format!("the answer was not complete after {PATIENCE:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    Ok(left)
+}
+
+fn read_to_end(mut stream: &TcpStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(answer),
+            Ok(len) => answer.extend_from_slice(buffer.get(..len).unwrap_or_default()),
+            // The deadline tells.
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
+        }
+        if answer.len() > MOST {
+            let why = format!("the answer is truncated: it is larger than {} MiB", MOST >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
+    }
+}
+
+/// The samples of an answer that is whole.
+fn read(answer: &[u8]) -> io::Result<Samples> {
+    let other = || io::Error::other("the answer is not that of a tfo-server");
+    let text = str::from_utf8(answer).map_err(|_| other())?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(other)?;
+    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
+    if status != Some("200") {
+        return Err(other());
+    }
+    if let Some(whole) = content_length(head).filter(|whole| *whole > body.len()) {
+        let why = format!("the answer is truncated: {} of {whole} bytes have come", body.len());
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+    }
+    let samples = Samples::parse(body).ok_or_else(other)?;
+    if samples.has("tfo_server_build_info") { Ok(samples) } else { Err(other()) }
+}
+
+fn content_length(head: &str) -> Option<usize> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        if name.eq_ignore_ascii_case("content-length") { value.trim().parse().ok() } else { None }
+    };
+    head.lines().find_map(field)
 }
 
 #[cfg(test)]
@@ -96,7 +146,7 @@ mod tests {
     #[test]
     fn an_answer_of_another_server_is_told_from_ours() {
         let ours = "HTTP/1.1 200 OK\r\nA: b\r\n\r\ntfo_server_build_info{version=\"1\"} 1\n# EOF\n";
-        assert!(read(ours.as_bytes()).is_some());
+        assert!(read(ours.as_bytes()).is_ok());
         for answer in [
             "",
             "HTTP/1.1 200 OK\r\n\r\n",
@@ -105,8 +155,18 @@ mod tests {
             &ours.replace("200", "404"),
             &ours.replace("HTTP", "SSH"),
         ] {
-            assert_eq!(read(answer.as_bytes()), None, "{answer:?}");
+            let error = read(answer.as_bytes()).unwrap_err().to_string();
+            assert_eq!(error, "the answer is not that of a tfo-server", "{answer:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_shorter_than_announced_is_truncated() {
+        let body = "tfo_server_build_info{version=\"1\"} 1\n";
+        let answer = |length| format!("HTTP/1.1 200 OK\r\ncontent-LENGTH: {length}\r\n\r\n{body}");
+        assert!(read(answer(body.len()).as_bytes()).is_ok());
+        let error = read(answer(body.len() + 1).as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, "the answer is truncated: 37 of 38 bytes have come");
     }
 
     #[test]

@@ -5,7 +5,13 @@ pub(crate) mod file;
 mod tests;
 pub(crate) mod values;
 
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use tfo_core::host::readiness::Wish;
 use tfo_core::program::{
@@ -118,6 +124,11 @@ pub(crate) struct Limits {
 }
 
 impl Settings {
+    /// The listeners by their addresses.
+    pub(crate) fn listeners_by_address(&self) -> HashMap<SocketAddr, &ListenSettings> {
+        self.listeners.iter().map(|listen| (listen.address, listen)).collect()
+    }
+
     /// Whether each connection is told of.
     pub(crate) const fn prints_lines(&self) -> bool {
         self.lines || self.trace || self.pcap.is_some()
@@ -125,6 +136,14 @@ impl Settings {
 }
 
 impl ListenSettings {
+    /// Where it forwards to, if it does.
+    pub(crate) const fn forward(&self) -> Option<&ForwardSettings> {
+        match &self.service {
+            ServiceSettings::Forward(forward) => Some(forward),
+            _ => None,
+        }
+    }
+
     /// What this host must allow for the socket of one of so many workers. The kernel divides
     /// connections evenly among them, and so are the queues.
     pub(crate) fn wish(&self, workers: usize) -> Wish {
@@ -152,14 +171,29 @@ pub(crate) struct Config {
     pub(crate) file: File,
 }
 
+/// Resolves the settings at the start: the file may be a pipe.
 pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
     let found = ConfigFile::find(cli.config.as_deref(), environment, PLACES)?;
-    let mut file: File = match &found {
+    resolve_with(found.as_ref(), cli, environment)
+}
+
+/// Resolves the settings again while the server serves: the file must be a regular one.
+pub(crate) fn resolve_again(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
+    let found = ConfigFile::find_again(cli.config.as_deref(), environment, PLACES)?;
+    resolve_with(found.as_ref(), cli, environment)
+}
+
+fn resolve_with(
+    found: Option<&ConfigFile>,
+    cli: &Cli,
+    environment: &Environment,
+) -> Result<Config, SettingsError> {
+    let mut file: File = match found {
         Some(found) => found.parse()?,
         None => File::default(),
     };
     overlay(&mut file, cli, environment)?;
-    let refuse = |Refusal { key, variable, reason }: Refusal| match (&found, variable) {
+    let refuse = |Refusal { key, variable, reason }: Refusal| match (found, variable) {
         (Some(found), Some(variable)) if environment.get(variable).is_none() => {
             found.refuse(&key, reason)
         }
@@ -169,7 +203,7 @@ pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, Se
     let keys = key_source(&file.keys)
         .map_err(|reason| refuse(Refusal::new("keys.mode", Some(KEYS_MODE), reason)))?;
     let listeners = listeners(&file).map_err(refuse)?;
-    match &found {
+    match found {
         Some(found) => log::info!("configuration file: {found}"),
         None => log::info!("no configuration file"),
     }
@@ -193,11 +227,12 @@ impl Refusal {
 
 fn listeners(file: &File) -> Result<Vec<ListenSettings>, Refusal> {
     let all = file.listen.all();
-    let mut listeners: Vec<ListenSettings> = Vec::with_capacity(all.len());
+    let mut addresses = HashSet::with_capacity(all.len());
+    let mut listeners = Vec::with_capacity(all.len());
     for (index, listen) in all.iter().enumerate() {
         let table = if all.len() == 1 { "listen".to_owned() } else { format!("listen[{index}]") };
         let address = SocketAddr::new(listen.address.get(), listen.port.get());
-        if listeners.iter().any(|other| other.address == address) {
+        if !addresses.insert(address) {
             let reason = format!("{address} stands in two tables: expected each address once");
             return Err(Refusal::new(format!("{table}.port"), None, reason));
         }

@@ -359,6 +359,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether nothing waits to be sent.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether its client was answered, and nothing of another request has come.
     fn is_at_rest(&self) -> bool {
         let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();

@@ -35,7 +35,12 @@ impl Inbox {
     }
 
     pub(super) fn put(&self, order: Order) -> io::Result<()> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        self.put_all([order])
+    }
+
+    /// Puts several orders, and wakes the worker once.
+    pub(super) fn put_all(&self, orders: impl IntoIterator<Item = Order>) -> io::Result<()> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).extend(orders);
         self.waker.wake()
     }
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tfo_core::diagnosis::Outcome;
 use tfo_core::host::Counters;
+use tfo_core::program::logging;
 use tfo_core::socket::FastOpenListener;
 
 use super::listeners::Bound;
@@ -22,15 +23,14 @@ use crate::config::values::Service;
 use crate::keys::KeyView;
 use crate::process::usage::Usage;
 use crate::report::{
-    self,
+    self, Printer,
     metrics::{Family, Labels},
 };
 use crate::service::forward::{Forward, UpstreamState};
 use crate::service::metrics::Source;
 
-/// How many may look at a time.
-pub(super) const CONNECTIONS: usize = 64;
-const BACKLOG: u32 = 64;
+/// More than may look at a time, so that who asks for its health need not try twice.
+const BACKLOG: u32 = 1024;
 
 /// Listens where the metrics are served. An error was told.
 pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, ExitCode> {
@@ -47,7 +47,7 @@ pub(super) struct Instruments {
     keys: Mutex<KeyView>,
     listeners: Mutex<Vec<Listener>>,
     workers: usize,
-    lines_lost: Arc<AtomicU64>,
+    printer: Printer,
     started: (Instant, SystemTime),
     stopping: AtomicBool,
 }
@@ -66,7 +66,7 @@ impl Instruments {
         shared: Arc<Shared>,
         keys: KeyView,
         workers: usize,
-        lines_lost: Arc<AtomicU64>,
+        printer: Printer,
     ) -> Self {
         Self {
             registry: Registry::default(),
@@ -74,7 +74,7 @@ impl Instruments {
             keys: Mutex::new(keys),
             listeners: Mutex::default(),
             workers,
-            lines_lost,
+            printer,
             started: (Instant::now(), SystemTime::now()),
             stopping: AtomicBool::new(false),
         }
@@ -100,7 +100,7 @@ impl Instruments {
         let (since, at) = self.started;
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let ready = u8::from(self.not_ready().is_none());
-        let lost = self.lines_lost.load(Ordering::Relaxed);
+        let lost = self.printer.lines_lost();
         let mut keys = Family::info("tfo_server_key", "Keys that cookies are accepted of.");
         let mut view = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ring) = view.ring() {
@@ -122,9 +122,14 @@ impl Instruments {
             Family::gauge("tfo_server_workers", "Threads that serve.").with(vec![], self.workers),
             Family::counter(
                 "tfo_server_lines_lost",
-                "Lines that standard output was too slow for.",
+                "Lines that standard output was too slow for, or failed at.",
             )
             .with(vec![], lost),
+            Family::counter(
+                "tfo_server_log_lines_lost",
+                "Log lines that standard error was too slow for, or failed at.",
+            )
+            .with(vec![], logging::lines_lost()),
             keys,
         ]
     }

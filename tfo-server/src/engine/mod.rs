@@ -10,11 +10,13 @@
 //! | `leg` | a socket: how it sends, ends and is reset |
 //! | `lent` | what a worker lends to a connection: buffers that are empty, a share of the turn |
 //! | `relay` | the bytes between a client and an upstream |
+//! | `budget` | how many descriptors connections may use |
 //! | `forensics`, `sources` | whose cookie was it, how many connections has an address |
 //! | `stats`, `why` | what connections came to, counted; why some ended early |
 //! | `metrics` | what the server measures of itself |
 //! | `inbox`, `signals` | what wakes a thread that polls |
 
+mod budget;
 mod connection;
 mod forensics;
 mod inbox;

@@ -2,13 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tfo_core::observer::ServerObserver;
 
+use super::budget::Cost;
 use super::stats::ListenerStats;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
 use crate::service::Prepared;
+
+/// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
+/// connection.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// The settings of one listener. A connection keeps those that it began with.
 #[derive(Debug, Clone)]
@@ -16,6 +22,8 @@ use crate::service::Prepared;
 pub(super) struct Plan {
     pub(super) address: SocketAddr,
     pub(super) service: Prepared,
+    /// What each of its connections takes of the descriptors.
+    pub(super) cost: Cost,
     pub(super) await_handshake: bool,
     /// A PROXY protocol header comes first.
     pub(super) proxied: bool,
@@ -37,10 +45,16 @@ impl Plan {
         limits: &Limits,
         observer: ServerObserver,
     ) -> Self {
-        let limits = Limits { connections_per_source: None, ..limits.clone() };
+        let limits = Limits {
+            connections_per_source: None,
+            header_timeout: limits.header_timeout.min(SHORT),
+            idle_timeout: limits.idle_timeout.min(SHORT),
+            ..limits.clone()
+        };
         Self {
             address,
             service,
+            cost: Cost::Single,
             await_handshake: false,
             proxied: false,
             look: false,
@@ -61,6 +75,7 @@ impl Plan {
         let look = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
         Self {
             address: listen.address,
+            cost: if service.forward().is_some() { Cost::Pair } else { Cost::Single },
             await_handshake: listen.early_data == EarlyData::AwaitHandshake,
             proxied: listen.proxy_protocol == ProxyIn::Required,
             look,

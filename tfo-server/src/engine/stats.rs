@@ -4,9 +4,10 @@
 //! is a load and a store, with no locked instruction and no line shared between cores. Whoever reads
 //! adds the workers up.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tfo_core::cookie::forensics::Origin;
@@ -248,7 +249,15 @@ impl Totals {
 
 /// All counters of this process. A listener's remain when a reload has closed it: counters only rise.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Vec<Entry>>);
+pub(crate) struct Registry(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// In the order in which they came.
+    all: Vec<Entry>,
+    /// Where each is.
+    places: HashMap<(SocketAddr, Service), usize>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -274,13 +283,13 @@ impl Registry {
         service: Service,
         workers: usize,
     ) -> Vec<Arc<ListenerStats>> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = |entry: &Entry| (entry.address, entry.service) == (address, service);
-        let at = entries.iter().position(known).unwrap_or(entries.len());
-        if at == entries.len() {
-            entries.push(Entry { address, service, stats: Vec::new() });
+        let mut entries = self.lock();
+        let Entries { all, places } = &mut *entries;
+        let place = *places.entry((address, service)).or_insert(all.len());
+        if place == all.len() {
+            all.push(Entry { address, service, stats: Vec::new() });
         }
-        let Some(entry) = entries.get_mut(at) else { return Vec::new() };
+        let Some(entry) = all.get_mut(place) else { return Vec::new() };
         while entry.stats.len() < workers {
             entry.stats.push(Arc::default());
         }
@@ -289,9 +298,8 @@ impl Registry {
 
     /// Of all listeners together.
     pub(crate) fn sum(&self) -> Totals {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Totals::default();
-        for stats in entries.iter().flat_map(|entry| &entry.stats) {
+        for stats in self.lock().all.iter().flat_map(|entry| &entry.stats) {
             sum.add(stats);
         }
         sum
@@ -299,8 +307,8 @@ impl Registry {
 
     /// Of each listener.
     pub(crate) fn totals(&self) -> Vec<ListenerTotals> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries
+        self.lock()
+            .all
             .iter()
             .map(|Entry { address, service, stats }| {
                 let mut totals = Totals::default();
@@ -310,6 +318,10 @@ impl Registry {
                 ListenerTotals { address: *address, service: *service, totals }
             })
             .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
+use tfo_core::program::file::open_regular;
 
 /// More than any such file: what stops a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -143,11 +144,7 @@ fn read<T>(
 
 /// A file's content, and what makes it unsafe.
 fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Option<String>)> {
-    // Before it is opened: opening a pipe would wait for its writer.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let metadata = file.metadata()?;
     let risk = risk(metadata.mode(), metadata.uid(), geteuid().as_raw());
     Ok((bounded(file)?, risk))

@@ -40,7 +40,7 @@ pub(crate) enum ActivationError {
 }
 
 impl Inherited {
-    /// Takes what this process was given. To be called once, while it has one thread: the variables go,
+    /// Takes what this process was given. To be called once, while no other thread looks at the variables: they go,
     /// so that no program that it starts takes them for its own.
     pub(crate) fn from_environment() -> Result<Self, ActivationError> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();

@@ -39,6 +39,40 @@ impl Need {
     }
 }
 
+/// What is open for moments: files that are read again, `/proc`.
+const MOMENTS: u64 = 8;
+/// What the thread of the metrics has beside its connections.
+const METRICS: u64 = 6;
+
+/// How many descriptors the connections may use of `limit`, while `others` are in use; `None`: as many as
+/// there are, for none is forwarded.
+///
+/// A client is accepted only when there is a descriptor for its upstream too. All others wait, so that none
+/// is taken that an upstream was promised.
+pub(crate) fn for_connections(settings: &Settings, limit: u64, others: u64) -> Option<usize> {
+    let forwards = || settings.listeners.iter().filter_map(ListenSettings::forward);
+    forwards().next()?;
+    // A check has a connection to each upstream, an epoll instance and a waker.
+    let checked = forwards().filter(|forward| forward.health_interval.is_some());
+    let checks: u64 = checked.map(|forward| forward.upstreams.len() as u64 + 2).sum();
+    let metrics = settings.metrics.map_or(0, |_| METRICS + watchers(limit) as u64);
+    let left = limit.saturating_sub(others + checks + metrics);
+    // A connection for each worker comes before what is open for moments.
+    let each = left.min(2 * settings.workers as u64);
+    let left = left.saturating_sub(MOMENTS.min(limit / 8)).max(each);
+    Some(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+/// How many may look at the metrics at a time.
+pub(crate) fn watchers(limit: u64) -> usize {
+    if limit < 1024 { 8 } else { 64 }
+}
+
+/// The limit in force; without one that can be read, none.
+pub(crate) fn limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
 /// Raises the soft limit to the hard one, and says so where that is too little.
 ///
 /// The soft limit is for programs that use `select(2)`, which can't watch a descriptor above 1023.
@@ -69,7 +103,34 @@ pub(crate) fn raise(need: Need) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use tfo_core::program::Environment;
+
     use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn what_is_kept_from_connections_depends_on_who_is_forwarded_checked_and_watched() {
+        let settings = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, text).unwrap();
+            let cli = Cli::parse_from(["tfo-server", "--config", file.path().to_str().unwrap()]);
+            crate::config::resolve(&cli, &Environment::default()).unwrap().settings
+        };
+        let echo = settings("listen.service = \"echo\"\nengine.workers = 2\n");
+        assert_eq!(for_connections(&echo, 64, 20), None, "nobody needs an upstream");
+        let forward = "listen.service = \"forward\"\nforward.upstreams = [\"192.0.2.1:80\"]\n\
+                       engine.workers = 2\n";
+        // Moments 8, a check 2.
+        assert_eq!(for_connections(&settings(forward), 64, 20), Some(34));
+        let unchecked = settings(&format!("{forward}forward.health-interval = \"0s\"\n"));
+        assert_eq!(for_connections(&unchecked, 64, 20), Some(36));
+        let watched = settings(&format!("{forward}metrics.port = 9413\n"));
+        assert_eq!(for_connections(&watched, 64, 20), Some(20));
+        assert_eq!(for_connections(&watched, 2048, 20), Some(1948));
+        assert_eq!(for_connections(&watched, 42, 20), Some(4), "a pair for each worker");
+        assert_eq!(for_connections(&watched, 20, 20), Some(0));
+    }
 
     #[test]
     fn a_connection_takes_one_descriptor_and_a_forwarded_one_takes_two() {

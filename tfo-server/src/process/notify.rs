@@ -1,41 +1,137 @@
 //! What the server tells its supervisor, systemd: ready, reloading, stopping, alive.
 //!
+//! 1. The calling thread never waits: a thread of its own sends the messages, in order.
+//! 2. A supervisor that reads late gets all of them, as long as it takes each within [`PATIENCE`].
+//! 3. The socket is made at the start: a server without free descriptors can still say that it lives.
+//!
 //! Without a supervisor who listens (`NOTIFY_SOCKET`) nothing is told.
 
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use tfo_core::program::queue::Queue;
 
-/// `READY=1`: it serves. Ends a reload too.
-pub(crate) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
+/// How long the supervisor may take to read a message before the message is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many messages may wait to be sent.
+const WAITING: usize = 64;
+/// The most characters of a status: systemd ignores messages of more than 4096 bytes.
+const STATUS: usize = 900;
+/// How long the end waits for the last messages to be sent.
+const LAST: Duration = Duration::from_millis(500);
 
-/// `RELOADING=1`, with the moment: systemd (`Type=notify-reload`) tells by it which SIGHUP is answered.
-pub(crate) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => {
-            tell(&[NotifyState::Reloading, now, NotifyState::Status("reading its settings again")]);
+/// Sends messages to the supervisor; by default to nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Notifier(Option<Queue<String>>);
+
+impl Notifier {
+    /// Starts the thread that sends, if there is a supervisor.
+    pub(crate) fn from_environment() -> io::Result<Self> {
+        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Ok(Self::default());
+        };
+        let socket = match Socket::new(&name) {
+            Ok(socket) => socket,
+            Err(e) => {
+                log::warn!("systemd can't be told: {e}");
+                return Ok(Self::default());
+            }
+        };
+        let queue = Queue::new(WAITING);
+        let messages = queue.clone();
+        let thread = thread::Builder::new().name("notify".to_owned());
+        thread.spawn(move || socket.send_all(&messages))?;
+        Ok(Self(Some(queue)))
+    }
+
+    /// `READY=1`: it serves. Ends a reload too.
+    pub(crate) fn ready(&self, status: &str) {
+        let status: String = status.chars().take(STATUS).collect();
+        self.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
+
+    /// `RELOADING=1`, with the moment: systemd (`Type=notify-reload`) tells by it which SIGHUP is answered.
+    pub(crate) fn reloading(&self) {
+        let status = NotifyState::Status("reading its settings again");
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now, status]),
+            Err(e) => log::warn!("systemd is not told of the reload: {e}"),
         }
-        Err(e) => log::warn!("systemd is not told of the reload: {e}"),
+    }
+
+    /// `STOPPING=1`: it drains, which may take so long.
+    pub(crate) fn stopping(&self, status: &str, at_most: Duration) {
+        let limit = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
+        // More than it takes: systemd kills who is a moment late.
+        let limit = limit.saturating_add(1_000_000);
+        self.tell(&[
+            NotifyState::Stopping,
+            NotifyState::ExtendTimeoutUsec(limit),
+            NotifyState::Status(status),
+        ]);
+    }
+
+    /// `WATCHDOG=1`. While earlier messages wait it says nothing that they do not.
+    fn alive(&self) {
+        if self.0.as_ref().is_some_and(Queue::is_empty) {
+            self.tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// Waits for a moment until all messages are sent.
+    pub(crate) fn finish(&self) {
+        if let Some(queue) = &self.0 {
+            // The supervisor sees the end of the process anyway.
+            let _ = queue.drain(LAST, LAST);
+        }
+    }
+
+    fn tell(&self, state: &[NotifyState<'_>]) {
+        let Some(queue) = &self.0 else { return };
+        let parts: Vec<_> = state.iter().map(ToString::to_string).collect();
+        let message = parts.join("\n") + "\n";
+        if !queue.put(message) {
+            log::warn!("systemd can't be told: {WAITING} messages wait for it already");
+        }
     }
 }
 
-/// `STOPPING=1`: it drains, which may take so long.
-pub(crate) fn stopping(status: &str, at_most: Duration) {
-    let limit = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
-    // More than it takes: systemd kills who is a moment late.
-    let limit = limit.saturating_add(1_000_000);
-    tell(&[
-        NotifyState::Stopping,
-        NotifyState::ExtendTimeoutUsec(limit),
-        NotifyState::Status(status),
-    ]);
+/// Where the messages go.
+struct Socket {
+    socket: UnixDatagram,
+    supervisor: SocketAddr,
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(e) = sd_notify::notify(state) {
-        log::warn!("systemd can't be told: {e}");
+impl Socket {
+    fn new(name: &OsStr) -> io::Result<Self> {
+        let supervisor = match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            _ => SocketAddr::from_pathname(name)?,
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket, supervisor })
+    }
+
+    /// Sends the messages, for ever.
+    fn send_all(&self, messages: &Queue<String>) {
+        loop {
+            let message = messages.take();
+            match self.socket.send_to_addr(message.as_bytes(), &self.supervisor) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    log::warn!("systemd can't be told: it has read nothing for {PATIENCE:?}");
+                }
+                Err(e) => log::warn!("systemd can't be told: {e}"),
+            }
+        }
     }
 }
 
@@ -61,14 +157,19 @@ impl Watchdog {
 
     /// Tells that all is well, if it is time to and `alive` says so. Returns whether it was time: then
     /// the workers are to be asked again.
-    pub(crate) fn look(&mut self, now: Instant, alive: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        notifier: &Notifier,
+        alive: impl FnOnce() -> bool,
+    ) -> bool {
         if now < self.next {
             return false;
         }
         // Not from `next` on: after a pause of the whole machine there is nothing to catch up with.
         self.next = now + self.every;
         if alive() {
-            tell(&[NotifyState::Watchdog]);
+            notifier.alive();
         } else {
             log::warn!(
                 "a worker has not answered for {:?}: systemd is not told that all is well",
@@ -88,11 +189,13 @@ mod tests {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut watchdog = Watchdog { every: second, next: start };
-        assert!(watchdog.look(start, || false), "at once");
-        assert!(!watchdog.look(start + second / 2, || panic!("nobody is asked before it is time")));
-        assert!(watchdog.look(start + second, || false));
+        let nobody = Notifier::default();
+        assert!(watchdog.look(start, &nobody, || false), "at once");
+        let early = start + second / 2;
+        assert!(!watchdog.look(early, &nobody, || panic!("nobody is asked before it is time")));
+        assert!(watchdog.look(start + second, &nobody, || false));
         let late = start + 60 * second;
-        assert!(watchdog.look(late, || false));
+        assert!(watchdog.look(late, &nobody, || false));
         assert_eq!(watchdog.next(), late + second);
     }
 }

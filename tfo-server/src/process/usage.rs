@@ -16,16 +16,19 @@ pub(crate) struct Usage {
 impl Usage {
     pub(crate) fn read() -> Self {
         let text = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
-        // One of them is the descriptor that lists them.
-        let descriptors =
-            fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
         Self {
             resident_bytes: text("status").and_then(|status| kibibytes(&status, "VmRSS:")),
-            descriptors,
+            descriptors: descriptors(),
             most_descriptors: text("limits").and_then(|limits| soft(&limits, "Max open files")),
             cpu: cpu(),
         }
     }
+}
+
+/// How many descriptors are open.
+pub(crate) fn descriptors() -> Option<u64> {
+    // One of them is the descriptor that lists them.
+    fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1))
 }
 
 /// `VmRSS:      1234 kB`.

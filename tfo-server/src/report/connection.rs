@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -145,11 +147,14 @@ pub(super) struct Lines {
     tracer: Option<Tracer>,
     /// Lines in a row that could not be written.
     unprinted: u64,
+    /// All lines that could not be written.
+    failed: Arc<AtomicU64>,
 }
 
 impl Lines {
-    pub(super) fn new(format: Format, tracer: Option<Tracer>) -> Self {
-        Self { output: Output::stdout(), format, started: Instant::now(), tracer, unprinted: 0 }
+    pub(super) fn new(format: Format, tracer: Option<Tracer>, failed: Arc<AtomicU64>) -> Self {
+        let (output, started) = (Output::stdout(), Instant::now());
+        Self { output, format, started, tracer, unprinted: 0, failed }
     }
 
     /// Draws the packets of connections that ended a moment ago; with `all`, of each.
@@ -217,12 +222,17 @@ impl Lines {
             Format::Text => {
                 let lost = match lines_lost {
                     0 => String::new(),
-                    lost => format!("; {lost} lines lost: standard output was too slow"),
+                    lost => format!("; {lost} lines lost: standard output was too slow, or failed"),
                 };
                 totals.text() + &lost
             }
         };
         self.print(&line);
+    }
+
+    /// Prints the totals at the end.
+    pub(super) fn last_totals(&mut self, totals: &Totals, lines_lost: u64) {
+        self.totals(totals, lines_lost);
         if self.unprinted > 0 {
             log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
         }
@@ -243,6 +253,7 @@ impl Lines {
                     );
                 }
                 self.unprinted += 1;
+                self.failed.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

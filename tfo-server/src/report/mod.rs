@@ -7,24 +7,19 @@ mod printer;
 mod readiness;
 mod trace;
 
-use std::{
-    error::Error,
-    io::{self, Write},
-    net::SocketAddr,
-    process::ExitCode,
-};
+use std::{error::Error, io, net::SocketAddr, process::ExitCode};
 
 use serde::Serialize;
 
 use tfo_core::program::{
-    one_line,
+    logging, one_line,
     output::{Output, Reader},
 };
 
 use crate::config::file::File;
 
 pub(crate) use connection::{Ended, Totals};
-pub(crate) use printer::{Printer, Printing};
+pub(crate) use printer::Printer;
 pub(crate) use readiness::{AskedUpstream, Finding, readiness};
 pub(crate) use trace::Tracer;
 
@@ -33,8 +28,7 @@ const USAGE: u8 = 2;
 
 /// Prints `error: …`, one line, to standard error.
 pub(crate) fn error(error: &dyn Error) {
-    // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr(), "error: {}", one_line(error));
+    logging::print(&format!("error: {}", one_line(error)));
 }
 
 /// Prints what is wrong with the settings, or with a file that they name.
@@ -109,7 +103,20 @@ fn print_data(text: &str, status: ExitCode) -> ExitCode {
     }
 }
 
+/// A document on one line, without control characters.
 fn json(value: &impl Serialize) -> String {
     // None of our documents has a key that is no text, the one thing that can't be written.
-    serde_json::to_string(value).unwrap_or_default()
+    let text = serde_json::to_string(value).unwrap_or_default();
+    // Serde escapes those below U+0020; DEL and those from U+0080 on may steer a terminal too.
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut escaped, c| {
+        if c.is_control() {
+            escaped += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tfo_core::program::queue::Queue;
 use tfo_core::program::value::Format;
 
 use super::connection::{Ended, Lines, Totals};
@@ -19,12 +19,19 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long the end waits for standard output to take what is left.
 const LAST: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Hands lines to the thread that prints.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Printer {
-    lines: SyncSender<Item>,
-    lost: Arc<AtomicU64>,
+    queue: Queue<Item>,
+    /// Lines that could not be written.
+    failed: Arc<AtomicU64>,
+    /// The queue was full, and has not been empty since.
+    slow: Arc<AtomicBool>,
+    /// A text is being made, which is no fault of standard output.
+    making: Arc<AtomicBool>,
 }
 
 /// What is printed.
@@ -32,36 +39,21 @@ enum Item {
     Connection(Box<Ended>),
     /// What was counted so far.
     Totals(Box<Totals>),
-    Text(String),
-}
-
-/// The thread that prints. It ends when no [`Printer`] is left.
-pub(crate) struct Printing {
-    /// Where the last totals go.
-    totals: SyncSender<Totals>,
-    /// Hangs up when all is printed.
-    end: Receiver<()>,
-    lost: Arc<AtomicU64>,
+    /// Text that takes a while to make: the printing thread makes it.
+    Text(Box<dyn FnOnce() -> String + Send>),
+    /// What was counted in all.
+    Last(Box<Totals>),
 }
 
 impl Printer {
-    pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<(Self, Printing)> {
-        let (lines, waiting) = sync_channel(WAITING);
-        let lost = Arc::<AtomicU64>::default();
-        let (totals, at_last) = sync_channel(1);
-        let (printed, end) = sync_channel::<()>(0);
-        thread::Builder::new().name("printer".to_owned()).spawn({
-            let lost = Arc::clone(&lost);
-            move || {
-                let mut lines = print_all(Lines::new(format, tracer), &waiting, &lost);
-                if let Ok(totals) = at_last.recv() {
-                    lines.draw(true);
-                    lines.totals(&totals, lost.load(Ordering::Relaxed));
-                }
-                drop(printed);
-            }
-        })?;
-        Ok((Self { lines, lost: Arc::clone(&lost) }, Printing { totals, end, lost }))
+    pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<Self> {
+        let (failed, slow, making) = (Arc::default(), Arc::default(), Arc::default());
+        let printer = Self { queue: Queue::new(WAITING), failed, slow, making };
+        let lines = Lines::new(format, tracer, Arc::clone(&printer.failed));
+        let printing = printer.clone();
+        let thread = thread::Builder::new().name("printer".to_owned());
+        thread.spawn(move || printing.print_all(lines))?;
+        Ok(printer)
     }
 
     /// Prints the line of a connection, unless too many wait.
@@ -74,50 +66,79 @@ impl Printer {
         self.item(Item::Totals(Box::new(totals)));
     }
 
-    pub(crate) fn text(&self, text: String) {
-        self.item(Item::Text(text));
+    /// Prints a text, which is made outside the calling thread.
+    pub(crate) fn text(&self, make: impl FnOnce() -> String + Send + 'static) {
+        self.item(Item::Text(Box::new(make)));
+    }
+
+    /// How many lines were lost.
+    pub(crate) fn lines_lost(&self) -> u64 {
+        self.queue.lost() + self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Prints what waits, then the totals; gives up if nobody takes them.
+    pub(crate) fn finish(self, totals: Totals) {
+        self.queue.put_last(Item::Last(Box::new(totals)));
+        let mut left = LAST;
+        while !self.queue.drain(LOOK, LOOK) {
+            if self.making.load(Ordering::Relaxed) {
+                continue;
+            }
+            left = left.saturating_sub(LOOK);
+            if left.is_zero() {
+                return log::warn!(
+                    "standard output took nothing for {LAST:?}: what was left to print is lost"
+                );
+            }
+        }
+    }
+
+    fn make(&self, make: impl FnOnce() -> String) -> String {
+        // Should it panic, the end does not wait for it.
+        struct Made<'a>(&'a AtomicBool);
+        impl Drop for Made<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        self.making.store(true, Ordering::Relaxed);
+        let _made = Made(&self.making);
+        make()
     }
 
     fn item(&self, item: Item) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(item)
-            && self.lost.fetch_add(1, Ordering::Relaxed) == 0
-        {
+        if !self.queue.put(item) && !self.slow.swap(true, Ordering::Relaxed) {
             log::warn!(
                 "lines are lost: standard output is slower than connections end. Serving goes on; \
                  output.lines = false prints the totals alone"
             );
         }
     }
-}
 
-impl Printing {
-    /// How many lines were lost.
-    pub(crate) fn lines_lost(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.lost)
-    }
-
-    /// Prints what waits, then the totals; gives up if nobody takes them.
-    pub(crate) fn finish(self, totals: Totals) {
-        let told = self.totals.send(totals).is_ok();
-        if told && self.end.recv_timeout(LAST) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("standard output took nothing for {LAST:?}: what was left to print is lost");
-        }
-    }
-}
-
-fn print_all(mut lines: Lines, waiting: &Receiver<Item>, lost: &AtomicU64) -> Lines {
-    let mut next = Instant::now() + TICK;
-    loop {
-        match waiting.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(Item::Connection(ended)) => lines.connection(&ended),
-            Ok(Item::Totals(totals)) => lines.totals(&totals, lost.load(Ordering::Relaxed)),
-            Ok(Item::Text(text)) => lines.print(text.trim_end()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return lines,
-        }
-        if next <= Instant::now() {
-            next = Instant::now() + TICK;
-            lines.draw(false);
+    fn print_all(&self, mut lines: Lines) {
+        let mut next = Instant::now() + TICK;
+        let mut reported = 0;
+        loop {
+            match self.queue.take_until(Some(next)) {
+                Some(Item::Connection(ended)) => lines.connection(&ended),
+                Some(Item::Totals(totals)) => lines.totals(&totals, self.lines_lost()),
+                Some(Item::Text(make)) => lines.print(self.make(make).trim_end()),
+                Some(Item::Last(totals)) => {
+                    lines.draw(true);
+                    lines.last_totals(&totals, self.lines_lost());
+                }
+                None => {}
+            }
+            let lost = self.queue.lost();
+            if lost > reported && self.queue.is_empty() {
+                log::warn!("standard output keeps up again; {} lines are lost", lost - reported);
+                reported = lost;
+                self.slow.store(false, Ordering::Relaxed);
+            }
+            if next <= Instant::now() {
+                next = Instant::now() + TICK;
+                lines.draw(false);
+            }
         }
     }
 }

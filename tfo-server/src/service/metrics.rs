@@ -33,7 +33,7 @@ impl Metrics {
         Self {
             source,
             index: Content::line(Status::Ok, index),
-            healthy: Content::line(Status::Ok, "ok"),
+            healthy: Content::line(Status::Ok, "ok").uncached(),
             missing: Content::line(
                 Status::NotFound,
                 "nothing is here; try /metrics, /healthz or /readyz",
@@ -49,14 +49,18 @@ impl Handler for Metrics {
             _ if request.other_method => Cow::Borrowed(&self.other_method),
             "/" => Cow::Borrowed(&self.index),
             "/healthz" => Cow::Borrowed(&self.healthy),
-            "/readyz" => Cow::Owned(match self.source.not_ready() {
-                None => Content::line(Status::Ok, "ready"),
-                Some(why) => Content::line(Status::ServiceUnavailable, &why),
-            }),
+            "/readyz" => {
+                let answer = match self.source.not_ready() {
+                    None => Content::line(Status::Ok, "ready"),
+                    Some(why) => Content::line(Status::ServiceUnavailable, &why),
+                };
+                Cow::Owned(answer.uncached())
+            }
             "/metrics" => {
                 let form = form(request.accept);
                 let text = exposition(&self.source.families(), form);
-                Cow::Owned(Content::new(Status::Ok, form.content_type(), text.into_bytes()))
+                let answer = Content::new(Status::Ok, form.content_type(), text.into_bytes());
+                Cow::Owned(answer.uncached())
             }
             _ => Cow::Borrowed(&self.missing),
         }

@@ -1,10 +1,11 @@
 //! A fixed answer: as it is, or as the body of HTTP responses.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+
+use tfo_core::program::file::open_regular;
 
 use super::http::{Content, Handler, Http, Request, Status};
 use super::metrics::Metrics;
@@ -75,12 +76,11 @@ impl Session for Once {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let name = path.display();
     let named = |e: io::Error| io::Error::new(e.kind(), format!("can't read {name}: {e}"));
-    // Opening a pipe would wait for whoever writes into it.
-    if !path.metadata().map_err(named)?.is_file() {
-        return Err(io::Error::other(format!("can't read {name}: expected a regular file")));
-    }
     let mut content = Vec::new();
-    let file = File::open(path).map_err(named)?;
+    let file = open_regular(path).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput => named(io::Error::other("expected a regular file")),
+        _ => named(e),
+    })?;
     file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(named)?;
     if content.len() as u64 > MAX_FILE {
         return Err(io::Error::other(format!("{name} is larger than 64 MiB")));

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[cfg(test)]
+mod blocked;
+#[cfg(test)]
 mod cut;
 #[cfg(test)]
 mod drain;

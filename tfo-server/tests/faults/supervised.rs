@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::process::Command;
 use std::time::Duration;
 
@@ -214,6 +215,38 @@ fn systemd_is_told_of_start_reload_signs_of_life_and_end() {
         told.alive(3);
         drop(client);
         assert_eq!(server.finish().code, Some(0));
+    });
+}
+
+#[test]
+fn ready_with_many_listeners_fits_into_a_message_for_systemd() {
+    isolated(|| {
+        let lab = Lab::new();
+        let told = Told::new();
+        let listener = |port| format!("[[listen]]\nport = {port}\n");
+        let listeners: String = (10_000..10_300).map(listener).collect();
+        let mut command = lab.command(&format!("{listeners}[engine]\nworkers = 1\n"), &[]);
+        command.env("NOTIFY_SOCKET", told.folder.path().join("notify"));
+        let _server = Program::start(&lab.host, command).unwrap();
+        let ready = told.next().0;
+        let status = "READY=1\nSTATUS=listening on 127.0.0.1:10000, 127.0.0.1:10001, ";
+        assert!(ready.starts_with(status) && ready.ends_with(" and 292 more\n"), "{ready}");
+    });
+}
+
+#[test]
+fn a_supervisor_with_an_abstract_address_is_told() {
+    isolated(|| {
+        let lab = Lab::new();
+        let address = UnixAddress::from_abstract_name("tfo/notify").unwrap();
+        let supervisor = lab.host.run(move || UnixDatagram::bind_addr(&address)).unwrap();
+        supervisor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut command = lab.command("", &[]);
+        command.env("NOTIFY_SOCKET", "@tfo/notify");
+        let _server = Program::start(&lab.host, command).unwrap();
+        let mut buffer = [0; 4096];
+        let len = supervisor.recv(&mut buffer).expect("the server tells");
+        assert!(buffer[..len].starts_with(b"READY=1\n"));
     });
 }
 

@@ -43,6 +43,8 @@ mod signals;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod trace;
 #[cfg(test)]
 mod upstream;

@@ -1,7 +1,7 @@
 //! What is counted, who serves it, and who reads it.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -260,6 +260,108 @@ fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
         while !ready().starts_with("HTTP/1.1 200 ") {
             assert!(Instant::now() < until, "it has room again");
             thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+/// With these no peer goes by itself.
+const PATIENT: &str = "[limits]\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n";
+
+/// A server that has taken as many clients as it has descriptors for, with those who wait.
+fn without_descriptors(lab: &Lab) -> (Program, Vec<TcpStream>) {
+    let mut command = clean(Command::new("sh"));
+    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tfo-server")]);
+    command.args(["--service", "echo", "--config"]).arg(lab.config(&format!("{METRICS}{PATIENT}")));
+    let server = Program::start(&lab.host, command).unwrap();
+    let _ = server.err().expect(&["listening on"]);
+    let clients = (0..60).map(|_| lab.connect()).collect();
+    let _ = server.err().expect(&["no descriptors left"]);
+    (server, clients)
+}
+
+/// So many peers that connect to the metrics and say nothing.
+fn idle_peers(lab: &Lab, count: usize) -> Vec<TcpStream> {
+    lab.host
+        .run(move || (0..count).map(|_| TcpStream::connect("127.0.0.1:9413").unwrap()).collect())
+}
+
+/// Waits for the end of a connection that has said nothing more.
+fn is_closed(peer: &mut TcpStream) -> bool {
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    match peer.read(&mut [0]) {
+        Ok(len) => len == 0,
+        Err(e) => e.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn health_is_answered_without_free_descriptors() {
+    isolated(|| {
+        let lab = Lab::new();
+        let (_server, clients) = without_descriptors(&lab);
+        for _ in 0..20 {
+            assert_eq!(get(&lab, 9413, "/healthz", "").0, 200);
+            let (status, _, why) = get(&lab, 9413, "/readyz", "");
+            assert_eq!((status, why.contains("starved")), (503, true), "{why}");
+            assert_eq!(get(&lab, 9413, "/metrics", "").0, 200);
+        }
+        drop(clients);
+    });
+}
+
+#[test]
+fn health_is_answered_beside_idle_peers() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve(&format!("{METRICS}{PATIENT}"), &[]);
+        let mut peers = idle_peers(&lab, 70);
+        for _ in 0..10 {
+            assert_eq!(get(&lab, 9413, "/healthz", "").0, 200);
+            assert_eq!(get(&lab, 9413, "/readyz", "").0, 200);
+        }
+        // The first to come is the first to go.
+        assert!(is_closed(&mut peers.swap_remove(0)));
+    });
+}
+
+#[test]
+fn health_is_answered_without_free_descriptors_beside_idle_peers() {
+    isolated(|| {
+        let lab = Lab::new();
+        let (_server, clients) = without_descriptors(&lab);
+        let peers = idle_peers(&lab, 70);
+        for _ in 0..10 {
+            assert_eq!(get(&lab, 9413, "/healthz", "").0, 200);
+            assert_eq!(get(&lab, 9413, "/readyz", "").0, 503);
+        }
+        drop((clients, peers));
+    });
+}
+
+#[test]
+fn idle_peers_of_the_metrics_are_closed_soon() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve(&format!("{METRICS}{PATIENT}"), &[]);
+        for said in ["", "GET /hea"] {
+            let mut peer = idle_peers(&lab, 1).remove(0);
+            peer.write_all(said.as_bytes()).unwrap();
+            let answer = String::from_utf8(answer(&mut peer)).unwrap();
+            let expected = if said.is_empty() { "" } else { "HTTP/1.1 408 Request Timeout" };
+            assert_eq!(answer.lines().next().unwrap_or_default(), expected);
+        }
+    });
+}
+
+#[test]
+fn nothing_between_may_store_health_or_metrics() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve(METRICS, &[]);
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            let (status, head, _) = get(&lab, 9413, path, "");
+            let field = head.lines().any(|line| line == "Cache-Control: no-store");
+            assert_eq!((status, field), (200, true), "{path}: {head}");
         }
     });
 }

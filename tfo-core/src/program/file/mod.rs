@@ -4,6 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -45,16 +46,46 @@ impl ConfigFile {
         environment: &Environment,
         places: Places<'_>,
     ) -> Result<Option<Self>, SettingsError> {
+        Self::find_with(flag, environment, places, |path| File::open(path))
+    }
+
+    /// [`find`](Self::find) again, in a program that serves and must not wait: refuses a file that is
+    /// not a regular one. A pipe can be read once, at the start.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_again(
+        flag: Option<&Path>,
+        environment: &Environment,
+        places: Places<'_>,
+    ) -> Result<Option<Self>, SettingsError> {
+        Self::find_with(flag, environment, places, |path| {
+            open_regular(path).map_err(|e| match e.kind() {
+                io::ErrorKind::InvalidInput => io::Error::new(
+                    e.kind(),
+                    format!("{e}: a pipe or a device is read at the start only"),
+                ),
+                _ => e,
+            })
+        })
+    }
+
+    fn find_with(
+        flag: Option<&Path>,
+        environment: &Environment,
+        places: Places<'_>,
+        open: fn(&Path) -> io::Result<File>,
+    ) -> Result<Option<Self>, SettingsError> {
         if let Some(path) = flag {
-            return Self::read(path, Some("--config")).map(Some);
+            return Self::read(path, Some("--config"), open).map(Some);
         }
         if let Some(path) = environment.get(places.variable) {
-            return Self::read(Path::new(path), Some(places.variable)).map(Some);
+            return Self::read(Path::new(path), Some(places.variable), open).map(Some);
         }
         for path in places.defaults.iter().map(Path::new) {
             // A link that leads nowhere was put there on purpose: it is there, and unreadable.
             match fs::symlink_metadata(path) {
-                Ok(_) => return Self::read(path, None).map(Some),
+                Ok(_) => return Self::read(path, None, open).map(Some),
                 Err(error) if is_absent(&error) => {}
                 Err(source) => {
                     return Err(SettingsError::Unreadable {
@@ -68,8 +99,12 @@ impl ConfigFile {
         Ok(None)
     }
 
-    fn read(path: &Path, named_by: Option<&'static str>) -> Result<Self, SettingsError> {
-        let bytes = read_bounded(path).map_err(|source| SettingsError::Unreadable {
+    fn read(
+        path: &Path,
+        named_by: Option<&'static str>,
+        open: fn(&Path) -> io::Result<File>,
+    ) -> Result<Self, SettingsError> {
+        let bytes = read_bounded(path, open).map_err(|source| SettingsError::Unreadable {
             path: path.to_owned(),
             named_by,
             source,
@@ -156,12 +191,31 @@ impl fmt::Display for ConfigFile {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// Opens a regular file for reading, and refuses any other without waiting.
+///
+/// A pipe or a device is not even opened: opening one may wait, or act. Should the path become one
+/// between the look and the opening, the opening does not wait either, and the look after it refuses.
+///
+/// # Errors
+/// [`InvalidInput`](io::ErrorKind::InvalidInput): it is no regular file. Else as [`File::open`].
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let refuse = |metadata: fs::Metadata| {
+        let found = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        if metadata.is_file() { Ok(()) } else { Err(found()) }
+    };
+    refuse(fs::metadata(path)?)?;
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    refuse(file.metadata()?)?;
+    Ok(file)
+}
+
+fn read_bounded(path: &Path, open: fn(&Path) -> io::Result<File>) -> io::Result<Vec<u8>> {
     if path.as_os_str().is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is empty"));
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }

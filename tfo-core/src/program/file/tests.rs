@@ -95,7 +95,7 @@ fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.toml");
     fs::write(&path, b"[server]\naddress = \"\xff\"").unwrap();
-    let error = ConfigFile::read(&path, None).unwrap_err();
+    let error = ConfigFile::read(&path, None, |path| File::open(path)).unwrap_err();
     assert_eq!(one_line(&error), format!("{}:2:12: not UTF-8: found byte 0xff", path.display()));
 }
 
@@ -185,4 +185,25 @@ proptest! {
         let _ = key_at(&text, offset);
         let _ = position(&text, offset);
     }
+}
+
+#[test]
+fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("file"), "text").unwrap();
+    symlink("file", path("link")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    for name in ["file", "link"] {
+        let mut text = String::new();
+        open_regular(&path(name)).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text", "{name}");
+    }
+    for name in ["pipe", "socket", ".", "/dev/null"] {
+        let error = open_regular(&path(name)).unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file", "{name}");
+    }
+    assert_eq!(open_regular(&path("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
 }

@@ -25,7 +25,7 @@ macro_rules! choice {
         }
     ) => {
         $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         $visibility enum $name {
             $($(#[$variant_attribute])* $variant,)+
         }

@@ -1,6 +1,11 @@
 //! Pipes that connections have in common.
 
-use tfo_core::socket::Pipe;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use tfo_core::socket;
+
+use crate::engine::budget::Budget;
 
 /// How many wait for their next use: as many as connections use between two events.
 const MOST: usize = 16;
@@ -8,15 +13,55 @@ const MOST: usize = 16;
 /// A worker's pipes. A connection has one only while bytes are in it.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Pipes {
+    budget: Arc<Budget>,
     idle: Vec<Pipe>,
     used: bool,
 }
 
+/// A pipe, which counts as two descriptors as long as it is there.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    pipe: socket::Pipe,
+    budget: Arc<Budget>,
+}
+
+impl Deref for Pipe {
+    type Target = socket::Pipe;
+
+    fn deref(&self) -> &socket::Pipe {
+        &self.pipe
+    }
+}
+
+impl DerefMut for Pipe {
+    fn deref_mut(&mut self) -> &mut socket::Pipe {
+        &mut self.pipe
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.budget.give_back_pipe();
+    }
+}
+
 impl Pipes {
-    /// `None`: no descriptors are left.
+    pub(in crate::engine) fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
+    /// `None`: no descriptors are left for it.
     pub(super) fn take(&mut self) -> Option<Pipe> {
         self.used = true;
-        self.idle.pop().or_else(|| Pipe::new().ok())
+        self.idle.pop().or_else(|| self.make())
+    }
+
+    fn make(&self) -> Option<Pipe> {
+        if !self.budget.take_pipe() {
+            return None;
+        }
+        let pipe = socket::Pipe::new().inspect_err(|_| self.budget.give_back_pipe()).ok()?;
+        Some(Pipe { pipe, budget: Arc::clone(&self.budget) })
     }
 
     /// Takes it back, empty.

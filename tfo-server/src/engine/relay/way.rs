@@ -2,9 +2,9 @@
 
 use std::io;
 
-use tfo_core::socket::{Pipe, option};
+use tfo_core::socket::option;
 
-use super::pipes::Pipes;
+use super::pipes::{Pipe, Pipes};
 use crate::engine::leg::{Leg, Then};
 use crate::engine::lent::{Filling, Share};
 

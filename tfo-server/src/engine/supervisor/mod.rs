@@ -28,12 +28,13 @@ use super::signals::Signals;
 use super::why::Cut;
 use super::worker::{Shared, Worker};
 use crate::config::{ListenSettings, Settings};
-use crate::keys::{KeyView, Keys};
+use crate::keys::Keys;
 use crate::process::activation::{ActivationError, Inherited};
 use crate::process::descriptors::{self, Need};
-use crate::process::notify::{self, Watchdog};
+use crate::process::notify::{Notifier, Watchdog};
 use crate::process::privileges::Rights;
-use crate::report::{self, Printer, Printing, Totals, Tracer};
+use crate::process::usage;
+use crate::report::{self, Printer, Totals, Tracer};
 use crate::service::Prepared;
 use crate::service::metrics::Source;
 
@@ -47,6 +48,8 @@ const WORKERS: Token = Token(3);
 const TICK: Duration = Duration::from_secs(1);
 /// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
 const ONE_SIGNAL: Duration = Duration::from_millis(200);
+/// How many descriptors are taken to be open where the kernel does not say.
+const UNKNOWN: u64 = 32;
 
 pub(super) struct Supervisor {
     settings: Settings,
@@ -63,14 +66,16 @@ pub(super) struct Supervisor {
     printer: Printer,
     workers: Vec<Hand>,
     listeners: Vec<Bound>,
+    /// Descriptors that were open at the start, without those of listeners.
+    own_descriptors: u64,
     /// The number of the next listener.
     next_number: usize,
     observer: Option<ServerObserver>,
-    printing: Printing,
     closing: Closing,
     stopping: Option<Stopping>,
     /// When the signal came that began it.
     stop_signal: Option<Instant>,
+    notifier: Notifier,
     watchdog: Option<Watchdog>,
 }
 
@@ -110,7 +115,7 @@ impl Supervisor {
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
-        // The last that needs them is done, and no other thread has them yet.
+        // The last that needs them is done. All threads change, that of the log too.
         if let Some(rights) = rights {
             rights.take().map_err(|e| report::failure(&e))?;
         }
@@ -131,37 +136,38 @@ impl Supervisor {
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let (printer, printing) = Printer::start(settings.format, tracer)?;
+        let printer = Printer::start(settings.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
         let shared = Arc::new(Shared::new(
             settings.limits.connections,
             settings.workers,
             Arc::clone(&waker),
         ));
-        let instruments = Instruments::new(
-            Arc::clone(&shared),
-            keys.view(),
-            settings.workers,
-            printing.lines_lost(),
-        );
+        let instruments =
+            Instruments::new(Arc::clone(&shared), keys.view(), settings.workers, printer.clone());
         let recent = Arc::new(Recent::new(settings.workers));
         let lines = settings.prints_lines().then(|| printer.clone());
         let hands = (0..settings.workers)
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
                 let name = format!("worker {number}");
-                Hand::start(name, &shared, keys.view(), forensics, lines.clone())
+                let (keys, lines) = (keys.view(), lines.clone());
+                Hand::start(name, &shared, move |shared| {
+                    Worker::new(shared, keys, forensics, lines)
+                })
             })
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
             hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
             show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
+            own_descriptors: 0,
             next_number: listeners.len(),
             observer: None,
             closing: Closing::default(),
             stopping: None,
             stop_signal: None,
+            notifier: Notifier::from_environment()?,
             watchdog: Watchdog::from_environment(Instant::now()),
             workers: hands,
             settings,
@@ -172,19 +178,38 @@ impl Supervisor {
             printer,
             metrics: None,
             listeners,
-            printing,
         };
+        // No connection has come yet.
+        let open = usage::descriptors().unwrap_or(UNKNOWN);
+        supervisor.own_descriptors = open.saturating_sub(supervisor.sockets());
+        supervisor.limit_descriptors();
         supervisor.send_plans()?;
         Ok(supervisor)
+    }
+
+    /// How many sockets listen.
+    fn sockets(&self) -> u64 {
+        self.listeners.iter().map(|bound| bound.sockets.len() as u64).sum()
+    }
+
+    /// Says how many descriptors the connections may use.
+    fn limit_descriptors(&self) {
+        let others = self.own_descriptors + self.sockets();
+        let most = descriptors::for_connections(&self.settings, descriptors::limit(), others);
+        let mixed = self.settings.listeners.iter().any(|listen| listen.forward().is_none());
+        self.shared.budget.set(most, self.workers.len(), mixed);
     }
 
     /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
     /// and he can look until the last of them has ended.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
-        let shared =
-            Arc::new(Shared::new(metrics::CONNECTIONS, 1, Arc::clone(&self.shared.supervisor)));
+        let most = descriptors::watchers(descriptors::limit());
+        let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
-        let hand = Hand::start("metrics".to_owned(), &shared, self.keys.view(), forensics, None)?;
+        let keys = self.keys.view();
+        let hand = Hand::start("metrics".to_owned(), &shared, move |shared| {
+            Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
+        })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
         let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
         let observer = ServerObserver::new(&listener);
@@ -198,7 +223,7 @@ impl Supervisor {
     pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
-        notify::ready(&self.status());
+        self.notifier.ready(&self.status());
         match self.supervise(reload) {
             Ok(()) => self.finish(),
             Err(e) => report::failure(&e),
@@ -257,7 +282,7 @@ impl Supervisor {
         let alive =
             || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
-        if watchdog.look(Instant::now(), alive) {
+        if watchdog.look(Instant::now(), &self.notifier, alive) {
             self.shared.answered.store(0, Ordering::Relaxed);
             self.order_all(|| Order::Answer)?;
         }
@@ -283,28 +308,36 @@ impl Supervisor {
         self.stopping = Some(Stopping::Closing);
         self.instruments.stops();
         // The workers close the sockets: ours would keep them open.
-        for bound in mem::take(&mut self.listeners) {
-            self.close(&bound)?;
-        }
+        let listeners = mem::take(&mut self.listeners);
+        self.close(&listeners)?;
         let limit = self.settings.limits.drain_timeout;
-        notify::stopping("serving those who are connected", limit);
+        self.notifier.stopping("serving those who are connected", limit);
         let until = Instant::now() + limit;
         self.order_all(|| Order::Drain { until })
     }
 
-    /// Closes a listener: at once, or when the handshakes that have begun have ended.
-    fn close(&mut self, bound: &Bound) -> io::Result<()> {
-        if self.closing.begin(bound, Instant::now()) {
-            return Ok(());
-        }
-        self.order_all(|| Order::Close { number: bound.number })
+    /// Closes listeners: at once, or when the handshakes that have begun have ended.
+    fn close(&mut self, listeners: &[Bound]) -> io::Result<()> {
+        let now = Instant::now();
+        let at_once: Vec<_> = listeners
+            .iter()
+            .filter(|bound| !self.closing.begin(bound, now))
+            .map(|bound| bound.number)
+            .collect();
+        self.order_close(&at_once)
     }
 
     fn close_finished(&mut self) -> io::Result<()> {
-        for number in self.closing.take_finished(Instant::now()) {
-            self.order_all(|| Order::Close { number })?;
+        let finished = self.closing.take_finished(Instant::now());
+        self.order_close(&finished)
+    }
+
+    fn order_close(&self, numbers: &[usize]) -> io::Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let close = || numbers.iter().map(|number| Order::Close { number: *number });
+        self.workers.iter().try_for_each(|hand| hand.inbox.put_all(close()))
     }
 
     /// Says so once all workers have stopped accepting.
@@ -328,7 +361,8 @@ impl Supervisor {
                 self.printer.totals(Totals::new(&self.instruments.registry.sum()));
             }
             Format::Text => {
-                self.printer.text(report::metrics::for_people(&self.instruments.families()));
+                let instruments = Arc::clone(&self.instruments);
+                self.printer.text(move || report::metrics::for_people(&instruments.families()));
             }
         }
     }
@@ -340,12 +374,10 @@ impl Supervisor {
     /// Tells each worker of its sockets, and how to serve them.
     fn send_plans(&mut self) -> io::Result<()> {
         self.instruments.watch(&self.listeners);
+        let settings = self.settings.listeners_by_address();
+        let mut orders: Vec<Vec<Order>> = self.workers.iter().map(|_| Vec::new()).collect();
         for bound in &self.listeners {
-            let Some(listen) =
-                self.settings.listeners.iter().find(|listen| listen.address == bound.address)
-            else {
-                continue;
-            };
+            let Some(listen) = settings.get(&bound.address) else { continue };
             bound.service.start()?;
             let observers = bound.observers(&mut self.observer);
             let stats = self.instruments.registry.stats(
@@ -353,25 +385,30 @@ impl Supervisor {
                 bound.service.kind(),
                 self.workers.len(),
             );
-            let hands = self.workers.iter().zip(bound.sockets.iter().cycle());
-            for ((hand, socket), (observer, stats)) in hands.zip(observers.zip(stats)) {
+            let workers = orders.iter_mut().zip(bound.sockets.iter().cycle());
+            for ((orders, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
                 let plan =
                     Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
-                hand.inbox.put(Order::Listen {
+                orders.push(Order::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
                     plan: Box::new(plan),
-                })?;
+                });
             }
         }
-        Ok(())
+        self.workers.iter().zip(orders).try_for_each(|(hand, orders)| hand.inbox.put_all(orders))
     }
 
-    /// One line for `systemctl status`.
+    /// One line for `systemctl status`, with the first few addresses.
     fn status(&self) -> String {
-        let addresses: Vec<_> =
-            self.listeners.iter().map(|bound| bound.address.to_string()).collect();
-        format!("listening on {}", addresses.join(", "))
+        const SHOWN: usize = 8;
+        let shown = self.listeners.iter().take(SHOWN);
+        let addresses: Vec<_> = shown.map(|bound| bound.address.to_string()).collect();
+        let more = match self.listeners.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("listening on {}{more}", addresses.join(", "))
     }
 
     fn count_of_open(&self) -> String {
@@ -394,8 +431,8 @@ impl Supervisor {
                 Err(_) => status = report::failure(&io::Error::other("a worker has panicked")),
             }
         }
-        drop(self.printer);
-        self.printing.finish(Totals::new(&self.instruments.registry.sum()));
+        self.printer.finish(Totals::new(&self.instruments.registry.sum()));
+        self.notifier.finish();
         status
     }
 
@@ -431,17 +468,16 @@ impl Supervisor {
 }
 
 impl Hand {
+    /// Starts a thread with the worker that `make` makes on it.
     fn start(
         name: String,
         shared: &Arc<Shared>,
-        keys: KeyView,
-        forensics: Forensics,
-        printer: Option<Printer>,
+        make: impl FnOnce(Arc<Shared>) -> io::Result<Worker> + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (inbox, ready) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let worker = Worker::new(Arc::clone(&shared), keys, forensics, printer)?;
+            let worker = make(Arc::clone(&shared))?;
             let _ = inbox.send(worker.inbox());
             let served = worker.run();
             shared.supervisor.wake()?;

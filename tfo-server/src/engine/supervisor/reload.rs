@@ -1,5 +1,6 @@
 //! New settings while it serves: all of them, or none.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,6 @@ use super::{Supervisor, all_sockets, prepare};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, Keys};
 use crate::process::descriptors::{self, Need};
-use crate::process::notify;
 use crate::service::Prepared;
 
 /// All that new settings need, and that may not be there.
@@ -32,16 +32,16 @@ impl Supervisor {
         if self.stopping.is_some() {
             return;
         }
-        notify::reloading();
+        self.notifier.reloading();
         let change = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
         match change.and_then(|change| self.take_over(change).map_err(|e| one_line(&e))) {
             Ok(()) => {
                 log::info!("the settings were read again");
-                notify::ready(&self.status());
+                self.notifier.ready(&self.status());
             }
             Err(why) => {
                 log::error!("{why}; the settings and keys before stay");
-                notify::ready(&format!("{}; not reloaded: {why}", self.status()));
+                self.notifier.ready(&format!("{}; not reloaded: {why}", self.status()));
             }
         }
     }
@@ -60,17 +60,19 @@ impl Supervisor {
             .transpose()
             .map_err(|e| one_line(&e))?;
         let keys = other_keys.as_ref().unwrap_or(&self.keys);
+        let places = self.listeners.iter().enumerate().map(|(index, bound)| (bound.address, index));
+        let places: HashMap<_, _> = places.collect();
         let mut kept = Vec::new();
         let mut added = Vec::new();
         for (listen, service) in settings.listeners.iter().zip(services) {
-            let same = |bound: &Bound| bound.address == listen.address;
-            let before = self.listeners.iter().enumerate().find(|(_, bound)| same(bound));
+            let place = places.get(&listen.address).copied();
+            let before = place.and_then(|index| self.listeners.get(index));
             let service = match before {
-                Some((_, bound)) => service.with_state_of(&bound.service),
+                Some(bound) => service.with_state_of(&bound.service),
                 None => service,
             };
             service.start().map_err(|e| format!("{}: {e}", listen.address))?;
-            if let Some((index, _)) = before {
+            if let Some(index) = place {
                 kept.push((index, service));
                 continue;
             }
@@ -132,12 +134,13 @@ impl Supervisor {
             }
             self.listeners.push(bound);
         }
-        for removed in before.into_iter().flatten() {
-            removed.service.stop();
-            log::info!("no longer listening on {}", removed.address);
-            if let Err(e) = self.close(&removed) {
-                log::error!("a worker can't be woken: {e}");
-            }
+        let removed: Vec<_> = before.into_iter().flatten().collect();
+        for bound in &removed {
+            bound.service.stop();
+            log::info!("no longer listening on {}", bound.address);
+        }
+        if let Err(e) = self.close(&removed) {
+            log::error!("a worker can't be woken: {e}");
         }
         for bound in &added {
             log::info!("listening on {} ({})", bound.address, bound.service.kind());
@@ -148,6 +151,7 @@ impl Supervisor {
         }
         self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
         self.settings = settings;
+        self.limit_descriptors();
         self.set_queues();
         match keys {
             Some(keys) => {
@@ -160,9 +164,9 @@ impl Supervisor {
     }
 
     fn set_queues(&self) {
-        for listen in &self.settings.listeners {
-            let its = |bound: &&Bound| bound.address == listen.address;
-            let Some(bound) = self.listeners.iter().find(its) else { continue };
+        let settings = self.settings.listeners_by_address();
+        for bound in &self.listeners {
+            let Some(listen) = settings.get(&bound.address) else { continue };
             if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
                 log::error!("{}: {}", bound.address, one_line(&e));
             }
@@ -181,9 +185,9 @@ impl Supervisor {
         keep("metrics", new.metrics != old.metrics);
         keep("process", (&new.user, &new.group) != (&old.user, &old.group));
         keep("output", (new.format, new.lines) != (old.format, old.lines));
+        let before = old.listeners_by_address();
         for listen in &mut new.listeners {
-            let same = |other: &&ListenSettings| other.address == listen.address;
-            if let Some(other) = old.listeners.iter().find(same) {
+            if let Some(other) = before.get(&listen.address) {
                 keep("listen.backlog", listen.backlog != other.backlog);
                 listen.backlog = other.backlog;
             }

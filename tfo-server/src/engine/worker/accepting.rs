@@ -16,6 +16,7 @@ use tfo_core::observer::{ArrivalRecord, Arrived};
 use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
+use super::super::budget::Cost;
 use super::super::connection::{Connection, Kept};
 use super::super::plan::Plan;
 use super::super::stats::{ArrivalVerdict, Count, Timing};
@@ -25,7 +26,7 @@ use super::{LISTENERS, Worker};
 /// How many are accepted before the first of them is served.
 pub(super) const BATCH: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener of a worker's own.
 pub(super) struct Listening {
@@ -113,7 +114,7 @@ impl Worker {
     /// and more of the handshakes' ends have come by then.
     pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
         let Some(Some(listening)) = self.listening.get(number) else { return false };
-        if !listening.ready {
+        if !listening.ready || self.share.next_try(listening.plan.cost).is_some() {
             return false;
         }
         let plan = Rc::clone(&listening.plan);
@@ -128,7 +129,7 @@ impl Worker {
                 self.begin(&listener, &plan, stream, peer);
             }
             self.batch = batch;
-            self.ended.clear();
+            self.close_ended();
             if !more {
                 return false;
             }
@@ -145,7 +146,7 @@ impl Worker {
         most: usize,
     ) -> bool {
         while self.batch.len() < most {
-            if !self.may_accept() {
+            if !self.may_accept() && !self.make_room() {
                 // Another worker's connection may make room.
                 let now = Instant::now();
                 if self.accept_after.is_none() {
@@ -153,12 +154,24 @@ impl Worker {
                 }
                 // A time that has gone by would make the loop spin.
                 if self.accept_after.is_none_or(|at| at <= now) {
-                    self.accept_after = Some(now + PAUSE);
+                    self.accept_after = Some(now + self.pause());
                 }
                 return false;
             }
             self.accept_after = None;
-            match listener.accept_unseen() {
+            if !self.share.take(plan.cost) {
+                if listener.waiting().is_ok_and(|waiting| waiting == 0) {
+                    self.mark_waited(number);
+                } else {
+                    self.note_starved(plan, |open| served_on(lacking(plan.cost), open));
+                }
+                return false;
+            }
+            let accepted = listener.accept_unseen();
+            if accepted.is_err() {
+                self.share.undo(plan.cost);
+            }
+            match accepted {
                 Ok(accepted) => {
                     self.shared.open.fetch_add(1, Ordering::Relaxed);
                     plan.observer.accepted();
@@ -171,21 +184,25 @@ impl Worker {
                 Err(e) if FastOpenListener::is_of_one_connection(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
                 }
+                Err(e) if FastOpenListener::is_out_of_descriptors(&e) && self.lend_descriptor() => {
+                }
                 Err(e) => {
-                    self.accept_after = Some(Instant::now() + PAUSE);
-                    if !std::mem::replace(&mut self.starved, true) {
-                        plan.stats.add(Count::PausedByDescriptors, 1);
-                        self.shared.starved.fetch_add(1, Ordering::Relaxed);
-                        log::warn!(
-                            "{}",
-                            accept_advice(&e, self.shared.open.load(Ordering::Relaxed))
-                        );
-                    }
+                    self.accept_after = Some(Instant::now() + self.pause());
+                    self.note_starved(plan, |open| accept_advice(&e, open));
                     return false;
                 }
             }
         }
         true
+    }
+
+    /// Who waits can't be accepted: says so once.
+    fn note_starved(&mut self, plan: &Plan, advice: impl FnOnce(usize) -> String) {
+        if !std::mem::replace(&mut self.starved, true) {
+            plan.stats.add(Count::PausedByDescriptors, 1);
+            self.shared.starved.fetch_add(1, Ordering::Relaxed);
+            log::warn!("{}", advice(self.shared.open.load(Ordering::Relaxed)));
+        }
     }
 
     /// Nobody waits to be accepted.
@@ -273,11 +290,23 @@ impl Worker {
 
 fn accept_advice(e: &io::Error, open: usize) -> String {
     if FastOpenListener::is_out_of_descriptors(e) {
-        format!(
-            "no descriptors left ({e}): {open} connections are served on, new ones wait. Raise the \
-             limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
-        )
+        served_on(&format!(" ({e})"), open)
     } else {
         format!("accepting failed ({e}); trying again every {} ms", PAUSE.as_millis())
     }
+}
+
+/// What there are no descriptors for, within the budget.
+const fn lacking(cost: Cost) -> &'static str {
+    match cost {
+        Cost::Pair => " for a client and its upstream",
+        Cost::Single => " beside those for forwarded clients",
+    }
+}
+
+fn served_on(what: &str, open: usize) -> String {
+    format!(
+        "no descriptors left{what}: {open} connections are served on, new ones wait. Raise the \
+         limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
+    )
 }

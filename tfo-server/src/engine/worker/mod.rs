@@ -1,6 +1,7 @@
 //! The event loop of one thread.
 
 mod accepting;
+mod reserve;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::socket::FastOpenStream;
 
+use super::budget::Share;
 use super::connection::{Connection, Step};
 use super::forensics::Forensics;
 use super::inbox::{Inbox, Order};
@@ -29,6 +31,7 @@ use crate::report::{Ended, Printer};
 use crate::service::http::Date;
 
 use accepting::{BATCH, Listening};
+use reserve::Reserve;
 
 pub(super) use shared::Shared;
 
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     batch: Vec<(FastOpenStream, SocketAddr)>,
     /// Over, and not closed yet.
     ended: Vec<FastOpenStream>,
+    /// What the connections use, until they are closed.
+    share: Share,
     printer: Option<Printer>,
     accept_after: Option<Instant>,
     starved: bool,
@@ -67,6 +72,8 @@ pub(super) struct Worker {
     stopped: bool,
     /// What ends the connections that are open when draining is over.
     cut_by: Cut,
+    /// Of the thread that serves the metrics.
+    reserve: Option<Reserve>,
     tools: Tools,
 }
 
@@ -79,6 +86,8 @@ impl Worker {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
+        let pipes = Pipes::new(Arc::clone(&shared.budget));
+        let share = Share::of(Arc::clone(&shared.budget));
         Ok(Self {
             shared,
             inbox,
@@ -89,6 +98,7 @@ impl Worker {
             connections: Slab::new(),
             batch: Vec::with_capacity(BATCH),
             ended: Vec::with_capacity(BATCH),
+            share,
             printer,
             accept_after: None,
             starved: false,
@@ -98,11 +108,12 @@ impl Worker {
             drain_until: None,
             stopped: false,
             cut_by: Cut::DrainTimeout,
+            reserve: None,
             tools: Tools {
                 input: ReadBuffer::new(READ_BUFFER),
                 context: TurnContext {
                     out: OutBuffer::default(),
-                    pipes: Pipes::default(),
+                    pipes,
                     date: Date::new(SystemTime::now()),
                     now: Instant::now(),
                     ending: false,
@@ -147,7 +158,7 @@ impl Worker {
             self.drive_queued(index);
         }
         self.ready = ready;
-        self.ended.clear();
+        self.close_ended();
         for number in 0..self.listening.len() {
             self.accept_some(number, BATCH);
             self.close_when_empty(number);
@@ -157,7 +168,8 @@ impl Worker {
         }
         self.note_stopped()?;
         self.tick();
-        self.ended.clear();
+        self.close_ended();
+        self.refill_reserve();
         Ok(())
     }
 
@@ -199,12 +211,16 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
-        let backlog = self.listening.iter().flatten().any(|listening| listening.ready);
+        let ready = || self.listening.iter().flatten().filter(|listening| listening.ready);
+        let next_try = |listening: &Listening| self.share.next_try(listening.plan.cost);
+        let backlog = ready().any(|listening| next_try(listening).is_none());
         if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
         }
         let after = self.accept_after.filter(|_| backlog);
-        let wake = [Some(self.next_tick), after, self.drain_until].into_iter().flatten().min();
+        let room = ready().filter_map(next_try).min();
+        let wake =
+            [Some(self.next_tick), after, room, self.drain_until].into_iter().flatten().min();
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
@@ -314,7 +330,14 @@ impl Worker {
         if let Some(printer) = &self.printer {
             printer.connection(Self::told(&mut connection, duration, why));
         }
+        self.share.closing(connection.plan.cost);
         self.ended.push(connection.into_stream());
+    }
+
+    /// Closes those that are over. Only then are their descriptors free for others.
+    fn close_ended(&mut self) {
+        self.ended.clear();
+        self.share.closed();
     }
 
     fn told(connection: &mut Connection, duration: Duration, why: Option<Why>) -> Box<Ended> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mio::Waker;
 
+use super::super::budget::Budget;
 use super::super::sources::Sources;
 
 /// What all workers share.
@@ -14,6 +15,7 @@ pub(in crate::engine) struct Shared {
     /// The most that may be.
     pub(in crate::engine) most: AtomicUsize,
     pub(in crate::engine) sources: Sources,
+    pub(in crate::engine) budget: Arc<Budget>,
     /// Workers that can't accept, for want of descriptors.
     pub(in crate::engine) starved: AtomicUsize,
     /// Workers that have stopped accepting.
@@ -31,6 +33,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
             sources: Sources::default(),
+            budget: Arc::default(),
             starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
             // As if each had been asked, and had answered.

@@ -1,6 +1,6 @@
 //! Reads metrics back, as this program writes them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -10,11 +10,12 @@ use crate::report::json;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Samples(Vec<Sample>);
 
+/// A value with its name and labels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Sample {
+pub(super) struct Sample {
     name: String,
     labels: BTreeMap<String, String>,
-    value: f64,
+    pub(super) value: f64,
 }
 
 #[derive(Serialize)]
@@ -37,52 +38,99 @@ impl Samples {
 
     /// Whether there is anything of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.matching(name, &[]).next().is_some()
+        self.0.iter().any(|sample| sample.name == name)
+    }
+
+    /// Sorts the samples by name, and by name and listener. What is looked up in the index afterwards costs
+    /// no more than the samples that are found.
+    pub(super) fn index(&self) -> Index<'_> {
+        let mut index = Index { samples: &self.0, named: HashMap::new() };
+        for sample in &self.0 {
+            let named = index.named.entry(sample.name.as_str()).or_default();
+            named.all.push(sample);
+            if let Some(listener) = sample.listener() {
+                named.of.entry(listener).or_default().push(sample);
+            }
+        }
+        index
     }
 
     /// The sum of what has this name and these labels.
+    #[cfg(test)]
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        // The sum of nothing would be -0.
-        self.matching(name, labels).fold(0.0, |sum, sample| sum + sample.value)
-    }
-
-    /// The values that this label has, each once.
-    pub(crate) fn values<'a>(&'a self, name: &'a str, label: &str) -> Vec<&'a str> {
-        let values: BTreeSet<_> =
-            self.matching(name, &[]).filter_map(|sample| sample.label(label)).collect();
-        values.into_iter().collect()
-    }
-
-    fn matching<'a>(
-        &'a self,
-        name: &'a str,
-        labels: &'a [(&'a str, &'a str)],
-    ) -> impl Iterator<Item = &'a Sample> {
-        self.0.iter().filter(move |sample| {
-            let has = |(name, value): &(&str, &str)| sample.label(name) == Some(value);
+        let fits = |sample: &&Sample| {
+            let has = |(name, value): &(&str, &str)| sample.label(name) == *value;
             sample.name == name && labels.iter().all(has)
-        })
-    }
-
-    /// Each value, with a look at its labels.
-    pub(super) fn each<'a>(
-        &'a self,
-        name: &'a str,
-        labels: &'a [(&'a str, &'a str)],
-    ) -> impl Iterator<Item = (impl Fn(&str) -> &'a str, f64)> {
-        self.matching(name, labels)
-            .map(|sample| (|name: &str| sample.label(name).unwrap_or_default(), sample.value))
-    }
-
-    /// The names that there are, in their order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|sample| sample.name.as_str())
+        };
+        sum(self.0.iter().filter(fits))
     }
 }
 
+/// A listener, as its samples name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Listener<'a> {
+    pub(super) address: &'a str,
+    /// Empty where the samples do not name it.
+    pub(super) service: &'a str,
+}
+
+/// The samples of a moment by name, and by name and listener.
+pub(super) struct Index<'a> {
+    samples: &'a [Sample],
+    named: HashMap<&'a str, Named<'a>>,
+}
+
+/// The samples of one name.
+#[derive(Default)]
+struct Named<'a> {
+    all: Vec<&'a Sample>,
+    of: HashMap<Listener<'a>, Vec<&'a Sample>>,
+}
+
+impl<'a> Index<'a> {
+    /// Returns the samples of this name, in their order.
+    pub(super) fn named(&self, name: &str) -> &[&'a Sample] {
+        self.named.get(name).map_or(&[], |named| &named.all)
+    }
+
+    /// Returns the samples of this name and listener, in their order.
+    pub(super) fn of(&self, name: &str, listener: Listener<'a>) -> &[&'a Sample] {
+        self.named.get(name).and_then(|named| named.of.get(&listener)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the names, each once, in the order in which they first come.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        let mut seen = HashSet::new();
+        let names = self.samples.iter().map(|sample| sample.name.as_str());
+        names.filter(move |name| seen.insert(*name))
+    }
+}
+
+/// The sum of the samples' values.
+pub(super) fn sum<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> f64 {
+    // The sum of nothing would be -0.
+    samples.into_iter().fold(0.0, |sum, sample| sum + sample.value)
+}
+
+/// The sums of the samples' values by the value of a label.
+pub(super) fn sums_by<'a>(samples: &[&'a Sample], label: &str) -> BTreeMap<&'a str, f64> {
+    let mut sums = BTreeMap::new();
+    for sample in samples {
+        *sums.entry(sample.label(label)).or_insert(0.0) += sample.value;
+    }
+    sums
+}
+
 impl Sample {
-    fn label(&self, name: &str) -> Option<&str> {
-        self.labels.get(name).map(String::as_str)
+    /// The value of a label; empty without it.
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// The listener that it is of, if it is of one.
+    pub(super) fn listener(&self) -> Option<Listener<'_>> {
+        let address = self.labels.get("listener")?;
+        Some(Listener { address, service: self.label("service") })
     }
 }
 

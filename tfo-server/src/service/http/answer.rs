@@ -69,6 +69,12 @@ impl Content {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
     }
 
+    /// The same, with a field that keeps caches from storing it.
+    pub(crate) fn uncached(mut self) -> Self {
+        self.head = [&self.head[..], b"Cache-Control: no-store\r\n"].concat().into();
+        self
+    }
+
     /// Whether the request is refused.
     pub(super) fn is_error(&self) -> bool {
         self.status != Status::Ok
