@@ -121,13 +121,13 @@ mod tests {
         assert_eq!(for_connections(&echo, 64, 20), None, "nobody needs an upstream");
         let forward = "listen.service = \"forward\"\nforward.upstreams = [\"192.0.2.1:80\"]\n\
                        engine.workers = 2\n";
-        // Moments 8, a check 2.
-        assert_eq!(for_connections(&settings(forward), 64, 20), Some(34));
+        // Moments 8, a check 3.
+        assert_eq!(for_connections(&settings(forward), 64, 20), Some(33));
         let unchecked = settings(&format!("{forward}forward.health-interval = \"0s\"\n"));
         assert_eq!(for_connections(&unchecked, 64, 20), Some(36));
         let watched = settings(&format!("{forward}metrics.port = 9413\n"));
-        assert_eq!(for_connections(&watched, 64, 20), Some(20));
-        assert_eq!(for_connections(&watched, 2048, 20), Some(1948));
+        assert_eq!(for_connections(&watched, 64, 20), Some(19));
+        assert_eq!(for_connections(&watched, 2048, 20), Some(1947));
         assert_eq!(for_connections(&watched, 42, 20), Some(4), "a pair for each worker");
         assert_eq!(for_connections(&watched, 20, 20), Some(0));
     }
