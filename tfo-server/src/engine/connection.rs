@@ -44,7 +44,7 @@ pub(super) struct Connection {
     pub(super) kept: Option<Box<Kept>>,
     /// What its arrival tells.
     pub(super) verdict: ArrivalVerdict,
-    pending: Pending,
+    pending: Option<Box<Pending>>,
     phase: Phase,
     /// A request has begun: its bytes do not put off the deadline.
     unfinished: bool,
@@ -148,7 +148,7 @@ impl Connection {
             peer,
             kept: None,
             verdict: ArrivalVerdict::NotLookedAt,
-            pending: Pending::default(),
+            pending: None,
             phase: Phase::Open,
             unfinished: false,
             failure: None,
@@ -183,7 +183,7 @@ impl Connection {
         match &self.serving {
             Serving::Upstream(relay) => relay.cut(&self.leg),
             Serving::Session(_) => {
-                if !self.pending.is_empty() || self.leg.has_unsent() {
+                if self.pending.is_some() || self.leg.has_unsent() {
                     self.leg.reset_on_close();
                 }
             }
@@ -361,12 +361,12 @@ impl Connection {
 
     /// Whether nothing waits to be sent.
     pub(super) fn has_sent_all(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_none()
     }
 
     /// Whether its client was answered, and nothing of another request has come.
     fn is_at_rest(&self) -> bool {
-        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_empty();
+        let served = self.bytes_out > 0 && !self.unfinished && self.pending.is_none();
         let at_rest = match &self.serving {
             Serving::Session(session) => session.at_rest(),
             Serving::Upstream(_) => false,
@@ -423,17 +423,19 @@ impl Connection {
     /// Sends what a session has put into `out`; what does not leave at once is kept.
     fn send(&mut self, out: &Out) -> io::Result<()> {
         let (sent, pending) = Pending::send(&self.leg, out, self.then())?;
-        self.pending = pending;
+        self.pending = pending.map(Box::new);
         self.count_sent(sent);
         Ok(())
     }
 
     /// Sends what is pending; whether all of it has left.
     fn flush(&mut self, now: Instant) -> io::Result<bool> {
-        if self.pending.is_empty() {
-            return Ok(true);
+        let then = self.then();
+        let Some(pending) = self.pending.as_deref_mut() else { return Ok(true) };
+        let sent = pending.flush(&self.leg, then)?;
+        if pending.is_empty() {
+            self.pending = None;
         }
-        let sent = self.pending.flush(&self.leg, self.then())?;
         if sent > 0 {
             self.count_sent(sent);
             // A peer that takes what is sent is alive; that does not give a request more time.
@@ -441,7 +443,7 @@ impl Connection {
                 self.deadline = now + self.plan.limits.idle_timeout;
             }
         }
-        Ok(self.pending.is_empty())
+        Ok(self.pending.is_none())
     }
 
     fn count_received(&mut self, len: usize) {
@@ -497,7 +499,7 @@ impl Connection {
         let Serving::Session(session) = &mut self.serving else { return cut };
         let mut out = context.out.lend();
         // Behind an answer that the peer does not read, this one would not arrive either.
-        if !self.pending.is_empty() || !session.timed_out(&mut out, &context.date) {
+        if self.pending.is_some() || !session.timed_out(&mut out, &context.date) {
             return cut;
         }
         self.failure = cut;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::leg::{Leg, Then};
 use crate::service::Out;
 
-/// What could not be sent yet. Nothing, which is usual, costs no allocation.
-#[derive(Default)]
+/// What could not be sent yet.
 pub(super) struct Pending {
     bytes: Box<[u8]>,
     shared: Option<Arc<[u8]>>,
@@ -16,8 +15,8 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Sends `out`: how much has left, and what has not.
-    pub(super) fn send(leg: &Leg, out: &Out, then: Then) -> io::Result<(usize, Self)> {
+    /// Sends `out`: how much has left, and what has not. Usually nothing is left, which costs no allocation.
+    pub(super) fn send(leg: &Leg, out: &Out, then: Then) -> io::Result<(usize, Option<Self>)> {
         let Out { bytes, shared } = out;
         let len = bytes.len();
         let mut sent = leg.send(bytes, before_shared(shared.as_deref(), then))?;
@@ -25,11 +24,11 @@ impl Pending {
             sent += leg.send(shared, then)?;
         }
         if sent == len + shared.as_deref().map_or(0, <[u8]>::len) {
-            return Ok((sent, Self::default()));
+            return Ok((sent, None));
         }
         let left = sent.min(len);
         let bytes = bytes.get(left..).unwrap_or_default().into();
-        Ok((sent, Self { bytes, shared: shared.clone(), sent: sent - left }))
+        Ok((sent, Some(Self { bytes, shared: shared.clone(), sent: sent - left })))
     }
 
     /// Sends more of it: how much.
@@ -44,15 +43,11 @@ impl Pending {
         {
             *sent += leg.send(rest, then)?;
         }
-        let progress = *sent - before;
-        if *sent == len + shared.as_deref().map_or(0, <[u8]>::len) {
-            *self = Self::default();
-        }
-        Ok(progress)
+        Ok(*sent - before)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.shared.is_none()
+        self.sent == self.bytes.len() + self.shared.as_deref().map_or(0, <[u8]>::len)
     }
 }
 

@@ -14,7 +14,8 @@ const MOST: usize = 16;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Pipes {
     budget: Arc<Budget>,
-    idle: Vec<Pipe>,
+    #[expect(clippy::vec_box, reason = "a connection that has none is smaller")]
+    idle: Vec<Box<Pipe>>,
     used: bool,
 }
 
@@ -51,21 +52,21 @@ impl Pipes {
     }
 
     /// `None`: no descriptors are left for it.
-    pub(super) fn take(&mut self) -> Option<Pipe> {
+    pub(super) fn take(&mut self) -> Option<Box<Pipe>> {
         self.used = true;
         self.idle.pop().or_else(|| self.make())
     }
 
-    fn make(&self) -> Option<Pipe> {
+    fn make(&self) -> Option<Box<Pipe>> {
         if !self.budget.take_pipe() {
             return None;
         }
         let pipe = socket::Pipe::new().inspect_err(|_| self.budget.give_back_pipe()).ok()?;
-        Some(Pipe { pipe, budget: Arc::clone(&self.budget) })
+        Some(Box::new(Pipe { pipe, budget: Arc::clone(&self.budget) }))
     }
 
     /// Takes it back, empty.
-    pub(super) fn give_back(&mut self, pipe: Pipe) {
+    pub(super) fn give_back(&mut self, pipe: Box<Pipe>) {
         if pipe.is_empty() && self.idle.len() < MOST {
             self.idle.push(pipe);
         }

@@ -52,10 +52,8 @@ pub(super) struct Scratch<'a, 'b> {
 /// One direction, and what of it has not left yet.
 #[derive(Debug)]
 pub(super) struct Way {
-    held: Vec<u8>,
-    /// Of `held`.
-    sent: usize,
-    pipe: Option<Pipe>,
+    held: Option<Box<Held>>,
+    pipe: Option<Box<Pipe>>,
     /// Bytes of turns that were large, one after the other.
     streak: u64,
     state: State,
@@ -63,6 +61,13 @@ pub(super) struct Way {
     pub(super) nodelay: bool,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+}
+
+/// Bytes that the sink did not take.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    sent: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +81,7 @@ enum State {
 impl Way {
     pub(super) fn new(nodelay: bool) -> Self {
         Self {
-            held: Vec::new(),
-            sent: 0,
+            held: None,
             pipe: None,
             streak: 0,
             state: State::Open,
@@ -89,13 +93,12 @@ impl Way {
 
     /// What was read is to be sent from `sent` on.
     pub(super) fn hold(&mut self, bytes: Vec<u8>, sent: usize) {
-        (self.held, self.sent) = (bytes, sent);
+        self.held = Some(Box::new(Held { bytes, sent }));
     }
 
     /// What is held, all of it.
     pub(super) fn take_held(&mut self) -> Vec<u8> {
-        self.sent = 0;
-        std::mem::take(&mut self.held)
+        self.held.take().map_or_else(Vec::new, |held| held.bytes)
     }
 
     /// The source has ended, and the sink does not know.
@@ -118,7 +121,7 @@ impl Way {
 
     /// The sink is broken: what was for it is lost.
     pub(super) fn abandon(&mut self) {
-        self.take_held();
+        self.held = None;
         self.pipe = None;
         self.state = State::Over;
     }
@@ -195,22 +198,22 @@ impl Way {
 
     /// Sends what is held; whether all of it has left.
     fn flush(&mut self, to: &mut End<'_>, pipes: &mut Pipes, last: bool) -> io::Result<bool> {
-        if let Some(rest) = self.held.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            if !to.ready.writable {
+        let then = self.then(last);
+        if let Some(Held { bytes, sent }) = self.held.as_deref_mut() {
+            let rest = bytes.get(*sent..).unwrap_or_default();
+            if !rest.is_empty() && !to.ready.writable {
                 return Ok(false);
             }
-            let sent = to.leg.send(rest, self.then(last))?;
-            let all = sent == rest.len();
-            self.sent += sent;
-            self.bytes_out += sent as u64;
-            if !all {
+            let len = to.leg.send(rest, then)?;
+            *sent += len;
+            self.bytes_out += len as u64;
+            if len < rest.len() {
                 to.ready.writable = false;
                 return Ok(false);
             }
         }
-        // Who has nothing to send holds no memory,
-        self.take_held();
-        // and no pipe.
+        // Nothing waits: neither memory nor a pipe is held.
+        self.held = None;
         let Some(mut pipe) = self.pipe.take() else { return Ok(true) };
         while !pipe.is_empty() {
             match pipe.drain(to.leg) {
@@ -275,7 +278,7 @@ impl Way {
             self.bytes_out += sent as u64;
             if sent < bytes.len() {
                 to.ready.writable = false;
-                self.held = bytes.get(sent..).unwrap_or_default().to_vec();
+                self.hold(bytes.get(sent..).unwrap_or_default().to_vec(), 0);
             }
         }
         failed.map_or(Ok(()), |e| Err(Broken::Source(e)))

@@ -69,8 +69,8 @@ pub(crate) struct Lease {
     address: SocketAddr,
     /// Decides which upstream comes after a failure, evenly among those that are left.
     turn: usize,
-    /// Those that failed before this one.
-    tried: Vec<usize>,
+    /// Those that failed before this one. Hardly ever there are any.
+    tried: Box<[usize]>,
     /// The SYN must not carry data.
     regular: bool,
     permit: Permit,
@@ -124,7 +124,7 @@ impl Upstreams {
     pub(super) fn choose(self: &Arc<Self>) -> Option<Lease> {
         if let Some(index) = self.claim_retry() {
             let regular = true;
-            return self.lease(index, self.turn.load(Relaxed), Vec::new(), regular);
+            return self.lease(index, self.turn.load(Relaxed), Box::default(), regular);
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let (index, turn) = match self.balance {
@@ -135,7 +135,7 @@ impl Upstreams {
                     .or_else(|| self.in_turn(turn, |_, _| true))
             }
         }?;
-        self.lease(index, turn, Vec::new(), false)
+        self.lease(index, turn, Box::default(), false)
     }
 
     fn up(&self) -> impl Iterator<Item = (usize, &Upstream)> {
@@ -183,7 +183,7 @@ impl Upstreams {
         self: &Arc<Self>,
         index: usize,
         turn: usize,
-        tried: Vec<usize>,
+        tried: Box<[usize]>,
         regular: bool,
     ) -> Option<Lease> {
         let upstream = self.all.get(index)?;
@@ -246,11 +246,10 @@ impl Upstream {
 impl Lease {
     /// Another upstream that was not tried yet, in place of this one.
     pub(crate) fn next(mut self) -> Option<Self> {
-        let mut tried = std::mem::take(&mut self.tried);
-        tried.push(self.index);
+        let tried = [&self.tried[..], &[self.index]].concat();
         let (index, turn) =
             self.upstreams.in_turn(self.turn, |index, _| !tried.contains(&index))?;
-        self.upstreams.lease(index, turn, tried, false)
+        self.upstreams.lease(index, turn, tried.into(), false)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -520,7 +519,7 @@ mod tests {
             let set = set(3, balance, false);
             // It has more connections than the others, and so would never be chosen by their number.
             let _busy: Vec<_> = (0..9).map(|_| set.choose().unwrap()).collect();
-            let _more = set.lease(1, 0, Vec::new(), false);
+            let _more = set.lease(1, 0, Box::default(), false);
             set.failed(1, &"refused");
             set.failed(1, &"refused");
             assert!(!turns(&set, 6).contains(&Some(1)));
