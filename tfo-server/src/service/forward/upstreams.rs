@@ -245,7 +245,7 @@ impl Upstream {
 
 impl Lease {
     /// Another upstream that was not tried yet, in place of this one.
-    pub(crate) fn next(mut self) -> Option<Self> {
+    pub(crate) fn next(self) -> Option<Self> {
         let tried = [&self.tried[..], &[self.index]].concat();
         let (index, turn) =
             self.upstreams.in_turn(self.turn, |index, _| !tried.contains(&index))?;
