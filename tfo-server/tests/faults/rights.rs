@@ -11,13 +11,18 @@ use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
 
 /// In a user namespace of an ordinary user there is nobody else to become.
-pub(crate) fn may_become_others() -> bool {
+pub(crate) fn is_root_of_the_host() -> bool {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
-    if !geteuid().is_root() || denied {
+    geteuid().is_root() && !denied
+}
+
+/// As [`is_root_of_the_host`]; skips the test if not.
+pub(crate) fn may_become_others() -> bool {
+    let may = is_root_of_the_host();
+    if !may {
         skip("becoming another user needs root");
-        return false;
     }
-    true
+    may
 }
 
 /// Lets other users read the folder of the configuration.
