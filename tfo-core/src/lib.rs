@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | a connection whose first bytes ride the SYN | [`socket::FastOpenStream`] |
 //! | a listener that accepts such connections | [`socket::FastOpenListener`] |
-//! | to know what happened to a connection, and why | [`observer`], [`diagnosis`] |
+//! | to know what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
 //! | one socket option | [`socket::option`] |
 //! | what this host allows and has seen | [`host`] |
@@ -14,21 +14,19 @@
 
 #[cfg(feature = "capture")]
 pub mod capture;
-pub mod connection;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod cookie;
 pub mod diagnosis;
 mod error;
 pub mod host;
 #[cfg(feature = "lab")]
 pub mod lab;
-#[cfg(feature = "serde")]
-pub mod mirror;
-pub mod observer;
-#[cfg(feature = "program")]
-pub mod program;
+pub mod probe;
 pub mod socket;
 mod sys;
 mod uapi;
-pub mod wire;
+mod wire;
 
 pub use error::{Error, Result};

@@ -1,8 +1,8 @@
 //! Cookies and the keys that they are made with.
 //!
 //! With the feature `cookie` also what follows from a key: the cookie that it makes for a client,
-//! its fingerprint, the keys that a fleet derives by the clock ([`derived`]), and which key made a
-//! cookie ([`forensics`]).
+//! its fingerprint, the keys that a fleet derives by the clock (`derived`), and which key made a
+//! cookie (`forensics`).
 
 #[cfg(feature = "cookie")]
 mod compute;

@@ -1,7 +1,8 @@
 //! What the bits say of a connection that got its answer, for who makes too many to keep evidence of each.
 
-use super::{Attempt, Cause, Outcome};
-use crate::connection::{ClientFail, FastOpenStatus};
+use super::{Cause, Outcome};
+use crate::socket::Attempt;
+use crate::socket::{ClientFail, FastOpenStatus};
 
 /// [`judge`](super::judge) in brief, for an answered connection: what happened and why, as far as its own bits say.
 ///
@@ -42,8 +43,8 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::connection::TcpInfo;
     use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, Evidence, TcpBits, judge};
+    use crate::socket::TcpInfo;
 
     /// The evidence of an answered connection. A cookie that is cached now was granted by it, or, with no code of
     /// the kernel, was there before.

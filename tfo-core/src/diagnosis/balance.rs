@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::{Attempt, CachedCookie, ClientEvidence, Evidence};
-use crate::connection::ClientFail;
+use super::{CachedCookie, ClientEvidence, Evidence};
+use crate::socket::Attempt;
+use crate::socket::ClientFail;
 
 /// What several connections to one address say of the keys behind it.
 ///

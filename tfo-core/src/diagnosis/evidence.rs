@@ -5,8 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::connection::{ClientFail, TcpInfo, TcpState};
 use crate::host::{CounterChange, FastOpenBits};
+use crate::socket::{Attempt, ClientFail, TcpInfo, TcpState};
 use crate::wire::FastOpenKind;
 
 /// All that is known of one connection. At least one half should be there.
@@ -64,24 +64,6 @@ pub struct ClientEvidence {
     /// A regular connection made after this one had failed, to see whether that one passes.
     #[cfg_attr(feature = "serde", serde(default))]
     pub regular_check: Option<RegularCheck>,
-}
-
-/// What the kernel did with the first message when it was handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
-pub enum Attempt {
-    /// The SYN took this many bytes: a cookie was cached, or none is asked for.
-    InSyn(usize),
-    /// Fast open was asked for, but the SYN left without data: no cookie was cached, or fast open
-    /// is paused. The message went after the handshake.
-    AfterHandshake,
-    /// A regular `connect`, on purpose.
-    Regular,
-    /// The kernel refused fast open (`EOPNOTSUPP`: the client's bit is off); the same descriptor
-    /// then made a regular connection.
-    ClientDisabled,
 }
 
 /// How the watched part of a connection ended.

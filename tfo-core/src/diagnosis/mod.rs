@@ -8,20 +8,20 @@
 mod answered;
 mod balance;
 mod evidence;
+mod judge;
 pub mod manual;
 mod open;
-mod rules;
 mod summary;
 mod verdict;
 
 pub use answered::judge_answered;
 pub use balance::{Balance, SeenCookie, balance};
 pub use evidence::{
-    ArrivedOption, ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Ending, Evidence,
-    RegularCheck, SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
+    ArrivedOption, ArrivedSyn, CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck,
+    SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
 };
+pub(crate) use judge::is_overwritten;
+pub use judge::judge;
 pub use open::{End, OpenVerdict, judge_open};
-pub(crate) use rules::is_overwritten;
-pub use rules::judge;
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

@@ -1,7 +1,7 @@
 //! What the bits of an open connection say, when nobody has watched it begin.
 
 use super::{Cause, Outcome};
-use crate::connection::{ClientFail, TcpInfo, TcpState};
+use crate::socket::{ClientFail, TcpInfo, TcpState};
 
 /// Which end of a connection this host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

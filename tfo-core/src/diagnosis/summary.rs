@@ -1,6 +1,6 @@
 //! Several connections of one run: what their sequence says beyond the last of them.
 
-use super::rules::no_evidence;
+use super::judge::no_evidence;
 use super::{Cause, Outcome, Verdict};
 
 /// What several connections to one server, made one after another, amount to.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use super::{FastOpenStream, option};
-use crate::connection::TcpInfo;
-use crate::diagnosis::Attempt;
 use crate::error::{Error, Result};
+use crate::socket::Attempt;
+use crate::socket::TcpInfo;
 use crate::sys::socket;
 
 /// How the first bytes are handed to the kernel.

@@ -7,16 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{FastOpenStream, option};
-use crate::connection::{SavedSyn, TcpInfo};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
-use crate::host::{FastOpenBits, sysctl};
+use crate::socket::{SavedSyn, TcpInfo};
 use crate::sys::socket;
 
 /// A TCP listener with fast open.
 ///
 /// It listens also where the host does not allow fast open: then clients get regular connections,
-/// and [`fast_open_ready`](Self::fast_open_ready) says so.
+/// and [`tcp_fastopen`](crate::host::sysctl::tcp_fastopen) says so.
 #[derive(Debug)]
 pub struct FastOpenListener {
     fd: OwnedFd,
@@ -378,22 +377,6 @@ impl FastOpenListener {
     pub fn waiting(&self) -> Result<u32> {
         // For a listener `tcpi_unacked` holds it: `tcp_get_info` in net/ipv4/tcp.c.
         option::tcp_info(self).map(|info| info.unacked.unwrap_or(0))
-    }
-
-    /// Whether clients can get fast open here: the host's server bit is on, and so is the queue.
-    ///
-    /// # Errors
-    /// A setting can't be read.
-    pub fn fast_open_ready(&self) -> Result<bool> {
-        Ok(Self::host_bits()?.server() && self.effective_queue()? > 0)
-    }
-
-    /// `net.ipv4.tcp_fastopen` of this thread's network namespace.
-    ///
-    /// # Errors
-    /// The setting can't be read.
-    pub fn host_bits() -> Result<FastOpenBits> {
-        sysctl::tcp_fastopen()
     }
 
     /// Changes the fast open queue's length on the live listener; 0 turns fast open off for SYNs that

@@ -14,15 +14,25 @@
 //! # }
 //! ```
 
+mod attempt;
 mod connector;
 mod epoll;
+mod fastopen_status;
 mod listener;
 pub mod option;
 mod pipe;
+mod saved_syn;
 mod stream;
+mod tcp_info;
 
+pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
 pub use epoll::{Epoll, Event, Events, Interest};
+pub use fastopen_status::FastOpenStatus;
 pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
+pub use saved_syn::SavedSyn;
 pub use stream::FastOpenStream;
+pub use tcp_info::{ClientFail, TcpInfo, TcpState};
+
+pub use crate::wire::{FastOpenKind, FastOpenOption};

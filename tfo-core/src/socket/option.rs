@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use libc::{IPPROTO_TCP, SOL_SOCKET};
 
-use crate::connection::{FastOpenStatus, SavedSyn, TcpInfo, TcpState};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
+use crate::socket::{FastOpenStatus, SavedSyn, TcpInfo, TcpState};
 use crate::sys::sockopt;
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, queue)`: lets a listener take data in SYNs.

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::{ConnectError, Connector, option};
-use crate::connection::{TcpInfo, TcpState};
-use crate::diagnosis::Attempt;
 use crate::error::Result;
+use crate::socket::Attempt;
+use crate::socket::{TcpInfo, TcpState};
 use crate::sys::socket;
 
 /// A TCP connection, made or accepted with fast open.

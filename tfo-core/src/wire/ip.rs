@@ -43,7 +43,7 @@ const IPV6_OFFSET_SHIFT: u32 = 3;
 /// Lengths come from the header and may exceed the bytes at hand: `TCP_SAVED_SYN` and captures
 /// hold only the beginning of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IpHeader<'a> {
+pub(crate) struct IpHeader<'a> {
     bytes: &'a [u8],
     source: IpAddr,
     destination: IpAddr,
@@ -61,7 +61,7 @@ impl<'a> IpHeader<'a> {
     /// # Errors
     /// [`Error::Malformed`] if `bytes` do not begin with a whole IPv4 or IPv6 header, or if its
     /// lengths contradict each other.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         let header = match bytes.first().map(|first| first >> 4) {
             Some(4) => Self::parse_v4(bytes),
             Some(6) => Self::parse_v6(bytes),
@@ -145,26 +145,26 @@ impl<'a> IpHeader<'a> {
 
     /// The source address.
     #[must_use]
-    pub const fn source(&self) -> IpAddr {
+    pub(crate) const fn source(&self) -> IpAddr {
         self.source
     }
 
     /// The destination address.
     #[must_use]
-    pub const fn destination(&self) -> IpAddr {
+    pub(crate) const fn destination(&self) -> IpAddr {
         self.destination
     }
 
     /// The number of the protocol after the header and its extensions: 6 is TCP.
     #[must_use]
-    pub const fn protocol(&self) -> u8 {
+    pub(crate) const fn protocol(&self) -> u8 {
         self.protocol
     }
 
     /// IPv4 TTL or IPv6 hop limit.
     #[doc(alias = "hop_limit")]
     #[must_use]
-    pub const fn ttl(&self) -> u8 {
+    pub(crate) const fn ttl(&self) -> u8 {
         self.ttl
     }
 
@@ -173,13 +173,13 @@ impl<'a> IpHeader<'a> {
     /// # References
     /// - [RFC 3168, section 5](https://www.rfc-editor.org/rfc/rfc3168#section-5)
     #[must_use]
-    pub const fn ecn(&self) -> u8 {
+    pub(crate) const fn ecn(&self) -> u8 {
         self.traffic_class & 0x3
     }
 
     /// Length of the header in bytes, with IPv4 options or IPv6 extension headers.
     #[must_use]
-    pub const fn header_length(&self) -> usize {
+    pub(crate) const fn header_length(&self) -> usize {
         self.header_length
     }
 
@@ -189,20 +189,20 @@ impl<'a> IpHeader<'a> {
     /// Where the header says 0, as the kernel writes for segments above 64 KiB, it is the length of
     /// the bytes at hand.
     #[must_use]
-    pub const fn total_length(&self) -> usize {
+    pub(crate) const fn total_length(&self) -> usize {
         self.total_length
     }
 
     /// Where a fragment's payload belongs, in bytes; 0 for the first and for an unfragmented packet.
     /// Only at 0 does [`payload`](Self::payload) begin with the header of [`protocol`](Self::protocol).
     #[must_use]
-    pub const fn fragment_offset(&self) -> usize {
+    pub(crate) const fn fragment_offset(&self) -> usize {
         self.fragment_offset
     }
 
     /// What follows the header, as far as the bytes at hand go; padding after the packet is cut.
     #[must_use]
-    pub fn payload(&self) -> &'a [u8] {
+    pub(crate) fn payload(&self) -> &'a [u8] {
         let end = self.total_length.min(self.bytes.len());
         self.bytes.get(self.header_length..end).unwrap_or_default()
     }

@@ -2,6 +2,11 @@
 //!
 //! No input makes a parser panic: what does not fit is an error or ends an iteration.
 
+#![cfg_attr(
+    not(feature = "lab"),
+    allow(dead_code, reason = "traces and the lab read more of a packet than a saved SYN needs")
+)]
+
 pub(crate) mod bytes;
 #[cfg(feature = "lab")]
 pub(crate) mod checksum;
@@ -10,10 +15,11 @@ pub(crate) mod netlink;
 mod tcp;
 mod tcp_option;
 
-pub(crate) use tcp::PROTOCOL_TCP;
-
-pub use ip::IpHeader;
-pub use tcp::{TcpFlags, TcpHeader};
-pub use tcp_option::{
-    FastOpenKind, FastOpenOption, MalformedOption, TcpOption, TcpOptions, option_name,
-};
+pub(crate) use ip::IpHeader;
+#[cfg(feature = "capture")]
+pub(crate) use tcp::TcpFlags;
+pub(crate) use tcp::{PROTOCOL_TCP, TcpHeader};
+#[cfg(feature = "lab")]
+pub(crate) use tcp_option::TcpOption;
+pub(crate) use tcp_option::TcpOptions;
+pub use tcp_option::{FastOpenKind, FastOpenOption};

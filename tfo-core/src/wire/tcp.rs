@@ -1,7 +1,5 @@
 //! TCP headers, read in place.
 
-use std::fmt;
-
 use super::bytes::{be16_at, be32_at};
 use super::tcp_option::TcpOptions;
 use crate::{Error, Result};
@@ -12,8 +10,6 @@ const DESTINATION_PORT: usize = 2;
 const SEQUENCE: usize = 4;
 const ACKNOWLEDGMENT: usize = 8;
 const DATA_OFFSET_AND_FLAGS: usize = 12;
-const WINDOW: usize = 14;
-const CHECKSUM: usize = 16;
 const MIN_LENGTH: usize = 20;
 
 /// The number of TCP in an IP header.
@@ -21,7 +17,7 @@ pub(crate) const PROTOCOL_TCP: u8 = 6;
 
 /// A TCP header over borrowed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpHeader<'a> {
+pub(crate) struct TcpHeader<'a> {
     bytes: &'a [u8],
     source_port: u16,
     destination_port: u16,
@@ -29,8 +25,6 @@ pub struct TcpHeader<'a> {
     acknowledgment: u32,
     header_length: usize,
     flags: TcpFlags,
-    window: u16,
-    checksum: u16,
 }
 
 impl<'a> TcpHeader<'a> {
@@ -38,7 +32,7 @@ impl<'a> TcpHeader<'a> {
     ///
     /// # Errors
     /// [`Error::Malformed`] if `bytes` do not hold the whole header, options included.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         Self::read(bytes).ok_or_else(|| {
             let reason = format!("{} bytes do not hold the header that they announce", bytes.len());
             Error::malformed("TCP header", reason)
@@ -59,159 +53,88 @@ impl<'a> TcpHeader<'a> {
             acknowledgment: be32_at(bytes, ACKNOWLEDGMENT)?,
             header_length,
             flags: TcpFlags(offset_and_flags & TcpFlags::ALL),
-            window: be16_at(bytes, WINDOW)?,
-            checksum: be16_at(bytes, CHECKSUM)?,
         })
     }
 
     /// The source port.
     #[must_use]
-    pub const fn source_port(&self) -> u16 {
+    pub(crate) const fn source_port(&self) -> u16 {
         self.source_port
     }
 
     /// The destination port.
     #[must_use]
-    pub const fn destination_port(&self) -> u16 {
+    pub(crate) const fn destination_port(&self) -> u16 {
         self.destination_port
     }
 
     /// The sequence number of the first byte, or of the SYN.
     #[must_use]
-    pub const fn sequence(&self) -> u32 {
+    pub(crate) const fn sequence(&self) -> u32 {
         self.sequence
     }
 
     /// The next sequence number that the sender waits for; means something only with ACK.
     #[must_use]
-    pub const fn acknowledgment(&self) -> u32 {
+    pub(crate) const fn acknowledgment(&self) -> u32 {
         self.acknowledgment
     }
 
     /// The control bits.
     #[must_use]
-    pub const fn flags(&self) -> TcpFlags {
+    pub(crate) const fn flags(&self) -> TcpFlags {
         self.flags
-    }
-
-    /// The window as it stands there, not scaled.
-    #[must_use]
-    pub const fn window(&self) -> u16 {
-        self.window
-    }
-
-    /// The checksum as it stands there. Frames of a local sender often carry an unfinished one.
-    #[must_use]
-    pub const fn checksum(&self) -> u16 {
-        self.checksum
     }
 
     /// Length of the header in bytes, options included: 20 to 60.
     #[must_use]
-    pub const fn header_length(&self) -> usize {
+    pub(crate) const fn header_length(&self) -> usize {
         self.header_length
     }
 
     /// The bytes of the options, at most 40.
     #[must_use]
-    pub fn option_bytes(&self) -> &'a [u8] {
+    pub(crate) fn option_bytes(&self) -> &'a [u8] {
         self.bytes.get(MIN_LENGTH..self.header_length).unwrap_or_default()
     }
 
     /// The options, one after the other.
     #[must_use]
-    pub fn options(&self) -> TcpOptions<'a> {
+    pub(crate) fn options(&self) -> TcpOptions<'a> {
         TcpOptions::new(self.option_bytes())
-    }
-
-    /// What follows the header in the bytes at hand.
-    #[must_use]
-    pub fn payload(&self) -> &'a [u8] {
-        self.bytes.get(self.header_length..).unwrap_or_default()
     }
 }
 
 /// The control bits of a TCP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct TcpFlags(u16);
+pub(crate) struct TcpFlags(u16);
 
 impl TcpFlags {
+    /// Nine bits, AE (RFC 9768) being the highest.
     const ALL: u16 = 0x1ff;
-    const NAMES: [(u16, &'static str); 9] = [
-        (0x002, "SYN"),
-        (0x001, "FIN"),
-        (0x004, "RST"),
-        (0x008, "PSH"),
-        (0x010, "ACK"),
-        (0x020, "URG"),
-        (0x040, "ECE"),
-        (0x080, "CWR"),
-        (0x100, "AE"),
-    ];
-
-    /// The nine bits, FIN being the lowest and AE (RFC 9768) the highest.
-    #[must_use]
-    pub const fn bits(self) -> u16 {
-        self.0
-    }
 
     /// No more data from the sender.
     #[must_use]
-    pub const fn fin(self) -> bool {
+    pub(crate) const fn fin(self) -> bool {
         self.0 & 0x001 != 0
     }
 
     /// Opens a connection.
     #[must_use]
-    pub const fn syn(self) -> bool {
+    pub(crate) const fn syn(self) -> bool {
         self.0 & 0x002 != 0
     }
 
     /// Ends a connection at once.
     #[must_use]
-    pub const fn rst(self) -> bool {
+    pub(crate) const fn rst(self) -> bool {
         self.0 & 0x004 != 0
-    }
-
-    /// Asks the receiver to hand the data over.
-    #[must_use]
-    pub const fn psh(self) -> bool {
-        self.0 & 0x008 != 0
     }
 
     /// The acknowledgment number means something.
     #[must_use]
-    pub const fn ack(self) -> bool {
+    pub(crate) const fn ack(self) -> bool {
         self.0 & 0x010 != 0
-    }
-
-    /// ECN echo; in a SYN together with CWR: the sender offers ECN.
-    #[must_use]
-    pub const fn ece(self) -> bool {
-        self.0 & 0x040 != 0
-    }
-
-    /// Congestion window reduced.
-    #[must_use]
-    pub const fn cwr(self) -> bool {
-        self.0 & 0x080 != 0
-    }
-}
-
-/// The names with a comma between them, such as `SYN,ACK`; `none` without any.
-impl fmt::Display for TcpFlags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 {
-            return f.write_str("none");
-        }
-        let set = Self::NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
-        for (i, (_, name)) in set.enumerate() {
-            if i > 0 {
-                f.write_str(",")?;
-            }
-            f.write_str(name)?;
-        }
-        Ok(())
     }
 }
 
@@ -235,20 +158,11 @@ mod tests {
         let header = TcpHeader::parse(&bytes).expect("a whole header");
         assert_eq!((header.source_port(), header.destination_port()), (36_074, 2222));
         assert_eq!((header.sequence(), header.acknowledgment()), (0x419a_40b1, 0));
-        assert_eq!((header.header_length(), header.window()), (44, 65_495));
-        assert_eq!(header.checksum(), 0xfe34);
-        assert_eq!(header.flags().to_string(), "SYN");
+        assert_eq!(header.header_length(), 44);
+        assert_eq!(header.flags(), TcpFlags(0x002));
         assert!(header.flags().syn() && !header.flags().ack());
         assert_eq!(header.option_bytes(), &SYN[20..]);
         assert!(header.options().fast_open().expect("an option").is_request());
-        assert_eq!(header.payload(), b"data");
-    }
-
-    #[test]
-    fn flags_are_named_in_the_usual_order() {
-        assert_eq!(TcpFlags(0x012).to_string(), "SYN,ACK");
-        assert_eq!(TcpFlags(0x0c2).to_string(), "SYN,ECE,CWR");
-        assert_eq!(TcpFlags(0).to_string(), "none");
     }
 
     #[test]
@@ -265,9 +179,8 @@ mod tests {
         fn any_bytes_are_read_within_bounds(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(header) = TcpHeader::parse(&bytes) {
                 prop_assert!((MIN_LENGTH..=60).contains(&header.header_length()));
-                prop_assert_eq!(header.header_length() + header.payload().len(), bytes.len());
+                prop_assert!(header.header_length() <= bytes.len());
                 prop_assert_eq!(header.option_bytes().len() + MIN_LENGTH, header.header_length());
-                prop_assert!(!header.flags().to_string().is_empty());
             }
         }
 

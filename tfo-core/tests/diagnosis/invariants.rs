@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::option;
 use proptest::prelude::*;
-use tfo_core::diagnosis::{
-    Attempt, Ending, Evidence, Outcome, SavedSynEvidence, Verdict, judge, summarize,
-};
+use tfo_core::diagnosis::{Ending, Evidence, Outcome, SavedSynEvidence, Verdict, judge, summarize};
+use tfo_core::socket::Attempt;
 use toml::{Table, Value};
 
 /// An evidence type can't be written as a literal here, so it is read from TOML of any content.

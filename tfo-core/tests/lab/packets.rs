@@ -2,18 +2,45 @@
 
 use std::net::IpAddr;
 
+use etherparse::{NetSlice, SlicedPacket, TcpSlice, TransportSlice};
 use tfo_core::capture::{Crossing, Direction, Fate};
-use tfo_core::wire::{FastOpenOption, IpHeader, TcpHeader};
 
-/// The TCP segment of a frame.
+/// The TCP segment of a frame, read by another parser than the library's.
 pub(crate) struct Seen<'a> {
     pub(crate) source: IpAddr,
-    pub(crate) tcp: TcpHeader<'a>,
+    pub(crate) tcp: TcpSlice<'a>,
 }
 
 pub(crate) fn tcp(frame: &[u8]) -> Option<Seen<'_>> {
-    let ip = IpHeader::parse(frame.get(14..)?).ok().filter(|ip| ip.protocol() == 6)?;
-    Some(Seen { source: ip.source(), tcp: TcpHeader::parse(ip.payload()).ok()? })
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let source = match packet.net? {
+        NetSlice::Ipv4(ip) => ip.header().source_addr().into(),
+        NetSlice::Ipv6(ip) => ip.header().source_addr().into(),
+        NetSlice::Arp(_) => return None,
+    };
+    match packet.transport? {
+        TransportSlice::Tcp(tcp) => Some(Seen { source, tcp }),
+        _ => None,
+    }
+}
+
+/// The fast open option as it stands in a header: its kind and the cookie's bytes; and how many NOPs
+/// end the options.
+fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
+    let mut rest = tcp.options();
+    let (mut found, mut nops) = (None, 0);
+    while let [kind, after @ ..] = rest {
+        let length = if *kind <= 1 { 1 } else { usize::from(after[0]) };
+        match (kind, &rest[..length]) {
+            (1, _) => nops += 1,
+            (34, [_, _, cookie @ ..]) | (254, [_, _, 0xf9, 0x89, cookie @ ..]) => {
+                (found, nops) = (Some((*kind, cookie.to_vec())), 0);
+            }
+            _ => nops = 0,
+        }
+        rest = &rest[length..];
+    }
+    (found, nops)
 }
 
 /// The packets of a handshake (SYN, SYN-ACK, RST) between this client's port and the server, in the
@@ -37,14 +64,14 @@ fn describe(crossing: &Crossing, client_port: u16, first: &mut Option<u32>) -> O
         Direction::ToServer => (any.source_port(), ">"),
         Direction::ToClient => (any.destination_port(), "<"),
     };
-    if port != client_port || !(any.flags().syn() || any.flags().rst()) {
+    if port != client_port || !(any.syn() || any.rst()) {
         return None;
     }
-    let first = *first.get_or_insert(any.sequence());
+    let first = *first.get_or_insert(any.sequence_number());
     let before = sent.as_ref().map(|seen| text(&seen.tcp, first, None));
-    let option = sent.as_ref().and_then(|seen| seen.tcp.options().fast_open());
+    let option = sent.as_ref().and_then(|seen| options(&seen.tcp).0);
     let mut after = match (&arrived, crossing.fate) {
-        (Some(seen), _) => text(&seen.tcp, first, option),
+        (Some(seen), _) => text(&seen.tcp, first, option.as_ref()),
         (None, Fate::Dropped) => "dropped".to_owned(),
         (None, _) => "on its way".to_owned(),
     };
@@ -60,28 +87,27 @@ fn describe(crossing: &Crossing, client_port: u16, first: &mut Option<u32>) -> O
     })
 }
 
-fn text(tcp: &TcpHeader<'_>, first: u32, sent: Option<FastOpenOption<'_>>) -> String {
-    let flags = tcp.flags();
-    let mut text = match (flags.rst(), flags.ack()) {
+fn text(tcp: &TcpSlice<'_>, first: u32, sent: Option<&(u8, Vec<u8>)>) -> String {
+    let mut text = match (tcp.rst(), tcp.ack()) {
         (true, _) => "RST",
         (false, false) => "SYN",
         (false, true) => "SYN-ACK",
     }
     .to_owned();
-    match tcp.options().fast_open() {
-        Some(option) => {
+    match options(tcp) {
+        (Some((kind, cookie)), _) => {
             let what = match sent {
-                _ if option.is_request() => "request",
-                Some(sent) if sent.cookie != option.cookie => "changed",
+                _ if cookie.is_empty() => "request",
+                Some((_, sent)) if *sent != cookie => "changed",
                 _ => "cookie",
             };
-            text += &format!(" {what}{}", option.kind.number());
+            text += &format!(" {what}{kind}");
         }
-        None if tcp.options().trailing_nops() >= 4 => text += " nops",
-        None => {}
+        (None, 4..) => text += " nops",
+        (None, _) => {}
     }
-    let acked = tcp.acknowledgment().wrapping_sub(first).wrapping_sub(1);
-    if flags.ack() && !flags.rst() && acked > 0 {
+    let acked = tcp.acknowledgment_number().wrapping_sub(first).wrapping_sub(1);
+    if tcp.ack() && !tcp.rst() && acked > 0 {
         text += &format!(" acks {acked}");
     }
     if !tcp.payload().is_empty() {

@@ -148,7 +148,7 @@ fn syns(net: &Network, count: usize) -> Vec<bool> {
     let fates = || -> Vec<Fate> {
         let is_syn = |it: &Crossing| {
             let sent = it.sent.as_ref().and_then(|sight| packets::tcp(&sight.frame));
-            it.direction == Direction::ToServer && sent.is_some_and(|seen| seen.tcp.flags().syn())
+            it.direction == Direction::ToServer && sent.is_some_and(|seen| seen.tcp.syn())
         };
         net.crossings().iter().filter(|it| is_syn(it)).map(|it| it.fate).collect()
     };

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tfo_core::capture::Crossing;
 use tfo_core::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, Verdict, judge};
 use tfo_core::lab::{Middlebox, PathSettings, isolated};
-use tfo_core::mirror::Answer;
-use tfo_core::observer::Observation;
+use tfo_core::probe::Observation;
+use tfo_core::probe::mirror::Answer;
 use tfo_core::socket::Method;
 use toml::Value;
 

@@ -11,8 +11,8 @@ use tfo_core::cookie::FastOpenKey;
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::host::FastOpenBits;
 use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
-use tfo_core::mirror::{self, Answer, Progress, RequestReader};
-use tfo_core::observer::{Observation, Probe, ServerObserver};
+use tfo_core::probe::mirror::{self, Answer, Progress, RequestReader};
+use tfo_core::probe::{Observation, Probe, ServerObserver};
 use tfo_core::socket::{Accepted, Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::scenario_file::{Changes, Scenario, Service};

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use tfo_core::lab::{Network, PathSettings, has_ipv6, skip};
-use tfo_core::mirror::{self, Answer};
-use tfo_core::observer::{Observation, Probe, serve_mirror};
+use tfo_core::probe::mirror::{self, Answer};
+use tfo_core::probe::{Observation, Probe, serve_mirror};
 use tfo_core::socket::{FastOpenListener, Method};
 
 pub(crate) const PORT: u16 = 2222;

@@ -4,9 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tfo_core::connection::{ClientFail, FastOpenStatus};
-use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::{ClientFail, FastOpenStatus};
 use tfo_core::socket::{
     Connector, Epoll, Event, Events, FastOpenListener, FastOpenStream, Interest, Method, option,
 };

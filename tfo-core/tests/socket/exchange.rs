@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::net::SocketAddr;
 
-use tfo_core::connection::SavedSyn;
 use tfo_core::cookie::FastOpenCookie;
 use tfo_core::host::cookie_cache;
+use tfo_core::socket::SavedSyn;
 use tfo_core::socket::{
     Accepted, Arrival, ArrivalSyn, ConnectError, Connector, FastOpenListener, FastOpenStream,
     Method,

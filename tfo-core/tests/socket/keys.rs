@@ -1,10 +1,10 @@
 //! Keys that change while the listener lives.
 
-use tfo_core::connection::ClientFail;
 use tfo_core::cookie::FastOpenKey;
-use tfo_core::diagnosis::Attempt;
 use tfo_core::host::cookie_cache;
 use tfo_core::lab::{Host, isolated};
+use tfo_core::socket::Attempt;
+use tfo_core::socket::ClientFail;
 use tfo_core::socket::{Connector, FastOpenListener};
 
 use crate::exchange::arrived_cookie;

@@ -3,10 +3,10 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use tfo_core::connection::TcpState;
-use tfo_core::diagnosis::Attempt;
 use tfo_core::host::unfinished_handshakes;
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::TcpState;
 use tfo_core::socket::{Connector, Method, option};
 
 use crate::exchange::{METHODS, by};

@@ -5,19 +5,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfo_core::connection::ClientFail;
-use tfo_core::diagnosis::Attempt;
 use tfo_core::host::sysctl;
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::ClientFail;
 use tfo_core::socket::{ArrivalSyn, Connector, FastOpenListener, Method};
 
 use crate::exchange::{METHODS, by, syn};
 use crate::support::{Net, SERVERS, on, set, until};
 
-/// Whether the listener is ready, as its host sees it.
+/// Whether clients can get fast open of it.
 fn ready(net: &Net, listener: &Arc<FastOpenListener>) -> bool {
-    let listener = Arc::clone(listener);
-    net.server.run(move || listener.fast_open_ready()).expect("readable")
+    let bits = net.server.run(sysctl::tcp_fastopen).expect("readable");
+    bits.server() && listener.effective_queue().expect("readable") > 0
 }
 
 #[test]

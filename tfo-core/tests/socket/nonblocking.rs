@@ -4,8 +4,8 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
-use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, FastOpenStream, Method, Pipe};
 
 use crate::exchange::{by, syn};

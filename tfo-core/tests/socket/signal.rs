@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGPIPE, SIGUSR1};
-use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{ConnectError, Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::exchange::by;

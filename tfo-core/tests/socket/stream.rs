@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::connection::ClientFail;
-use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::{self, isolated};
+use tfo_core::socket::Attempt;
+use tfo_core::socket::ClientFail;
 use tfo_core::socket::{Connector, Method};
 
 use crate::exchange::{METHODS, arrived_cookie, by, syn};

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::connection::TcpState;
-use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::{self, isolated};
+use tfo_core::socket::Attempt;
+use tfo_core::socket::TcpState;
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::exchange::{METHODS, by};

@@ -14,15 +14,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("uapi", 1),
     ("wire", 2),
     ("cookie", 2),
-    ("program", 2),
-    ("connection", 3),
-    ("host", 3),
-    ("capture", 3),
-    ("socket", 4),
-    ("diagnosis", 4),
-    ("mirror", 4),
-    ("observer", 5),
-    ("lab", 5),
+    ("cli", 2),
+    ("socket", 3),
+    ("host", 4),
+    ("capture", 4),
+    ("diagnosis", 5),
+    ("probe", 6),
+    ("lab", 7),
 ];
 
 /// The rooms that may call the kernel.

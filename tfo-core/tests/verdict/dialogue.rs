@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tfo_core::diagnosis::{Ending, Evidence, Outcome, judge};
 use tfo_core::lab::isolated;
-use tfo_core::observer::{Dialogue, Next, Probe};
+use tfo_core::probe::{Dialogue, Next, Probe};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
 use crate::support::{Net, SERVERS};

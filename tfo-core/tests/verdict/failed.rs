@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tfo_core::diagnosis::{Attempt, Blame, Cause, Ending, Outcome, RegularCheck};
+use tfo_core::diagnosis::{Blame, Cause, Ending, Outcome, RegularCheck};
 use tfo_core::lab::{self, isolated};
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{Method, option};
 
 use crate::probing::{Mirror, SIZE, closed_port, probe};
@@ -204,7 +205,7 @@ fn the_server_is_silent() {
             assert_eq!(judged.client.finding.contains("acknowledged"), fast_open, "{judged:#?}");
         }
         // The next step works: with no answer to wait for, the connection itself is judged.
-        let judged = net.probe_with(SIZE, tfo_core::observer::Probe::new(server));
+        let judged = net.probe_with(SIZE, tfo_core::probe::Probe::new(server));
         assert_eq!(judged.evidence.result, Ending::Connected);
         judged.client(Outcome::FastOpen, None, &[]);
     });

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tfo_core::diagnosis::{Attempt, Blame, Cause, Ending, Outcome};
+use tfo_core::diagnosis::{Blame, Cause, Ending, Outcome};
 use tfo_core::lab::{self, isolated};
+use tfo_core::socket::Attempt;
 use tfo_core::socket::Method;
 
 use crate::probing::{SIZE, probe};

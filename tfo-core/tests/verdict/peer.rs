@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::time::Duration;
 
-use tfo_core::diagnosis::{Attempt, Blame, Cause, Outcome};
+use tfo_core::diagnosis::{Blame, Cause, Outcome};
 use tfo_core::lab::{self, isolated};
+use tfo_core::socket::Attempt;
 use tfo_core::socket::FastOpenStream;
 
 use crate::probing::{Judged, Mirror};
@@ -80,7 +81,7 @@ fn occupy(net: &Net, mirror: &Mirror) -> FastOpenStream {
     let server = mirror.local_addr();
     let connect = move || {
         let connector = FastOpenStream::connector().bind((other, 0).into());
-        let request = tfo_core::mirror::request("other", 40);
+        let request = tfo_core::probe::mirror::request("other", 40);
         let mut stream = connector.connect(server, &request).expect("it listens");
         // The mirror has read the counters when it answers: what follows is not this connection's.
         // All of it is read, as an unread rest would turn the end into a reset, after which the
@@ -203,7 +204,7 @@ fn a_server_that_is_slow_to_accept_changes_nothing() {
             std::thread::spawn(move || {
                 // Slower than any handshake of this path.
                 std::thread::sleep(Duration::from_millis(100));
-                tfo_core::observer::serve_mirror(&later)
+                tfo_core::probe::serve_mirror(&later)
             });
         });
         net.fetch_cookie(&listener);

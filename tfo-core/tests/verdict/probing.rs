@@ -9,8 +9,8 @@ use std::time::Duration;
 use tfo_core::diagnosis::{
     Blame, Cause, ClientEvidence, Evidence, Outcome, ServerEvidence, Verdict, judge,
 };
-use tfo_core::mirror::{self, Answer};
-use tfo_core::observer::{Probe, serve_mirror};
+use tfo_core::probe::mirror::{self, Answer};
+use tfo_core::probe::{Probe, serve_mirror};
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use crate::support::Net;

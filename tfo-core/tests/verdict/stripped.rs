@@ -1,8 +1,9 @@
 //! A box on the way takes something off.
 
-use tfo_core::diagnosis::{Attempt, Blame, Cause, Outcome, SavedSynEvidence};
+use tfo_core::diagnosis::{Blame, Cause, Outcome, SavedSynEvidence};
 use tfo_core::lab::{self, isolated};
-use tfo_core::wire::FastOpenKind;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::FastOpenKind;
 
 use crate::probing::Judged;
 use crate::support::{Net, SERVERS, nft, nft_flush, on};

@@ -1,7 +1,8 @@
 //! Fast open works.
 
-use tfo_core::diagnosis::{Attempt, Outcome, SavedSynEvidence, summarize};
+use tfo_core::diagnosis::{Outcome, SavedSynEvidence, summarize};
 use tfo_core::lab::isolated;
+use tfo_core::socket::Attempt;
 use tfo_core::socket::Method;
 
 use crate::probing::{SIZE, answer, probe};

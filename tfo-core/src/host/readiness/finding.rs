@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::host::features::{Feature, Support};
-use crate::host::{FastOpenBits, Route, Surroundings};
+use crate::host::{FastOpenBits, Route, RuntimeEnvironment};
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -289,8 +289,8 @@ impl Finding {
 
     /// What was found, and the first step of its fix: a paragraph.
     #[must_use]
-    pub fn describe(&self, surroundings: &Surroundings) -> String {
-        match self.fix(surroundings).first() {
+    pub fn describe(&self, environment: &RuntimeEnvironment) -> String {
+        match self.fix(environment).first() {
             Some(step) => format!("{}. Fix: {step}", self.what()),
             None => self.what(),
         }
@@ -298,8 +298,8 @@ impl Finding {
 
     /// How to fix it here: one step a line, commands in backticks. Empty where there is nothing to fix.
     #[must_use]
-    pub fn fix(&self, surroundings: &Surroundings) -> Vec<String> {
-        let set = |name, value: u32| surroundings.set(name, value);
+    pub fn fix(&self, environment: &RuntimeEnvironment) -> Vec<String> {
+        let set = |name, value: u32| environment.set(name, value);
         let step = |step: &str| vec![step.to_owned()];
         match self {
             Self::ClientBitOff(bits) => set(TCP_FASTOPEN, bits.with_client().bits()),
@@ -353,6 +353,6 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.describe(&Surroundings::HOST))
+        f.write_str(&self.describe(&RuntimeEnvironment::HOST))
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Finding, Half, Level, Part};
 use crate::Result;
-use crate::host::connections::{self, Connection};
 use crate::host::features::{self, Feature, Support};
+use crate::host::sockets::{self, Connection};
 use crate::host::sysctl::{self, FastOpenBits, NamespaceKey};
 use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes};
 
@@ -64,11 +64,7 @@ impl HostFacts {
             cookies: keep(&mut unread, Part::Cookies, cookies()),
             counters: keep(&mut unread, Part::Counters, Counters::read()),
             listeners: keep(&mut unread, Part::Listeners, crate::host::listeners()),
-            connections: keep(
-                &mut unread,
-                Part::Connections,
-                connections::connections(connections::OPEN),
-            ),
+            connections: keep(&mut unread, Part::Connections, sockets::connections(sockets::OPEN)),
             unread,
         })
     }

@@ -47,11 +47,11 @@ mod host_as_a_whole {
     use std::collections::HashSet;
     use std::time::Duration;
 
+    use crate::host::environment::Containment;
     use crate::host::features::{Feature, Support};
     use crate::host::readiness::{Finding, Half, HitRates, HostFacts, Level, Part};
-    use crate::host::surroundings::Place;
     use crate::host::{
-        CounterChange, Counters, FastOpenBits, Listener, NamespaceKey, Surroundings,
+        CounterChange, Counters, FastOpenBits, Listener, NamespaceKey, RuntimeEnvironment,
     };
 
     fn facts() -> HostFacts {
@@ -168,9 +168,9 @@ mod host_as_a_whole {
             let problem = found.is_problem();
             let problems = findings.iter().any(Finding::is_problem);
             assert_eq!(facts.is_ready(Half::Both), !problems, "{code}: problems decide");
-            let pod = Surroundings::new(Place::Pod, true);
-            for surroundings in [Surroundings::HOST, pod] {
-                let fix = found.fix(&surroundings);
+            let pod = RuntimeEnvironment::new(Containment::Pod, true);
+            for environment in [RuntimeEnvironment::HOST, pod] {
+                let fix = found.fix(&environment);
                 assert!(!problem || fix.iter().any(|step| step.contains('`')), "{code}: {fix:?}");
             }
         }

@@ -6,8 +6,8 @@ use super::facts::{Facts, Fit, overwritten};
 use super::finding::{bytes, reason};
 use super::suspects::{self, Left};
 use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::connection::TcpState;
 use crate::diagnosis::{ArrivedSyn, SavedSynEvidence, ServerEvidence, Verdict};
+use crate::socket::TcpState;
 use crate::wire::FastOpenKind;
 
 pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {

@@ -1,4 +1,4 @@
-//! The smallest server of the [mirror](crate::mirror): one connection after the other, for a demonstration
+//! The smallest server of the [mirror](crate::probe::mirror): one connection after the other, for a demonstration
 //! in the client's own process and for tests. `tfo-server` is the one for real use.
 
 use std::io::{self, Read, Write};
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ServerObserver;
-use crate::mirror::RequestReader;
+use crate::probe::mirror::RequestReader;
 use crate::socket::{Accepted, FastOpenListener, FastOpenStream};
 
 /// How long a client may take for its request.

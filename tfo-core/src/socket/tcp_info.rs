@@ -17,9 +17,9 @@ use crate::{Error, Result};
 pub(super) mod offset {
     pub(super) const STATE: usize = 0;
     pub(super) const RETRANSMITS: usize = 2;
-    pub(in crate::connection) const OPTIONS: usize = 5;
+    pub(in crate::socket) const OPTIONS: usize = 5;
     /// Bit 0 is `tcpi_delivery_rate_app_limited`, bits 1 and 2 are `tcpi_fastopen_client_fail`.
-    pub(in crate::connection) const CLIENT_FAIL: usize = 7;
+    pub(in crate::socket) const CLIENT_FAIL: usize = 7;
     pub(super) const RTO: usize = 8;
     pub(super) const SND_MSS: usize = 16;
     pub(super) const RCV_MSS: usize = 20;
@@ -46,7 +46,7 @@ pub(super) mod offset {
     pub(super) const TOTAL_RTO: usize = 240;
     pub(super) const TOTAL_RTO_TIME: usize = 244;
     /// The one-byte fields, which all kernels return.
-    pub(in crate::connection) const MIN_LENGTH: usize = 8;
+    pub(in crate::socket) const MIN_LENGTH: usize = 8;
 }
 
 /// What `TCP_INFO` says of a connection.

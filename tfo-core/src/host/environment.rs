@@ -10,7 +10,7 @@ use std::{env, fmt, fs};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
-pub enum Place {
+pub enum Containment {
     /// A host, or what looks like one.
     Host,
     /// A systemd unit of this name on a host.
@@ -21,7 +21,7 @@ pub enum Place {
     Pod,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Containment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("host"),
@@ -37,20 +37,20 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Surroundings {
+pub struct RuntimeEnvironment {
     /// What holds this process.
-    pub place: Place,
+    pub place: Containment,
     /// `/proc/sys` is mounted read-only: not even root changes a setting from in here.
     pub read_only: bool,
 }
 
-impl Surroundings {
+impl RuntimeEnvironment {
     /// A host whose settings root may change.
-    pub const HOST: Self = Self { place: Place::Host, read_only: false };
+    pub const HOST: Self = Self { place: Containment::Host, read_only: false };
 
-    /// These surroundings.
+    /// What holds this process, and whether its settings are read-only.
     #[must_use]
-    pub fn new(place: Place, read_only: bool) -> Self {
+    pub fn new(place: Containment, read_only: bool) -> Self {
         Self { place, read_only }
     }
 
@@ -69,26 +69,26 @@ impl Surroundings {
             || there("run/secrets/kubernetes.io")
             || cgroup.contains("kubepods")
         {
-            Place::Pod
+            Containment::Pod
         } else if there("run/.containerenv") {
-            Place::Container("podman".to_owned())
+            Containment::Container("podman".to_owned())
         } else if there(".dockerenv") {
-            Place::Container("docker".to_owned())
+            Containment::Container("docker".to_owned())
         } else if let Some(maker) = maker_of(&cgroup) {
-            Place::Container(maker.to_owned())
+            Containment::Container(maker.to_owned())
         } else if let Some(maker) =
             [variable("container").unwrap_or_default(), read("run/systemd/container")]
                 .iter()
                 .map(|maker| maker.trim())
                 .find(|maker| !maker.is_empty())
         {
-            Place::Container(if maker == "oci" { String::new() } else { maker.to_owned() })
+            Containment::Container(if maker == "oci" { String::new() } else { maker.to_owned() })
         } else if variable("INVOCATION_ID").is_some_and(|id| !id.is_empty())
             && let Some(unit) = service_of(&cgroup)
         {
-            Place::Unit(unit.to_owned())
+            Containment::Unit(unit.to_owned())
         } else {
-            Place::Host
+            Containment::Host
         };
         Self { place, read_only }
     }
@@ -102,16 +102,16 @@ impl Surroundings {
         let for_good =
             format!("for good: `echo '{name} = {value}' | sudo tee -a /etc/sysctl.d/90-tfo.conf`");
         let mut steps = Vec::new();
-        if !self.read_only && matches!(self.place, Place::Container(_) | Place::Pod) {
+        if !self.read_only && matches!(self.place, Containment::Container(_) | Containment::Pod) {
             steps.push(inside);
         }
         match &self.place {
-            Place::Host if self.read_only => {
+            Containment::Host if self.read_only => {
                 steps.push(format!("/proc/sys is read-only here; from outside: {now}"));
                 steps.push(for_good);
             }
-            Place::Host => steps.extend([now, for_good]),
-            Place::Unit(unit) => {
+            Containment::Host => steps.extend([now, for_good]),
+            Containment::Unit(unit) => {
                 if self.read_only {
                     steps.push("/proc/sys is read-only in this unit; from outside of it:".to_owned());
                 }
@@ -124,15 +124,15 @@ impl Surroundings {
                     ),
                 ]);
             }
-            Place::Container(maker) if matches!(maker.as_str(), "docker" | "podman") => {
+            Containment::Container(maker) if matches!(maker.as_str(), "docker" | "podman") => {
                 steps.push(format!("start it with: `{maker} run --sysctl {name}={value} …`"));
                 steps.push(format!("with --network host, on the host: {now}"));
             }
-            Place::Container(_) => steps.push(format!(
+            Containment::Container(_) => steps.push(format!(
                 "on its host: `sudo nsenter --net=/proc/PID/ns/net sysctl -w {name}={value}`, PID being a \
                  process of the container"
             )),
-            Place::Pod => {
+            Containment::Pod => {
                 steps.push(format!(
                     "in the pod's spec: `securityContext: {{sysctls: [{{name: {name}, value: \"{value}\"}}]}}`"
                 ));
@@ -217,34 +217,34 @@ mod tests {
     #[test]
     fn the_marks_tell_the_place() {
         type Pairs = &'static [(&'static str, &'static str)];
-        let cases: &[(Pairs, Pairs, Place)] = &[
-            (&[], &[], Place::Host),
-            (&[("run/.containerenv", "")], &[], Place::Container("podman".into())),
-            (&[(".dockerenv", "")], &[], Place::Container("docker".into())),
-            (&[(".dockerenv", "")], &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], Place::Pod),
-            (&[("proc/self/cgroup", "0::/kubepods.slice/x")], &[], Place::Pod),
+        let cases: &[(Pairs, Pairs, Containment)] = &[
+            (&[], &[], Containment::Host),
+            (&[("run/.containerenv", "")], &[], Containment::Container("podman".into())),
+            (&[(".dockerenv", "")], &[], Containment::Container("docker".into())),
+            (&[(".dockerenv", "")], &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], Containment::Pod),
+            (&[("proc/self/cgroup", "0::/kubepods.slice/x")], &[], Containment::Pod),
             (
                 &[("proc/self/cgroup", "4:cpu:/docker/0123abcd\n")],
                 &[],
-                Place::Container("docker".into()),
+                Containment::Container("docker".into()),
             ),
             (
                 &[("proc/self/cgroup", "0::/system.slice/docker-0123.scope\n")],
                 &[],
-                Place::Container("docker".into()),
+                Containment::Container("docker".into()),
             ),
-            (&[("proc/self/cgroup", "0::/system.slice/docker.service\n")], &[], Place::Host),
-            (&[], &[("container", "lxc")], Place::Container("lxc".into())),
-            (&[], &[("container", "oci")], Place::Container(String::new())),
+            (&[("proc/self/cgroup", "0::/system.slice/docker.service\n")], &[], Containment::Host),
+            (&[], &[("container", "lxc")], Containment::Container("lxc".into())),
+            (&[], &[("container", "oci")], Containment::Container(String::new())),
             (
                 &[("run/systemd/container", "systemd-nspawn\n")],
                 &[],
-                Place::Container("systemd-nspawn".into()),
+                Containment::Container("systemd-nspawn".into()),
             ),
             (
                 &[("proc/self/cgroup", "0::/system.slice/tfo-server.service\n")],
                 &[("INVOCATION_ID", "0123")],
-                Place::Unit("tfo-server.service".into()),
+                Containment::Unit("tfo-server.service".into()),
             ),
             (
                 &[(
@@ -252,7 +252,7 @@ mod tests {
                     "0::/user.slice/user-1000.slice/user@1000.service/app.slice/terminal.service\n",
                 )],
                 &[("INVOCATION_ID", "0123")],
-                Place::Host,
+                Containment::Host,
             ),
         ];
         for (files, variables, place) in cases {
@@ -260,7 +260,7 @@ mod tests {
                 let found = variables.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            let found = Surroundings::of(root(files).path(), variable);
+            let found = RuntimeEnvironment::of(root(files).path(), variable);
             assert_eq!(found.place, *place, "{files:?} {variables:?}");
         }
     }
@@ -279,10 +279,10 @@ mod tests {
 
     #[test]
     fn each_place_has_its_exact_command() {
-        let docker = || Place::Container("docker".to_owned());
-        let cases: &[(Place, bool, &[&str])] = &[
+        let docker = || Containment::Container("docker".to_owned());
+        let cases: &[(Containment, bool, &[&str])] = &[
             (
-                Place::Host,
+                Containment::Host,
                 false,
                 &[
                     "`sudo sysctl -w net.ipv4.tcp_fastopen=3`",
@@ -298,7 +298,7 @@ mod tests {
                 ],
             ),
             (
-                Place::Pod,
+                Containment::Pod,
                 true,
                 &[
                     "in the pod's spec: `securityContext: {sysctls: [{name: net.ipv4.tcp_fastopen, value: \"3\"}]}`",
@@ -307,16 +307,16 @@ mod tests {
             ),
         ];
         for (place, read_only, steps) in cases {
-            let surroundings = Surroundings::new(place.clone(), *read_only);
-            assert_eq!(surroundings.set("net.ipv4.tcp_fastopen", 3), *steps, "{place}");
+            let environment = RuntimeEnvironment::new(place.clone(), *read_only);
+            assert_eq!(environment.set("net.ipv4.tcp_fastopen", 3), *steps, "{place}");
         }
-        let inside = Surroundings::new(docker(), false).set("net.core.somaxconn", 4096);
+        let inside = RuntimeEnvironment::new(docker(), false).set("net.core.somaxconn", 4096);
         assert!(inside[0].starts_with("`sysctl -w net.core.somaxconn=4096` in here"), "{inside:?}");
-        let unit = Surroundings::new(Place::Unit("x.service".to_owned()), true);
+        let unit = RuntimeEnvironment::new(Containment::Unit("x.service".to_owned()), true);
         let steps = unit.set("net.ipv4.tcp_fastopen", 3).join("\n");
         assert!(steps.contains("systemctl edit x.service"), "{steps}");
         assert!(steps.contains("ExecStartPre=+sysctl -w net.ipv4.tcp_fastopen=3"), "{steps}");
-        let pod = Surroundings::new(Place::Pod, true);
+        let pod = RuntimeEnvironment::new(Containment::Pod, true);
         assert_eq!(pod.set("net.ipv4.tcp_syncookies", 1).len(), 1, "each pod may set it");
     }
 }

@@ -10,8 +10,9 @@ use super::finding::{bytes, reason, syn_data, undecided};
 use super::no_code;
 use super::suspects::{self, Left};
 use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::connection::ClientFail;
-use crate::diagnosis::{Attempt, ClientEvidence, Ending, Verdict};
+use crate::diagnosis::{ClientEvidence, Ending, Verdict};
+use crate::socket::Attempt;
+use crate::socket::ClientFail;
 
 pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     match client.result {

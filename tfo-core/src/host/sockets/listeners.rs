@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{fs, io};
 
-use crate::connection::TcpState;
+use crate::socket::TcpState;
 use crate::{Error, Result};
 
 /// Follow the calling thread into its network namespace; `/proc/net` shows the main thread's.
@@ -165,7 +165,7 @@ mod tests {
         let found = listeners().expect("procfs is there");
         let found = found.iter().find(|l| l.address == address).expect("it is listed");
         // 0x400 of net.ipv4.tcp_fastopen would give each listener a queue.
-        if !super::super::sysctl::tcp_fastopen().expect("a number").all_listeners() {
+        if !crate::host::sysctl::tcp_fastopen().expect("a number").all_listeners() {
             assert_eq!(found.fast_open_queue, 0);
         }
         assert_ne!(found.inode, 0);

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::diagnosis::{
-    ArrivedSyn, Attempt, CachedCookie, ClientEvidence, Evidence, SavedSynEvidence, ServerEvidence,
+    ArrivedSyn, CachedCookie, ClientEvidence, Evidence, SavedSynEvidence, ServerEvidence,
     ServerHost,
 };
 use crate::host::{CounterChange, FastOpenBits};
+use crate::socket::Attempt;
 
 /// So many NOPs at the options' end are what an overwritten option leaves.
 const OVERWRITTEN: usize = 4;

@@ -32,7 +32,7 @@ impl FastOpenStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::TcpInfo;
+    use crate::socket::TcpInfo;
 
     #[test]
     fn it_says_what_the_whole_structure_says() {

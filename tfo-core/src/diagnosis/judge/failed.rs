@@ -5,8 +5,9 @@ use super::errno::{Errno, Sort};
 use super::facts::Facts;
 use super::finding::bytes;
 use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::connection::TcpState;
-use crate::diagnosis::{Attempt, ClientEvidence, RegularCheck, Verdict};
+use crate::diagnosis::{ClientEvidence, RegularCheck, Verdict};
+use crate::socket::Attempt;
+use crate::socket::TcpState;
 
 /// What a second, regular connection did, compared with the first.
 enum Check {

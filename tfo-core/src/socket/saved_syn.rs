@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::wire::{FastOpenOption, IpHeader, PROTOCOL_TCP, TcpFlags, TcpHeader, TcpOptions};
+use crate::wire::{FastOpenOption, IpHeader, PROTOCOL_TCP, TcpHeader, TcpOptions};
 use crate::{Error, Result};
 
 /// The IP and TCP headers of the SYN that made a connection, as they arrived.
@@ -22,7 +22,6 @@ pub struct SavedSyn {
     destination: SocketAddr,
     ttl: u8,
     ip_ecn: u8,
-    flags: TcpFlags,
     payload_len: usize,
 }
 
@@ -60,7 +59,6 @@ impl SavedSyn {
             destination: SocketAddr::new(ip.destination(), tcp.destination_port()),
             ttl: ip.ttl(),
             ip_ecn: ip.ecn(),
-            flags: tcp.flags(),
             payload_len: ip.total_length().saturating_sub(length),
         })
     }
@@ -95,12 +93,6 @@ impl SavedSyn {
         self.payload_len
     }
 
-    /// The TCP header's control bits; ECE and CWR: the client offered ECN.
-    #[must_use]
-    pub const fn flags(&self) -> TcpFlags {
-        self.flags
-    }
-
     /// The two ECN bits of the IP header.
     #[must_use]
     pub const fn ip_ecn(&self) -> u8 {
@@ -109,7 +101,7 @@ impl SavedSyn {
 
     /// The TCP options in their order.
     #[must_use]
-    pub fn options(&self) -> TcpOptions<'_> {
+    pub(crate) fn options(&self) -> TcpOptions<'_> {
         TcpOptions::new(self.bytes.get(self.options_start..self.length).unwrap_or_default())
     }
 
@@ -119,7 +111,10 @@ impl SavedSyn {
         self.options().fast_open()
     }
 
-    /// NOPs at the options' end, see [`TcpOptions::trailing_nops`].
+    /// NOPs at the options' end, or right before an end-of-list option.
+    ///
+    /// Linux pads its SYNs with up to three; more betray an option that was overwritten on the way.
+    /// 0 when the options end in something malformed.
     #[must_use]
     pub fn trailing_nops(&self) -> usize {
         self.options().trailing_nops()
@@ -163,7 +158,6 @@ mod tests {
         assert_eq!(syn.destination(), "127.0.0.1:2222".parse().unwrap());
         assert_eq!((syn.ttl(), syn.ip_ecn()), (64, 0));
         assert_eq!(syn.payload_len(), 19, "IP's length says so, the data is not saved");
-        assert!(syn.flags().syn() && !syn.flags().ece());
         let option = syn.fast_open().expect("kind 34");
         assert_eq!(option.kind, FastOpenKind::Standard);
         assert_eq!(option.cookie, [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07]);

@@ -7,11 +7,13 @@
 mod client;
 mod dialogue;
 #[cfg(feature = "serde")]
-mod mirror;
+pub mod mirror;
+#[cfg(feature = "serde")]
+mod serve;
 mod server;
 
 pub use client::{Observation, Probe, Timing};
 pub use dialogue::{Dialogue, Next};
 #[cfg(feature = "serde")]
-pub use mirror::serve_mirror;
+pub use serve::serve_mirror;
 pub use server::{ArrivalRecord, Arrived, ServerObserver};

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn queued_lines_and_a_panic_come_out_in_their_order() {
         let mut child = Command::new(env::current_exe().unwrap());
-        child.args(["--exact", "program::logging::tests::child_that_logs", "--nocapture"]);
+        child.args(["--exact", "cli::logging::tests::child_that_logs", "--nocapture"]);
         child.env(CHILD, "1").env_remove("RUST_BACKTRACE");
         let output = child.output().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();

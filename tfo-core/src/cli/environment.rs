@@ -92,7 +92,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
-    use crate::program::{Port, one_line};
+    use crate::cli::{Port, one_line};
 
     #[test]
     fn a_flag_beats_a_variable_which_beats_what_stands_there() {

@@ -5,8 +5,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::netlink::Netlink;
-use crate::connection::{TcpInfo, TcpState};
+use crate::host::netlink::Netlink;
+use crate::socket::{TcpInfo, TcpState};
 use crate::uapi::inet_diag as uapi;
 use crate::wire::bytes::{array_at, be16_at};
 use crate::wire::netlink::{Message, NLM_F_DUMP, Request};

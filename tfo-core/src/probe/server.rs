@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::connection::SavedSyn;
 use crate::cookie::FastOpenCookie;
 use crate::diagnosis::{
     ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerCounters, ServerEvidence,
     ServerHost, TcpBits, is_overwritten,
 };
 use crate::host::{Counters, FastOpenBits, sysctl};
+use crate::socket::SavedSyn;
 use crate::socket::{Arrival, ArrivalSyn, FastOpenListener};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.

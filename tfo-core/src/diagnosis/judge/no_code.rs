@@ -6,9 +6,10 @@ use super::commands;
 use super::facts::{CookieChange, Facts};
 use super::finding::bytes;
 use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::connection::TcpState;
-use crate::diagnosis::{Attempt, ClientEvidence, TcpBits, Verdict};
+use crate::diagnosis::{ClientEvidence, TcpBits, Verdict};
 use crate::host::FastOpenBits;
+use crate::socket::Attempt;
+use crate::socket::TcpState;
 
 pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence, tcp: Option<TcpBits>) -> Verdict {
     let Some(tcp) = tcp.filter(|tcp| tcp.state != TcpState::SynSent) else {

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::dialogue::{Answer, Dialogue, Next};
-use crate::connection::TcpInfo;
-use crate::diagnosis::{Attempt, CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits};
+use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits};
 use crate::host::{Counters, FastOpenBits, cookie_cache, sysctl};
+use crate::socket::Attempt;
+use crate::socket::TcpInfo;
 use crate::socket::{ConnectError, Connector, FastOpenStream, Method};
 
 /// A connection to be made and watched.

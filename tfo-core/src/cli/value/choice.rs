@@ -44,12 +44,12 @@ macro_rules! choice {
         }
 
         impl ::std::str::FromStr for $name {
-            type Err = $crate::program::Expected;
+            type Err = $crate::cli::Expected;
 
             fn from_str(text: &str) -> ::std::result::Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::program::value::expected_one_of(Self::NAMES, text)),
+                    _ => Err($crate::cli::value::expected_one_of(Self::NAMES, text)),
                 }
             }
         }
@@ -60,8 +60,8 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::program::serde::Serialize for $name {
-            fn serialize<S: $crate::program::serde::Serializer>(
+        impl $crate::cli::serde::Serialize for $name {
+            fn serialize<S: $crate::cli::serde::Serializer>(
                 &self,
                 serializer: S,
             ) -> ::std::result::Result<S::Ok, S::Error> {
@@ -69,12 +69,12 @@ macro_rules! choice {
             }
         }
 
-        impl<'de> $crate::program::serde::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::program::serde::Deserializer<'de>>(
+        impl<'de> $crate::cli::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::cli::serde::Deserializer<'de>>(
                 deserializer: D,
             ) -> ::std::result::Result<Self, D::Error> {
-                let what = $crate::program::value::one_of(Self::NAMES);
-                $crate::program::value::from_text(deserializer, &what)
+                let what = $crate::cli::value::one_of(Self::NAMES);
+                $crate::cli::value::from_text(deserializer, &what)
             }
         }
     };

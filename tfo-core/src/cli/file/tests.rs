@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::*;
-use crate::program::{Port, one_line, value::table};
+use crate::cli::{Port, one_line, value::table};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

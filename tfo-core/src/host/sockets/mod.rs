@@ -1,0 +1,17 @@
+//! The TCP sockets of this network namespace, of whatever process.
+//!
+//! | file | what | from |
+//! | --- | --- | --- |
+//! | `listeners` | sockets that listen, with their fast open queues | `/proc/net/tcp`, `/proc/net/tcp6` |
+//! | `connections` | open connections, with their `TCP_INFO` | `inet_diag` |
+//! | `owners` | which process holds a socket | `/proc/PID/fd` |
+//!
+//! Any user may read the first two; the third shows this user's processes alone, unless root asks.
+
+mod connections;
+mod listeners;
+mod owners;
+
+pub use connections::{Connection, OPEN, connections, unfinished_handshakes};
+pub use listeners::{Listener, listeners};
+pub use owners::{Owners, Process, socket_of_inode};
