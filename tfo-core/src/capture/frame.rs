@@ -162,10 +162,10 @@ fn segment(ip: &IpHeader<'_>, tcp: &TcpHeader<'_>, length: usize) -> Segment {
         sequence: tcp.sequence(),
         acknowledgment: tcp.acknowledgment(),
         payload: length.saturating_sub(tcp.header_length()),
-        fast_open: tcp
-            .options()
-            .fast_open()
-            .map(|option| FastOpenFact { kind: option.kind, cookie: option.cookie.len() }),
+        fast_open: tcp.options().fast_open().map(|option| FastOpenFact {
+            kind: option.kind,
+            cookie: option.cookie.as_bytes().len(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// A fast open cookie: up to 16 bytes that a server gave to one client address. Linux gives 8.
 ///
-/// It is no secret like a key: it crosses the network in the clear. `Display` and `Debug` show hex.
+/// It is no secret like a key: it crosses the network in the clear. `Display`, `Debug` and serde show hex.
 ///
 /// # References
 /// - [RFC 7413, section 4.1](https://www.rfc-editor.org/rfc/rfc7413#section-4.1)
@@ -91,6 +91,21 @@ impl fmt::Display for FastOpenCookie {
 impl fmt::Debug for FastOpenCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FastOpenCookie({self})")
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for FastOpenCookie {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for FastOpenCookie {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::from_hex(&text).map_err(serde::de::Error::custom)
     }
 }
 

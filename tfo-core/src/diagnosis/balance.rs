@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::{CachedCookie, ClientEvidence, Evidence};
-use crate::socket::Attempt;
-use crate::socket::ClientFail;
+use crate::cookie::FastOpenCookie;
+use crate::socket::{Attempt, ClientFail};
 
 /// What several connections to one address say of the keys behind it.
 ///
@@ -53,8 +53,8 @@ pub struct Balance {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SeenCookie {
-    /// The cookie as hex digits.
-    pub cookie: String,
+    /// The cookie; in text as hex digits.
+    pub cookie: FastOpenCookie,
     /// Connections whose server had made it, or would have.
     pub connections: usize,
 }
@@ -70,10 +70,10 @@ pub fn balance(evidence: &[Evidence]) -> Balance {
 }
 
 #[derive(Default)]
-struct Seen<'a> {
+struct Seen {
     cookies: Vec<SeenCookie>,
     /// Cookies with the addresses that they were made for, as far as those are known.
-    made: HashSet<(Option<(IpAddr, IpAddr)>, &'a str)>,
+    made: HashSet<(Option<(IpAddr, IpAddr)>, FastOpenCookie)>,
     servers: HashSet<IpAddr>,
     clients: HashSet<IpAddr>,
     observed: usize,
@@ -82,8 +82,8 @@ struct Seen<'a> {
     renewed: usize,
 }
 
-impl<'a> Seen<'a> {
-    fn add(&mut self, evidence: &'a Evidence) {
+impl Seen {
+    fn add(&mut self, evidence: &Evidence) {
         let addresses = evidence
             .server
             .as_ref()
@@ -103,7 +103,7 @@ impl<'a> Seen<'a> {
         self.made.insert((addresses, cookie));
         match self.cookies.iter_mut().find(|known| known.cookie == cookie) {
             Some(known) => known.connections += 1,
-            None => self.cookies.push(SeenCookie { cookie: cookie.to_owned(), connections: 1 }),
+            None => self.cookies.push(SeenCookie { cookie, connections: 1 }),
         }
     }
 
@@ -246,22 +246,16 @@ enum Why {
 
 /// The cookie of the server that answered, where the connection shows it: that of a SYN that was
 /// accepted, or the one that came back.
-fn shown(client: &ClientEvidence, hit: bool) -> Option<&str> {
-    let after = match client.cookie_after.as_ref()? {
-        CachedCookie::Hex(after) => after.as_str(),
-        CachedCookie::None => return None,
-    };
+fn shown(client: &ClientEvidence, hit: bool) -> Option<FastOpenCookie> {
+    let after = client.cookie_after?.cookie()?;
     let refused = client.tcp.is_some_and(|tcp| tcp.client_fail == ClientFail::DataNotAcked)
         && before(client) != Some(after);
     let granted = client.cookie_before == Some(CachedCookie::None);
     (hit || refused || granted).then_some(after)
 }
 
-fn before(client: &ClientEvidence) -> Option<&str> {
-    match client.cookie_before.as_ref()? {
-        CachedCookie::Hex(before) => Some(before),
-        CachedCookie::None => None,
-    }
+fn before(client: &ClientEvidence) -> Option<FastOpenCookie> {
+    client.cookie_before?.cookie()
 }
 
 /// The chance that so many connections never met one more server, as likely as the others.

@@ -5,9 +5,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::cookie::FastOpenCookie;
 use crate::host::{CounterChange, FastOpenBits};
-use crate::socket::{Attempt, ClientFail, TcpInfo, TcpState};
-use crate::wire::FastOpenKind;
+use crate::socket::{Attempt, SynRecord, TcpBits};
 
 /// All that is known of one connection. At least one half should be there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,53 +102,16 @@ pub enum RegularCheck {
     TimedOut,
 }
 
-/// The part of `TCP_INFO` that verdicts rest on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[non_exhaustive]
-pub struct TcpBits {
-    /// The connection's state.
-    pub state: TcpState,
-    /// `TCPI_OPT_SYN_DATA`: the SYN's data was acknowledged by the SYN-ACK.
-    pub syn_data: bool,
-    /// Server, `TCPI_OPT_TFO_CHILD`: born of a valid fast open SYN. Old kernels never set it.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub tfo_child: bool,
-    /// `tcpi_fastopen_client_fail`.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub client_fail: ClientFail,
-    /// Segments sent again so far; the SYN's data sent after the handshake counts as well.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub total_retrans: u32,
-    /// Smoothed round trip time, µs; it misleads when `total_retrans` is above 0.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub rtt_us: u32,
-}
-
-impl From<&TcpInfo> for TcpBits {
-    fn from(info: &TcpInfo) -> Self {
-        Self {
-            state: info.state,
-            syn_data: info.syn_data,
-            tfo_child: info.tfo_child,
-            client_fail: info.client_fail,
-            total_retrans: info.total_retrans.unwrap_or(0),
-            rtt_us: info.rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX)),
-        }
-    }
-}
-
 /// What the `tcp_metrics` cache holds for one pair of addresses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum CachedCookie {
     /// No cookie is cached.
     None,
-    /// This cookie is cached, as hex digits.
-    Hex(String),
+    /// This cookie is cached; in text as hex digits.
+    Hex(FastOpenCookie),
 }
 
 /// What the server's host saw of the connection.
@@ -162,7 +125,7 @@ pub struct ServerEvidence {
     /// The server's own address of this connection.
     pub destination: SocketAddr,
     /// The SYN as it arrived.
-    pub syn: SavedSynEvidence,
+    pub syn: SynRecord,
     /// `TCP_INFO` of the accepted socket.
     pub tcp: TcpBits,
     /// What the server's host allows; absent where it was not asked.
@@ -170,54 +133,7 @@ pub struct ServerEvidence {
     pub host: Option<ServerHost>,
     /// What the server namespace's counters did since the connection before this one.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
-    pub counters: Option<ServerCounters>,
-}
-
-/// `TCP_SAVED_SYN` of an accepted socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
-pub enum SavedSynEvidence {
-    /// The listener did not ask for SYNs to be saved, or this one could not be read.
-    NotSaved,
-    /// The kernel saved nothing although it was asked to: it answered with a SYN cookie.
-    Empty,
-    /// The SYN's headers.
-    Saved(ArrivedSyn),
-}
-
-/// The SYN as it arrived at the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[non_exhaustive]
-pub struct ArrivedSyn {
-    /// IPv4 TTL or IPv6 hop limit.
-    pub ttl: u8,
-    /// Kinds of the TCP options, in their order, each NOP (1) included.
-    pub options: Vec<u8>,
-    /// The fast open option, if one arrived.
-    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
-    pub fast_open: Option<ArrivedOption>,
-    /// Bytes of data in the SYN.
-    pub payload_bytes: usize,
-    /// NOPs at the options' end. Four or more betray an option that was overwritten on the way.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub trailing_nops: usize,
-}
-
-/// A fast open option that arrived in a SYN.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[non_exhaustive]
-pub struct ArrivedOption {
-    /// Option 34, or the experimental 254.
-    pub kind: FastOpenKind,
-    /// The cookie as hex digits; empty for a cookie request.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub cookie: String,
+    pub counters: Option<Box<ServerCounters>>,
 }
 
 /// What the server's host allows.
@@ -255,6 +171,17 @@ pub struct ServerCounters {
     /// now, was counted there.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "CounterChange::is_zero"))]
     pub earlier: CounterChange,
+}
+
+impl CachedCookie {
+    /// The cookie, if one is cached.
+    #[must_use]
+    pub const fn cookie(self) -> Option<FastOpenCookie> {
+        match self {
+            Self::Hex(cookie) => Some(cookie),
+            Self::None => None,
+        }
+    }
 }
 
 impl ServerEvidence {

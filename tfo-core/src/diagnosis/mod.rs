@@ -1,27 +1,24 @@
 //! Evidence in, verdict out: no I/O, no clock, no sockets.
 //!
-//! [`judge`] is the decision table of this project: which signal settles what. [`summarize`] adds what
-//! only a sequence of connections tells, [`balance`] counts the servers' keys behind one address, and
-//! the [`manual`] has a page for each verdict and cause. [`judge_open`] says what the bits of a connection
-//! tell that nobody has watched, [`judge_answered`] what those of one among very many say.
+//! [`judge`] is the decision table of this project: which signal settles what. It begins with [`classify`], which
+//! sees the bits alone, for programs that have very many connections or did not watch them begin.
+//! [`summarize`] adds what only a sequence of connections tells, [`balance`] counts the servers' keys behind
+//! one address, and the [`manual`] has a page for each verdict and cause.
 
-mod answered;
 mod balance;
+mod classify;
 mod evidence;
 mod judge;
 pub mod manual;
-mod open;
 mod summary;
 mod verdict;
 
-pub use answered::judge_answered;
 pub use balance::{Balance, SeenCookie, balance};
+pub use classify::{End, Side, classify};
 pub use evidence::{
-    ArrivedOption, ArrivedSyn, CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck,
-    SavedSynEvidence, ServerCounters, ServerEvidence, ServerHost, TcpBits,
+    CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck, ServerCounters, ServerEvidence,
+    ServerHost,
 };
-pub(crate) use judge::is_overwritten;
-pub use judge::judge;
-pub use open::{End, OpenVerdict, judge_open};
+pub use judge::{in_words, judge};
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

@@ -94,7 +94,7 @@ impl Segment {
     }
 
     /// The fast open option, whatever its kind.
-    pub(super) fn fast_open(&self) -> Option<FastOpenOption<'_>> {
+    pub(super) fn fast_open(&self) -> Option<FastOpenOption> {
         TcpOptions::new(self.bytes.get(self.options())?).fast_open()
     }
 
@@ -150,7 +150,7 @@ impl Segment {
     /// Changes each bit of the cookie's first byte.
     pub(super) fn corrupt_cookie(&mut self) -> bool {
         let cookie_len = |option: &TcpOption<'_>| {
-            option.fast_open().map(|it| it.cookie.len()).filter(|len| *len > 0)
+            option.fast_open().map(|it| it.cookie.as_bytes().len()).filter(|len| *len > 0)
         };
         let Some((place, len)) = self.find_option(cookie_len) else { return false };
         self.bytes[place.end - len] ^= 0xff;
@@ -367,8 +367,13 @@ mod tests {
     use super::FastOpenKind::{Experimental, Standard};
     use super::sample::*;
     use super::*;
+    use crate::cookie::FastOpenCookie;
 
     const KINDS: [FastOpenKind; 2] = [Standard, Experimental];
+
+    fn fast_open(kind: FastOpenKind, cookie: &[u8]) -> FastOpenOption {
+        FastOpenOption { kind, cookie: FastOpenCookie::new(cookie).unwrap() }
+    }
 
     /// SYNs of both families and both kinds, with request and cookie, with and without data.
     fn syns() -> impl Iterator<Item = (bool, FastOpenKind, &'static [u8], &'static [u8])> {
@@ -388,7 +393,7 @@ mod tests {
         for (v6, kind, cookie, data) in syns() {
             let segment = syn(v6, &option(kind, cookie), data);
             assert!(segment.is_syn() && !segment.is_syn_ack());
-            assert_eq!(segment.fast_open(), Some(FastOpenOption { kind, cookie }));
+            assert_eq!(segment.fast_open(), Some(fast_open(kind, cookie)));
             assert_eq!(segment.data_len(), data.len());
             assert_eq!((segment.source().port(), segment.destination().port()), (40_000, 2222));
             assert_eq!(segment.source().is_ipv6(), v6);
@@ -444,7 +449,7 @@ mod tests {
             segment.remove_data();
             assert_sound(&segment);
             assert_eq!(segment.data_len(), 0);
-            assert_eq!(segment.fast_open(), Some(FastOpenOption { kind, cookie }));
+            assert_eq!(segment.fast_open(), Some(fast_open(kind, cookie)));
         }
     }
 
@@ -457,7 +462,7 @@ mod tests {
             let found = segment.fast_open().expect("the option is still one");
             let mut expected = cookie.to_vec();
             expected.iter_mut().take(1).for_each(|first| *first ^= 0xff);
-            assert_eq!((found.kind, found.cookie), (kind, &expected[..]));
+            assert_eq!(found, fast_open(kind, &expected));
             assert_eq!(header(&segment).payload(), data);
         }
     }
@@ -467,7 +472,7 @@ mod tests {
         // The first is no option that the kernel would take.
         let mut segment = syn(false, &[34, 5, 9, 9, 9, 34, 6, 1, 2, 3, 4, 1], b"x");
         assert!(segment.corrupt_cookie());
-        assert_eq!(segment.fast_open().unwrap().cookie, [0xfe, 2, 3, 4]);
+        assert_eq!(segment.fast_open().unwrap().cookie.as_bytes(), [0xfe, 2, 3, 4]);
         assert_sound(&segment);
     }
 

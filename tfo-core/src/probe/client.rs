@@ -5,11 +5,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::dialogue::{Answer, Dialogue, Next};
-use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, RegularCheck, TcpBits};
+use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, RegularCheck};
 use crate::host::{Counters, FastOpenBits, cookie_cache, sysctl};
-use crate::socket::Attempt;
-use crate::socket::TcpInfo;
-use crate::socket::{ConnectError, Connector, FastOpenStream, Method};
+use crate::socket::{Attempt, ConnectError, Connector, FastOpenStream, Method, TcpBits, TcpInfo};
 
 /// A connection to be made and watched.
 #[derive(Debug, Clone)]
@@ -311,7 +309,7 @@ impl Before {
 fn cached_cookie(source: Option<IpAddr>, destination: IpAddr) -> Option<CachedCookie> {
     match cookie_cache::get(source, destination) {
         Ok(entry) => Some(match entry.and_then(|entry| entry.cookie) {
-            Some(cookie) => CachedCookie::Hex(cookie.to_string()),
+            Some(cookie) => CachedCookie::Hex(cookie),
             None => CachedCookie::None,
         }),
         Err(e) => {

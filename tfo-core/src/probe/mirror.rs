@@ -19,8 +19,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnosis::{SavedSynEvidence, ServerEvidence};
+use crate::diagnosis::ServerEvidence;
 use crate::error::{Error, Result};
+use crate::socket::SynRecord;
 
 /// How a request begins.
 pub const REQUEST: &str = "tfo-probe/1 ";
@@ -259,7 +260,7 @@ impl Answer {
             |_| {},
             |evidence| evidence.counters = None,
             |evidence| evidence.host = None,
-            |evidence| evidence.syn = SavedSynEvidence::NotSaved,
+            |evidence| evidence.syn = SynRecord::NotSaved,
         ];
         for omit in omissions {
             omit(&mut answer.evidence);
@@ -470,7 +471,7 @@ mod tests {
                 evidence.destination = evidence.source;
             }
             if no_syn {
-                evidence.syn = SavedSynEvidence::Empty;
+                evidence.syn = SynRecord::SynCookie;
             }
             evidence.host = evidence.host.filter(|_| !no_host);
             evidence.counters = evidence.counters.filter(|_| !no_counters);

@@ -16,4 +16,4 @@ pub use client::{Observation, Probe, Timing};
 pub use dialogue::{Dialogue, Next};
 #[cfg(feature = "serde")]
 pub use serve::serve_mirror;
-pub use server::{ArrivalRecord, Arrived, ServerObserver};
+pub use server::ServerObserver;

@@ -30,7 +30,7 @@ pub fn serve_mirror(listener: &FastOpenListener) -> ! {
                     log::debug!("the mirror lost a connection: {e}");
                 }
             }
-            Err(e) if FastOpenListener::is_of_one_connection(&e) => {}
+            Err(e) if FastOpenListener::is_transient_accept_error(&e) => {}
             Err(e) => {
                 log::warn!("the mirror can't accept: {e}");
                 thread::sleep(PAUSE);
@@ -50,7 +50,9 @@ fn answer(accepted: Accepted, observer: &ServerObserver) -> io::Result<()> {
             return Ok(());
         }
         let bytes = buffer.get(..len).unwrap_or_default();
-        if let Some(answer) = reader.respond(bytes, || Some(observer.full_evidence(&arrival)))? {
+        if let Some(answer) =
+            reader.respond(bytes, || Some(observer.evidence_with_counters(&arrival)))?
+        {
             stream.write_all(&answer)?;
             return end(&mut stream, &mut buffer);
         }

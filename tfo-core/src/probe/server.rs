@@ -6,18 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cookie::FastOpenCookie;
 use crate::diagnosis::{
-    ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerCounters, ServerEvidence,
-    ServerHost, TcpBits, is_overwritten,
+    Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
 use crate::host::{Counters, FastOpenBits, sysctl};
-use crate::socket::SavedSyn;
-use crate::socket::{Arrival, ArrivalSyn, FastOpenListener};
+use crate::socket::{Arrival, FastOpenListener};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.
 ///
-/// Clones, and observers [`beside`](Self::beside) it, share what they know of the host: its counters
+/// Clones, and observers made by [`for_listener`](Self::for_listener), share what they know of the host: its counters
 /// are one for all listeners, so that a change can only be told of all their connections together.
 #[derive(Debug, Clone)]
 pub struct ServerObserver {
@@ -73,23 +70,11 @@ const EARLIER: Duration = Duration::from_secs(3);
 /// Reads of the counters for one connection in a second.
 const READS: u32 = 200;
 
-/// What the arrival alone tells of a connection's outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Arrived {
-    /// What a [`judge`](crate::diagnosis::judge) of its evidence says too.
-    Settled(Outcome),
-    /// Nothing: its SYN was not saved, and so was not seen.
-    NotSeen,
-    /// Not enough: judge the evidence.
-    Open,
-}
-
 impl ServerObserver {
     /// To be made before the listener's first `accept`: changes of counters are told from here on.
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
-        let observer = Self::of(listener, Arc::default());
+        let observer = Self::sharing(listener, Arc::default());
         observer.refresh();
         Host::count(&mut observer.host.counted());
         observer
@@ -97,11 +82,11 @@ impl ServerObserver {
 
     /// An observer of another listener of this process.
     #[must_use]
-    pub fn beside(&self, listener: &FastOpenListener) -> Self {
-        Self::of(listener, Arc::clone(&self.host))
+    pub fn for_listener(&self, listener: &FastOpenListener) -> Self {
+        Self::sharing(listener, Arc::clone(&self.host))
     }
 
-    fn of(listener: &FastOpenListener, host: Arc<Host>) -> Self {
+    fn sharing(listener: &FastOpenListener, host: Arc<Host>) -> Self {
         let queue = listener.effective_queue().unwrap_or(0);
         Self { destination: listener.local_addr(), queue, host }
     }
@@ -115,46 +100,16 @@ impl ServerObserver {
         self.host.overflowed.store(overflowed, Ordering::Relaxed);
     }
 
-    /// The outcome, where the arrival alone settles it: without a lock and a system call.
+    /// [`classify`] for a connection that arrived: without a lock, a system call or an allocation.
     ///
-    /// A cookie request is settled by `TCPI_OPT_TFO_CHILD`, once a connection has shown that this kernel sets it: a
-    /// server without cookies would have made a child of it. Then nothing but a full queue withholds the cookie,
-    /// for which [`refresh`](Self::refresh) looks.
+    /// A cookie request is settled by `TCPI_OPT_TFO_CHILD`, once a connection has shown that this kernel sets it, as
+    /// long as [`refresh`](Self::refresh) finds no full queue.
     #[must_use]
-    pub fn outcome(&self, arrival: &Arrival) -> Arrived {
-        let info = &arrival.info;
-        if info.tfo_child && !self.host.sets_child_bit.load(Ordering::Relaxed) {
+    pub fn classify(&self, arrival: &Arrival) -> Option<(Outcome, Option<Cause>)> {
+        if arrival.tcp.tfo_child && !self.host.sets_child_bit.load(Ordering::Relaxed) {
             self.host.sets_child_bit.store(true, Ordering::Relaxed);
         }
-        if info.syn_data {
-            let repeated = info.total_retrans.unwrap_or(0) > 1;
-            return if repeated { Arrived::Open } else { Arrived::Settled(Outcome::FastOpen) };
-        }
-        let syn = match &arrival.syn {
-            ArrivalSyn::Saved(syn) => syn,
-            ArrivalSyn::NotSaved if !info.tfo_child => return Arrived::NotSeen,
-            _ => return Arrived::Open,
-        };
-        match syn.fast_open() {
-            _ if syn.payload_len() > 0 => Arrived::Open,
-            None if is_overwritten(syn.trailing_nops()) => Arrived::Open,
-            None => Arrived::Settled(Outcome::NotAttempted),
-            Some(option) if option.is_request() && !info.tfo_child && self.grants() => {
-                Arrived::Settled(Outcome::CookieGranted)
-            }
-            Some(_) => Arrived::Open,
-        }
-    }
-
-    /// Whether a cookie request that made no child is known to have got its cookie.
-    fn grants(&self) -> bool {
-        let host = self.server_host();
-        host.is_some_and(|host| {
-            host.tcp_fastopen.server()
-                && host.queue > 0
-                && host.sets_child_bit
-                && host.overflowed == Some(false)
-        })
+        classify(arrival.tcp, Side::server(&arrival.syn, self.server_host()))
     }
 
     fn server_host(&self) -> Option<ServerHost> {
@@ -177,74 +132,51 @@ impl ServerObserver {
     /// system call.
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
-        self.assemble(arrival.peer, TcpBits::from(&arrival.info), &arrival.syn)
-    }
-
-    /// The same of a record.
-    #[must_use]
-    pub fn evidence_of(&self, record: &ArrivalRecord) -> ServerEvidence {
-        let syn = match &record.syn {
-            RecordedSyn::NotSaved => ArrivalSyn::NotSaved,
-            RecordedSyn::Empty => ArrivalSyn::Empty,
-            // It was parsed before.
-            RecordedSyn::Saved(bytes) => {
-                SavedSyn::parse(bytes).map_or(ArrivalSyn::NotSaved, ArrivalSyn::Saved)
-            }
-        };
-        self.assemble(record.peer, record.tcp, &syn)
-    }
-
-    fn assemble(&self, peer: SocketAddr, tcp: TcpBits, syn: &ArrivalSyn) -> ServerEvidence {
-        let destination = match syn {
-            ArrivalSyn::Saved(syn) => syn.destination(),
-            _ => self.destination,
-        };
+        let destination = arrival.syn.saved().and_then(|syn| syn.destination);
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
-            source: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-            destination,
-            syn: SavedSynEvidence::from(syn),
-            tcp,
+            source: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
+            destination: destination.unwrap_or(self.destination),
+            syn: arrival.syn,
+            tcp: arrival.tcp,
             host: self.server_host(),
             counters: None,
         }
     }
 
-    /// All that this host can say of the connection: reads the settings and the counters as well.
-    ///
-    /// The counters' change is told since the last such call, with the number of connections that were
-    /// accepted meanwhile.
+    /// All that this host can say of the connection: the [`evidence`](Self::evidence) with
+    /// [counters](Self::add_counters).
     #[must_use]
-    pub fn full_evidence(&self, arrival: &Arrival) -> ServerEvidence {
-        self.host.settings.set(Settings::read());
-        self.with_counters(self.evidence(arrival))
+    pub fn evidence_with_counters(&self, arrival: &Arrival) -> ServerEvidence {
+        let mut evidence = self.evidence(arrival);
+        self.add_counters(&mut evidence);
+        evidence
     }
 
-    /// [`full_evidence`](Self::full_evidence) for a connection that did not ask for it: when many come in a short time,
-    /// or another thread reads the counters at this moment, the [`evidence`](Self::evidence) without them.
+    /// [`evidence_with_counters`](Self::evidence_with_counters) for a connection that did not ask for it: when many come
+    /// in a short time, or another thread reads the counters at this moment, without them.
     #[must_use]
     pub fn evidence_within_budget(&self, arrival: &Arrival) -> ServerEvidence {
         let now = Instant::now();
         let may_read = self.host.budget.try_lock().is_ok_and(|mut budget| budget.take(now));
-        if may_read { self.full_evidence(arrival) } else { self.evidence(arrival) }
+        if may_read { self.evidence_with_counters(arrival) } else { self.evidence(arrival) }
     }
 
-    /// The same of a record.
-    #[must_use]
-    pub fn full_evidence_of(&self, record: &ArrivalRecord) -> ServerEvidence {
+    /// Reads the settings and the counters for this connection.
+    ///
+    /// The counters' change is told since the last such call, with the number of connections that were
+    /// accepted meanwhile.
+    pub fn add_counters(&self, evidence: &mut ServerEvidence) {
         self.host.settings.set(Settings::read());
-        self.with_counters(self.evidence_of(record))
-    }
-
-    fn with_counters(&self, mut evidence: ServerEvidence) -> ServerEvidence {
+        evidence.host = self.server_host();
         let mut counted = self.host.counted();
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = Host::count(&mut counted);
         let connections = self.host.accepted.swap(0, Ordering::Relaxed);
         evidence.counters = first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| {
-            ServerCounters { connections, change: now.since(&last), earlier: last.since(&first) }
+            let (change, earlier) = (now.since(&last), last.since(&first));
+            Box::new(ServerCounters { connections, change, earlier })
         });
-        evidence
     }
 }
 
@@ -326,60 +258,7 @@ impl Budget {
     }
 }
 
-/// What is behind the lock is whole at any time.
+/// Ignores poisoning: every critical section leaves the data consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An [`Arrival`] in few bytes, for who keeps it while the connection is open.
-#[derive(Debug, Clone)]
-pub struct ArrivalRecord {
-    peer: SocketAddr,
-    tcp: TcpBits,
-    syn: RecordedSyn,
-}
-
-#[derive(Debug, Clone)]
-enum RecordedSyn {
-    NotSaved,
-    Empty,
-    Saved(Box<[u8]>),
-}
-
-impl From<&Arrival> for ArrivalRecord {
-    fn from(arrival: &Arrival) -> Self {
-        let syn = match &arrival.syn {
-            ArrivalSyn::NotSaved => RecordedSyn::NotSaved,
-            ArrivalSyn::Empty => RecordedSyn::Empty,
-            ArrivalSyn::Saved(syn) => RecordedSyn::Saved(syn.as_bytes().into()),
-        };
-        Self { peer: arrival.peer, tcp: TcpBits::from(&arrival.info), syn }
-    }
-}
-
-impl From<&ArrivalSyn> for SavedSynEvidence {
-    fn from(syn: &ArrivalSyn) -> Self {
-        match syn {
-            ArrivalSyn::NotSaved => Self::NotSaved,
-            ArrivalSyn::Empty => Self::Empty,
-            ArrivalSyn::Saved(syn) => Self::Saved(ArrivedSyn::from(syn)),
-        }
-    }
-}
-
-impl From<&SavedSyn> for ArrivedSyn {
-    fn from(syn: &SavedSyn) -> Self {
-        Self {
-            ttl: syn.ttl(),
-            options: syn.options().map_while(|option| Some(option.ok()?.kind())).collect(),
-            fast_open: syn.fast_open().map(|option| ArrivedOption {
-                kind: option.kind,
-                cookie: FastOpenCookie::new(option.cookie)
-                    .map(|cookie| cookie.to_string())
-                    .unwrap_or_default(),
-            }),
-            payload_bytes: syn.payload_len(),
-            trailing_nops: syn.trailing_nops(),
-        }
-    }
 }

@@ -8,8 +8,7 @@ use std::{error, fmt};
 
 use super::{FastOpenStream, option};
 use crate::error::{Error, Result};
-use crate::socket::Attempt;
-use crate::socket::TcpInfo;
+use crate::socket::{Attempt, TcpInfo};
 use crate::sys::socket;
 
 /// How the first bytes are handed to the kernel.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{FastOpenStream, option};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
-use crate::socket::{SavedSyn, TcpInfo};
+use crate::socket::{SynRecord, SynSummary, TcpBits};
 use crate::sys::socket;
 
 /// A TCP listener with fast open.
@@ -141,7 +141,7 @@ impl ListenerBuilder {
     /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
     ///
     /// Connections that have come before are there to be accepted. Their SYNs were not saved, and so an empty one
-    /// says nothing of SYN cookies here: it is [`ArrivalSyn::NotSaved`].
+    /// says nothing of SYN cookies here: it is [`SynRecord::NotSaved`].
     ///
     /// # Errors
     /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
@@ -230,11 +230,11 @@ impl FastOpenListener {
     /// A connection with data in its SYN is handed over at once, before its handshake has ended.
     ///
     /// # Errors
-    /// As `accept(2)`. After [`is_out_of_descriptors`](Self::is_out_of_descriptors) the connection
-    /// still waits in the backlog; after the errors of [`is_of_one_connection`](Self::is_of_one_connection)
+    /// As `accept(2)`. After [`is_resource_exhaustion`](Self::is_resource_exhaustion) the connection
+    /// still waits in the backlog; after the errors of [`is_transient_accept_error`](Self::is_transient_accept_error)
     /// the next call may succeed.
     pub fn accept(&self) -> io::Result<Accepted> {
-        let (stream, peer) = self.accept_unseen()?;
+        let (stream, peer) = self.accept_raw()?;
         let arrival = self.arrival(&stream, peer)?;
         Ok(Accepted { stream, arrival })
     }
@@ -244,7 +244,7 @@ impl FastOpenListener {
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub fn accept_unseen(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
+    pub fn accept_raw(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
         if self.drops.load(Ordering::SeqCst) {
             self.set_min_ttl(&fd, 0)?;
@@ -252,26 +252,26 @@ impl FastOpenListener {
         Ok((FastOpenStream::accepted(fd), peer))
     }
 
-    /// How a connection of [`accept_unseen`](Self::accept_unseen) arrived. To be called once, and
+    /// How a connection of [`accept_raw`](Self::accept_raw) arrived. To be called once, and
     /// before anything else is done with it: the kernel hands over its SYN once.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
     pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
-        let info = option::tcp_info_of_arrival(stream)?;
-        let syn = if self.save_syn { saved_syn(stream) } else { ArrivalSyn::NotSaved };
+        let tcp = option::tcp_bits(stream)?;
+        let syn = if self.save_syn { saved_syn(stream) } else { SynRecord::NotSaved };
         let syn = match syn {
             // It may have come before this listener was told to save them.
-            ArrivalSyn::Empty if self.inherited => ArrivalSyn::NotSaved,
+            SynRecord::SynCookie if self.inherited => SynRecord::NotSaved,
             syn => syn,
         };
-        Ok(Arrival { peer, info, syn })
+        Ok(Arrival { peer, tcp, syn })
     }
 
     /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
     /// descriptor or memory left: wait before trying again.
     #[must_use]
-    pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    pub fn is_resource_exhaustion(error: &io::Error) -> bool {
         matches!(
             error.raw_os_error(),
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
@@ -281,7 +281,7 @@ impl FastOpenListener {
     /// Whether this error of [`accept`](Self::accept) is of the one connection only, which is
     /// gone: try again at once. `accept(2)` hands over errors of the network as well.
     #[must_use]
-    pub fn is_of_one_connection(error: &io::Error) -> bool {
+    pub fn is_transient_accept_error(error: &io::Error) -> bool {
         matches!(
             error.raw_os_error(),
             Some(
@@ -417,38 +417,24 @@ pub struct Accepted {
 }
 
 /// How a connection arrived: read once, at `accept`, with two system calls and no allocation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Arrival {
     /// The other end's address.
     pub peer: SocketAddr,
-    /// What the kernel said of the connection at `accept`, as far as `total_retrans`: the fields behind are
-    /// `None`. [`FastOpenStream::info`] reads all of them.
-    pub info: TcpInfo,
+    /// What the kernel said of the connection at `accept`. [`FastOpenStream::info`] reads all that it says.
+    pub tcp: TcpBits,
     /// The SYN that made it.
-    pub syn: ArrivalSyn,
+    pub syn: SynRecord,
 }
 
-/// What the kernel kept of the SYN.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "accepting must not allocate")]
-pub enum ArrivalSyn {
-    /// The listener does not save SYNs, or this one could not be read.
-    NotSaved,
-    /// The kernel kept nothing although it was asked to: it answered with a SYN cookie.
-    Empty,
-    /// The SYN's headers.
-    Saved(SavedSyn),
-}
-
-fn saved_syn(fd: impl AsFd) -> ArrivalSyn {
-    match option::saved_syn(fd) {
-        Ok(Some(syn)) => ArrivalSyn::Saved(syn),
-        Ok(None) => ArrivalSyn::Empty,
+fn saved_syn(fd: impl AsFd) -> SynRecord {
+    match option::parse_saved_syn(fd, SynSummary::parse) {
+        Ok(Some(syn)) => SynRecord::Saved(syn),
+        Ok(None) => SynRecord::SynCookie,
         Err(e) => {
             log::debug!("a saved SYN could not be read: {e}");
-            ArrivalSyn::NotSaved
+            SynRecord::NotSaved
         }
     }
 }

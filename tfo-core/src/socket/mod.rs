@@ -17,22 +17,24 @@
 mod attempt;
 mod connector;
 mod epoll;
-mod fastopen_status;
 mod listener;
 pub mod option;
 mod pipe;
 mod saved_syn;
 mod stream;
+mod syn;
+mod tcp_bits;
 mod tcp_info;
 
 pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
 pub use epoll::{Epoll, Event, Events, Interest};
-pub use fastopen_status::FastOpenStatus;
-pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
+pub use listener::{Accepted, Arrival, FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
 pub use saved_syn::SavedSyn;
 pub use stream::FastOpenStream;
+pub use syn::{OptionKinds, SynRecord, SynSummary};
+pub use tcp_bits::TcpBits;
 pub use tcp_info::{ClientFail, TcpInfo, TcpState};
 
 pub use crate::wire::{FastOpenKind, FastOpenOption};

@@ -45,11 +45,7 @@ impl SavedSyn {
                 malformed(format!("{} bytes, more than {}", bytes.len(), Self::MAX_LENGTH))
             })?
             .copy_from_slice(bytes);
-        let ip = IpHeader::parse(bytes)?;
-        if ip.protocol() != PROTOCOL_TCP || ip.fragment_offset() != 0 {
-            return Err(malformed(format!("protocol {} is not TCP", ip.protocol())));
-        }
-        let tcp = TcpHeader::parse(ip.payload())?;
+        let (ip, tcp) = headers(bytes)?;
         let length = ip.header_length() + tcp.header_length();
         Ok(Self {
             bytes: held,
@@ -107,7 +103,7 @@ impl SavedSyn {
 
     /// The fast open option, if a valid one arrived.
     #[must_use]
-    pub fn fast_open(&self) -> Option<FastOpenOption<'_>> {
+    pub fn fast_open(&self) -> Option<FastOpenOption> {
         self.options().fast_open()
     }
 
@@ -119,6 +115,16 @@ impl SavedSyn {
     pub fn trailing_nops(&self) -> usize {
         self.options().trailing_nops()
     }
+}
+
+/// The headers that a saved SYN consists of.
+pub(super) fn headers(bytes: &[u8]) -> Result<(IpHeader<'_>, TcpHeader<'_>)> {
+    let ip = IpHeader::parse(bytes)?;
+    if ip.protocol() != PROTOCOL_TCP || ip.fragment_offset() != 0 {
+        return Err(malformed(format!("protocol {} is not TCP", ip.protocol())));
+    }
+    let tcp = TcpHeader::parse(ip.payload())?;
+    Ok((ip, tcp))
 }
 
 fn malformed(reason: String) -> Error {
@@ -160,7 +166,7 @@ mod tests {
         assert_eq!(syn.payload_len(), 19, "IP's length says so, the data is not saved");
         let option = syn.fast_open().expect("kind 34");
         assert_eq!(option.kind, FastOpenKind::Standard);
-        assert_eq!(option.cookie, [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07]);
+        assert_eq!(option.cookie.as_bytes(), [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07]);
         assert_eq!(syn.trailing_nops(), 2, "Linux pads to four bytes");
         assert_eq!(syn.as_bytes(), IPV4_COOKIE);
     }

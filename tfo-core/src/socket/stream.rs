@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::{ConnectError, Connector, option};
 use crate::error::Result;
-use crate::socket::Attempt;
-use crate::socket::{TcpInfo, TcpState};
+use crate::socket::{Attempt, TcpInfo, TcpState};
 use crate::sys::socket;
 
 /// A TCP connection, made or accepted with fast open.
@@ -124,7 +123,7 @@ impl FastOpenStream {
     /// # Errors
     /// The kernel refused `TCP_INFO`.
     pub fn handshake_ended(&self) -> Result<bool> {
-        option::tcp_state(self).map(|state| state != TcpState::SynRecv)
+        option::tcp_bits(self).map(|tcp| tcp.state != TcpState::SynRecv)
     }
 
     /// Takes the error that ended the connection, if there is one, as a non-blocking one may have met with.

@@ -17,9 +17,9 @@ use crate::{Error, Result};
 pub(super) mod offset {
     pub(super) const STATE: usize = 0;
     pub(super) const RETRANSMITS: usize = 2;
-    pub(in crate::socket) const OPTIONS: usize = 5;
+    pub(super) const OPTIONS: usize = 5;
     /// Bit 0 is `tcpi_delivery_rate_app_limited`, bits 1 and 2 are `tcpi_fastopen_client_fail`.
-    pub(in crate::socket) const CLIENT_FAIL: usize = 7;
+    pub(super) const CLIENT_FAIL: usize = 7;
     pub(super) const RTO: usize = 8;
     pub(super) const SND_MSS: usize = 16;
     pub(super) const RCV_MSS: usize = 20;
@@ -32,7 +32,7 @@ pub(super) mod offset {
     pub(super) const RTTVAR: usize = 72;
     pub(super) const SND_CWND: usize = 80;
     pub(super) const ADVMSS: usize = 84;
-    pub(super) const TOTAL_RETRANS: usize = 100;
+    pub(in crate::socket) const TOTAL_RETRANS: usize = 100;
     pub(super) const BYTES_ACKED: usize = 120;
     pub(super) const BYTES_RECEIVED: usize = 128;
     pub(super) const SEGS_OUT: usize = 136;
@@ -46,7 +46,7 @@ pub(super) mod offset {
     pub(super) const TOTAL_RTO: usize = 240;
     pub(super) const TOTAL_RTO_TIME: usize = 244;
     /// The one-byte fields, which all kernels return.
-    pub(in crate::socket) const MIN_LENGTH: usize = 8;
+    pub(super) const MIN_LENGTH: usize = 8;
 }
 
 /// What `TCP_INFO` says of a connection.
@@ -145,9 +145,6 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// So much holds all up to `tcpi_total_retrans`.
-    pub(crate) const ARRIVAL_LENGTH: usize = offset::TOTAL_RETRANS + 4;
-
     /// Reads what `getsockopt(TCP_INFO)` returned: any length, as kernels differ.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::bytes::be32_at;
+use crate::cookie::FastOpenCookie;
 use crate::uapi::{
     TCP_FASTOPEN_COOKIE_MAX, TCP_FASTOPEN_COOKIE_MIN, TCPOPT_EXP, TCPOPT_FASTOPEN,
     TCPOPT_FASTOPEN_MAGIC,
@@ -11,6 +13,7 @@ use crate::uapi::{
 const KIND_END: u8 = 0;
 /// No operation: one byte, without a length.
 const KIND_NOP: u8 = 1;
+const KIND_TIMESTAMPS: u8 = 8;
 
 /// Which of the two fast open options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,15 +59,18 @@ impl fmt::Display for FastOpenKind {
 /// - [RFC 7413, section 4.1.1](https://www.rfc-editor.org/rfc/rfc7413#section-4.1.1)
 #[doc(alias = "TCPOPT_FASTOPEN")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
-pub struct FastOpenOption<'a> {
+pub struct FastOpenOption {
     /// Option 34, or the experimental 254.
     pub kind: FastOpenKind,
     /// The cookie, 4 to 16 bytes; empty for a cookie request.
-    pub cookie: &'a [u8],
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cookie: FastOpenCookie,
 }
 
-impl FastOpenOption<'_> {
+impl FastOpenOption {
     /// Whether the option asks for a cookie.
     #[must_use]
     pub const fn is_request(&self) -> bool {
@@ -97,7 +103,7 @@ impl<'a> TcpOption<'a> {
     /// `None` also for a cookie of an odd length or outside 4 to 16 bytes: the kernel ignores such
     /// an option too.
     #[must_use]
-    pub(crate) fn fast_open(&self) -> Option<FastOpenOption<'a>> {
+    pub(crate) fn fast_open(&self) -> Option<FastOpenOption> {
         let (kind, cookie) = match self.kind {
             TCPOPT_FASTOPEN => (FastOpenKind::Standard, self.body),
             TCPOPT_EXP => {
@@ -108,7 +114,8 @@ impl<'a> TcpOption<'a> {
         let valid = cookie.is_empty()
             || (cookie.len() % 2 == 0
                 && (TCP_FASTOPEN_COOKIE_MIN..=TCP_FASTOPEN_COOKIE_MAX).contains(&cookie.len()));
-        valid.then_some(FastOpenOption { kind, cookie })
+        let cookie = FastOpenCookie::new(cookie).ok().filter(|_| valid)?;
+        Some(FastOpenOption { kind, cookie })
     }
 }
 
@@ -133,8 +140,16 @@ impl<'a> TcpOptions<'a> {
 
     /// The first valid fast open option.
     #[must_use]
-    pub(crate) fn fast_open(self) -> Option<FastOpenOption<'a>> {
+    pub(crate) fn fast_open(self) -> Option<FastOpenOption> {
         self.map_while(Result::ok).find_map(|option| option.fast_open())
+    }
+
+    /// The value of the first timestamps option (RFC 7323).
+    #[must_use]
+    pub(crate) fn tsval(self) -> Option<u32> {
+        let mut valid = self.map_while(Result::ok);
+        let option = valid.find(|option| option.kind == KIND_TIMESTAMPS)?;
+        be32_at(option.body, 0).filter(|_| option.body.len() == 8)
     }
 
     /// How many NOPs stand at the end, or right before an end-of-list option.
@@ -221,13 +236,13 @@ mod tests {
     fn a_cookie_is_found_in_kind_34_and_in_kind_254() {
         let found = TcpOptions::new(WITH_COOKIE).fast_open().expect("a cookie is there");
         assert_eq!(found.kind, FastOpenKind::Standard);
-        assert_eq!(found.cookie, [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07]);
+        assert_eq!(found.cookie.as_bytes(), [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07]);
         assert!(!found.is_request(), "it carries a cookie");
 
         let experimental = [254, 8, 0xf9, 0x89, 1, 2, 3, 4];
         let found = TcpOptions::new(&experimental).fast_open().expect("the magic number is right");
         assert_eq!(found.kind, FastOpenKind::Experimental);
-        assert_eq!(found.cookie, [1, 2, 3, 4]);
+        assert_eq!(found.cookie.as_bytes(), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -302,7 +317,7 @@ mod tests {
             bytes.truncate(keep);
             prop_assert!(TcpOptions::new(&bytes).count() <= bytes.len());
             if let Some(option) = TcpOptions::new(&bytes).fast_open() {
-                prop_assert!(option.cookie.len() <= TCP_FASTOPEN_COOKIE_MAX);
+                prop_assert!(option.cookie.as_bytes().len() <= TCP_FASTOPEN_COOKIE_MAX);
             }
         }
 

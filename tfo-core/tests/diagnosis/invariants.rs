@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use proptest::option;
 use proptest::prelude::*;
-use tfo_core::diagnosis::{Ending, Evidence, Outcome, SavedSynEvidence, Verdict, judge, summarize};
+use tfo_core::diagnosis::{Ending, Evidence, Outcome, Verdict, judge, summarize};
 use tfo_core::socket::Attempt;
+use tfo_core::socket::SynRecord;
 use toml::{Table, Value};
 
 /// An evidence type can't be written as a literal here, so it is read from TOML of any content.
@@ -68,13 +69,13 @@ fn server() -> impl Strategy<Value = Value> {
     });
     let option = (word(&["standard", "experimental"]), hex())
         .prop_map(|(kind, cookie)| table([("kind", Some(kind)), ("cookie", Some(cookie.into()))]));
-    let saved = (option::of(option), prop_oneof![Just(0_u32), any::<u32>()], 0_u32..40).prop_map(
+    let saved = (option::of(option), prop_oneof![Just(0_u16), any::<u16>()], 0_u32..40).prop_map(
         |(option, payload, nops)| {
             let saved = table([
                 ("ttl", Some(Value::Integer(63))),
                 ("options", Some(vec![2, 4, 8].into())),
                 ("fast_open", option),
-                ("payload_bytes", Some(payload.into())),
+                ("payload_bytes", Some(u32::from(payload).into())),
                 ("trailing_nops", Some(nops.into())),
             ]);
             variant("saved", saved)
@@ -144,7 +145,7 @@ fn hex() -> impl Strategy<Value = String> {
         Just(String::new()),
         Just("00112233445566aa".to_owned()),
         Just("00112233445566AA".to_owned()),
-        "[0-9a-f]{8,32}",
+        "([0-9a-f]{2}){4,16}",
     ]
 }
 
@@ -247,7 +248,7 @@ proptest! {
 
     #[test]
     fn an_empty_saved_syn_never_proves_a_stripped_option(evidence in evidence()) {
-        let empty = evidence.server.as_ref().is_some_and(|half| half.syn == SavedSynEvidence::Empty);
+        let empty = evidence.server.as_ref().is_some_and(|half| half.syn == SynRecord::SynCookie);
         if empty && evidence.client.is_none() {
             let cause = judge(&evidence).cause;
             prop_assert!(cause != Some(tfo_core::diagnosis::Cause::OptionStripped), "{:?}", cause);

@@ -7,7 +7,7 @@ use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::cookie::{FastOpenCookie, FastOpenKey, KeyRing};
 use tfo_core::host::{cookie_cache, sysctl};
 use tfo_core::lab::{Host, isolated};
-use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener};
+use tfo_core::socket::{Arrival, FastOpenListener, SynRecord};
 
 use super::support::{connect, counters, serve};
 
@@ -41,8 +41,8 @@ fn listener(host: &Host, key: &FastOpenKey, backup: Option<&FastOpenKey>) -> Fas
 
 /// The cookie of the SYN as it arrived.
 fn arrived(arrival: &Arrival) -> FastOpenCookie {
-    let ArrivalSyn::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
-    FastOpenCookie::new(syn.fast_open().expect("the option").cookie).unwrap()
+    let SynRecord::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
+    syn.fast_open.expect("the option").cookie
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_kernels_cookies_equal_ours_for_ipv4_and_ipv6() {
         assert_eq!(cookie, key.cookie(v6, v6));
         let (_, arrival, _) = exchange(&host, listener, v6, v6);
         assert_eq!(arrived(&arrival), key.cookie(v6, v6), "the same comes back in the SYN");
-        assert!(arrival.info.syn_data, "and is accepted");
+        assert!(arrival.tcp.syn_data, "and is accepted");
     });
 }
 
@@ -109,7 +109,7 @@ fn the_origin_of_a_real_cookie_is_told() {
             assert_eq!(found, expected);
             let change = [change.passive, change.passive_alt_key, change.passive_fail];
             assert_eq!(change, counted, "{expected:?}: valid, of the backup, invalid");
-            assert_eq!(found.is_accepted(), arrival.info.syn_data, "{expected:?}");
+            assert_eq!(found.is_accepted(), arrival.tcp.syn_data, "{expected:?}");
         }
     });
 }

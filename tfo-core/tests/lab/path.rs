@@ -1,6 +1,6 @@
 //! The path alone: time, chance, rate, and that it loses nothing by itself.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
@@ -290,7 +290,7 @@ fn a_hundred_megabytes_pass_intact_in_both_directions() {
 fn servers_share_the_load_and_each_has_its_own_key() {
     isolated(|| {
         let net = network_with_servers(PathSettings::new(), 4);
-        let mut cookies = BTreeSet::new();
+        let mut cookies = HashSet::new();
         let mut hits = 0;
         for _ in 0..12 {
             let seen = probe(&net, false, Method::SendTo);
@@ -325,7 +325,7 @@ fn a_translated_client_is_seen_at_other_addresses_and_answered_at_its_own() {
                 assert!(seen.evidence.local.is_some() && !seen.answer.is_empty(), "{seen:?}");
             }
         }
-        let arrived: BTreeSet<_> = net
+        let arrived: HashSet<_> = net
             .crossings()
             .iter()
             .filter(|it| it.direction == Direction::ToServer)

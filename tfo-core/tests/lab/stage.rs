@@ -180,7 +180,7 @@ impl Place<'_> {
             _ => read_request(&mut stream),
         };
         let evidence = match (service, &received) {
-            (Service::Silent, _) | (_, Some(_)) => self.observer.full_evidence(&arrival),
+            (Service::Silent, _) | (_, Some(_)) => self.observer.evidence_with_counters(&arrival),
             _ => self.observer.evidence(&arrival),
         };
         let answer = received.map(|(token, len)| Answer::new(token, len, evidence.clone()));

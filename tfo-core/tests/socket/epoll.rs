@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tfo_core::lab::isolated;
 use tfo_core::socket::Attempt;
-use tfo_core::socket::{ClientFail, FastOpenStatus};
+use tfo_core::socket::{ClientFail, TcpBits};
 use tfo_core::socket::{
     Connector, Epoll, Event, Events, FastOpenListener, FastOpenStream, Interest, Method, option,
 };
@@ -47,8 +47,8 @@ impl Watched {
         }
     }
 
-    fn status(&self) -> FastOpenStatus {
-        option::fastopen_status(&self.stream).expect("it is a TCP socket")
+    fn status(&self) -> TcpBits {
+        option::tcp_bits(&self.stream).expect("it is a TCP socket")
     }
 }
 
@@ -164,7 +164,7 @@ fn the_short_status_says_what_the_whole_of_tcp_info_says() {
         net.fetch_cookie(&listener);
         let (client, _server) = net.exchange(&listener, &by(Method::SendTo), b"message");
         let (short, whole) =
-            (option::fastopen_status(&client).unwrap(), option::tcp_info(&client).unwrap());
+            (option::tcp_bits(&client).unwrap(), option::tcp_info(&client).unwrap());
         assert!(short.syn_data && whole.syn_data);
         assert_eq!(short.client_fail, whole.client_fail);
     });

@@ -3,12 +3,10 @@
 use std::io::Read;
 use std::net::SocketAddr;
 
-use tfo_core::cookie::FastOpenCookie;
 use tfo_core::host::cookie_cache;
-use tfo_core::socket::SavedSyn;
 use tfo_core::socket::{
-    Accepted, Arrival, ArrivalSyn, ConnectError, Connector, FastOpenListener, FastOpenStream,
-    Method,
+    Accepted, Arrival, ConnectError, Connector, FastOpenListener, FastOpenStream, Method,
+    SynRecord, SynSummary,
 };
 
 use crate::support::Net;
@@ -50,7 +48,7 @@ impl Net {
     /// Lets the client fetch its cookie for this server.
     pub(crate) fn fetch_cookie(&self, listener: &FastOpenListener) {
         let (_, server) = self.exchange(listener, &Connector::default(), b"ask");
-        let asked = syn(&server.arrival).fast_open().is_some_and(|option| option.is_request());
+        let asked = syn(&server.arrival).fast_open.is_some_and(|option| option.is_request());
         assert!(asked, "the first connection asks for a cookie");
         assert!(self.cookie(listener).is_some(), "the server granted one");
     }
@@ -73,15 +71,14 @@ impl Net {
 }
 
 /// The SYN that was saved.
-pub(crate) fn syn(arrival: &Arrival) -> &SavedSyn {
+pub(crate) fn syn(arrival: &Arrival) -> &SynSummary {
     match &arrival.syn {
-        ArrivalSyn::Saved(syn) => syn,
+        SynRecord::Saved(syn) => syn,
         other => panic!("no SYN was saved: {other:?}"),
     }
 }
 
 /// The cookie that arrived, as hex digits; empty for a request.
 pub(crate) fn arrived_cookie(arrival: &Arrival) -> Option<String> {
-    let option = syn(arrival).fast_open()?;
-    Some(FastOpenCookie::new(option.cookie).expect("the parser knows its limits").to_string())
+    syn(arrival).fast_open.map(|option| option.cookie.to_string())
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
 use tfo_core::lab::isolated;
-use tfo_core::socket::{ArrivalSyn, Connector, FastOpenListener};
+use tfo_core::socket::{Connector, FastOpenListener, SynRecord};
 
 use crate::exchange::syn;
 use crate::support::{Net, SERVERS};
@@ -32,7 +32,7 @@ fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
 
             assert_eq!(listener.waiting().unwrap(), 1);
             let mut accepted = listener.accept().expect("it waits since before");
-            assert!(matches!(accepted.arrival.syn, ArrivalSyn::NotSaved), "nobody told to");
+            assert!(matches!(accepted.arrival.syn, SynRecord::NotSaved), "nobody told to");
             let mut received = [0; 5];
             accepted.stream.read_exact(&mut received).expect("it was sent");
             assert_eq!(&received, b"early");
@@ -41,7 +41,7 @@ fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
             net.fetch_cookie(&listener);
             let (client, server) = net.exchange(&listener, &Connector::default(), b"hello");
             assert!(client.info().unwrap().syn_data, "{ip}");
-            assert_eq!(syn(&server.arrival).payload_len(), 5, "SYNs are saved now");
+            assert_eq!(usize::from(syn(&server.arrival).payload_bytes), 5, "SYNs are saved now");
         }
     });
 }

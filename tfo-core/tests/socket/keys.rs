@@ -31,7 +31,7 @@ fn a_replaced_key_costs_each_client_one_miss() {
             let info = client.info().unwrap();
             assert_eq!((info.syn_data, info.client_fail), (false, ClientFail::DataNotAcked));
             assert_eq!(arrived_cookie(&server.arrival), old, "the one of the old key");
-            assert!(!server.arrival.info.syn_data, "it was refused");
+            assert!(!server.arrival.tcp.syn_data, "it was refused");
             let (active, passive) = before.change();
             assert_eq!((active.active_fail, passive.passive_fail, passive.passive), (1, 1, 0));
             let new = net.cookie(&listener);

@@ -9,7 +9,7 @@ use tfo_core::host::sysctl;
 use tfo_core::lab::isolated;
 use tfo_core::socket::Attempt;
 use tfo_core::socket::ClientFail;
-use tfo_core::socket::{ArrivalSyn, Connector, FastOpenListener, Method};
+use tfo_core::socket::{Connector, FastOpenListener, Method, SynRecord};
 
 use crate::exchange::{METHODS, by, syn};
 use crate::support::{Net, SERVERS, on, set, until};
@@ -56,8 +56,8 @@ fn it_listens_with_the_servers_bit_off_and_says_that_it_is_not_ready() {
             for _ in 0..2 {
                 let (client, server) = net.exchange(&listener, &Connector::default(), b"hello");
                 assert_eq!(client.attempt(), Some(Attempt::AfterHandshake));
-                assert!(!server.arrival.info.syn_data, "a regular connection");
-                let request = syn(&server.arrival).fast_open().expect("the client asked");
+                assert!(!server.arrival.tcp.syn_data, "a regular connection");
+                let request = syn(&server.arrival).fast_open.expect("the client asked");
                 assert!(request.is_request());
             }
             assert_eq!(net.cookie(&listener), None, "no cookie is granted");
@@ -82,7 +82,11 @@ fn a_queue_of_zero_turns_fast_open_off() {
         let (client, server) = net.exchange(&listener, &Connector::default(), b"hello");
         assert_eq!(client.attempt(), Some(Attempt::InSyn(5)), "the cookie is the host's");
         assert_eq!(client.info().unwrap().client_fail, ClientFail::DataNotAcked);
-        assert_eq!(syn(&server.arrival).payload_len(), 5, "it came, and was not taken");
+        assert_eq!(
+            usize::from(syn(&server.arrival).payload_bytes),
+            5,
+            "it came, and was not taken"
+        );
     });
 }
 
@@ -157,8 +161,8 @@ fn a_syn_is_saved_unless_it_is_told_not_to() {
                 net.connect(&connector, listener.local_addr(), b"hello").expect("it is up");
             let arrival = listener.accept().expect("a connection waits").arrival;
             match arrival.syn {
-                ArrivalSyn::Saved(_) => assert!(save),
-                ArrivalSyn::NotSaved => assert!(!save),
+                SynRecord::Saved(_) => assert!(save),
+                SynRecord::NotSaved => assert!(!save),
                 other => panic!("{other:?}"),
             }
         }
@@ -174,7 +178,7 @@ fn a_syn_cookie_leaves_no_syn_to_save() {
             net.fetch_cookie(&listener);
             set(&net.server, "ipv4/tcp_syncookies", "2");
             let (client, server) = net.exchange(&listener, &Connector::default(), b"hello");
-            assert!(matches!(server.arrival.syn, ArrivalSyn::Empty), "{:?}", server.arrival.syn);
+            assert!(matches!(server.arrival.syn, SynRecord::SynCookie), "{:?}", server.arrival.syn);
             assert_eq!(client.info().unwrap().client_fail, ClientFail::DataNotAcked);
             set(&net.server, "ipv4/tcp_syncookies", "1");
         }
@@ -188,7 +192,7 @@ fn accepting_returns_at_once_where_it_is_told_to() {
         let listener = net.listen(on(SERVERS[0]).nonblocking(true));
         let error = listener.accept().expect_err("nobody has come");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        assert!(!FastOpenListener::is_of_one_connection(&error), "trying again would spin");
+        assert!(!FastOpenListener::is_transient_accept_error(&error), "trying again would spin");
         let server = listener.local_addr();
         let _client = net.connect(&Connector::default(), server, b"").expect("it listens");
         let mut accepted = None;
@@ -232,9 +236,9 @@ fn every_address_of_both_families_is_served_by_the_one_that_stands_for_all() {
                 let server = SocketAddr::new(ip, listener.local_addr().port());
                 let client = net.connect(&by(method), server, b"hello").expect("it listens");
                 let accepted = listener.accept().expect("a connection waits");
-                assert_eq!(accepted.arrival.info.syn_data, in_syn, "{ip}");
+                assert_eq!(accepted.arrival.tcp.syn_data, in_syn, "{ip}");
                 assert_eq!(
-                    syn(&accepted.arrival).destination().ip(),
+                    syn(&accepted.arrival).destination.expect("it was saved").ip(),
                     ip,
                     "as it stands in the SYN"
                 );

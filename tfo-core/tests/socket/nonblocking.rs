@@ -36,8 +36,11 @@ fn a_connect_that_does_not_wait_says_what_the_syn_took() {
                         until("writable", || client.write(b"first").is_ok());
                     }
                     let in_syn = expected == Attempt::InSyn(5);
-                    assert_eq!(accepted.arrival.info.syn_data, in_syn, "{method:?} {ip}");
-                    assert_eq!(syn(&accepted.arrival).payload_len(), 5 * usize::from(in_syn));
+                    assert_eq!(accepted.arrival.tcp.syn_data, in_syn, "{method:?} {ip}");
+                    assert_eq!(
+                        usize::from(syn(&accepted.arrival).payload_bytes),
+                        5 * usize::from(in_syn)
+                    );
                     let mut message = [0; 5];
                     accepted.stream.read_exact(&mut message).expect("it was sent");
                     assert_eq!(&message, b"first");

@@ -27,7 +27,11 @@ fn the_first_connection_asks_and_the_later_ones_carry_data_in_the_syn() {
                 assert!(!info.syn_data, "{method:?} {ip}: {info:?}");
                 assert_eq!(info.client_fail, ClientFail::CookieUnavailable);
                 assert_eq!(arrived_cookie(&server.arrival).as_deref(), Some(""), "a request");
-                assert_eq!(syn(&server.arrival).payload_len(), 0, "nothing rides a request");
+                assert_eq!(
+                    usize::from(syn(&server.arrival).payload_bytes),
+                    0,
+                    "nothing rides a request"
+                );
                 let (active, passive) = before.change();
                 assert_eq!((active.active, passive.passive, passive.cookie_reqd), (0, 0, 1));
 
@@ -38,11 +42,11 @@ fn the_first_connection_asks_and_the_later_ones_carry_data_in_the_syn() {
                     assert_eq!(client.attempt(), Some(Attempt::InSyn(message.len())));
                     let info = client.info().unwrap();
                     assert!(info.syn_data, "{method:?} {ip}: {info:?}");
-                    assert!(server.arrival.info.syn_data, "{:?}", server.arrival);
+                    assert!(server.arrival.tcp.syn_data, "{:?}", server.arrival);
                     assert_eq!(server.stream.attempt(), None, "nothing was attempted there");
-                    assert_eq!(syn(&server.arrival).payload_len(), message.len());
-                    assert_eq!(syn(&server.arrival).source(), client.local_addr().unwrap());
-                    assert_eq!(syn(&server.arrival).destination(), listener.local_addr());
+                    assert_eq!(usize::from(syn(&server.arrival).payload_bytes), message.len());
+                    assert_eq!(server.arrival.peer, client.local_addr().unwrap());
+                    assert_eq!(syn(&server.arrival).destination, Some(listener.local_addr()));
                     assert_eq!(arrived_cookie(&server.arrival), Some(cookie.clone()));
                     let (active, passive) = before.change();
                     assert_eq!((active.active, active.active_fail), (1, 0), "{method:?} {ip}");
@@ -140,7 +144,7 @@ fn a_message_that_the_syn_does_not_hold_arrives_whole() {
                     assert_eq!(client.attempt(), Some(attempt), "{case}");
                     assert!(received == message, "{case}: {} bytes came", received.len());
                     let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
-                    assert_eq!(syn(&arrival).payload_len(), in_syn, "{case}");
+                    assert_eq!(usize::from(syn(&arrival).payload_bytes), in_syn, "{case}");
                     assert_eq!(client.info().unwrap().syn_data, in_syn > 0, "{case}");
                 }
             }
@@ -161,8 +165,8 @@ fn with_the_clients_bit_off_a_regular_connection_takes_the_data() {
                 let before = net.counters();
                 let (client, server) = net.exchange(&listener, &by(method), b"as ever");
                 assert_eq!(client.attempt(), Some(Attempt::ClientDisabled), "{method:?} {ip}");
-                assert_eq!(syn(&server.arrival).fast_open(), None, "a cookie is cached, not used");
-                assert_eq!(syn(&server.arrival).payload_len(), 0, "{method:?} {ip}");
+                assert_eq!(syn(&server.arrival).fast_open, None, "a cookie is cached, not used");
+                assert_eq!(usize::from(syn(&server.arrival).payload_bytes), 0, "{method:?} {ip}");
                 let (active, passive) = before.change();
                 assert!(active.is_zero() && passive.is_zero(), "{active:?} {passive:?}");
             }
@@ -185,7 +189,7 @@ fn a_regular_connection_is_made_on_purpose_and_for_an_empty_message() {
             ] {
                 let (mut client, mut server) = net.exchange(&listener, &by(method), first);
                 assert_eq!(client.attempt(), Some(Attempt::Regular), "{method:?} {ip}");
-                assert_eq!(syn(&server.arrival).fast_open(), None, "the SYN asks for nothing");
+                assert_eq!(syn(&server.arrival).fast_open, None, "the SYN asks for nothing");
                 client.write_all(b"later").expect("connected");
                 server.stream.read_exact(&mut [0; 5]).expect("it works as any other");
             }
@@ -245,8 +249,8 @@ fn data_goes_without_a_cookie_where_both_ends_are_told_to_do_without() {
                 let (client, server) = net.exchange(&listener, &connector, b"trust me");
                 assert_eq!(client.attempt(), Some(Attempt::InSyn(8)), "{method:?} {ip}");
                 assert!(client.info().unwrap().syn_data, "{method:?} {ip}");
-                assert_eq!(syn(&server.arrival).fast_open(), None, "no option, yet");
-                assert_eq!(syn(&server.arrival).payload_len(), 8, "data");
+                assert_eq!(syn(&server.arrival).fast_open, None, "no option, yet");
+                assert_eq!(usize::from(syn(&server.arrival).payload_bytes), 8, "data");
             }
             assert_eq!(net.cookie(&listener), None, "none was asked for");
         }

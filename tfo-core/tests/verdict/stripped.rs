@@ -1,9 +1,10 @@
 //! A box on the way takes something off.
 
-use tfo_core::diagnosis::{Blame, Cause, Outcome, SavedSynEvidence};
+use tfo_core::diagnosis::{Blame, Cause, Outcome};
 use tfo_core::lab::{self, isolated};
 use tfo_core::socket::Attempt;
 use tfo_core::socket::FastOpenKind;
+use tfo_core::socket::SynRecord;
 
 use crate::probing::Judged;
 use crate::support::{Net, SERVERS, nft, nft_flush, on};
@@ -14,8 +15,8 @@ const STRIP_254: &str = "o reset tcp option 254";
 /// The fast open option as it arrived, and the NOPs at the options' end.
 fn arrived(judged: &Judged) -> (Option<FastOpenKind>, usize) {
     match judged.mirrored.as_ref().map(|server| &server.syn) {
-        Some(SavedSynEvidence::Saved(syn)) => {
-            (syn.fast_open.as_ref().map(|option| option.kind), syn.trailing_nops)
+        Some(SynRecord::Saved(syn)) => {
+            (syn.fast_open.as_ref().map(|option| option.kind), syn.trailing_nops.into())
         }
         _ => panic!("{judged:#?}"),
     }

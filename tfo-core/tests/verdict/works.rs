@@ -1,9 +1,10 @@
 //! Fast open works.
 
-use tfo_core::diagnosis::{Outcome, SavedSynEvidence, summarize};
+use tfo_core::diagnosis::{Outcome, summarize};
 use tfo_core::lab::isolated;
 use tfo_core::socket::Attempt;
 use tfo_core::socket::Method;
+use tfo_core::socket::SynRecord;
 
 use crate::probing::{SIZE, answer, probe};
 use crate::support::{Net, SERVERS, on};
@@ -24,9 +25,9 @@ fn the_first_connection_fetches_a_cookie_and_the_later_ones_use_it() {
                     judged.fast_open();
                     assert_eq!(judged.evidence.attempt, Attempt::InSyn(SIZE), "{method:?} {ip}");
                     let server = judged.mirrored.as_ref().expect("a mirror answered");
-                    let SavedSynEvidence::Saved(syn) = &server.syn else { panic!("{server:?}") };
-                    assert_eq!(syn.payload_bytes, SIZE);
-                    assert_eq!(server.counters.expect("room for all").change.passive, 1);
+                    let SynRecord::Saved(syn) = &server.syn else { panic!("{server:?}") };
+                    assert_eq!(usize::from(syn.payload_bytes), SIZE);
+                    assert_eq!(server.counters.as_ref().expect("room for all").change.passive, 1);
                     assert_eq!(Some(server.source), judged.evidence.local);
                     assert_eq!(server.destination, mirror.local_addr());
                     verdicts.push(judged.joined);

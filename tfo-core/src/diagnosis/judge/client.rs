@@ -2,17 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::advice;
-use super::commands;
 use super::facts::{CookieChange, Facts, Fit, overwritten};
-use super::failed;
 use super::finding::{bytes, reason, syn_data, undecided};
-use super::no_code;
 use super::suspects::{self, Left};
-use super::{Blame, Cause, Outcome, Ruling, View};
+use super::{Blame, Cause, Outcome, Ruling, View, advice, commands, failed};
+use crate::diagnosis::classify::{Side, classify, not_attempted};
 use crate::diagnosis::{ClientEvidence, Ending, Verdict};
-use crate::socket::Attempt;
-use crate::socket::ClientFail;
+use crate::host::FastOpenBits;
+use crate::socket::{Attempt, ClientFail, TcpState};
 
 pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     match client.result {
@@ -25,20 +22,26 @@ pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 fn connected(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
-    let tcp = client.tcp;
-    if tcp.is_some_and(|tcp| tcp.syn_data) {
-        return fast_open(facts, client);
-    }
-    match client.attempt {
-        Attempt::Regular => return regular(facts, client),
-        Attempt::ClientDisabled => return client_disabled(client),
-        Attempt::InSyn(_) | Attempt::AfterHandshake => {}
-    }
-    match tcp.map(|tcp| tcp.client_fail) {
-        Some(ClientFail::CookieUnavailable) => asked_for_cookie(facts, client),
-        Some(ClientFail::DataNotAcked) => data_not_acked(facts, client),
-        Some(ClientFail::SynRetransmitted) => syn_with_data_repeated(facts, client),
-        Some(ClientFail::Unspecified) | None => no_code::judge(facts, client, tcp),
+    let class = match client.tcp {
+        Some(tcp) => {
+            classify(tcp, Side::client(Some(client.attempt), facts.cookie_cached(tcp.client_fail)))
+        }
+        None => not_attempted(client.attempt),
+    };
+    let code = client.tcp.map_or(ClientFail::Unspecified, |tcp| tcp.client_fail);
+    match class {
+        Some((Outcome::FastOpen, _)) => fast_open(facts, client),
+        Some((_, Some(Cause::DisabledByConfig))) => regular(facts, client),
+        Some((_, Some(Cause::ClientDisabled))) => client_disabled(client),
+        Some((_, Some(Cause::PausedByBlackhole))) => paused(client, false),
+        Some((_, Some(Cause::DataNotAcked))) if !facts.syn_lost_without_code(code) => {
+            data_not_acked(facts, client)
+        }
+        Some((_, Some(Cause::DataNotAcked | Cause::SynRetransmitted))) => {
+            syn_with_data_repeated(facts, client)
+        }
+        _ if code == ClientFail::CookieUnavailable => asked_for_cookie(facts, client),
+        _ => no_code(facts, client),
     }
 }
 
@@ -124,7 +127,7 @@ fn asked_for_cookie(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     }
 }
 
-pub(super) fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
+fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
     let caveat = if seen { "" } else { ", unless the option was removed on its way back" };
     Ruling::new(
         Outcome::CookieGranted,
@@ -213,7 +216,7 @@ fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// Code 2: the SYN-ACK came without acknowledging the data.
-pub(super) fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let data = syn_data(facts);
     if facts.server.is_some_and(|server| server.tcp.syn_data) {
         return Ruling::new(
@@ -278,7 +281,7 @@ fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: L
 }
 
 /// Code 3: the SYN with data got no answer, one without did.
-pub(super) fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let data = syn_data(facts);
     let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
     let (what, blame) = match facts.arrived() {
@@ -305,6 +308,91 @@ pub(super) fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence)
         commands::probe(facts, 3),
         client.remote.ip().to_canonical(),
         commands::capture(facts)
+    ))
+}
+
+/// Code 0 and no data acknowledged: fast open is paused, there was nothing to send, or the kernel has no codes.
+fn no_code(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    if client.tcp.is_none_or(|tcp| tcp.state == TcpState::SynSent) {
+        return inconclusive(facts, client);
+    }
+    if client.message_bytes == 0 {
+        return Ruling::new(
+            Outcome::NotAttempted,
+            "The message is empty: the SYN had no data to carry",
+        )
+        .verdict(format!("Send something: {}.", commands::probe(facts, 3)));
+    }
+    if client.counters.is_some_and(|change| change.blackhole > 0) {
+        return paused(client, true);
+    }
+    match facts.cookie_change() {
+        CookieChange::New => granted(facts, client, true),
+        CookieChange::StillNone => maybe_paused(facts, client),
+        _ => inconclusive(facts, client),
+    }
+}
+
+fn paused(client: &ClientEvidence, began: bool) -> Verdict {
+    let sign = if began {
+        "TCPFastOpenBlackhole rose"
+    } else {
+        "the SYN left without the cookie that is cached"
+    };
+    Ruling::new(
+        Outcome::NotAttempted,
+        format!(
+            "This host's kernel has paused fast open to all destinations after a suspected blackhole: \
+             {sign}, and the {} left after the handshake",
+            bytes(client.message_bytes)
+        ),
+    )
+    .cause(Cause::PausedByBlackhole, View::Client)
+    .verdict(
+        "End the pause by writing the setting, 0 also switches the detection off: \
+         `sudo sysctl -w net.ipv4.tcp_fastopen_blackhole_timeout_sec=0`; then find the path on which a \
+         SYN with data is the last thing heard.",
+    )
+}
+
+fn maybe_paused(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "The {} left after the handshake with no cookie cached before or after, and the kernel \
+             gives no code for it",
+            bytes(client.message_bytes)
+        ),
+    )
+    .candidates(&[Cause::NoCookieReturned, Cause::PausedByBlackhole], View::Client)
+    .verdict(format!(
+        "To settle it, see whether the pause is in use: \
+         `sysctl net.ipv4.tcp_fastopen_blackhole_timeout_sec; nstat -az TcpExtTCPFastOpenBlackhole`, and \
+         repeat: {}.",
+        commands::probe(facts, 3)
+    ))
+}
+
+/// There is no `TCP_INFO` of the time after the handshake.
+fn inconclusive(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let sent = match client.attempt {
+        Attempt::InSyn(sent) => format!("The SYN took {}", bytes(sent)),
+        _ => format!("The {} left after the handshake", bytes(client.message_bytes)),
+    };
+    let without = client.tcp_fastopen.map(FastOpenBits::bits);
+    let setting =
+        without.map(|bits| format!(" (net.ipv4.tcp_fastopen={bits})")).unwrap_or_default();
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "{sent}{setting}, but what the kernel says of the time after the handshake does not tell \
+             what became of fast open"
+        ),
+    )
+    .blame(Blame::Unknown)
+    .verdict(format!(
+        "Read TCP_INFO at the first byte of the answer, not before, as here: {}.",
+        commands::probe(facts, 3)
     ))
 }
 

@@ -2,15 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::diagnosis::{
-    ArrivedSyn, CachedCookie, ClientEvidence, Evidence, SavedSynEvidence, ServerEvidence,
-    ServerHost,
-};
+use crate::cookie::FastOpenCookie;
+use crate::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, ServerHost};
 use crate::host::{CounterChange, FastOpenBits};
-use crate::socket::Attempt;
+use crate::socket::{Attempt, ClientFail, SynSummary};
 
-/// So many NOPs at the options' end are what an overwritten option leaves.
-const OVERWRITTEN: usize = 4;
+pub(super) use crate::diagnosis::classify::is_overwritten as overwritten;
 
 /// From which end the verdict is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +57,12 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn new(evidence: &'a Evidence) -> Self {
+    pub(super) const fn new(evidence: &'a Evidence) -> Self {
         Self { client: evidence.client.as_ref(), server: evidence.server.as_ref() }
+    }
+
+    pub(super) const fn of_server(server: &'a ServerEvidence) -> Self {
+        Self { client: None, server: Some(server) }
     }
 
     pub(super) fn view(&self) -> View {
@@ -87,9 +88,7 @@ impl<'a> Facts<'a> {
         use CachedCookie::{Hex, None as Missing};
         let Some(client) = self.client else { return CookieChange::Unknown };
         match (&client.cookie_before, &client.cookie_after) {
-            (Some(Hex(before)), Some(Hex(after))) if before.eq_ignore_ascii_case(after) => {
-                CookieChange::Same
-            }
+            (Some(Hex(before)), Some(Hex(after))) if before == after => CookieChange::Same,
             (Some(Hex(_)), Some(Hex(_))) => CookieChange::Changed,
             (Some(Missing), Some(Hex(_))) => CookieChange::New,
             (Some(Missing) | None, Some(Missing)) => CookieChange::StillNone,
@@ -100,11 +99,29 @@ impl<'a> Facts<'a> {
     }
 
     /// The cookie that the client had cached before it connected.
-    pub(super) fn cookie_before(&self) -> Option<&'a str> {
-        match self.client?.cookie_before.as_ref()? {
-            CachedCookie::Hex(cookie) => Some(cookie),
-            CachedCookie::None => None,
+    pub(super) fn cookie_before(&self) -> Option<FastOpenCookie> {
+        self.client?.cookie_before?.cookie()
+    }
+
+    /// What [`classify`](crate::diagnosis::classify) takes for the cookie: whether one is cached by now, if one was
+    /// asked for; else whether one was cached, which tells something only if there was a message.
+    pub(super) fn cookie_cached(&self, code: ClientFail) -> Option<bool> {
+        if code != ClientFail::CookieUnavailable {
+            let client = self.client.filter(|client| client.message_bytes > 0)?;
+            return client.cookie_before?.cookie().map(|_| true);
         }
+        match self.cookie_change() {
+            // The kernel had none, so one that was read before is of another source address.
+            CookieChange::New | CookieChange::Changed => Some(true),
+            CookieChange::StillNone => Some(false),
+            CookieChange::Same | CookieChange::Unknown => None,
+        }
+    }
+
+    /// Whether a kernel without codes had to send the SYN again, not only the data.
+    pub(super) fn syn_lost_without_code(&self, code: ClientFail) -> bool {
+        let retrans = self.client.and_then(|client| client.tcp).map_or(0, |tcp| tcp.total_retrans);
+        code == ClientFail::Unspecified && self.syn_repeated() && retrans > 1
     }
 
     /// Whether the client sends data without a cookie: its setting says so, or it had none.
@@ -134,16 +151,13 @@ impl<'a> Facts<'a> {
     }
 
     /// The SYN that arrived, if it was saved.
-    pub(super) fn arrived(&self) -> Option<&'a ArrivedSyn> {
-        match &self.server?.syn {
-            SavedSynEvidence::Saved(syn) => Some(syn),
-            SavedSynEvidence::Empty | SavedSynEvidence::NotSaved => None,
-        }
+    pub(super) fn arrived(&self) -> Option<&'a SynSummary> {
+        self.server?.syn.saved()
     }
 
     /// The cookie that arrived: empty for a request, `None` without an option.
-    pub(super) fn arrived_cookie(&self) -> Option<&'a str> {
-        Some(&self.arrived()?.fast_open.as_ref()?.cookie)
+    pub(super) fn arrived_cookie(&self) -> Option<FastOpenCookie> {
+        Some(self.arrived()?.fast_open?.cookie)
     }
 
     pub(super) fn server_host(&self) -> Option<ServerHost> {
@@ -167,7 +181,7 @@ impl<'a> Facts<'a> {
     /// connection was there to cause it; and what did not rise, neither now nor a moment before,
     /// when our SYN may have come already, nobody raised.
     pub(super) fn counted(&self, counter: fn(&CounterChange) -> u64) -> Option<bool> {
-        let counters = self.server?.counters?;
+        let counters = self.server?.counters.as_deref()?;
         match (counters.connections, counter(&counters.change), counter(&counters.earlier)) {
             (1.., 0, 0) => Some(false),
             (1, 1.., _) => Some(true),
@@ -191,14 +205,4 @@ impl<'a> Facts<'a> {
     fn client_ip(&self) -> Option<IpAddr> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
-}
-
-/// Whether the end of this SYN's options is what an overwritten option leaves.
-pub(super) fn overwritten(syn: &ArrivedSyn) -> bool {
-    syn.fast_open.is_none() && is_overwritten(syn.trailing_nops)
-}
-
-/// Whether so many NOPs at the end of a SYN's options are more than alignment takes.
-pub(crate) const fn is_overwritten(trailing_nops: usize) -> bool {
-    trailing_nops >= OVERWRITTEN
 }

@@ -1,8 +1,8 @@
 //! The second half of a finding: what a cause means in the numbers of this connection.
 
 use super::facts::{CookieChange, Facts, View, overwritten};
-use crate::diagnosis::{Cause, SavedSynEvidence};
-use crate::wire::FastOpenKind;
+use crate::diagnosis::Cause;
+use crate::socket::{FastOpenKind, SynRecord};
 
 /// "1 byte", "32 bytes".
 pub(super) fn bytes(count: usize) -> String {
@@ -104,7 +104,7 @@ fn server_syncookies(facts: &Facts<'_>) -> String {
     };
     let whose = whose(facts);
     let saved = match facts.server.map(|server| &server.syn) {
-        Some(SavedSynEvidence::Empty) => {
+        Some(SynRecord::SynCookie) => {
             format!("{whose} saved no headers of it, as when it answers")
         }
         _ => format!("{whose} answered"),
@@ -135,7 +135,7 @@ fn whose(facts: &Facts<'_>) -> &'static str {
 
 fn queue_full(facts: &Facts<'_>) -> String {
     let length = facts.server_host().map(|host| format!(" of {}", host.queue)).unwrap_or_default();
-    let counted = match facts.server.and_then(|server| server.counters) {
+    let counted = match facts.server.and_then(|server| server.counters.as_deref()) {
         Some(counters) if facts.counted(|n| n.listen_overflow) == Some(true) => {
             format!(", TCPFastOpenListenOverflow rose by {}", counters.change.listen_overflow)
         }
@@ -146,7 +146,9 @@ fn queue_full(facts: &Facts<'_>) -> String {
 
 fn cookie_corrupted(facts: &Facts<'_>) -> String {
     match (facts.arrived_cookie(), facts.cookie_before()) {
-        (Some(""), _) => "the cookie was taken out of the option on its way".to_owned(),
+        (Some(arrived), _) if arrived.is_empty() => {
+            "the cookie was taken out of the option on its way".to_owned()
+        }
         (Some(arrived), Some(sent)) if !sent.is_empty() => {
             format!("the cookie {sent} arrived as {arrived}")
         }

@@ -4,7 +4,6 @@
 //! | --- | --- |
 //! | `facts` | what does the evidence say, bit by bit? |
 //! | `client` | the handshake ended: did fast open work, seen from the client? |
-//! | `no_code` | the same, where the kernel gives no reason: paused? |
 //! | `failed` | no handshake, or no answer: why? |
 //! | `server` | what can a server tell that knows nothing of its client? |
 //! | `suspects` | which causes are left when the evidence has excluded the others? |
@@ -18,13 +17,11 @@ mod errno;
 mod facts;
 mod failed;
 mod finding;
-mod no_code;
 mod server;
 mod suspects;
 
-pub(crate) use self::facts::is_overwritten;
 use self::facts::{Facts, View};
-use super::{Blame, Cause, Evidence, Outcome, Verdict};
+use super::{Blame, Cause, Evidence, Outcome, ServerEvidence, Verdict};
 
 /// What happened to the connection that this evidence is of, and why.
 ///
@@ -44,7 +41,14 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     }
 }
 
-/// The verdict on nothing.
+/// [`judge`] of a connection that [`classify`](super::classify) has settled from its server's side: the outcome with
+/// finding and advice.
+#[must_use]
+pub fn in_words(outcome: Outcome, server: &ServerEvidence) -> Verdict {
+    server::in_words(&Facts::of_server(server), server, outcome)
+}
+
+/// The verdict when there is no evidence.
 pub(super) fn no_evidence() -> Verdict {
     Ruling::new(
         Outcome::Failed,

@@ -1,55 +1,80 @@
 //! What a server can tell that knows nothing of its client but the SYN that arrived.
 
-use super::advice;
-use super::commands;
 use super::facts::{Facts, Fit, overwritten};
 use super::finding::{bytes, reason};
 use super::suspects::{self, Left};
-use super::{Blame, Cause, Outcome, Ruling, View};
-use crate::diagnosis::{ArrivedSyn, SavedSynEvidence, ServerEvidence, Verdict};
-use crate::socket::TcpState;
-use crate::wire::FastOpenKind;
+use super::{Blame, Cause, Outcome, Ruling, View, advice, commands};
+use crate::diagnosis::classify::{Side, classify};
+use crate::diagnosis::{ServerEvidence, ServerHost, Verdict};
+use crate::socket::{FastOpenKind, FastOpenOption, SynRecord, SynSummary, TcpState};
 
 pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
-    if server.tcp.syn_data {
-        return data_taken(facts, server);
-    }
-    match &server.syn {
-        SavedSynEvidence::Saved(syn) => match &syn.fast_open {
-            Some(option) if option.cookie.is_empty() => cookie_asked(facts, server, option.kind),
-            Some(_) if syn.payload_bytes == 0 => cookie_alone(facts, server),
-            Some(_) => data_refused(facts, server, syn.payload_bytes, "a cookie"),
-            None if overwritten(syn) => option_stripped(facts, server),
-            None if syn.payload_bytes > 0 => {
-                data_refused(facts, server, syn.payload_bytes, "no fast open option")
-            }
-            None => regular(facts, server, syn),
-        },
-        SavedSynEvidence::Empty => settled(facts, server, Cause::ServerSyncookies),
-        SavedSynEvidence::NotSaved => not_saved(facts, server),
+    // A look from time to time tells less than counters that were read for this connection.
+    let counted = server.counters.is_some();
+    let host = server
+        .host
+        .map(|host| ServerHost { overflowed: host.overflowed.filter(|_| !counted), ..host });
+    match classify(server.tcp, Side::server(&server.syn, host)) {
+        Some((outcome, _)) => in_words(facts, server, outcome),
+        None => open(facts, server),
     }
 }
 
-fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
-    let from = server.source_ip();
-    let data = facts.arrived().map_or_else(|| "data".to_owned(), |syn| bytes(syn.payload_bytes));
-    // Once is what a duplicated SYN or a lost acknowledgment does to a live path as well.
-    if server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 1 {
-        return Ruling::new(
-            Outcome::Failed,
-            format!(
-                "The SYN from {from} brought {data}, which were delivered, but its handshake does not \
-                 end although the SYN-ACK was repeated (total_retrans={})",
-                server.tcp.total_retrans
-            ),
-        )
-        .cause(Cause::TimedOut, View::Server)
-        .verdict(format!(
-            "The client is gone, or the path is dead after a SYN with data; the request has been \
-             executed; see what comes and goes: {}.",
-            commands::capture(facts)
-        ));
+/// A connection that [`classify`] has settled.
+pub(super) fn in_words(facts: &Facts<'_>, server: &ServerEvidence, outcome: Outcome) -> Verdict {
+    match (outcome, facts.arrived()) {
+        (Outcome::FastOpen, _) => data_taken(facts, server),
+        (Outcome::CookieGranted, Some(syn)) => granted(server, syn.fast_open),
+        (_, Some(syn)) => regular(facts, server, syn),
+        (_, None) => not_saved(facts, server),
     }
+}
+
+fn open(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    if server.tcp.syn_data {
+        return dead_after_data(facts, server);
+    }
+    let syn = match &server.syn {
+        SynRecord::Saved(syn) => syn,
+        SynRecord::SynCookie => return settled(facts, server, Cause::ServerSyncookies),
+        SynRecord::NotSaved => return not_saved(facts, server),
+    };
+    let payload = usize::from(syn.payload_bytes);
+    match syn.fast_open {
+        Some(option) if option.is_request() => cookie_asked(facts, server),
+        Some(_) if payload == 0 => cookie_alone(facts, server),
+        Some(_) => data_refused(facts, server, payload, "a cookie"),
+        None if overwritten(syn) => option_stripped(facts, server),
+        None => data_refused(facts, server, payload, "no fast open option"),
+    }
+}
+
+fn data(facts: &Facts<'_>) -> String {
+    facts.arrived().map_or_else(|| "data".to_owned(), |syn| bytes(syn.payload_bytes.into()))
+}
+
+/// The client does not answer the SYN-ACK, though it is repeated.
+fn dead_after_data(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    Ruling::new(
+        Outcome::Failed,
+        format!(
+            "The SYN from {} brought {}, which were delivered, but its handshake does not end although \
+             the SYN-ACK was repeated (total_retrans={})",
+            server.source_ip(),
+            data(facts),
+            server.tcp.total_retrans
+        ),
+    )
+    .cause(Cause::TimedOut, View::Server)
+    .verdict(format!(
+        "The client is gone, or the path is dead after a SYN with data; the request has been \
+         executed; see what comes and goes: {}.",
+        commands::capture(facts)
+    ))
+}
+
+fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
+    let (from, data) = (server.source_ip(), data(facts));
     let mut finding =
         format!("The SYN from {from} brought {data}, delivered before the handshake ended");
     if facts.arrived().is_some_and(|syn| syn.fast_open.is_none()) {
@@ -65,7 +90,7 @@ fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 }
 
 /// A request arrived. No counter says that a cookie was granted: it was, if nothing forbade it.
-fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence, kind: FastOpenKind) -> Verdict {
+fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     let from = server.source_ip();
     match suspects::of_no_cookie(facts) {
         Left::One(cause) => settled(facts, server, cause),
@@ -83,23 +108,25 @@ fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence, kind: FastOpenKind) 
         )
         .blame(Blame::Unknown)
         .verdict(look_at_host(facts)),
-        Left::Nobody => {
-            let again = match kind {
-                FastOpenKind::Experimental => {
-                    ", with experimental option 254: an earlier request with option 34 was in vain"
-                }
-                FastOpenKind::Standard => "",
-            };
-            Ruling::new(
-                Outcome::CookieGranted,
-                format!("{from} asked for a cookie and was granted one{again}"),
-            )
-            .verdict(
-                "Nothing to do, its next SYN can carry data; if it keeps asking, the option is removed \
-                 from the SYN-ACKs on their way.",
-            )
-        }
+        Left::Nobody => granted(server, facts.arrived().and_then(|syn| syn.fast_open)),
     }
+}
+
+fn granted(server: &ServerEvidence, request: Option<FastOpenOption>) -> Verdict {
+    let again = match request.map(|option| option.kind) {
+        Some(FastOpenKind::Experimental) => {
+            ", with experimental option 254: an earlier request with option 34 was in vain"
+        }
+        _ => "",
+    };
+    Ruling::new(
+        Outcome::CookieGranted,
+        format!("{} asked for a cookie and was granted one{again}", server.source_ip()),
+    )
+    .verdict(
+        "Nothing to do, its next SYN can carry data; if it keeps asking, the option is removed from the \
+         SYN-ACKs on their way.",
+    )
 }
 
 fn look_at_host(facts: &Facts<'_>) -> String {
@@ -180,7 +207,7 @@ fn option_stripped(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     .verdict(advice::against(facts, Cause::OptionStripped))
 }
 
-fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &ArrivedSyn) -> Verdict {
+fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verdict {
     Ruling::new(
         Outcome::NotAttempted,
         format!(
@@ -232,7 +259,7 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
     }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {
-        return cookie_asked(facts, server, FastOpenKind::Standard);
+        return cookie_asked(facts, server);
     }
     Ruling::new(
         Outcome::NotAttempted,
@@ -258,9 +285,14 @@ fn settled(facts: &Facts<'_>, server: &ServerEvidence, cause: Cause) -> Verdict 
     let from = server.source_ip();
     let seen = match facts.arrived() {
         Some(syn) => match (facts.arrived_cookie(), syn.payload_bytes) {
-            (Some(""), _) => format!("{from} asked for a cookie and got none"),
+            (Some(cookie), _) if cookie.is_empty() => {
+                format!("{from} asked for a cookie and got none")
+            }
             (_, payload) => {
-                format!("The SYN from {from} brought {}, which were not taken", bytes(payload))
+                format!(
+                    "The SYN from {from} brought {}, which were not taken",
+                    bytes(payload.into())
+                )
             }
         },
         None => format!("The connection from {from} could not use fast open"),

@@ -2,7 +2,8 @@
 //! evidence leave?
 
 use super::facts::{CookieChange, Facts, Fit, View, overwritten};
-use crate::diagnosis::{Cause, SavedSynEvidence};
+use crate::diagnosis::Cause;
+use crate::socket::SynRecord;
 
 /// Why a cookie request brings no cookie, in the order in which one hides the next.
 const NO_COOKIE: &[Cause] = &[
@@ -83,9 +84,9 @@ fn withheld_cookie(facts: &Facts<'_>, cause: Cause) -> Fit {
     match cause {
         Cause::ServerSyncookies => syncookies(facts),
         Cause::OptionStripped => match syn(facts) {
-            Some(SavedSynEvidence::Saved(syn)) => Some(syn.fast_open.is_none()).into(),
-            Some(SavedSynEvidence::Empty) => Fit::Excluded,
-            Some(SavedSynEvidence::NotSaved) | None => unless(facts.counted(|n| n.cookie_reqd)),
+            Some(SynRecord::Saved(syn)) => Some(syn.fast_open.is_none()).into(),
+            Some(SynRecord::SynCookie) => Fit::Excluded,
+            Some(SynRecord::NotSaved) | None => unless(facts.counted(|n| n.cookie_reqd)),
         },
         Cause::ServerDisabled => disabled(facts),
         Cause::ServerWithoutCookies => without_cookies(facts),
@@ -110,23 +111,23 @@ fn refused_data(facts: &Facts<'_>, cause: Cause) -> Fit {
             {
                 Fit::Excluded
             }
-            Some(SavedSynEvidence::Saved(syn)) if syn.fast_open.is_some() => Fit::Excluded,
+            Some(SynRecord::Saved(syn)) if syn.fast_open.is_some() => Fit::Excluded,
             // Without the client's half a SYN with data and no option may have left like that.
-            Some(SavedSynEvidence::Saved(syn)) => (overwritten(syn)
+            Some(SynRecord::Saved(syn)) => (overwritten(syn)
                 || facts.client_without_cookie() == Some(false))
             .then_some(true)
             .into(),
-            Some(SavedSynEvidence::Empty) => Fit::Excluded,
-            Some(SavedSynEvidence::NotSaved) | None => unless(facts.counted(|n| n.passive_fail)),
+            Some(SynRecord::SynCookie) => Fit::Excluded,
+            Some(SynRecord::NotSaved) | None => unless(facts.counted(|n| n.passive_fail)),
         },
         Cause::SynDataStripped => match syn(facts) {
-            Some(SavedSynEvidence::Saved(syn)) => {
+            Some(SynRecord::Saved(syn)) => {
                 Some(facts.in_syn() > 0 && syn.payload_bytes == 0).into()
             }
-            Some(SavedSynEvidence::Empty) => Fit::Excluded,
+            Some(SynRecord::SynCookie) => Fit::Excluded,
             // A valid cookie makes a child, with or without data.
-            Some(SavedSynEvidence::NotSaved) if has_child(facts) => Fit::Proven,
-            Some(SavedSynEvidence::NotSaved) | None => facts.counted(|n| n.passive).into(),
+            Some(SynRecord::NotSaved) if has_child(facts) => Fit::Proven,
+            Some(SynRecord::NotSaved) | None => facts.counted(|n| n.passive).into(),
         },
         Cause::CookieCorrupted => corrupted(facts),
         Cause::ServerDisabled => disabled(facts),
@@ -148,7 +149,7 @@ fn refused_data(facts: &Facts<'_>, cause: Cause) -> Fit {
 /// Whether the server refused the cookie: it counts that, and sends another one along.
 pub(super) fn rejected(facts: &Facts<'_>) -> Fit {
     let arrived = facts.arrived_cookie();
-    if facts.arrived().is_some() && arrived.is_none_or(str::is_empty) {
+    if facts.arrived().is_some() && arrived.is_none_or(|cookie| cookie.is_empty()) {
         return Fit::Excluded;
     }
     match (facts.counted(|n| n.passive_fail), facts.cookie_change()) {
@@ -163,12 +164,15 @@ pub(super) fn rejected(facts: &Facts<'_>) -> Fit {
 /// client's cache does not change.
 fn corrupted(facts: &Facts<'_>) -> Fit {
     if let (Some(arrived), Some(sent)) = (facts.arrived_cookie(), facts.cookie_before()) {
-        return Some(!arrived.eq_ignore_ascii_case(sent)).into();
+        return Some(arrived != sent).into();
     }
     match facts.arrived() {
         Some(syn) if syn.fast_open.is_none() => return Fit::Excluded,
         // A SYN with data holds a cookie or no option: a request in its place was not sent.
-        Some(syn) if facts.arrived_cookie() == Some("") && syn.payload_bytes > 0 => {
+        Some(syn)
+            if facts.arrived_cookie().is_some_and(|cookie| cookie.is_empty())
+                && syn.payload_bytes > 0 =>
+        {
             return Fit::Proven;
         }
         _ => {}
@@ -190,9 +194,9 @@ fn sent_as_arrived(facts: &Facts<'_>) -> Fit {
 
 fn syncookies(facts: &Facts<'_>) -> Fit {
     match syn(facts) {
-        Some(SavedSynEvidence::Empty) => Fit::Proven,
-        Some(SavedSynEvidence::Saved(_)) => Fit::Excluded,
-        Some(SavedSynEvidence::NotSaved) => {
+        Some(SynRecord::SynCookie) => Fit::Proven,
+        Some(SynRecord::Saved(_)) => Fit::Excluded,
+        Some(SynRecord::NotSaved) => {
             let parsed = [
                 facts.counted(|n| n.cookie_reqd),
                 facts.counted(|n| n.passive_fail),
@@ -247,7 +251,7 @@ fn has_child(facts: &Facts<'_>) -> bool {
     facts.server.is_some_and(|server| server.tcp.tfo_child || server.tcp.syn_data)
 }
 
-fn syn<'a>(facts: &Facts<'a>) -> Option<&'a SavedSynEvidence> {
+fn syn<'a>(facts: &Facts<'a>) -> Option<&'a SynRecord> {
     facts.server.map(|server| &server.syn)
 }
 
