@@ -1,4 +1,4 @@
-//! The one error type: which operation failed, on what; the cause is in `source()`.
+//! The one error type: which operation failed, on what, and why.
 
 use std::{error, fmt, io};
 
@@ -12,8 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The kernel refused an operation. The message names the operation and its object, the
-    /// [`source`](error::Error::source) holds the errno.
+    /// The kernel refused an operation. The message names the operation, its object and the kernel's answer.
     #[non_exhaustive]
     System {
         /// What was tried, such as `bind`.
@@ -23,7 +22,7 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Bytes or text of the kernel, of the network or of a user do not have the form they must have.
+    /// Input from the kernel, the network or the user is malformed.
     #[non_exhaustive]
     Malformed {
         /// What was read, such as `TCP_INFO` or `/proc/net/netstat`.
@@ -68,26 +67,53 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::System { operation, object, .. } if object.is_empty() => {
-                write!(f, "{operation} failed")
+            Self::System { operation, object, source } if object.is_empty() => {
+                write!(f, "{operation} failed: {source}")
             }
-            Self::System { operation, object, .. } => write!(f, "{operation} {object} failed"),
+            Self::System { operation, object, source } => {
+                write!(f, "{operation} {object} failed: {source}")
+            }
             Self::Malformed { what, reason } => write!(f, "{what}: {reason}"),
         }
     }
 }
 
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::System { source, .. } => Some(source),
-            Self::Malformed { .. } => None,
+/// The message contains the cause, so there is no [`source`](error::Error::source).
+impl error::Error for Error {}
+
+/// Keeps the errno, so that [`raw_os_error`](io::Error::raw_os_error) and the kind stay; then the message is the
+/// kernel's answer alone.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::System { source, .. } if source.raw_os_error().is_some() => source,
+            other => Self::new(other.kind(), other),
         }
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
-        Self::new(error.kind(), error)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_contains_the_cause() {
+        let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let error = Error::system("connect", "192.0.2.2:2222", refused());
+        let text = error.to_string();
+        assert_eq!(text, format!("connect 192.0.2.2:2222 failed: {}", refused()));
+        assert!(error::Error::source(&error).is_none(), "or it would be printed twice");
+        assert!(Error::system("accept", "", refused()).to_string().starts_with("accept failed: "));
+    }
+
+    #[test]
+    fn an_io_error_keeps_the_errno() {
+        let errno = |errno| Error::system("bind", "", io::Error::from_raw_os_error(errno));
+        let error = io::Error::from(errno(libc::EADDRINUSE));
+        assert_eq!(error.raw_os_error(), Some(libc::EADDRINUSE));
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let error = io::Error::from(Error::malformed("TCP_INFO", "too short"));
+        assert_eq!((error.raw_os_error(), error.kind()), (None, io::ErrorKind::InvalidData));
+        assert_eq!(error.to_string(), "TCP_INFO: too short");
     }
 }

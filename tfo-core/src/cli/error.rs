@@ -6,7 +6,7 @@ use super::value::Expected;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A file that was named, or found, can't be read; the [`source`](error::Error::source) says why.
+    /// A file that was named, or found, can't be read.
     #[non_exhaustive]
     Unreadable {
         /// The file, as it was named.
@@ -52,11 +52,12 @@ impl SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, named_by: Some(name), .. } => {
-                write!(f, "can't read the configuration file {}, named by {name}", path.display())
-            }
-            Self::Unreadable { path, named_by: None, .. } => {
-                write!(f, "can't read the configuration file {}", path.display())
+            Self::Unreadable { path, named_by, source } => {
+                write!(f, "can't read the configuration file {}", path.display())?;
+                match named_by {
+                    Some(name) => write!(f, ", named by {name}: {source}"),
+                    None => write!(f, ": {source}"),
+                }
             }
             Self::Content { path, position: (line, column), reason } => {
                 write!(f, "{}:{line}:{column}: {reason}", path.display())
@@ -66,14 +67,7 @@ impl fmt::Display for SettingsError {
     }
 }
 
-impl error::Error for SettingsError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            Self::Content { .. } | Self::Variable { .. } => None,
-        }
-    }
-}
+impl error::Error for SettingsError {}
 
 /// An error and its causes on one line, `a: b: c`, whatever bytes a file name or a peer put into it.
 #[must_use]

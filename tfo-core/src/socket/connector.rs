@@ -275,11 +275,8 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.error.source()
-    }
-}
+/// The message contains the cause.
+impl error::Error for ConnectError {}
 
 impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
