@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::frame::{Endpoints, Frame};
-use super::{Crossing, Direction, Sight};
+use super::{Direction, PacketPath, Sighting};
 
 /// Groups packets by connection: one group for each pair of addresses and ports, and for each new
 /// SYN between them. Groups, and the packets in each, are in the order of time.
@@ -13,20 +13,20 @@ use super::{Crossing, Direction, Sight};
 /// sides tells which pair stands for which. An ICMP error belongs to the connection that it quotes;
 /// other packets that are no TCP belong to none and are left out.
 #[must_use]
-pub fn connections(crossings: &[Crossing]) -> Vec<Vec<Crossing>> {
-    let mut order: Vec<&Crossing> = crossings.iter().collect();
-    order.sort_by_key(|crossing| first_seen(crossing));
+pub fn connections(packets: &[PacketPath]) -> Vec<Vec<PacketPath>> {
+    let mut order: Vec<&PacketPath> = packets.iter().collect();
+    order.sort_by_key(|packet| first_seen(packet));
     let mut groups = Groups::default();
-    for crossing in order {
-        groups.add(crossing);
+    for packet in order {
+        groups.add(packet);
     }
     groups.members
 }
 
 /// When a packet was first seen anywhere; those that never were stand first.
-pub(super) fn first_seen(crossing: &Crossing) -> Option<Duration> {
-    let time = |sight: &Option<Sight>| sight.as_ref().map(|sight| sight.at);
-    match (time(&crossing.sent), time(&crossing.arrived)) {
+pub(super) fn first_seen(packet: &PacketPath) -> Option<Duration> {
+    let time = |sighting: &Option<Sighting>| sighting.as_ref().map(|sighting| sighting.at);
+    match (time(&packet.sent), time(&packet.arrived)) {
         (Some(sent), Some(arrived)) => Some(sent.min(arrived)),
         (sent, arrived) => sent.or(arrived),
     }
@@ -34,7 +34,7 @@ pub(super) fn first_seen(crossing: &Crossing) -> Option<Duration> {
 
 #[derive(Default)]
 struct Groups {
-    members: Vec<Vec<Crossing>>,
+    members: Vec<Vec<PacketPath>>,
     /// By the ends as the client names them, else as the server does: the latest group, and its SYN.
     latest: HashMap<Endpoints, (usize, Option<u32>)>,
     /// What the server calls a connection, to what the client calls it.
@@ -50,10 +50,10 @@ struct Mark {
 }
 
 impl Groups {
-    fn add(&mut self, crossing: &Crossing) {
-        let (at_client, at_server) = match crossing.direction {
-            Direction::ToServer => (&crossing.sent, &crossing.arrived),
-            Direction::ToClient => (&crossing.arrived, &crossing.sent),
+    fn add(&mut self, packet: &PacketPath) {
+        let (at_client, at_server) = match packet.direction {
+            Direction::ToServer => (&packet.sent, &packet.arrived),
+            Direction::ToClient => (&packet.arrived, &packet.sent),
         };
         let (at_client, at_server) = (mark(at_client.as_ref()), mark(at_server.as_ref()));
         if let (Some(client), Some(server)) = (&at_client, &at_server) {
@@ -74,7 +74,7 @@ impl Groups {
             }
         };
         if let Some(members) = self.members.get_mut(group) {
-            members.push(crossing.clone());
+            members.push(packet.clone());
         }
     }
 
@@ -84,8 +84,8 @@ impl Groups {
     }
 }
 
-fn mark(sight: Option<&Sight>) -> Option<Mark> {
-    match Frame::parse(&sight?.frame) {
+fn mark(sighting: Option<&Sighting>) -> Option<Mark> {
+    match Frame::parse(&sighting?.frame) {
         Frame::Tcp(segment) => Some(Mark {
             endpoints: segment.endpoints.canonical(),
             syn: segment.opens().then_some(segment.sequence),
@@ -101,8 +101,8 @@ mod tests {
     use super::super::fixture::{self, Host, Script, Wire, flag};
     use super::*;
 
-    fn sizes(crossings: &[Crossing]) -> Vec<usize> {
-        connections(crossings).iter().map(Vec::len).collect()
+    fn sizes(packets: &[PacketPath]) -> Vec<usize> {
+        connections(packets).iter().map(Vec::len).collect()
     }
 
     #[test]

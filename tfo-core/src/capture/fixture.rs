@@ -1,10 +1,10 @@
-//! Frames and crossings for the tests of this room.
+//! Frames and packets for the tests of this room.
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Crossing, Deed, Direction, Fate, Sight};
+use super::{Delivery, Direction, Modification, PacketPath, Sighting};
 
 pub(super) const CLIENT_ISN: u32 = 0x1000_0000;
 pub(super) const SERVER_ISN: u32 = 0x2000_0000;
@@ -132,7 +132,7 @@ pub(super) fn icmp_port_unreachable() -> Vec<u8> {
 /// Crossings of a path with 20 ms each way.
 pub(super) struct Script {
     wire: Wire,
-    crossings: Vec<Crossing>,
+    packets: Vec<PacketPath>,
 }
 
 /// Milliseconds after the first packet.
@@ -144,14 +144,14 @@ const DELAY: f64 = 20.0;
 
 impl Script {
     pub(super) fn new(wire: Wire) -> Self {
-        Self { wire, crossings: Vec::new() }
+        Self { wire, packets: Vec::new() }
     }
 
     pub(super) fn packet(mut self, direction: Direction, sent: f64, frame: Vec<u8>) -> Self {
-        let mut crossing = Crossing::sent(direction, Sight::new(at(sent), frame.clone()));
-        crossing.arrived = Some(Sight::new(at(sent + DELAY), frame));
-        crossing.fate = Fate::Arrived;
-        self.crossings.push(crossing);
+        let mut packet = PacketPath::sent(direction, Sighting::new(at(sent), frame.clone()));
+        packet.arrived = Some(Sighting::new(at(sent + DELAY), frame));
+        packet.delivery = Delivery::Arrived;
+        self.packets.push(packet);
         self
     }
 
@@ -177,42 +177,42 @@ impl Script {
         self.packet(Direction::ToClient, sent, frame)
     }
 
-    fn last(&mut self) -> &mut Crossing {
-        self.crossings.last_mut().unwrap()
+    fn last(&mut self) -> &mut PacketPath {
+        self.packets.last_mut().unwrap()
     }
 
     /// The last packet never arrives.
     pub(super) fn dropped(mut self, by: &'static str, what: &str) -> Self {
-        let crossing = self.last();
-        crossing.arrived = None;
-        crossing.fate = Fate::Dropped;
-        crossing.deeds.push(Deed::new(by, what));
+        let packet = self.last();
+        packet.arrived = None;
+        packet.delivery = Delivery::Dropped;
+        packet.modifications.push(Modification::new(by, what));
         self
     }
 
     /// The last packet comes from the middle.
     pub(super) fn forged(mut self, by: &'static str, what: &str) -> Self {
-        let crossing = self.last();
-        crossing.sent = None;
-        crossing.deeds.push(Deed::new(by, what));
+        let packet = self.last();
+        packet.sent = None;
+        packet.modifications.push(Modification::new(by, what));
         self
     }
 
     /// The last packet arrives as something else.
     pub(super) fn changed(mut self, by: &'static str, what: &str, frame: Vec<u8>) -> Self {
-        let crossing = self.last();
-        crossing.arrived.as_mut().unwrap().frame = frame;
-        crossing.deeds.push(Deed::new(by, what));
+        let packet = self.last();
+        packet.arrived.as_mut().unwrap().frame = frame;
+        packet.modifications.push(Modification::new(by, what));
         self
     }
 
-    pub(super) fn done(self) -> Vec<Crossing> {
-        self.crossings
+    pub(super) fn done(self) -> Vec<PacketPath> {
+        self.packets
     }
 }
 
 /// A cookie is cached; request and answer take one round trip.
-pub(super) fn fast_open(wire: Wire) -> Vec<Crossing> {
+pub(super) fn fast_open(wire: Wire) -> Vec<PacketPath> {
     Script::new(wire)
         .syn(0.0, &COOKIE, 64)
         .syn_ack(20.1, &[], 65)
@@ -226,7 +226,7 @@ pub(super) fn fast_open(wire: Wire) -> Vec<Crossing> {
 }
 
 /// No cookie is cached: the client asks for one.
-pub(super) fn cookie_granted() -> Vec<Crossing> {
+pub(super) fn cookie_granted() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &REQUEST, 0)
         .syn_ack(20.1, &COOKIE, 1)
@@ -241,7 +241,7 @@ pub(super) fn cookie_granted() -> Vec<Crossing> {
 }
 
 /// The path drops SYNs that have data.
-pub(super) fn syn_data_dropped() -> Vec<Crossing> {
+pub(super) fn syn_data_dropped() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &COOKIE, 64)
         .dropped("drop-syn-data", "dropped")
@@ -253,7 +253,7 @@ pub(super) fn syn_data_dropped() -> Vec<Crossing> {
 }
 
 /// The path overwrites the option and removes the data.
-pub(super) fn stripped() -> Vec<Crossing> {
+pub(super) fn stripped() -> Vec<PacketPath> {
     let wire = Wire::v4();
     Script::new(wire)
         .syn(0.0, &COOKIE, 64)
@@ -268,7 +268,7 @@ pub(super) fn stripped() -> Vec<Crossing> {
 }
 
 /// The path answers SYNs that have data with a reset, towards both.
-pub(super) fn reset() -> Vec<Crossing> {
+pub(super) fn reset() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &COOKIE, 64)
         .down(0.0, flag::RST_ACK, 0, 65, 0)
@@ -279,7 +279,7 @@ pub(super) fn reset() -> Vec<Crossing> {
 }
 
 /// A long transfer.
-pub(super) fn bulk(packets: u32) -> Vec<Crossing> {
+pub(super) fn bulk(packets: u32) -> Vec<PacketPath> {
     let mut script = Script::new(Wire::v4()).syn(0.0, &COOKIE, 64).syn_ack(20.1, &[], 65);
     for n in 0..packets {
         script = script.down(20.3 + f64::from(n) * 0.1, flag::ACK, 1 + n * 1448, 65, 1448);
@@ -288,17 +288,17 @@ pub(super) fn bulk(packets: u32) -> Vec<Crossing> {
 }
 
 /// The same within a thousandth of the time, as on one machine without a delay.
-pub(super) fn without_delay(mut crossings: Vec<Crossing>) -> Vec<Crossing> {
-    for crossing in &mut crossings {
-        for sight in [&mut crossing.sent, &mut crossing.arrived].into_iter().flatten() {
-            sight.at = START + sight.at.saturating_sub(START) / 1000;
+pub(super) fn without_delay(mut packets: Vec<PacketPath>) -> Vec<PacketPath> {
+    for packet in &mut packets {
+        for sighting in [&mut packet.sent, &mut packet.arrived].into_iter().flatten() {
+            sighting.at = START + sighting.at.saturating_sub(START) / 1000;
         }
     }
-    crossings
+    packets
 }
 
 /// Everything that a path may do to packets towards the client.
-pub(super) fn way_back() -> Vec<Crossing> {
+pub(super) fn way_back() -> Vec<PacketPath> {
     let wire = Wire::v6();
     Script::new(wire)
         .syn(0.0, &REQUEST, 0)
@@ -313,14 +313,14 @@ pub(super) fn way_back() -> Vec<Crossing> {
 }
 
 /// As a capture at one host has them.
-pub(super) fn seen_at(host: Host, crossings: &[Crossing]) -> Vec<Crossing> {
+pub(super) fn seen_at(host: Host, packets: &[PacketPath]) -> Vec<PacketPath> {
     let mut seen = Vec::new();
-    for crossing in crossings {
-        let departs = (crossing.direction == Direction::ToServer) == (host == Host::Client);
+    for packet in packets {
+        let departs = (packet.direction == Direction::ToServer) == (host == Host::Client);
         if departs {
-            seen.extend(crossing.sent.clone().map(|s| Crossing::sent(crossing.direction, s)));
+            seen.extend(packet.sent.clone().map(|s| PacketPath::sent(packet.direction, s)));
         } else {
-            seen.extend(crossing.arrived.clone().map(|s| Crossing::arrived(crossing.direction, s)));
+            seen.extend(packet.arrived.clone().map(|s| PacketPath::arrived(packet.direction, s)));
         }
     }
     seen
@@ -357,29 +357,31 @@ pub(super) fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![4 => valid, 2 => damaged, 1 => icmp, 1 => noise]
 }
 
-fn any_sight() -> impl Strategy<Value = Option<Sight>> {
+fn any_sight() -> impl Strategy<Value = Option<Sighting>> {
     let time = prop_oneof![
         4 => (0..2_000_000_000_u64).prop_map(|nanos| START + Duration::from_nanos(nanos)),
         1 => (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(s, n)| Duration::new(s, n)),
     ];
     proptest::option::weighted(
         0.8,
-        (time, any_frame()).prop_map(|(at, frame)| Sight::new(at, frame)),
+        (time, any_frame()).prop_map(|(at, frame)| Sighting::new(at, frame)),
     )
 }
 
-/// Any crossing, however contradictory.
-pub(super) fn any_crossing() -> impl Strategy<Value = Crossing> {
-    let fate = prop_oneof![Just(Fate::Arrived), Just(Fate::Dropped), Just(Fate::Unknown)];
+/// Any packet, however contradictory.
+pub(super) fn any_crossing() -> impl Strategy<Value = PacketPath> {
+    let delivery =
+        prop_oneof![Just(Delivery::Arrived), Just(Delivery::Dropped), Just(Delivery::Unknown)];
     let what = prop_oneof!["[a-z ]{0,20}", ".{0,90}", "[<>&\"'\u{0}-\u{1f}\u{1b}é\u{ffff}]{0,40}"];
-    let deeds = proptest::collection::vec(what.prop_map(|what| Deed::new("box", what)), 0..3);
-    (any::<bool>(), any_sight(), any_sight(), fate, deeds).prop_map(
-        |(up, sent, arrived, fate, deeds)| Crossing {
+    let modifications =
+        proptest::collection::vec(what.prop_map(|what| Modification::new("box", what)), 0..3);
+    (any::<bool>(), any_sight(), any_sight(), delivery, modifications).prop_map(
+        |(up, sent, arrived, delivery, modifications)| PacketPath {
             direction: if up { Direction::ToServer } else { Direction::ToClient },
             sent,
             arrived,
-            fate,
-            deeds,
+            delivery,
+            modifications,
         },
     )
 }

@@ -8,17 +8,17 @@
 //! | a file for Wireshark | [`pcapng`] |
 
 mod connections;
-mod crossing;
 mod describe;
 #[cfg(test)]
 mod fixture;
 mod frame;
 mod ladder;
+mod packet_path;
 pub mod pcapng;
 mod trace;
 
 pub use connections::connections;
-pub use crossing::{Crossing, Deed, Direction, Fate, Sight};
 pub use describe::{Describer, Description, describe};
 pub use ladder::{Ladder, TextStyle};
+pub use packet_path::{Delivery, Direction, Modification, PacketPath, Sighting};
 pub use trace::Trace;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Crossing, Direction, Fate, Sight};
+use super::{Delivery, Direction, PacketPath, Sighting};
 use crate::error::{Error, Result};
 use crate::sys::packet::{self, PacketSocket, Received};
 use crate::wire::{IpHeader, PROTOCOL_TCP, TcpHeader};
@@ -44,7 +44,7 @@ struct Filter {
 
 #[derive(Debug, Default)]
 struct Record {
-    crossings: Vec<Crossing>,
+    packets: Vec<PacketPath>,
     dropped: u64,
 }
 
@@ -72,31 +72,30 @@ impl Trace {
 
     /// What has been seen so far.
     #[must_use]
-    pub fn crossings(&self) -> Vec<Crossing> {
-        lock(&self.record).crossings.clone()
+    pub fn packets(&self) -> Vec<PacketPath> {
+        lock(&self.record).packets.clone()
     }
 
     /// How many packets are kept.
     #[must_use]
     pub fn count(&self) -> usize {
-        lock(&self.record).crossings.len()
+        lock(&self.record).packets.len()
     }
 
     /// Hands over what has been seen, and forgets it.
     #[must_use]
-    pub fn take_all(&self) -> Vec<Crossing> {
-        std::mem::take(&mut lock(&self.record).crossings)
+    pub fn take_all(&self) -> Vec<PacketPath> {
+        std::mem::take(&mut lock(&self.record).packets)
     }
 
     /// Hands over what has been seen of the connection with this client, and forgets it.
     #[must_use]
-    pub fn take(&self, client: SocketAddr) -> Vec<Crossing> {
+    pub fn take(&self, client: SocketAddr) -> Vec<PacketPath> {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let mut record = lock(&self.record);
-        let all = std::mem::take(&mut record.crossings);
-        let (its, others) =
-            all.into_iter().partition(|crossing| client_of(crossing) == Some(client));
-        record.crossings = others;
+        let all = std::mem::take(&mut record.packets);
+        let (its, others) = all.into_iter().partition(|packet| client_of(packet) == Some(client));
+        record.packets = others;
         its
     }
 
@@ -133,34 +132,34 @@ fn run(mut socket: PacketSocket, stopped: &PipeReader, filter: Filter, record: &
 
 fn keep(seen: &Received<'_>, filter: Filter, record: &Mutex<Record>) {
     let Some((frame, direction)) = sort(seen, filter) else { return };
-    let sight = Sight::new(seen.at, frame);
+    let sighting = Sighting::new(seen.at, frame);
     let mut record = lock(record);
     if seen.outgoing {
-        record.add(Crossing::sent(direction, sight));
+        record.add(PacketPath::sent(direction, sighting));
         return;
     }
     // On loopback it has been seen as it was sent, a moment ago.
-    let sent = record.crossings.iter_mut().rev().take(64).find(|crossing| {
-        let same = crossing.sent.as_ref().is_some_and(|sent| sent.frame == sight.frame);
-        same && crossing.arrived.is_none()
+    let sent = record.packets.iter_mut().rev().take(64).find(|packet| {
+        let same = packet.sent.as_ref().is_some_and(|sent| sent.frame == sighting.frame);
+        same && packet.arrived.is_none()
     });
     match sent {
         Some(sent) => {
-            sent.arrived = Some(sight);
-            sent.fate = Fate::Arrived;
+            sent.arrived = Some(sighting);
+            sent.delivery = Delivery::Arrived;
         }
-        None => record.add(Crossing::arrived(direction, sight)),
+        None => record.add(PacketPath::arrived(direction, sighting)),
     }
 }
 
 impl Record {
-    fn add(&mut self, crossing: Crossing) {
-        if self.crossings.len() >= KEPT {
+    fn add(&mut self, packet: PacketPath) {
+        if self.packets.len() >= KEPT {
             // The oldest are of connections that nobody took: scans, or ones that never end.
-            self.crossings.drain(..KEPT / 2);
+            self.packets.drain(..KEPT / 2);
             self.dropped += KEPT as u64 / 2;
         }
-        self.crossings.push(crossing);
+        self.packets.push(packet);
     }
 }
 
@@ -195,10 +194,10 @@ fn ends(frame: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     Some((source, SocketAddr::new(ip.destination(), tcp.destination_port())))
 }
 
-fn client_of(crossing: &Crossing) -> Option<SocketAddr> {
-    let sight = crossing.sent.as_ref().or(crossing.arrived.as_ref())?;
-    let (source, destination) = ends(&sight.frame)?;
-    Some(match crossing.direction {
+fn client_of(packet: &PacketPath) -> Option<SocketAddr> {
+    let sighting = packet.sent.as_ref().or(packet.arrived.as_ref())?;
+    let (source, destination) = ends(&sighting.frame)?;
+    Some(match packet.direction {
         Direction::ToServer => source,
         Direction::ToClient => destination,
     })

@@ -92,7 +92,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
-    use crate::cli::{Port, one_line};
+    use crate::cli::{Port, error_chain};
 
     #[test]
     fn a_flag_beats_a_variable_which_beats_what_stands_there() {
@@ -114,7 +114,7 @@ mod tests {
         let environment: Environment = [("TFO_SERVER_PORT", "70\n000")].into_iter().collect();
         let error = environment.value::<Port>("TFO_SERVER_PORT").unwrap_err();
         assert_eq!(
-            one_line(&error),
+            error_chain(&error),
             r#"TFO_SERVER_PORT: invalid value "70\n000": expected a port from 1 to 65535"#
         );
     }
@@ -126,6 +126,6 @@ mod tests {
             [("EMPTY", OsString::new()), ("RAW", raw)].into_iter().collect();
         assert!(environment.value::<Port>("EMPTY").is_err());
         let error = environment.value::<Port>("RAW").unwrap_err();
-        assert_eq!(one_line(&error), "RAW: is not UTF-8");
+        assert_eq!(error_chain(&error), "RAW: is not UTF-8");
     }
 }

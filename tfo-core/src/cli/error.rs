@@ -71,7 +71,7 @@ impl error::Error for SettingsError {}
 
 /// An error and its causes on one line, `a: b: c`, whatever bytes a file name or a peer put into it.
 #[must_use]
-pub fn one_line(error: &dyn error::Error) -> String {
+pub fn error_chain(error: &dyn error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -79,5 +79,5 @@ pub fn one_line(error: &dyn error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    super::output::printable(&text)
+    super::output::escape_control(&text)
 }

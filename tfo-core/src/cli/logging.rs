@@ -20,7 +20,7 @@ use log::LevelFilter;
 use super::{
     environment::Environment,
     error::SettingsError,
-    output::{colour_allowed, printable},
+    output::{colour_allowed, escape_control},
     queue::Queue,
 };
 
@@ -161,7 +161,7 @@ fn start(
         if record.level() >= log::Level::Debug {
             write!(formatter, "{}: ", record.target())?;
         }
-        writeln!(formatter, "{}", printable(&record.args().to_string()))
+        writeln!(formatter, "{}", escape_control(&record.args().to_string()))
     });
     // It fails only when there is a logger already; then that one serves.
     let _ = builder.try_init();

@@ -16,7 +16,7 @@ pub mod queue;
 pub mod value;
 
 pub use environment::{Environment, Level};
-pub use error::{SettingsError, one_line};
+pub use error::{SettingsError, error_chain};
 pub use file::ConfigFile;
 pub use value::{Expected, Integer, Period, Port, Size, Switch};
 

@@ -99,7 +99,7 @@ fn permits_colour(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
 /// Text on one line and without control characters: what a file or a peer wrote must not be able
 /// to forge a line, or to steer a terminal.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub fn escape_control(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() {
@@ -161,6 +161,6 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_forge_a_line_or_steer_a_terminal() {
-        assert_eq!(printable("a\nb\x1b[31mü\t"), r"a\nb\u{1b}[31mü\t");
+        assert_eq!(escape_control("a\nb\x1b[31mü\t"), r"a\nb\u{1b}[31mü\t");
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cookie::FastOpenCookie;
-use crate::host::{CounterChange, FastOpenBits};
+use crate::host::{CounterChange, FastOpenFlags};
 use crate::socket::{Attempt, SynRecord, TcpBits};
 
 /// All that is known of one connection. At least one half should be there.
@@ -51,7 +51,7 @@ pub struct ClientEvidence {
     pub tcp: Option<TcpBits>,
     /// `net.ipv4.tcp_fastopen` of the client's namespace before connecting.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub tcp_fastopen: Option<FastOpenBits>,
+    pub tcp_fastopen: Option<FastOpenFlags>,
     /// The cached cookie before connecting. `None`: the cache could not be read.
     #[cfg_attr(feature = "serde", serde(default))]
     pub cookie_before: Option<CachedCookie>,
@@ -143,7 +143,7 @@ pub struct ServerEvidence {
 #[non_exhaustive]
 pub struct ServerHost {
     /// `net.ipv4.tcp_fastopen` of the server's namespace.
-    pub tcp_fastopen: FastOpenBits,
+    pub tcp_fastopen: FastOpenFlags,
     /// The listener's effective fast open queue length; 0: fast open is off there.
     pub queue: u32,
     /// `net.ipv4.tcp_syncookies`.

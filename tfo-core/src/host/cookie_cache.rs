@@ -340,8 +340,8 @@ mod tests {
         };
         let error = found::<bool>(refused(libc::EPERM)).expect_err("not allowed");
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-        let text = "delete cached cookie of 198.51.100.7 from 192.0.2.1 failed";
-        assert_eq!(error.to_string(), text);
+        let text = "delete cached cookie of 198.51.100.7 from 192.0.2.1 failed: ";
+        assert!(error.to_string().starts_with(text), "{error}");
         assert!(!found::<bool>(refused(libc::ESRCH)).expect("nothing to delete is no error"));
     }
 

@@ -19,5 +19,5 @@ pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
 pub use routes::{Route, routes_without_cookie};
 pub use sockets::{Connection, Listener, Owners, Process, listeners, unfinished_handshakes};
-pub use sysctl::{FastOpenBits, NamespaceKey};
+pub use sysctl::{FastOpenFlags, NamespaceKey};
 pub use thread::{CpuTime, set_timer_slack};

@@ -26,9 +26,9 @@ const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
-pub struct FastOpenBits(u32);
+pub struct FastOpenFlags(u32);
 
-impl FastOpenBits {
+impl FastOpenFlags {
     const CLIENT: u32 = 0x1;
     const SERVER: u32 = 0x2;
     const CLIENT_NO_COOKIE: u32 = 0x4;
@@ -102,7 +102,7 @@ impl FastOpenBits {
     }
 }
 
-impl fmt::Display for FastOpenBits {
+impl fmt::Display for FastOpenFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x} (", self.0)?;
         let mut separator = "";
@@ -119,7 +119,7 @@ impl fmt::Display for FastOpenBits {
     }
 }
 
-impl str::FromStr for FastOpenBits {
+impl str::FromStr for FastOpenFlags {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -146,7 +146,7 @@ impl str::FromStr for FastOpenBits {
 ///
 /// # Errors
 /// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
-pub fn tcp_fastopen() -> Result<FastOpenBits> {
+pub fn tcp_fastopen() -> Result<FastOpenFlags> {
     read(TCP_FASTOPEN)?.parse()
 }
 
@@ -156,7 +156,7 @@ pub fn tcp_fastopen() -> Result<FastOpenBits> {
 /// # Errors
 /// [`Error::System`] if it can't be written.
 #[cfg(feature = "lab")]
-pub fn set_tcp_fastopen(bits: FastOpenBits) -> Result<()> {
+pub fn set_tcp_fastopen(bits: FastOpenFlags) -> Result<()> {
     let text = bits.bits().cast_signed().to_string();
     fs::write(TCP_FASTOPEN, text).map_err(|e| Error::system("write", TCP_FASTOPEN, e))
 }
@@ -290,7 +290,7 @@ mod tests {
             (0x1002, "0x1002 (server, unknown 0x1000)"),
             (0x8, "0x8 (unknown 0x8)"),
         ] {
-            assert_eq!(FastOpenBits::new(bits).to_string(), text);
+            assert_eq!(FastOpenFlags::new(bits).to_string(), text);
         }
     }
 
@@ -304,19 +304,19 @@ mod tests {
             ("-2147483648", 0x8000_0000),
             ("4294967295", u32::MAX),
         ] {
-            let read: FastOpenBits = text.parse().expect(text);
+            let read: FastOpenFlags = text.parse().expect(text);
             assert_eq!(read.bits(), bits, "{text:?}");
         }
         for text in ["", "x", "0x", "0x+1", "0x1ffffffff", "1 2", "-2147483649", "4294967296"] {
-            text.parse::<FastOpenBits>().expect_err(text);
+            text.parse::<FastOpenFlags>().expect_err(text);
         }
     }
 
     #[test]
     fn advice_adds_a_bit_and_keeps_the_others() {
-        assert_eq!(FastOpenBits::new(0x1).with_server().bits(), 3);
-        assert_eq!(FastOpenBits::new(0x402).with_client().bits(), 0x403);
-        assert_eq!(FastOpenBits::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+        assert_eq!(FastOpenFlags::new(0x1).with_server().bits(), 3);
+        assert_eq!(FastOpenFlags::new(0x402).with_client().bits(), 0x403);
+        assert_eq!(FastOpenFlags::new(3).with_client().with_server().bits(), 3, "nothing is lost");
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in "\\PC*", number in "-?(0x)?[0-9a-f]{0,12}\n?") {
             for text in [text, number] {
-                if let Ok(bits) = text.parse::<FastOpenBits>() {
+                if let Ok(bits) = text.parse::<FastOpenFlags>() {
                     prop_assert!(!bits.to_string().is_empty());
                 }
                 let _ = parse_number::<u32>(SOMAXCONN, &text);
@@ -372,7 +372,7 @@ mod tests {
         #[test]
         fn bits_survive_the_kernels_text(bits: u32) {
             for text in [bits.cast_signed().to_string(), bits.to_string(), format!("{bits:#x}")] {
-                prop_assert_eq!(text.parse::<FastOpenBits>().expect("a number").bits(), bits);
+                prop_assert_eq!(text.parse::<FastOpenFlags>().expect("a number").bits(), bits);
             }
         }
     }

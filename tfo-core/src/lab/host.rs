@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use super::link;
 use crate::error::{Error, Result};
-use crate::host::{FastOpenBits, sysctl};
+use crate::host::{FastOpenFlags, sysctl};
 use crate::sys::namespace::{self, Namespace};
 
 /// A host of the lab: loopback is up, and client and server may use fast open.
@@ -129,7 +129,7 @@ impl Host {
     ///
     /// # Errors
     /// The setting can't be written.
-    pub fn set_tcp_fastopen(&self, bits: FastOpenBits) -> Result<()> {
+    pub fn set_tcp_fastopen(&self, bits: FastOpenFlags) -> Result<()> {
         self.run(move || sysctl::set_tcp_fastopen(bits))
     }
 }
@@ -163,7 +163,7 @@ fn start() -> Result<File> {
 /// Brings loopback up and allows both halves of fast open, in the calling thread's new namespace.
 pub(super) fn prepare() -> Result<()> {
     link::loopback_up()?;
-    sysctl::set_tcp_fastopen(FastOpenBits::new(3))
+    sysctl::set_tcp_fastopen(FastOpenFlags::new(3))
 }
 
 fn ended(name: &str) -> Error {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::frame::{Flow, Segment};
-use crate::capture::{Deed, Direction};
+use crate::capture::{Direction, Modification};
 use crate::error::Error;
 use crate::wire::FastOpenKind::{self, Experimental, Standard};
 
@@ -96,7 +96,7 @@ pub(super) struct Leaving {
 pub(super) struct Outcome {
     /// Empty: it was dropped.
     pub(super) leaving: Vec<Leaving>,
-    pub(super) deeds: Vec<Deed>,
+    pub(super) modifications: Vec<Modification>,
 }
 
 /// The boxes of a path, with what they remember.
@@ -129,17 +129,18 @@ impl Middleboxes {
         for step in 0..count {
             let index = if direction == Direction::ToServer { step } else { count - 1 - step };
             let Some(middlebox) = self.boxes.get(index).copied() else { break };
-            match self.apply(middlebox, direction, &mut segment, &mut outcome.deeds) {
+            match self.apply(middlebox, direction, &mut segment, &mut outcome.modifications) {
                 Ruling::Pass => {}
                 Ruling::Copy => copies += 1,
                 Ruling::Drop(what) => {
-                    outcome.deeds.push(Deed::new(middlebox.name(), what));
+                    outcome.modifications.push(Modification::new(middlebox.name(), what));
                     return outcome;
                 }
                 Ruling::Reset => {
-                    outcome
-                        .deeds
-                        .push(Deed::new(middlebox.name(), "dropped, and answered with a reset"));
+                    outcome.modifications.push(Modification::new(
+                        middlebox.name(),
+                        "dropped, and answered with a reset",
+                    ));
                     let leaving = Leaving {
                         direction: direction.reverse(),
                         segment: segment.reset(),
@@ -162,12 +163,12 @@ impl Middleboxes {
         middlebox: Middlebox,
         direction: Direction,
         segment: &mut Segment,
-        deeds: &mut Vec<Deed>,
+        modifications: &mut Vec<Modification>,
     ) -> Ruling {
         let syn = segment.is_syn() && direction == Direction::ToServer;
         let syn_ack = segment.is_syn_ack() && direction == Direction::ToClient;
         let syn_data = syn && segment.data_len() > 0;
-        let mut did = |what: String| deeds.push(Deed::new(middlebox.name(), what));
+        let mut did = |what: String| modifications.push(Modification::new(middlebox.name(), what));
         match middlebox {
             Middlebox::StripSynOption if syn => strip(segment, BOTH, &mut did),
             Middlebox::StripSynOption34 if syn => strip(segment, &[Standard], &mut did),
@@ -289,8 +290,8 @@ mod tests {
     const TO_SERVER: Direction = Direction::ToServer;
     const TO_CLIENT: Direction = Direction::ToClient;
 
-    fn deeds(outcome: &Outcome) -> Vec<&str> {
-        outcome.deeds.iter().map(|deed| deed.by).collect()
+    fn modifications(outcome: &Outcome) -> Vec<&str> {
+        outcome.modifications.iter().map(|modification| modification.by).collect()
     }
 
     /// The way back: addresses and ports swapped.
@@ -389,8 +390,12 @@ mod tests {
                     let bytes = before.clone().into_bytes();
                     let outcome = Middleboxes::new(&[middlebox]).pass(direction, before);
                     let acted = acts_on(middlebox).contains(&name);
-                    assert_eq!(!outcome.deeds.is_empty(), acted, "{middlebox}, {name}: a deed");
-                    assert!(deeds(&outcome).iter().all(|by| *by == middlebox.name()));
+                    assert_eq!(
+                        !outcome.modifications.is_empty(),
+                        acted,
+                        "{middlebox}, {name}: a modification"
+                    );
+                    assert!(modifications(&outcome).iter().all(|by| *by == middlebox.name()));
                     for leaving in &outcome.leaving {
                         assert_sound(&leaving.segment);
                     }
@@ -445,7 +450,7 @@ mod tests {
         let [leaving] = &outcome.leaving[..] else { panic!("one segment leaves: {outcome:?}") };
         assert!(leaving.forged && leaving.direction == TO_CLIENT);
         assert!(header(&leaving.segment).rst());
-        assert_eq!(deeds(&outcome), ["reset-syn-data"]);
+        assert_eq!(modifications(&outcome), ["reset-syn-data"]);
     }
 
     #[test]
@@ -518,12 +523,12 @@ mod tests {
         let first = syn(false, &option(Standard, &COOKIE), b"data");
         let arrived = boxes.pass(TO_SERVER, first).leaving.remove(0).segment;
         let outcome = boxes.pass(TO_CLIENT, syn_ack(&arrived, &[]));
-        assert_eq!(deeds(&outcome), ["swallow-after-syn-data"]);
+        assert_eq!(modifications(&outcome), ["swallow-after-syn-data"]);
         assert!(outcome.leaving.is_empty());
         // What one box removes the next one does not see.
         let outcome = Middleboxes::new(&[Middlebox::StripSynData, Middlebox::DropSynData])
             .pass(TO_SERVER, syn(false, &option(Standard, &COOKIE), b"data"));
-        assert_eq!(deeds(&outcome), ["strip-syn-data"]);
+        assert_eq!(modifications(&outcome), ["strip-syn-data"]);
         assert_eq!(outcome.leaving.len(), 1);
     }
 

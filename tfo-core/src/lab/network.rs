@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::Duration;
 
-use super::path::{Path, PathSettings};
+use super::path::{ForwardingPath, PathSettings};
 use super::{Host, Middlebox, link};
-use crate::capture::{Crossing, Direction};
+use crate::capture::{Direction, PacketPath};
 use crate::error::{Error, Result};
 use crate::sys::packet::PacketSocket;
 
@@ -27,7 +27,7 @@ pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 #[derive(Debug)]
 pub struct Network {
     // The path ends before the hosts whose interfaces it uses.
-    path: Path,
+    path: ForwardingPath,
     client: Host,
     servers: Vec<Host>,
     middle: Host,
@@ -61,7 +61,8 @@ impl Network {
             link::attach(&middle, port, server, &link::SERVER)?;
             server_ports.push(port);
         }
-        let path = middle.run(move || Path::start(settings, client_port, &server_ports))?;
+        let path =
+            middle.run(move || ForwardingPath::start(settings, client_port, &server_ports))?;
         Ok(Self { path, client, servers, middle })
     }
 
@@ -100,8 +101,8 @@ impl Network {
 
     /// Each packet that has crossed so far, in the order in which they were sent.
     #[must_use]
-    pub fn crossings(&self) -> Vec<Crossing> {
-        self.path.crossings()
+    pub fn packets(&self) -> Vec<PacketPath> {
+        self.path.packets()
     }
 
     /// Hands a packet that has crossed to the first server to it once more: what a network does that
@@ -109,9 +110,9 @@ impl Network {
     ///
     /// # Errors
     /// The packet did not arrive at a server, or there is no packet socket.
-    pub fn repeat(&self, crossing: &Crossing) -> Result<()> {
-        let to_server = crossing.direction == Direction::ToServer;
-        let Some(arrived) = crossing.arrived.as_ref().filter(|_| to_server) else {
+    pub fn repeat(&self, packet: &PacketPath) -> Result<()> {
+        let to_server = packet.direction == Direction::ToServer;
+        let Some(arrived) = packet.arrived.as_ref().filter(|_| to_server) else {
             return Err(Error::malformed("packet to repeat", "it did not arrive at a server"));
         };
         let frame = arrived.frame.clone();

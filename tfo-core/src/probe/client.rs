@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::dialogue::{Answer, Dialogue, Next};
 use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, RegularCheck};
-use crate::host::{Counters, FastOpenBits, cookie_cache, sysctl};
+use crate::host::{Counters, FastOpenFlags, cookie_cache, sysctl};
 use crate::socket::{Attempt, ConnectError, Connector, FastOpenStream, Method, TcpBits, TcpInfo};
 
 /// A connection to be made and watched.
@@ -266,7 +266,7 @@ impl Seen {
 /// What the host says before the connection.
 struct Before {
     source: Option<IpAddr>,
-    tcp_fastopen: Option<FastOpenBits>,
+    tcp_fastopen: Option<FastOpenFlags>,
     cookie: Option<CachedCookie>,
     counters: Option<Counters>,
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
-use crate::host::{Counters, FastOpenBits, sysctl};
+use crate::host::{Counters, FastOpenFlags, sysctl};
 use crate::socket::{Arrival, FastOpenListener};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.
@@ -47,7 +47,7 @@ struct SettingsCell(AtomicU64);
 
 #[derive(Debug, Clone, Copy)]
 struct Settings {
-    tcp_fastopen: FastOpenBits,
+    tcp_fastopen: FastOpenFlags,
     syncookies: u32,
 }
 
@@ -228,7 +228,7 @@ impl SettingsCell {
         let number = self.0.load(Ordering::Relaxed);
         let half = |shift: u32| u32::try_from(number >> shift & u64::from(u32::MAX)).unwrap_or(0);
         (number != Self::UNKNOWN)
-            .then(|| Settings { tcp_fastopen: FastOpenBits::new(half(32)), syncookies: half(0) })
+            .then(|| Settings { tcp_fastopen: FastOpenFlags::new(half(32)), syncookies: half(0) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tfo_core::host::{FastOpenBits, sysctl};
+use tfo_core::host::{FastOpenFlags, sysctl};
 use tfo_core::lab::isolated;
 use tfo_core::socket::Connector;
 
@@ -16,7 +16,7 @@ fn a_setting_is_read_from_the_host_that_it_was_made_on() {
         net.set_client_bits(0x5);
         net.set_server_bits(0x602);
         let bits = [&net.client, &net.server].map(|host| host.run(sysctl::tcp_fastopen).unwrap());
-        assert_eq!(bits, [0x5, 0x602].map(FastOpenBits::new));
+        assert_eq!(bits, [0x5, 0x602].map(FastOpenFlags::new));
         set(&net.server, "core/somaxconn", "99");
         set(&net.server, "ipv4/tcp_syncookies", "2");
         set(&net.server, "ipv4/tcp_max_syn_backlog", "77");

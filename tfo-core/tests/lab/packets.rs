@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use etherparse::{NetSlice, SlicedPacket, TcpSlice, TransportSlice};
-use tfo_core::capture::{Crossing, Direction, Fate};
+use tfo_core::capture::{Delivery, Direction, PacketPath};
 
 /// The TCP segment of a frame, read by another parser than the library's.
 pub(crate) struct Seen<'a> {
@@ -51,16 +51,16 @@ fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
 /// - `> SYN request34 => SYN nops`: it arrived otherwise than it was sent;
 /// - `> SYN +64 => dropped`: it did not arrive;
 /// - `< => RST`: the path made it.
-pub(crate) fn handshake(crossings: &[Crossing], client_port: u16) -> Vec<String> {
+pub(crate) fn handshake(packets: &[PacketPath], client_port: u16) -> Vec<String> {
     let mut first = None;
-    crossings.iter().filter_map(|crossing| describe(crossing, client_port, &mut first)).collect()
+    packets.iter().filter_map(|packet| describe(packet, client_port, &mut first)).collect()
 }
 
-fn describe(crossing: &Crossing, client_port: u16, first: &mut Option<u32>) -> Option<String> {
-    let sent = crossing.sent.as_ref().and_then(|sight| tcp(&sight.frame));
-    let arrived = crossing.arrived.as_ref().and_then(|sight| tcp(&sight.frame));
+fn describe(packet: &PacketPath, client_port: u16, first: &mut Option<u32>) -> Option<String> {
+    let sent = packet.sent.as_ref().and_then(|sighting| tcp(&sighting.frame));
+    let arrived = packet.arrived.as_ref().and_then(|sighting| tcp(&sighting.frame));
     let any = &sent.as_ref().or(arrived.as_ref())?.tcp;
-    let (port, arrow) = match crossing.direction {
+    let (port, arrow) = match packet.direction {
         Direction::ToServer => (any.source_port(), ">"),
         Direction::ToClient => (any.destination_port(), "<"),
     };
@@ -70,9 +70,9 @@ fn describe(crossing: &Crossing, client_port: u16, first: &mut Option<u32>) -> O
     let first = *first.get_or_insert(any.sequence_number());
     let before = sent.as_ref().map(|seen| text(&seen.tcp, first, None));
     let option = sent.as_ref().and_then(|seen| options(&seen.tcp).0);
-    let mut after = match (&arrived, crossing.fate) {
+    let mut after = match (&arrived, packet.delivery) {
         (Some(seen), _) => text(&seen.tcp, first, option.as_ref()),
-        (None, Fate::Dropped) => "dropped".to_owned(),
+        (None, Delivery::Dropped) => "dropped".to_owned(),
         (None, _) => "on its way".to_owned(),
     };
     if let (Some(sent), Some(arrived)) = (&sent, &arrived)

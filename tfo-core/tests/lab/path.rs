@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::{Crossing, Direction, Fate};
+use tfo_core::capture::{Delivery, Direction, PacketPath};
 use tfo_core::diagnosis::CachedCookie;
 use tfo_core::lab::{CLIENT_V4, Middlebox, Network, PathSettings, isolated};
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method};
@@ -17,13 +17,13 @@ use crate::support::{PORT, families, network, network_with_servers, probe};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// How long each packet that arrived was on its way.
-fn delays(crossings: &[Crossing]) -> Vec<(Direction, Duration)> {
-    crossings
+fn delays(packets: &[PacketPath]) -> Vec<(Direction, Duration)> {
+    packets
         .iter()
-        .filter_map(|crossing| {
-            let (sent, arrived) = (crossing.sent.as_ref()?, crossing.arrived.as_ref()?);
+        .filter_map(|packet| {
+            let (sent, arrived) = (packet.sent.as_ref()?, packet.arrived.as_ref()?);
             // Below zero it would be an early arrival.
-            Some((crossing.direction, arrived.at.checked_sub(sent.at).unwrap_or_default()))
+            Some((packet.direction, arrived.at.checked_sub(sent.at).unwrap_or_default()))
         })
         .collect()
 }
@@ -41,7 +41,7 @@ fn no_packet_arrives_before_its_delay_is_over() {
             probe(&net, v6, Method::SendTo);
             probe(&net, v6, Method::SendTo);
         }
-        let delays = delays(&net.crossings());
+        let delays = delays(&net.packets());
         assert!(delays.len() > 20, "four connections crossed: {delays:?}");
         let mut late = Vec::new();
         for (direction, took) in delays {
@@ -94,26 +94,26 @@ fn a_fast_open_request_is_answered_one_crossing_earlier() {
 /// How often the path has to be crossed, one way after the other, until the answer is there: each packet
 /// can only have been caused by those that had arrived when it was sent.
 fn trips_to_answer(net: &Network, v6: bool, method: Method) -> usize {
-    let before = net.crossings().len();
+    let before = net.packets().len();
     probe(net, v6, method);
-    let crossings = net.crossings().split_off(before);
+    let packets = net.packets().split_off(before);
     let mut trips: Vec<(Direction, Duration, usize)> = Vec::new();
-    for crossing in &crossings {
-        let (Some(sent), Some(arrived)) = (&crossing.sent, &crossing.arrived) else { continue };
+    for packet in &packets {
+        let (Some(sent), Some(arrived)) = (&packet.sent, &packet.arrived) else { continue };
         let cause = trips
             .iter()
-            .filter(|(way, at, _)| *way != crossing.direction && *at <= sent.at)
+            .filter(|(way, at, _)| *way != packet.direction && *at <= sent.at)
             .map(|(_, _, trips)| *trips)
             .max();
         let count = cause.unwrap_or(0) + 1;
         let has_data =
             packets::tcp(&arrived.frame).is_some_and(|seen| !seen.tcp.payload().is_empty());
-        if crossing.direction == Direction::ToClient && has_data {
+        if packet.direction == Direction::ToClient && has_data {
             return count;
         }
-        trips.push((crossing.direction, arrived.at, count));
+        trips.push((packet.direction, arrived.at, count));
     }
-    panic!("no answer crossed: {crossings:?}");
+    panic!("no answer crossed: {packets:?}");
 }
 
 #[test]
@@ -145,19 +145,19 @@ fn syns(net: &Network, count: usize) -> Vec<bool> {
                 .connect(server, b"x");
         }
     });
-    let fates = || -> Vec<Fate> {
-        let is_syn = |it: &Crossing| {
-            let sent = it.sent.as_ref().and_then(|sight| packets::tcp(&sight.frame));
+    let fates = || -> Vec<Delivery> {
+        let is_syn = |it: &PacketPath| {
+            let sent = it.sent.as_ref().and_then(|sighting| packets::tcp(&sighting.frame));
             it.direction == Direction::ToServer && sent.is_some_and(|seen| seen.tcp.syn())
         };
-        net.crossings().iter().filter(|it| is_syn(it)).map(|it| it.fate).collect()
+        net.packets().iter().filter(|it| is_syn(it)).map(|it| it.delivery).collect()
     };
     let end = Instant::now() + Duration::from_secs(10);
-    while fates().len() < count || fates().contains(&Fate::Unknown) {
+    while fates().len() < count || fates().contains(&Delivery::Unknown) {
         assert!(Instant::now() < end, "the path is behind: {:?}", fates());
         thread::sleep(MS(10));
     }
-    fates().into_iter().map(|fate| fate == Fate::Dropped).collect()
+    fates().into_iter().map(|delivery| delivery == Delivery::Dropped).collect()
 }
 
 #[test]
@@ -165,11 +165,11 @@ fn jitter_delays_and_keeps_the_order() {
     isolated(|| {
         let net = Network::new(PathSettings::new().round_trip(MS(4)).jitter(MS(10))).unwrap();
         transfer(&net, 300_000);
-        let crossings = net.crossings();
-        let took = delays(&crossings);
+        let packets = net.packets();
+        let took = delays(&packets);
         assert!(took.iter().any(|(_, took)| *took > MS(5)), "some waited longer than others");
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let one_way = || crossings.iter().filter(|it| it.direction == direction);
+            let one_way = || packets.iter().filter(|it| it.direction == direction);
             let arrived: Vec<_> =
                 one_way().filter_map(|it| Some(it.arrived.as_ref()?.at)).collect();
             assert!(arrived.is_sorted(), "{direction:?}: a packet overtook another");
@@ -187,18 +187,19 @@ fn a_rate_is_kept() {
         transfer(&net, 2_000_000);
         let took = start.elapsed();
         assert!(took >= MS(2 * 400), "2 MB take 400 ms each way, not {took:?} in all");
-        let crossings = net.crossings();
+        let packets = net.packets();
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let one_way = crossings.iter().filter(|it| it.direction == direction);
+            let one_way = packets.iter().filter(|it| it.direction == direction);
             let arrived: Vec<_> = one_way.filter_map(|it| it.arrived.as_ref()).collect();
             let (first, last) = (arrived.first().unwrap().at, arrived.last().unwrap().at);
-            let bits: u128 = arrived.iter().map(|sight| sight.frame.len() as u128 * 8).sum();
+            let bits: u128 = arrived.iter().map(|sighting| sighting.frame.len() as u128 * 8).sum();
             let needed = bits * 1_000_000 / u128::from(BITS_PER_SECOND);
             let took = last.saturating_sub(first).as_micros();
             assert!(took * 105 / 100 >= needed, "{direction:?}: {bits} bits in {took} µs");
         }
-        let is_full = |it: &Crossing| it.deeds.iter().any(|deed| deed.by == "rate");
-        assert!(!crossings.iter().any(is_full), "less than 1000 packets ever waited");
+        let is_full =
+            |it: &PacketPath| it.modifications.iter().any(|modification| modification.by == "rate");
+        assert!(!packets.iter().any(is_full), "less than 1000 packets ever waited");
     });
 }
 
@@ -209,7 +210,7 @@ fn a_long_way_behind_the_line_does_not_fill_its_queue() {
         let fast = PathSettings::new().round_trip(MS(300)).rate(1_000_000_000);
         let net = Network::new(fast).unwrap();
         transfer(&net, 20_000_000);
-        let lost = net.crossings().iter().filter(|it| it.fate == Fate::Dropped).count();
+        let lost = net.packets().iter().filter(|it| it.delivery == Delivery::Dropped).count();
         assert_eq!(lost, 0, "nothing waited for a line of 1 Gbit/s");
     });
 }
@@ -326,7 +327,7 @@ fn a_translated_client_is_seen_at_other_addresses_and_answered_at_its_own() {
             }
         }
         let arrived: HashSet<_> = net
-            .crossings()
+            .packets()
             .iter()
             .filter(|it| it.direction == Direction::ToServer)
             .filter_map(|it| Some(packets::tcp(&it.arrived.as_ref()?.frame)?.source))

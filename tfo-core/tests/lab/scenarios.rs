@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::Crossing;
+use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, Verdict, judge};
 use tfo_core::lab::{Middlebox, PathSettings, isolated};
 use tfo_core::probe::Observation;
@@ -159,11 +159,11 @@ impl Found {
             evidence.push(("server", Evidence::new(None, Some(answered.clone()))));
             evidence.push(("server-later", Evidence::new(None, Some(later.clone()))));
         }
-        let crossings: Vec<Crossing> = stage.network.crossings();
+        let packets: Vec<PacketPath> = stage.network.packets();
         Self {
             client,
             verdicts: evidence.iter().map(|(view, evidence)| (*view, judge(evidence))).collect(),
-            packets: packets::handshake(&crossings, port),
+            packets: packets::handshake(&packets, port),
             accepted: records.len(),
             server,
             leaks: evidence.iter().filter_map(|(view, evidence)| leak(view, evidence)).collect(),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::diagnosis::ServerEvidence;
-use tfo_core::host::FastOpenBits;
+use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::mirror::{self, Answer, Progress, RequestReader};
 use tfo_core::probe::{Observation, Probe, ServerObserver};
@@ -57,7 +57,7 @@ impl Stage {
     }
 
     pub(crate) fn change(&self, changes: &Changes) {
-        let bits = |host: &Host, bits| host.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+        let bits = |host: &Host, bits| host.set_tcp_fastopen(FastOpenFlags::new(bits)).unwrap();
         if let Some(wanted) = changes.client_bits {
             bits(self.network.client(), wanted);
         }

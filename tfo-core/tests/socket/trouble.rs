@@ -45,8 +45,8 @@ fn a_closed_port_is_refused_with_and_without_a_cookie() {
                 assert_eq!(error.error.kind(), io::ErrorKind::ConnectionRefused, "{error:?}");
                 assert_eq!(error.attempt, Some(Attempt::InSyn(8)), "{error:?}");
                 assert!(!error.established, "the SYN was answered by a reset: {error:?}");
-                let text = error.to_string();
-                assert_eq!(text, format!("connect {server} failed"), "it names whom");
+                let named = format!("connect {server} failed: Connection refused");
+                assert!(error.to_string().starts_with(&named), "{error}");
             }
         }
     });
@@ -79,7 +79,7 @@ fn a_local_address_that_is_not_here_is_an_error_of_its_own() {
         let connector = Connector::default().bind(elsewhere);
         let error = net.connect(&connector, SocketAddr::new(SERVERS[0], 1), b"x").unwrap_err();
         assert_eq!(error.error.kind(), io::ErrorKind::AddrNotAvailable);
-        assert_eq!(error.to_string(), format!("bind {elsewhere} failed"));
+        assert!(error.to_string().starts_with(&format!("bind {elsewhere} failed: ")), "{error}");
     });
 }
 

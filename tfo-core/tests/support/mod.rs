@@ -8,7 +8,7 @@ use std::process::{Command, exit};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::host::{CounterChange, Counters, FastOpenBits};
+use tfo_core::host::{CounterChange, Counters, FastOpenFlags};
 use tfo_core::lab::{self, Host};
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
@@ -44,11 +44,11 @@ impl Net {
     }
 
     pub(crate) fn set_client_bits(&self, bits: u32) {
-        self.client.set_tcp_fastopen(FastOpenBits::new(bits)).expect("its own setting");
+        self.client.set_tcp_fastopen(FastOpenFlags::new(bits)).expect("its own setting");
     }
 
     pub(crate) fn set_server_bits(&self, bits: u32) {
-        self.server.set_tcp_fastopen(FastOpenBits::new(bits)).expect("its own setting");
+        self.server.set_tcp_fastopen(FastOpenFlags::new(bits)).expect("its own setting");
     }
 
     /// The counters of client and server, to be compared later.

@@ -6,7 +6,7 @@ mod svg;
 mod text;
 mod words;
 
-use super::Crossing;
+use super::PacketPath;
 use rung::{Item, Rung};
 pub use text::TextStyle;
 
@@ -20,10 +20,10 @@ const DEFAULT_LIMIT: usize = 40;
 /// picture says so.
 ///
 /// ```
-/// use tfo_core::capture::{Crossing, Ladder, TextStyle};
+/// use tfo_core::capture::{PacketPath, Ladder, TextStyle};
 ///
-/// let crossings: Vec<Crossing> = Vec::new();
-/// let ladder = Ladder::new("client", "server").title("No packets").crossings(&crossings);
+/// let packets: Vec<PacketPath> = Vec::new();
+/// let ladder = Ladder::new("client", "server").title("No packets").packets(&packets);
 /// assert!(ladder.to_text(TextStyle::default()).starts_with("No packets\n"));
 /// assert!(ladder.to_svg().starts_with("<svg"));
 /// ```
@@ -58,8 +58,8 @@ impl Ladder {
     /// The packets, in any order, instead of those that were there before. The first one's time is
     /// the picture's zero.
     #[must_use]
-    pub fn crossings(self, crossings: &[Crossing]) -> Self {
-        Self { rungs: rung::rungs(crossings), ..self }
+    pub fn packets(self, packets: &[PacketPath]) -> Self {
+        Self { rungs: rung::rungs(packets), ..self }
     }
 
     /// How many packets to draw at most (2 or more): the first ones and some of the last; a line

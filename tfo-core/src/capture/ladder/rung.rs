@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::super::connections::first_seen;
-use super::super::{Crossing, Deed, Describer, Description, Direction, Fate, Sight};
+use super::super::{
+    Delivery, Describer, Description, Direction, Modification, PacketPath, Sighting,
+};
 
 /// Of the packets to draw, the share that comes after the gap.
 const TAIL_SHARE: usize = 4;
@@ -21,7 +23,7 @@ pub(super) struct Rung {
     pub(super) arrives_as: Option<Changed>,
     pub(super) reach: Reach,
     pub(super) tone: Tone,
-    /// What the path did, a line for each deed.
+    /// What the path did, a line for each modification.
     pub(super) notes: Vec<String>,
     pub(super) payload: usize,
 }
@@ -42,7 +44,7 @@ pub(super) enum Reach {
     Dropped,
     /// From the middle to the other host.
     Forged,
-    /// It was made up and dropped in the middle, or is known by its deeds alone.
+    /// It was made up and dropped in the middle, or is known by its modifications alone.
     Nowhere,
 }
 
@@ -91,12 +93,12 @@ pub(super) fn flight(rungs: &[Rung]) -> Option<Duration> {
     flights.get(flights.len() / 2).copied()
 }
 
-pub(super) fn rungs(crossings: &[Crossing]) -> Vec<Rung> {
-    let zero = crossings.iter().filter_map(first_seen).min().unwrap_or_default();
-    let mut rungs: Vec<Rung> = describe_all(crossings)
+pub(super) fn rungs(packets: &[PacketPath]) -> Vec<Rung> {
+    let zero = packets.iter().filter_map(first_seen).min().unwrap_or_default();
+    let mut rungs: Vec<Rung> = describe_all(packets)
         .into_iter()
-        .zip(crossings)
-        .map(|(views, crossing)| rung(crossing, views, zero))
+        .zip(packets)
+        .map(|(views, packet)| rung(packet, views, zero))
         .collect();
     rungs.sort_by_key(Rung::start);
     rungs
@@ -123,19 +125,19 @@ struct Views {
 }
 
 /// Each host remembers what passed it, in the order of its clock.
-fn describe_all(crossings: &[Crossing]) -> Vec<Views> {
-    let mut views = vec![Views::default(); crossings.len()];
+fn describe_all(packets: &[PacketPath]) -> Vec<Views> {
+    let mut views = vec![Views::default(); packets.len()];
     for sender in [Direction::ToServer, Direction::ToClient] {
-        let mut seen: Vec<(&Sight, usize, bool)> = Vec::new();
-        for (index, crossing) in crossings.iter().enumerate() {
-            let departs = crossing.direction == sender;
-            let sight = if departs { &crossing.sent } else { &crossing.arrived };
-            seen.extend(sight.as_ref().map(|sight| (sight, index, departs)));
+        let mut seen: Vec<(&Sighting, usize, bool)> = Vec::new();
+        for (index, packet) in packets.iter().enumerate() {
+            let departs = packet.direction == sender;
+            let sighting = if departs { &packet.sent } else { &packet.arrived };
+            seen.extend(sighting.as_ref().map(|sighting| (sighting, index, departs)));
         }
-        seen.sort_by_key(|(sight, ..)| sight.at);
+        seen.sort_by_key(|(sighting, ..)| sighting.at);
         let mut describer = Describer::new();
-        for (sight, index, departs) in seen {
-            let description = Some(describer.describe(&sight.frame));
+        for (sighting, index, departs) in seen {
+            let description = Some(describer.describe(&sighting.frame));
             if let Some(views) = views.get_mut(index) {
                 *(if departs { &mut views.sender } else { &mut views.receiver }) = description;
             }
@@ -144,8 +146,10 @@ fn describe_all(crossings: &[Crossing]) -> Vec<Views> {
     views
 }
 
-fn rung(crossing: &Crossing, views: Views, zero: Duration) -> Rung {
-    let since = |sight: &Option<Sight>| sight.as_ref().map(|sight| sight.at.saturating_sub(zero));
+fn rung(packet: &PacketPath, views: Views, zero: Duration) -> Rung {
+    let since = |sighting: &Option<Sighting>| {
+        sighting.as_ref().map(|sighting| sighting.at.saturating_sub(zero))
+    };
     let arrives_as = match (&views.sender, &views.receiver) {
         (Some(sent), Some(arrived)) if !sent.looks_like(arrived) => {
             Some(Changed { label: arrived.alone().to_string(), tone: tone(arrived) })
@@ -155,29 +159,29 @@ fn rung(crossing: &Crossing, views: Views, zero: Duration) -> Rung {
     // Whether a SYN-ACK acknowledges the data matters to the client, who sent it: the path may have
     // hidden the data from the server.
     let told = match (views.sender, views.receiver) {
-        (Some(sent), Some(arrived)) if crossing.direction == Direction::ToClient => {
+        (Some(sent), Some(arrived)) if packet.direction == Direction::ToClient => {
             Some(sent.with_acks_of(&arrived))
         }
         (sent, arrived) => sent.or(arrived),
     };
     Rung {
-        direction: crossing.direction,
-        sent: since(&crossing.sent),
-        arrived: since(&crossing.arrived),
+        direction: packet.direction,
+        sent: since(&packet.sent),
+        arrived: since(&packet.arrived),
         label: told.as_ref().map_or_else(|| "unseen".to_owned(), ToString::to_string),
         arrives_as,
-        reach: reach(crossing),
+        reach: reach(packet),
         tone: told.as_ref().map_or(Tone::Plain, tone),
-        notes: notes(crossing),
+        notes: notes(packet),
         payload: told.as_ref().map_or(0, Description::payload),
     }
 }
 
-fn reach(crossing: &Crossing) -> Reach {
-    match (&crossing.sent, &crossing.arrived) {
+fn reach(packet: &PacketPath) -> Reach {
+    match (&packet.sent, &packet.arrived) {
         (None, None) => Reach::Nowhere,
-        (Some(_), None) if crossing.fate == Fate::Dropped => Reach::Dropped,
-        (None, Some(_)) if !crossing.deeds.is_empty() => Reach::Forged,
+        (Some(_), None) if packet.delivery == Delivery::Dropped => Reach::Dropped,
+        (None, Some(_)) if !packet.modifications.is_empty() => Reach::Forged,
         _ => Reach::Whole,
     }
 }
@@ -192,14 +196,14 @@ fn tone(description: &Description) -> Tone {
     }
 }
 
-fn notes(crossing: &Crossing) -> Vec<String> {
-    if crossing.deeds.is_empty() && crossing.fate == Fate::Dropped {
+fn notes(packet: &PacketPath) -> Vec<String> {
+    if packet.modifications.is_empty() && packet.delivery == Delivery::Dropped {
         return vec!["dropped".to_owned()];
     }
-    let note = |deed: &Deed| match deed.what.as_str() {
+    let note = |modification: &Modification| match modification.what.as_str() {
         // The arrow that ends there says it already.
-        "dropped" if crossing.fate == Fate::Dropped => deed.by.to_owned(),
-        what => format!("{}: {what}", deed.by),
+        "dropped" if packet.delivery == Delivery::Dropped => modification.by.to_owned(),
+        what => format!("{}: {what}", modification.by),
     };
-    crossing.deeds.iter().map(note).collect()
+    packet.modifications.iter().map(note).collect()
 }

@@ -8,7 +8,7 @@
 
 use std::io::{self, Write};
 
-use super::{Crossing, Deed, Direction, Sight};
+use super::{Direction, Modification, PacketPath, Sighting};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -37,16 +37,16 @@ const OUTBOUND: u32 = 2;
 /// A block's type and its length, which stands at both ends.
 const BLOCK_OVERHEAD: usize = 12;
 
-/// Writes a whole file: each sight of each crossing as a packet, in the order of time.
+/// Writes a whole file, in the order of time: a packet that was seen at both ends is written twice.
 ///
 /// # Errors
 /// What `out` reports, and [`io::ErrorKind::InvalidInput`] for a frame of 4 GiB.
-pub fn write(out: &mut impl Write, crossings: &[Crossing]) -> io::Result<()> {
-    let mut sights: Vec<_> = crossings.iter().flat_map(sights).collect();
-    sights.sort_by_key(|(_, _, sight, _)| sight.at);
+pub fn write(out: &mut impl Write, packets: &[PacketPath]) -> io::Result<()> {
+    let mut sightings: Vec<_> = packets.iter().flat_map(sightings).collect();
+    sightings.sort_by_key(|(_, _, sighting, _)| sighting.at);
     let mut writer = Writer::new(out)?;
-    for (interface, flags, sight, deeds) in sights {
-        writer.packet(interface, flags, sight, deeds)?;
+    for (interface, flags, sighting, modifications) in sightings {
+        writer.sighting(interface, flags, sighting, modifications)?;
     }
     Ok(())
 }
@@ -92,9 +92,9 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// What the output reports, and [`io::ErrorKind::InvalidInput`] for a frame of 4 GiB.
-    pub fn crossing(&mut self, crossing: &Crossing) -> io::Result<()> {
-        for (interface, flags, sight, deeds) in sights(crossing) {
-            self.packet(interface, flags, sight, deeds)?;
+    pub fn packet(&mut self, packet: &PacketPath) -> io::Result<()> {
+        for (interface, flags, sighting, modifications) in sightings(packet) {
+            self.sighting(interface, flags, sighting, modifications)?;
         }
         Ok(())
     }
@@ -112,26 +112,30 @@ impl<W: Write> Writer<W> {
         self.out
     }
 
-    fn packet(
+    fn sighting(
         &mut self,
         interface: u32,
         flags: u32,
-        sight: &Sight,
-        deeds: &[Deed],
+        sighting: &Sighting,
+        modifications: &[Modification],
     ) -> io::Result<()> {
-        let time = u64::try_from(sight.at.as_nanos()).unwrap_or(u64::MAX);
-        let length = u32::try_from(sight.frame.len()).map_err(too_long)?;
-        let mut packet = Vec::with_capacity(sight.frame.len() + 64);
+        let time = u64::try_from(sighting.at.as_nanos()).unwrap_or(u64::MAX);
+        let length = u32::try_from(sighting.frame.len()).map_err(too_long)?;
+        let mut packet = Vec::with_capacity(sighting.frame.len() + 64);
         packet.extend(interface.to_le_bytes());
         // The high half of the time comes first, each half is little-endian.
         packet.extend(time.rotate_left(32).to_le_bytes());
         packet.extend(length.to_le_bytes());
         packet.extend(length.to_le_bytes());
-        packet.extend(&sight.frame);
+        packet.extend(&sighting.frame);
         pad(&mut packet);
         option(&mut packet, EPB_FLAGS, &flags.to_le_bytes());
-        for deed in deeds {
-            option(&mut packet, OPT_COMMENT, format!("{}: {}", deed.by, deed.what).as_bytes());
+        for modification in modifications {
+            option(
+                &mut packet,
+                OPT_COMMENT,
+                format!("{}: {}", modification.by, modification.what).as_bytes(),
+            );
         }
         option(&mut packet, OPT_END, &[]);
         block(&mut self.out, ENHANCED_PACKET, &packet)
@@ -139,14 +143,15 @@ impl<W: Write> Writer<W> {
 }
 
 /// The interface, the direction, the packet, and what the path did to it.
-fn sights(crossing: &Crossing) -> impl Iterator<Item = (u32, u32, &Sight, &[Deed])> {
-    let (sender, receiver) = match crossing.direction {
+fn sightings(packet: &PacketPath) -> impl Iterator<Item = (u32, u32, &Sighting, &[Modification])> {
+    let (sender, receiver) = match packet.direction {
         Direction::ToServer => (CLIENT, SERVER),
         Direction::ToClient => (SERVER, CLIENT),
     };
-    let deeds = crossing.deeds.as_slice();
-    let sent = crossing.sent.as_ref().map(|sight| (sender, OUTBOUND, sight, deeds));
-    let arrived = crossing.arrived.as_ref().map(|sight| (receiver, INBOUND, sight, deeds));
+    let modifications = packet.modifications.as_slice();
+    let sent = packet.sent.as_ref().map(|sighting| (sender, OUTBOUND, sighting, modifications));
+    let arrived =
+        packet.arrived.as_ref().map(|sighting| (receiver, INBOUND, sighting, modifications));
     sent.into_iter().chain(arrived)
 }
 

@@ -51,7 +51,7 @@ fn options(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
     }
 }
 
-fn packets(file: &[u8]) -> Vec<Packet> {
+fn read_packets(file: &[u8]) -> Vec<Packet> {
     let packets = blocks(file).into_iter().filter(|block| block.kind == 6).map(|block| {
         let length = le32(&block.body, 12) as usize;
         assert_eq!(le32(&block.body, 16) as usize, length, "nothing was cut");
@@ -65,9 +65,9 @@ fn packets(file: &[u8]) -> Vec<Packet> {
     packets.collect()
 }
 
-fn file(crossings: &[Crossing]) -> Vec<u8> {
+fn file(packets: &[PacketPath]) -> Vec<u8> {
     let mut file = Vec::new();
-    write(&mut file, crossings).expect("a vector takes everything");
+    write(&mut file, packets).expect("a vector takes everything");
     file
 }
 
@@ -86,12 +86,12 @@ fn the_file_begins_with_a_section_and_two_interfaces() {
 
 #[test]
 fn each_host_has_the_packets_as_it_saw_them() {
-    let crossings = fixture::stripped();
-    let packets = packets(&file(&crossings));
-    assert_eq!(packets.len(), 6, "three crossings, each seen twice");
+    let seen = fixture::stripped();
+    let packets = read_packets(&file(&seen));
+    assert_eq!(packets.len(), 6, "three packets, each seen twice");
     assert!(packets.is_sorted_by_key(|packet| packet.nanos), "in the order of time");
 
-    let syn = &crossings[0];
+    let syn = &seen[0];
     let comment = b"strip-syn: option 34 overwritten with NOPs, 64 B of payload removed".to_vec();
     assert_eq!(packets[0].interface, 0, "the client sent it");
     assert_eq!(u128::from(packets[0].nanos), fixture::START.as_nanos());
@@ -105,19 +105,19 @@ fn each_host_has_the_packets_as_it_saw_them() {
 
 #[test]
 fn packets_can_be_written_as_they_come() {
-    let crossings = fixture::syn_data_dropped();
+    let packets = fixture::syn_data_dropped();
     let mut writer = Writer::new(Vec::new()).expect("a vector takes everything");
-    for crossing in &crossings {
-        writer.crossing(crossing).expect("a vector takes everything");
+    for packet in &packets {
+        writer.packet(packet).expect("a vector takes everything");
     }
-    assert_eq!(writer.into_inner(), file(&crossings), "these come in the order of time");
+    assert_eq!(writer.into_inner(), file(&packets), "these come in the order of time");
 }
 
 #[test]
 fn a_comment_that_is_too_long_is_cut_between_two_characters() {
-    let mut crossing = fixture::stripped().remove(0);
-    crossing.deeds = vec![Deed::new("b", "é".repeat(40_000))];
-    let packets = packets(&file(&[crossing]));
+    let mut packet = fixture::stripped().remove(0);
+    packet.modifications = vec![Modification::new("b", "é".repeat(40_000))];
+    let packets = read_packets(&file(&[packet]));
     let (_, comment) = &packets[0].options[1];
     assert!(comment.len() <= 65_535);
     std::str::from_utf8(comment).expect("no half character");
@@ -127,10 +127,10 @@ fn a_comment_that_is_too_long_is_cut_between_two_characters() {
 #[test]
 fn tshark_reads_names_comments_directions_and_options() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("crossings.pcapng");
-    let mut crossings = fixture::stripped();
-    crossings.extend(fixture::fast_open(Wire::v6().port(40_001)));
-    std::fs::write(&path, file(&crossings)).expect("the folder is ours");
+    let path = folder.path().join("packets.pcapng");
+    let mut packets = fixture::stripped();
+    packets.extend(fixture::fast_open(Wire::v6().port(40_001)));
+    std::fs::write(&path, file(&packets)).expect("the folder is ours");
     let mut tshark = Command::new("tshark");
     tshark.arg("-n").arg("-r").arg(&path).args(["-T", "fields"]);
     for field in [
@@ -156,7 +156,7 @@ fn tshark_reads_names_comments_directions_and_options() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
-    assert_eq!(rows.len(), crossings.len() * 2, "{text}");
+    assert_eq!(rows.len(), packets.len() * 2, "{text}");
     let comment = "strip-syn: option 34 overwritten with NOPs, 64 B of payload removed";
     let direction =
         |row: &[&str]| u32::from_str_radix(row[1].trim_start_matches("0x"), 16).unwrap();
@@ -171,17 +171,17 @@ fn tshark_reads_names_comments_directions_and_options() {
 proptest! {
     #[test]
     fn what_was_written_is_read_back(all in proptest::collection::vec(fixture::any_crossing(), 0..10)) {
-        let packets = packets(&file(&all));
-        let count: usize = all.iter().map(|crossing| sights(crossing).count()).sum();
+        let packets = read_packets(&file(&all));
+        let count: usize = all.iter().map(|packet| sightings(packet).count()).sum();
         prop_assert_eq!(packets.len(), count);
-        for (interface, flags, sight, deeds) in all.iter().flat_map(sights) {
+        for (interface, flags, sighting, modifications) in all.iter().flat_map(sightings) {
             let found = packets.iter().any(|packet| {
                 packet.interface == interface
-                    && packet.frame == sight.frame
-                    && packet.options.len() == deeds.len() + 1
+                    && packet.frame == sighting.frame
+                    && packet.options.len() == modifications.len() + 1
                     && packet.options[0] == (2, flags.to_le_bytes().to_vec())
             });
-            prop_assert!(found, "{sight:?}");
+            prop_assert!(found, "{sighting:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::{
-    environment::Environment, error::SettingsError, output::printable, value::expected_one_of,
+    environment::Environment, error::SettingsError, output::escape_control, value::expected_one_of,
 };
 
 /// More than any configuration: what stops a device or a log that was named by mistake.
@@ -187,7 +187,7 @@ impl ConfigFile {
 
 impl fmt::Display for ConfigFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&printable(&self.path.to_string_lossy()))
+        f.pad(&escape_control(&self.path.to_string_lossy()))
     }
 }
 
@@ -251,7 +251,7 @@ fn describe(key: &str, message: &str) -> String {
         _ => message.replacen(", expected ", ": expected ", 1),
     };
     let separator = if key.is_empty() { "" } else { ": " };
-    printable(&format!("{key}{separator}{message}"))
+    escape_control(&format!("{key}{separator}{message}"))
 }
 
 /// The key and the allowed ones from "unknown field `a`, expected `b` or `c`".

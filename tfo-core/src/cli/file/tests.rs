@@ -5,7 +5,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::{Port, one_line, value::table};
+use crate::cli::{Port, error_chain, value::table};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -26,7 +26,7 @@ fn file(text: &str) -> ConfigFile {
 }
 
 fn refusal(text: &str) -> String {
-    one_line(&file(text).parse::<Model>().expect_err(text))
+    error_chain(&file(text).parse::<Model>().expect_err(text))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_value_that_does_not_go_with_others_is_refused_at_its_place() {
         ("server.missing", "2:1"),
         ("other.missing", "1:1"),
     ] {
-        let error = one_line(&file.refuse(key, "expected another"));
+        let error = error_chain(&file.refuse(key, "expected another"));
         assert_eq!(error, format!("x.toml:{place}: {key}: expected another"));
     }
 }
@@ -96,7 +96,7 @@ fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
     let path = dir.path().join("x.toml");
     fs::write(&path, b"[server]\naddress = \"\xff\"").unwrap();
     let error = ConfigFile::read(&path, None, |path| File::open(path)).unwrap_err();
-    assert_eq!(one_line(&error), format!("{}:2:12: not UTF-8: found byte 0xff", path.display()));
+    assert_eq!(error_chain(&error), format!("{}:2:12: not UTF-8: found byte 0xff", path.display()));
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn a_named_file_must_be_there_and_the_message_says_who_named_it() {
     let set: Environment = [("TFO_X_CONFIG", &missing)].into_iter().collect();
     let empty: Environment = [("TFO_X_CONFIG", "")].into_iter().collect();
 
-    let by_flag = one_line(&ConfigFile::find(Some(&missing), &none, places).unwrap_err());
+    let by_flag = error_chain(&ConfigFile::find(Some(&missing), &none, places).unwrap_err());
     assert!(by_flag.contains("missing.toml, named by --config: No such file"), "{by_flag}");
-    let by_variable = one_line(&ConfigFile::find(None, &set, places).unwrap_err());
+    let by_variable = error_chain(&ConfigFile::find(None, &set, places).unwrap_err());
     assert!(by_variable.contains("missing.toml, named by TFO_X_CONFIG: No such"), "{by_variable}");
     assert!(ConfigFile::find(None, &empty, places).is_err(), "an empty name is a mistake");
 }
@@ -162,7 +162,7 @@ fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
         let defaults = [path.as_str()];
         let places = Places { variable: "TFO_X_CONFIG", defaults: &defaults };
         let error = ConfigFile::find(None, &Environment::default(), places).unwrap_err();
-        assert!(one_line(&error).contains(path.as_str()), "{error}");
+        assert!(error_chain(&error).contains(path.as_str()), "{error}");
     }
 
     // A file where the folder should be: the default isn't there.
@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn hostile_text_never_panics_and_the_message_is_one_line(text in "(?s)[\\[\\]a-z.=\"'#\n\r ü\u{0}0-9{},-]{0,60}") {
         if let Err(error) = file(&text).parse::<Model>() {
-            prop_assert!(!one_line(&error).contains('\n'));
+            prop_assert!(!error_chain(&error).contains('\n'));
         }
     }
 

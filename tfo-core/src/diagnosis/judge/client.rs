@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::facts::{CookieChange, Facts, Fit, overwritten};
+use super::facts::{CookieChange, Facts, Support, overwritten};
 use super::finding::{bytes, reason, syn_data, undecided};
-use super::suspects::{self, Left};
+use super::suspects::{self, Remaining};
 use super::{Blame, Cause, Outcome, Ruling, View, advice, commands, failed};
 use crate::diagnosis::classify::{Side, classify, not_attempted};
 use crate::diagnosis::{ClientEvidence, Ending, Verdict};
-use crate::host::FastOpenBits;
+use crate::host::FastOpenFlags;
 use crate::socket::{Attempt, ClientFail, TcpState};
 
 pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
@@ -144,7 +144,7 @@ fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
     let left = suspects::of_no_cookie(facts);
     if facts.syn_repeated() {
-        let withheld = matches!(left, Left::One(it) if it != Cause::SynAckOptionStripped);
+        let withheld = matches!(left, Remaining::One(it) if it != Cause::SynAckOptionStripped);
         let lost = match facts.arrived() {
             Some(syn) if overwritten(syn) => None,
             // The kernel's second SYN has no option.
@@ -162,7 +162,7 @@ fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
         }
     }
     // The server's second SYN-ACK has no option, and can come before the client's second SYN leaves.
-    if left == Left::One(Cause::SynAckOptionStripped) && facts.syn_ack_repeated() {
+    if left == Remaining::One(Cause::SynAckOptionStripped) && facts.syn_ack_repeated() {
         let what = "the request reached the server, its first SYN-ACK did not come";
         return syn_with_option_repeated(facts, what, Blame::Path);
     }
@@ -190,12 +190,12 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verd
 fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     if facts.server.is_some() {
         match suspects::of_no_cookie(facts) {
-            Left::One(Cause::SynAckOptionStripped) => return granted(facts, client, false),
-            one @ Left::One(_) => {
+            Remaining::One(Cause::SynAckOptionStripped) => return granted(facts, client, false),
+            one @ Remaining::One(_) => {
                 let seen = "A cookie was asked for and none can have been granted";
                 return explained(facts, Cause::NoCookieReturned, seen, one);
             }
-            Left::OneOr(_) | Left::Several(_) | Left::Nobody => {}
+            Remaining::OneOr(_) | Remaining::Several(_) | Remaining::Nobody => {}
         }
     }
     Ruling::new(
@@ -233,9 +233,9 @@ fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
             commands::capture(facts)
         ));
     }
-    let refused = suspects::rejected(facts) == Fit::Proven;
+    let refused = suspects::rejected(facts) == Support::Proven;
     let left = suspects::of_data_not_acked(facts);
-    if facts.client_without_cookie() == Some(true) && !matches!(left, Left::One(_)) {
+    if facts.client_without_cookie() == Some(true) && !matches!(left, Remaining::One(_)) {
         return cookie_wanted(facts, client, &data, left);
     }
     if refused {
@@ -251,7 +251,12 @@ fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// Data without a cookie, by the client's own setting, to a server that does not take that.
-fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: Left) -> Verdict {
+fn cookie_wanted(
+    facts: &Facts<'_>,
+    client: &ClientEvidence,
+    data: &str,
+    left: Remaining,
+) -> Verdict {
     let setting = client.tcp_fastopen.filter(|bits| bits.client_no_cookie());
     let why = match setting {
         Some(bits) => format!("net.ipv4.tcp_fastopen={} has bit 0x4", bits.bits()),
@@ -270,9 +275,9 @@ fn cookie_wanted(facts: &Facts<'_>, client: &ClientEvidence, data: &str, left: L
         None => "clear TCP_FASTOPEN_NO_COOKIE on the socket".to_owned(),
     };
     match left {
-        Left::Nobody => ruling.blame(Blame::ThisHost),
-        Left::Several(candidates) => ruling.candidates(&candidates, View::Client),
-        Left::One(_) | Left::OneOr(_) => ruling,
+        Remaining::Nobody => ruling.blame(Blame::ThisHost),
+        Remaining::Several(candidates) => ruling.candidates(&candidates, View::Client),
+        Remaining::One(_) | Remaining::OneOr(_) => ruling,
     }
     .verdict(format!(
         "Use cookies on this host: {use_cookies}; then repeat: {}.",
@@ -379,7 +384,7 @@ fn inconclusive(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         Attempt::InSyn(sent) => format!("The SYN took {}", bytes(sent)),
         _ => format!("The {} left after the handshake", bytes(client.message_bytes)),
     };
-    let without = client.tcp_fastopen.map(FastOpenBits::bits);
+    let without = client.tcp_fastopen.map(FastOpenFlags::bits);
     let setting =
         without.map(|bits| format!(" (net.ipv4.tcp_fastopen={bits})")).unwrap_or_default();
     Ruling::new(
@@ -397,17 +402,17 @@ fn inconclusive(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// A connection that fell back, with what the exclusion of causes has left.
-fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: Left) -> Verdict {
+fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: Remaining) -> Verdict {
     let ruling = |text| Ruling::new(Outcome::Fallback, format!("{seen}: {text}"));
     match left {
-        Left::One(cause) => ruling(reason(facts, cause))
+        Remaining::One(cause) => ruling(reason(facts, cause))
             .cause(cause, View::Client)
             .verdict(advice::against(facts, cause)),
-        Left::Several(candidates) => ruling(undecided(candidates.len()))
+        Remaining::Several(candidates) => ruling(undecided(candidates.len()))
             .cause(broad, View::Client)
             .candidates(&candidates, View::Client)
             .verdict(advice::to_settle(facts, Some(broad))),
-        Left::OneOr(_) | Left::Nobody => {
+        Remaining::OneOr(_) | Remaining::Nobody => {
             ruling("nothing in the evidence of either end explains it".to_owned())
                 .cause(broad, View::Client)
                 .verdict(advice::to_settle(facts, Some(broad)))

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::facts::{Facts, View};
-use crate::host::FastOpenBits;
+use crate::host::FastOpenFlags;
 
 /// Probe this server so many times.
 pub(super) fn probe(facts: &Facts<'_>, count: u32) -> String {
@@ -54,7 +54,7 @@ pub(super) fn cookie(target: SocketAddr) -> String {
 }
 
 /// Switch bits of `net.ipv4.tcp_fastopen` on and leave the others alone.
-pub(super) fn switch_on(seen: Option<FastOpenBits>, bits: u32) -> String {
+pub(super) fn switch_on(seen: Option<FastOpenFlags>, bits: u32) -> String {
     match seen {
         Some(seen) => format!("`sudo sysctl -w net.ipv4.tcp_fastopen={}`", seen.bits() | bits),
         None => format!(
@@ -64,7 +64,7 @@ pub(super) fn switch_on(seen: Option<FastOpenBits>, bits: u32) -> String {
 }
 
 /// Switch bits of `net.ipv4.tcp_fastopen` off and leave the others alone.
-pub(super) fn switch_off(seen: Option<FastOpenBits>, bits: u32) -> String {
+pub(super) fn switch_off(seen: Option<FastOpenFlags>, bits: u32) -> String {
     match seen {
         Some(seen) => format!("`sudo sysctl -w net.ipv4.tcp_fastopen={}`", seen.bits() & !bits),
         None => format!(

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cookie::FastOpenCookie;
 use crate::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, ServerHost};
-use crate::host::{CounterChange, FastOpenBits};
+use crate::host::{CounterChange, FastOpenFlags};
 use crate::socket::{Attempt, ClientFail, SynSummary};
 
 pub(super) use crate::diagnosis::classify::is_overwritten as overwritten;
@@ -33,13 +33,13 @@ pub(super) enum CookieChange {
 
 /// How a supposition stands against the evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(super) enum Support {
     Excluded,
     Possible,
     Proven,
 }
 
-impl From<Option<bool>> for Fit {
+impl From<Option<bool>> for Support {
     fn from(known: Option<bool>) -> Self {
         match known {
             Some(true) => Self::Proven,
@@ -127,7 +127,7 @@ impl<'a> Facts<'a> {
     /// Whether the client sends data without a cookie: its setting says so, or it had none.
     pub(super) fn client_without_cookie(&self) -> Option<bool> {
         let client = self.client?;
-        if client.tcp_fastopen.is_some_and(FastOpenBits::client_no_cookie) {
+        if client.tcp_fastopen.is_some_and(FastOpenFlags::client_no_cookie) {
             return Some(true);
         }
         match client.cookie_before {

@@ -1,8 +1,8 @@
 //! What a server can tell that knows nothing of its client but the SYN that arrived.
 
-use super::facts::{Facts, Fit, overwritten};
+use super::facts::{Facts, Support, overwritten};
 use super::finding::{bytes, reason};
-use super::suspects::{self, Left};
+use super::suspects::{self, Remaining};
 use super::{Blame, Cause, Outcome, Ruling, View, advice, commands};
 use crate::diagnosis::classify::{Side, classify};
 use crate::diagnosis::{ServerEvidence, ServerHost, Verdict};
@@ -93,8 +93,8 @@ fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     let from = server.source_ip();
     match suspects::of_no_cookie(facts) {
-        Left::One(cause) => settled(facts, server, cause),
-        Left::Several(candidates) => Ruling::new(
+        Remaining::One(cause) => settled(facts, server, cause),
+        Remaining::Several(candidates) => Ruling::new(
             Outcome::Fallback,
             format!(
                 "{from} asked for a cookie, and the evidence does not tell whether it was granted"
@@ -102,13 +102,13 @@ fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         )
         .candidates(&candidates, View::Server)
         .verdict(look_at_host(facts)),
-        Left::OneOr(cause) => Ruling::new(
+        Remaining::OneOr(cause) => Ruling::new(
             Outcome::Fallback,
             format!("{from} asked for a cookie, which was granted unless it was {cause}"),
         )
         .blame(Blame::Unknown)
         .verdict(look_at_host(facts)),
-        Left::Nobody => granted(server, facts.arrived().and_then(|syn| syn.fast_open)),
+        Remaining::Nobody => granted(server, facts.arrived().and_then(|syn| syn.fast_open)),
     }
 }
 
@@ -153,14 +153,14 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 
 fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
     let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
-    let broad = if suspects::rejected(facts) == Fit::Proven {
+    let broad = if suspects::rejected(facts) == Support::Proven {
         Cause::CookieRejected
     } else {
         Cause::DataNotAcked
     };
     match suspects::of_data_not_acked(facts) {
-        Left::One(cause) => settled(facts, server, cause),
-        Left::Several(candidates) => {
+        Remaining::One(cause) => settled(facts, server, cause),
+        Remaining::Several(candidates) => {
             let what = match broad {
                 Cause::CookieRejected => "the cookie was refused",
                 _ => "the data was not taken",
@@ -173,7 +173,7 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
             .candidates(&candidates, View::Server)
             .verdict(advice::to_settle(facts, Some(broad)))
         }
-        Left::OneOr(_) | Left::Nobody if facts.arrived_cookie().is_none() => Ruling::new(
+        Remaining::OneOr(_) | Remaining::Nobody if facts.arrived_cookie().is_none() => Ruling::new(
             Outcome::Fallback,
             format!(
                 "{seen}, which this server does not take: the option was removed on the way, or the \
@@ -185,7 +185,7 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
             "On the client, see whether bit 0x4 is on: `sysctl net.ipv4.tcp_fastopen`. {}",
             advice::to_settle(facts, Some(broad))
         )),
-        Left::OneOr(_) | Left::Nobody => Ruling::new(
+        Remaining::OneOr(_) | Remaining::Nobody => Ruling::new(
             Outcome::Fallback,
             format!("{seen}, and the data was not taken, although nothing here explains it"),
         )

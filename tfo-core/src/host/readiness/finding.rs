@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::host::features::{Feature, Support};
-use crate::host::{FastOpenBits, Route, RuntimeEnvironment};
+use crate::host::{FastOpenFlags, Route, RuntimeEnvironment};
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ impl fmt::Display for Level {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
-pub enum Half {
+pub enum Role {
     /// Connections that this host makes.
     Client,
     /// Connections that this host accepts.
@@ -124,8 +124,8 @@ macro_rules! findings {
 
             /// Which half of fast open it is about.
             #[must_use]
-            pub const fn half(&self) -> Half {
-                match self { $( Self::$variant { .. } => Half::$half, )* }
+            pub const fn role(&self) -> Role {
+                match self { $( Self::$variant { .. } => Role::$half, )* }
             }
         }
     };
@@ -133,15 +133,15 @@ macro_rules! findings {
 
 findings! {
     /// The client's bit of `net.ipv4.tcp_fastopen` is off.
-    "client-bit-off" Problem Client ClientBitOff(FastOpenBits);
+    "client-bit-off" Problem Client ClientBitOff(FastOpenFlags);
     /// Bit 0x4: clients never ask for a cookie.
-    "client-without-cookies" Problem Client ClientWithoutCookies(FastOpenBits);
+    "client-without-cookies" Problem Client ClientWithoutCookies(FastOpenFlags);
     /// The client's half is allowed.
-    "client-on" Ok Client ClientOn(FastOpenBits);
+    "client-on" Ok Client ClientOn(FastOpenFlags);
     /// The server's bit of `net.ipv4.tcp_fastopen` is off.
-    "server-bit-off" Problem Server ServerBitOff(FastOpenBits);
+    "server-bit-off" Problem Server ServerBitOff(FastOpenFlags);
     /// The server's half is allowed.
-    "server-on" Ok Server ServerOn(FastOpenBits);
+    "server-on" Ok Server ServerOn(FastOpenFlags);
     /// The configuration asks for a queue of length 0.
     "queue-is-zero" Problem Server QueueIsZero;
     /// `net.ipv4.tcp_syncookies` is 2: always SYN cookies, never fast open.
@@ -149,9 +149,9 @@ findings! {
     /// `net.ipv4.tcp_syncookies` leaves fast open alone.
     "syncookies" Ok Server Syncookies(u32);
     /// The host takes data without cookies, and grants none.
-    "no-cookies" Problem Server NoCookies(FastOpenBits);
+    "no-cookies" Problem Server NoCookies(FastOpenFlags);
     /// Bit 0x400: each listener has fast open without asking.
-    "all-listeners" Note Server AllListeners(FastOpenBits);
+    "all-listeners" Note Server AllListeners(FastOpenFlags);
     /// The address is not this host's.
     "address-not-local" Problem Server AddressNotLocal(SocketAddr);
     /// The port needs `CAP_NET_BIND_SERVICE`.

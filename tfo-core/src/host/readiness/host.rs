@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Finding, Half, Level, Part};
+use super::{Finding, Level, Part, Role};
 use crate::Result;
 use crate::host::features::{self, Feature, Support};
 use crate::host::sockets::{self, Connection};
-use crate::host::sysctl::{self, FastOpenBits, NamespaceKey};
+use crate::host::sysctl::{self, FastOpenFlags, NamespaceKey};
 use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes};
 
 /// What this host (this network namespace) says of fast open. A part that can't be read is `None`,
@@ -15,7 +15,7 @@ use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes
 #[non_exhaustive]
 pub struct HostFacts {
     /// `net.ipv4.tcp_fastopen`.
-    pub tcp_fastopen: FastOpenBits,
+    pub tcp_fastopen: FastOpenFlags,
     /// `net.core.somaxconn`.
     pub somaxconn: u32,
     /// `net.ipv4.tcp_syncookies`.
@@ -95,11 +95,11 @@ impl HostFacts {
         findings
     }
 
-    /// Whether nothing keeps this half from working; [`Half::Both`]: neither half.
+    /// Whether nothing keeps this role from working; [`Role::Both`]: neither of them.
     #[must_use]
-    pub fn is_ready(&self, half: Half) -> bool {
+    pub fn is_ready(&self, role: Role) -> bool {
         let concerns = |finding: &Finding| {
-            half == Half::Both || finding.half() == Half::Both || finding.half() == half
+            role == Role::Both || finding.role() == Role::Both || finding.role() == role
         };
         !self
             .findings()

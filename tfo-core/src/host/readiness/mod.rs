@@ -9,14 +9,14 @@ mod host;
 mod tests;
 mod words;
 
-pub use finding::{Finding, Half, Level, Part};
+pub use finding::{Finding, Level, Part, Role};
 pub use host::{HitRates, HostFacts};
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
 use super::features::{Feature, Support};
-use super::sysctl::{self, FastOpenBits};
+use super::sysctl::{self, FastOpenFlags};
 use super::{Capability, Listener, listeners};
 use crate::error::Result;
 
@@ -45,7 +45,7 @@ impl Wish {
 #[non_exhaustive]
 pub struct ServerFacts {
     /// `net.ipv4.tcp_fastopen`.
-    pub tcp_fastopen: FastOpenBits,
+    pub tcp_fastopen: FastOpenFlags,
     /// `net.core.somaxconn`.
     pub somaxconn: u32,
     /// `net.ipv4.tcp_syncookies`.

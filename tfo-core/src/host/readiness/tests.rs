@@ -3,7 +3,7 @@ use crate::host::features::Support;
 
 fn ready() -> ServerFacts {
     ServerFacts {
-        tcp_fastopen: FastOpenBits::new(3),
+        tcp_fastopen: FastOpenFlags::new(3),
         somaxconn: 4096,
         syncookies: 1,
         unprivileged_port_start: 1024,
@@ -25,7 +25,7 @@ fn a_ready_host_has_no_findings() {
 
 #[test]
 fn each_lack_is_a_finding_with_its_fix() {
-    let bits = FastOpenBits::new(1);
+    let bits = FastOpenFlags::new(1);
     let cases: [(ServerFacts, Wish, &str); 8] = [
         (ServerFacts { tcp_fastopen: bits, ..ready() }, wish(), "net.ipv4.tcp_fastopen=3"),
         (ServerFacts { syncookies: 2, ..ready() }, wish(), "net.ipv4.tcp_syncookies=1"),
@@ -49,14 +49,14 @@ mod host_as_a_whole {
 
     use crate::host::environment::Containment;
     use crate::host::features::{Feature, Support};
-    use crate::host::readiness::{Finding, Half, HitRates, HostFacts, Level, Part};
+    use crate::host::readiness::{Finding, HitRates, HostFacts, Level, Part, Role};
     use crate::host::{
-        CounterChange, Counters, FastOpenBits, Listener, NamespaceKey, RuntimeEnvironment,
+        CounterChange, Counters, FastOpenFlags, Listener, NamespaceKey, RuntimeEnvironment,
     };
 
     fn facts() -> HostFacts {
         HostFacts {
-            tcp_fastopen: FastOpenBits::new(3),
+            tcp_fastopen: FastOpenFlags::new(3),
             somaxconn: 4096,
             syncookies: 1,
             key: Some(NamespaceKey::Set),
@@ -97,13 +97,13 @@ mod host_as_a_whole {
         ];
         assert_eq!(codes, expected);
         assert!(
-            [Half::Client, Half::Server, Half::Both].iter().all(|half| facts().is_ready(*half))
+            [Role::Client, Role::Server, Role::Both].iter().all(|half| facts().is_ready(*half))
         );
     }
 
     #[test]
     fn each_state_is_found() {
-        let bits = |bits| HostFacts { tcp_fastopen: FastOpenBits::new(bits), ..facts() };
+        let bits = |bits| HostFacts { tcp_fastopen: FastOpenFlags::new(bits), ..facts() };
         let key = |key| HostFacts { key: Some(key), ..facts() };
         let timer = Duration::from_secs(60);
         let none = || HostFacts { listeners: Some(vec![listener(0)]), ..facts() };
@@ -139,7 +139,10 @@ mod host_as_a_whole {
             (counters(|c| c.listen_overflow = 1), "queue-full", "1 time"),
             (counters(|c| c.cookie_reqd = 1), "cookies-never-used", "came once only"),
             (
-                HostFacts { tcp_fastopen: FastOpenBits::new(1), ..counters(|c| c.cookie_reqd = 4) },
+                HostFacts {
+                    tcp_fastopen: FastOpenFlags::new(1),
+                    ..counters(|c| c.cookie_reqd = 4)
+                },
                 "cookies-never-used",
                 "4 times and no connection ever used one: the server's bit is off",
             ),
@@ -167,7 +170,7 @@ mod host_as_a_whole {
             assert!(findings.is_sorted_by_key(Finding::level), "problems first: {findings:?}");
             let problem = found.is_problem();
             let problems = findings.iter().any(Finding::is_problem);
-            assert_eq!(facts.is_ready(Half::Both), !problems, "{code}: problems decide");
+            assert_eq!(facts.is_ready(Role::Both), !problems, "{code}: problems decide");
             let pod = RuntimeEnvironment::new(Containment::Pod, true);
             for environment in [RuntimeEnvironment::HOST, pod] {
                 let fix = found.fix(&environment);
@@ -178,8 +181,8 @@ mod host_as_a_whole {
 
     #[test]
     fn a_problem_of_one_half_leaves_the_other_ready() {
-        let facts = HostFacts { tcp_fastopen: FastOpenBits::new(1), ..facts() };
-        assert!(facts.is_ready(Half::Client) && !facts.is_ready(Half::Server));
+        let facts = HostFacts { tcp_fastopen: FastOpenFlags::new(1), ..facts() };
+        assert!(facts.is_ready(Role::Client) && !facts.is_ready(Role::Server));
     }
 
     #[test]

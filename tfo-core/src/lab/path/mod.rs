@@ -15,7 +15,7 @@ pub use settings::PathSettings;
 
 use super::frame::{Flow, Segment};
 use super::middlebox::{Middlebox, Middleboxes, flow};
-use crate::capture::{Crossing, Deed, Direction, Fate, Sight};
+use crate::capture::{Delivery, Direction, Modification, PacketPath, Sighting};
 use crate::error::{Error, Result};
 use crate::sys::packet::{self, PacketSocket};
 
@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// A running path. It ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Path {
+pub(super) struct ForwardingPath {
     record: Arc<Mutex<Record>>,
     boxes: Arc<Mutex<Middleboxes>>,
     /// Closed to end the forwarder.
@@ -41,7 +41,7 @@ pub(super) struct Path {
 /// What the path has seen.
 #[derive(Debug, Default)]
 struct Record {
-    crossings: Vec<Crossing>,
+    packets: Vec<PacketPath>,
     bytes: usize,
     /// Packets that were forwarded and not recorded, as the record was full.
     unrecorded: u64,
@@ -51,7 +51,7 @@ struct Record {
     lateness: Duration,
 }
 
-impl Path {
+impl ForwardingPath {
     /// Forwards between the client's interface and the servers', in the calling thread's namespace.
     pub(super) fn start(settings: PathSettings, client: u32, servers: &[u32]) -> Result<Self> {
         let open = |interface: u32| {
@@ -80,15 +80,15 @@ impl Path {
     }
 
     /// What has crossed so far, in the order in which it was sent.
-    pub(super) fn crossings(&self) -> Vec<Crossing> {
-        lock(&self.record).crossings.clone()
+    pub(super) fn packets(&self) -> Vec<PacketPath> {
+        lock(&self.record).packets.clone()
     }
 
     /// How many packets were recorded, and how many of them are on their way.
     pub(super) fn count(&self) -> (usize, usize) {
         let record = lock(&self.record);
-        let open = |crossing: &&Crossing| crossing.fate == Fate::Unknown;
-        (record.crossings.len(), record.crossings.iter().filter(open).count())
+        let open = |packet: &&PacketPath| packet.delivery == Delivery::Unknown;
+        (record.packets.len(), record.packets.iter().filter(open).count())
     }
 
     /// Packets that were forwarded and not recorded.
@@ -107,7 +107,7 @@ impl Path {
     }
 }
 
-impl Drop for Path {
+impl Drop for ForwardingPath {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -129,7 +129,7 @@ struct Waiting {
     port: usize,
     frame: Vec<u8>,
     /// Its place in the record.
-    crossing: Option<usize>,
+    packet: Option<usize>,
 }
 
 impl Ord for Waiting {
@@ -257,29 +257,29 @@ impl Forwarder {
         };
         let flow = flow(direction, &segment);
         let server = self.server_of(flow, port);
-        let sight = Sight::new(entered.at, entered.frame);
-        let mut crossing = Crossing::sent(direction, sight);
+        let sighting = Sighting::new(entered.at, entered.frame);
+        let mut packet = PacketPath::sent(direction, sighting);
         if self.is_lost(direction) {
-            crossing.deeds.push(Deed::new("loss", "lost"));
-            crossing.fate = Fate::Dropped;
-            self.note(crossing);
+            packet.modifications.push(Modification::new("loss", "lost"));
+            packet.delivery = Delivery::Dropped;
+            self.note(packet);
             return;
         }
         let outcome = lock(&self.boxes).pass(direction, segment);
-        crossing.deeds = outcome.deeds;
-        let mut crossing = Some(crossing);
+        packet.modifications = outcome.modifications;
+        let mut packet = Some(packet);
         if outcome.leaving.iter().all(|leaving| leaving.forged)
-            && let Some(mut dropped) = crossing.take()
+            && let Some(mut dropped) = packet.take()
         {
-            dropped.fate = Fate::Dropped;
+            dropped.delivery = Delivery::Dropped;
             self.note(dropped);
         }
         for leaving in outcome.leaving {
-            let place = match crossing.take() {
-                Some(crossing) if !leaving.forged => self.note(crossing),
+            let place = match packet.take() {
+                Some(packet) if !leaving.forged => self.note(packet),
                 kept => {
-                    crossing = kept;
-                    self.note(Crossing::forged(leaving.direction))
+                    packet = kept;
+                    self.note(PacketPath::forged(leaving.direction))
                 }
             };
             let port = if leaving.direction == Direction::ToServer { server } else { 0 };
@@ -316,7 +316,7 @@ impl Forwarder {
         direction: Direction,
         port: usize,
         frame: Vec<u8>,
-        crossing: Option<usize>,
+        packet: Option<usize>,
     ) {
         let side = side(direction);
         let mut leaves = at;
@@ -326,7 +326,7 @@ impl Forwarder {
                 line.pop_front();
             }
             if line.len() >= WAITING {
-                return self.overflow(crossing);
+                return self.overflow(packet);
             }
             let bits = frame.len() as u64 * 8;
             let takes = Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
@@ -338,14 +338,14 @@ impl Forwarder {
         let due = (leaves + self.settings.delay[side] + jitter).max(self.last_due[side]);
         self.last_due[side] = due;
         self.number += 1;
-        self.waiting.push(Waiting { due, number: self.number, port, frame, crossing });
+        self.waiting.push(Waiting { due, number: self.number, port, frame, packet });
     }
 
-    fn overflow(&mut self, crossing: Option<usize>) {
+    fn overflow(&mut self, packet: Option<usize>) {
         let mut record = lock(&self.record);
-        if let Some(crossing) = crossing.and_then(|place| record.crossings.get_mut(place)) {
-            crossing.fate = Fate::Dropped;
-            crossing.deeds.push(Deed::new("rate", "dropped: the queue is full"));
+        if let Some(packet) = packet.and_then(|place| record.packets.get_mut(place)) {
+            packet.delivery = Delivery::Dropped;
+            packet.modifications.push(Modification::new("rate", "dropped: the queue is full"));
         }
     }
 
@@ -358,35 +358,37 @@ impl Forwarder {
             let at = now();
             record.lateness = record.lateness.max(at.saturating_sub(leaving.due));
             let sent = port.send(&leaving.frame);
-            let Some(crossing) = leaving.crossing.and_then(|place| record.crossings.get_mut(place))
+            let Some(packet) = leaving.packet.and_then(|place| record.packets.get_mut(place))
             else {
                 continue;
             };
             match sent {
                 Ok(()) => {
-                    crossing.fate = Fate::Arrived;
-                    crossing.arrived = Some(Sight::new(at, leaving.frame));
+                    packet.delivery = Delivery::Arrived;
+                    packet.arrived = Some(Sighting::new(at, leaving.frame));
                 }
                 Err(e) => {
-                    crossing.fate = Fate::Dropped;
-                    crossing.deeds.push(Deed::new("path", format!("not handed over: {e}")));
+                    packet.delivery = Delivery::Dropped;
+                    packet
+                        .modifications
+                        .push(Modification::new("path", format!("not handed over: {e}")));
                 }
             }
         }
     }
 
-    /// Records a crossing; its place, if there was room.
-    fn note(&mut self, crossing: Crossing) -> Option<usize> {
+    /// Records a packet; its place, if there was room.
+    fn note(&mut self, packet: PacketPath) -> Option<usize> {
         let mut record = lock(&self.record);
         // Sent and arrived: a frame is kept twice.
-        let bytes = 2 * crossing.sent.as_ref().map_or(64, |sight| sight.frame.len());
+        let bytes = 2 * packet.sent.as_ref().map_or(64, |sighting| sighting.frame.len());
         if record.bytes + bytes > RECORDED {
             record.unrecorded += 1;
             return None;
         }
         record.bytes += bytes;
-        record.crossings.push(crossing);
-        Some(record.crossings.len() - 1)
+        record.packets.push(packet);
+        Some(record.packets.len() - 1)
     }
 }
 

@@ -36,8 +36,8 @@ stroke-linejoin: round; paint-order: stroke; }
 .shaft { stroke: #57606a; stroke-width: 1.6px; }
 .head { fill: #57606a; }
 .cross { stroke: #cf222e; stroke-width: 3px; stroke-linecap: round; }
-.deed { fill: #9a6700; }
-text.deed { font-size: 12.5px; }
+.modification { fill: #9a6700; }
+text.modification { font-size: 12.5px; }
 .shaft.fast { stroke: #1a7f37; stroke-width: 2.4px; }
 .head.fast { fill: #1a7f37; }
 .label.fast { fill: #1a7f37; font-weight: bold; }
@@ -51,7 +51,7 @@ text { fill: #e6edf3; stroke: #0d1117; }
 .shaft { stroke: #9ea7b3; }
 .head { fill: #9ea7b3; }
 .cross { stroke: #f85149; }
-.deed { fill: #d29922; }
+.modification { fill: #d29922; }
 .shaft.fast { stroke: #3fb950; }
 .head.fast, .label.fast { fill: #3fb950; }
 .shaft.bad { stroke: #f85149; }
@@ -246,8 +246,10 @@ impl Picture {
             self.path(&format!("head {end}"), "M-1 0 L-13 -5 L-13 5 Z", to, &turn);
         }
         match rung.reach {
-            Reach::Forged => self.path("deed", DIAMOND, from, ""),
-            Reach::Whole if !rung.notes.is_empty() => self.path("deed", DIAMOND, middle, ""),
+            Reach::Forged => self.path("modification", DIAMOND, from, ""),
+            Reach::Whole if !rung.notes.is_empty() => {
+                self.path("modification", DIAMOND, middle, "");
+            }
             _ => {}
         }
     }
@@ -293,14 +295,14 @@ impl Picture {
         if matches!(rung.reach, Reach::Whole | Reach::Forged) {
             let place = Place { part: 0.5, width: 0.0, squeezed: false };
             for (note, dy) in lines.iter().zip(heights) {
-                self.along("deed", arrow, place, dy + 20.0, note);
+                self.along("modification", arrow, place, dy + 20.0, note);
             }
             return;
         }
         let (x, y) = arrow.to;
         let (anchor, x) = if rung.to_server() { ("start", x + 15.0) } else { ("end", x - 15.0) };
         for (note, dy) in lines.iter().zip(heights) {
-            self.text("deed", anchor, (x, y + 4.5 + dy), note);
+            self.text("modification", anchor, (x, y + 4.5 + dy), note);
         }
     }
 }

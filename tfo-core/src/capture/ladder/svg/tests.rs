@@ -7,11 +7,11 @@ use std::{env, fs};
 use proptest::prelude::*;
 
 use super::super::super::fixture::{self, Host, Wire};
-use super::super::super::{Crossing, Deed};
+use super::super::super::{Modification, PacketPath};
 use super::*;
 
-fn ladder(title: &str, crossings: &[Crossing]) -> Ladder {
-    Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).crossings(crossings)
+fn ladder(title: &str, packets: &[PacketPath]) -> Ladder {
+    Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).packets(packets)
 }
 
 /// A reader of as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
@@ -113,9 +113,10 @@ fn time_runs_downward_for_each_host() {
 
 #[test]
 fn hostile_words_are_escaped() {
-    let mut crossings = fixture::syn_data_dropped();
-    crossings[0].deeds = vec![Deed::new("box", "</text><script>&\"'\u{0}\u{1b}]]>\u{ffff}")];
-    let svg = Ladder::new("<a>", "b&b").title("\"t'<").crossings(&crossings).to_svg();
+    let mut packets = fixture::syn_data_dropped();
+    packets[0].modifications =
+        vec![Modification::new("box", "</text><script>&\"'\u{0}\u{1b}]]>\u{ffff}")];
+    let svg = Ladder::new("<a>", "b&b").title("\"t'<").packets(&packets).to_svg();
     assert_well_formed(&svg);
     assert!(!svg.contains("<script"), "{svg}");
 }
@@ -129,6 +130,6 @@ proptest! {
         names in [".{0,60}", ".{0,60}", ".{0,60}"],
     ) {
         let [client, server, title] = names;
-        assert_well_formed(&Ladder::new(client, server).title(title).crossings(&all).to_svg());
+        assert_well_formed(&Ladder::new(client, server).title(title).packets(&all).to_svg());
     }
 }

@@ -56,7 +56,7 @@ impl Pen {
         let before = self.middle().min(self.columns.saturating_sub(3));
         let rest = self.columns.saturating_sub(before + 2);
         let mut body = self.labelled(before);
-        body.extend([self.deed(), self.shaft(rest), self.head(self.paint)]);
+        body.extend([self.modification(), self.shaft(rest), self.head(self.paint)]);
         body
     }
 
@@ -74,7 +74,7 @@ impl Pen {
         let shaft = |length: usize| (paint, self.shaft(length).1);
         let mut body = self.labelled(before);
         body.extend([
-            self.deed(),
+            self.modification(),
             shaft(dashes / 2),
             (paint, format!(" {} ", changed.label)),
             shaft(dashes - dashes / 2),
@@ -99,7 +99,7 @@ impl Pen {
         body.reverse();
         let rest = after.saturating_sub(count(&self.label) + AROUND_LABEL + 1);
         body.extend([
-            self.deed(),
+            self.modification(),
             self.shaft(1),
             self.words(),
             self.shaft(rest),
@@ -132,8 +132,8 @@ impl Pen {
         (paint, self.head.to_string())
     }
 
-    fn deed(&self) -> Piece {
-        (Paint::Yellow, self.glyphs.deed.to_string())
+    fn modification(&self) -> Piece {
+        (Paint::Yellow, self.glyphs.modification.to_string())
     }
 }
 

@@ -66,7 +66,7 @@ struct Glyphs {
     to_right: char,
     to_left: char,
     cut: char,
-    deed: char,
+    modification: char,
     ellipsis: &'static str,
 }
 
@@ -79,7 +79,7 @@ const UNICODE: Glyphs = Glyphs {
     to_right: '►',
     to_left: '◄',
     cut: '✗',
-    deed: '◆',
+    modification: '◆',
     ellipsis: "…",
 };
 
@@ -92,7 +92,7 @@ const ASCII: Glyphs = Glyphs {
     to_right: '>',
     to_left: '<',
     cut: 'x',
-    deed: '*',
+    modification: '*',
     ellipsis: "...",
 };
 

@@ -6,11 +6,11 @@ use std::{env, fs};
 use proptest::prelude::*;
 
 use super::super::super::fixture::{self, Host, Wire};
-use super::super::super::{Crossing, Deed};
+use super::super::super::{Modification, PacketPath};
 use super::*;
 
-fn ladder(title: &str, crossings: &[Crossing]) -> Ladder {
-    Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).crossings(crossings)
+fn ladder(title: &str, packets: &[PacketPath]) -> Ladder {
+    Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).packets(packets)
 }
 
 #[track_caller]
@@ -103,14 +103,14 @@ fn one_hosts_capture_shows_that_hosts_clock() {
 
 #[test]
 fn without_a_delay_times_are_shown_in_hundredths() {
-    let crossings = fixture::without_delay(fixture::fast_open(Wire::v6()));
-    assert_stored("without-delay.txt", &ladder("No delay", &crossings), TextStyle::default());
+    let packets = fixture::without_delay(fixture::fast_open(Wire::v6()));
+    assert_stored("without-delay.txt", &ladder("No delay", &packets), TextStyle::default());
 }
 
 #[test]
 fn a_long_transfer_is_cut_in_the_middle() {
-    let crossings = fixture::bulk(170);
-    let ladder = ladder("Many packets", &crossings);
+    let packets = fixture::bulk(170);
+    let ladder = ladder("Many packets", &packets);
     assert_stored("bulk.txt", &ladder.clone().limit(12), TextStyle::default());
     let rows = ladder.to_text(TextStyle::default()).lines().count();
     assert!(rows < 60, "{rows} rows for 172 packets");
@@ -127,12 +127,14 @@ fn a_ladder_without_packets_is_its_head() {
 
 #[test]
 fn hostile_words_stay_in_their_place() {
-    let mut crossings = fixture::syn_data_dropped();
-    crossings[0].deeds =
-        vec![Deed::new("box", "\x1b[31mred\u{202e}\nnew line é"), Deed::new("b", "x".repeat(200))];
+    let mut packets = fixture::syn_data_dropped();
+    packets[0].modifications = vec![
+        Modification::new("box", "\x1b[31mred\u{202e}\nnew line é"),
+        Modification::new("b", "x".repeat(200)),
+    ];
     let ladder = Ladder::new("c\x1b]0;evil\x07", "s".repeat(300))
         .title("long title ".repeat(20))
-        .crossings(&crossings);
+        .packets(&packets);
     for ascii in [false, true] {
         let style = TextStyle::default().ascii(ascii);
         assert_within(&ladder.to_text(style), style);
@@ -149,7 +151,7 @@ proptest! {
         names in [".{0,60}", ".{0,60}"],
     ) {
         let [client, server] = names;
-        let ladder = Ladder::new(client, server).title("t").crossings(&all);
+        let ladder = Ladder::new(client, server).title("t").packets(&all);
         let style = TextStyle { width, colour, ascii };
         assert_within(&ladder.to_text(style), style);
     }

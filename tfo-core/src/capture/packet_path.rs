@@ -28,23 +28,23 @@ impl Direction {
 /// One packet's way from one host to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Crossing {
+pub struct PacketPath {
     /// Which way it went.
     pub direction: Direction,
     /// As it left its sender. `None`: it was not seen there, or no host sent it.
-    pub sent: Option<Sight>,
+    pub sent: Option<Sighting>,
     /// As it reached the other host. `None`: it was not seen there, or never did.
-    pub arrived: Option<Sight>,
+    pub arrived: Option<Sighting>,
     /// What became of it.
-    pub fate: Fate,
+    pub delivery: Delivery,
     /// What the path did to it, in order.
-    pub deeds: Vec<Deed>,
+    pub modifications: Vec<Modification>,
 }
 
 /// A packet, seen at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Sight {
+pub struct Sighting {
     /// When: the time since 1970 by the kernel's clock (`CLOCK_REALTIME`).
     pub at: Duration,
     /// The frame, from its Ethernet header on.
@@ -54,7 +54,7 @@ pub struct Sight {
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum Delivery {
     /// It reached the other host.
     Arrived,
     /// The path dropped it.
@@ -66,34 +66,52 @@ pub enum Fate {
 /// What the path did to a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Deed {
+pub struct Modification {
     /// The box that did it, by its name.
     pub by: &'static str,
     /// What it did, in a few words, such as `dropped` or `option 34 overwritten with NOPs`.
     pub what: String,
 }
 
-impl Crossing {
+impl PacketPath {
     /// A packet on its way, seen where it was sent.
     #[must_use]
-    pub fn sent(direction: Direction, sight: Sight) -> Self {
-        Self { direction, sent: Some(sight), arrived: None, fate: Fate::Unknown, deeds: Vec::new() }
+    pub fn sent(direction: Direction, sighting: Sighting) -> Self {
+        Self {
+            direction,
+            sent: Some(sighting),
+            arrived: None,
+            delivery: Delivery::Unknown,
+            modifications: Vec::new(),
+        }
     }
 
     /// A packet that no host sent: the path made it.
     #[must_use]
     pub fn forged(direction: Direction) -> Self {
-        Self { direction, sent: None, arrived: None, fate: Fate::Unknown, deeds: Vec::new() }
+        Self {
+            direction,
+            sent: None,
+            arrived: None,
+            delivery: Delivery::Unknown,
+            modifications: Vec::new(),
+        }
     }
 
     /// A packet that was seen where it arrived.
     #[must_use]
-    pub fn arrived(direction: Direction, sight: Sight) -> Self {
-        Self { direction, sent: None, arrived: Some(sight), fate: Fate::Arrived, deeds: Vec::new() }
+    pub fn arrived(direction: Direction, sighting: Sighting) -> Self {
+        Self {
+            direction,
+            sent: None,
+            arrived: Some(sighting),
+            delivery: Delivery::Arrived,
+            modifications: Vec::new(),
+        }
     }
 }
 
-impl Sight {
+impl Sighting {
     /// A packet, seen at this time.
     #[must_use]
     pub fn new(at: Duration, frame: Vec<u8>) -> Self {
@@ -101,7 +119,7 @@ impl Sight {
     }
 }
 
-impl Deed {
+impl Modification {
     /// Something that a box did.
     #[must_use]
     pub fn new(by: &'static str, what: impl Into<String>) -> Self {
