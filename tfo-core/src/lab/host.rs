@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::process::{Child, Command, Output};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use super::link;
+use super::interface;
 use crate::error::{Error, Result};
 use crate::host::{FastOpenFlags, sysctl};
 use crate::sys::namespace::{self, Namespace};
@@ -125,6 +126,15 @@ impl Host {
         self.run(move || command.output())
     }
 
+    /// Gives this host another address on its loopback interface.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn add_address(&self, address: IpAddr) -> Result<()> {
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        self.run(move || interface::add_address(interface::LOOPBACK, address, prefix))
+    }
+
     /// Sets `net.ipv4.tcp_fastopen` of this host.
     ///
     /// # Errors
@@ -162,7 +172,7 @@ fn start() -> Result<File> {
 
 /// Brings loopback up and allows both halves of fast open, in the calling thread's new namespace.
 pub(super) fn prepare() -> Result<()> {
-    link::loopback_up()?;
+    interface::loopback_up()?;
     sysctl::set_tcp_fastopen(FastOpenFlags::new(3))
 }
 

@@ -1,32 +1,20 @@
-//! Interfaces, addresses and neighbours of hosts, over rtnetlink.
+//! Hosts joined by veth pairs, with the addresses of [`address`](super::address).
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
-use std::time::{Duration, Instant};
-use std::{fs, io, thread};
 
 use super::Host;
-use super::network::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
+use super::address::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
+use super::interface::{
+    ETH0, add_address, add_default_route, add_neighbour, make_veth, set_hardware_address, set_up,
+    usable, wait_until_own, wait_until_up,
+};
 use crate::error::{Error, Result};
-use crate::host::netlink::Netlink;
 use crate::sys::packet;
-use crate::uapi::{VETH_INFO_PEER, ethtool, neighbour};
-use crate::wire::netlink::Request;
+use crate::uapi::ethtool;
 
-/// Loopback is the first interface of each namespace.
-const LOOPBACK: u32 = 1;
-/// The number of a host's own interface, `eth0`.
-const ETH0: u32 = 10;
 /// The number of the first interface of the host in the middle.
 pub(super) const FIRST_PORT: u32 = 20;
-
-/// The bytes of `struct ifinfomsg`.
-const INTERFACE_HEADER: usize = 16;
-/// `IF_OPER_UP` of <linux/if.h>.
-const OPER_UP: u8 = 6;
-/// Far more than the kernel takes for it.
-const UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// One end of the path.
 #[derive(Debug)]
@@ -94,83 +82,12 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
     middle.run(move || wait_until_up(port))
 }
 
-/// Keeps the host in the middle from taking part in IPv6 on its own.
-pub(super) fn silence_ipv6() -> Result<()> {
-    if !has_ipv6() {
-        return Ok(());
-    }
-    for which in ["all", "default"] {
-        let path = format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6");
-        fs::write(&path, "1").map_err(|e| Error::system("write", path, e))?;
-    }
-    Ok(())
-}
-
-/// Whether the kernel of this machine has IPv6. Without it (`ipv6.disable=1`) hosts have IPv4 alone.
-#[must_use]
-pub fn has_ipv6() -> bool {
-    Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists()
-}
-
-/// What of these addresses the kernel knows.
-fn usable(address: IpAddr) -> bool {
-    address.is_ipv4() || has_ipv6()
-}
-
-impl Host {
-    /// Gives this host another address on its loopback interface.
-    ///
-    /// # Errors
-    /// The kernel refuses it.
-    pub fn add_address(&self, address: IpAddr) -> Result<()> {
-        let prefix = if address.is_ipv4() { 32 } else { 128 };
-        self.run(move || add_address(LOOPBACK, address, prefix))
-    }
-}
-
-/// Brings the loopback interface of the calling thread's namespace up.
-pub(super) fn loopback_up() -> Result<()> {
-    set_up(LOOPBACK)
-}
-
-fn namespace(host: &Host) -> Result<std::os::fd::OwnedFd> {
-    let owned = host.as_fd().try_clone_to_owned();
-    owned.map_err(|e| Error::system("duplicating the namespace of host", host.name(), e))
-}
-
 fn configure(end: &End) -> Result<()> {
     set_hardware_address(ETH0, end.hardware)?;
     for (address, prefix) in end.addresses.into_iter().filter(|(address, _)| usable(*address)) {
         add_address(ETH0, address, prefix)?;
     }
     set_up(ETH0)
-}
-
-/// Makes a veth pair: one end here, with this number and name; the other is `eth0` in the namespace
-/// of this descriptor.
-fn make_veth((index, name): (u32, &str), peer_namespace: i32) -> Result<()> {
-    let build = |sequence| {
-        let flags = flags(libc::NLM_F_CREATE | libc::NLM_F_EXCL);
-        Request::new(libc::RTM_NEWLINK, flags, sequence)
-            .raw(&interface(index, 0))
-            .text(libc::IFLA_IFNAME, name)
-            .nested(libc::IFLA_LINKINFO, |info| {
-                info.text(libc::IFLA_INFO_KIND, "veth").nested(libc::IFLA_INFO_DATA, |data| {
-                    data.nested(VETH_INFO_PEER, |peer| {
-                        peer.raw(&interface(ETH0, 0))
-                            .text(libc::IFLA_IFNAME, "eth0")
-                            .attribute(libc::IFLA_NET_NS_FD, &peer_namespace.to_ne_bytes())
-                    })
-                })
-            })
-    };
-    route()?.request("making", "a veth pair", build, |_| Ok(()))
-}
-
-fn set_up(index: u32) -> Result<()> {
-    let up = libc::IFF_UP.unsigned_abs();
-    let build = |sequence| Request::new(libc::RTM_NEWLINK, 0, sequence).raw(&interface(index, up));
-    route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
 }
 
 /// Waits until the calling thread's host sends, and takes, packets at this end.
@@ -180,149 +97,7 @@ fn wait_until_ready(end: &End) -> Result<()> {
     own.filter(|address| usable(*address)).try_for_each(wait_until_own)
 }
 
-/// Waits until an interface sends what it is given. The kernel notices the other end's coming up in a
-/// worker of its own, and drops packets without a word until then.
-fn wait_until_up(index: u32) -> Result<()> {
-    let name = index.to_string();
-    wait_until("waiting for interface", &name, || {
-        let mut is_up = false;
-        let build =
-            |sequence| Request::new(libc::RTM_GETLINK, 0, sequence).raw(&interface(index, 0));
-        route()?.request("looking at interface", &name, build, |message| {
-            for attribute in message.attributes(INTERFACE_HEADER) {
-                let attribute = attribute?;
-                is_up |= attribute.kind == libc::IFLA_OPERSTATE && attribute.value == [OPER_UP];
-            }
-            Ok(())
-        })?;
-        Ok(is_up)
-    })?;
-    // Waits for the worker's lock: it starts the queue after it has set the state.
-    set_up(index)
-}
-
-/// Waits until the calling thread's host takes packets to its address: of IPv6 the kernel makes the
-/// route in a worker too, also without duplicate address detection.
-fn wait_until_own(address: IpAddr) -> Result<()> {
-    /// Where `struct rtmsg` has its type.
-    const TYPE: usize = 7;
-    let name = address.to_string();
-    wait_until("waiting for address", &name, || {
-        let mut header = [0; 12];
-        header[0] = family(address);
-        header[1] = if address.is_ipv4() { 32 } else { 128 };
-        let build = |sequence| {
-            Request::new(libc::RTM_GETROUTE, 0, sequence).raw(&header).address(
-                libc::RTA_DST,
-                libc::RTA_DST,
-                address,
-            )
-        };
-        let mut is_own = false;
-        let asked = route()?.request("looking at the route to", &name, build, |message| {
-            is_own |= message.payload.get(TYPE) == Some(&libc::RTN_LOCAL);
-            Ok(())
-        });
-        match asked {
-            // There is no route at all yet.
-            Err(e) if e.kind() == io::ErrorKind::NetworkUnreachable => Ok(false),
-            asked => asked.map(|()| is_own),
-        }
-    })
-}
-
-fn wait_until(
-    operation: &'static str,
-    object: &str,
-    mut is_so: impl FnMut() -> Result<bool>,
-) -> Result<()> {
-    let start = Instant::now();
-    while !is_so()? {
-        if start.elapsed() > UP_LIMIT {
-            return Err(Error::system(operation, object, io::ErrorKind::TimedOut.into()));
-        }
-        thread::sleep(Duration::from_micros(200));
-    }
-    Ok(())
-}
-
-fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {
-    let build = |sequence| {
-        Request::new(libc::RTM_NEWLINK, 0, sequence)
-            .raw(&interface(index, 0))
-            .attribute(libc::IFLA_ADDRESS, &address)
-    };
-    route()?.request("setting the address of interface", &index.to_string(), build, |_| Ok(()))
-}
-
-fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
-    // `struct ifaddrmsg`: family, prefix length, flags, scope, index. Without duplicate address
-    // detection, which would keep an IPv6 address waiting.
-    let nodad = u8::try_from(libc::IFA_F_NODAD).unwrap_or(0);
-    let [a, b, c, d] = index.to_ne_bytes();
-    let header = [family(address), prefix, nodad, 0, a, b, c, d];
-    let build = |sequence| {
-        Request::new(libc::RTM_NEWADDR, flags(libc::NLM_F_CREATE), sequence)
-            .raw(&header)
-            .address(libc::IFA_LOCAL, libc::IFA_LOCAL, address)
-            .address(libc::IFA_ADDRESS, libc::IFA_ADDRESS, address)
-    };
-    route()?.request("adding address", &address.to_string(), build, |_| Ok(()))
-}
-
-/// A neighbour that needs no ARP: a first packet is not delayed by a question.
-fn add_neighbour(index: u32, address: IpAddr, hardware: [u8; 6]) -> Result<()> {
-    // `struct ndmsg`: family, padding, index, state, flags, type.
-    let mut header = [0; 12];
-    header[0] = family(address);
-    header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
-    let build = |sequence| {
-        let flags = flags(libc::NLM_F_CREATE | libc::NLM_F_REPLACE);
-        Request::new(libc::RTM_NEWNEIGH, flags, sequence)
-            .raw(&header)
-            .address(neighbour::DST, neighbour::DST, address)
-            .attribute(neighbour::LLADDR, &hardware)
-    };
-    route()?.request("adding neighbour", &address.to_string(), build, |_| Ok(()))
-}
-
-fn add_default_route(index: u32, gateway: IpAddr) -> Result<()> {
-    // `struct rtmsg`: family, lengths of destination and source, type of service, table, protocol,
-    // scope, type, flags.
-    let mut header = [0; 12];
-    header[0] = family(gateway);
-    header[4] = libc::RT_TABLE_MAIN;
-    header[5] = libc::RTPROT_STATIC;
-    header[6] = libc::RT_SCOPE_UNIVERSE;
-    header[7] = libc::RTN_UNICAST;
-    let build = |sequence| {
-        Request::new(libc::RTM_NEWROUTE, flags(libc::NLM_F_CREATE), sequence)
-            .raw(&header)
-            .address(libc::RTA_GATEWAY, libc::RTA_GATEWAY, gateway)
-            .attribute(libc::RTA_OIF, &index.to_ne_bytes())
-    };
-    route()?.request("adding a route through", &gateway.to_string(), build, |_| Ok(()))
-}
-
-fn route() -> Result<Netlink> {
-    Netlink::open(libc::NETLINK_ROUTE)
-}
-
-/// `struct ifinfomsg`: family, padding, type, index, flags, and the mask of flags to change.
-fn interface(index: u32, flags: u32) -> [u8; INTERFACE_HEADER] {
-    let mut header = [0; INTERFACE_HEADER];
-    header[4..8].copy_from_slice(&index.to_ne_bytes());
-    header[8..12].copy_from_slice(&flags.to_ne_bytes());
-    header[12..16].copy_from_slice(&flags.to_ne_bytes());
-    header
-}
-
-fn family(address: IpAddr) -> u8 {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    u8::try_from(family).unwrap_or(0)
-}
-
-fn flags(flags: libc::c_int) -> u16 {
-    u16::try_from(flags).unwrap_or(0)
+fn namespace(host: &Host) -> Result<std::os::fd::OwnedFd> {
+    let owned = host.as_fd().try_clone_to_owned();
+    owned.map_err(|e| Error::system("duplicating the namespace of host", host.name(), e))
 }

@@ -15,8 +15,10 @@
 //! # }
 //! ```
 
+mod address;
 mod frame;
 mod host;
+mod interface;
 mod isolated;
 mod link;
 mod middlebox;
@@ -25,11 +27,13 @@ mod path;
 mod private;
 mod program;
 
+pub use address::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
 pub use host::Host;
+pub use interface::has_ipv6;
 pub use isolated::{isolated, require, skip};
-pub use link::{has_ipv6, join};
+pub use link::join;
 pub use middlebox::Middlebox;
-pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6};
+pub use network::Network;
 pub use path::PathSettings;
 pub use private::{allow_hosts, enter_private_network, explain_denied};
 pub use program::{Finished, Lines, Program};

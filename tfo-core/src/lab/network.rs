@@ -1,23 +1,15 @@
 //! A client's host, a path, and one or several servers' hosts: the lab as a whole.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
+use super::address::{SERVER_V4, SERVER_V6};
 use super::path::{ForwardingPath, PathSettings};
-use super::{Host, Middlebox, link};
+use super::{Host, Middlebox, interface, link};
 use crate::capture::{Direction, PacketPath};
 use crate::error::{Error, Result};
 use crate::sys::packet::PacketSocket;
-
-/// The client's host.
-pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The server's host.
-pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// The client's host.
-pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
-/// The server's host.
-pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 
 /// Two hosts with a path between them, on the addresses of the documentation networks (RFC 5737,
 /// RFC 3849).
@@ -48,7 +40,7 @@ impl Network {
     /// As [`new`](Self::new).
     pub fn with_servers(settings: PathSettings, servers: usize) -> Result<Self> {
         let middle = Host::new("middle")?;
-        middle.run(link::silence_ipv6)?;
+        middle.run(interface::silence_ipv6)?;
         let client = Host::new("client")?;
         let servers: Result<Vec<Host>> =
             (1..=servers.max(1)).map(|number| Host::new(&format!("server-{number}"))).collect();

@@ -247,6 +247,22 @@ fn wait_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()
     }
 }
 
+impl FastOpenStream {
+    /// Connects to `server` and sends `first`, in the SYN if possible. See [`Connector::connect`].
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    pub fn connect(server: SocketAddr, first: &[u8]) -> Result<Self, ConnectError> {
+        Self::connector().connect(server, first)
+    }
+
+    /// To connect with more settings.
+    #[must_use]
+    pub fn connector() -> Connector {
+        Connector::default()
+    }
+}
+
 /// Why there is no connection, with the evidence that the attempt left.
 #[derive(Debug)]
 #[non_exhaustive]

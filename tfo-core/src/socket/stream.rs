@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::{ConnectError, Connector, option};
+use super::option;
 use crate::error::Result;
 use crate::socket::{Attempt, TcpInfo, TcpState};
 use crate::sys::socket;
@@ -26,20 +26,6 @@ pub struct FastOpenStream {
 }
 
 impl FastOpenStream {
-    /// Connects to `server` and sends `first`, in the SYN if possible. See [`Connector::connect`].
-    ///
-    /// # Errors
-    /// As [`Connector::connect`].
-    pub fn connect(server: SocketAddr, first: &[u8]) -> Result<Self, ConnectError> {
-        Self::connector().connect(server, first)
-    }
-
-    /// To connect with more settings.
-    #[must_use]
-    pub fn connector() -> Connector {
-        Connector::default()
-    }
-
     pub(super) fn connected(fd: OwnedFd, attempt: Option<Attempt>) -> Self {
         Self { stream: TcpStream::from(fd), attempt }
     }

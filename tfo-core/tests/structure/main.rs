@@ -1,123 +1,156 @@
-//! The house that DESIGN describes: dependencies point down, and `unsafe` has one room.
+//! The structure of all three crates is the one that `CONTRIBUTING.md` draws: what is above uses what is
+//! below, no two parts use each other, and `unsafe` has one folder.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room with its floor. A room may use lower floors, and rooms of its own floor as long as
-/// they don't use it back.
-const FLOORS: &[(&str, u8)] = &[
-    ("sys", 1),
-    ("error", 1),
-    ("uapi", 1),
-    ("wire", 2),
-    ("cookie", 2),
-    ("cli", 2),
-    ("socket", 3),
-    ("host", 4),
-    ("capture", 4),
-    ("diagnosis", 5),
-    ("probe", 6),
-    ("lab", 7),
-];
+use source::{Crate, Module};
 
-/// The rooms that may call the kernel.
-const USERS_OF_SYS: &[&str] = &["sys", "socket", "host", "capture", "lab"];
+const CRATES: [&str; 1] = ["tfo-core"];
+/// A file of more lines, its tests not counted, has more than one subject.
+const MAX_LINES: usize = 500;
 
-fn floor(room: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn sources() -> Vec<(String, PathBuf)> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    let mut folders = vec![src.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let inside = path.strip_prefix(&src).unwrap();
-                let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-                found.push((first.trim_end_matches(".rs").to_owned(), path));
+fn sources(name: &str) -> Crate {
+    Crate::read(&workspace().join(name).join("src"))
+}
+
+/// The parts of a crate from top to bottom: the first column of its table in CONTRIBUTING.md.
+fn drawn(name: &str) -> Vec<String> {
+    let text = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
+    let heading = format!("### {name}\n");
+    let (_, section) = text.split_once(&heading).expect("a heading for each crate");
+    let section = section.split("\n#").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    cells.map(|cell| cell.trim_end_matches('/').trim_end_matches(".rs").to_owned()).collect()
+}
+
+#[test]
+fn each_part_is_drawn_and_each_drawn_part_exists() {
+    for name in CRATES {
+        let files = sources(name).files;
+        let parts: BTreeSet<_> = files.keys().filter_map(|module| module.first()).collect();
+        let drawn = drawn(name);
+        assert_eq!(parts, drawn.iter().collect(), "{name}: the sources, and the table");
+    }
+}
+
+#[test]
+fn what_is_below_uses_nothing_above() {
+    for name in CRATES {
+        let (sources, drawn) = (sources(name), drawn(name));
+        let place = |part: &String| drawn.iter().position(|drawn| drawn == part);
+        let mut arrows = 0;
+        for (module, file) in sources.files.iter().filter(|(module, _)| !module.is_empty()) {
+            for used in sources.uses(module) {
+                arrows += 1;
+                let upwards = place(&used[0]) < place(&module[0]);
+                assert!(
+                    !upwards,
+                    "{} uses {}, which is above",
+                    file.path.display(),
+                    used.join("/")
+                );
             }
         }
+        assert!(arrows > 50, "{name}: hardly any use was found");
     }
-    found.retain(|(room, _)| room != "lib");
-    assert!(found.len() > 20, "the sources were not found");
-    found
 }
 
-/// The rooms that a file names, without those that only its comments mention.
-fn named_rooms(text: &str) -> BTreeSet<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.match_indices("crate::").map(|(at, word)| &line[at + word.len()..]))
-        .map(|rest| {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            rest[..end.unwrap_or(rest.len())].to_owned()
-        })
-        .filter(|room| floor(room).is_some())
-        .collect()
-}
-
-fn arrows() -> BTreeMap<(String, String), PathBuf> {
-    let mut arrows = BTreeMap::new();
-    for (room, path) in sources() {
-        for target in named_rooms(&fs::read_to_string(&path).unwrap()) {
-            if target != room {
-                arrows.insert((room.clone(), target), path.clone());
-            }
+/// In each folder: files and folders, what each of them uses of the others.
+fn arrows(sources: &Crate) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> {
+    let mut folders: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for module in sources.files.keys() {
+        for used in sources.uses(module) {
+            let common = module.iter().zip(&used).take_while(|(a, b)| a == b).count();
+            let (from, to) = (module[common].clone(), used[common].clone());
+            let folder = folders.entry(module[..common].to_vec()).or_default();
+            folder.entry(from).or_default().insert(to);
         }
     }
-    arrows
+    folders
 }
 
-#[test]
-fn every_room_stands_on_a_floor() {
-    for (room, path) in sources() {
-        assert!(floor(&room).is_some(), "{} is in no known room", path.display());
-    }
-}
-
-#[test]
-fn no_arrow_points_up_and_rooms_of_a_floor_make_no_circle() {
-    let arrows = arrows();
-    assert!(arrows.len() > 10, "hardly any arrows were found: {arrows:?}");
-    for ((from, to), path) in &arrows {
-        assert!(floor(from) >= floor(to), "{} uses {to}, a floor above {from}", path.display());
-        let back = arrows.get(&(to.clone(), from.clone()));
-        assert!(back.is_none(), "{from} and {to} use each other: {path:?}, {back:?}");
-    }
-}
-
-#[test]
-fn only_the_rooms_that_call_the_kernel_name_sys_and_sys_knows_none_of_ours() {
-    for ((from, to), path) in &arrows() {
-        if to == "sys" {
-            assert!(USERS_OF_SYS.contains(&from.as_str()), "{} names sys", path.display());
+/// A way back to where it began, if there is one.
+fn circle(arrows: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn walk<'a>(
+        arrows: &'a BTreeMap<String, BTreeSet<String>>,
+        at: &'a String,
+        way: &mut Vec<&'a String>,
+        done: &mut BTreeSet<&'a String>,
+    ) -> Option<Vec<String>> {
+        if let Some(begin) = way.iter().position(|passed| *passed == at) {
+            return Some(way[begin..].iter().map(|part| (*part).clone()).collect());
         }
-        assert!(from != "sys" || to == "uapi", "{} knows {to}", path.display());
+        if !done.insert(at) {
+            return None;
+        }
+        way.push(at);
+        let found =
+            arrows.get(at).into_iter().flatten().find_map(|next| walk(arrows, next, way, done));
+        way.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    arrows.keys().find_map(|part| walk(arrows, part, &mut Vec::new(), &mut done))
+}
+
+#[test]
+fn no_two_files_and_no_two_folders_use_each_other() {
+    for name in CRATES {
+        for (folder, arrows) in arrows(&sources(name)) {
+            let circle = circle(&arrows);
+            assert_eq!(circle, None, "{name}/src/{}: each uses the next", folder.join("/"));
+        }
     }
 }
 
 #[test]
-fn unsafe_code_is_in_sys_alone() {
-    for (room, path) in sources() {
-        let text = fs::read_to_string(&path).unwrap();
-        let found = text.lines().any(|line| {
-            !line.trim_start().starts_with("//") && line.contains("unsafe ") && line.contains('{')
-        });
-        assert!(!found || room == "sys", "{} has unsafe code", path.display());
+fn unsafe_code_is_in_sys_alone_and_sys_knows_none_of_ours() {
+    for name in CRATES {
+        let sources = sources(name);
+        for (module, file) in &sources.files {
+            let in_sys = name == "tfo-core" && module.first().is_some_and(|part| part == "sys");
+            let words = file.code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            let has_unsafe = words.into_iter().any(|word| word == "unsafe");
+            assert!(in_sys || !has_unsafe, "{} has unsafe code", file.path.display());
+            let foreign = sources.uses(module).into_iter().find(|used| used[0] != "uapi");
+            let foreign = foreign.filter(|used| in_sys && used[0] != "sys");
+            assert_eq!(foreign, None, "{} uses it", file.path.display());
+        }
     }
 }
 
 #[test]
-fn the_guard_sees_an_arrow_and_passes_over_comments() {
-    let text =
-        "use crate::lab::Host;\n/// [`x`](crate::socket)\nfn f(_: crate::host::Counters) {}\n";
-    let rooms = named_rooms(text);
-    assert_eq!(rooms.into_iter().collect::<Vec<_>>(), ["host", "lab"]);
+fn no_file_is_too_long_to_be_read_in_one_sitting() {
+    for name in CRATES {
+        for file in sources(name).files.values() {
+            let lines = fs::read_to_string(&file.path).unwrap();
+            let tests = lines.find("#[cfg(test)]\nmod tests {").unwrap_or(lines.len());
+            let count = lines[..tests].lines().count();
+            assert!(count <= MAX_LINES, "{}: {count} lines", file.path.display());
+        }
+    }
+}
+
+#[test]
+fn a_circle_is_found_wherever_it_is() {
+    let arrows = |pairs: &[(&str, &str)]| {
+        let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in pairs {
+            arrows.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        circle(&arrows)
+    };
+    assert_eq!(arrows(&[("a", "b"), ("a", "c"), ("b", "c"), ("c", "d")]), None);
+    let found = arrows(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")]).unwrap();
+    assert_eq!(found, ["b", "c", "d"]);
 }
