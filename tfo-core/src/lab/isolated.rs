@@ -34,7 +34,7 @@ pub fn isolated<F: FnOnce()>(body: F) {
     if env::var_os(INSIDE).is_some() {
         match Host::new("check") {
             Ok(_) => body(),
-            Err(e) => skip(&format!("{}: {}", chain(&e), explain_denied())),
+            Err(e) => skip(&format!("{e}: {}", explain_denied())),
         }
         return;
     }
@@ -94,8 +94,4 @@ fn report(text: &str) {
     for line in text.lines().filter(told) {
         let _ = writeln!(stderr, "{line}");
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
