@@ -1,26 +1,32 @@
 //! `tfo-server`: serves over TCP Fast Open and says, for each connection, whether it happened.
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod arrival;
+mod check;
 mod cli;
-mod command;
+mod close_reason;
 mod config;
-mod engine;
+mod connection;
 mod keys;
-mod process;
-mod report;
+mod metrics;
+mod output;
+mod server;
 mod service;
+mod worker;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging, output};
+use tfo_core::program::output::survive_file_size_limit;
+use tfo_core::program::{Environment, SettingsError, logging};
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
-    let _ = output::survive_file_size_limit();
+    let _ = survive_file_size_limit();
     let cli = Cli::from_arguments();
-    let status = run(&cli).unwrap_or_else(|error| report::settings_error(&error));
+    let status = run(&cli).unwrap_or_else(|error| output::settings_error(&error));
     logging::finish();
     status
 }
@@ -33,12 +39,12 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let config = config::resolve(cli, &environment)?;
     let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
     if cli.print_config {
-        return Ok(report::print_config(&config.file));
+        return Ok(output::print_config(&config.file));
     }
     Ok(match &cli.command {
-        None => engine::run(config.settings, &again),
-        Some(Command::Check) => command::check::run(&config.settings),
-        Some(Command::Top(top)) => command::top::run(&config.settings, top.from),
-        Some(Command::Keys(keys)) => command::keys::run(&keys.command, config.settings.format),
+        None => server::run(config.settings, &again),
+        Some(Command::Check) => check::run(&config.settings),
+        Some(Command::Top(top)) => metrics::top::run(&config.settings, top.from),
+        Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
     })
 }

@@ -1,5 +1,6 @@
 //! The keys of the listener: where they come from, and when they change.
 
+pub(crate) mod command;
 pub(crate) mod file;
 mod shared;
 mod watch;

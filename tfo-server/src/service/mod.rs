@@ -7,7 +7,6 @@ mod discard;
 mod echo;
 pub(crate) mod forward;
 pub(crate) mod http;
-pub(crate) mod metrics;
 mod mirror;
 pub(crate) mod proxy_protocol;
 mod respond;
@@ -19,9 +18,9 @@ use tfo_core::diagnosis::ServerEvidence;
 
 use crate::config::ServiceSettings;
 use crate::config::values::Service;
+use crate::metrics::endpoint::{Metrics, Source};
 
 use forward::Forward;
-use metrics::{Metrics, Source};
 use respond::Respond;
 
 /// One connection's service.

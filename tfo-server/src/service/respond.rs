@@ -8,9 +8,9 @@ use std::sync::Arc;
 use tfo_core::program::file::open_regular;
 
 use super::http::{Content, Handler, Http, Request, Status};
-use super::metrics::Metrics;
 use super::{Context, Next, Out, Prepared, Session};
 use crate::config::{Body, RespondSettings};
+use crate::metrics::endpoint::Metrics;
 
 /// The largest file that is held in memory.
 const MAX_FILE: u64 = 64 << 20;

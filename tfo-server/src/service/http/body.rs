@@ -1,6 +1,6 @@
 //! Where the body of a request ends. Its content is of no use here, and is dropped as it comes.
 
-use super::answer::Status;
+use super::content::Status;
 use super::head::{Body, FieldError, MAX_FIELDS, Refusal, read_fields};
 
 /// The most bytes of a body, the sizes of its chunks included.

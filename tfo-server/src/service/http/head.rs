@@ -3,7 +3,7 @@
 
 use httparse::Header;
 
-use super::answer::{Connection, Framing, Status};
+use super::content::{Connection, Framing, Status};
 use super::target::{self, is_of_a_target};
 
 /// The most bytes of a request line with its fields, where there is room for as many.

@@ -3,8 +3,8 @@
 //! A request that arrives whole is read where it lies and costs no allocation; only the bytes of one
 //! that is not complete are kept.
 
-mod answer;
 mod body;
+mod content;
 mod head;
 mod target;
 #[cfg(test)]
@@ -15,11 +15,11 @@ use std::mem;
 
 use super::{Context, Next, Out, Prepared, Session};
 
-use answer::{Connection, Framing};
 use body::{Progress, Rest};
+use content::{Connection, Framing};
 use head::{Head, MAX_HEAD, Refusal};
 
-pub(crate) use answer::{Content, Date, Status};
+pub(crate) use content::{Content, Date, Status};
 pub(crate) use head::Request;
 
 /// The most that is answered before it is sent: many requests at once are answered bit by bit.
@@ -130,7 +130,7 @@ impl Http {
         Self { held: Box::default(), body: None }
     }
 
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         bytes: &[u8],
         out: &mut Out,

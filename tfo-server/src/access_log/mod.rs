@@ -1,0 +1,9 @@
+//! The access log: one line for each connection that has ended, and the totals at the end.
+
+mod lines;
+mod printer;
+mod trace;
+
+pub(crate) use lines::{Ended, Totals};
+pub(crate) use printer::Printer;
+pub(crate) use trace::Tracer;

@@ -1,0 +1,3 @@
+//! How a connection arrived.
+
+pub(crate) mod cookie_origin;

@@ -1,0 +1,116 @@
+//! `tfo-server check`: checks this host and the configuration, without changing anything. Upstreams are
+//! connected to once.
+
+mod report;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use tfo_core::host::readiness::ServerFacts;
+
+use crate::config::{ForwardSettings, ServiceSettings, Settings};
+use crate::keys::Keys;
+use crate::output;
+use crate::server::privileges::Rights;
+use crate::service::Prepared;
+use crate::service::forward::{self, Answer};
+
+use report::{AskedUpstream, Finding};
+
+/// The longest wait for upstreams.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let keys = match Keys::load(&settings.keys, SystemTime::now()) {
+        Ok(keys) => keys,
+        Err(e) => return output::settings_error(&e),
+    };
+    if let Err(e) = Rights::find(settings.user.as_deref(), settings.group.as_deref()) {
+        return output::settings_error(&e);
+    }
+    let services = settings.listeners.iter().map(|listen| Prepared::new(&listen.service));
+    if let Err(e) = services.collect::<Result<Vec<_>, _>>() {
+        return output::settings_error(&e);
+    }
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut host = None;
+    for listen in &settings.listeners {
+        let wish = listen.wish(settings.workers);
+        let facts = match ServerFacts::read(wish) {
+            Ok(facts) => facts,
+            Err(e) => return output::failure(&e),
+        };
+        // What is true of the host is true for each listener, and told once.
+        for finding in facts.findings(wish).into_iter().map(Finding::Host) {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+        host.get_or_insert(facts);
+    }
+    let upstreams = match ask_upstreams(settings) {
+        Ok(upstreams) => upstreams,
+        Err(e) => return output::failure(&e),
+    };
+    for listen in &settings.listeners {
+        let its = upstreams.iter().filter(|asked| asked.listener == listen.address);
+        findings.extend(upstream_findings(listen.address, its));
+    }
+    match host {
+        Some(facts) => report::readiness(settings, &keys, &facts, &upstreams, &findings),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// Connects to each upstream once, although several listeners may have it.
+fn ask_upstreams(settings: &Settings) -> io::Result<Vec<AskedUpstream>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    let mut timeout = Duration::ZERO;
+    for (_, forward) in forwarding(settings) {
+        addresses.extend(&forward.upstreams);
+        timeout = timeout.max(forward.connect_timeout.min(PATIENCE));
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    let error = |answer| match answer {
+        Answer::Connected => None,
+        Answer::Failed(why) | Answer::NotAsked(why) => Some(why),
+    };
+    let errors = forward::ask(&addresses, timeout)?.into_iter().map(error);
+    let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
+    let mut asked = Vec::new();
+    for (listener, forward) in forwarding(settings) {
+        for &upstream in &forward.upstreams {
+            let error = errors.get(&upstream).cloned().flatten();
+            asked.push(AskedUpstream { listener, upstream, error });
+        }
+    }
+    Ok(asked)
+}
+
+/// The listeners that forward, and where to.
+fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &ForwardSettings)> {
+    settings.listeners.iter().filter_map(|listen| match &listen.service {
+        ServiceSettings::Forward(forward) => Some((listen.address, forward)),
+        _ => None,
+    })
+}
+
+/// A silent upstream is a note, since another one serves its clients. A listener without any is a problem.
+fn upstream_findings<'a>(
+    listener: SocketAddr,
+    asked: impl Iterator<Item = &'a AskedUpstream> + Clone,
+) -> Vec<Finding> {
+    let silent = asked.clone().filter_map(|asked| {
+        let (upstream, why) = (asked.upstream, asked.error.clone()?);
+        Some(Finding::UpstreamSilent { listener, upstream, why })
+    });
+    let mut findings: Vec<_> = silent.collect();
+    if !findings.is_empty() && findings.len() == asked.count() {
+        findings.push(Finding::NoUpstream { listener });
+    }
+    findings
+}

@@ -1,0 +1,243 @@
+//! `tfo-server keys`: makes, shows, converts and compares key files.
+
+pub(crate) mod arguments;
+mod report;
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tfo_core::cookie::FastOpenKey;
+use tfo_core::cookie::derived::Secret;
+use tfo_core::host::{socket_of_inode, sysctl};
+use tfo_core::program::{one_line, value::Format};
+use tfo_core::socket::option;
+
+use super::file::{self, ContentError, Pair, Reader};
+use crate::output;
+
+use arguments::{Compare, Convert, Form, KeysCommand, New, Show};
+use report::{Made, Shown};
+
+/// In bytes, of a secret that is made.
+const SECRET_LENGTH: usize = 32;
+
+pub(crate) fn run(command: &KeysCommand, format: Format) -> ExitCode {
+    match command {
+        KeysCommand::New(new) => make(new, format),
+        KeysCommand::Show(show) => self::show(show, format),
+        KeysCommand::Convert(convert) => self::convert(convert, format),
+        KeysCommand::Compare(compare) => self::compare(compare, format),
+    }
+}
+
+fn make(new: &New, format: Format) -> ExitCode {
+    let made = if new.secret { secret() } else { key() };
+    match made {
+        Ok((content, made)) => match file::create(&new.file, content.as_bytes()) {
+            Ok(()) => report::made(&new.file, &made, format),
+            Err(e) => cannot_write(&new.file, &e),
+        },
+        Err(e) => failed("no random bytes", &e),
+    }
+}
+
+fn key() -> Result<(String, Made), getrandom::Error> {
+    let mut bytes = [0; FastOpenKey::LENGTH];
+    getrandom::fill(&mut bytes)?;
+    let key = FastOpenKey::new(bytes);
+    let name = key.fingerprint();
+    let content = format!(
+        "# A key of TCP Fast Open. Who knows it can forge cookies. Its fingerprint is {name}.\n{}\n",
+        key.reveal_hex()
+    );
+    Ok((content, Made::Key(name)))
+}
+
+fn secret() -> Result<(String, Made), getrandom::Error> {
+    let mut bytes = [0; SECRET_LENGTH];
+    getrandom::fill(&mut bytes)?;
+    // It has the right length, and is not zero but once in the life of many universes.
+    let secret = Secret::new(&bytes).map_err(|_| getrandom::Error::UNEXPECTED)?;
+    let name = secret.fingerprint();
+    let content = format!(
+        "# A fleet's secret, which keys of TCP Fast Open derive from. Its fingerprint is {name}.\n\
+         {}\n",
+        secret.reveal_hex()
+    );
+    Ok((content, Made::Secret(name)))
+}
+
+fn show(show: &Show, format: Format) -> ExitCode {
+    if let Some(address) = show.listener {
+        return listener(address, show.reveal, format);
+    }
+    let (shown, pair) = match &show.file {
+        Some(path) => match file::keys(path, Reader::Person) {
+            Ok(pair) => (Shown::File(path), Some(pair)),
+            Err(e) => return output::settings_error(&e),
+        },
+        None => match sysctl::tcp_fastopen_key() {
+            Ok(pair) => (Shown::Sysctl, pair),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                let what = "the keys of this network namespace can be read by its root alone";
+                return failed(what, &e);
+            }
+            Err(e) => return output::failure(&e),
+        },
+    };
+    report::shown(&shown, pair.as_ref(), show.reveal, format)
+}
+
+/// The keys of a listener, whose process we ask for its socket.
+fn listener(address: SocketAddr, reveal: bool, format: Format) -> ExitCode {
+    let found = match tfo_core::host::listeners() {
+        Ok(found) => found.into_iter().find(|found| found.address == address),
+        Err(e) => return output::failure(&e),
+    };
+    let Some(found) = found else {
+        let what = format!("nothing listens on {address}; `ss -ltn` lists the listeners");
+        return output::failure(&io::Error::other(what));
+    };
+    let keys = match socket_of_inode(found.inode) {
+        Ok(Some(socket)) => option::fastopen_key(socket),
+        Ok(None) => {
+            let what = format!(
+                "the process that listens on {address} does not show its descriptors to you: run it \
+                 with sudo"
+            );
+            return output::failure(&io::Error::other(what));
+        }
+        Err(e) => {
+            let what = format!(
+                "the socket that listens on {address} can't be looked at without CAP_SYS_PTRACE: run it \
+                 with sudo"
+            );
+            return failed(&what, &e);
+        }
+    };
+    match keys {
+        Ok(keys) => {
+            let mut keys = keys.into_iter();
+            let pair = keys.next().map(|primary| (primary, keys.next()));
+            report::shown(&Shown::Listener(address), pair.as_ref(), reveal, format)
+        }
+        Err(e) => output::failure(&e),
+    }
+}
+
+fn convert(convert: &Convert, format: Format) -> ExitCode {
+    let read = match convert.input.as_deref().filter(|path| *path != Path::new("-")) {
+        Some(path) => File::open(path).and_then(file::bounded),
+        None => file::bounded(io::stdin()),
+    };
+    let name =
+        convert.input.as_ref().map_or("standard input".into(), |path| path.display().to_string());
+    let bytes = match read {
+        Ok(bytes) => bytes,
+        Err(e) => return failed(&format!("can't read {name}"), &e),
+    };
+    let pair = match parse(&bytes) {
+        Ok(pair) => pair,
+        Err(e) => return output::settings_error(&io::Error::other(format!("{name}: {e}"))),
+    };
+    let content = write(&pair, convert.to);
+    match &convert.into {
+        None => report::converted(&content),
+        Some(path) => match file::create(path, &content) {
+            Ok(()) => report::shown(&Shown::File(path), Some(&pair), false, format),
+            Err(e) => cannot_write(path, &e),
+        },
+    }
+}
+
+/// Keys in any form: text that reads like keys is text.
+fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
+    let text = std::str::from_utf8(bytes).ok();
+    if let Some(pair) = text.and_then(|text| FastOpenKey::pair_from_sysctl_text(text).ok()) {
+        return Ok(pair);
+    }
+    let failed = match file::parse_keys(bytes) {
+        Ok(pair) => return Ok(pair),
+        Err(e) => e,
+    };
+    match bytes.as_chunks::<{ FastOpenKey::LENGTH }>() {
+        // A digit is missing: nobody has drawn such a key.
+        ([_] | [_, _], []) if bytes.iter().copied().all(is_of_text) => Err(failed),
+        ([primary], []) => Ok((FastOpenKey::new(*primary), None)),
+        ([primary, backup], []) => {
+            Ok((FastOpenKey::new(*primary), Some(FastOpenKey::new(*backup))))
+        }
+        _ => Err(failed),
+    }
+}
+
+/// Whether keys that are written as text may have this byte.
+fn is_of_text(byte: u8) -> bool {
+    byte.is_ascii_hexdigit() || byte.is_ascii_whitespace() || b"-,".contains(&byte)
+}
+
+fn write((primary, backup): &Pair, form: Form) -> Vec<u8> {
+    let keys = [Some(primary), backup.as_ref()].into_iter().flatten();
+    match form {
+        Form::Hex => keys.flat_map(|key| (key.reveal_hex() + "\n").into_bytes()).collect(),
+        Form::Sysctl => {
+            let keys: Vec<_> = keys.map(FastOpenKey::reveal_sysctl_text).collect();
+            (keys.join(",") + "\n").into_bytes()
+        }
+        Form::Raw => keys.flat_map(|key| *key.as_bytes()).collect(),
+    }
+}
+
+fn compare(compare: &Compare, format: Format) -> ExitCode {
+    let read = |path| file::keys(path, Reader::Person);
+    match (read(&compare.a), read(&compare.b)) {
+        (Ok(a), Ok(b)) => report::compared((&compare.a, &a), (&compare.b, &b), format),
+        (Err(e), _) | (_, Err(e)) => output::settings_error(&e),
+    }
+}
+
+fn cannot_write(path: &Path, found: &io::Error) -> ExitCode {
+    let advice = match found.kind() {
+        io::ErrorKind::AlreadyExists => "; a file that is there is never replaced: name another",
+        _ => "",
+    };
+    let message = format!("can't make {}: {found}{advice}", path.display());
+    output::failure(&io::Error::new(found.kind(), message))
+}
+
+fn failed(what: &str, found: &dyn Error) -> ExitCode {
+    output::failure(&io::Error::other(format!("{what}: {}", one_line(found))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_back_as_the_same_keys() {
+        let key = |number: u8| {
+            FastOpenKey::new([number, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
+        };
+        for pair in [(key(1), None), (key(0xc0), Some(key(7)))] {
+            for form in [Form::Hex, Form::Sysctl, Form::Raw] {
+                assert_eq!(parse(&write(&pair, form)).unwrap(), pair, "{form}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_with_a_fault_is_not_taken_for_raw_bytes() {
+        let short = format!("{}\n", "deadbeef".repeat(4).split_off(1));
+        assert_eq!(short.len(), 32, "as long as two raw keys");
+        let error = parse(short.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("line 1: expected a key of 32 hex"), "{error}");
+        for bytes in [&[0xde; 15][..], &[0xde; 17], &[0xde; 48], b"", b"03020100-07060504"] {
+            let error = parse(bytes).unwrap_err();
+            assert!(!error.to_string().contains("0302"), "{error}");
+        }
+    }
+}

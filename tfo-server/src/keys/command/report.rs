@@ -1,0 +1,198 @@
+//! What `tfo-server keys` says: fingerprints, and the keys themselves for those who ask for them.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tfo_core::cookie::{FastOpenKey, Fingerprint};
+use tfo_core::program::value::Format;
+
+use crate::keys::file::Pair;
+use crate::output::{self, json, print_data};
+
+/// The two keys are the same. The other status of a comparison is that of a failure.
+const DIFFERENT: u8 = 1;
+
+/// What was made.
+pub(crate) enum Made {
+    Key(Fingerprint),
+    Secret(Fingerprint),
+}
+
+/// Where keys stand.
+pub(crate) enum Shown<'a> {
+    File(&'a Path),
+    Sysctl,
+    Listener(SocketAddr),
+}
+
+#[derive(Serialize)]
+struct MadeDocument {
+    schema: u32,
+    path: String,
+    kind: &'static str,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Serialize)]
+struct KeysDocument {
+    schema: u32,
+    source: &'static str,
+    path: Option<String>,
+    keys: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    slot: &'static str,
+    fingerprint: Fingerprint,
+    /// Only for who asked for it.
+    #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
+    revealed: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ComparedDocument {
+    schema: u32,
+    same: bool,
+    matches: Vec<Match>,
+    a: Side,
+    b: Side,
+}
+
+#[derive(Serialize)]
+struct Side {
+    path: String,
+    keys: Vec<Key>,
+}
+
+/// Two slots with the same key.
+#[derive(Serialize)]
+struct Match {
+    a: &'static str,
+    b: &'static str,
+    fingerprint: Fingerprint,
+}
+
+pub(crate) fn made(path: &Path, made: &Made, format: Format) -> ExitCode {
+    let (kind, fingerprint) = match made {
+        Made::Key(fingerprint) => ("key", *fingerprint),
+        Made::Secret(fingerprint) => ("secret", *fingerprint),
+    };
+    let path = path.display().to_string();
+    let text = match format {
+        Format::Json => json(&MadeDocument { schema: 1, path, kind, fingerprint }) + "\n",
+        Format::Text => format!("{kind} {fingerprint} in {path}\n"),
+    };
+    print_data(&text, ExitCode::SUCCESS)
+}
+
+pub(crate) fn shown(
+    source: &Shown<'_>,
+    pair: Option<&Pair>,
+    reveal: bool,
+    format: Format,
+) -> ExitCode {
+    let keys = pair.map_or_else(Vec::new, |pair| keys(pair, reveal));
+    let shown = source;
+    let (source, path) = match shown {
+        Shown::File(path) => ("file", Some(path.display().to_string())),
+        Shown::Sysctl => ("sysctl", None),
+        Shown::Listener(address) => ("listener", Some(address.to_string())),
+    };
+    let text = match format {
+        Format::Json => json(&KeysDocument { schema: 1, source, path, keys }) + "\n",
+        Format::Text if keys.is_empty() => match shown {
+            Shown::Listener(_) => {
+                "no keys of its own: it uses those of its network namespace, see --sysctl\n"
+            }
+            _ => "no key yet: the first listener with fast open makes a random one\n",
+        }
+        .to_owned(),
+        Format::Text => keys.iter().map(line).collect(),
+    };
+    print_data(&text, ExitCode::SUCCESS)
+}
+
+/// Keys as they were asked for.
+pub(crate) fn converted(content: &[u8]) -> ExitCode {
+    let mut out = io::stdout();
+    match out.write_all(content).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            output::failure(&io::Error::new(e.kind(), format!("can't print: {e}")))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+pub(crate) fn compared(
+    (a, a_pair): (&Path, &Pair),
+    (b, b_pair): (&Path, &Pair),
+    format: Format,
+) -> ExitCode {
+    let same = a_pair == b_pair;
+    let matches: Vec<Match> = slots(a_pair)
+        .flat_map(|(a, key)| {
+            slots(b_pair).filter(move |(_, other)| *other == key).map(move |(b, _)| Match {
+                a,
+                b,
+                fingerprint: key.fingerprint(),
+            })
+        })
+        .collect();
+    let side =
+        |path: &Path, pair| Side { path: path.display().to_string(), keys: keys(pair, false) };
+    let (a, b) = (side(a, a_pair), side(b, b_pair));
+    let text = match format {
+        Format::Json => json(&ComparedDocument { schema: 1, same, matches, a, b }) + "\n",
+        Format::Text => compared_text(same, &matches, &a, &b),
+    };
+    print_data(&text, if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+fn compared_text(same: bool, matches: &[Match], a: &Side, b: &Side) -> String {
+    let mut text = String::new();
+    for side in [a, b] {
+        let keys: Vec<_> =
+            side.keys.iter().map(|key| format!("{} {}", key.slot, key.fingerprint)).collect();
+        text += &format!("{}: {}\n", side.path, keys.join(", "));
+    }
+    if same {
+        return text + "the same\n";
+    }
+    let shared: Vec<_> = matches
+        .iter()
+        .map(|Match { a, b, .. }| {
+            if a == b {
+                format!("the same {a}")
+            } else {
+                format!("the {a} of the first is the {b} of the second")
+            }
+        })
+        .collect();
+    let shared = if shared.is_empty() { "no key in common".to_owned() } else { shared.join("; ") };
+    text + &format!("different: {shared}\n")
+}
+
+fn slots((primary, backup): &Pair) -> impl Iterator<Item = (&'static str, &FastOpenKey)> {
+    [("primary", Some(primary)), ("backup", backup.as_ref())]
+        .into_iter()
+        .filter_map(|(slot, key)| Some((slot, key?)))
+}
+
+fn keys(pair: &Pair, reveal: bool) -> Vec<Key> {
+    slots(pair)
+        .map(|(slot, key)| Key {
+            slot,
+            fingerprint: key.fingerprint(),
+            revealed: reveal.then(|| key.reveal_hex()),
+        })
+        .collect()
+}
+
+fn line(key: &Key) -> String {
+    let revealed = key.revealed.as_ref().map_or_else(String::new, |key| format!(" {key}"));
+    format!("{} {}{revealed}\n", key.slot, key.fingerprint)
+}

@@ -1,0 +1,10 @@
+//! What the server counts, and how that is shown: to Prometheus, to people, and by `tfo-server top`.
+
+pub(crate) mod endpoint;
+pub(crate) mod families;
+pub(crate) mod parse;
+mod screen;
+pub(crate) mod stats;
+mod table;
+pub(crate) mod top;
+pub(crate) mod usage;

@@ -1,0 +1,530 @@
+//! The main thread.
+
+mod reload;
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+use std::{io, mem};
+
+use mio::{Events, Poll, Token, Waker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use tfo_core::host::readiness::ServerFacts;
+use tfo_core::observer::ServerObserver;
+use tfo_core::program::{output::colour_allowed, value::Format};
+use tfo_core::socket::FastOpenListener;
+
+use super::Reload;
+use super::activation::{ActivationError, Inherited};
+use super::closing::Closing;
+use super::descriptors::{self, Need};
+use super::instruments::{self, Instruments};
+use super::listeners::Bound;
+use super::privileges::Rights;
+use super::signals::Signals;
+use super::systemd::{Notifier, Watchdog};
+use crate::access_log::{Printer, Totals, Tracer};
+use crate::arrival::cookie_origin::{Forensics, Recent};
+use crate::close_reason::Cut;
+use crate::config::{ListenSettings, Settings};
+use crate::connection::listener::Plan;
+use crate::keys::Keys;
+use crate::metrics::endpoint::Source;
+use crate::metrics::{families, usage};
+use crate::output;
+use crate::service::Prepared;
+use crate::worker::Worker;
+use crate::worker::command::{Inbox, Order};
+use crate::worker::shared::Shared;
+
+const SIGNALS: Token = Token(0);
+const HANGUP: Token = Token(1);
+const SHOW: Token = Token(2);
+const WORKERS: Token = Token(3);
+/// How often keys are looked at, and the host's settings read again.
+const TICK: Duration = Duration::from_secs(1);
+/// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
+const ONE_SIGNAL: Duration = Duration::from_millis(200);
+/// How many descriptors are taken to be open where the kernel does not say.
+const UNKNOWN: u64 = 32;
+
+pub(super) struct Supervisor {
+    settings: Settings,
+    keys: Keys,
+    poll: Poll,
+    signals: Signals,
+    hangup: Signals,
+    /// Somebody wants to see the metrics.
+    show: Signals,
+    shared: Arc<Shared>,
+    instruments: Arc<Instruments>,
+    /// The thread that serves the metrics.
+    metrics: Option<Hand>,
+    printer: Printer,
+    workers: Vec<Hand>,
+    listeners: Vec<Bound>,
+    /// Descriptors that were open at the start, without those of listeners.
+    own_descriptors: u64,
+    /// The number of the next listener.
+    next_number: usize,
+    observer: Option<ServerObserver>,
+    closing: Closing,
+    stopping: Option<Stopping>,
+    /// When the signal came that began it.
+    stop_signal: Option<Instant>,
+    notifier: Notifier,
+    watchdog: Option<Watchdog>,
+}
+
+/// A worker, as the supervisor sees it.
+struct Hand {
+    inbox: Arc<Inbox>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// Workers serve what waits, and close their listeners.
+    Closing,
+    /// Open connections may end.
+    Draining,
+}
+
+impl Supervisor {
+    /// Binds, and starts the workers. An error was told.
+    pub(super) fn start(settings: Settings) -> Result<Self, ExitCode> {
+        let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
+            .map_err(|e| output::settings_error(&e))?;
+        let passed = passed(&settings).map_err(|e| output::settings_error(&e))?;
+        descriptors::raise(Need::of(&settings));
+        let mut keys = Keys::load(&settings.keys, SystemTime::now())
+            .map_err(|e| output::settings_error(&e))?;
+        let services = prepare(&settings).map_err(|e| output::settings_error(&e))?;
+        let mut listeners = Vec::with_capacity(services.len());
+        let needs = settings.listeners.iter().zip(services).zip(passed);
+        for (number, ((listen, service), passed)) in needs.enumerate() {
+            let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
+                .map_err(|e| output::cannot_listen(listen.address, "--port", &e))?;
+            listeners.push(bound);
+        }
+        let metrics = settings.metrics.map(instruments::listen).transpose()?;
+        let tracer = tracer(&settings)?;
+        // A namespace without keys has made one with its first listener.
+        keys.look(SystemTime::now(), false, all_sockets(&listeners));
+        // The last that needs them is done. All threads change, that of the log too.
+        if let Some(rights) = rights {
+            rights.take().map_err(|e| output::failure(&e))?;
+        }
+        let supervisor = Self::with(settings, keys, listeners, tracer);
+        supervisor
+            .and_then(|mut supervisor| {
+                supervisor.metrics =
+                    metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
+                Ok(supervisor)
+            })
+            .map_err(|e| output::failure(&e))
+    }
+
+    fn with(
+        settings: Settings,
+        keys: Keys,
+        listeners: Vec<Bound>,
+        tracer: Option<Tracer>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let printer = Printer::start(settings.format, tracer)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
+        let shared = Arc::new(Shared::new(
+            settings.limits.connections,
+            settings.workers,
+            Arc::clone(&waker),
+        ));
+        let instruments =
+            Instruments::new(Arc::clone(&shared), keys.view(), settings.workers, printer.clone());
+        let recent = Arc::new(Recent::new(settings.workers));
+        let lines = settings.prints_lines().then(|| printer.clone());
+        let hands = (0..settings.workers)
+            .map(|number| {
+                let forensics = Forensics::new(Arc::clone(&recent), number);
+                let name = format!("worker {number}");
+                let (keys, lines) = (keys.view(), lines.clone());
+                Hand::start(name, &shared, move |shared| {
+                    Worker::new(shared, keys, forensics, lines)
+                })
+            })
+            .collect::<io::Result<_>>()?;
+        let mut supervisor = Self {
+            signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
+            hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
+            show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
+            own_descriptors: 0,
+            next_number: listeners.len(),
+            observer: None,
+            closing: Closing::default(),
+            stopping: None,
+            stop_signal: None,
+            notifier: Notifier::from_environment()?,
+            watchdog: Watchdog::from_environment(Instant::now()),
+            workers: hands,
+            settings,
+            keys,
+            poll,
+            shared,
+            instruments: Arc::new(instruments),
+            printer,
+            metrics: None,
+            listeners,
+        };
+        // No connection has come yet.
+        let open = usage::descriptors().unwrap_or(UNKNOWN);
+        supervisor.own_descriptors = open.saturating_sub(supervisor.sockets());
+        supervisor.limit_descriptors();
+        supervisor.send_plans()?;
+        Ok(supervisor)
+    }
+
+    /// How many sockets listen.
+    fn sockets(&self) -> u64 {
+        self.listeners.iter().map(|bound| bound.sockets.len() as u64).sum()
+    }
+
+    /// Says how many descriptors the connections may use.
+    fn limit_descriptors(&self) {
+        let others = self.own_descriptors + self.sockets();
+        let most = descriptors::for_connections(&self.settings, descriptors::limit(), others);
+        let mixed = self.settings.listeners.iter().any(|listen| listen.forward().is_none());
+        self.shared.budget.set(most, self.workers.len(), mixed);
+    }
+
+    /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
+    /// and he can look until the last of them has ended.
+    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
+        let most = descriptors::watchers(descriptors::limit());
+        let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
+        let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+        let keys = self.keys.view();
+        let hand = Hand::start("metrics".to_owned(), &shared, move |shared| {
+            Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
+        })?;
+        log::info!("metrics: http://{}/metrics", listener.local_addr());
+        let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
+        let observer = ServerObserver::new(&listener);
+        let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
+        let (listener, plan) = (Arc::new(listener), Box::new(plan));
+        hand.inbox.put(Order::Listen { number: 0, listener, plan })?;
+        Ok(hand)
+    }
+
+    /// Until a signal has come and all connections have ended.
+    pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
+        // Only now: who waits for this line may connect, and may send signals.
+        self.announce();
+        self.notifier.ready(&self.status());
+        match self.supervise(reload) {
+            Ok(()) => self.finish(),
+            Err(e) => output::failure(&e),
+        }
+    }
+
+    fn supervise(&mut self, reload: Reload<'_>) -> io::Result<()> {
+        let mut events = Events::with_capacity(16);
+        let mut next_tick = Instant::now() + TICK;
+        // A worker ends before it is told to only by an error.
+        while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
+            let watchdog = self.watchdog.as_ref().map(Watchdog::next);
+            let wake = [watchdog, self.closing.next_look()].into_iter().flatten().min();
+            let wake = wake.map_or(next_tick, |at| at.min(next_tick));
+            let wait = wake.saturating_duration_since(Instant::now());
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+            for event in &events {
+                match event.token() {
+                    SIGNALS => self.stop()?,
+                    HANGUP if self.hangup.take() > 0 => self.reload(reload),
+                    SHOW if self.show.take() > 0 => self.show(),
+                    _ => {}
+                }
+            }
+            self.close_finished()?;
+            self.note_stopped();
+            if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
+            {
+                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
+            }
+            if next_tick <= Instant::now() {
+                next_tick = Instant::now() + TICK;
+                self.tick();
+            }
+            self.watch()?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        if let Some(observer) = &self.observer {
+            observer.refresh();
+        }
+        if self.stopping.is_none() {
+            self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners));
+        }
+    }
+
+    /// Tells systemd that all is well, as long as each worker answers.
+    fn watch(&mut self) -> io::Result<()> {
+        let (shared, workers) = (&self.shared, self.workers.len());
+        // At the end workers go one by one; it has limits of its own.
+        let alive =
+            || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
+        let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
+        if watchdog.look(Instant::now(), &self.notifier, alive) {
+            self.shared.answered.store(0, Ordering::Relaxed);
+            self.order_all(|| Order::Answer)?;
+        }
+        Ok(())
+    }
+
+    /// The first signal ends accepting and lets the connections end; the second ends those too.
+    fn stop(&mut self) -> io::Result<()> {
+        if self.signals.take() == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if let Some(first) = self.stop_signal {
+            if now.saturating_duration_since(first) < ONE_SIGNAL {
+                return Ok(());
+            }
+            log::info!("second signal: closing {} now", self.count_of_open());
+            self.stopping = Some(Stopping::Draining);
+            return self.order_all(|| Order::Cut(Cut::SecondSignal));
+        }
+        log::info!("told to stop: new connections are dropped, those that have begun are served");
+        self.stop_signal = Some(now);
+        self.stopping = Some(Stopping::Closing);
+        self.instruments.stops();
+        // The workers close the sockets: ours would keep them open.
+        let listeners = mem::take(&mut self.listeners);
+        self.close(&listeners)?;
+        let limit = self.settings.limits.drain_timeout;
+        self.notifier.stopping("serving those who are connected", limit);
+        let until = Instant::now() + limit;
+        self.order_all(|| Order::Drain { until })
+    }
+
+    /// Closes listeners: at once, or when the handshakes that have begun have ended.
+    fn close(&mut self, listeners: &[Bound]) -> io::Result<()> {
+        let now = Instant::now();
+        let at_once: Vec<_> = listeners
+            .iter()
+            .filter(|bound| !self.closing.begin(bound, now))
+            .map(|bound| bound.number)
+            .collect();
+        self.order_close(&at_once)
+    }
+
+    fn close_finished(&mut self) -> io::Result<()> {
+        let finished = self.closing.take_finished(Instant::now());
+        self.order_close(&finished)
+    }
+
+    fn order_close(&self, numbers: &[usize]) -> io::Result<()> {
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let close = || numbers.iter().map(|number| Order::Close { number: *number });
+        self.workers.iter().try_for_each(|hand| hand.inbox.put_all(close()))
+    }
+
+    /// Says so once all workers have stopped accepting.
+    fn note_stopped(&mut self) {
+        if self.stopping == Some(Stopping::Closing)
+            && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
+        {
+            self.stopping = Some(Stopping::Draining);
+            log::info!(
+                "stopped accepting; {} may take {:?} to end",
+                self.count_of_open(),
+                self.settings.limits.drain_timeout
+            );
+        }
+    }
+
+    /// Prints what has been counted so far.
+    fn show(&self) {
+        match self.settings.format {
+            Format::Json => {
+                self.printer.totals(Totals::new(&self.instruments.registry.sum()));
+            }
+            Format::Text => {
+                let instruments = Arc::clone(&self.instruments);
+                self.printer.text(move || families::for_people(&instruments.families()));
+            }
+        }
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
+        self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
+    }
+
+    /// Tells each worker of its sockets, and how to serve them.
+    fn send_plans(&mut self) -> io::Result<()> {
+        self.instruments.watch(&self.listeners);
+        let settings = self.settings.listeners_by_address();
+        let mut orders: Vec<Vec<Order>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for bound in &self.listeners {
+            let Some(listen) = settings.get(&bound.address) else { continue };
+            bound.service.start()?;
+            let observers = bound.observers(&mut self.observer);
+            let stats = self.instruments.registry.stats(
+                bound.address,
+                bound.service.kind(),
+                self.workers.len(),
+            );
+            let workers = orders.iter_mut().zip(bound.sockets.iter().cycle());
+            for ((orders, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
+                let plan =
+                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
+                orders.push(Order::Listen {
+                    number: bound.number,
+                    listener: Arc::clone(socket),
+                    plan: Box::new(plan),
+                });
+            }
+        }
+        self.workers.iter().zip(orders).try_for_each(|(hand, orders)| hand.inbox.put_all(orders))
+    }
+
+    /// One line for `systemctl status`, with the first few addresses.
+    fn status(&self) -> String {
+        const SHOWN: usize = 8;
+        let shown = self.listeners.iter().take(SHOWN);
+        let addresses: Vec<_> = shown.map(|bound| bound.address.to_string()).collect();
+        let more = match self.listeners.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("listening on {}{more}", addresses.join(", "))
+    }
+
+    fn count_of_open(&self) -> String {
+        let open = self.shared.open.load(Ordering::Relaxed);
+        format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
+    }
+
+    /// Adds up what the workers have counted, and prints it.
+    fn finish(self) -> ExitCode {
+        let mut status = ExitCode::SUCCESS;
+        if let Some(Err(e)) =
+            self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
+        {
+            log::error!("the thread of the metrics can't be woken: {e}");
+        }
+        for hand in self.workers.into_iter().chain(self.metrics) {
+            match hand.thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => status = output::failure(&e),
+                Err(_) => status = output::failure(&io::Error::other("a worker has panicked")),
+            }
+        }
+        self.printer.finish(Totals::new(&self.instruments.registry.sum()));
+        self.notifier.finish();
+        status
+    }
+
+    /// Says at start what each listener and this host allow, and what to do if that is not enough.
+    fn announce(&self) {
+        for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
+            let wish = listen.wish(bound.sockets.len());
+            let facts = match ServerFacts::of_own(wish) {
+                Ok(facts) => facts,
+                Err(e) => {
+                    log::warn!("this host's settings can't be read: {e}");
+                    continue;
+                }
+            };
+            let (queue, backlog) = bound.queue_and_backlog();
+            let workers = match bound.sockets.len() {
+                1 => String::new(),
+                workers => format!(", each divided among {workers} workers"),
+            };
+            log::info!(
+                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; \
+                 net.ipv4.tcp_fastopen {}",
+                bound.address,
+                bound.service.kind(),
+                facts.tcp_fastopen,
+            );
+            for finding in facts.findings(wish) {
+                log::warn!("{finding}");
+            }
+        }
+        log::info!("keys: {}", self.keys);
+    }
+}
+
+impl Hand {
+    /// Starts a thread with the worker that `make` makes on it.
+    fn start(
+        name: String,
+        shared: &Arc<Shared>,
+        make: impl FnOnce(Arc<Shared>) -> io::Result<Worker> + Send + 'static,
+    ) -> io::Result<Self> {
+        let shared = Arc::clone(shared);
+        let (inbox, ready) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let worker = make(Arc::clone(&shared))?;
+            let _ = inbox.send(worker.inbox());
+            let served = worker.run();
+            shared.supervisor.wake()?;
+            served
+        })?;
+        match ready.recv() {
+            Ok(inbox) => Ok(Self { inbox, thread }),
+            Err(_) => match thread.join() {
+                Ok(Err(e)) => Err(e),
+                _ => Err(io::Error::other("a worker can't start")),
+            },
+        }
+    }
+}
+
+fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
+    listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
+}
+
+/// The sockets of each listener that were passed to this process.
+fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+    let mut inherited = Inherited::from_environment()?;
+    let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
+    let passed = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+    inherited.all_taken().map(|()| passed)
+}
+
+/// Reads what the listeners' services need.
+fn prepare(settings: &Settings) -> io::Result<Vec<Prepared>> {
+    settings.listeners.iter().map(|listen| Prepared::new(&listen.service)).collect()
+}
+
+/// Sees the packets of the listener's connections, if that is wanted.
+fn tracer(settings: &Settings) -> Result<Option<Tracer>, ExitCode> {
+    if !settings.trace && settings.pcap.is_none() {
+        return Ok(None);
+    }
+    let draw = settings.trace && settings.format == Format::Text;
+    let colour = colour_allowed(&io::stdout());
+    let addresses: Vec<_> = settings.listeners.iter().map(|listen| listen.address).collect();
+    let mut tracer =
+        Tracer::start(&addresses, draw, colour).map_err(|e| output::cannot_trace(&e))?;
+    if let Some(file) = &settings.pcap {
+        tracer.write_to(file).map_err(|e| {
+            let message = format!("can't write {}: {e}", file.display());
+            output::failure(&io::Error::new(e.kind(), message))
+        })?;
+    }
+    Ok(Some(tracer))
+}

@@ -1,0 +1,312 @@
+//! From a listener's backlog to a connection that is served.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+use tfo_core::connection::TcpState;
+use tfo_core::diagnosis::{self, Evidence, Outcome};
+use tfo_core::observer::{ArrivalRecord, Arrived};
+use tfo_core::program::one_line;
+use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
+
+use super::{LISTENERS, Worker};
+use crate::close_reason::Cut;
+use crate::connection::budget::Cost;
+use crate::connection::listener::Plan;
+use crate::connection::{Connection, Kept};
+use crate::metrics::stats::{ArrivalVerdict, Count, Timing};
+
+/// How many are accepted before the first of them is served.
+pub(super) const BATCH: usize = 64;
+/// How long accepting pauses when the process has no descriptors left, or connections enough.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener of a worker's own.
+pub(super) struct Listening {
+    pub(super) listener: Arc<FastOpenListener>,
+    pub(super) plan: Rc<Plan>,
+    /// Its backlog may hold connections.
+    pub(super) ready: bool,
+    /// Nobody new can come: it closes once nobody waits.
+    pub(super) closing: bool,
+}
+
+impl Worker {
+    /// Begins with a listener, or goes on with it under another plan.
+    pub(super) fn listen(
+        &mut self,
+        number: usize,
+        listener: Arc<FastOpenListener>,
+        plan: Box<Plan>,
+    ) -> io::Result<()> {
+        if self.listening.len() <= number {
+            self.listening.resize_with(number + 1, || None);
+        }
+        let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
+        let plan = Rc::from(plan);
+        if let Some(listening) = place {
+            listening.plan = plan;
+            return Ok(());
+        }
+        let fd = listener.as_fd().as_raw_fd();
+        let token = Token(LISTENERS + number);
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        *place = Some(Listening { listener, plan, ready: true, closing: false });
+        Ok(())
+    }
+
+    /// What waits in the backlog may have handed over its data already: it is served. Once the backlog is empty the
+    /// listener closes.
+    pub(super) fn stop_accepting(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
+        listening.ready = true;
+        listening.closing = true;
+        let listener = &listening.listener;
+        if listener.is_inherited() {
+            // The socket outlives this server: a client that comes later waits for its next owner.
+            let waiting = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            self.forget(number);
+        }
+    }
+
+    pub(super) fn close_when_empty(&mut self, number: usize) {
+        let Some(Some(listening)) = self.listening.get(number) else { return };
+        // As long as there is no room for connections that wait they keep it open, until the drain is over.
+        if !listening.ready && listening.closing {
+            self.forget(number);
+        }
+    }
+
+    /// Closes a listener, unless another worker has it too.
+    fn forget(&mut self, number: usize) {
+        if let Some(place) = self.listening.get_mut(number)
+            && let Some(listening) = place.take()
+        {
+            let fd = listening.listener.as_fd().as_raw_fd();
+            if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+                log::debug!("{}: {e}", listening.plan.address);
+            }
+        }
+    }
+
+    pub(super) fn mark_ready(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = true;
+        }
+    }
+
+    pub(super) fn may_accept(&self) -> bool {
+        !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Accepts up to so many; whether there may be more.
+    ///
+    /// They are accepted in batches: all that wait, then each is served, then those that are done are closed.
+    /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
+    /// and more of the handshakes' ends have come by then.
+    pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
+        let Some(Some(listening)) = self.listening.get(number) else { return false };
+        if !listening.ready || self.share.next_try(listening.plan.cost).is_some() {
+            return false;
+        }
+        let plan = Rc::clone(&listening.plan);
+        let listener = Arc::clone(&listening.listener);
+        let mut left = most;
+        while left > 0 {
+            let batch = left.min(BATCH);
+            let more = self.accept_batch(number, &listener, &plan, batch);
+            left -= batch;
+            let mut batch = std::mem::take(&mut self.batch);
+            for (stream, peer) in batch.drain(..) {
+                self.begin(&listener, &plan, stream, peer);
+            }
+            self.batch = batch;
+            self.close_ended();
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes up to so many from the backlog; whether there may be more.
+    fn accept_batch(
+        &mut self,
+        number: usize,
+        listener: &FastOpenListener,
+        plan: &Plan,
+        most: usize,
+    ) -> bool {
+        while self.batch.len() < most {
+            if !self.may_accept() && !self.make_room() {
+                // Another worker's connection may make room.
+                let now = Instant::now();
+                if self.accept_after.is_none() {
+                    plan.stats.add(Count::PausedByLimit, 1);
+                }
+                // A time that has gone by would make the loop spin.
+                if self.accept_after.is_none_or(|at| at <= now) {
+                    self.accept_after = Some(now + self.pause());
+                }
+                return false;
+            }
+            self.accept_after = None;
+            if !self.share.take(plan.cost) {
+                if listener.waiting().is_ok_and(|waiting| waiting == 0) {
+                    self.mark_waited(number);
+                } else {
+                    self.note_starved(plan, |open| served_on(lacking(plan.cost), open));
+                }
+                return false;
+            }
+            let accepted = listener.accept_unseen();
+            if accepted.is_err() {
+                self.share.undo(plan.cost);
+            }
+            match accepted {
+                Ok(accepted) => {
+                    self.shared.open.fetch_add(1, Ordering::Relaxed);
+                    plan.observer.accepted();
+                    self.batch.push(accepted);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.mark_waited(number);
+                    return false;
+                }
+                Err(e) if FastOpenListener::is_of_one_connection(&e) => {
+                    log::debug!("a connection was gone before it was accepted: {e}");
+                }
+                Err(e) if FastOpenListener::is_out_of_descriptors(&e) && self.lend_descriptor() => {
+                }
+                Err(e) => {
+                    self.accept_after = Some(Instant::now() + self.pause());
+                    self.note_starved(plan, |open| accept_advice(&e, open));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Who waits can't be accepted: says so once.
+    fn note_starved(&mut self, plan: &Plan, advice: impl FnOnce(usize) -> String) {
+        if !std::mem::replace(&mut self.starved, true) {
+            plan.stats.add(Count::PausedByDescriptors, 1);
+            self.shared.starved.fetch_add(1, Ordering::Relaxed);
+            log::warn!("{}", advice(self.shared.open.load(Ordering::Relaxed)));
+        }
+    }
+
+    /// Nobody waits to be accepted.
+    fn mark_waited(&mut self, number: usize) {
+        if let Some(Some(listening)) = self.listening.get_mut(number) {
+            listening.ready = false;
+        }
+        // Not with the first that is accepted: the next may want in vain again, and each of those
+        // who wait would make two lines.
+        if std::mem::take(&mut self.starved) {
+            self.shared.starved.fetch_sub(1, Ordering::Relaxed);
+            log::info!("accepting again: nobody waits any more");
+        }
+    }
+
+    /// Serves a connection from now on.
+    fn begin(
+        &mut self,
+        listener: &FastOpenListener,
+        plan: &Rc<Plan>,
+        stream: FastOpenStream,
+        peer: SocketAddr,
+    ) {
+        let arrival = plan.look.then(|| listener.arrival(&stream, peer));
+        let arrival = arrival.and_then(|arrival| {
+            arrival.inspect_err(|e| log::debug!("{peer}: {}", one_line(e))).ok()
+        });
+        let ended = arrival.as_ref().is_some_and(|arrival| arrival.info.state != TcpState::SynRecv);
+        let now = self.tools.context.now;
+        let mut connection = Connection::new(stream, ended, peer, Rc::clone(plan), now);
+        if let Some(arrival) = &arrival {
+            self.look(&mut connection, arrival);
+        }
+        if plan.await_handshake && !ended {
+            connection.await_handshake();
+        }
+        plan.stats.add(Count::Accepted, 1);
+        plan.stats.add(Count::Verdict(connection.verdict), 1);
+        // Behind a proxy its header names the client.
+        if !plan.proxied && !Self::may_be_one_more(&self.shared.sources, &mut connection) {
+            return self.over(connection, Some(Cut::PerSource.into()));
+        }
+        let index = self.connections.insert(connection);
+        // A SYN's data is there already: served before anyone asks the poll.
+        self.drive(index);
+    }
+
+    /// What happened at the arrival.
+    fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
+        let plan = &connection.plan;
+        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
+        if let Some(origin) = cookie_origin {
+            plan.stats.add(Count::Cookie(origin.into()), 1);
+        }
+        let (verdict, evidence) = match plan.observer.outcome(arrival) {
+            // What settles it may be another a moment later.
+            Arrived::Settled(outcome @ Outcome::CookieGranted) => (
+                ArrivalVerdict::Is(outcome, None),
+                plan.keep.then(|| plan.observer.evidence(arrival)),
+            ),
+            Arrived::Settled(outcome) => (ArrivalVerdict::Is(outcome, None), None),
+            Arrived::NotSeen => (ArrivalVerdict::Unknown, None),
+            // Data came and the kernel did not take it, or the like. That is rare, and only the counters
+            // tell what came of it: now, before others come and count as well.
+            _ => {
+                let evidence = plan.observer.evidence_within_budget(arrival);
+                let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
+                (ArrivalVerdict::Is(verdict.outcome, verdict.cause), Some(evidence))
+            }
+        };
+        connection.verdict = verdict;
+        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+            plan.stats.observe(Timing::Handshake, rtt);
+        }
+        if let ArrivalSyn::Saved(syn) = &arrival.syn {
+            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
+        }
+        if plan.keep {
+            let record = ArrivalRecord::from(arrival);
+            let evidence = evidence.map(Box::new);
+            connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
+        }
+    }
+}
+
+fn accept_advice(e: &io::Error, open: usize) -> String {
+    if FastOpenListener::is_out_of_descriptors(e) {
+        served_on(&format!(" ({e})"), open)
+    } else {
+        format!("accepting failed ({e}); trying again every {} ms", PAUSE.as_millis())
+    }
+}
+
+/// What there are no descriptors for, within the budget.
+const fn lacking(cost: Cost) -> &'static str {
+    match cost {
+        Cost::Pair => " for a client and its upstream",
+        Cost::Single => " beside those for forwarded clients",
+    }
+}
+
+fn served_on(what: &str, open: usize) -> String {
+    format!(
+        "no descriptors left{what}: {open} connections are served on, new ones wait. Raise the \
+         limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
+    )
+}

@@ -1,0 +1,54 @@
+//! What the workers have in common: counters, and a way to wake the main thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mio::Waker;
+
+use super::source_limiter::Sources;
+use crate::connection::budget::Budget;
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) open: AtomicUsize,
+    /// The most that may be.
+    pub(crate) most: AtomicUsize,
+    pub(crate) sources: Sources,
+    pub(crate) budget: Arc<Budget>,
+    /// Workers that can't accept, for want of descriptors.
+    pub(crate) starved: AtomicUsize,
+    /// Workers that have stopped accepting.
+    pub(crate) stopped: AtomicUsize,
+    /// Workers that have answered since the supervisor asked.
+    pub(crate) answered: AtomicUsize,
+    /// Wakes the supervisor.
+    pub(crate) supervisor: Arc<Waker>,
+}
+
+impl Shared {
+    /// So many connections may be open at once.
+    pub(crate) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(most),
+            sources: Sources::default(),
+            budget: Arc::default(),
+            starved: AtomicUsize::new(0),
+            stopped: AtomicUsize::new(0),
+            // As if each had been asked, and had answered.
+            answered: AtomicUsize::new(workers),
+            supervisor,
+        }
+    }
+
+    /// Somebody waits in vain.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed) > 0
+    }
+
+    /// No more may be accepted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+    }
+}
