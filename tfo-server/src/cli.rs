@@ -5,12 +5,10 @@
 )]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-use tfo_core::program::{Port, value::Format};
+use clap::{Args, Parser, Subcommand};
 
-use crate::config::values::{ListenAddress, Service};
+use crate::config::flags::Flags;
 use crate::keys::command::arguments::KeysArguments;
 
 /// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
@@ -26,45 +24,8 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// IP address to listen on, such as 0.0.0.0 or :: [default: 127.0.0.1]
-    #[arg(short, long, global = true, value_name = "ADDR")]
-    pub(crate) address: Option<ListenAddress>,
-
-    /// Port to listen on, 1 to 65535 [default: 2222]
-    #[arg(short, long, global = true, value_name = "PORT")]
-    pub(crate) port: Option<Port>,
-
-    /// What to do with a connection: mirror, echo, discard, respond or forward [default: mirror]
-    #[arg(long, global = true, value_name = "SERVICE")]
-    pub(crate) service: Option<Service>,
-
-    /// Configuration file [default: config/server.toml, else /etc/tfo/server.toml]
-    #[arg(short, long, global = true, value_name = "PATH")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Draw the packets of each connection when it has ended (text output); needs CAP_NET_RAW
-    #[arg(long)]
-    pub(crate) trace: bool,
-
-    /// Write the packets for Wireshark (pcapng); needs CAP_NET_RAW
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pcap: Option<PathBuf>,
-
-    /// Print the settings in force, as a configuration file, and end
-    #[arg(long, global = true)]
-    pub(crate) print_config: bool,
-
-    /// Data on standard output: text or json (one object a line) [default: text]
-    #[arg(short, long, global = true, value_name = "FORMAT")]
-    pub(crate) output: Option<Format>,
-
-    /// Log more: -v debug, -vv trace
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
-
-    /// Log less: -q warnings, -qq errors
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) quiet: u8,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,9 +74,12 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use tfo_core::program::Port;
+    use tfo_core::program::value::Format;
 
     use super::*;
     use crate::config::file::File;
+    use crate::config::values::Service;
 
     #[test]
     fn the_flags_are_consistent() {
@@ -130,8 +94,8 @@ mod tests {
             ["tfo-server", "-p", "80", "--service", "echo", "check"],
         ] {
             let cli = Cli::try_parse_from(arguments).unwrap();
-            assert_eq!(cli.port, Some(Port::new(80)), "{arguments:?}");
-            assert_eq!(cli.service, Some(Service::Echo), "{arguments:?}");
+            assert_eq!(cli.flags.port, Some(Port::new(80)), "{arguments:?}");
+            assert_eq!(cli.flags.service, Some(Service::Echo), "{arguments:?}");
             assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
         }
     }

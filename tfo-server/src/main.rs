@@ -32,13 +32,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+    let flags = &cli.flags;
     let environment = Environment::of_process();
-    let serves = cli.command.is_none() && !cli.print_config;
+    let serves = cli.command.is_none() && !flags.print_config;
     let start_logging = if serves { logging::init_queued } else { logging::init };
-    start_logging(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(cli, &environment)?;
-    let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
-    if cli.print_config {
+    start_logging(flags.verbose, flags.quiet, &environment)?;
+    let config = config::resolve(flags, &environment)?;
+    let again = || config::resolve_again(flags, &environment).map(|config| config.settings);
+    if flags.print_config {
         return Ok(output::print_config(&config.file));
     }
     Ok(match &cli.command {

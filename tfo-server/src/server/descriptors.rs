@@ -107,15 +107,16 @@ mod tests {
     use tfo_core::program::Environment;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::config::flags::Flags;
 
     #[test]
     fn what_is_kept_from_connections_depends_on_who_is_forwarded_checked_and_watched() {
         let settings = |text: &str| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, text).unwrap();
-            let cli = Cli::parse_from(["tfo-server", "--config", file.path().to_str().unwrap()]);
-            crate::config::resolve(&cli, &Environment::default()).unwrap().settings
+            let flags =
+                Flags::parse_from(["tfo-server", "--config", file.path().to_str().unwrap()]);
+            crate::config::resolve(&flags, &Environment::default()).unwrap().settings
         };
         let echo = settings("listen.service = \"echo\"\nengine.workers = 2\n");
         assert_eq!(for_connections(&echo, 64, 20), None, "nobody needs an upstream");
