@@ -401,7 +401,7 @@ impl Connection {
         let (plan, kept) = (&self.plan, &mut self.kept);
         let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
         let mut context = Context {
-            service: &plan.service,
+            respond: plan.service.respond(),
             buffer: plan.limits.buffer,
             date,
             ending: *ending,

@@ -2,9 +2,6 @@
 
 use std::fmt::Display;
 
-use super::parse::Samples;
-use super::table::table;
-
 /// Metrics of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Family {
@@ -140,13 +137,6 @@ impl Family {
     }
 }
 
-/// The text that people read.
-pub(crate) fn for_people(families: &[Family]) -> String {
-    // The way of `top`, so that both show the same.
-    let samples = Samples::parse(&exposition(families, Exposition::OpenMetrics));
-    samples.map(|samples| table(&samples, None)).unwrap_or_default()
-}
-
 /// The text that a scraper reads.
 pub(crate) fn exposition(families: &[Family], exposition: Exposition) -> String {
     let mut out = String::new();
@@ -165,6 +155,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::Samples;
     use super::*;
 
     fn families() -> Vec<Family> {

@@ -5,6 +5,6 @@ pub(crate) mod families;
 pub(crate) mod parse;
 mod screen;
 pub(crate) mod stats;
-mod table;
+pub(crate) mod table;
 pub(crate) mod top;
 pub(crate) mod usage;

@@ -10,10 +10,18 @@ use std::time::Duration;
 use tfo_core::diagnosis::Outcome;
 use tfo_core::program::output::printable;
 
+use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, Listener, Sample, Samples, sum, sums_by};
 
 /// The most characters that are shown of a label: an address with its port has fewer.
 const WIDTH: usize = 64;
+
+/// The text that people read.
+pub(crate) fn for_people(families: &[Family]) -> String {
+    // The way of `top`, so that both show the same.
+    let samples = Samples::parse(&exposition(families, Exposition::OpenMetrics));
+    samples.map(|samples| table(&samples, None)).unwrap_or_default()
+}
 
 /// What the server has counted and, with an earlier reading, how fast.
 pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> String {

@@ -2,7 +2,8 @@
 
 use tfo_core::mirror::RequestReader;
 
-use super::{Context, Next, Out, Session};
+use super::output::Out;
+use super::session::{Context, Next, Session};
 
 #[derive(Default)]
 pub(super) struct Mirror {

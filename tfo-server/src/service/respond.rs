@@ -7,18 +7,11 @@ use std::sync::Arc;
 
 use tfo_core::program::file::open_regular;
 
-use super::http::{Content, Handler, Http, Request, Status};
-use super::{Context, Next, Out, Prepared, Session};
+use super::http::{Content, Handler, Request, Status};
 use crate::config::{Body, RespondSettings};
-use crate::metrics::endpoint::Metrics;
 
 /// The largest file that is held in memory.
 const MAX_FILE: u64 = 64 << 20;
-/// An answer up to this size is copied to what is sent; a larger one is shared by its connections.
-const COPIED: usize = 16 * 1024;
-/// The smallest full segment on any path (RFC 9293, section 3.7.1): a first message that is shorter
-/// came whole.
-const FULL_SEGMENT: usize = 536;
 
 /// The answer.
 #[derive(Debug)]
@@ -29,7 +22,7 @@ pub(crate) enum Respond {
         other_method: Content,
     },
     /// Made when it is asked for.
-    Made(Metrics),
+    Made(Box<dyn Handler>),
 }
 
 impl Respond {
@@ -50,26 +43,9 @@ impl Respond {
 }
 
 impl Respond {
-    pub(super) fn session(&self) -> Box<dyn Session> {
-        match self {
-            Self::Once(_) => Box::new(Once),
-            Self::Http { .. } | Self::Made(_) => Box::new(Http::new()),
-        }
-    }
-}
-
-/// Answers whatever comes first, and closes.
-struct Once;
-
-impl Session for Once {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
-        match context.service {
-            Prepared::Respond(respond) => match &**respond {
-                Respond::Once(body) => once(body, bytes, out, COPIED.min(context.buffer)),
-                Respond::Http { .. } | Respond::Made(_) => Next::Close,
-            },
-            _ => Next::Close,
-        }
+    /// Whether it answers HTTP requests, and not whatever comes first.
+    pub(crate) const fn is_http(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Made(_))
     }
 }
 
@@ -88,21 +64,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out, copied: usize) -> Next {
-    if body.len() <= copied {
-        out.bytes.extend_from_slice(body);
-    } else {
-        out.shared = Some(Arc::clone(body));
-    }
-    if bytes.len() < FULL_SEGMENT { Next::Close } else { Next::Linger }
-}
-
 impl Handler for Respond {
     fn answer(&self, request: &Request<'_>) -> Cow<'_, Content> {
         match self {
             Self::Http { other_method, .. } if request.other_method => Cow::Borrowed(other_method),
             Self::Http { found, .. } => Cow::Borrowed(found),
-            Self::Made(metrics) => metrics.answer(request),
+            Self::Made(handler) => handler.answer(request),
             // No such session speaks HTTP.
             Self::Once(_) => Cow::Owned(Content::line(Status::NotFound, "nothing is here")),
         }

@@ -32,8 +32,8 @@ use crate::close_reason::Cut;
 use crate::config::{ListenSettings, Settings};
 use crate::connection::listener::Plan;
 use crate::keys::Keys;
-use crate::metrics::endpoint::Source;
-use crate::metrics::{families, usage};
+use crate::metrics::endpoint::{Metrics, Source};
+use crate::metrics::{table, usage};
 use crate::output;
 use crate::service::Prepared;
 use crate::worker::Worker;
@@ -211,7 +211,8 @@ impl Supervisor {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
         })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
-        let service = Prepared::metrics(Arc::<Instruments>::clone(&self.instruments));
+        let service =
+            Prepared::http(Box::new(Metrics::new(Arc::<Instruments>::clone(&self.instruments))));
         let observer = ServerObserver::new(&listener);
         let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
         let (listener, plan) = (Arc::new(listener), Box::new(plan));
@@ -362,7 +363,7 @@ impl Supervisor {
             }
             Format::Text => {
                 let instruments = Arc::clone(&self.instruments);
-                self.printer.text(move || families::for_people(&instruments.families()));
+                self.printer.text(move || table::for_people(&instruments.families()));
             }
         }
     }

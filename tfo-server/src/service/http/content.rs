@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::service::Out;
+use crate::service::output::Out;
 
 /// A status that is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

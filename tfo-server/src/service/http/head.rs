@@ -1,14 +1,22 @@
 //! The head of a request, by the rules of RFC 9112 that keep a proxy and a server of one mind about
 //! where a request ends.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+
 use httparse::Header;
 
-use super::content::{Connection, Framing, Status};
+use super::content::{Connection, Content, Framing, Status};
 use super::target::{self, is_of_a_target};
 
 /// The most bytes of a request line with its fields, where there is room for as many.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
 pub(super) const MAX_FIELDS: usize = 64;
+
+/// Returns the answer to a request.
+pub(crate) trait Handler: Debug + Send + Sync {
+    fn answer(&self, request: &Request<'_>) -> Cow<'_, Content>;
+}
 
 /// What a handler needs to know of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

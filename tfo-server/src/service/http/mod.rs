@@ -10,27 +10,22 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::mem;
 
-use super::{Context, Next, Out, Prepared, Session};
+use super::output::Out;
+use super::session::{Context, Next, Session};
 
 use body::{Progress, Rest};
 use content::{Connection, Framing};
 use head::{Head, MAX_HEAD, Refusal};
 
 pub(crate) use content::{Content, Date, Status};
-pub(crate) use head::Request;
+pub(crate) use head::{Handler, Request};
 
 /// The most that is answered before it is sent: many requests at once are answered bit by bit.
 const MAX_OUT: usize = 64 * 1024;
 /// The largest body that is copied behind its head. A larger one is shared by its connections.
 const MAX_COPIED: usize = 16 * 1024;
-
-/// Decides what is answered.
-pub(crate) trait Handler {
-    fn answer(&self, request: &Request<'_>) -> Cow<'_, Content>;
-}
 
 /// One connection's requests.
 #[derive(Debug)]
@@ -100,14 +95,9 @@ enum Step {
 /// The handler is found by the service.
 impl Session for Http {
     fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
-        match context.service {
-            Prepared::Respond(respond) => {
-                let (date, ending, buffer) = (context.date, context.ending, context.buffer);
-                let terms = Terms { date, ending, buffer };
-                self.answer(bytes, out, &**respond, terms)
-            }
-            _ => Next::Close,
-        }
+        let Some(respond) = context.respond else { return Next::Close };
+        let (date, ending, buffer) = (context.date, context.ending, context.buffer);
+        self.answer(bytes, out, respond, Terms { date, ending, buffer })
     }
 
     fn held(&self) -> usize {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -5,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Answers `/` with a small body, `/big` with a shared one.
+#[derive(Debug)]
 struct Site {
     small: Content,
     big: Content,

@@ -1,0 +1,53 @@
+//! Sessions without a state of their own: they cost no allocation.
+
+use std::sync::Arc;
+
+use super::output::Out;
+use super::respond::Respond;
+use super::session::{Context, Next, Session};
+
+/// An answer up to this size is copied to what is sent; a larger one is shared by its connections.
+const COPIED: usize = 16 * 1024;
+/// The smallest full segment on any path (RFC 9293, section 3.7.1): a first message that is shorter
+/// came whole.
+const FULL_SEGMENT: usize = 536;
+
+/// Sends back what it reads (RFC 862).
+pub(super) struct Echo;
+
+impl Session for Echo {
+    fn received(&mut self, bytes: &[u8], out: &mut Out, _: &mut Context<'_>) -> Next {
+        out.bytes.extend_from_slice(bytes);
+        Next::Read
+    }
+}
+
+/// Reads until the peer closes, and sends nothing (RFC 863).
+pub(super) struct Discard;
+
+impl Session for Discard {
+    fn received(&mut self, _: &[u8], _: &mut Out, _: &mut Context<'_>) -> Next {
+        Next::Read
+    }
+}
+
+/// Answers whatever comes first, and closes.
+pub(super) struct FixedAnswer;
+
+impl Session for FixedAnswer {
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+        match context.respond {
+            Some(Respond::Once(body)) => once(body, bytes, out, COPIED.min(context.buffer)),
+            _ => Next::Close,
+        }
+    }
+}
+
+fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out, copied: usize) -> Next {
+    if body.len() <= copied {
+        out.bytes.extend_from_slice(body);
+    } else {
+        out.shared = Some(Arc::clone(body));
+    }
+    if bytes.len() < FULL_SEGMENT { Next::Close } else { Next::Linger }
+}
