@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{
-    self, ArrivedOption, ArrivedSyn, Cause, Evidence, Outcome, SavedSynEvidence, ServerEvidence,
-    Verdict,
+    ArrivedOption, ArrivedSyn, Cause, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
 };
 use tfo_core::program::{output::Output, value::Format};
 
 use super::trace::Tracer;
+use crate::arrival::{self, ArrivalVerdict};
 use crate::config::values::Service;
-use crate::metrics::stats::{self, ArrivalVerdict, CookieOrigin, Count};
+use crate::metrics::stats::{self, CookieOrigin, Count};
 use crate::output::json;
 
 /// A connection that has ended.
@@ -169,15 +169,8 @@ impl Lines {
     }
 
     pub(super) fn connection(&mut self, ended: &Ended) {
-        let ArrivalVerdict::Is(outcome, _) = ended.counted_as else {
-            return self.connection_with(ended, None);
-        };
-        let verdict = ended.evidence.as_ref().map(|evidence| {
-            let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-            // What the workers count without words is what the words say.
-            debug_assert_eq!(verdict.outcome, outcome, "{evidence:?}");
-            verdict
-        });
+        let evidence = ended.evidence.as_ref();
+        let verdict = evidence.and_then(|evidence| arrival::judge(evidence, ended.counted_as));
         self.connection_with(ended, verdict.as_ref());
     }
 

@@ -19,13 +19,12 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::ServerEvidence;
-use tfo_core::observer::{ArrivalRecord, ServerObserver};
 use tfo_core::socket::FastOpenStream;
 
+use crate::arrival::{ArrivalVerdict, Kept};
 use crate::close_reason::Cut;
-use crate::metrics::stats::{ArrivalVerdict, Count};
+use crate::metrics::stats::Count;
 use crate::service::proxy_protocol::{self, Extensions, Origin as Told, Progress};
 use crate::service::{Context, Next, Out, Prepared, Session};
 
@@ -33,10 +32,8 @@ use leg::{Leg, Then};
 use listener::Plan;
 use relay::{Ends, Relay, Turn};
 use send_buffer::Pending;
-use turn::{ReadBuffer, Share, Tools, TurnContext};
+use turn::{LINGER, ReadBuffer, Share, Step, Tools, TurnContext};
 
-/// How long a closing connection waits for the peer's end.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// How long a client that is kept for its next request must have been idle before a server that stops closes its
 /// connection: the next request of a busy client is on its way, and would find the connection closed.
 const QUIET: Duration = Duration::from_secs(1);
@@ -88,14 +85,6 @@ struct Proxied {
     extensions: Option<Box<[u8]>>,
 }
 
-/// What is kept of a connection's arrival for who asks later.
-pub(crate) struct Kept {
-    pub(crate) record: ArrivalRecord,
-    /// Once all that the host can say was read.
-    pub(crate) evidence: Option<Box<ServerEvidence>>,
-    pub(crate) cookie_origin: Option<Origin>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// The SYN's data must not be seen before the client has completed the handshake.
@@ -118,19 +107,6 @@ enum Phase {
     Lingering,
     /// The same, of a connection that was closed while it was idle.
     LingeringIdle,
-}
-
-/// What a connection needs next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// An event on its socket.
-    Wait,
-    /// Another turn: there may be more to read.
-    Again,
-    /// Another turn at once, if its client, known by now, may have one more connection.
-    Identified,
-    /// Nothing: it is over.
-    Done,
 }
 
 impl Connection {
@@ -399,7 +375,7 @@ impl Connection {
         let TurnContext { out, date, now, ending, .. } = context;
         let mut out = out.lend();
         let (plan, kept) = (&self.plan, &mut self.kept);
-        let mut evidence = || full_evidence(&plan.observer, kept.as_deref_mut());
+        let mut evidence = || Some(kept.as_deref_mut()?.full_evidence(&plan.observer));
         let mut context = Context {
             respond: plan.service.respond(),
             buffer: plan.limits.buffer,
@@ -567,26 +543,6 @@ impl Connection {
 
     /// What is known of its arrival, without a look at the counters.
     pub(crate) fn evidence(&mut self) -> Option<ServerEvidence> {
-        let kept = self.kept.as_deref_mut()?;
-        let observer = &self.plan.observer;
-        Some(match kept.evidence.take() {
-            Some(evidence) => *evidence,
-            None => observer.evidence_of(&kept.record),
-        })
-    }
-}
-
-/// All that is known of an arrival. The counters' change is told once: who has read it keeps it.
-fn full_evidence(observer: &ServerObserver, kept: Option<&mut Kept>) -> Option<ServerEvidence> {
-    let kept = kept?;
-    match kept.evidence.as_deref() {
-        Some(evidence) if evidence.counters.is_some() => Some(evidence.clone()),
-        // What was seen at the arrival is what the verdict rests on: it stays.
-        Some(_) => Some(observer.full_evidence_of(&kept.record)),
-        None => {
-            let full = observer.full_evidence_of(&kept.record);
-            kept.evidence = Some(Box::new(full.clone()));
-            Some(full)
-        }
+        Some(self.kept.as_deref_mut()?.evidence(&self.plan.observer))
     }
 }

@@ -13,6 +13,22 @@ use super::pipes::Pipes;
 use crate::service::Out;
 use crate::service::http::Date;
 
+/// How long a closing connection waits for the peer's end.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// What a connection needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// An event on its socket.
+    Wait,
+    /// Another turn: there may be more to read.
+    Again,
+    /// Another turn at once, if its client, known by now, may have one more connection.
+    Identified,
+    /// Nothing: it is over.
+    Done,
+}
+
 /// What a worker lends to the connection whose turn it is.
 pub(crate) struct Tools {
     pub(crate) input: ReadBuffer,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Cause, Outcome};
 
+use crate::arrival::ArrivalVerdict;
 use crate::close_reason::Cut;
 use crate::config::values::Service;
 
@@ -33,16 +34,6 @@ pub(crate) enum Count {
     Cut(Cut),
     Cookie(CookieOrigin),
     Verdict(ArrivalVerdict),
-}
-
-/// What came of fast open, as far as the arrival tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ArrivalVerdict {
-    /// `engine.evidence` is "counters".
-    NotLookedAt,
-    /// The SYN was not seen: it came before the listener saved them.
-    Unknown,
-    Is(Outcome, Option<Cause>),
 }
 
 /// Which key made a cookie that came: an [`Origin`] without its details.

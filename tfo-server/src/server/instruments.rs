@@ -15,13 +15,14 @@ use tfo_core::socket::FastOpenListener;
 
 use super::listeners::Bound;
 use crate::access_log::Printer;
+use crate::arrival::ArrivalVerdict;
 use crate::close_reason::Cut;
 use crate::config::values::Service;
 use crate::keys::KeyView;
 use crate::metrics::endpoint::Source;
 use crate::metrics::families::{Family, Labels};
 use crate::metrics::stats::{
-    ArrivalVerdict, BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing,
+    BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing,
 };
 use crate::metrics::usage::Usage;
 use crate::output;

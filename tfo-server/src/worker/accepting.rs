@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use tfo_core::connection::TcpState;
-use tfo_core::diagnosis::{self, Evidence, Outcome};
-use tfo_core::observer::{ArrivalRecord, Arrived};
+use tfo_core::observer::ArrivalRecord;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
 use super::{LISTENERS, Worker};
+use crate::arrival::{self, Kept};
 use crate::close_reason::Cut;
+use crate::connection::Connection;
 use crate::connection::budget::Cost;
 use crate::connection::listener::Plan;
-use crate::connection::{Connection, Kept};
-use crate::metrics::stats::{ArrivalVerdict, Count, Timing};
+use crate::metrics::stats::{Count, Timing};
 
 /// How many are accepted before the first of them is served.
 pub(super) const BATCH: usize = 64;
@@ -251,37 +251,22 @@ impl Worker {
     }
 
     /// What happened at the arrival.
-    fn look(&mut self, connection: &mut Connection, arrival: &Arrival) {
+    fn look(&mut self, connection: &mut Connection, seen: &Arrival) {
         let plan = &connection.plan;
-        let cookie_origin = self.forensics.origin(arrival, self.keys.ring());
+        let cookie_origin = self.forensics.origin(seen, self.keys.ring());
         if let Some(origin) = cookie_origin {
             plan.stats.add(Count::Cookie(origin.into()), 1);
         }
-        let (verdict, evidence) = match plan.observer.outcome(arrival) {
-            // What settles it may be another a moment later.
-            Arrived::Settled(outcome @ Outcome::CookieGranted) => (
-                ArrivalVerdict::Is(outcome, None),
-                plan.keep.then(|| plan.observer.evidence(arrival)),
-            ),
-            Arrived::Settled(outcome) => (ArrivalVerdict::Is(outcome, None), None),
-            Arrived::NotSeen => (ArrivalVerdict::Unknown, None),
-            // Data came and the kernel did not take it, or the like. That is rare, and only the counters
-            // tell what came of it: now, before others come and count as well.
-            _ => {
-                let evidence = plan.observer.evidence_within_budget(arrival);
-                let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-                (ArrivalVerdict::Is(verdict.outcome, verdict.cause), Some(evidence))
-            }
-        };
+        let (verdict, evidence) = arrival::verdict(&plan.observer, seen, plan.keep);
         connection.verdict = verdict;
-        if let Some(rtt) = arrival.info.rtt.filter(|_| arrival.info.state != TcpState::SynRecv) {
+        if let Some(rtt) = seen.info.rtt.filter(|_| seen.info.state != TcpState::SynRecv) {
             plan.stats.observe(Timing::Handshake, rtt);
         }
-        if let ArrivalSyn::Saved(syn) = &arrival.syn {
+        if let ArrivalSyn::Saved(syn) = &seen.syn {
             plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
         }
         if plan.keep {
-            let record = ArrivalRecord::from(arrival);
+            let record = ArrivalRecord::from(seen);
             let evidence = evidence.map(Box::new);
             connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }

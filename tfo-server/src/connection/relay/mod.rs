@@ -22,8 +22,7 @@ use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 
 use super::leg::Leg;
-use super::turn::{Filling, Share, TurnContext};
-use super::{LINGER, Step};
+use super::turn::{Filling, LINGER, Share, Step, TurnContext};
 use crate::close_reason::Cut;
 use crate::service::forward::{Forward, Lease, is_of_this_host};
 use crate::service::proxy_protocol::Extensions;
