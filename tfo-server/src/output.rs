@@ -9,8 +9,6 @@ use tfo_core::program::{
     output::{Output, Reader},
 };
 
-use crate::config::file::File;
-
 /// Wrong usage, or bad configuration.
 const USAGE: u8 = 2;
 
@@ -73,7 +71,7 @@ pub(crate) fn cannot_trace(found: &tfo_core::Error) -> ExitCode {
 }
 
 /// Prints the settings in force, so that they can be used as a file.
-pub(crate) fn print_config(file: &File) -> ExitCode {
+pub(crate) fn print_config(file: &impl Serialize) -> ExitCode {
     match toml::to_string(file) {
         Ok(text) => print_data(&text, ExitCode::SUCCESS),
         Err(found) => failure(&found),

@@ -12,14 +12,9 @@ mod systemd;
 
 use std::process::ExitCode;
 
-use tfo_core::program::SettingsError;
-
 use crate::config::Settings;
 
-use supervisor::Supervisor;
-
-/// Reads the settings again.
-pub(crate) type Reload<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
+use supervisor::{Reload, Supervisor};
 
 /// Serves until a signal ends it.
 pub(crate) fn run(settings: Settings, reload: Reload<'_>) -> ExitCode {

@@ -15,28 +15,15 @@ use tfo_core::observer::ArrivalRecord;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
-use super::{LISTENERS, Worker};
+use super::Worker;
+use super::listening::{BATCH, LISTENERS, Listening, PAUSE};
+use super::reserve::{GRACE, Reserve};
 use crate::arrival::{self, Kept};
 use crate::close_reason::Cut;
 use crate::connection::Connection;
 use crate::connection::budget::Cost;
 use crate::connection::listener::Plan;
 use crate::metrics::stats::{Count, Timing};
-
-/// How many are accepted before the first of them is served.
-pub(super) const BATCH: usize = 64;
-/// How long accepting pauses when the process has no descriptors left, or connections enough.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
-
-/// A listener of a worker's own.
-pub(super) struct Listening {
-    pub(super) listener: Arc<FastOpenListener>,
-    pub(super) plan: Rc<Plan>,
-    /// Its backlog may hold connections.
-    pub(super) ready: bool,
-    /// Nobody new can come: it closes once nobody waits.
-    pub(super) closing: bool,
-}
 
 impl Worker {
     /// Begins with a listener, or goes on with it under another plan.
@@ -270,6 +257,57 @@ impl Worker {
             let evidence = evidence.map(Box::new);
             connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
         }
+    }
+}
+
+/// On the thread of the metrics: see [`Reserve`].
+impl Worker {
+    /// Holds descriptors back for its own peers, and closes idle ones when it has no room.
+    pub(crate) fn with_reserve(mut self) -> Self {
+        self.reserve = Some(Reserve::default());
+        self.refill_reserve();
+        self
+    }
+
+    /// Takes back what was lent, as far as it is free again.
+    pub(super) fn refill_reserve(&mut self) {
+        if let Some(reserve) = &mut self.reserve {
+            // Who is answered while something is lent is not kept for another request.
+            self.tools.context.ending = reserve.refill() || self.drain_until.is_some();
+        }
+    }
+
+    /// Makes a descriptor free for the next connection. Returns whether it is worth trying again.
+    pub(super) fn lend_descriptor(&mut self) -> bool {
+        let Some(reserve) = &mut self.reserve else { return false };
+        if !reserve.lend() {
+            return self.close_idlest();
+        }
+        self.tools.context.ending = true;
+        true
+    }
+
+    /// How long to wait before accepting is tried again.
+    pub(super) fn pause(&self) -> Duration {
+        if self.reserve.is_some() { GRACE } else { PAUSE }
+    }
+
+    /// Makes room for one more connection. Returns whether there is some.
+    pub(super) fn make_room(&mut self) -> bool {
+        self.reserve.is_some() && self.shared.is_full() && self.close_idlest()
+    }
+
+    /// Closes the connection that has been idle longest, or, if all are at work, the one whose deadline is
+    /// next.
+    fn close_idlest(&mut self) -> bool {
+        let now = Instant::now();
+        let old = |started: Instant| now.saturating_duration_since(started) >= GRACE;
+        let candidates = self.connections.iter().filter(|(_, one)| old(one.started));
+        let idlest = candidates.min_by_key(|(_, one)| (!one.has_sent_all(), one.deadline));
+        let Some((index, _)) = idlest else { return false };
+        self.end(index, Some(Cut::IdleTimeout.into()));
+        self.close_ended();
+        true
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accepting;
 pub(crate) mod command;
+mod listening;
 mod reserve;
 pub(crate) mod shared;
 mod source_limiter;
@@ -30,15 +31,13 @@ use crate::keys::KeyView;
 use crate::metrics::stats::{Count, Timing};
 use crate::service::http::Date;
 
-use accepting::{BATCH, Listening};
 use command::{Inbox, Order};
+use listening::{BATCH, LISTENERS, Listening};
 use reserve::Reserve;
 use shared::Shared;
 use source_limiter::Sources;
 
 const ORDERS: Token = Token(usize::MAX);
-/// The first listener's token. Those of connections are below: twice the index is the client's socket.
-const LISTENERS: usize = usize::MAX / 2;
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// The most that is read at a time.

@@ -14,10 +14,11 @@ use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
-use tfo_core::program::{output::colour_allowed, value::Format};
+use tfo_core::program::SettingsError;
+use tfo_core::program::output::colour_allowed;
+use tfo_core::program::value::Format;
 use tfo_core::socket::FastOpenListener;
 
-use super::Reload;
 use super::activation::{ActivationError, Inherited};
 use super::closing::Closing;
 use super::descriptors::{self, Need};
@@ -39,6 +40,9 @@ use crate::service::Prepared;
 use crate::worker::Worker;
 use crate::worker::command::{Inbox, Order};
 use crate::worker::shared::Shared;
+
+/// Reads the settings again.
+pub(super) type Reload<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
 
 const SIGNALS: Token = Token(0);
 const HANGUP: Token = Token(1);

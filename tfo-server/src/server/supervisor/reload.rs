@@ -8,10 +8,9 @@ use std::time::SystemTime;
 
 use tfo_core::program::one_line;
 
-use super::{Supervisor, all_sockets, prepare};
+use super::{Reload, Supervisor, all_sockets, prepare};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, Keys};
-use crate::server::Reload;
 use crate::server::descriptors::{self, Need};
 use crate::server::listeners::Bound;
 use crate::service::Prepared;

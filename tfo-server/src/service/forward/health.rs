@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use tfo_core::Error;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use super::is_of_this_host;
 use super::upstreams::Upstreams;
 
 /// Wakes a thread that checks. The other tokens are places in the list of upstreams.
@@ -34,6 +34,13 @@ pub(super) struct Checks {
 struct Stop {
     stopped: AtomicBool,
     waker: Waker,
+}
+
+/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
+/// no memory, no port.
+pub(crate) fn is_of_this_host(e: &Error) -> bool {
+    matches!(e, Error::System { operation: "socket", .. })
+        || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
 }
 
 /// The result of one check.

@@ -25,20 +25,13 @@ use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
 use health::Checks;
-pub(crate) use health::{Answer, ask};
+pub(crate) use health::{Answer, ask, is_of_this_host};
 use syn_data::Permit;
 use upstreams::Upstreams;
 pub(crate) use upstreams::{Lease, UpstreamState};
 
 /// How long what lasts is not said again.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
-
-/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
-/// no memory, no port.
-pub(crate) fn is_of_this_host(e: &Error) -> bool {
-    matches!(e, Error::System { operation: "socket", .. })
-        || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
-}
 
 /// One listener's upstreams, shared by the workers.
 #[derive(Debug)]

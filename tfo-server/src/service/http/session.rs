@@ -1,0 +1,241 @@
+//! The session: requests in, answers out.
+//!
+//! A request that arrives whole is read where it lies and costs no allocation; only the bytes of one
+//! that is not complete are kept.
+
+use std::mem;
+
+use super::body::{Progress, Rest};
+use super::content::{Connection, Content, Date, Framing, Status};
+use super::head::{self, Handler, Head, MAX_HEAD, Refusal};
+use crate::service::output::Out;
+use crate::service::session::{Context, Next, Session};
+
+/// The most that is answered before it is sent: many requests at once are answered bit by bit.
+pub(super) const MAX_OUT: usize = 64 * 1024;
+/// The largest body that is copied behind its head. A larger one is shared by its connections.
+const MAX_COPIED: usize = 16 * 1024;
+
+/// One connection's requests.
+#[derive(Debug)]
+pub(crate) struct Http {
+    /// What has come of a request that is not complete, or was not yet looked at.
+    held: Box<[u8]>,
+    /// A request whose body is still to come.
+    body: Option<Box<Pending>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    rest: Rest,
+    content: Content,
+    framing: Framing,
+}
+
+/// What holds for all requests that are answered now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) date: &'a Date,
+    /// The last answer ends the connection.
+    pub(crate) ending: bool,
+    /// The most bytes to hold, each way.
+    pub(crate) buffer: usize,
+}
+
+impl Terms<'_> {
+    /// Answers that have as many bytes are sent before the next one is made. What one more adds fits as well:
+    /// its head, which is far shorter than a quarter of the smallest buffer, and a body that is copied.
+    fn most_out(self) -> usize {
+        MAX_OUT.min(self.buffer / 2)
+    }
+
+    fn most_copied(self) -> usize {
+        MAX_COPIED.min(self.buffer / 4)
+    }
+
+    /// A head that is not complete is held.
+    fn most_head(self) -> usize {
+        MAX_HEAD.min(self.buffer)
+    }
+
+    /// How to send the answer before `rest`.
+    fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
+        let last = self.ending && rest.is_empty();
+        Framing { connection: if last { Connection::Close } else { asked.connection }, ..asked }
+    }
+}
+
+/// What comes after a step.
+enum Step {
+    /// The body of the request whose head was read.
+    Body,
+    /// The request that follows the one that was answered.
+    Answered,
+    /// The next request's first byte.
+    Idle,
+    /// More bytes of this request.
+    Wait,
+    /// The end: the request was read whole.
+    Close,
+    /// The end of a connection whose peer may still be sending.
+    Linger,
+}
+
+/// The handler is found by the service.
+impl Session for Http {
+    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+        let Some(respond) = context.respond else { return Next::Close };
+        let (date, ending, buffer) = (context.date, context.ending, context.buffer);
+        self.answer(bytes, out, respond, Terms { date, ending, buffer })
+    }
+
+    fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    fn at_rest(&self) -> bool {
+        self.held.is_empty() && self.body.is_none()
+    }
+
+    fn timed_out(&mut self, out: &mut Out, date: &Date) -> bool {
+        let refusal = (Status::RequestTimeout, "the request was not complete in time");
+        self.refuse(refusal, &self.held, out, date);
+        true
+    }
+}
+
+impl Http {
+    pub(crate) fn new() -> Self {
+        Self { held: Box::default(), body: None }
+    }
+
+    pub(crate) fn answer(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Out,
+        handler: &impl Handler,
+        terms: Terms<'_>,
+    ) -> Next {
+        // Whether the first byte of a request that is not complete came now.
+        let mut is_new = self.at_rest();
+        let held = mem::take(&mut self.held);
+        let joined;
+        let mut input = if held.is_empty() {
+            bytes
+        } else {
+            joined = [&held, bytes].concat();
+            &joined
+        };
+        let next = loop {
+            if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= terms.most_out()) {
+                break Next::Again;
+            }
+            match self.step(&mut input, out, handler, terms) {
+                Ok(Step::Body) => {}
+                Ok(Step::Answered) => is_new = true,
+                Ok(Step::Idle) => break Next::Read,
+                Ok(Step::Wait) if is_new => break Next::Begun,
+                Ok(Step::Wait) => break Next::More,
+                Ok(Step::Close) if input.is_empty() && !terms.ending => return Next::Close,
+                Ok(Step::Close | Step::Linger) => return Next::Linger,
+                Err(refusal) => {
+                    self.refuse(refusal, input, out, terms.date);
+                    return Next::Linger;
+                }
+            }
+        };
+        self.held = input.into();
+        next
+    }
+
+    /// Answers a request that can't be served. `head` is what has come of its head, unless its body is
+    /// being read.
+    fn refuse(&self, (status, why): Refusal, head: &[u8], out: &mut Out, date: &Date) {
+        let head_only = match &self.body {
+            Some(pending) => pending.framing.head_only,
+            None => head.starts_with(b"HEAD "),
+        };
+        let framing = Framing { head_only, connection: Connection::Close };
+        Content::line(status, why).write(out, framing, date, MAX_COPIED);
+    }
+
+    /// Reads one head, or what there is of a body.
+    ///
+    /// `input` is left at the beginning of a head that is refused.
+    fn step(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Out,
+        handler: &impl Handler,
+        terms: Terms<'_>,
+    ) -> Result<Step, Refusal> {
+        if let Some(pending) = &mut self.body {
+            let (len, whole) = match pending.rest.read(input, terms.most_head())? {
+                Progress::More(len) => (len, false),
+                Progress::Whole(len) => (len, true),
+            };
+            *input = input.get(len..).unwrap_or_default();
+            if !whole {
+                return Ok(Step::Wait);
+            }
+            let Pending { content, framing, .. } = &**pending;
+            let framing = terms.framing(*framing, input);
+            content.write(out, framing, terms.date, terms.most_copied());
+            let step = after(framing);
+            self.body = None;
+            return Ok(step);
+        }
+        if let Some(step) = skip_empty_lines(input) {
+            return Ok(step);
+        }
+        let Head::Whole(len, request, framing, body) = head::parse(input, terms.most_head())?
+        else {
+            return Ok(Step::Wait);
+        };
+        let rest = Rest::new(body)?;
+        let content = handler.answer(&request);
+        *input = input.get(len..).unwrap_or_default();
+        if body.length == Some(0) {
+            let framing = terms.framing(framing, input);
+            content.write(out, framing, terms.date, terms.most_copied());
+            return Ok(after(framing));
+        }
+        if body.expected && content.is_error() {
+            // Whether the client still sends the body is its choice, so that nobody knows where the
+            // next request begins.
+            let framing = Framing { connection: Connection::Close, ..framing };
+            content.write(out, framing, terms.date, terms.most_copied());
+            return Ok(Step::Linger);
+        }
+        if body.expected {
+            // Sent even if the body has begun to come: the answer does not depend on that.
+            out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        self.body = Some(Box::new(Pending { rest, content: content.into_owned(), framing }));
+        Ok(Step::Body)
+    }
+}
+
+/// Skips the empty lines before a request: old clients send one after a body (RFC 9112, section 2.2).
+/// Returns what comes next if nothing follows them.
+///
+/// Empty lines begin a request. One of them is kept, else the next call would not know.
+fn skip_empty_lines(input: &mut &[u8]) -> Option<Step> {
+    let before = input.len();
+    while let [b'\r', b'\n', rest @ ..] = input {
+        *input = rest;
+    }
+    match *input {
+        [] if before == 0 => Some(Step::Idle),
+        [] => {
+            *input = b"\r\n";
+            Some(Step::Wait)
+        }
+        b"\r" => Some(Step::Wait),
+        _ => None,
+    }
+}
+
+fn after(framing: Framing) -> Step {
+    if framing.connection == Connection::Close { Step::Close } else { Step::Answered }
+}

@@ -1,0 +1,26 @@
+//! A listener, as one worker has it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tfo_core::socket::FastOpenListener;
+
+use crate::connection::listener::Plan;
+
+/// The first listener's token. Those of connections are below: twice the index is the client's socket.
+pub(super) const LISTENERS: usize = usize::MAX / 2;
+/// How many are accepted before the first of them is served.
+pub(super) const BATCH: usize = 64;
+/// How long accepting pauses when the process has no descriptors left, or connections enough.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener of a worker's own.
+pub(super) struct Listening {
+    pub(super) listener: Arc<FastOpenListener>,
+    pub(super) plan: Rc<Plan>,
+    /// Its backlog may hold connections.
+    pub(super) ready: bool,
+    /// Nobody new can come: it closes once nobody waits.
+    pub(super) closing: bool,
+}
