@@ -36,20 +36,24 @@ mod worker;
 use std::process::ExitCode;
 
 use tfo_core::program::output::survive_file_size_limit;
-use tfo_core::program::{Environment, SettingsError, logging};
+use tfo_core::program::{Environment, logging};
 
 use cli::{Cli, Command};
+use output::Failure;
 
 fn main() -> ExitCode {
     // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
     let _ = survive_file_size_limit();
     let cli = Cli::from_arguments();
-    let status = run(&cli).unwrap_or_else(|error| output::settings_error(&error));
+    let status = run(&cli).unwrap_or_else(|failure| {
+        logging::print(&format!("error: {failure}"));
+        failure.exit_code()
+    });
     logging::finish();
     status
 }
 
-fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let flags = &cli.flags;
     let environment = Environment::of_process();
     let serves = cli.command.is_none() && !flags.print_config;
@@ -58,12 +62,15 @@ fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let config = config::resolve(flags, &environment)?;
     let again = || config::resolve_again(flags, &environment).map(|config| config.settings);
     if flags.print_config {
-        return Ok(output::print_config(&config.file));
+        let text = toml::to_string(&config.file)
+            .map_err(|e| Failure::because("can't print the settings", &e))?;
+        output::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(match &cli.command {
+    match &cli.command {
         None => server::run(config.settings, &again),
         Some(Command::Check) => check::run(&config.settings),
         Some(Command::Top(top)) => metrics::top::run(&config.settings, top.from),
         Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
-    })
+    }
 }

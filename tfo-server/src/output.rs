@@ -1,92 +1,88 @@
-//! All that the program prints; nothing else writes to standard output or standard error.
+//! Standard output, and why a program ends without success. `main` prints failures, the logger logs; all else
+//! that is printed goes through here or through the access log.
 
-use std::{error::Error, io, net::SocketAddr, process::ExitCode};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
 
 use serde::Serialize;
+use tfo_core::program::output::{Output, Reader, printable};
+use tfo_core::program::{SettingsError, one_line};
 
-use tfo_core::program::{
-    logging, one_line,
-    output::{Output, Reader},
-};
-
-/// Wrong usage, or bad configuration.
+/// Exit status of wrong usage and of bad configuration.
 const USAGE: u8 = 2;
+/// Exit status of every other failure.
+const FAILED: u8 = 1;
 
-/// Prints `error: …`, one line, to standard error.
-pub(crate) fn error(error: &dyn Error) {
-    logging::print(&format!("error: {}", one_line(error)));
+/// Why the program ends without success: what failed, the cause, and what to do, on one line.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    status: u8,
 }
 
-/// Prints what is wrong with the settings, or with a file that they name.
-pub(crate) fn settings_error(found: &dyn Error) -> ExitCode {
-    error(found);
-    ExitCode::from(USAGE)
-}
+impl Failure {
+    /// The host, the network or another program stands in the way.
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self { message: printable(&message.to_string()), status: FAILED }
+    }
 
-/// Prints why the program failed.
-pub(crate) fn failure(found: &dyn Error) -> ExitCode {
-    error(found);
-    ExitCode::FAILURE
-}
+    /// Wrong usage, or a bad configuration or file that it names.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { status: USAGE, ..Self::new(message) }
+    }
 
-/// Why it can't listen, and what to do.
-///
-/// `setting` is what chooses the port.
-pub(crate) fn cannot_listen(
-    address: SocketAddr,
-    setting: &str,
-    found: &tfo_core::Error,
-) -> ExitCode {
-    let port = address.port();
-    let advice = match found.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!(
-                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
-            )
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all"
-                .to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            let grant = "sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"";
-            format!("port {port} needs CAP_NET_BIND_SERVICE: {grant}; or choose a port from 1024")
-        }
-        _ => "`tfo-server check` says what this host lacks".to_owned(),
-    };
-    let message = format!("can't listen on {address}: {}. {advice}", one_line(found));
-    failure(&io::Error::other(message))
-}
+    /// As [`usage`](Self::usage), with the causes of `error`.
+    pub(crate) fn settings(error: &dyn Error) -> Self {
+        Self::usage(one_line(error))
+    }
 
-/// `--trace` and `--pcap` may not see packets.
-pub(crate) fn cannot_trace(found: &tfo_core::Error) -> ExitCode {
-    let advice = match found.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
-             \"$(command -v tfo-server)\""
-        }
-        _ => "leave --trace and --pcap out",
-    };
-    failure(&io::Error::other(format!("packets can't be traced: {}; {advice}", one_line(found))))
-}
+    /// `what: …`, with the causes of `error`.
+    pub(crate) fn because(what: impl fmt::Display, error: &dyn Error) -> Self {
+        Self::new(format_args!("{what}: {}", one_line(error)))
+    }
 
-/// Prints the settings in force, so that they can be used as a file.
-pub(crate) fn print_config(file: &impl Serialize) -> ExitCode {
-    match toml::to_string(file) {
-        Ok(text) => print_data(&text, ExitCode::SUCCESS),
-        Err(found) => failure(&found),
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.status)
     }
 }
 
-/// Prints data; `status` is the exit status when that worked.
-pub(crate) fn print_data(text: &str, status: ExitCode) -> ExitCode {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::settings(&error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(one_line(&error))
+    }
+}
+
+impl From<tfo_core::Error> for Failure {
+    fn from(error: tfo_core::Error) -> Self {
+        Self::new(one_line(&error))
+    }
+}
+
+/// Prints data to standard output. A closed pipe is not an error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => status,
-        Err(found) => {
-            let found = io::Error::new(found.kind(), format!("can't print: {found}"));
-            failure(&found)
-        }
+        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Err(error) => Err(cannot_print(&error)),
     }
+}
+
+/// Standard output takes no data.
+pub(crate) fn cannot_print(error: &io::Error) -> Failure {
+    Failure::because("can't print", error)
 }
 
 /// A document on one line, without control characters.

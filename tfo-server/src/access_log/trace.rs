@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tfo_core::Result;
 use tfo_core::capture::{Crossing, Ladder, TextStyle, Trace, pcapng};
+use tfo_core::program::one_line;
+
+use crate::output::Failure;
 
 /// How long after its end a connection's last packets (FIN, ACK) are waited for.
 const GRACE: Duration = Duration::from_millis(300);
@@ -25,16 +27,23 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     /// Sees the packets to and from these listeners' addresses from now on.
-    pub(crate) fn start(listeners: &[SocketAddr], draw: bool, colour: bool) -> Result<Self> {
+    pub(crate) fn start(
+        listeners: &[SocketAddr],
+        draw: bool,
+        colour: bool,
+    ) -> Result<Self, Failure> {
         let style = TextStyle::default().colour(colour);
         let traces = listeners.iter().map(|listener| Trace::start(*listener));
-        let traces = traces.collect::<Result<_>>()?;
+        let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
         Ok(Self { traces, draw, style, pcap: None, ended: Vec::new() })
     }
 
     /// Writes them to this file as well.
-    pub(crate) fn write_to(&mut self, file: &Path) -> io::Result<()> {
-        self.pcap = Some(pcapng::Writer::new(BufWriter::new(File::create(file)?))?);
+    pub(crate) fn write_to(&mut self, path: &Path) -> Result<(), Failure> {
+        let writer = File::create(path).and_then(|file| pcapng::Writer::new(BufWriter::new(file)));
+        let writer = writer
+            .map_err(|e| Failure::because(format_args!("can't write {}", path.display()), &e))?;
+        self.pcap = Some(writer);
         Ok(())
     }
 
@@ -73,4 +82,16 @@ impl Tracer {
             self.pcap = None;
         }
     }
+}
+
+/// `--trace` and `--pcap` may not see packets.
+fn cannot_trace(found: &tfo_core::Error) -> Failure {
+    let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-server)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    Failure::new(format_args!("packets can't be traced: {}; {advice}", one_line(found)))
 }

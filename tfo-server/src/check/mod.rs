@@ -13,7 +13,7 @@ use tfo_core::host::readiness::ServerFacts;
 
 use crate::config::{ForwardSettings, ServiceSettings, Settings};
 use crate::keys::Keys;
-use crate::output;
+use crate::output::{self, Failure};
 use crate::server::privileges::Rights;
 use crate::service::Prepared;
 use crate::service::forward::{self, Answer};
@@ -23,26 +23,18 @@ use report::{AskedUpstream, Finding};
 /// The longest wait for upstreams.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) fn run(settings: &Settings) -> ExitCode {
-    let keys = match Keys::load(&settings.keys, SystemTime::now()) {
-        Ok(keys) => keys,
-        Err(e) => return output::settings_error(&e),
-    };
-    if let Err(e) = Rights::find(settings.user.as_deref(), settings.group.as_deref()) {
-        return output::settings_error(&e);
-    }
-    let services = settings.listeners.iter().map(|listen| Prepared::new(&listen.service));
-    if let Err(e) = services.collect::<Result<Vec<_>, _>>() {
-        return output::settings_error(&e);
+pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
+    let keys = Keys::load(&settings.keys, SystemTime::now())?;
+    Rights::find(settings.user.as_deref(), settings.group.as_deref())
+        .map_err(|e| Failure::settings(&e))?;
+    for listen in &settings.listeners {
+        Prepared::new(&listen.service).map_err(|e| Failure::settings(&e))?;
     }
     let mut findings: Vec<Finding> = Vec::new();
     let mut host = None;
     for listen in &settings.listeners {
         let wish = listen.wish(settings.workers);
-        let facts = match ServerFacts::read(wish) {
-            Ok(facts) => facts,
-            Err(e) => return output::failure(&e),
-        };
+        let facts = ServerFacts::read(wish)?;
         // What is true of the host is true for each listener, and told once.
         for finding in facts.findings(wish).into_iter().map(Finding::Host) {
             if !findings.contains(&finding) {
@@ -51,18 +43,15 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
         }
         host.get_or_insert(facts);
     }
-    let upstreams = match ask_upstreams(settings) {
-        Ok(upstreams) => upstreams,
-        Err(e) => return output::failure(&e),
-    };
+    let upstreams = ask_upstreams(settings)?;
     for listen in &settings.listeners {
         let its = upstreams.iter().filter(|asked| asked.listener == listen.address);
         findings.extend(upstream_findings(listen.address, its));
     }
-    match host {
-        Some(facts) => report::readiness(settings, &keys, &facts, &upstreams, &findings),
-        None => ExitCode::SUCCESS,
-    }
+    let Some(facts) = host else { return Ok(ExitCode::SUCCESS) };
+    output::print(&report::text(settings, &keys, &facts, &upstreams, &findings))?;
+    let is_ready = !findings.iter().any(Finding::is_problem);
+    Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Connects to each upstream once, although several listeners may have it.

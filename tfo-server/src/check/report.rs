@@ -1,7 +1,6 @@
 //! What `tfo-server check` found.
 
 use std::net::SocketAddr;
-use std::process::ExitCode;
 
 use serde::Serialize;
 use tfo_core::cookie::Fingerprint;
@@ -12,7 +11,7 @@ use tfo_core::program::value::Format;
 
 use crate::config::{Settings, values::Service};
 use crate::keys::{KeySource, Keys};
-use crate::output::{self, print_data};
+use crate::output;
 
 /// What an operator should know before the start, or has to mend.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -39,7 +38,7 @@ pub(crate) struct AskedUpstream {
 
 impl Finding {
     /// Whether the exit status says that the host is not ready.
-    fn is_problem(&self) -> bool {
+    pub(super) fn is_problem(&self) -> bool {
         match self {
             Self::UpstreamSilent { .. } => false,
             Self::NoUpstream { .. } => true,
@@ -102,22 +101,20 @@ struct Line<'a> {
     text: String,
 }
 
-/// Prints it; the exit status says whether the host is ready.
-pub(crate) fn readiness(
+/// Returns the report, as the settings want it.
+pub(super) fn text(
     settings: &Settings,
     keys: &Keys,
     facts: &ServerFacts,
     upstreams: &[AskedUpstream],
     findings: &[Finding],
-) -> ExitCode {
-    let problems = findings.iter().filter(|finding| finding.is_problem()).count();
+) -> String {
     let surroundings = Surroundings::detect();
     let listeners = listeners(settings, facts, upstreams);
-    let text = match settings.format {
+    match settings.format {
         Format::Json => json(settings, keys, facts, listeners.collect(), findings, &surroundings),
-        Format::Text => text(settings, keys, facts, listeners, findings, &surroundings),
-    };
-    print_data(&text, if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Format::Text => lines(settings, keys, facts, listeners, findings, &surroundings),
+    }
 }
 
 fn listeners<'a>(
@@ -139,7 +136,7 @@ fn listeners<'a>(
     })
 }
 
-fn text<'a>(
+fn lines<'a>(
     settings: &Settings,
     keys: &Keys,
     facts: &ServerFacts,

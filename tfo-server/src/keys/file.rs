@@ -15,6 +15,8 @@ use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::program::file::open_regular;
 
+use crate::output::Failure;
+
 /// More than any such file: what stops a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -193,6 +195,12 @@ impl Error for FileError {
             Fault::Unreadable(source) => Some(source),
             Fault::Unsafe(_) | Fault::Content(_) => None,
         }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::settings(&error)
     }
 }
 

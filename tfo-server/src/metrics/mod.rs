@@ -3,7 +3,6 @@
 pub(crate) mod endpoint;
 pub(crate) mod families;
 pub(crate) mod parse;
-mod screen;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod top;

@@ -1,19 +1,18 @@
 //! `tfo-server top`: what a running server has counted, read from its metrics.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::program::output::Reader;
+use tfo_core::program::output::{Output, Reader};
 use tfo_core::program::value::Format;
 
 use super::parse::Samples;
-use super::screen::Screen;
 use super::table::table;
 use crate::config::Settings;
-use crate::output;
+use crate::output::{self, Failure};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long a whole answer may take.
@@ -21,12 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than a server with five thousand listeners has to say.
 const MOST: usize = 32 << 20;
 
-pub(crate) fn run(settings: &Settings, from: Option<SocketAddr>) -> ExitCode {
+/// The cursor to the upper left; everything behind it is cleared.
+const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
+
+pub(crate) fn run(settings: &Settings, from: Option<SocketAddr>) -> Result<ExitCode, Failure> {
     let Some(address) = from.or(settings.metrics).map(reachable) else {
         let why = "this configuration serves no metrics: write the two lines `[metrics]` and \
                    `port = 9413` into it and restart the server, or say where they are served: \
                    --from ADDR:PORT";
-        return output::settings_error(&io::Error::other(why));
+        return Err(Failure::usage(why));
     };
     let mut screen = Screen::new(settings.format);
     let mut before: Option<(Samples, Instant)> = None;
@@ -44,24 +46,48 @@ pub(crate) fn run(settings: &Settings, from: Option<SocketAddr>) -> ExitCode {
             }
             // A server that restarts is back in a moment.
             Err(e) if before.is_some() => {
-                screen.show(&format!("{}; trying again", told(address, &e)))
+                screen.show(&format!("{}; trying again", no_metrics(address, &e)))
             }
-            Err(e) => return output::failure(&told(address, &e)),
+            Err(e) => return Err(no_metrics(address, &e)),
         };
-        match shown {
-            Ok(Reader::Listening) if screen.refreshes() => thread::sleep(REFRESH),
-            Ok(_) => return ExitCode::SUCCESS,
-            Err(e) => return output::failure(&e),
+        match shown.map_err(|e| output::cannot_print(&e))? {
+            Reader::Listening if screen.refreshes() => thread::sleep(REFRESH),
+            Reader::Listening | Reader::Gone => return Ok(ExitCode::SUCCESS),
         }
     }
 }
 
-fn told(address: SocketAddr, e: &io::Error) -> io::Error {
+/// A terminal that is drawn again and again, or a file that is written once.
+struct Screen {
+    output: Output,
+    refreshes: bool,
+}
+
+impl Screen {
+    fn new(format: Format) -> Self {
+        let refreshes = format == Format::Text && io::stdout().is_terminal();
+        Self { output: Output::stdout(), refreshes }
+    }
+
+    /// Somebody watches.
+    const fn refreshes(&self) -> bool {
+        self.refreshes
+    }
+
+    /// Shows this in place of what was there.
+    fn show(&mut self, text: &str) -> io::Result<Reader> {
+        let clear = if self.refreshes { HOME_AND_CLEAR } else { "" };
+        let text = text.trim_end();
+        self.output.print_line(format_args!("{clear}{text}"))
+    }
+}
+
+fn no_metrics(address: SocketAddr, e: &io::Error) -> Failure {
     let advice = match e.kind() {
         io::ErrorKind::ConnectionRefused => ": is the server running, with [metrics] on?",
         _ => "",
     };
-    io::Error::new(e.kind(), format!("no metrics from http://{address}/metrics: {e}{advice}"))
+    Failure::new(format_args!("no metrics from http://{address}/metrics: {e}{advice}"))
 }
 
 /// Who listens on every address is asked on the loopback.

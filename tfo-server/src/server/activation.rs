@@ -8,6 +8,8 @@ use std::{env, error, fmt, io};
 use listenfd::ListenFd;
 use tfo_core::socket::FastOpenListener;
 
+use crate::output::Failure;
+
 /// The number of the first descriptor that is passed on.
 ///
 /// # References
@@ -140,6 +142,12 @@ impl error::Error for ActivationError {
             Self::NoListener { source, .. } => Some(source),
             Self::NoTable { .. } | Self::TooMany { .. } => None,
         }
+    }
+}
+
+impl From<ActivationError> for Failure {
+    fn from(error: ActivationError) -> Self {
+        Self::settings(&error)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +12,7 @@ use tfo_core::host::Counters;
 use tfo_core::program::logging;
 use tfo_core::socket::FastOpenListener;
 
-use super::listeners::Bound;
+use super::listeners::{Bound, cannot_listen};
 use crate::access_log::Printer;
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::Cut;
@@ -25,18 +24,18 @@ use crate::metrics::stats::{
     BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing,
 };
 use crate::metrics::usage::Usage;
-use crate::output;
+use crate::output::Failure;
 use crate::service::forward::{Forward, UpstreamState};
 use crate::worker::shared::Shared;
 
 /// More than may look at a time, so that who asks for its health need not try twice.
 const BACKLOG: u32 = 1024;
 
-/// Listens where the metrics are served. An error was told.
-pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, ExitCode> {
+/// Listens where the metrics are served.
+pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, Failure> {
     let builder = FastOpenListener::builder(address).backlog(BACKLOG).queue(0);
     let listener = builder.save_syn(false).nodelay(true).nonblocking(true).listen();
-    listener.map_err(|e| output::cannot_listen(address, "metrics.port", &e))
+    listener.map_err(|e| cannot_listen(address, "metrics.port", &e))
 }
 
 /// What can be read of the running server, from any thread.

@@ -1,15 +1,18 @@
 //! Binds the listeners: for each worker a socket of its own, so that the kernel divides the connections
 //! and no worker waits for another.
 
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tfo_core::observer::ServerObserver;
+use tfo_core::program::one_line;
 use tfo_core::socket::FastOpenListener;
 
 use crate::config::ListenSettings;
 use crate::keys::Keys;
+use crate::output::Failure;
 use crate::service::Prepared;
 
 /// A listener's sockets: one for each worker, or those that were passed to this process, which the workers then
@@ -80,4 +83,30 @@ impl Bound {
         };
         (sum(FastOpenListener::effective_queue), sum(FastOpenListener::effective_backlog))
     }
+}
+
+/// Why it can't listen, and what to do. `setting` is what chooses the port.
+pub(super) fn cannot_listen(
+    address: SocketAddr,
+    setting: &str,
+    found: &tfo_core::Error,
+) -> Failure {
+    let port = address.port();
+    let advice = match found.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            let grant = "sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"";
+            format!("port {port} needs CAP_NET_BIND_SERVICE: {grant}; or choose a port from 1024")
+        }
+        _ => "`tfo-server check` says what this host lacks".to_owned(),
+    };
+    Failure::new(format_args!("can't listen on {address}: {}. {advice}", one_line(found)))
 }

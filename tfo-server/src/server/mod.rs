@@ -13,13 +13,12 @@ mod systemd;
 use std::process::ExitCode;
 
 use crate::config::Settings;
+use crate::output::Failure;
 
 use supervisor::{Reload, Supervisor};
 
 /// Serves until a signal ends it.
-pub(crate) fn run(settings: Settings, reload: Reload<'_>) -> ExitCode {
-    match Supervisor::start(settings) {
-        Ok(supervisor) => supervisor.run(reload),
-        Err(status) => status,
-    }
+pub(crate) fn run(settings: Settings, reload: Reload<'_>) -> Result<ExitCode, Failure> {
+    Supervisor::start(settings)?.run(reload)?;
+    Ok(ExitCode::SUCCESS)
 }

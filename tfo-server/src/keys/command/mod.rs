@@ -3,9 +3,8 @@
 pub(crate) mod arguments;
 mod report;
 
-use std::error::Error;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,15 +16,17 @@ use tfo_core::program::{one_line, value::Format};
 use tfo_core::socket::option;
 
 use super::file::{self, ContentError, Pair, Reader};
-use crate::output;
+use crate::output::{self, Failure};
 
 use arguments::{Compare, Convert, Form, KeysCommand, New, Show};
 use report::{Made, Shown};
 
+/// Exit status of a comparison: the keys differ. Equals that of a failure.
+const DIFFERENT: u8 = 1;
 /// In bytes, of a secret that is made.
 const SECRET_LENGTH: usize = 32;
 
-pub(crate) fn run(command: &KeysCommand, format: Format) -> ExitCode {
+pub(crate) fn run(command: &KeysCommand, format: Format) -> Result<ExitCode, Failure> {
     match command {
         KeysCommand::New(new) => make(new, format),
         KeysCommand::Show(show) => self::show(show, format),
@@ -34,15 +35,12 @@ pub(crate) fn run(command: &KeysCommand, format: Format) -> ExitCode {
     }
 }
 
-fn make(new: &New, format: Format) -> ExitCode {
+fn make(new: &New, format: Format) -> Result<ExitCode, Failure> {
     let made = if new.secret { secret() } else { key() };
-    match made {
-        Ok((content, made)) => match file::create(&new.file, content.as_bytes()) {
-            Ok(()) => report::made(&new.file, &made, format),
-            Err(e) => cannot_write(&new.file, &e),
-        },
-        Err(e) => failed("no random bytes", &e),
-    }
+    let (content, made) = made.map_err(|e| Failure::because("no random bytes", &e))?;
+    file::create(&new.file, content.as_bytes()).map_err(|e| cannot_make(&new.file, &e))?;
+    output::print(&report::made(&new.file, &made, format))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn key() -> Result<(String, Made), getrandom::Error> {
@@ -71,86 +69,69 @@ fn secret() -> Result<(String, Made), getrandom::Error> {
     Ok((content, Made::Secret(name)))
 }
 
-fn show(show: &Show, format: Format) -> ExitCode {
+fn show(show: &Show, format: Format) -> Result<ExitCode, Failure> {
     if let Some(address) = show.listener {
         return listener(address, show.reveal, format);
     }
     let (shown, pair) = match &show.file {
-        Some(path) => match file::keys(path, Reader::Person) {
-            Ok(pair) => (Shown::File(path), Some(pair)),
-            Err(e) => return output::settings_error(&e),
-        },
-        None => match sysctl::tcp_fastopen_key() {
-            Ok(pair) => (Shown::Sysctl, pair),
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                let what = "the keys of this network namespace can be read by its root alone";
-                return failed(what, &e);
-            }
-            Err(e) => return output::failure(&e),
-        },
+        Some(path) => (Shown::File(path), Some(file::keys(path, Reader::Person)?)),
+        None => (Shown::Sysctl, sysctl::tcp_fastopen_key().map_err(|e| cannot_read_sysctl(&e))?),
     };
-    report::shown(&shown, pair.as_ref(), show.reveal, format)
+    output::print(&report::shown(&shown, pair.as_ref(), show.reveal, format))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The keys of a listener, whose process we ask for its socket.
-fn listener(address: SocketAddr, reveal: bool, format: Format) -> ExitCode {
-    let found = match tfo_core::host::listeners() {
-        Ok(found) => found.into_iter().find(|found| found.address == address),
-        Err(e) => return output::failure(&e),
-    };
-    let Some(found) = found else {
-        let what = format!("nothing listens on {address}; `ss -ltn` lists the listeners");
-        return output::failure(&io::Error::other(what));
-    };
-    let keys = match socket_of_inode(found.inode) {
-        Ok(Some(socket)) => option::fastopen_key(socket),
-        Ok(None) => {
-            let what = format!(
-                "the process that listens on {address} does not show its descriptors to you: run it \
-                 with sudo"
-            );
-            return output::failure(&io::Error::other(what));
-        }
-        Err(e) => {
-            let what = format!(
-                "the socket that listens on {address} can't be looked at without CAP_SYS_PTRACE: run it \
-                 with sudo"
-            );
-            return failed(&what, &e);
-        }
-    };
-    match keys {
-        Ok(keys) => {
-            let mut keys = keys.into_iter();
-            let pair = keys.next().map(|primary| (primary, keys.next()));
-            report::shown(&Shown::Listener(address), pair.as_ref(), reveal, format)
-        }
-        Err(e) => output::failure(&e),
-    }
+fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCode, Failure> {
+    let listeners = tfo_core::host::listeners()?;
+    let found = listeners.into_iter().find(|found| found.address == address).ok_or_else(|| {
+        Failure::new(format_args!("nothing listens on {address}; `ss -ltn` lists the listeners"))
+    })?;
+    let socket = socket_of_inode(found.inode).map_err(|e| {
+        let what = format_args!(
+            "the socket that listens on {address} can't be looked at without CAP_SYS_PTRACE: run it \
+             with sudo"
+        );
+        Failure::because(what, &e)
+    })?;
+    let socket = socket.ok_or_else(|| {
+        Failure::new(format_args!(
+            "the process that listens on {address} does not show its descriptors to you: run it \
+             with sudo"
+        ))
+    })?;
+    let mut keys = option::fastopen_key(socket)?.into_iter();
+    let pair = keys.next().map(|primary| (primary, keys.next()));
+    output::print(&report::shown(&Shown::Listener(address), pair.as_ref(), reveal, format))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn convert(convert: &Convert, format: Format) -> ExitCode {
+fn convert(convert: &Convert, format: Format) -> Result<ExitCode, Failure> {
     let read = match convert.input.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => File::open(path).and_then(file::bounded),
         None => file::bounded(io::stdin()),
     };
     let name =
         convert.input.as_ref().map_or("standard input".into(), |path| path.display().to_string());
-    let bytes = match read {
-        Ok(bytes) => bytes,
-        Err(e) => return failed(&format!("can't read {name}"), &e),
-    };
-    let pair = match parse(&bytes) {
-        Ok(pair) => pair,
-        Err(e) => return output::settings_error(&io::Error::other(format!("{name}: {e}"))),
-    };
+    let bytes = read.map_err(|e| Failure::because(format_args!("can't read {name}"), &e))?;
+    let pair = parse(&bytes).map_err(|e| Failure::usage(format_args!("{name}: {e}")))?;
     let content = write(&pair, convert.to);
     match &convert.into {
-        None => report::converted(&content),
-        Some(path) => match file::create(path, &content) {
-            Ok(()) => report::shown(&Shown::File(path), Some(&pair), false, format),
-            Err(e) => cannot_write(path, &e),
-        },
+        None => print_raw(&content)?,
+        Some(path) => {
+            file::create(path, &content).map_err(|e| cannot_make(path, &e))?;
+            output::print(&report::shown(&Shown::File(path), Some(&pair), false, format))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints keys in the form that was asked for, which may not be text.
+fn print_raw(content: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match out.write_all(content).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(output::cannot_print(&e)),
+        _ => Ok(()),
     }
 }
 
@@ -192,25 +173,29 @@ fn write((primary, backup): &Pair, form: Form) -> Vec<u8> {
     }
 }
 
-fn compare(compare: &Compare, format: Format) -> ExitCode {
+fn compare(compare: &Compare, format: Format) -> Result<ExitCode, Failure> {
     let read = |path| file::keys(path, Reader::Person);
-    match (read(&compare.a), read(&compare.b)) {
-        (Ok(a), Ok(b)) => report::compared((&compare.a, &a), (&compare.b, &b), format),
-        (Err(e), _) | (_, Err(e)) => output::settings_error(&e),
-    }
+    let (a, b) = (read(&compare.a)?, read(&compare.b)?);
+    output::print(&report::compared((&compare.a, &a), (&compare.b, &b), format))?;
+    Ok(if a == b { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-fn cannot_write(path: &Path, found: &io::Error) -> ExitCode {
+fn cannot_make(path: &Path, found: &io::Error) -> Failure {
     let advice = match found.kind() {
         io::ErrorKind::AlreadyExists => "; a file that is there is never replaced: name another",
         _ => "",
     };
-    let message = format!("can't make {}: {found}{advice}", path.display());
-    output::failure(&io::Error::new(found.kind(), message))
+    Failure::new(format_args!("can't make {}: {found}{advice}", path.display()))
 }
 
-fn failed(what: &str, found: &dyn Error) -> ExitCode {
-    output::failure(&io::Error::other(format!("{what}: {}", one_line(found))))
+fn cannot_read_sysctl(found: &tfo_core::Error) -> Failure {
+    match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let what = "the keys of this network namespace can be read by its root alone";
+            Failure::because(what, found)
+        }
+        _ => Failure::new(one_line(found)),
+    }
 }
 
 #[cfg(test)]

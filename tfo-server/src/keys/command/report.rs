@@ -1,19 +1,14 @@
 //! What `tfo-server keys` says: fingerprints, and the keys themselves for those who ask for them.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde::Serialize;
 use tfo_core::cookie::{FastOpenKey, Fingerprint};
 use tfo_core::program::value::Format;
 
 use crate::keys::file::Pair;
-use crate::output::{self, json, print_data};
-
-/// The two keys are the same. The other status of a comparison is that of a failure.
-const DIFFERENT: u8 = 1;
+use crate::output::json;
 
 /// What was made.
 pub(crate) enum Made {
@@ -76,17 +71,16 @@ struct Match {
     fingerprint: Fingerprint,
 }
 
-pub(crate) fn made(path: &Path, made: &Made, format: Format) -> ExitCode {
+pub(crate) fn made(path: &Path, made: &Made, format: Format) -> String {
     let (kind, fingerprint) = match made {
         Made::Key(fingerprint) => ("key", *fingerprint),
         Made::Secret(fingerprint) => ("secret", *fingerprint),
     };
     let path = path.display().to_string();
-    let text = match format {
+    match format {
         Format::Json => json(&MadeDocument { schema: 1, path, kind, fingerprint }) + "\n",
         Format::Text => format!("{kind} {fingerprint} in {path}\n"),
-    };
-    print_data(&text, ExitCode::SUCCESS)
+    }
 }
 
 pub(crate) fn shown(
@@ -94,7 +88,7 @@ pub(crate) fn shown(
     pair: Option<&Pair>,
     reveal: bool,
     format: Format,
-) -> ExitCode {
+) -> String {
     let keys = pair.map_or_else(Vec::new, |pair| keys(pair, reveal));
     let shown = source;
     let (source, path) = match shown {
@@ -102,7 +96,7 @@ pub(crate) fn shown(
         Shown::Sysctl => ("sysctl", None),
         Shown::Listener(address) => ("listener", Some(address.to_string())),
     };
-    let text = match format {
+    match format {
         Format::Json => json(&KeysDocument { schema: 1, source, path, keys }) + "\n",
         Format::Text if keys.is_empty() => match shown {
             Shown::Listener(_) => {
@@ -112,18 +106,6 @@ pub(crate) fn shown(
         }
         .to_owned(),
         Format::Text => keys.iter().map(line).collect(),
-    };
-    print_data(&text, ExitCode::SUCCESS)
-}
-
-/// Keys as they were asked for.
-pub(crate) fn converted(content: &[u8]) -> ExitCode {
-    let mut out = io::stdout();
-    match out.write_all(content).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            output::failure(&io::Error::new(e.kind(), format!("can't print: {e}")))
-        }
-        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -131,7 +113,7 @@ pub(crate) fn compared(
     (a, a_pair): (&Path, &Pair),
     (b, b_pair): (&Path, &Pair),
     format: Format,
-) -> ExitCode {
+) -> String {
     let same = a_pair == b_pair;
     let matches: Vec<Match> = slots(a_pair)
         .flat_map(|(a, key)| {
@@ -145,11 +127,10 @@ pub(crate) fn compared(
     let side =
         |path: &Path, pair| Side { path: path.display().to_string(), keys: keys(pair, false) };
     let (a, b) = (side(a, a_pair), side(b, b_pair));
-    let text = match format {
+    match format {
         Format::Json => json(&ComparedDocument { schema: 1, same, matches, a, b }) + "\n",
         Format::Text => compared_text(same, &matches, &a, &b),
-    };
-    print_data(&text, if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    }
 }
 
 fn compared_text(same: bool, matches: &[Match], a: &Side, b: &Side) -> String {

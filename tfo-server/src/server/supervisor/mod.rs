@@ -3,7 +3,6 @@
 mod reload;
 
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -14,16 +13,16 @@ use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
-use tfo_core::program::SettingsError;
 use tfo_core::program::output::colour_allowed;
 use tfo_core::program::value::Format;
+use tfo_core::program::{SettingsError, one_line};
 use tfo_core::socket::FastOpenListener;
 
 use super::activation::{ActivationError, Inherited};
 use super::closing::Closing;
 use super::descriptors::{self, Need};
 use super::instruments::{self, Instruments};
-use super::listeners::Bound;
+use super::listeners::{Bound, cannot_listen};
 use super::privileges::Rights;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
@@ -35,7 +34,7 @@ use crate::connection::listener::Plan;
 use crate::keys::Keys;
 use crate::metrics::endpoint::{Metrics, Source};
 use crate::metrics::{table, usage};
-use crate::output;
+use crate::output::Failure;
 use crate::service::Prepared;
 use crate::worker::Worker;
 use crate::worker::command::{Inbox, Order};
@@ -99,20 +98,20 @@ enum Stopping {
 }
 
 impl Supervisor {
-    /// Binds, and starts the workers. An error was told.
-    pub(super) fn start(settings: Settings) -> Result<Self, ExitCode> {
+    /// Binds, and starts the workers.
+    pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
         let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
-            .map_err(|e| output::settings_error(&e))?;
-        let passed = passed(&settings).map_err(|e| output::settings_error(&e))?;
+            .map_err(|e| Failure::settings(&e))?;
+        let passed = passed(&settings).map_err(|e| Failure::settings(&e))?;
         descriptors::raise(Need::of(&settings));
-        let mut keys = Keys::load(&settings.keys, SystemTime::now())
-            .map_err(|e| output::settings_error(&e))?;
-        let services = prepare(&settings).map_err(|e| output::settings_error(&e))?;
+        let mut keys =
+            Keys::load(&settings.keys, SystemTime::now()).map_err(|e| Failure::settings(&e))?;
+        let services = prepare(&settings).map_err(|e| Failure::settings(&e))?;
         let mut listeners = Vec::with_capacity(services.len());
         let needs = settings.listeners.iter().zip(services).zip(passed);
         for (number, ((listen, service), passed)) in needs.enumerate() {
             let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
-                .map_err(|e| output::cannot_listen(listen.address, "--port", &e))?;
+                .map_err(|e| cannot_listen(listen.address, "--port", &e))?;
             listeners.push(bound);
         }
         let metrics = settings.metrics.map(instruments::listen).transpose()?;
@@ -121,16 +120,12 @@ impl Supervisor {
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
         // The last that needs them is done. All threads change, that of the log too.
         if let Some(rights) = rights {
-            rights.take().map_err(|e| output::failure(&e))?;
+            rights.take().map_err(|e| Failure::new(one_line(&e)))?;
         }
-        let supervisor = Self::with(settings, keys, listeners, tracer);
-        supervisor
-            .and_then(|mut supervisor| {
-                supervisor.metrics =
-                    metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
-                Ok(supervisor)
-            })
-            .map_err(|e| output::failure(&e))
+        let mut supervisor = Self::with(settings, keys, listeners, tracer)?;
+        supervisor.metrics =
+            metrics.map(|listener| supervisor.serve_metrics(listener)).transpose()?;
+        Ok(supervisor)
     }
 
     fn with(
@@ -225,14 +220,12 @@ impl Supervisor {
     }
 
     /// Until a signal has come and all connections have ended.
-    pub(super) fn run(mut self, reload: Reload<'_>) -> ExitCode {
+    pub(super) fn run(mut self, reload: Reload<'_>) -> Result<(), Failure> {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
         self.notifier.ready(&self.status());
-        match self.supervise(reload) {
-            Ok(()) => self.finish(),
-            Err(e) => output::failure(&e),
-        }
+        self.supervise(reload)?;
+        self.finish()
     }
 
     fn supervise(&mut self, reload: Reload<'_>) -> io::Result<()> {
@@ -421,19 +414,24 @@ impl Supervisor {
         format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
     }
 
-    /// Adds up what the workers have counted, and prints it.
-    fn finish(self) -> ExitCode {
-        let mut status = ExitCode::SUCCESS;
+    /// Adds up what the workers have counted, and prints it. Fails if a worker has failed.
+    fn finish(self) -> Result<(), Failure> {
+        let mut status = Ok(());
         if let Some(Err(e)) =
             self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
         {
             log::error!("the thread of the metrics can't be woken: {e}");
         }
         for hand in self.workers.into_iter().chain(self.metrics) {
-            match hand.thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(e)) => status = output::failure(&e),
-                Err(_) => status = output::failure(&io::Error::other("a worker has panicked")),
+            let ended = match hand.thread.join() {
+                Ok(ended) => ended.map_err(Failure::from),
+                Err(_) => Err(Failure::new("a worker has panicked")),
+            };
+            match (&status, ended) {
+                (_, Ok(())) => {}
+                (Ok(()), ended) => status = ended,
+                // The first is what the program ends with.
+                (Err(_), Err(failure)) => log::error!("{failure}"),
             }
         }
         self.printer.finish(Totals::new(&self.instruments.registry.sum()));
@@ -516,20 +514,16 @@ fn prepare(settings: &Settings) -> io::Result<Vec<Prepared>> {
 }
 
 /// Sees the packets of the listener's connections, if that is wanted.
-fn tracer(settings: &Settings) -> Result<Option<Tracer>, ExitCode> {
+fn tracer(settings: &Settings) -> Result<Option<Tracer>, Failure> {
     if !settings.trace && settings.pcap.is_none() {
         return Ok(None);
     }
     let draw = settings.trace && settings.format == Format::Text;
     let colour = colour_allowed(&io::stdout());
     let addresses: Vec<_> = settings.listeners.iter().map(|listen| listen.address).collect();
-    let mut tracer =
-        Tracer::start(&addresses, draw, colour).map_err(|e| output::cannot_trace(&e))?;
+    let mut tracer = Tracer::start(&addresses, draw, colour)?;
     if let Some(file) = &settings.pcap {
-        tracer.write_to(file).map_err(|e| {
-            let message = format!("can't write {}: {e}", file.display());
-            output::failure(&io::Error::new(e.kind(), message))
-        })?;
+        tracer.write_to(file)?;
     }
     Ok(Some(tracer))
 }
