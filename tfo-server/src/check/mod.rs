@@ -28,7 +28,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     Rights::find(settings.user.as_deref(), settings.group.as_deref())
         .map_err(|e| Failure::settings(&e))?;
     for listen in &settings.listeners {
-        Prepared::new(&listen.service).map_err(|e| Failure::settings(&e))?;
+        Prepared::new(&listen.service)?;
     }
     let mut findings: Vec<Finding> = Vec::new();
     let mut host = None;

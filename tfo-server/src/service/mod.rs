@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::config::ServiceSettings;
 use crate::config::values::Service;
+use crate::output::Failure;
 
 use forward::Forward;
 use http::{Handler, Http};
@@ -39,7 +40,7 @@ pub(crate) enum Prepared {
 
 impl Prepared {
     /// Reads what the settings name.
-    pub(crate) fn new(settings: &ServiceSettings) -> io::Result<Self> {
+    pub(crate) fn new(settings: &ServiceSettings) -> Result<Self, Failure> {
         Ok(match settings {
             ServiceSettings::Mirror => Self::Mirror,
             ServiceSettings::Echo => Self::Echo,

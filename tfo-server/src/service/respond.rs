@@ -1,6 +1,7 @@
 //! A fixed answer: as it is, or as the body of HTTP responses.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tfo_core::program::file::open_regular;
 
 use super::http::{Content, Handler, Request, Status};
 use crate::config::{Body, RespondSettings};
+use crate::output::Failure;
 
 /// The largest file that is held in memory.
 const MAX_FILE: u64 = 64 << 20;
@@ -27,7 +29,7 @@ pub(crate) enum Respond {
 
 impl Respond {
     /// Reads the file, where there is one.
-    pub(super) fn new(settings: &RespondSettings) -> io::Result<Self> {
+    pub(super) fn new(settings: &RespondSettings) -> Result<Self, Failure> {
         let body: Arc<[u8]> = match &settings.body {
             Body::Text(text) => text.as_bytes().into(),
             Body::File(path) => read(path)?.into(),
@@ -49,17 +51,18 @@ impl Respond {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of at most [`MAX_FILE`] bytes.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = path.display();
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("can't read {name}: {e}"));
-    let mut content = Vec::new();
+    let cannot_read = |e: &dyn Display| Failure::usage(format_args!("can't read {name}: {e}"));
     let file = open_regular(path).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidInput => named(io::Error::other("expected a regular file")),
-        _ => named(e),
+        io::ErrorKind::InvalidInput => cannot_read(&"expected a regular file"),
+        _ => cannot_read(&e),
     })?;
-    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(named)?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(|e| cannot_read(&e))?;
     if content.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("{name} is larger than 64 MiB")));
+        return Err(Failure::usage(format_args!("{name} is larger than 64 MiB")));
     }
     Ok(content)
 }

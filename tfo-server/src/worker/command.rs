@@ -1,6 +1,7 @@
-//! Orders from the supervisor to a worker.
+//! Commands of the supervisor to a worker.
 
 use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -10,41 +11,41 @@ use tfo_core::socket::FastOpenListener;
 use crate::close_reason::Cut;
 use crate::connection::listener::Plan;
 
-pub(crate) enum Order {
-    /// Accept from this listener by this plan; a number that is known has another plan from now on.
+pub(crate) enum WorkerCommand {
+    /// Accept from this listener. For a number that is in use only the context changes.
     Listen { number: usize, listener: Arc<FastOpenListener>, plan: Box<Plan> },
-    /// Serve what waits at this listener, and close it.
-    Close { number: usize },
-    /// Connections may end: end when they have, and all listeners are closed, or then.
+    /// Serve the connections that are queued at this listener, and close it.
+    CloseListener { number: usize },
+    /// End once all connections and listeners are closed, or at this time.
     Drain { until: Instant },
-    /// Say that you work.
-    Answer,
-    /// End now.
-    Cut(Cut),
+    /// Report that the worker is alive.
+    ReportAlive,
+    /// End now, and close all connections.
+    Stop(Cut),
 }
 
-/// A worker's orders, and what wakes it.
-pub(crate) struct Inbox {
-    orders: Mutex<Vec<Order>>,
+/// A worker's commands, and what wakes it.
+pub(crate) struct CommandQueue {
+    commands: Mutex<Vec<WorkerCommand>>,
     waker: Waker,
 }
 
-impl Inbox {
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self { orders: Mutex::default(), waker }
+impl CommandQueue {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { commands: Mutex::default(), waker }
     }
 
-    pub(crate) fn put(&self, order: Order) -> io::Result<()> {
-        self.put_all([order])
-    }
-
-    /// Puts several orders, and wakes the worker once.
-    pub(crate) fn put_all(&self, orders: impl IntoIterator<Item = Order>) -> io::Result<()> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).extend(orders);
+    /// Adds commands, and wakes the worker once.
+    pub(super) fn put_all(
+        &self,
+        commands: impl IntoIterator<Item = WorkerCommand>,
+    ) -> io::Result<()> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).extend(commands);
         self.waker.wake()
     }
 
-    pub(crate) fn take(&self) -> Vec<Order> {
-        std::mem::take(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Takes all commands.
+    pub(super) fn take(&self) -> Vec<WorkerCommand> {
+        mem::take(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -2,6 +2,7 @@
 
 mod accepting;
 pub(crate) mod command;
+pub(crate) mod handle;
 mod listening;
 mod reserve;
 pub(crate) mod shared;
@@ -31,13 +32,13 @@ use crate::keys::KeyView;
 use crate::metrics::stats::{Count, Timing};
 use crate::service::http::Date;
 
-use command::{Inbox, Order};
+use command::{CommandQueue, WorkerCommand};
 use listening::{BATCH, LISTENERS, Listening};
 use reserve::Reserve;
 use shared::Shared;
 use source_limiter::Sources;
 
-const ORDERS: Token = Token(usize::MAX);
+const COMMANDS: Token = Token(usize::MAX);
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// The most that is read at a time.
@@ -46,7 +47,7 @@ const READ_BUFFER: usize = 64 * 1024;
 /// Serves the connections of its own listeners.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    inbox: Arc<Inbox>,
+    commands: Arc<CommandQueue>,
     poll: Poll,
     /// By the number that the supervisor gave them.
     listening: Vec<Option<Listening>>,
@@ -85,12 +86,12 @@ impl Worker {
         printer: Option<Printer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), ORDERS)?));
+        let commands = Arc::new(CommandQueue::new(Waker::new(poll.registry(), COMMANDS)?));
         let pipes = Pipes::new(Arc::clone(&shared.budget));
         let share = Share::of(Arc::clone(&shared.budget));
         Ok(Self {
             shared,
-            inbox,
+            commands,
             poll,
             listening: Vec::new(),
             keys,
@@ -122,8 +123,8 @@ impl Worker {
         })
     }
 
-    pub(crate) fn inbox(&self) -> Arc<Inbox> {
-        Arc::clone(&self.inbox)
+    fn commands(&self) -> Arc<CommandQueue> {
+        Arc::clone(&self.commands)
     }
 
     /// Serves until it is told to stop and its connections have ended.
@@ -148,7 +149,7 @@ impl Worker {
         let again = mem::take(&mut self.again);
         for event in &*events {
             match event.token() {
-                ORDERS => self.obey()?,
+                COMMANDS => self.handle_commands()?,
                 Token(token @ LISTENERS..) => self.mark_ready(token - LISTENERS),
                 Token(token) => self.note_event(token, event),
             }
@@ -224,19 +225,21 @@ impl Worker {
         wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
     }
 
-    fn obey(&mut self) -> io::Result<()> {
-        for order in self.inbox.take() {
-            match order {
-                Order::Listen { number, listener, plan } => self.listen(number, listener, plan)?,
-                Order::Close { number } => self.stop_accepting(number),
-                Order::Answer => {
+    fn handle_commands(&mut self) -> io::Result<()> {
+        for command in self.commands.take() {
+            match command {
+                WorkerCommand::Listen { number, listener, plan } => {
+                    self.listen(number, listener, plan)?;
+                }
+                WorkerCommand::CloseListener { number } => self.stop_accepting(number),
+                WorkerCommand::ReportAlive => {
                     self.shared.answered.fetch_add(1, Ordering::Relaxed);
                 }
-                Order::Drain { until } => {
+                WorkerCommand::Drain { until } => {
                     self.drain_until = Some(until);
                     self.end_those_at_rest();
                 }
-                Order::Cut(why) => {
+                WorkerCommand::Stop(why) => {
                     self.cut_by = why;
                     self.drain_until = Some(Instant::now());
                 }

@@ -5,7 +5,6 @@ mod reload;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
 
@@ -37,7 +36,8 @@ use crate::metrics::{table, usage};
 use crate::output::Failure;
 use crate::service::Prepared;
 use crate::worker::Worker;
-use crate::worker::command::{Inbox, Order};
+use crate::worker::command::WorkerCommand;
+use crate::worker::handle::WorkerHandle;
 use crate::worker::shared::Shared;
 
 /// Reads the settings again.
@@ -65,9 +65,9 @@ pub(super) struct Supervisor {
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     /// The thread that serves the metrics.
-    metrics: Option<Hand>,
+    metrics: Option<WorkerHandle>,
     printer: Printer,
-    workers: Vec<Hand>,
+    workers: Vec<WorkerHandle>,
     listeners: Vec<Bound>,
     /// Descriptors that were open at the start, without those of listeners.
     own_descriptors: u64,
@@ -80,12 +80,6 @@ pub(super) struct Supervisor {
     stop_signal: Option<Instant>,
     notifier: Notifier,
     watchdog: Option<Watchdog>,
-}
-
-/// A worker, as the supervisor sees it.
-struct Hand {
-    inbox: Arc<Inbox>,
-    thread: JoinHandle<io::Result<()>>,
 }
 
 /// How far the end has come.
@@ -102,11 +96,10 @@ impl Supervisor {
     pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
         let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
             .map_err(|e| Failure::settings(&e))?;
-        let passed = passed(&settings).map_err(|e| Failure::settings(&e))?;
+        let passed = passed(&settings)?;
         descriptors::raise(Need::of(&settings));
-        let mut keys =
-            Keys::load(&settings.keys, SystemTime::now()).map_err(|e| Failure::settings(&e))?;
-        let services = prepare(&settings).map_err(|e| Failure::settings(&e))?;
+        let mut keys = Keys::load(&settings.keys, SystemTime::now())?;
+        let services = prepare(&settings)?;
         let mut listeners = Vec::with_capacity(services.len());
         let needs = settings.listeners.iter().zip(services).zip(passed);
         for (number, ((listen, service), passed)) in needs.enumerate() {
@@ -146,12 +139,12 @@ impl Supervisor {
             Instruments::new(Arc::clone(&shared), keys.view(), settings.workers, printer.clone());
         let recent = Arc::new(Recent::new(settings.workers));
         let lines = settings.prints_lines().then(|| printer.clone());
-        let hands = (0..settings.workers)
+        let workers = (0..settings.workers)
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
                 let name = format!("worker {number}");
                 let (keys, lines) = (keys.view(), lines.clone());
-                Hand::start(name, &shared, move |shared| {
+                WorkerHandle::start(name, &shared, move |shared| {
                     Worker::new(shared, keys, forensics, lines)
                 })
             })
@@ -168,7 +161,7 @@ impl Supervisor {
             stop_signal: None,
             notifier: Notifier::from_environment()?,
             watchdog: Watchdog::from_environment(Instant::now()),
-            workers: hands,
+            workers,
             settings,
             keys,
             poll,
@@ -201,12 +194,12 @@ impl Supervisor {
 
     /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
     /// and he can look until the last of them has ended.
-    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<Hand> {
+    fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
         let most = descriptors::watchers(descriptors::limit());
         let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
         let keys = self.keys.view();
-        let hand = Hand::start("metrics".to_owned(), &shared, move |shared| {
+        let worker = WorkerHandle::start("metrics".to_owned(), &shared, move |shared| {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
         })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
@@ -215,8 +208,8 @@ impl Supervisor {
         let observer = ServerObserver::new(&listener);
         let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
         let (listener, plan) = (Arc::new(listener), Box::new(plan));
-        hand.inbox.put(Order::Listen { number: 0, listener, plan })?;
-        Ok(hand)
+        worker.send(WorkerCommand::Listen { number: 0, listener, plan })?;
+        Ok(worker)
     }
 
     /// Until a signal has come and all connections have ended.
@@ -232,7 +225,7 @@ impl Supervisor {
         let mut events = Events::with_capacity(16);
         let mut next_tick = Instant::now() + TICK;
         // A worker ends before it is told to only by an error.
-        while !self.workers.iter().all(|hand| hand.thread.is_finished()) {
+        while !self.workers.iter().all(WorkerHandle::is_finished) {
             let watchdog = self.watchdog.as_ref().map(Watchdog::next);
             let wake = [watchdog, self.closing.next_look()].into_iter().flatten().min();
             let wake = wake.map_or(next_tick, |at| at.min(next_tick));
@@ -251,9 +244,8 @@ impl Supervisor {
             }
             self.close_finished()?;
             self.note_stopped();
-            if self.stopping.is_none() && self.workers.iter().any(|hand| hand.thread.is_finished())
-            {
-                self.order_all(|| Order::Cut(Cut::WorkerFailed))?;
+            if self.stopping.is_none() && self.workers.iter().any(WorkerHandle::is_finished) {
+                self.command_all(|| WorkerCommand::Stop(Cut::WorkerFailed))?;
             }
             if next_tick <= Instant::now() {
                 next_tick = Instant::now() + TICK;
@@ -282,7 +274,7 @@ impl Supervisor {
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
         if watchdog.look(Instant::now(), &self.notifier, alive) {
             self.shared.answered.store(0, Ordering::Relaxed);
-            self.order_all(|| Order::Answer)?;
+            self.command_all(|| WorkerCommand::ReportAlive)?;
         }
         Ok(())
     }
@@ -299,7 +291,7 @@ impl Supervisor {
             }
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
-            return self.order_all(|| Order::Cut(Cut::SecondSignal));
+            return self.command_all(|| WorkerCommand::Stop(Cut::SecondSignal));
         }
         log::info!("told to stop: new connections are dropped, those that have begun are served");
         self.stop_signal = Some(now);
@@ -311,7 +303,7 @@ impl Supervisor {
         let limit = self.settings.limits.drain_timeout;
         self.notifier.stopping("serving those who are connected", limit);
         let until = Instant::now() + limit;
-        self.order_all(|| Order::Drain { until })
+        self.command_all(|| WorkerCommand::Drain { until })
     }
 
     /// Closes listeners: at once, or when the handshakes that have begun have ended.
@@ -322,20 +314,21 @@ impl Supervisor {
             .filter(|bound| !self.closing.begin(bound, now))
             .map(|bound| bound.number)
             .collect();
-        self.order_close(&at_once)
+        self.close_listeners(&at_once)
     }
 
     fn close_finished(&mut self) -> io::Result<()> {
         let finished = self.closing.take_finished(Instant::now());
-        self.order_close(&finished)
+        self.close_listeners(&finished)
     }
 
-    fn order_close(&self, numbers: &[usize]) -> io::Result<()> {
+    fn close_listeners(&self, numbers: &[usize]) -> io::Result<()> {
         if numbers.is_empty() {
             return Ok(());
         }
-        let close = || numbers.iter().map(|number| Order::Close { number: *number });
-        self.workers.iter().try_for_each(|hand| hand.inbox.put_all(close()))
+        let close =
+            || numbers.iter().map(|number| WorkerCommand::CloseListener { number: *number });
+        self.workers.iter().try_for_each(|worker| worker.send_all(close()))
     }
 
     /// Says so once all workers have stopped accepting.
@@ -365,15 +358,16 @@ impl Supervisor {
         }
     }
 
-    fn order_all(&self, order: impl Fn() -> Order) -> io::Result<()> {
-        self.workers.iter().try_for_each(|hand| hand.inbox.put(order()))
+    fn command_all(&self, command: impl Fn() -> WorkerCommand) -> io::Result<()> {
+        self.workers.iter().try_for_each(|worker| worker.send(command()))
     }
 
     /// Tells each worker of its sockets, and how to serve them.
     fn send_plans(&mut self) -> io::Result<()> {
         self.instruments.watch(&self.listeners);
         let settings = self.settings.listeners_by_address();
-        let mut orders: Vec<Vec<Order>> = self.workers.iter().map(|_| Vec::new()).collect();
+        let mut commands: Vec<Vec<WorkerCommand>> =
+            self.workers.iter().map(|_| Vec::new()).collect();
         for bound in &self.listeners {
             let Some(listen) = settings.get(&bound.address) else { continue };
             bound.service.start()?;
@@ -383,18 +377,21 @@ impl Supervisor {
                 bound.service.kind(),
                 self.workers.len(),
             );
-            let workers = orders.iter_mut().zip(bound.sockets.iter().cycle());
-            for ((orders, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
+            let workers = commands.iter_mut().zip(bound.sockets.iter().cycle());
+            for ((commands, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
                 let plan =
                     Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
-                orders.push(Order::Listen {
+                commands.push(WorkerCommand::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
                     plan: Box::new(plan),
                 });
             }
         }
-        self.workers.iter().zip(orders).try_for_each(|(hand, orders)| hand.inbox.put_all(orders))
+        self.workers
+            .iter()
+            .zip(commands)
+            .try_for_each(|(worker, commands)| worker.send_all(commands))
     }
 
     /// One line for `systemctl status`, with the first few addresses.
@@ -418,20 +415,16 @@ impl Supervisor {
     fn finish(self) -> Result<(), Failure> {
         let mut status = Ok(());
         if let Some(Err(e)) =
-            self.metrics.as_ref().map(|hand| hand.inbox.put(Order::Cut(Cut::DrainTimeout)))
+            self.metrics.as_ref().map(|worker| worker.send(WorkerCommand::Stop(Cut::DrainTimeout)))
         {
             log::error!("the thread of the metrics can't be woken: {e}");
         }
-        for hand in self.workers.into_iter().chain(self.metrics) {
-            let ended = match hand.thread.join() {
-                Ok(ended) => ended.map_err(Failure::from),
-                Err(_) => Err(Failure::new("a worker has panicked")),
-            };
-            match (&status, ended) {
+        for worker in self.workers.into_iter().chain(self.metrics) {
+            match (&status, worker.join()) {
                 (_, Ok(())) => {}
-                (Ok(()), ended) => status = ended,
-                // The first is what the program ends with.
-                (Err(_), Err(failure)) => log::error!("{failure}"),
+                (Ok(()), Err(e)) => status = Err(e.into()),
+                // The first error is the one that the program ends with.
+                (Err(_), Err(e)) => log::error!("{e}"),
             }
         }
         self.printer.finish(Totals::new(&self.instruments.registry.sum()));
@@ -470,32 +463,6 @@ impl Supervisor {
     }
 }
 
-impl Hand {
-    /// Starts a thread with the worker that `make` makes on it.
-    fn start(
-        name: String,
-        shared: &Arc<Shared>,
-        make: impl FnOnce(Arc<Shared>) -> io::Result<Worker> + Send + 'static,
-    ) -> io::Result<Self> {
-        let shared = Arc::clone(shared);
-        let (inbox, ready) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name(name).spawn(move || {
-            let worker = make(Arc::clone(&shared))?;
-            let _ = inbox.send(worker.inbox());
-            let served = worker.run();
-            shared.supervisor.wake()?;
-            served
-        })?;
-        match ready.recv() {
-            Ok(inbox) => Ok(Self { inbox, thread }),
-            Err(_) => match thread.join() {
-                Ok(Err(e)) => Err(e),
-                _ => Err(io::Error::other("a worker can't start")),
-            },
-        }
-    }
-}
-
 fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
 }
@@ -509,7 +476,7 @@ fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
 }
 
 /// Reads what the listeners' services need.
-fn prepare(settings: &Settings) -> io::Result<Vec<Prepared>> {
+fn prepare(settings: &Settings) -> Result<Vec<Prepared>, Failure> {
     settings.listeners.iter().map(|listen| Prepared::new(&listen.service)).collect()
 }
 

@@ -53,7 +53,7 @@ impl Supervisor {
                 .to_owned());
         }
         self.keeps_inherited(&settings)?;
-        let services = prepare(&settings).map_err(|e| one_line(&e))?;
+        let services = prepare(&settings).map_err(|failure| failure.to_string())?;
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
             .transpose()
