@@ -14,18 +14,18 @@ use tfo_core::host::readiness::ServerFacts;
 use crate::config::{ForwardSettings, ServiceSettings, Settings};
 use crate::keys::Keys;
 use crate::output::{self, Failure};
-use crate::server::privileges::Rights;
+use crate::server::privileges::RunAs;
 use crate::service::Prepared;
-use crate::service::forward::{self, Answer};
+use crate::service::forward::{self, CheckResult};
 
-use report::{AskedUpstream, Finding};
+use report::{CheckedUpstream, Finding};
 
 /// The longest wait for upstreams.
-const PATIENCE: Duration = Duration::from_secs(2);
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let keys = Keys::load(&settings.keys, SystemTime::now())?;
-    Rights::find(settings.user.as_deref(), settings.group.as_deref())
+    RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
         .map_err(|e| Failure::settings(&e))?;
     for listen in &settings.listeners {
         Prepared::new(&listen.service)?;
@@ -43,9 +43,9 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
         }
         host.get_or_insert(facts);
     }
-    let upstreams = ask_upstreams(settings)?;
+    let upstreams = check_upstreams(settings)?;
     for listen in &settings.listeners {
-        let its = upstreams.iter().filter(|asked| asked.listener == listen.address);
+        let its = upstreams.iter().filter(|checked| checked.listener == listen.address);
         findings.extend(upstream_findings(listen.address, its));
     }
     let Some(facts) = host else { return Ok(ExitCode::SUCCESS) };
@@ -55,29 +55,29 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 /// Connects to each upstream once, although several listeners may have it.
-fn ask_upstreams(settings: &Settings) -> io::Result<Vec<AskedUpstream>> {
+fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut timeout = Duration::ZERO;
     for (_, forward) in forwarding(settings) {
         addresses.extend(&forward.upstreams);
-        timeout = timeout.max(forward.connect_timeout.min(PATIENCE));
+        timeout = timeout.max(forward.connect_timeout.min(UPSTREAM_TIMEOUT));
     }
     addresses.sort_unstable();
     addresses.dedup();
     let error = |answer| match answer {
-        Answer::Connected => None,
-        Answer::Failed(why) | Answer::NotAsked(why) => Some(why),
+        CheckResult::Connected => None,
+        CheckResult::Failed(why) | CheckResult::NotAsked(why) => Some(why),
     };
     let errors = forward::ask(&addresses, timeout)?.into_iter().map(error);
     let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
-    let mut asked = Vec::new();
+    let mut checked = Vec::new();
     for (listener, forward) in forwarding(settings) {
         for &upstream in &forward.upstreams {
             let error = errors.get(&upstream).cloned().flatten();
-            asked.push(AskedUpstream { listener, upstream, error });
+            checked.push(CheckedUpstream { listener, upstream, error });
         }
     }
-    Ok(asked)
+    Ok(checked)
 }
 
 /// The listeners that forward, and where to.
@@ -91,14 +91,14 @@ fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &Forward
 /// A silent upstream is a note, since another one serves its clients. A listener without any is a problem.
 fn upstream_findings<'a>(
     listener: SocketAddr,
-    asked: impl Iterator<Item = &'a AskedUpstream> + Clone,
+    checked: impl Iterator<Item = &'a CheckedUpstream> + Clone,
 ) -> Vec<Finding> {
-    let silent = asked.clone().filter_map(|asked| {
-        let (upstream, why) = (asked.upstream, asked.error.clone()?);
+    let silent = checked.clone().filter_map(|checked| {
+        let (upstream, why) = (checked.upstream, checked.error.clone()?);
         Some(Finding::UpstreamSilent { listener, upstream, why })
     });
     let mut findings: Vec<_> = silent.collect();
-    if !findings.is_empty() && findings.len() == asked.count() {
+    if !findings.is_empty() && findings.len() == checked.count() {
         findings.push(Finding::NoUpstream { listener });
     }
     findings

@@ -28,7 +28,7 @@ pub(crate) enum Finding {
 
 /// An upstream of a listener that was connected to.
 #[derive(Debug, Serialize)]
-pub(crate) struct AskedUpstream {
+pub(crate) struct CheckedUpstream {
     #[serde(skip)]
     pub(crate) listener: SocketAddr,
     pub(crate) upstream: SocketAddr,
@@ -61,33 +61,33 @@ impl Finding {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CheckDocument<'a> {
     schema: u32,
     ready: bool,
-    listeners: Vec<Listener<'a>>,
+    listeners: Vec<ListenerDocument<'a>>,
     workers: usize,
     tcp_fastopen: u32,
     somaxconn: u32,
     syncookies: u32,
     /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
     stop_without_loss: bool,
-    keys: KeysState,
-    findings: Vec<Line<'a>>,
+    keys: KeysDocument,
+    findings: Vec<FindingDocument<'a>>,
 }
 
 /// A listener as the kernel would make it; the queues of all workers together.
 #[derive(Serialize)]
-struct Listener<'a> {
+struct ListenerDocument<'a> {
     listen: SocketAddr,
     service: Service,
     fastopen_queue: u32,
     backlog: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    upstreams: Vec<&'a AskedUpstream>,
+    upstreams: Vec<&'a CheckedUpstream>,
 }
 
 #[derive(Serialize)]
-struct KeysState {
+struct KeysDocument {
     mode: &'static str,
     /// `None`: this process can't read it, or there is none yet.
     primary: Option<Fingerprint>,
@@ -95,7 +95,7 @@ struct KeysState {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct FindingDocument<'a> {
     problem: bool,
     finding: &'a Finding,
     text: String,
@@ -106,7 +106,7 @@ pub(super) fn text(
     settings: &Settings,
     keys: &Keys,
     facts: &ServerFacts,
-    upstreams: &[AskedUpstream],
+    upstreams: &[CheckedUpstream],
     findings: &[Finding],
 ) -> String {
     let surroundings = Surroundings::detect();
@@ -120,18 +120,21 @@ pub(super) fn text(
 fn listeners<'a>(
     settings: &'a Settings,
     facts: &ServerFacts,
-    upstreams: &'a [AskedUpstream],
-) -> impl Iterator<Item = Listener<'a>> {
+    upstreams: &'a [CheckedUpstream],
+) -> impl Iterator<Item = ListenerDocument<'a>> {
     let workers = settings.workers;
     let all = u32::try_from(workers).unwrap_or(u32::MAX);
     settings.listeners.iter().map(move |listen| {
         let wish = listen.wish(workers);
-        Listener {
+        ListenerDocument {
             listen: listen.address,
             service: listen.service.kind(),
             fastopen_queue: wish.queue.min(facts.somaxconn).saturating_mul(all),
             backlog: wish.backlog.min(facts.somaxconn).saturating_mul(all),
-            upstreams: upstreams.iter().filter(|asked| asked.listener == listen.address).collect(),
+            upstreams: upstreams
+                .iter()
+                .filter(|checked| checked.listener == listen.address)
+                .collect(),
         }
     })
 }
@@ -140,18 +143,18 @@ fn lines<'a>(
     settings: &Settings,
     keys: &Keys,
     facts: &ServerFacts,
-    listeners: impl Iterator<Item = Listener<'a>>,
+    listeners: impl Iterator<Item = ListenerDocument<'a>>,
     findings: &[Finding],
     surroundings: &Surroundings,
 ) -> String {
     let mut lines = Vec::new();
-    for Listener { listen, service, fastopen_queue, backlog, upstreams } in listeners {
+    for ListenerDocument { listen, service, fastopen_queue, backlog, upstreams } in listeners {
         lines.push(format!(
             "listen on {listen}, service {service}, fast open queue {fastopen_queue}, backlog {backlog}"
         ));
-        let answering = upstreams.iter().filter(|asked| asked.error.is_none());
+        let answering = upstreams.iter().filter(|checked| checked.error.is_none());
         lines.extend(
-            answering.map(|asked| format!("upstream {} of {listen} answers", asked.upstream)),
+            answering.map(|checked| format!("upstream {} of {listen} answers", checked.upstream)),
         );
     }
     lines.extend([
@@ -184,11 +187,11 @@ fn json(
     settings: &Settings,
     keys: &Keys,
     facts: &ServerFacts,
-    listeners: Vec<Listener<'_>>,
+    listeners: Vec<ListenerDocument<'_>>,
     findings: &[Finding],
     surroundings: &Surroundings,
 ) -> String {
-    let document = Document {
+    let document = CheckDocument {
         schema: 1,
         ready: !findings.iter().any(Finding::is_problem),
         listeners,
@@ -197,7 +200,7 @@ fn json(
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
         stop_without_loss: facts.min_ttl == Support::Yes,
-        keys: KeysState {
+        keys: KeysDocument {
             mode: match settings.keys {
                 KeySource::Kernel => "kernel",
                 KeySource::File(_) => "file",
@@ -208,7 +211,7 @@ fn json(
         },
         findings: findings
             .iter()
-            .map(|finding| Line {
+            .map(|finding| FindingDocument {
                 problem: finding.is_problem(),
                 finding,
                 text: finding.describe(surroundings),

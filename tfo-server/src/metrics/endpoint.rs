@@ -8,7 +8,7 @@ use super::families::{Exposition, Family, exposition};
 use crate::service::http::{Content, Handler, Request, Status};
 
 /// The server, as its metrics see it.
-pub(crate) trait Source: Debug + Send + Sync {
+pub(crate) trait MetricsSource: Debug + Send + Sync {
     /// All that is measured, as it is now.
     fn families(&self) -> Vec<Family>;
     /// Why nobody should send connections here now.
@@ -16,16 +16,16 @@ pub(crate) trait Source: Debug + Send + Sync {
 }
 
 #[derive(Debug)]
-pub(crate) struct Metrics {
-    source: Arc<dyn Source>,
+pub(crate) struct MetricsEndpoint {
+    source: Arc<dyn MetricsSource>,
     index: Content,
     healthy: Content,
     missing: Content,
     other_method: Content,
 }
 
-impl Metrics {
-    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
+impl MetricsEndpoint {
+    pub(crate) fn new(source: Arc<dyn MetricsSource>) -> Self {
         let index = "tfo-server\n\n\
             /metrics   for Prometheus (OpenMetrics)\n\
             /healthz   200: the process serves\n\
@@ -43,7 +43,7 @@ impl Metrics {
     }
 }
 
-impl Handler for Metrics {
+impl Handler for MetricsEndpoint {
     fn answer(&self, request: &Request<'_>) -> Cow<'_, Content> {
         match request.path {
             _ if request.other_method => Cow::Borrowed(&self.other_method),
@@ -89,7 +89,7 @@ mod tests {
     #[derive(Debug)]
     struct Draining(bool);
 
-    impl Source for Draining {
+    impl MetricsSource for Draining {
         fn families(&self) -> Vec<Family> {
             vec![Family::counter("a", "What.").with(vec![], 7)]
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn get(path: &str, field: &str, draining: bool) -> String {
-        let metrics = Metrics::new(Arc::new(Draining(draining)));
+        let metrics = MetricsEndpoint::new(Arc::new(Draining(draining)));
         let (mut http, mut out) = (Http::new(), Out::default());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n");
         let terms = Terms { date: &Date::new(UNIX_EPOCH), ending: false, buffer: 64 * 1024 };

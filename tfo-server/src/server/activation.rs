@@ -14,16 +14,16 @@ use crate::output::Failure;
 ///
 /// # References
 /// - [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)
-const FIRST: usize = 3;
+const FIRST_DESCRIPTOR: usize = 3;
 
 /// The sockets that were passed on and are not taken yet.
 #[derive(Debug, Default)]
-pub(crate) struct Inherited {
-    sockets: Vec<Socket>,
+pub(crate) struct InheritedSockets {
+    sockets: Vec<PassedSocket>,
 }
 
 #[derive(Debug)]
-struct Socket {
+struct PassedSocket {
     /// What a message calls it: `descriptor 3 (web)`.
     name: String,
     address: SocketAddr,
@@ -41,7 +41,7 @@ pub(crate) enum ActivationError {
     TooMany { address: SocketAddr, sockets: usize, workers: usize },
 }
 
-impl Inherited {
+impl InheritedSockets {
     /// Takes what this process was given. To be called once, while no other thread looks at the variables: they go,
     /// so that no program that it starts takes them for its own.
     pub(crate) fn from_environment() -> Result<Self, ActivationError> {
@@ -51,8 +51,10 @@ impl Inherited {
         let mut sockets = Vec::with_capacity(passed.len());
         for index in 0..passed.len() {
             let name = match names.next() {
-                Some(name) if !name.is_empty() => format!("descriptor {} ({name})", FIRST + index),
-                _ => format!("descriptor {}", FIRST + index),
+                Some(name) if !name.is_empty() => {
+                    format!("descriptor {} ({name})", FIRST_DESCRIPTOR + index)
+                }
+                _ => format!("descriptor {}", FIRST_DESCRIPTOR + index),
             };
             let no_listener = |source| ActivationError::NoListener { socket: name.clone(), source };
             let Some(listener) = passed.take_tcp_listener(index).map_err(no_listener)? else {
@@ -60,7 +62,7 @@ impl Inherited {
             };
             let address =
                 FastOpenListener::address_of(&listener).map_err(|e| no_listener(e.into()))?;
-            sockets.push(Socket { name, address, fd: listener.into() });
+            sockets.push(PassedSocket { name, address, fd: listener.into() });
         }
         Ok(Self { sockets })
     }
@@ -76,7 +78,7 @@ impl Inherited {
     ) -> Result<Vec<OwnedFd>, ActivationError> {
         let (its, others) = std::mem::take(&mut self.sockets)
             .into_iter()
-            .partition::<Vec<_>, _>(|socket| same(socket.address, address));
+            .partition::<Vec<_>, _>(|socket| is_same_address(socket.address, address));
         self.sockets = others;
         if its.len() > workers {
             return Err(ActivationError::TooMany { address, sockets: its.len(), workers });
@@ -102,7 +104,7 @@ impl Inherited {
     pub(crate) fn all_taken(&self) -> Result<(), ActivationError> {
         match self.sockets.first() {
             None => Ok(()),
-            Some(Socket { name, address, .. }) => {
+            Some(PassedSocket { name, address, .. }) => {
                 Err(ActivationError::NoTable { socket: name.clone(), address: *address })
             }
         }
@@ -110,7 +112,7 @@ impl Inherited {
 }
 
 /// The zone of a link-local address is not part of a setting.
-fn same(one: SocketAddr, other: SocketAddr) -> bool {
+fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
     (one.ip(), one.port()) == (other.ip(), other.port())
 }
 
@@ -157,13 +159,13 @@ mod tests {
 
     use super::*;
 
-    fn inherited(listeners: &[TcpListener]) -> Inherited {
-        let sockets = listeners.iter().enumerate().map(|(index, listener)| Socket {
-            name: format!("descriptor {}", FIRST + index),
+    fn inherited(listeners: &[TcpListener]) -> InheritedSockets {
+        let sockets = listeners.iter().enumerate().map(|(index, listener)| PassedSocket {
+            name: format!("descriptor {}", FIRST_DESCRIPTOR + index),
             address: listener.local_addr().unwrap(),
             fd: listener.try_clone().unwrap().into(),
         });
-        Inherited { sockets: sockets.collect() }
+        InheritedSockets { sockets: sockets.collect() }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Listeners that close without losing a connection.
 //!
 //! 1. Their sockets drop new connections ([`FastOpenListener::drop_new_connections`]); workers go on accepting.
-//! 2. The handshakes that had begun end, for which the supervisor looks every [`LOOK`], at most for [`MOST`].
+//! 2. The handshakes that had begun end, which the supervisor checks every [`CHECK_INTERVAL`], at most for [`MAX_WAIT`].
 //! 3. Workers accept what waits, and close the sockets.
 //!
 //! Inherited sockets outlive the server and are left as they are: step 3 follows at once.
@@ -14,32 +14,32 @@ use std::time::{Duration, Instant};
 use tfo_core::host::unfinished_handshakes;
 use tfo_core::program::one_line;
 
-use super::listeners::Bound;
+use super::listeners::BoundListener;
 
-/// The first look comes after as long: a SYN that the kernel was at by then may still begin a handshake.
-const LOOK: Duration = Duration::from_millis(20);
+/// The first check comes after as long: a SYN that the kernel was at by then may still begin a handshake.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// A handshake that takes longer is given up: its client, or its path, is gone.
-const MOST: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Listeners in step 2.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
-    listeners: Vec<Listener>,
-    next_look: Option<Instant>,
-    /// A look has failed, and that was said.
-    blind: bool,
+pub(super) struct ClosingListeners {
+    listeners: Vec<ClosingListener>,
+    next_check: Option<Instant>,
+    /// The handshakes could not be counted, and that was logged.
+    warned: bool,
 }
 
 #[derive(Debug)]
-struct Listener {
+struct ClosingListener {
     number: usize,
     port: u16,
     since: Instant,
 }
 
-impl Closing {
+impl ClosingListeners {
     /// Begins to close a listener; `false`: there is nothing to wait for.
-    pub(super) fn begin(&mut self, bound: &Bound, now: Instant) -> bool {
+    pub(super) fn start(&mut self, bound: &BoundListener, now: Instant) -> bool {
         let own = bound.sockets.iter().filter(|socket| !socket.is_inherited());
         let mut dropped = 0;
         for socket in own {
@@ -54,8 +54,8 @@ impl Closing {
         }
         if dropped > 0 {
             let (number, port) = (bound.number, bound.address.port());
-            self.listeners.push(Listener { number, port, since: now });
-            self.next_look = Some(now + LOOK);
+            self.listeners.push(ClosingListener { number, port, since: now });
+            self.next_check = Some(now + CHECK_INTERVAL);
         }
         dropped > 0
     }
@@ -66,33 +66,36 @@ impl Closing {
     }
 
     /// When [`take_finished`](Self::take_finished) should be called next.
-    pub(super) fn next_look(&self) -> Option<Instant> {
-        self.next_look
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.next_check
     }
 
     /// The numbers of the listeners whose handshakes have ended: they go on with step 3.
     pub(super) fn take_finished(&mut self, now: Instant) -> Vec<usize> {
-        if self.next_look.is_none_or(|at| now < at) {
+        if self.next_check.is_none_or(|at| now < at) {
             return Vec::new();
         }
         let unfinished = unfinished_handshakes();
         if let Err(e) = &unfinished
-            && !mem::replace(&mut self.blind, true)
+            && !mem::replace(&mut self.warned, true)
         {
-            log::warn!("unfinished handshakes can't be counted, waiting {MOST:?}: {}", one_line(e));
+            log::warn!(
+                "unfinished handshakes can't be counted, waiting {MAX_WAIT:?}: {}",
+                one_line(e)
+            );
         }
         let ports: Option<HashSet<u16>> =
             unfinished.ok().map(|all| all.iter().map(SocketAddr::port).collect());
         let mut finished = Vec::new();
         self.listeners.retain(|listener| {
-            let late = now.saturating_duration_since(listener.since) >= MOST;
+            let late = now.saturating_duration_since(listener.since) >= MAX_WAIT;
             let ended = ports.as_ref().is_some_and(|ports| !ports.contains(&listener.port));
             if late || ended {
                 finished.push(listener.number);
             }
             !late && !ended
         });
-        self.next_look = (!self.listeners.is_empty()).then(|| now + LOOK);
+        self.next_check = (!self.listeners.is_empty()).then(|| now + CHECK_INTERVAL);
         finished
     }
 }

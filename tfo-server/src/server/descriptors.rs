@@ -6,11 +6,11 @@ use crate::config::file::Limits;
 use crate::config::{ListenSettings, ServiceSettings, Settings};
 
 /// What logs, standard streams, keys, metrics and the like take at most.
-const OWN: u64 = 32;
+const OWN_DESCRIPTORS: u64 = 32;
 
 /// What the connections need.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Need {
+pub(crate) struct DescriptorNeed {
     /// The most that are open at once (`limits.connections`).
     pub(crate) connections: usize,
     /// One, and one more where it is forwarded.
@@ -19,7 +19,7 @@ pub(crate) struct Need {
     pub(crate) workers: usize,
 }
 
-impl Need {
+impl DescriptorNeed {
     pub(crate) fn of(settings: &Settings) -> Self {
         let forward =
             |listen: &ListenSettings| matches!(listen.service, ServiceSettings::Forward(_));
@@ -35,14 +35,14 @@ impl Need {
     fn reachable(self, descriptors: u64) -> u64 {
         // Each worker has its listeners, an epoll instance and a waker.
         let workers = self.workers as u64 * (self.listeners as u64 + 2);
-        descriptors.saturating_sub(OWN + workers) / self.each.max(1)
+        descriptors.saturating_sub(OWN_DESCRIPTORS + workers) / self.each.max(1)
     }
 }
 
 /// What is open for moments: files that are read again, `/proc`.
-const MOMENTS: u64 = 8;
+const TRANSIENT: u64 = 8;
 /// What the thread of the metrics has beside its connections.
-const METRICS: u64 = 6;
+const METRICS_THREAD: u64 = 6;
 
 /// How many descriptors the connections may use of `limit`, while `others` are in use; `None`: as many as
 /// there are, for none is forwarded.
@@ -55,16 +55,17 @@ pub(crate) fn for_connections(settings: &Settings, limit: u64, others: u64) -> O
     // A check has a connection to each upstream, an epoll instance and a waker.
     let checked = forwards().filter(|forward| forward.health_interval.is_some());
     let checks: u64 = checked.map(|forward| forward.upstreams.len() as u64 + 2).sum();
-    let metrics = settings.metrics.map_or(0, |_| METRICS + watchers(limit) as u64);
+    let metrics =
+        settings.metrics.map_or(0, |_| METRICS_THREAD + max_metrics_connections(limit) as u64);
     let left = limit.saturating_sub(others + checks + metrics);
     // A connection for each worker comes before what is open for moments.
     let each = left.min(2 * settings.workers as u64);
-    let left = left.saturating_sub(MOMENTS.min(limit / 8)).max(each);
+    let left = left.saturating_sub(TRANSIENT.min(limit / 8)).max(each);
     Some(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
 /// How many may look at the metrics at a time.
-pub(crate) fn watchers(limit: u64) -> usize {
+pub(crate) fn max_metrics_connections(limit: u64) -> usize {
     if limit < 1024 { 8 } else { 64 }
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn limit() -> u64 {
 /// Raises the soft limit to the hard one, and says so where that is too little.
 ///
 /// The soft limit is for programs that use `select(2)`, which can't watch a descriptor above 1023.
-pub(crate) fn raise(need: Need) {
+pub(crate) fn raise(need: DescriptorNeed) {
     let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
             Ok(()) => hard,
@@ -135,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_connection_takes_one_descriptor_and_a_forwarded_one_takes_two() {
-        let need = Need { connections: 1, each: 1, listeners: 3, workers: 2 };
+        let need = DescriptorNeed { connections: 1, each: 1, listeners: 3, workers: 2 };
         assert_eq!(need.reachable(1042), 1000);
-        assert_eq!(Need { each: 2, ..need }.reachable(1042), 500);
+        assert_eq!(DescriptorNeed { each: 2, ..need }.reachable(1042), 500);
         assert_eq!(need.reachable(7), 0, "too few for the server itself");
         assert_eq!(need.reachable(u64::MAX), u64::MAX - 42, "no limit");
     }

@@ -12,13 +12,13 @@ use tfo_core::host::Counters;
 use tfo_core::program::logging;
 use tfo_core::socket::FastOpenListener;
 
-use super::listeners::{Bound, cannot_listen};
+use super::listeners::{BoundListener, cannot_listen};
 use crate::access_log::Printer;
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::Cut;
 use crate::config::values::Service;
 use crate::keys::KeyView;
-use crate::metrics::endpoint::Source;
+use crate::metrics::endpoint::MetricsSource;
 use crate::metrics::families::{Family, Labels};
 use crate::metrics::stats::{
     BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Registry, Timing,
@@ -44,7 +44,7 @@ pub(super) struct Instruments {
     pub(super) registry: Registry,
     shared: Arc<Shared>,
     keys: Mutex<KeyView>,
-    listeners: Mutex<Vec<Listener>>,
+    listeners: Mutex<Vec<WatchedListener>>,
     workers: usize,
     printer: Printer,
     started: (Instant, SystemTime),
@@ -53,7 +53,7 @@ pub(super) struct Instruments {
 
 /// A listener whose sockets are the workers' to close.
 #[derive(Debug)]
-struct Listener {
+struct WatchedListener {
     address: SocketAddr,
     service: Service,
     sockets: Vec<Weak<FastOpenListener>>,
@@ -80,8 +80,8 @@ impl Instruments {
     }
 
     /// These are the listeners now.
-    pub(super) fn watch(&self, listeners: &[Bound]) {
-        let listeners = listeners.iter().map(|bound| Listener {
+    pub(super) fn set_listeners(&self, listeners: &[BoundListener]) {
+        let listeners = listeners.iter().map(|bound| WatchedListener {
             address: bound.address,
             service: bound.service.kind(),
             sockets: bound.sockets.iter().map(Arc::downgrade).collect(),
@@ -90,8 +90,8 @@ impl Instruments {
         *self.listeners.lock().unwrap_or_else(PoisonError::into_inner) = listeners.collect();
     }
 
-    /// It stops accepting.
-    pub(super) fn stops(&self) {
+    /// Reports from now on that the server drains.
+    pub(super) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -202,7 +202,7 @@ impl Instruments {
     }
 }
 
-impl Source for Instruments {
+impl MetricsSource for Instruments {
     fn families(&self) -> Vec<Family> {
         let mut families = self.server();
         families.extend(of_listeners(&self.registry.totals()));

@@ -17,7 +17,7 @@ use crate::service::Prepared;
 
 /// A listener's sockets: one for each worker, or those that were passed to this process, which the workers then
 /// share.
-pub(super) struct Bound {
+pub(super) struct BoundListener {
     /// What the workers know it by.
     pub(super) number: usize,
     pub(super) address: SocketAddr,
@@ -25,7 +25,7 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<Arc<FastOpenListener>>,
 }
 
-impl Bound {
+impl BoundListener {
     pub(super) fn new(
         number: usize,
         settings: &ListenSettings,

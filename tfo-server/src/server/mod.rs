@@ -15,10 +15,10 @@ use std::process::ExitCode;
 use crate::config::Settings;
 use crate::output::Failure;
 
-use supervisor::{Reload, Supervisor};
+use supervisor::{ReadSettings, Supervisor};
 
 /// Serves until a signal ends it.
-pub(crate) fn run(settings: Settings, reload: Reload<'_>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(settings: Settings, reload: ReadSettings<'_>) -> Result<ExitCode, Failure> {
     Supervisor::start(settings)?.run(reload)?;
     Ok(ExitCode::SUCCESS)
 }

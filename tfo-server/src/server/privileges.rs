@@ -8,9 +8,9 @@ use nix::unistd::{
     setuid,
 };
 
-/// A user and a group of this host.
+/// The user and the group of this host that the server runs as once it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rights {
+pub(crate) struct RunAs {
     /// As the settings name it.
     name: String,
     uid: Uid,
@@ -36,15 +36,15 @@ pub(crate) enum PrivilegeError {
         source: Errno,
     },
     /// The kernel said yes, and it is not so.
-    Kept {
+    StillPrivileged {
         name: String,
         what: &'static str,
     },
 }
 
-impl Rights {
+impl RunAs {
     /// Looks up who they are, without taking their rights. `None`: nobody is named, all stays as it is.
-    pub(crate) fn find(
+    pub(crate) fn look_up(
         user: Option<&str>,
         group: Option<&str>,
     ) -> Result<Option<Self>, PrivilegeError> {
@@ -77,7 +77,7 @@ impl Rights {
     /// Gives up all other rights, for all threads and for good.
     ///
     /// In this order: who is no longer root may not change groups.
-    pub(crate) fn take(&self) -> Result<(), PrivilegeError> {
+    pub(super) fn apply(&self) -> Result<(), PrivilegeError> {
         let Self { name, uid, gid } = self;
         if !geteuid().is_root() {
             // As when systemd has started it as this user.
@@ -98,7 +98,7 @@ impl Rights {
 
     /// Asks the kernel whether it is so.
     fn verify(&self) -> Result<(), PrivilegeError> {
-        let kept = |what| PrivilegeError::Kept { name: self.name.clone(), what };
+        let kept = |what| PrivilegeError::StillPrivileged { name: self.name.clone(), what };
         let users = getresuid().map(|ids| [ids.real, ids.effective, ids.saved]);
         if users != Ok([self.uid; 3]) {
             return Err(kept("another user"));
@@ -133,7 +133,7 @@ impl fmt::Display for PrivilegeError {
                  this is user {uid}. Start it as root, or leave both settings out"
             ),
             Self::Refused { call, name, .. } => write!(f, "can't work as {name:?}: {call} failed"),
-            Self::Kept { name, what } => {
+            Self::StillPrivileged { name, what } => {
                 write!(f, "can't work as {name:?}: the process still has {what}")
             }
         }
@@ -145,7 +145,7 @@ impl error::Error for PrivilegeError {
         match self {
             Self::Unknown { source, .. } => source.as_ref().map(|e| e as _),
             Self::Refused { source, .. } => Some(source),
-            Self::NotRoot { .. } | Self::Kept { .. } => None,
+            Self::NotRoot { .. } | Self::StillPrivileged { .. } => None,
         }
     }
 }
@@ -156,24 +156,24 @@ mod tests {
 
     #[test]
     fn a_user_brings_its_group_unless_another_is_named() {
-        assert_eq!(Rights::find(None, None).unwrap(), None);
-        let root = Rights::find(Some("root"), None).unwrap().expect("each host has it");
+        assert_eq!(RunAs::look_up(None, None).unwrap(), None);
+        let root = RunAs::look_up(Some("root"), None).unwrap().expect("each host has it");
         assert_eq!((root.uid.as_raw(), root.gid.as_raw()), (0, 0));
-        let other = Rights::find(Some("root"), Some("daemon")).unwrap().expect("both are there");
+        let other = RunAs::look_up(Some("root"), Some("daemon")).unwrap().expect("both are there");
         assert_eq!(other.uid.as_raw(), 0);
         assert_eq!(Some(other.gid), Group::from_name("daemon").unwrap().map(|group| group.gid));
-        let group = Rights::find(None, Some("daemon")).unwrap().expect("it is there");
+        let group = RunAs::look_up(None, Some("daemon")).unwrap().expect("it is there");
         assert_eq!((group.uid, group.gid), (geteuid(), other.gid));
     }
 
     #[test]
     fn an_unknown_name_is_told_with_its_setting() {
-        let user = Rights::find(Some("no-such-user"), None).unwrap_err();
+        let user = RunAs::look_up(Some("no-such-user"), None).unwrap_err();
         assert_eq!(
             user.to_string(),
             "process.user: unknown user \"no-such-user\": expected one of this host (getent passwd), or none"
         );
-        let group = Rights::find(Some("root"), Some("no-such-group")).unwrap_err();
+        let group = RunAs::look_up(Some("root"), Some("no-such-group")).unwrap_err();
         assert_eq!(
             group.to_string(),
             "process.group: unknown group \"no-such-group\": expected one of this host (getent group), or none"

@@ -1,7 +1,7 @@
 //! What the server tells its supervisor, systemd: ready, reloading, stopping, alive.
 //!
 //! 1. The calling thread never waits: a thread of its own sends the messages, in order.
-//! 2. A supervisor that reads late gets all of them, as long as it takes each within [`PATIENCE`].
+//! 2. A supervisor that reads late gets all of them, as long as it takes each within [`SEND_TIMEOUT`].
 //! 3. The socket is made at the start: a server without free descriptors can still say that it lives.
 //!
 //! Without a supervisor who listens (`NOTIFY_SOCKET`) nothing is told.
@@ -19,13 +19,13 @@ use sd_notify::NotifyState;
 use tfo_core::program::queue::Queue;
 
 /// How long the supervisor may take to read a message before the message is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many messages may wait to be sent.
-const WAITING: usize = 64;
+const MAX_QUEUED: usize = 64;
 /// The most characters of a status: systemd ignores messages of more than 4096 bytes.
-const STATUS: usize = 900;
+const MAX_STATUS: usize = 900;
 /// How long the end waits for the last messages to be sent.
-const LAST: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Sends messages to the supervisor; by default to nobody.
 #[derive(Debug, Default)]
@@ -37,14 +37,14 @@ impl Notifier {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
         };
-        let socket = match Socket::new(&name) {
+        let socket = match NotifySocket::new(&name) {
             Ok(socket) => socket,
             Err(e) => {
                 log::warn!("systemd can't be told: {e}");
                 return Ok(Self::default());
             }
         };
-        let queue = Queue::new(WAITING);
+        let queue = Queue::new(MAX_QUEUED);
         let messages = queue.clone();
         let thread = thread::Builder::new().name("notify".to_owned());
         thread.spawn(move || socket.send_all(&messages))?;
@@ -53,15 +53,15 @@ impl Notifier {
 
     /// `READY=1`: it serves. Ends a reload too.
     pub(crate) fn ready(&self, status: &str) {
-        let status: String = status.chars().take(STATUS).collect();
-        self.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        let status: String = status.chars().take(MAX_STATUS).collect();
+        self.send(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 
     /// `RELOADING=1`, with the moment: systemd (`Type=notify-reload`) tells by it which SIGHUP is answered.
     pub(crate) fn reloading(&self) {
         let status = NotifyState::Status("reading its settings again");
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => self.tell(&[NotifyState::Reloading, now, status]),
+            Ok(now) => self.send(&[NotifyState::Reloading, now, status]),
             Err(e) => log::warn!("systemd is not told of the reload: {e}"),
         }
     }
@@ -71,7 +71,7 @@ impl Notifier {
         let limit = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
         // More than it takes: systemd kills who is a moment late.
         let limit = limit.saturating_add(1_000_000);
-        self.tell(&[
+        self.send(&[
             NotifyState::Stopping,
             NotifyState::ExtendTimeoutUsec(limit),
             NotifyState::Status(status),
@@ -81,7 +81,7 @@ impl Notifier {
     /// `WATCHDOG=1`. While earlier messages wait it says nothing that they do not.
     fn alive(&self) {
         if self.0.as_ref().is_some_and(Queue::is_empty) {
-            self.tell(&[NotifyState::Watchdog]);
+            self.send(&[NotifyState::Watchdog]);
         }
     }
 
@@ -89,34 +89,34 @@ impl Notifier {
     pub(crate) fn finish(&self) {
         if let Some(queue) = &self.0 {
             // The supervisor sees the end of the process anyway.
-            let _ = queue.drain(LAST, LAST);
+            let _ = queue.drain(FLUSH_TIMEOUT, FLUSH_TIMEOUT);
         }
     }
 
-    fn tell(&self, state: &[NotifyState<'_>]) {
+    fn send(&self, state: &[NotifyState<'_>]) {
         let Some(queue) = &self.0 else { return };
         let parts: Vec<_> = state.iter().map(ToString::to_string).collect();
         let message = parts.join("\n") + "\n";
         if !queue.put(message) {
-            log::warn!("systemd can't be told: {WAITING} messages wait for it already");
+            log::warn!("systemd can't be told: {MAX_QUEUED} messages wait for it already");
         }
     }
 }
 
 /// Where the messages go.
-struct Socket {
+struct NotifySocket {
     socket: UnixDatagram,
     supervisor: SocketAddr,
 }
 
-impl Socket {
+impl NotifySocket {
     fn new(name: &OsStr) -> io::Result<Self> {
         let supervisor = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
             _ => SocketAddr::from_pathname(name)?,
         };
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
         Ok(Self { socket, supervisor })
     }
 
@@ -127,7 +127,7 @@ impl Socket {
             match self.socket.send_to_addr(message.as_bytes(), &self.supervisor) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    log::warn!("systemd can't be told: it has read nothing for {PATIENCE:?}");
+                    log::warn!("systemd can't be told: it has read nothing for {SEND_TIMEOUT:?}");
                 }
                 Err(e) => log::warn!("systemd can't be told: {e}"),
             }
@@ -140,34 +140,34 @@ impl Socket {
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     every: Duration,
-    next: Instant,
+    next_check: Instant,
 }
 
 impl Watchdog {
     /// `None`: nobody watches.
     pub(crate) fn from_environment(now: Instant) -> Option<Self> {
         let period = sd_notify::watchdog_enabled().filter(|period| !period.is_zero())?;
-        Some(Self { every: period / 2, next: now })
+        Some(Self { every: period / 2, next_check: now })
     }
 
-    /// When it has to be looked after next.
-    pub(crate) fn next(&self) -> Instant {
-        self.next
+    /// When [`check`](Self::check) should be called next.
+    pub(crate) fn next_check(&self) -> Instant {
+        self.next_check
     }
 
     /// Tells that all is well, if it is time to and `alive` says so. Returns whether it was time: then
     /// the workers are to be asked again.
-    pub(crate) fn look(
+    pub(crate) fn check(
         &mut self,
         now: Instant,
         notifier: &Notifier,
         alive: impl FnOnce() -> bool,
     ) -> bool {
-        if now < self.next {
+        if now < self.next_check {
             return false;
         }
-        // Not from `next` on: after a pause of the whole machine there is nothing to catch up with.
-        self.next = now + self.every;
+        // Not from `next_check` on: after a pause of the whole machine there is nothing to catch up with.
+        self.next_check = now + self.every;
         if alive() {
             notifier.alive();
         } else {
@@ -188,14 +188,14 @@ mod tests {
     fn the_watchdog_is_due_twice_a_period_and_never_catches_up() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut watchdog = Watchdog { every: second, next: start };
+        let mut watchdog = Watchdog { every: second, next_check: start };
         let nobody = Notifier::default();
-        assert!(watchdog.look(start, &nobody, || false), "at once");
+        assert!(watchdog.check(start, &nobody, || false), "at once");
         let early = start + second / 2;
-        assert!(!watchdog.look(early, &nobody, || panic!("nobody is asked before it is time")));
-        assert!(watchdog.look(start + second, &nobody, || false));
+        assert!(!watchdog.check(early, &nobody, || panic!("nobody is asked before it is time")));
+        assert!(watchdog.check(start + second, &nobody, || false));
         let late = start + 60 * second;
-        assert!(watchdog.look(late, &nobody, || false));
-        assert_eq!(watchdog.next(), late + second);
+        assert!(watchdog.check(late, &nobody, || false));
+        assert_eq!(watchdog.next_check(), late + second);
     }
 }

@@ -17,12 +17,12 @@ use tfo_core::program::value::Format;
 use tfo_core::program::{SettingsError, one_line};
 use tfo_core::socket::FastOpenListener;
 
-use super::activation::{ActivationError, Inherited};
-use super::closing::Closing;
-use super::descriptors::{self, Need};
+use super::activation::{ActivationError, InheritedSockets};
+use super::closing::ClosingListeners;
+use super::descriptors::{self, DescriptorNeed};
 use super::instruments::{self, Instruments};
-use super::listeners::{Bound, cannot_listen};
-use super::privileges::Rights;
+use super::listeners::{BoundListener, cannot_listen};
+use super::privileges::RunAs;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
 use crate::access_log::{Printer, Totals, Tracer};
@@ -31,7 +31,7 @@ use crate::close_reason::Cut;
 use crate::config::{ListenSettings, Settings};
 use crate::connection::listener::Plan;
 use crate::keys::Keys;
-use crate::metrics::endpoint::{Metrics, Source};
+use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
 use crate::metrics::{table, usage};
 use crate::output::Failure;
 use crate::service::Prepared;
@@ -41,40 +41,40 @@ use crate::worker::handle::WorkerHandle;
 use crate::worker::shared::Shared;
 
 /// Reads the settings again.
-pub(super) type Reload<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
+pub(super) type ReadSettings<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
 
 const SIGNALS: Token = Token(0);
-const HANGUP: Token = Token(1);
-const SHOW: Token = Token(2);
+const RELOAD: Token = Token(1);
+const STATS: Token = Token(2);
 const WORKERS: Token = Token(3);
 /// How often keys are looked at, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
 /// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
-const ONE_SIGNAL: Duration = Duration::from_millis(200);
+const SIGNAL_DEBOUNCE: Duration = Duration::from_millis(200);
 /// How many descriptors are taken to be open where the kernel does not say.
-const UNKNOWN: u64 = 32;
+const DEFAULT_OPEN: u64 = 32;
 
 pub(super) struct Supervisor {
     settings: Settings,
     keys: Keys,
     poll: Poll,
     signals: Signals,
-    hangup: Signals,
+    reload_signals: Signals,
     /// Somebody wants to see the metrics.
-    show: Signals,
+    stats_signals: Signals,
     shared: Arc<Shared>,
     instruments: Arc<Instruments>,
     /// The thread that serves the metrics.
     metrics: Option<WorkerHandle>,
     printer: Printer,
     workers: Vec<WorkerHandle>,
-    listeners: Vec<Bound>,
+    listeners: Vec<BoundListener>,
     /// Descriptors that were open at the start, without those of listeners.
     own_descriptors: u64,
     /// The number of the next listener.
     next_number: usize,
     observer: Option<ServerObserver>,
-    closing: Closing,
+    closing: ClosingListeners,
     stopping: Option<Stopping>,
     /// When the signal came that began it.
     stop_signal: Option<Instant>,
@@ -94,17 +94,18 @@ enum Stopping {
 impl Supervisor {
     /// Binds, and starts the workers.
     pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
-        let rights = Rights::find(settings.user.as_deref(), settings.group.as_deref())
+        let run_as = RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
             .map_err(|e| Failure::settings(&e))?;
-        let passed = passed(&settings)?;
-        descriptors::raise(Need::of(&settings));
+        let inherited = inherited_sockets(&settings)?;
+        descriptors::raise(DescriptorNeed::of(&settings));
         let mut keys = Keys::load(&settings.keys, SystemTime::now())?;
-        let services = prepare(&settings)?;
+        let services = make_services(&settings)?;
         let mut listeners = Vec::with_capacity(services.len());
-        let needs = settings.listeners.iter().zip(services).zip(passed);
-        for (number, ((listen, service), passed)) in needs.enumerate() {
-            let bound = Bound::new(number, listen, service, &keys, settings.workers, passed)
-                .map_err(|e| cannot_listen(listen.address, "--port", &e))?;
+        let needs = settings.listeners.iter().zip(services).zip(inherited);
+        for (number, ((listen, service), inherited)) in needs.enumerate() {
+            let bound =
+                BoundListener::new(number, listen, service, &keys, settings.workers, inherited)
+                    .map_err(|e| cannot_listen(listen.address, "--port", &e))?;
             listeners.push(bound);
         }
         let metrics = settings.metrics.map(instruments::listen).transpose()?;
@@ -112,8 +113,8 @@ impl Supervisor {
         // A namespace without keys has made one with its first listener.
         keys.look(SystemTime::now(), false, all_sockets(&listeners));
         // The last that needs them is done. All threads change, that of the log too.
-        if let Some(rights) = rights {
-            rights.take().map_err(|e| Failure::new(one_line(&e)))?;
+        if let Some(run_as) = run_as {
+            run_as.apply().map_err(|e| Failure::new(one_line(&e)))?;
         }
         let mut supervisor = Self::with(settings, keys, listeners, tracer)?;
         supervisor.metrics =
@@ -124,7 +125,7 @@ impl Supervisor {
     fn with(
         settings: Settings,
         keys: Keys,
-        listeners: Vec<Bound>,
+        listeners: Vec<BoundListener>,
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -151,12 +152,12 @@ impl Supervisor {
             .collect::<io::Result<_>>()?;
         let mut supervisor = Self {
             signals: Signals::new(poll.registry(), SIGNALS, &[SIGINT, SIGTERM])?,
-            hangup: Signals::new(poll.registry(), HANGUP, &[SIGHUP])?,
-            show: Signals::new(poll.registry(), SHOW, &[SIGUSR1])?,
+            reload_signals: Signals::new(poll.registry(), RELOAD, &[SIGHUP])?,
+            stats_signals: Signals::new(poll.registry(), STATS, &[SIGUSR1])?,
             own_descriptors: 0,
             next_number: listeners.len(),
             observer: None,
-            closing: Closing::default(),
+            closing: ClosingListeners::default(),
             stopping: None,
             stop_signal: None,
             notifier: Notifier::from_environment()?,
@@ -172,10 +173,10 @@ impl Supervisor {
             listeners,
         };
         // No connection has come yet.
-        let open = usage::descriptors().unwrap_or(UNKNOWN);
+        let open = usage::descriptors().unwrap_or(DEFAULT_OPEN);
         supervisor.own_descriptors = open.saturating_sub(supervisor.sockets());
         supervisor.limit_descriptors();
-        supervisor.send_plans()?;
+        supervisor.send_listeners()?;
         Ok(supervisor)
     }
 
@@ -195,7 +196,7 @@ impl Supervisor {
     /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
     /// and he can look until the last of them has ended.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
-        let most = descriptors::watchers(descriptors::limit());
+        let most = descriptors::max_metrics_connections(descriptors::limit());
         let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
         let keys = self.keys.view();
@@ -203,8 +204,9 @@ impl Supervisor {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
         })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
-        let service =
-            Prepared::http(Box::new(Metrics::new(Arc::<Instruments>::clone(&self.instruments))));
+        let service = Prepared::http(Box::new(MetricsEndpoint::new(Arc::<Instruments>::clone(
+            &self.instruments,
+        ))));
         let observer = ServerObserver::new(&listener);
         let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
         let (listener, plan) = (Arc::new(listener), Box::new(plan));
@@ -213,7 +215,7 @@ impl Supervisor {
     }
 
     /// Until a signal has come and all connections have ended.
-    pub(super) fn run(mut self, reload: Reload<'_>) -> Result<(), Failure> {
+    pub(super) fn run(mut self, reload: ReadSettings<'_>) -> Result<(), Failure> {
         // Only now: who waits for this line may connect, and may send signals.
         self.announce();
         self.notifier.ready(&self.status());
@@ -221,13 +223,13 @@ impl Supervisor {
         self.finish()
     }
 
-    fn supervise(&mut self, reload: Reload<'_>) -> io::Result<()> {
+    fn supervise(&mut self, reload: ReadSettings<'_>) -> io::Result<()> {
         let mut events = Events::with_capacity(16);
         let mut next_tick = Instant::now() + TICK;
         // A worker ends before it is told to only by an error.
         while !self.workers.iter().all(WorkerHandle::is_finished) {
-            let watchdog = self.watchdog.as_ref().map(Watchdog::next);
-            let wake = [watchdog, self.closing.next_look()].into_iter().flatten().min();
+            let watchdog = self.watchdog.as_ref().map(Watchdog::next_check);
+            let wake = [watchdog, self.closing.next_check()].into_iter().flatten().min();
             let wake = wake.map_or(next_tick, |at| at.min(next_tick));
             let wait = wake.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
@@ -237,13 +239,13 @@ impl Supervisor {
             for event in &events {
                 match event.token() {
                     SIGNALS => self.stop()?,
-                    HANGUP if self.hangup.take() > 0 => self.reload(reload),
-                    SHOW if self.show.take() > 0 => self.show(),
+                    RELOAD if self.reload_signals.take() > 0 => self.reload(reload),
+                    STATS if self.stats_signals.take() > 0 => self.print_stats(),
                     _ => {}
                 }
             }
             self.close_finished()?;
-            self.note_stopped();
+            self.log_stopped();
             if self.stopping.is_none() && self.workers.iter().any(WorkerHandle::is_finished) {
                 self.command_all(|| WorkerCommand::Stop(Cut::WorkerFailed))?;
             }
@@ -272,7 +274,7 @@ impl Supervisor {
         let alive =
             || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
-        if watchdog.look(Instant::now(), &self.notifier, alive) {
+        if watchdog.check(Instant::now(), &self.notifier, alive) {
             self.shared.answered.store(0, Ordering::Relaxed);
             self.command_all(|| WorkerCommand::ReportAlive)?;
         }
@@ -286,7 +288,7 @@ impl Supervisor {
         }
         let now = Instant::now();
         if let Some(first) = self.stop_signal {
-            if now.saturating_duration_since(first) < ONE_SIGNAL {
+            if now.saturating_duration_since(first) < SIGNAL_DEBOUNCE {
                 return Ok(());
             }
             log::info!("second signal: closing {} now", self.count_of_open());
@@ -296,7 +298,7 @@ impl Supervisor {
         log::info!("told to stop: new connections are dropped, those that have begun are served");
         self.stop_signal = Some(now);
         self.stopping = Some(Stopping::Closing);
-        self.instruments.stops();
+        self.instruments.set_stopping();
         // The workers close the sockets: ours would keep them open.
         let listeners = mem::take(&mut self.listeners);
         self.close(&listeners)?;
@@ -307,11 +309,11 @@ impl Supervisor {
     }
 
     /// Closes listeners: at once, or when the handshakes that have begun have ended.
-    fn close(&mut self, listeners: &[Bound]) -> io::Result<()> {
+    fn close(&mut self, listeners: &[BoundListener]) -> io::Result<()> {
         let now = Instant::now();
         let at_once: Vec<_> = listeners
             .iter()
-            .filter(|bound| !self.closing.begin(bound, now))
+            .filter(|bound| !self.closing.start(bound, now))
             .map(|bound| bound.number)
             .collect();
         self.close_listeners(&at_once)
@@ -332,7 +334,7 @@ impl Supervisor {
     }
 
     /// Says so once all workers have stopped accepting.
-    fn note_stopped(&mut self) {
+    fn log_stopped(&mut self) {
         if self.stopping == Some(Stopping::Closing)
             && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
         {
@@ -346,7 +348,7 @@ impl Supervisor {
     }
 
     /// Prints what has been counted so far.
-    fn show(&self) {
+    fn print_stats(&self) {
         match self.settings.format {
             Format::Json => {
                 self.printer.totals(Totals::new(&self.instruments.registry.sum()));
@@ -363,8 +365,8 @@ impl Supervisor {
     }
 
     /// Tells each worker of its sockets, and how to serve them.
-    fn send_plans(&mut self) -> io::Result<()> {
-        self.instruments.watch(&self.listeners);
+    fn send_listeners(&mut self) -> io::Result<()> {
+        self.instruments.set_listeners(&self.listeners);
         let settings = self.settings.listeners_by_address();
         let mut commands: Vec<Vec<WorkerCommand>> =
             self.workers.iter().map(|_| Vec::new()).collect();
@@ -463,20 +465,20 @@ impl Supervisor {
     }
 }
 
-fn all_sockets(listeners: &[Bound]) -> impl Iterator<Item = &FastOpenListener> {
+fn all_sockets(listeners: &[BoundListener]) -> impl Iterator<Item = &FastOpenListener> {
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
 }
 
 /// The sockets of each listener that were passed to this process.
-fn passed(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
-    let mut inherited = Inherited::from_environment()?;
+fn inherited_sockets(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+    let mut inherited = InheritedSockets::from_environment()?;
     let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
-    let passed = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
-    inherited.all_taken().map(|()| passed)
+    let sockets = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+    inherited.all_taken().map(|()| sockets)
 }
 
 /// Reads what the listeners' services need.
-fn prepare(settings: &Settings) -> Result<Vec<Prepared>, Failure> {
+fn make_services(settings: &Settings) -> Result<Vec<Prepared>, Failure> {
     settings.listeners.iter().map(|listen| Prepared::new(&listen.service)).collect()
 }
 

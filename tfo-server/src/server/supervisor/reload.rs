@@ -8,32 +8,32 @@ use std::time::SystemTime;
 
 use tfo_core::program::one_line;
 
-use super::{Reload, Supervisor, all_sockets, prepare};
+use super::{ReadSettings, Supervisor, all_sockets, make_services};
 use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, Keys};
-use crate::server::descriptors::{self, Need};
-use crate::server::listeners::Bound;
+use crate::server::descriptors::{self, DescriptorNeed};
+use crate::server::listeners::BoundListener;
 use crate::service::Prepared;
 
 /// All that new settings need, and that may not be there.
-struct Change {
+struct ReloadPlan {
     settings: Settings,
     /// Where they come from elsewhere than before.
     keys: Option<Keys>,
     /// Listeners that stay, by their place among those before, and what they serve now.
-    kept: Vec<(usize, Prepared)>,
-    added: Vec<Bound>,
+    remaining: Vec<(usize, Prepared)>,
+    added: Vec<BoundListener>,
 }
 
 impl Supervisor {
     /// New settings and keys, or, when they are bad, those before.
-    pub(super) fn reload(&mut self, read: Reload<'_>) {
+    pub(super) fn reload(&mut self, read: ReadSettings<'_>) {
         if self.stopping.is_some() {
             return;
         }
         self.notifier.reloading();
-        let change = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
-        match change.and_then(|change| self.take_over(change).map_err(|e| one_line(&e))) {
+        let plan = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
+        match plan.and_then(|plan| self.apply(plan).map_err(|e| one_line(&e))) {
             Ok(()) => {
                 log::info!("the settings were read again");
                 self.notifier.ready(&self.status());
@@ -46,14 +46,14 @@ impl Supervisor {
     }
 
     /// All that can fail, before anything changes.
-    fn prepare(&self, settings: Settings) -> Result<Change, String> {
+    fn prepare(&self, settings: Settings) -> Result<ReloadPlan, String> {
         if settings.keys == KeySource::Kernel && self.keys.are_own() {
             return Err("keys.mode: a listener that has keys of its own can't go back to the \
                         kernel's: that needs a restart"
                 .to_owned());
         }
-        self.keeps_inherited(&settings)?;
-        let services = prepare(&settings).map_err(|failure| failure.to_string())?;
+        self.check_inherited(&settings)?;
+        let services = make_services(&settings).map_err(|failure| failure.to_string())?;
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
             .transpose()
@@ -61,7 +61,7 @@ impl Supervisor {
         let keys = other_keys.as_ref().unwrap_or(&self.keys);
         let places = self.listeners.iter().enumerate().map(|(index, bound)| (bound.address, index));
         let places: HashMap<_, _> = places.collect();
-        let mut kept = Vec::new();
+        let mut remaining = Vec::new();
         let mut added = Vec::new();
         for (listen, service) in settings.listeners.iter().zip(services) {
             let place = places.get(&listen.address).copied();
@@ -72,22 +72,28 @@ impl Supervisor {
             };
             service.start().map_err(|e| format!("{}: {e}", listen.address))?;
             if let Some(index) = place {
-                kept.push((index, service));
+                remaining.push((index, service));
                 continue;
             }
             let number = self.next_number + added.len();
-            let bound =
-                Bound::new(number, listen, service, keys, self.settings.workers, Vec::new())
-                    .map_err(|e| self.cannot_listen(listen, &e))?;
+            let bound = BoundListener::new(
+                number,
+                listen,
+                service,
+                keys,
+                self.settings.workers,
+                Vec::new(),
+            )
+            .map_err(|e| self.cannot_listen(listen, &e))?;
             added.push(bound);
         }
-        Ok(Change { settings, keys: other_keys, kept, added })
+        Ok(ReloadPlan { settings, keys: other_keys, remaining, added })
     }
 
     /// Refuses to stop serving a socket that was passed to this process. Whoever passed it keeps it open, so
     /// that clients would wait in its queue for ever, and this process could not bind its address again.
-    fn keeps_inherited(&self, settings: &Settings) -> Result<(), String> {
-        let stays = |bound: &&Bound| {
+    fn check_inherited(&self, settings: &Settings) -> Result<(), String> {
+        let stays = |bound: &&BoundListener| {
             settings.listeners.iter().any(|listen| listen.address == bound.address)
         };
         let mut inherited = self.listeners.iter().filter(|bound| bound.is_inherited());
@@ -103,7 +109,7 @@ impl Supervisor {
     /// Why a new listener is not there, and what to do.
     fn cannot_listen(&self, listen: &ListenSettings, e: &tfo_core::Error) -> String {
         let address = listen.address;
-        let same_port = |bound: &&Bound| bound.address.port() == address.port();
+        let same_port = |bound: &&BoundListener| bound.address.port() == address.port();
         let advice = match (e.kind(), self.listeners.iter().find(same_port)) {
             (io::ErrorKind::AddrInUse, None) if self.closing.has_port(address.port()) => {
                 " (it is still closing: reload again in a second)".to_owned()
@@ -120,12 +126,12 @@ impl Supervisor {
     }
 
     /// Nothing here fails, unless a worker can't be woken.
-    fn take_over(&mut self, change: Change) -> io::Result<()> {
-        let Change { mut settings, keys, kept, mut added } = change;
-        self.keep_what_needs_a_restart(&mut settings);
+    fn apply(&mut self, plan: ReloadPlan) -> io::Result<()> {
+        let ReloadPlan { mut settings, keys, remaining, mut added } = plan;
+        self.keep_startup_settings(&mut settings);
         self.next_number += added.len();
         let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
-        for (index, service) in kept {
+        for (index, service) in remaining {
             let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
             let replaced = mem::replace(&mut bound.service, service);
             if !replaced.is(&bound.service) {
@@ -146,7 +152,7 @@ impl Supervisor {
         }
         self.listeners.append(&mut added);
         if settings.limits.connections != self.settings.limits.connections {
-            descriptors::raise(Need::of(&settings));
+            descriptors::raise(DescriptorNeed::of(&settings));
         }
         self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
         self.settings = settings;
@@ -159,7 +165,7 @@ impl Supervisor {
             }
             None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
         }
-        self.send_plans()
+        self.send_listeners()
     }
 
     fn set_queues(&self) {
@@ -173,7 +179,7 @@ impl Supervisor {
     }
 
     /// What was made at the start stays as it is, and that is said.
-    fn keep_what_needs_a_restart(&self, new: &mut Settings) {
+    fn keep_startup_settings(&self, new: &mut Settings) {
         let old = &self.settings;
         let keep = |name: &str, differs: bool| {
             if differs {

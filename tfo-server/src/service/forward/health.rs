@@ -45,7 +45,7 @@ pub(crate) fn is_of_this_host(e: &Error) -> bool {
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum CheckResult {
     Connected,
     /// No connection, and why.
     Failed(String),
@@ -95,7 +95,7 @@ impl Stop {
 }
 
 /// Connects once to each address, side by side.
-pub(crate) fn ask(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Vec<Answer>> {
+pub(crate) fn ask(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Vec<CheckResult>> {
     let mut events = Events::with_capacity(64);
     ask_all(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
 }
@@ -131,10 +131,10 @@ impl Checking {
         }
         for (index, answer) in answers.iter().enumerate() {
             match answer {
-                Answer::Connected => upstreams.succeeded(index),
-                Answer::Failed(why) => upstreams.failed(index, why),
+                CheckResult::Connected => upstreams.succeeded(index),
+                CheckResult::Failed(why) => upstreams.failed(index, why),
                 // That says nothing of the upstream.
-                Answer::NotAsked(why) => log::debug!("no check: {why}"),
+                CheckResult::NotAsked(why) => log::debug!("no check: {why}"),
             }
         }
         Ok(())
@@ -159,20 +159,20 @@ fn ask_all(
     addresses: impl Iterator<Item = SocketAddr>,
     timeout: Duration,
     stop: impl Fn() -> bool,
-) -> io::Result<Vec<Answer>> {
+) -> io::Result<Vec<CheckResult>> {
     let deadline = Instant::now() + timeout;
     let mut answers = Vec::new();
     let mut waiting = Vec::new();
     for (index, address) in addresses.enumerate() {
-        let silence = Answer::Failed(format!("no answer within {timeout:?}"));
+        let silence = CheckResult::Failed(format!("no answer within {timeout:?}"));
         let (answer, stream) = match connect(address) {
             Ok(stream) => {
                 let fd = stream.as_fd().as_raw_fd();
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
                 (silence, Some(stream))
             }
-            Err(e) if is_of_this_host(&e) => (Answer::NotAsked(one_line(&e)), None),
-            Err(e) => (Answer::Failed(one_line(&e)), None),
+            Err(e) if is_of_this_host(&e) => (CheckResult::NotAsked(one_line(&e)), None),
+            Err(e) => (CheckResult::Failed(one_line(&e)), None),
         };
         answers.push(answer);
         waiting.push(stream);
@@ -196,10 +196,10 @@ fn ask_all(
 }
 
 /// How the handshake ended shows at the first read.
-fn outcome(mut stream: &FastOpenStream) -> Answer {
+fn outcome(mut stream: &FastOpenStream) -> CheckResult {
     match stream.read(&mut [0]) {
-        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Answer::Failed(e.to_string()),
-        _ => Answer::Connected,
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => CheckResult::Failed(e.to_string()),
+        _ => CheckResult::Connected,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
 use health::Checks;
-pub(crate) use health::{Answer, ask, is_of_this_host};
+pub(crate) use health::{CheckResult, ask, is_of_this_host};
 use syn_data::Permit;
 use upstreams::Upstreams;
 pub(crate) use upstreams::{Lease, UpstreamState};
