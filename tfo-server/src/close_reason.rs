@@ -1,11 +1,11 @@
-//! Why a connection ended before it was done.
+//! Why a connection was closed before it was done.
 
 use std::fmt;
 use std::io;
 
-/// The reason, as it is counted.
+/// A reason without its error: one byte, as connections keep it and metrics count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(crate) enum CloseKind {
     HandshakeTimeout,
     HeaderTimeout,
     IdleTimeout,
@@ -38,7 +38,7 @@ pub(crate) enum Cut {
     Error,
 }
 
-impl Cut {
+impl CloseKind {
     pub(crate) const ALL: [Self; 18] = [
         Self::HandshakeTimeout,
         Self::HeaderTimeout,
@@ -84,38 +84,38 @@ impl Cut {
     }
 }
 
-/// The reason, as it is told.
+/// A reason, as the access log shows it.
 #[derive(Debug)]
-pub(crate) struct Why {
-    pub(crate) cut: Cut,
-    /// Where the reason alone says too little.
-    detail: Option<io::Error>,
+pub(crate) struct CloseReason {
+    pub(crate) kind: CloseKind,
+    /// Shown in place of the kind, where that says too little.
+    error: Option<io::Error>,
 }
 
-impl From<Cut> for Why {
-    fn from(cut: Cut) -> Self {
-        Self { cut, detail: None }
+impl From<CloseKind> for CloseReason {
+    fn from(kind: CloseKind) -> Self {
+        Self { kind, error: None }
     }
 }
 
-impl From<io::Error> for Why {
+impl From<io::Error> for CloseReason {
     fn from(e: io::Error) -> Self {
         match e.kind() {
             // Without the number that the kernel has for it.
-            io::ErrorKind::ConnectionReset => Cut::Reset.into(),
-            io::ErrorKind::BrokenPipe => Cut::BrokenPipe.into(),
-            io::ErrorKind::TimedOut => Cut::TimedOut.into(),
-            io::ErrorKind::InvalidData => Self { cut: Cut::ProxyHeader, detail: Some(e) },
-            _ => Self { cut: Cut::Error, detail: Some(e) },
+            io::ErrorKind::ConnectionReset => CloseKind::Reset.into(),
+            io::ErrorKind::BrokenPipe => CloseKind::BrokenPipe.into(),
+            io::ErrorKind::TimedOut => CloseKind::TimedOut.into(),
+            io::ErrorKind::InvalidData => Self { kind: CloseKind::ProxyHeader, error: Some(e) },
+            _ => Self { kind: CloseKind::Error, error: Some(e) },
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.detail {
-            Some(detail) => detail.fmt(f),
-            None => f.write_str(self.cut.as_str()),
+        match &self.error {
+            Some(error) => error.fmt(f),
+            None => f.write_str(self.kind.as_str()),
         }
     }
 }
@@ -126,16 +126,19 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_standard_library_and_others_are_told_in_full() {
-        for (kind, cut) in [
-            (io::ErrorKind::ConnectionReset, Cut::Reset),
-            (io::ErrorKind::BrokenPipe, Cut::BrokenPipe),
-            (io::ErrorKind::TimedOut, Cut::TimedOut),
+        for (error, kind) in [
+            (io::ErrorKind::ConnectionReset, CloseKind::Reset),
+            (io::ErrorKind::BrokenPipe, CloseKind::BrokenPipe),
+            (io::ErrorKind::TimedOut, CloseKind::TimedOut),
         ] {
-            let why = Why::from(io::Error::from(kind));
-            assert_eq!((why.cut, why.to_string()), (cut, kind.to_string()));
+            let reason = CloseReason::from(io::Error::from(error));
+            assert_eq!((reason.kind, reason.to_string()), (kind, error.to_string()));
         }
-        let why = Why::from(io::Error::from_raw_os_error(113));
-        assert_eq!((why.cut, why.to_string().contains("os error 113")), (Cut::Error, true));
-        assert_eq!(Why::from(Cut::IdleTimeout).to_string(), "idle-timeout");
+        let reason = CloseReason::from(io::Error::from_raw_os_error(113));
+        assert_eq!(
+            (reason.kind, reason.to_string().contains("os error 113")),
+            (CloseKind::Error, true)
+        );
+        assert_eq!(CloseReason::from(CloseKind::IdleTimeout).to_string(), "idle-timeout");
     }
 }

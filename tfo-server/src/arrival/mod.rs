@@ -21,7 +21,7 @@ pub(crate) enum ArrivalVerdict {
 }
 
 /// What is kept of an arrival while the connection is open.
-pub(crate) struct Kept {
+pub(crate) struct ArrivalDetails {
     pub(crate) record: ArrivalRecord,
     /// Once all that the host can say was read.
     pub(crate) evidence: Option<Box<ServerEvidence>>,
@@ -29,16 +29,16 @@ pub(crate) struct Kept {
 }
 
 /// Returns the verdict on a connection that was just accepted, and the evidence if it was needed for that or
-/// may change (`keep`).
+/// may change (`keep_evidence`).
 pub(crate) fn verdict(
     observer: &ServerObserver,
     arrival: &Arrival,
-    keep: bool,
+    keep_evidence: bool,
 ) -> (ArrivalVerdict, Option<ServerEvidence>) {
     match observer.outcome(arrival) {
         // What settles it may be another a moment later.
         Arrived::Settled(outcome @ Outcome::CookieGranted) => {
-            (ArrivalVerdict::Is(outcome, None), keep.then(|| observer.evidence(arrival)))
+            (ArrivalVerdict::Is(outcome, None), keep_evidence.then(|| observer.evidence(arrival)))
         }
         Arrived::Settled(outcome) => (ArrivalVerdict::Is(outcome, None), None),
         Arrived::NotSeen => (ArrivalVerdict::Unknown, None),
@@ -61,7 +61,7 @@ pub(crate) fn judge(evidence: &ServerEvidence, verdict: ArrivalVerdict) -> Optio
     Some(verdict)
 }
 
-impl Kept {
+impl ArrivalDetails {
     /// Returns what is known of the arrival, without reading the counters. The next call reads it again.
     pub(crate) fn evidence(&mut self, observer: &ServerObserver) -> ServerEvidence {
         match self.evidence.take() {

@@ -15,21 +15,21 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What one pipe takes.
-const PIPE: usize = 2;
-/// Pipes make bulk cheaper, and no connection waits for them: they get at most this part.
-const PIPES: usize = 4;
-const NONE: usize = usize::MAX;
+const PIPE_DESCRIPTORS: usize = 2;
+/// Pipes make bulk transfers cheaper, and no connection waits for them: they get one in this many descriptors.
+const PIPES_DIVISOR: usize = 4;
+const UNLIMITED: usize = usize::MAX;
 
 /// What a connection takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cost {
+pub(crate) enum DescriptorCost {
     /// A socket.
     Single,
     /// A socket, and one towards an upstream.
     Pair,
 }
 
-impl Cost {
+impl DescriptorCost {
     const fn descriptors(self) -> usize {
         match self {
             Self::Single => 1,
@@ -38,9 +38,9 @@ impl Cost {
     }
 }
 
-/// What the workers share. By default there is no budget.
+/// The descriptors that the workers share. By default they are unlimited.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct DescriptorBudget {
     /// How many descriptors there are beside those that each worker has for itself.
     most: AtomicUsize,
     used: AtomicUsize,
@@ -52,9 +52,9 @@ pub(crate) struct Budget {
     own_pairs: AtomicUsize,
 }
 
-impl Default for Budget {
+impl Default for DescriptorBudget {
     fn default() -> Self {
-        let [none, zero] = [NONE, 0].map(|value| move || AtomicUsize::new(value));
+        let [none, zero] = [UNLIMITED, 0].map(|value| move || AtomicUsize::new(value));
         Self {
             most: none(),
             used: zero(),
@@ -66,12 +66,12 @@ impl Default for Budget {
     }
 }
 
-impl Budget {
+impl DescriptorBudget {
     /// Sets how many descriptors the connections may use. `mixed`: not all of them are pairs.
     pub(crate) fn set(&self, most: Option<usize>, workers: usize, mixed: bool) {
-        let pair = Cost::Pair.descriptors();
+        let pair = DescriptorCost::Pair.descriptors();
         let (most, own_pairs) = match most {
-            None => (NONE, 0),
+            None => (UNLIMITED, 0),
             Some(most) => match most.checked_sub(pair * workers) {
                 Some(shared) => (shared, 1),
                 // One at a time.
@@ -87,40 +87,41 @@ impl Budget {
         self.most.store(most, Relaxed);
     }
 
-    fn take(&self, cost: Cost) -> bool {
+    fn take(&self, cost: DescriptorCost) -> bool {
         let count = cost.descriptors();
-        if cost == Cost::Pair && !add(&self.used_by_pairs, count, &self.most_of_pairs) {
+        if cost == DescriptorCost::Pair && !add(&self.used_by_pairs, count, &self.most_of_pairs) {
             return false;
         }
         let room = add(&self.used, count, &self.most);
-        if !room && cost == Cost::Pair {
+        if !room && cost == DescriptorCost::Pair {
             self.used_by_pairs.fetch_sub(count, Relaxed);
         }
         room
     }
 
-    fn give_back(&self, cost: Cost, times: usize) {
+    fn give_back(&self, cost: DescriptorCost, times: usize) {
         let count = cost.descriptors() * times;
         self.used.fetch_sub(count, Relaxed);
-        if cost == Cost::Pair {
+        if cost == DescriptorCost::Pair {
             self.used_by_pairs.fetch_sub(count, Relaxed);
         }
     }
 
     /// Takes what a pipe needs, if there is room for one.
     pub(crate) fn take_pipe(&self) -> bool {
-        let pipes = self.used_by_pipes.fetch_add(PIPE, Relaxed) + PIPE;
-        let room = pipes <= self.most.load(Relaxed) / PIPES && add(&self.used, PIPE, &self.most);
+        let pipes = self.used_by_pipes.fetch_add(PIPE_DESCRIPTORS, Relaxed) + PIPE_DESCRIPTORS;
+        let room = pipes <= self.most.load(Relaxed) / PIPES_DIVISOR
+            && add(&self.used, PIPE_DESCRIPTORS, &self.most);
         if !room {
-            self.used_by_pipes.fetch_sub(PIPE, Relaxed);
+            self.used_by_pipes.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
         }
         room
     }
 
     /// A pipe is closed.
     pub(crate) fn give_back_pipe(&self) {
-        self.used.fetch_sub(PIPE, Relaxed);
-        self.used_by_pipes.fetch_sub(PIPE, Relaxed);
+        self.used.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
+        self.used_by_pipes.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
     }
 }
 
@@ -135,15 +136,15 @@ fn add(used: &AtomicUsize, count: usize, most: &AtomicUsize) -> bool {
 
 /// What one worker's connections use.
 #[derive(Debug)]
-pub(crate) struct Share {
-    budget: Arc<Budget>,
-    singles: Taken,
-    pairs: Taken,
+pub(crate) struct DescriptorShare {
+    budget: Arc<DescriptorBudget>,
+    singles: CostUsage,
+    pairs: CostUsage,
 }
 
-/// How many connections of one cost there are.
+/// The connections of one cost.
 #[derive(Debug, Default)]
-struct Taken {
+struct CostUsage {
     all: usize,
     /// How many of them were taken from what the workers share.
     shared: usize,
@@ -154,21 +155,21 @@ struct Taken {
 }
 
 /// How long it takes until a worker that found no room looks again.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-impl Share {
-    pub(crate) fn of(budget: Arc<Budget>) -> Self {
-        Self { budget, singles: Taken::default(), pairs: Taken::default() }
+impl DescriptorShare {
+    pub(crate) fn new(budget: Arc<DescriptorBudget>) -> Self {
+        Self { budget, singles: CostUsage::default(), pairs: CostUsage::default() }
     }
 
     /// Takes descriptors for a connection. Returns whether there are any for it.
-    pub(crate) fn take(&mut self, cost: Cost) -> bool {
+    pub(crate) fn take(&mut self, cost: DescriptorCost) -> bool {
         let own = self.own(cost);
         let (budget, taken) = self.taken(cost);
         // More than one only where there was no budget until now.
         while taken.all + 1 > own.saturating_add(taken.shared) {
             if !budget.take(cost) {
-                taken.retry = Some(Instant::now() + PAUSE);
+                taken.retry = Some(Instant::now() + RETRY_AFTER);
                 return false;
             }
             taken.shared += 1;
@@ -178,27 +179,27 @@ impl Share {
     }
 
     /// When to look for room again; `None`: now.
-    pub(crate) fn next_try(&self, cost: Cost) -> Option<Instant> {
+    pub(crate) fn next_try(&self, cost: DescriptorCost) -> Option<Instant> {
         let retry = match cost {
-            Cost::Single => self.singles.retry,
-            Cost::Pair => self.pairs.retry,
+            DescriptorCost::Single => self.singles.retry,
+            DescriptorCost::Pair => self.pairs.retry,
         };
         retry.filter(|at| *at > Instant::now())
     }
 
     /// A connection was not accepted after all.
-    pub(crate) fn undo(&mut self, cost: Cost) {
+    pub(crate) fn undo(&mut self, cost: DescriptorCost) {
         self.give_back(cost, 1);
     }
 
     /// A connection is over.
-    pub(crate) fn closing(&mut self, cost: Cost) {
+    pub(crate) fn closing(&mut self, cost: DescriptorCost) {
         self.taken(cost).1.closing += 1;
     }
 
     /// Those that are over are closed.
     pub(crate) fn closed(&mut self) {
-        for cost in [Cost::Single, Cost::Pair] {
+        for cost in [DescriptorCost::Single, DescriptorCost::Pair] {
             let closed = mem::take(&mut self.taken(cost).1.closing);
             if closed > 0 {
                 self.give_back(cost, closed);
@@ -207,7 +208,7 @@ impl Share {
         }
     }
 
-    fn give_back(&mut self, cost: Cost, count: usize) {
+    fn give_back(&mut self, cost: DescriptorCost, count: usize) {
         let own = self.own(cost);
         let (budget, taken) = self.taken(cost);
         taken.all = taken.all.saturating_sub(count);
@@ -218,38 +219,42 @@ impl Share {
         }
     }
 
-    fn taken(&mut self, cost: Cost) -> (&Budget, &mut Taken) {
+    fn taken(&mut self, cost: DescriptorCost) -> (&DescriptorBudget, &mut CostUsage) {
         let taken = match cost {
-            Cost::Single => &mut self.singles,
-            Cost::Pair => &mut self.pairs,
+            DescriptorCost::Single => &mut self.singles,
+            DescriptorCost::Pair => &mut self.pairs,
         };
         (&self.budget, taken)
     }
 
     /// How many need nothing of what the workers share.
-    fn own(&self, cost: Cost) -> usize {
+    fn own(&self, cost: DescriptorCost) -> usize {
         match (self.budget.most.load(Relaxed), cost) {
-            (NONE, _) => usize::MAX,
-            (_, Cost::Single) => 0,
-            (_, Cost::Pair) => self.budget.own_pairs.load(Relaxed),
+            (UNLIMITED, _) => usize::MAX,
+            (_, DescriptorCost::Single) => 0,
+            (_, DescriptorCost::Pair) => self.budget.own_pairs.load(Relaxed),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use Cost::{Pair, Single};
+    use DescriptorCost::{Pair, Single};
 
     use super::*;
 
-    fn budget(most: usize, workers: usize, mixed: bool) -> (Arc<Budget>, Vec<Share>) {
-        let budget = Arc::new(Budget::default());
+    fn budget(
+        most: usize,
+        workers: usize,
+        mixed: bool,
+    ) -> (Arc<DescriptorBudget>, Vec<DescriptorShare>) {
+        let budget = Arc::new(DescriptorBudget::default());
         budget.set(Some(most), workers, mixed);
-        let shares = (0..workers).map(|_| Share::of(Arc::clone(&budget))).collect();
+        let shares = (0..workers).map(|_| DescriptorShare::new(Arc::clone(&budget))).collect();
         (budget, shares)
     }
 
-    fn close(share: &mut Share, cost: Cost, count: usize) {
+    fn close(share: &mut DescriptorShare, cost: DescriptorCost, count: usize) {
         (0..count).for_each(|_| share.closing(cost));
         share.closed();
     }
@@ -302,8 +307,8 @@ mod tests {
 
     #[test]
     fn connections_from_before_there_was_a_budget_count() {
-        let budget = Arc::new(Budget::default());
-        let mut share = Share::of(Arc::clone(&budget));
+        let budget = Arc::new(DescriptorBudget::default());
+        let mut share = DescriptorShare::new(Arc::clone(&budget));
         assert!((0..100).all(|_| share.take(Single)), "without one there is no limit");
         assert_eq!(budget.used.load(Relaxed), 0, "and nothing to share");
         close(&mut share, Single, 90);

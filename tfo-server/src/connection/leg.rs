@@ -18,11 +18,11 @@ pub(super) struct Leg {
 
 /// What follows the bytes that are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterSend {
     /// Nothing for now.
     Nothing,
     /// More bytes, with the next call.
-    Bytes,
+    MoreBytes,
     /// [`Leg::shutdown`], as soon as the last byte is with the kernel.
     Shutdown,
     /// The socket is closed, as soon as the last byte is with the kernel.
@@ -64,11 +64,11 @@ impl Leg {
     /// The last bytes and the FIN leave in one segment where that costs no time. On a fast open connection whose
     /// handshake is unfinished the kernel defers a shutdown until the client's ACK arrives, and bytes that wait for
     /// the FIN wait with it: the round trip that fast open saved would be lost. A close is not deferred.
-    pub(super) fn send(&self, bytes: &[u8], then: Then) -> io::Result<usize> {
-        let more = match then {
-            Then::Nothing => false,
-            Then::Shutdown => !bytes.is_empty() && self.handshake_ended().unwrap_or(false),
-            Then::Bytes | Then::Close => true,
+    pub(super) fn send(&self, bytes: &[u8], after: AfterSend) -> io::Result<usize> {
+        let more = match after {
+            AfterSend::Nothing => false,
+            AfterSend::Shutdown => !bytes.is_empty() && self.handshake_ended().unwrap_or(false),
+            AfterSend::MoreBytes | AfterSend::Close => true,
         };
         let (mut stream, mut sent) = (&self.stream, 0);
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {

@@ -1,4 +1,4 @@
-//! What a worker needs to know to serve a listener's connections.
+//! What the connections of a listener share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tfo_core::observer::ServerObserver;
 
-use super::budget::Cost;
+use super::budget::DescriptorCost;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
 use crate::metrics::stats::ListenerStats;
@@ -14,32 +14,32 @@ use crate::service::Prepared;
 
 /// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
 /// connection.
-const SHORT: Duration = Duration::from_secs(5);
+const MAX_INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The settings of one listener. A connection keeps those that it began with.
+/// One listener, as its connections see it. A connection keeps the context that it began with.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting, or follows from some")]
-pub(crate) struct Plan {
+pub(crate) struct ListenerContext {
     pub(crate) address: SocketAddr,
     pub(crate) service: Prepared,
     /// What each of its connections takes of the descriptors.
-    pub(crate) cost: Cost,
+    pub(crate) cost: DescriptorCost,
     pub(crate) await_handshake: bool,
     /// A PROXY protocol header comes first.
-    pub(crate) proxied: bool,
-    /// Look at how each connection arrived.
-    pub(crate) look: bool,
+    pub(crate) expects_header: bool,
+    /// Inspect how each connection arrived.
+    pub(crate) inspect: bool,
     /// Keep what was seen until the end of the connection.
-    pub(crate) keep: bool,
+    pub(crate) keep_evidence: bool,
     pub(crate) limits: Limits,
     pub(crate) observer: ServerObserver,
     /// The worker's own for this listener.
     pub(crate) stats: Arc<ListenerStats>,
 }
 
-impl Plan {
-    /// A listener of the server's own, whose connections are of no interest.
-    pub(crate) fn unseen(
+impl ListenerContext {
+    /// For a listener of the server's own, whose connections are neither inspected nor logged.
+    pub(crate) fn internal(
         address: SocketAddr,
         service: Prepared,
         limits: &Limits,
@@ -47,18 +47,18 @@ impl Plan {
     ) -> Self {
         let limits = Limits {
             connections_per_source: None,
-            header_timeout: limits.header_timeout.min(SHORT),
-            idle_timeout: limits.idle_timeout.min(SHORT),
+            header_timeout: limits.header_timeout.min(MAX_INTERNAL_TIMEOUT),
+            idle_timeout: limits.idle_timeout.min(MAX_INTERNAL_TIMEOUT),
             ..limits.clone()
         };
         Self {
             address,
             service,
-            cost: Cost::Single,
+            cost: DescriptorCost::Single,
             await_handshake: false,
-            proxied: false,
-            look: false,
-            keep: false,
+            expects_header: false,
+            inspect: false,
+            keep_evidence: false,
             limits,
             observer,
             stats: Arc::default(),
@@ -72,14 +72,18 @@ impl Plan {
         observer: ServerObserver,
         stats: Arc<ListenerStats>,
     ) -> Self {
-        let look = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
+        let inspect = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
         Self {
             address: listen.address,
-            cost: if service.forward().is_some() { Cost::Pair } else { Cost::Single },
+            cost: if service.forward().is_some() {
+                DescriptorCost::Pair
+            } else {
+                DescriptorCost::Single
+            },
             await_handshake: listen.early_data == EarlyData::AwaitHandshake,
-            proxied: listen.proxy_protocol == ProxyIn::Required,
-            look,
-            keep: look && (settings.prints_lines() || service.needs_evidence()),
+            expects_header: listen.proxy_protocol == ProxyIn::Required,
+            inspect,
+            keep_evidence: inspect && (settings.prints_lines() || service.needs_evidence()),
             limits: settings.limits.clone(),
             service,
             observer,

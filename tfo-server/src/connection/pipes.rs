@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tfo_core::socket;
 
-use super::budget::Budget;
+use super::budget::DescriptorBudget;
 
 /// How many wait for their next use: as many as connections use between two events.
-const MOST: usize = 16;
+const MAX_IDLE: usize = 16;
 
 /// A worker's pipes. A connection has one only while bytes are in it.
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
-    budget: Arc<Budget>,
+    budget: Arc<DescriptorBudget>,
     #[expect(clippy::vec_box, reason = "a connection that has none is smaller")]
     idle: Vec<Box<Pipe>>,
     used: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Pipes {
 #[derive(Debug)]
 pub(super) struct Pipe {
     pipe: socket::Pipe,
-    budget: Arc<Budget>,
+    budget: Arc<DescriptorBudget>,
 }
 
 impl Deref for Pipe {
@@ -47,7 +47,7 @@ impl Drop for Pipe {
 }
 
 impl Pipes {
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<DescriptorBudget>) -> Self {
         Self { budget, ..Self::default() }
     }
 
@@ -67,7 +67,7 @@ impl Pipes {
 
     /// Takes it back, empty.
     pub(super) fn give_back(&mut self, pipe: Box<Pipe>) {
-        if pipe.is_empty() && self.idle.len() < MOST {
+        if pipe.is_empty() && self.idle.len() < MAX_IDLE {
             self.idle.push(pipe);
         }
     }
@@ -87,17 +87,17 @@ mod tests {
     #[test]
     fn pipes_are_used_again_and_closed_when_nobody_needs_them() {
         let mut pipes = Pipes::default();
-        let all: Vec<_> = (0..MOST + 3).map(|_| pipes.take().unwrap()).collect();
+        let all: Vec<_> = (0..MAX_IDLE + 3).map(|_| pipes.take().unwrap()).collect();
         for pipe in all {
             pipes.give_back(pipe);
         }
-        assert_eq!(pipes.idle.len(), MOST, "no more are kept");
+        assert_eq!(pipes.idle.len(), MAX_IDLE, "no more are kept");
         pipes.close_unused();
         let pipe = pipes.take().unwrap();
-        assert_eq!(pipes.idle.len(), MOST - 1, "there was one");
+        assert_eq!(pipes.idle.len(), MAX_IDLE - 1, "there was one");
         pipes.give_back(pipe);
         pipes.close_unused();
-        assert_eq!(pipes.idle.len(), MOST, "used since the last call");
+        assert_eq!(pipes.idle.len(), MAX_IDLE, "used since the last call");
         pipes.close_unused();
         assert_eq!(pipes.idle.len(), 0);
     }

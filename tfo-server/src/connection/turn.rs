@@ -1,8 +1,9 @@
-//! What a worker lends to the connection whose turn it is.
+//! A connection's turn in its worker's event loop: what the worker lends for it, how much the connection may do,
+//! and what comes of it.
 //!
 //! No byte of one connection can reach another:
-//! 1. [`ReadBuffer`] shows only bytes that were read since it was lent ([`Filling`]).
-//! 2. [`OutBuffer`] is empty when lent and emptied when given back, on every path ([`LentOut`]).
+//! 1. [`InputBuffer`] shows only bytes that were read since it was lent ([`LentInput`]).
+//! 2. [`OutputBuffer`] is empty when lent and emptied when given back, on every path ([`LentOutput`]).
 //! 3. [`Pipes`] takes back only pipes that are empty; all others are closed.
 
 use std::io;
@@ -18,26 +19,26 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum DriveOutcome {
     /// An event on its socket.
     Wait,
     /// Another turn: there may be more to read.
     Again,
     /// Another turn at once, if its client, known by now, may have one more connection.
-    Identified,
+    ClientKnown,
     /// Nothing: it is over.
     Done,
 }
 
 /// What a worker lends to the connection whose turn it is.
-pub(crate) struct Tools {
-    pub(crate) input: ReadBuffer,
-    pub(crate) context: TurnContext,
+pub(crate) struct WorkerScratch {
+    pub(crate) input: InputBuffer,
+    pub(crate) turn: TurnContext,
 }
 
 /// What a turn needs besides the bytes that are read in it.
 pub(crate) struct TurnContext {
-    pub(crate) out: OutBuffer,
+    pub(crate) out: OutputBuffer,
     pub(crate) pipes: Pipes,
     pub(crate) date: Date,
     /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
@@ -47,34 +48,34 @@ pub(crate) struct TurnContext {
 }
 
 /// Memory to read into, shared by a worker's connections.
-pub(crate) struct ReadBuffer(Box<[u8]>);
+pub(crate) struct InputBuffer(Box<[u8]>);
 
-/// A [`ReadBuffer`] in use: shows only what was read into it meanwhile.
-pub(crate) struct Filling<'a> {
+/// An [`InputBuffer`] in use: shows only what was read into it meanwhile.
+pub(crate) struct LentInput<'a> {
     memory: &'a mut [u8],
     len: usize,
 }
 
 /// Memory for answers, shared by a worker's connections.
 #[derive(Default)]
-pub(crate) struct OutBuffer(Out);
+pub(crate) struct OutputBuffer(Out);
 
-/// An [`OutBuffer`] in use: empty at first, and emptied when it is dropped.
-pub(crate) struct LentOut<'a>(&'a mut Out);
+/// An [`OutputBuffer`] in use: empty at first, and emptied when it is dropped.
+pub(crate) struct LentOutput<'a>(&'a mut Out);
 
-impl ReadBuffer {
+impl InputBuffer {
     pub(crate) fn new(len: usize) -> Self {
         Self(vec![0; len].into_boxed_slice())
     }
 
     /// Lends at most `most` bytes of it.
-    pub(crate) fn lend(&mut self, most: usize) -> Filling<'_> {
+    pub(crate) fn lend(&mut self, most: usize) -> LentInput<'_> {
         let len = most.min(self.0.len());
-        Filling { memory: self.0.get_mut(..len).unwrap_or_default(), len: 0 }
+        LentInput { memory: self.0.get_mut(..len).unwrap_or_default(), len: 0 }
     }
 }
 
-impl Filling<'_> {
+impl LentInput<'_> {
     /// Reads behind what was read before; returns the number of bytes that came.
     ///
     /// # Errors
@@ -108,15 +109,15 @@ impl Filling<'_> {
     }
 }
 
-impl OutBuffer {
-    pub(crate) fn lend(&mut self) -> LentOut<'_> {
+impl OutputBuffer {
+    pub(crate) fn lend(&mut self) -> LentOutput<'_> {
         // Whatever may have happened to the guard before.
         self.0.clear();
-        LentOut(&mut self.0)
+        LentOutput(&mut self.0)
     }
 }
 
-impl Deref for LentOut<'_> {
+impl Deref for LentOutput<'_> {
     type Target = Out;
 
     fn deref(&self) -> &Out {
@@ -124,28 +125,28 @@ impl Deref for LentOut<'_> {
     }
 }
 
-impl DerefMut for LentOut<'_> {
+impl DerefMut for LentOutput<'_> {
     fn deref_mut(&mut self) -> &mut Out {
         self.0
     }
 }
 
-impl Drop for LentOut<'_> {
+impl Drop for LentOutput<'_> {
     fn drop(&mut self) {
         self.0.clear();
     }
 }
 
-/// One connection's share of a turn of the event loop, so that none keeps its neighbours waiting: a number
-/// of steps, of bytes, and a time.
-pub(crate) struct Share {
+/// How much a connection may do in one turn, so that none keeps its neighbours waiting: a number of steps, of
+/// bytes, and a time.
+pub(crate) struct TurnBudget {
     steps: u32,
     bytes: usize,
     /// Known once the first step is done: most connections need no second one.
     until: Option<Instant>,
 }
 
-impl Share {
+impl TurnBudget {
     const STEPS: u32 = 16;
     pub(crate) const BYTES: usize = 128 * 1024;
     const TIME: Duration = Duration::from_micros(500);
@@ -154,13 +155,13 @@ impl Share {
         Self { steps: Self::STEPS, bytes: Self::BYTES, until: None }
     }
 
-    /// Takes a step that moved this many bytes out of the share.
+    /// Records a step that moved this many bytes.
     pub(crate) fn spend(&mut self, bytes: usize) {
         self.steps = self.steps.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether it is used up.
+    /// Whether the turn is over.
     pub(crate) fn is_spent(&mut self) -> bool {
         if self.steps == Self::STEPS {
             return false;
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn read_buffer_shows_only_what_was_read_since_it_was_lent() {
-        let mut buffer = ReadBuffer::new(16);
+        let mut buffer = InputBuffer::new(16);
         let write = |bytes: &'static [u8]| {
             move |free: &mut [u8]| {
                 free[..bytes.len()].copy_from_slice(bytes);
@@ -206,7 +207,7 @@ mod tests {
 
     #[test]
     fn out_buffer_is_empty_after_every_way_to_give_it_back() {
-        let mut buffer = OutBuffer::default();
+        let mut buffer = OutputBuffer::default();
         let fill = |out: &mut Out| {
             out.bytes.extend_from_slice(b"of A");
             out.shared = Some(b"shared by A"[..].into());
@@ -228,20 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn share_ends_by_steps_by_bytes_and_by_time() {
-        let mut share = Share::new();
-        for _ in 0..Share::STEPS {
-            assert!(!share.is_spent());
-            share.until = Some(Instant::now() + Duration::from_secs(60));
-            share.spend(1);
+    fn turn_budget_is_spent_by_steps_bytes_or_time() {
+        let mut budget = TurnBudget::new();
+        for _ in 0..TurnBudget::STEPS {
+            assert!(!budget.is_spent());
+            budget.until = Some(Instant::now() + Duration::from_secs(60));
+            budget.spend(1);
         }
-        assert!(share.is_spent());
-        let mut share = Share::new();
-        share.spend(usize::MAX);
-        assert!(share.is_spent());
-        let mut share = Share::new();
-        share.spend(1);
-        share.until = Some(Instant::now());
-        assert!(share.is_spent());
+        assert!(budget.is_spent());
+        let mut budget = TurnBudget::new();
+        budget.spend(usize::MAX);
+        assert!(budget.is_spent());
+        let mut budget = TurnBudget::new();
+        budget.spend(1);
+        budget.until = Some(Instant::now());
+        assert!(budget.is_spent());
     }
 }

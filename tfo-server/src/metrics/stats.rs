@@ -14,7 +14,7 @@ use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Cause, Outcome};
 
 use crate::arrival::ArrivalVerdict;
-use crate::close_reason::Cut;
+use crate::close_reason::CloseKind;
 use crate::config::values::Service;
 
 /// Something that is counted.
@@ -31,7 +31,7 @@ pub(crate) enum Count {
     PausedByLimit,
     /// Times that accepting paused: no descriptor was left.
     PausedByDescriptors,
-    Cut(Cut),
+    CutShort(CloseKind),
     Cookie(CookieOrigin),
     Verdict(ArrivalVerdict),
 }
@@ -82,7 +82,7 @@ pub(crate) const BUCKETS: [(u64, &str); 20] = [
 
 // The counters lie in one row: the single ones, then each group.
 const CUTS: usize = 7;
-const COOKIES: usize = CUTS + Cut::ALL.len();
+const COOKIES: usize = CUTS + CloseKind::ALL.len();
 const VERDICTS: usize = COOKIES + CookieOrigin::ALL.len();
 /// The causes, and none.
 const CAUSES: usize = Cause::ALL.len() + 1;
@@ -101,7 +101,7 @@ impl Count {
             Self::BytesOut => 4,
             Self::PausedByLimit => 5,
             Self::PausedByDescriptors => 6,
-            Self::Cut(why) => CUTS + why as usize,
+            Self::CutShort(why) => CUTS + why as usize,
             Self::Cookie(origin) => COOKIES + origin as usize,
             Self::Verdict(ArrivalVerdict::NotLookedAt) => VERDICTS,
             Self::Verdict(ArrivalVerdict::Unknown) => VERDICTS + 1,
@@ -333,7 +333,7 @@ mod tests {
             Count::PausedByLimit,
             Count::PausedByDescriptors,
         ];
-        let cuts = Cut::ALL.map(Count::Cut);
+        let cuts = CloseKind::ALL.map(Count::CutShort);
         let cookies = CookieOrigin::ALL.map(Count::Cookie);
         let verdicts = Count::verdicts().map(Count::Verdict);
         single.into_iter().chain(cuts).chain(cookies).chain(verdicts).collect()
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(places.len(), every().len());
         assert_eq!(places.iter().max(), Some(&(TIMINGS - 1)), "no gap, and no timing");
         let names = |all: &[&str]| all.iter().collect::<HashSet<_>>().len();
-        assert_eq!(names(&Cut::ALL.map(Cut::as_str)), Cut::ALL.len());
+        assert_eq!(names(&CloseKind::ALL.map(CloseKind::as_str)), CloseKind::ALL.len());
         assert_eq!(names(&CookieOrigin::ALL.map(CookieOrigin::as_str)), CookieOrigin::ALL.len());
     }
 

@@ -15,7 +15,7 @@ use tfo_core::socket::FastOpenListener;
 use super::listeners::{BoundListener, cannot_listen};
 use crate::access_log::Printer;
 use crate::arrival::ArrivalVerdict;
-use crate::close_reason::Cut;
+use crate::close_reason::CloseKind;
 use crate::config::values::Service;
 use crate::keys::KeyView;
 use crate::metrics::endpoint::MetricsSource;
@@ -278,8 +278,8 @@ fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
         .collect();
     let cookies = CookieOrigin::ALL
         .map(|origin| (Count::Cookie(origin), vec![("origin", origin.as_str().to_owned())], true));
-    let cuts =
-        Cut::ALL.map(|why| (Count::Cut(why), vec![("reason", why.as_str().to_owned())], false));
+    let cuts = CloseKind::ALL
+        .map(|why| (Count::CutShort(why), vec![("reason", why.as_str().to_owned())], false));
     let pauses =
         [(Count::PausedByLimit, "limits.connections"), (Count::PausedByDescriptors, "descriptors")]
             .map(|(count, reason)| (count, vec![("reason", reason.to_owned())], true));

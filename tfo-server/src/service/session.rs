@@ -18,7 +18,7 @@ pub(crate) trait Session {
     }
 
     /// Whether all requests that have come are answered, and the peer counts on no other.
-    fn at_rest(&self) -> bool {
+    fn is_idle(&self) -> bool {
         false
     }
 

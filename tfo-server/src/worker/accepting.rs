@@ -18,34 +18,34 @@ use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 use super::Worker;
 use super::listening::{BATCH, LISTENERS, Listening, PAUSE};
 use super::reserve::{GRACE, Reserve};
-use crate::arrival::{self, Kept};
-use crate::close_reason::Cut;
+use crate::arrival::{self, ArrivalDetails};
+use crate::close_reason::CloseKind;
 use crate::connection::Connection;
-use crate::connection::budget::Cost;
-use crate::connection::listener::Plan;
+use crate::connection::budget::DescriptorCost;
+use crate::connection::listener::ListenerContext;
 use crate::metrics::stats::{Count, Timing};
 
 impl Worker {
-    /// Begins with a listener, or goes on with it under another plan.
+    /// Begins with a listener, or goes on with it under another context.
     pub(super) fn listen(
         &mut self,
         number: usize,
         listener: Arc<FastOpenListener>,
-        plan: Box<Plan>,
+        context: Box<ListenerContext>,
     ) -> io::Result<()> {
         if self.listening.len() <= number {
             self.listening.resize_with(number + 1, || None);
         }
         let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
-        let plan = Rc::from(plan);
+        let context = Rc::from(context);
         if let Some(listening) = place {
-            listening.plan = plan;
+            listening.context = context;
             return Ok(());
         }
         let fd = listener.as_fd().as_raw_fd();
         let token = Token(LISTENERS + number);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        *place = Some(Listening { listener, plan, ready: true, closing: false });
+        *place = Some(Listening { listener, context, ready: true, closing: false });
         Ok(())
     }
 
@@ -60,7 +60,7 @@ impl Worker {
             // The socket outlives this server: a client that comes later waits for its next owner.
             let waiting = listener.waiting().unwrap_or(0);
             self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
-            self.forget(number);
+            self.close_listener(number);
         }
     }
 
@@ -68,18 +68,18 @@ impl Worker {
         let Some(Some(listening)) = self.listening.get(number) else { return };
         // As long as there is no room for connections that wait they keep it open, until the drain is over.
         if !listening.ready && listening.closing {
-            self.forget(number);
+            self.close_listener(number);
         }
     }
 
     /// Closes a listener, unless another worker has it too.
-    fn forget(&mut self, number: usize) {
+    fn close_listener(&mut self, number: usize) {
         if let Some(place) = self.listening.get_mut(number)
             && let Some(listening) = place.take()
         {
             let fd = listening.listener.as_fd().as_raw_fd();
             if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
-                log::debug!("{}: {e}", listening.plan.address);
+                log::debug!("{}: {e}", listening.context.address);
             }
         }
     }
@@ -101,19 +101,19 @@ impl Worker {
     /// and more of the handshakes' ends have come by then.
     pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
         let Some(Some(listening)) = self.listening.get(number) else { return false };
-        if !listening.ready || self.share.next_try(listening.plan.cost).is_some() {
+        if !listening.ready || self.descriptors.next_try(listening.context.cost).is_some() {
             return false;
         }
-        let plan = Rc::clone(&listening.plan);
+        let context = Rc::clone(&listening.context);
         let listener = Arc::clone(&listening.listener);
         let mut left = most;
         while left > 0 {
             let batch = left.min(BATCH);
-            let more = self.accept_batch(number, &listener, &plan, batch);
+            let more = self.accept_batch(number, &listener, &context, batch);
             left -= batch;
             let mut batch = std::mem::take(&mut self.batch);
             for (stream, peer) in batch.drain(..) {
-                self.begin(&listener, &plan, stream, peer);
+                self.start_connection(&listener, &context, stream, peer);
             }
             self.batch = batch;
             self.close_ended();
@@ -129,7 +129,7 @@ impl Worker {
         &mut self,
         number: usize,
         listener: &FastOpenListener,
-        plan: &Plan,
+        context: &ListenerContext,
         most: usize,
     ) -> bool {
         while self.batch.len() < most {
@@ -137,7 +137,7 @@ impl Worker {
                 // Another worker's connection may make room.
                 let now = Instant::now();
                 if self.accept_after.is_none() {
-                    plan.stats.add(Count::PausedByLimit, 1);
+                    context.stats.add(Count::PausedByLimit, 1);
                 }
                 // A time that has gone by would make the loop spin.
                 if self.accept_after.is_none_or(|at| at <= now) {
@@ -146,26 +146,26 @@ impl Worker {
                 return false;
             }
             self.accept_after = None;
-            if !self.share.take(plan.cost) {
+            if !self.descriptors.take(context.cost) {
                 if listener.waiting().is_ok_and(|waiting| waiting == 0) {
-                    self.mark_waited(number);
+                    self.note_empty_backlog(number);
                 } else {
-                    self.note_starved(plan, |open| served_on(lacking(plan.cost), open));
+                    self.note_starved(context, |open| served_on(lacking(context.cost), open));
                 }
                 return false;
             }
             let accepted = listener.accept_unseen();
             if accepted.is_err() {
-                self.share.undo(plan.cost);
+                self.descriptors.undo(context.cost);
             }
             match accepted {
                 Ok(accepted) => {
                     self.shared.open.fetch_add(1, Ordering::Relaxed);
-                    plan.observer.accepted();
+                    context.observer.accepted();
                     self.batch.push(accepted);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.mark_waited(number);
+                    self.note_empty_backlog(number);
                     return false;
                 }
                 Err(e) if FastOpenListener::is_of_one_connection(&e) => {
@@ -175,7 +175,7 @@ impl Worker {
                 }
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + self.pause());
-                    self.note_starved(plan, |open| accept_advice(&e, open));
+                    self.note_starved(context, |open| accept_advice(&e, open));
                     return false;
                 }
             }
@@ -184,16 +184,16 @@ impl Worker {
     }
 
     /// Who waits can't be accepted: says so once.
-    fn note_starved(&mut self, plan: &Plan, advice: impl FnOnce(usize) -> String) {
+    fn note_starved(&mut self, context: &ListenerContext, advice: impl FnOnce(usize) -> String) {
         if !std::mem::replace(&mut self.starved, true) {
-            plan.stats.add(Count::PausedByDescriptors, 1);
+            context.stats.add(Count::PausedByDescriptors, 1);
             self.shared.starved.fetch_add(1, Ordering::Relaxed);
             log::warn!("{}", advice(self.shared.open.load(Ordering::Relaxed)));
         }
     }
 
     /// Nobody waits to be accepted.
-    fn mark_waited(&mut self, number: usize) {
+    fn note_empty_backlog(&mut self, number: usize) {
         if let Some(Some(listening)) = self.listening.get_mut(number) {
             listening.ready = false;
         }
@@ -206,31 +206,31 @@ impl Worker {
     }
 
     /// Serves a connection from now on.
-    fn begin(
+    fn start_connection(
         &mut self,
         listener: &FastOpenListener,
-        plan: &Rc<Plan>,
+        context: &Rc<ListenerContext>,
         stream: FastOpenStream,
         peer: SocketAddr,
     ) {
-        let arrival = plan.look.then(|| listener.arrival(&stream, peer));
+        let arrival = context.inspect.then(|| listener.arrival(&stream, peer));
         let arrival = arrival.and_then(|arrival| {
             arrival.inspect_err(|e| log::debug!("{peer}: {}", one_line(e))).ok()
         });
         let ended = arrival.as_ref().is_some_and(|arrival| arrival.info.state != TcpState::SynRecv);
-        let now = self.tools.context.now;
-        let mut connection = Connection::new(stream, ended, peer, Rc::clone(plan), now);
+        let now = self.scratch.turn.now;
+        let mut connection = Connection::new(stream, ended, peer, Rc::clone(context), now);
         if let Some(arrival) = &arrival {
-            self.look(&mut connection, arrival);
+            self.inspect_arrival(&mut connection, arrival);
         }
-        if plan.await_handshake && !ended {
+        if context.await_handshake && !ended {
             connection.await_handshake();
         }
-        plan.stats.add(Count::Accepted, 1);
-        plan.stats.add(Count::Verdict(connection.verdict), 1);
+        context.stats.add(Count::Accepted, 1);
+        context.stats.add(Count::Verdict(connection.verdict), 1);
         // Behind a proxy its header names the client.
-        if !plan.proxied && !Self::may_be_one_more(&self.shared.sources, &mut connection) {
-            return self.over(connection, Some(Cut::PerSource.into()));
+        if !context.expects_header && !Self::admit_source(&self.shared.sources, &mut connection) {
+            return self.finish(connection, Some(CloseKind::PerSource.into()));
         }
         let index = self.connections.insert(connection);
         // A SYN's data is there already: served before anyone asks the poll.
@@ -238,24 +238,24 @@ impl Worker {
     }
 
     /// What happened at the arrival.
-    fn look(&mut self, connection: &mut Connection, seen: &Arrival) {
-        let plan = &connection.plan;
+    fn inspect_arrival(&mut self, connection: &mut Connection, seen: &Arrival) {
+        let context = &connection.listener;
         let cookie_origin = self.forensics.origin(seen, self.keys.ring());
         if let Some(origin) = cookie_origin {
-            plan.stats.add(Count::Cookie(origin.into()), 1);
+            context.stats.add(Count::Cookie(origin.into()), 1);
         }
-        let (verdict, evidence) = arrival::verdict(&plan.observer, seen, plan.keep);
+        let (verdict, evidence) = arrival::verdict(&context.observer, seen, context.keep_evidence);
         connection.verdict = verdict;
         if let Some(rtt) = seen.info.rtt.filter(|_| seen.info.state != TcpState::SynRecv) {
-            plan.stats.observe(Timing::Handshake, rtt);
+            context.stats.observe(Timing::Handshake, rtt);
         }
         if let ArrivalSyn::Saved(syn) = &seen.syn {
-            plan.stats.add(Count::SynBytes, syn.payload_len() as u64);
+            context.stats.add(Count::SynBytes, syn.payload_len() as u64);
         }
-        if plan.keep {
+        if context.keep_evidence {
             let record = ArrivalRecord::from(seen);
             let evidence = evidence.map(Box::new);
-            connection.kept = Some(Box::new(Kept { record, evidence, cookie_origin }));
+            connection.arrival = Some(Box::new(ArrivalDetails { record, evidence, cookie_origin }));
         }
     }
 }
@@ -273,7 +273,7 @@ impl Worker {
     pub(super) fn refill_reserve(&mut self) {
         if let Some(reserve) = &mut self.reserve {
             // Who is answered while something is lent is not kept for another request.
-            self.tools.context.ending = reserve.refill() || self.drain_until.is_some();
+            self.scratch.turn.ending = reserve.refill() || self.drain_until.is_some();
         }
     }
 
@@ -283,7 +283,7 @@ impl Worker {
         if !reserve.lend() {
             return self.close_idlest();
         }
-        self.tools.context.ending = true;
+        self.scratch.turn.ending = true;
         true
     }
 
@@ -305,7 +305,7 @@ impl Worker {
         let candidates = self.connections.iter().filter(|(_, one)| old(one.started));
         let idlest = candidates.min_by_key(|(_, one)| (!one.has_sent_all(), one.deadline));
         let Some((index, _)) = idlest else { return false };
-        self.end(index, Some(Cut::IdleTimeout.into()));
+        self.close_connection(index, Some(CloseKind::IdleTimeout.into()));
         self.close_ended();
         true
     }
@@ -320,10 +320,10 @@ fn accept_advice(e: &io::Error, open: usize) -> String {
 }
 
 /// What there are no descriptors for, within the budget.
-const fn lacking(cost: Cost) -> &'static str {
+const fn lacking(cost: DescriptorCost) -> &'static str {
     match cost {
-        Cost::Pair => " for a client and its upstream",
-        Cost::Single => " beside those for forwarded clients",
+        DescriptorCost::Pair => " for a client and its upstream",
+        DescriptorCost::Single => " beside those for forwarded clients",
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Instant;
 use mio::Waker;
 use tfo_core::socket::FastOpenListener;
 
-use crate::close_reason::Cut;
-use crate::connection::listener::Plan;
+use crate::close_reason::CloseKind;
+use crate::connection::listener::ListenerContext;
 
 pub(crate) enum WorkerCommand {
     /// Accept from this listener. For a number that is in use only the context changes.
-    Listen { number: usize, listener: Arc<FastOpenListener>, plan: Box<Plan> },
+    Listen { number: usize, listener: Arc<FastOpenListener>, context: Box<ListenerContext> },
     /// Serve the connections that are queued at this listener, and close it.
     CloseListener { number: usize },
     /// End once all connections and listeners are closed, or at this time.
@@ -21,7 +21,7 @@ pub(crate) enum WorkerCommand {
     /// Report that the worker is alive.
     ReportAlive,
     /// End now, and close all connections.
-    Stop(Cut),
+    Stop(CloseKind),
 }
 
 /// A worker's commands, and what wakes it.

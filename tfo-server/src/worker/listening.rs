@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tfo_core::socket::FastOpenListener;
 
-use crate::connection::listener::Plan;
+use crate::connection::listener::ListenerContext;
 
 /// The first listener's token. Those of connections are below: twice the index is the client's socket.
 pub(super) const LISTENERS: usize = usize::MAX / 2;
@@ -18,7 +18,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// A listener of a worker's own.
 pub(super) struct Listening {
     pub(super) listener: Arc<FastOpenListener>,
-    pub(super) plan: Rc<Plan>,
+    pub(super) context: Rc<ListenerContext>,
     /// Its backlog may hold connections.
     pub(super) ready: bool,
     /// Nobody new can come: it closes once nobody waits.

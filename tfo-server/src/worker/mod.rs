@@ -23,11 +23,13 @@ use tfo_core::socket::FastOpenStream;
 
 use crate::access_log::{Ended, Printer};
 use crate::arrival::cookie_origin::Forensics;
-use crate::close_reason::{Cut, Why};
+use crate::close_reason::{CloseKind, CloseReason};
 use crate::connection::Connection;
-use crate::connection::budget::Share;
+use crate::connection::budget::DescriptorShare;
 use crate::connection::pipes::Pipes;
-use crate::connection::turn::{OutBuffer, ReadBuffer, Step, Tools, TurnContext};
+use crate::connection::turn::{
+    DriveOutcome, InputBuffer, OutputBuffer, TurnContext, WorkerScratch,
+};
 use crate::keys::KeyView;
 use crate::metrics::stats::{Count, Timing};
 use crate::service::http::Date;
@@ -36,13 +38,13 @@ use command::{CommandQueue, WorkerCommand};
 use listening::{BATCH, LISTENERS, Listening};
 use reserve::Reserve;
 use shared::Shared;
-use source_limiter::Sources;
+use source_limiter::SourceLimiter;
 
 const COMMANDS: Token = Token(usize::MAX);
 /// How often deadlines are looked at.
-const TICK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The most that is read at a time.
-const READ_BUFFER: usize = 64 * 1024;
+const INPUT_BUFFER: usize = 64 * 1024;
 
 /// Serves the connections of its own listeners.
 pub(crate) struct Worker {
@@ -59,7 +61,7 @@ pub(crate) struct Worker {
     /// Over, and not closed yet.
     ended: Vec<FastOpenStream>,
     /// What the connections use, until they are closed.
-    share: Share,
+    descriptors: DescriptorShare,
     printer: Option<Printer>,
     accept_after: Option<Instant>,
     starved: bool,
@@ -67,15 +69,15 @@ pub(crate) struct Worker {
     ready: Vec<usize>,
     /// The same: connections that had their turn cut short.
     again: Vec<usize>,
-    next_tick: Instant,
+    next_check: Instant,
     drain_until: Option<Instant>,
     /// Its listeners are closed for good.
     stopped: bool,
     /// What ends the connections that are open when draining is over.
-    cut_by: Cut,
+    stop_reason: CloseKind,
     /// Of the thread that serves the metrics.
     reserve: Option<Reserve>,
-    tools: Tools,
+    scratch: WorkerScratch,
 }
 
 impl Worker {
@@ -88,7 +90,7 @@ impl Worker {
         let poll = Poll::new()?;
         let commands = Arc::new(CommandQueue::new(Waker::new(poll.registry(), COMMANDS)?));
         let pipes = Pipes::new(Arc::clone(&shared.budget));
-        let share = Share::of(Arc::clone(&shared.budget));
+        let descriptors = DescriptorShare::new(Arc::clone(&shared.budget));
         Ok(Self {
             shared,
             commands,
@@ -99,21 +101,21 @@ impl Worker {
             connections: Slab::new(),
             batch: Vec::with_capacity(BATCH),
             ended: Vec::with_capacity(BATCH),
-            share,
+            descriptors,
             printer,
             accept_after: None,
             starved: false,
             ready: Vec::new(),
             again: Vec::new(),
-            next_tick: Instant::now() + TICK,
+            next_check: Instant::now() + CHECK_INTERVAL,
             drain_until: None,
             stopped: false,
-            cut_by: Cut::DrainTimeout,
+            stop_reason: CloseKind::DrainTimeout,
             reserve: None,
-            tools: Tools {
-                input: ReadBuffer::new(READ_BUFFER),
-                context: TurnContext {
-                    out: OutBuffer::default(),
+            scratch: WorkerScratch {
+                input: InputBuffer::new(INPUT_BUFFER),
+                turn: TurnContext {
+                    out: OutputBuffer::default(),
                     pipes,
                     date: Date::new(SystemTime::now()),
                     now: Instant::now(),
@@ -130,10 +132,10 @@ impl Worker {
     /// Serves until it is told to stop and its connections have ended.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        while !self.is_over() {
+        while !self.is_finished() {
             self.pass(&mut events)?;
         }
-        self.report_lost();
+        self.log_dropped();
         Ok(())
     }
 
@@ -144,8 +146,8 @@ impl Worker {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
             _ => {}
         }
-        self.tools.context.date.refresh(SystemTime::now());
-        self.tools.context.now = Instant::now();
+        self.scratch.turn.date.refresh(SystemTime::now());
+        self.scratch.turn.now = Instant::now();
         let again = mem::take(&mut self.again);
         for event in &*events {
             match event.token() {
@@ -167,8 +169,8 @@ impl Worker {
         for index in again {
             self.drive_queued(index);
         }
-        self.note_stopped()?;
-        self.tick();
+        self.report_stopped()?;
+        self.check_deadlines();
         self.close_ended();
         self.refill_reserve();
         Ok(())
@@ -195,25 +197,25 @@ impl Worker {
     }
 
     /// Connections that nobody accepted are reset when their listener closes.
-    fn report_lost(&self) {
+    fn log_dropped(&self) {
         for listening in self.listening.iter().flatten() {
             match listening.listener.waiting() {
                 Ok(0) | Err(_) => {}
                 Ok(lost) => {
-                    log::warn!("{}: {lost} connections waited in vain", listening.plan.address);
+                    log::warn!("{}: {lost} connections waited in vain", listening.context.address);
                 }
             }
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn is_finished(&self) -> bool {
         let idle = self.connections.is_empty() && self.listening.iter().all(Option::is_none);
         self.drain_until.is_some_and(|until| idle || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
         let ready = || self.listening.iter().flatten().filter(|listening| listening.ready);
-        let next_try = |listening: &Listening| self.share.next_try(listening.plan.cost);
+        let next_try = |listening: &Listening| self.descriptors.next_try(listening.context.cost);
         let backlog = ready().any(|listening| next_try(listening).is_none());
         if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
@@ -221,15 +223,15 @@ impl Worker {
         let after = self.accept_after.filter(|_| backlog);
         let room = ready().filter_map(next_try).min();
         let wake =
-            [Some(self.next_tick), after, room, self.drain_until].into_iter().flatten().min();
-        wake.unwrap_or(self.next_tick).saturating_duration_since(Instant::now())
+            [Some(self.next_check), after, room, self.drain_until].into_iter().flatten().min();
+        wake.unwrap_or(self.next_check).saturating_duration_since(Instant::now())
     }
 
     fn handle_commands(&mut self) -> io::Result<()> {
         for command in self.commands.take() {
             match command {
-                WorkerCommand::Listen { number, listener, plan } => {
-                    self.listen(number, listener, plan)?;
+                WorkerCommand::Listen { number, listener, context } => {
+                    self.listen(number, listener, context)?;
                 }
                 WorkerCommand::CloseListener { number } => self.stop_accepting(number),
                 WorkerCommand::ReportAlive => {
@@ -237,10 +239,10 @@ impl Worker {
                 }
                 WorkerCommand::Drain { until } => {
                     self.drain_until = Some(until);
-                    self.end_those_at_rest();
+                    self.close_idle();
                 }
-                WorkerCommand::Stop(why) => {
-                    self.cut_by = why;
+                WorkerCommand::Stop(reason) => {
+                    self.stop_reason = reason;
                     self.drain_until = Some(Instant::now());
                 }
             }
@@ -249,17 +251,17 @@ impl Worker {
     }
 
     /// Who was answered and is kept for the next request would hold the drain up to its limit.
-    fn end_those_at_rest(&mut self) {
-        self.tools.context.ending = true;
+    fn close_idle(&mut self) {
+        self.scratch.turn.ending = true;
         for (_, connection) in &mut self.connections {
-            connection.end_when_quiet();
+            connection.close_once_idle();
         }
         // They are looked at now.
-        self.next_tick = Instant::now();
+        self.next_check = Instant::now();
     }
 
     /// Tells the supervisor, once.
-    fn note_stopped(&mut self) -> io::Result<()> {
+    fn report_stopped(&mut self) -> io::Result<()> {
         if self.drain_until.is_some() && !self.stopped && self.listening.iter().all(Option::is_none)
         {
             self.stopped = true;
@@ -271,9 +273,9 @@ impl Worker {
 
     fn drive(&mut self, index: usize) {
         let Some(connection) = self.connections.get_mut(index) else { return };
-        let failed = match connection.drive(&mut self.tools) {
-            Ok(Step::Wait) => {
-                self.next_tick = self.next_tick.min(connection.deadline);
+        let failed = match connection.drive(&mut self.scratch) {
+            Ok(DriveOutcome::Wait) => {
+                self.next_check = self.next_check.min(connection.deadline);
                 let tokens = [Token(2 * index), Token(2 * index + 1)];
                 match connection.register(self.poll.registry(), tokens) {
                     Ok(()) => return,
@@ -281,69 +283,73 @@ impl Worker {
                 }
             }
             // What comes meanwhile is there when it registers.
-            Ok(Step::Again) => {
+            Ok(DriveOutcome::Again) => {
                 if !mem::replace(&mut connection.queued, true) {
                     self.again.push(index);
                 }
                 return;
             }
-            Ok(Step::Identified) => {
-                if Self::may_be_one_more(&self.shared.sources, connection) {
+            Ok(DriveOutcome::ClientKnown) => {
+                if Self::admit_source(&self.shared.sources, connection) {
                     return self.drive(index);
                 }
-                Some(Cut::PerSource.into())
+                Some(CloseKind::PerSource.into())
             }
-            Ok(Step::Done) => connection.failure().map(Why::from),
-            Err(e) => Some(connection.failure().map_or_else(|| e.into(), Why::from)),
+            Ok(DriveOutcome::Done) => connection.failure().map(CloseReason::from),
+            Err(e) => Some(connection.failure().map_or_else(|| e.into(), CloseReason::from)),
         };
-        self.end(index, failed);
+        self.close_connection(index, failed);
     }
 
     /// Whether its client may have one more connection, which then counts.
-    fn may_be_one_more(sources: &Sources, connection: &mut Connection) -> bool {
-        let Some(most) = connection.plan.limits.connections_per_source else { return true };
+    fn admit_source(sources: &SourceLimiter, connection: &mut Connection) -> bool {
+        let Some(most) = connection.listener.limits.connections_per_source else { return true };
         connection.counted = sources.enter(connection.source(), most);
         connection.counted
     }
 
-    fn end(&mut self, index: usize, why: Option<Why>) {
+    fn close_connection(&mut self, index: usize, reason: Option<CloseReason>) {
         let Some(connection) = self.connections.try_remove(index) else { return };
-        self.over(connection, why);
+        self.finish(connection, reason);
         self.accept_after = None;
     }
 
     /// Counts and tells a connection that has ended, and closes it.
-    fn over(&mut self, mut connection: Connection, why: Option<Why>) {
+    fn finish(&mut self, mut connection: Connection, reason: Option<CloseReason>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if connection.counted {
             self.shared.sources.leave(connection.source());
         }
         let now = Instant::now();
-        self.tools.context.now = now;
+        self.scratch.turn.now = now;
         let duration = now.saturating_duration_since(connection.started);
-        if why.is_some() {
-            connection.cut();
+        if reason.is_some() {
+            connection.reset_if_incomplete();
         }
-        let stats = &connection.plan.stats;
+        let stats = &connection.listener.stats;
         stats.add(Count::Closed, 1);
         stats.observe(Timing::Service, duration);
-        if let Some(why) = &why {
-            stats.add(Count::Cut(why.cut), 1);
+        if let Some(reason) = &reason {
+            stats.add(Count::CutShort(reason.kind), 1);
         }
         if let Some(printer) = &self.printer {
-            printer.connection(Self::told(&mut connection, duration, why));
+            printer.connection(Self::log_entry(&mut connection, duration, reason));
         }
-        self.share.closing(connection.plan.cost);
+        self.descriptors.closing(connection.listener.cost);
         self.ended.push(connection.into_stream());
     }
 
     /// Closes those that are over. Only then are their descriptors free for others.
     fn close_ended(&mut self) {
         self.ended.clear();
-        self.share.closed();
+        self.descriptors.closed();
     }
 
-    fn told(connection: &mut Connection, duration: Duration, why: Option<Why>) -> Box<Ended> {
+    fn log_entry(
+        connection: &mut Connection,
+        duration: Duration,
+        reason: Option<CloseReason>,
+    ) -> Box<Ended> {
         let evidence = connection.evidence();
         Box::new(Ended {
             peer: connection.peer,
@@ -351,36 +357,36 @@ impl Worker {
             upstream: connection.upstream(),
             evidence,
             counted_as: connection.verdict,
-            cookie_origin: connection.kept.as_ref().and_then(|kept| kept.cookie_origin),
-            service: connection.plan.service.kind(),
+            cookie_origin: connection.arrival.as_ref().and_then(|arrival| arrival.cookie_origin),
+            service: connection.listener.service.kind(),
             duration,
             bytes_in: connection.bytes_in,
             bytes_out: connection.bytes_out,
-            cut_short: why.map(|why| why.to_string()),
+            cut_short: reason.map(|reason| reason.to_string()),
         })
     }
 
-    fn tick(&mut self) {
+    fn check_deadlines(&mut self) {
         let now = Instant::now();
-        if now < self.next_tick {
+        if now < self.next_check {
             return;
         }
-        self.tools.context.pipes.close_unused();
-        self.next_tick = now + TICK;
-        let mut late = Vec::new();
+        self.scratch.turn.pipes.close_unused();
+        self.next_check = now + CHECK_INTERVAL;
+        let mut due = Vec::new();
         for (index, connection) in &self.connections {
             if connection.deadline <= now {
-                late.push(index);
+                due.push(index);
             } else {
-                self.next_tick = self.next_tick.min(connection.deadline);
+                self.next_check = self.next_check.min(connection.deadline);
             }
         }
         // Many deadlines close to each other cost one look.
-        self.next_tick = self.next_tick.max(now + TICK / 20);
-        for index in late {
+        self.next_check = self.next_check.max(now + CHECK_INTERVAL / 20);
+        for index in due {
             let Some(connection) = self.connections.get_mut(index) else { continue };
-            match connection.late(&mut self.tools.context) {
-                Some(why) => self.end(index, Some(why.into())),
+            match connection.on_deadline(&mut self.scratch.turn) {
+                Some(reason) => self.close_connection(index, Some(reason.into())),
                 None => self.drive(index),
             }
         }
@@ -391,9 +397,9 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         let is_drained = self.drain_until.is_some() && !thread::panicking();
-        let why = if is_drained { self.cut_by } else { Cut::WorkerFailed };
+        let reason = if is_drained { self.stop_reason } else { CloseKind::WorkerFailed };
         for index in 0..self.connections.capacity() {
-            self.end(index, Some(why.into()));
+            self.close_connection(index, Some(reason.into()));
         }
         self.ended.clear();
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mio::Waker;
 
-use super::source_limiter::Sources;
-use crate::connection::budget::Budget;
+use super::source_limiter::SourceLimiter;
+use crate::connection::budget::DescriptorBudget;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ pub(crate) struct Shared {
     pub(crate) open: AtomicUsize,
     /// The most that may be.
     pub(crate) most: AtomicUsize,
-    pub(crate) sources: Sources,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) sources: SourceLimiter,
+    pub(crate) budget: Arc<DescriptorBudget>,
     /// Workers that can't accept, for want of descriptors.
     pub(crate) starved: AtomicUsize,
     /// Workers that have stopped accepting.
@@ -32,7 +32,7 @@ impl Shared {
         Self {
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(most),
-            sources: Sources::default(),
+            sources: SourceLimiter::default(),
             budget: Arc::default(),
             starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),

@@ -11,15 +11,15 @@ const SHARDS: usize = 64;
 
 /// Counts the connections of each address, for all workers.
 #[derive(Debug)]
-pub(crate) struct Sources([Mutex<HashMap<IpAddr, u32>>; SHARDS]);
+pub(crate) struct SourceLimiter([Mutex<HashMap<IpAddr, u32>>; SHARDS]);
 
-impl Default for Sources {
+impl Default for SourceLimiter {
     fn default() -> Self {
         Self(std::array::from_fn(|_| Mutex::default()))
     }
 }
 
-impl Sources {
+impl SourceLimiter {
     /// Counts one more, unless the address has `most` already.
     pub(crate) fn enter(&self, address: IpAddr, most: u32) -> bool {
         let address = address.to_canonical();
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share_and_gets_it_back() {
-        let sources = Sources::default();
+        let sources = SourceLimiter::default();
         let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap());
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
         assert!(sources.enter(one, 2) && sources.enter(mapped, 2), "one address in two forms");

@@ -12,8 +12,8 @@ use super::*;
 use crate::arrival::cookie_origin::Recent;
 use crate::config::values::{Balance, ProxyOut};
 use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSettings};
-use crate::connection::listener::Plan;
-use crate::connection::turn::Share;
+use crate::connection::listener::ListenerContext;
+use crate::connection::turn::TurnBudget;
 use crate::keys::{KeySource, Keys};
 use crate::service::Prepared;
 
@@ -41,11 +41,11 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     };
     let service = Prepared::new(service).unwrap();
     let observer = ServerObserver::new(&listener);
-    let plan = Plan::unseen(listener.local_addr(), service, &limits, observer);
+    let context = ListenerContext::internal(listener.local_addr(), service, &limits, observer);
     let mut client = TcpStream::connect(listener.local_addr()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(b"a request").unwrap();
-    worker.listen(0, Arc::new(listener), Box::new(plan)).unwrap();
+    worker.listen(0, Arc::new(listener), Box::new(context)).unwrap();
     worker.accept_some(0, 1);
     assert_eq!(worker.connections.len(), 1, "it was not done at once");
     (worker, client)
@@ -120,7 +120,7 @@ fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
             worker.pass(&mut events).unwrap();
             let turn = moved(&worker).map_or(0, |after| after - before);
             // The last step may take it beyond.
-            let most = Share::BYTES + READ_BUFFER;
+            let most = TurnBudget::BYTES + INPUT_BUFFER;
             assert!(turn <= most as u64, "{:?}: {turn} bytes in one pass", service.kind());
             assert!(worker.again.len() <= 1, "{:?}", worker.again);
         }

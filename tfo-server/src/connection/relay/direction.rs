@@ -1,58 +1,41 @@
-//! One direction between two sockets.
+//! One direction of a relay, from a source to a sink.
+//!
+//! 1. Bytes leave in the order in which they came: nothing is read while something is unsent or in a pipe.
+//! 2. A sink that would block gets nothing to hold: nothing is read for it.
+//! 3. The end of the source is passed on once all its bytes have left.
 
 use std::io;
 
 use tfo_core::socket::option;
 
-use crate::connection::leg::{Leg, Then};
+use super::socket::Endpoint;
+use crate::connection::leg::AfterSend;
 use crate::connection::pipes::{Pipe, Pipes};
-use crate::connection::turn::{Filling, Share};
+use crate::connection::send_buffer::SendBuffer;
+use crate::connection::turn::{LentInput, TurnBudget};
 
-/// So many bytes in one turn are a part of something big,
-const LARGE: u64 = 16 * 1024;
-/// and so many of them, one turn after the other, are bulk: worth a pipe.
-const BULK: u64 = 64 * 1024;
+/// Minimum bytes per turn to count towards a bulk transfer.
+const BULK_TURN: u64 = 16 * 1024;
+/// Bytes of such turns, one after the other, from which on a transfer is bulk: worth a pipe.
+const BULK_STREAK: u64 = 64 * 1024;
 
-/// What is known of a socket since it last said that it would block.
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is learnt by itself")]
-pub(super) struct Ready {
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// Its handshake is known to have ended.
-    pub(super) connected: bool,
-    /// It took no more bytes, for ever.
-    pub(super) broken: bool,
-}
-
-impl Ready {
-    pub(super) const NEW: Self =
-        Self { readable: true, writable: true, connected: true, broken: false };
-}
-
-/// A socket, and what is known of it.
-pub(super) struct End<'a> {
-    pub(super) leg: &'a Leg,
-    pub(super) ready: &'a mut Ready,
-}
-
-/// Which end broke, and how.
-pub(super) enum Broken {
+/// The error of a direction, by the socket that has it.
+pub(super) enum PumpError {
     Source(io::Error),
     Sink(io::Error),
 }
 
-/// What a worker lends.
-pub(super) struct Scratch<'a, 'b> {
+/// What the worker lends for a turn.
+pub(super) struct PumpScratch<'a, 'b> {
     /// As large as the most that may be held.
-    pub(super) read: &'a mut Filling<'b>,
+    pub(super) input: &'a mut LentInput<'b>,
     pub(super) pipes: &'a mut Pipes,
 }
 
 /// One direction, and what of it has not left yet.
 #[derive(Debug)]
-pub(super) struct Way {
-    held: Option<Box<Held>>,
+pub(super) struct Direction {
+    unsent: Option<Box<SendBuffer>>,
     pipe: Option<Box<Pipe>>,
     /// Bytes of turns that were large, one after the other.
     streak: u64,
@@ -63,25 +46,18 @@ pub(super) struct Way {
     pub(super) bytes_out: u64,
 }
 
-/// Bytes that the sink did not take.
-#[derive(Debug)]
-struct Held {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// The source has ended; the sink is told once all has left.
+    /// The source has ended; the sink is closed once all has left.
     Ending,
     Over,
 }
 
-impl Way {
+impl Direction {
     pub(super) fn new(nodelay: bool) -> Self {
         Self {
-            held: None,
+            unsent: None,
             pipe: None,
             streak: 0,
             state: State::Open,
@@ -91,17 +67,17 @@ impl Way {
         }
     }
 
-    /// What was read is to be sent from `sent` on.
+    /// Holds bytes to send, of which the first `sent` have left.
     pub(super) fn hold(&mut self, bytes: Vec<u8>, sent: usize) {
-        self.held = Some(Box::new(Held { bytes, sent }));
+        self.unsent = Some(Box::new(SendBuffer::new(bytes, sent)));
     }
 
-    /// What is held, all of it.
-    pub(super) fn take_held(&mut self) -> Vec<u8> {
-        self.held.take().map_or_else(Vec::new, |held| held.bytes)
+    /// Takes the bytes that are held, those that have left too.
+    pub(super) fn take_unsent(&mut self) -> Vec<u8> {
+        self.unsent.take().map_or_else(Vec::new, |unsent| unsent.into_bytes())
     }
 
-    /// The source has ended, and the sink does not know.
+    /// Whether the source has ended, and the sink has not been closed.
     pub(super) fn is_ending(&self) -> bool {
         self.state == State::Ending
     }
@@ -110,7 +86,7 @@ impl Way {
         self.state == State::Over
     }
 
-    /// The source has not ended.
+    /// Whether the source has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
     }
@@ -119,58 +95,58 @@ impl Way {
         self.bytes_in + self.bytes_out
     }
 
-    /// The sink is broken: what was for it is lost.
+    /// Drops what was for the sink, which is broken.
     pub(super) fn abandon(&mut self) {
-        self.held = None;
+        self.unsent = None;
         self.pipe = None;
         self.state = State::Over;
     }
 
-    /// Reads once.
+    /// Reads the first bytes, once.
     pub(super) fn read_first(
         &mut self,
-        from: &mut End<'_>,
-        read: &mut Filling<'_>,
+        from: &mut Endpoint<'_>,
+        input: &mut LentInput<'_>,
     ) -> io::Result<()> {
-        read.clear();
-        match read_once(from, read)? {
-            Got::Bytes(len) => {
+        input.clear();
+        match read_once(from, input)? {
+            ReadOutcome::Bytes => {
                 // A short read has emptied the socket; if not, its registration tells.
-                from.ready.readable = read.is_full();
-                self.bytes_in += len as u64;
+                from.ready.readable = input.is_full();
+                self.bytes_in += input.bytes().len() as u64;
             }
-            Got::End => self.state = State::Ending,
-            Got::Nothing => {}
+            ReadOutcome::End => self.state = State::Ending,
+            ReadOutcome::WouldBlock => {}
         }
         Ok(())
     }
 
-    /// Moves what can be moved without waiting. Whether there may be more at once. With `last` the other
+    /// Moves what can be moved without waiting. Returns whether there may be more at once. With `last` the other
     /// direction is over, and the sink's end need not be told: both are closed.
     pub(super) fn pump(
         &mut self,
-        mut from: End<'_>,
-        mut to: End<'_>,
-        scratch: &mut Scratch<'_, '_>,
+        mut from: Endpoint<'_>,
+        mut to: Endpoint<'_>,
+        scratch: &mut PumpScratch<'_, '_>,
         last: bool,
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, PumpError> {
         let before = self.bytes_in;
         let moved = self.turns(&mut from, &mut to, scratch, last);
-        let large = self.bytes_in - before >= LARGE;
+        let large = self.bytes_in - before >= BULK_TURN;
         self.streak = if large { self.streak + self.bytes_in - before } else { 0 };
         moved
     }
 
     fn turns(
         &mut self,
-        from: &mut End<'_>,
-        to: &mut End<'_>,
-        scratch: &mut Scratch<'_, '_>,
+        from: &mut Endpoint<'_>,
+        to: &mut Endpoint<'_>,
+        scratch: &mut PumpScratch<'_, '_>,
         last: bool,
-    ) -> Result<bool, Broken> {
-        let mut share = Share::new();
+    ) -> Result<bool, PumpError> {
+        let mut budget = TurnBudget::new();
         loop {
-            if !self.flush(to, scratch.pipes, last).map_err(Broken::Sink)? {
+            if !self.flush(to, scratch.pipes, last).map_err(PumpError::Sink)? {
                 return Ok(false);
             }
             let before = self.bytes_in;
@@ -188,32 +164,29 @@ impl Way {
                 }
                 // A sink that takes nothing is given nothing to hold.
                 State::Open if !from.ready.readable || !to.ready.writable => return Ok(false),
-                State::Open if share.is_spent() => return Ok(true),
-                State::Open if self.streak >= BULK => self.splice(from, scratch)?,
-                State::Open => self.copy(from, to, scratch.read, last)?,
+                State::Open if budget.is_spent() => return Ok(true),
+                State::Open if self.streak >= BULK_STREAK => self.splice(from, scratch)?,
+                State::Open => self.copy(from, to, scratch.input, last)?,
             }
-            share.spend(usize::try_from(self.bytes_in - before).unwrap_or(usize::MAX));
+            budget.spend(usize::try_from(self.bytes_in - before).unwrap_or(usize::MAX));
         }
     }
 
-    /// Sends what is held; whether all of it has left.
-    fn flush(&mut self, to: &mut End<'_>, pipes: &mut Pipes, last: bool) -> io::Result<bool> {
-        let then = self.then(last);
-        if let Some(Held { bytes, sent }) = self.held.as_deref_mut() {
-            let rest = bytes.get(*sent..).unwrap_or_default();
-            if !rest.is_empty() && !to.ready.writable {
+    /// Sends more of what is unsent. Returns whether all of it has left.
+    fn flush(&mut self, to: &mut Endpoint<'_>, pipes: &mut Pipes, last: bool) -> io::Result<bool> {
+        let after = self.after_send(last);
+        if let Some(unsent) = self.unsent.as_deref_mut().filter(|unsent| !unsent.is_empty()) {
+            if !to.ready.writable {
                 return Ok(false);
             }
-            let len = to.leg.send(rest, then)?;
-            *sent += len;
-            self.bytes_out += len as u64;
-            if len < rest.len() {
+            self.bytes_out += unsent.flush(to.leg, after)? as u64;
+            if !unsent.is_empty() {
                 to.ready.writable = false;
                 return Ok(false);
             }
         }
-        // Nothing waits: neither memory nor a pipe is held.
-        self.held = None;
+        // Release the buffer and the pipe once all data is sent.
+        self.unsent = None;
         let Some(mut pipe) = self.pipe.take() else { return Ok(true) };
         while !pipe.is_empty() {
             match pipe.drain(to.leg) {
@@ -232,11 +205,11 @@ impl Way {
     }
 
     /// What follows the bytes that are sent now.
-    fn then(&self, last: bool) -> Then {
+    fn after_send(&self, last: bool) -> AfterSend {
         match self.state {
-            State::Ending if last => Then::Close,
-            State::Ending => Then::Shutdown,
-            State::Open | State::Over => Then::Nothing,
+            State::Ending if last => AfterSend::Close,
+            State::Ending => AfterSend::Shutdown,
+            State::Open | State::Over => AfterSend::Nothing,
         }
     }
 
@@ -244,21 +217,21 @@ impl Way {
     /// that the last bytes and the FIN can leave in one segment.
     fn copy(
         &mut self,
-        from: &mut End<'_>,
-        to: &mut End<'_>,
-        read: &mut Filling<'_>,
+        from: &mut Endpoint<'_>,
+        to: &mut Endpoint<'_>,
+        input: &mut LentInput<'_>,
         last: bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), PumpError> {
         let mut failed = None;
-        read.clear();
-        while !read.is_full() {
-            match read_once(from, read) {
-                Ok(Got::Bytes(_)) => {}
-                Ok(Got::End) => {
+        input.clear();
+        while !input.is_full() {
+            match read_once(from, input) {
+                Ok(ReadOutcome::Bytes) => {}
+                Ok(ReadOutcome::End) => {
                     self.state = State::Ending;
                     break;
                 }
-                Ok(Got::Nothing) => break,
+                Ok(ReadOutcome::WouldBlock) => break,
                 // What came before is sent all the same.
                 Err(e) => {
                     failed = Some(e);
@@ -266,7 +239,7 @@ impl Way {
                 }
             }
         }
-        let bytes = read.bytes();
+        let bytes = input.bytes();
         self.bytes_in += bytes.len() as u64;
         if !bytes.is_empty() {
             if !self.nodelay && self.bytes_out > 0 {
@@ -274,54 +247,58 @@ impl Way {
                 self.nodelay = true;
                 let _ = option::set_nodelay(to.leg, true);
             }
-            let sent = to.leg.send(bytes, self.then(last)).map_err(Broken::Sink)?;
+            let sent = to.leg.send(bytes, self.after_send(last)).map_err(PumpError::Sink)?;
             self.bytes_out += sent as u64;
             if sent < bytes.len() {
                 to.ready.writable = false;
                 self.hold(bytes.get(sent..).unwrap_or_default().to_vec(), 0);
             }
         }
-        failed.map_or(Ok(()), |e| Err(Broken::Source(e)))
+        failed.map_or(Ok(()), |e| Err(PumpError::Source(e)))
     }
 
     /// Takes what is there into a pipe, to be sent by the next turn.
-    fn splice(&mut self, from: &mut End<'_>, scratch: &mut Scratch<'_, '_>) -> Result<(), Broken> {
+    fn splice(
+        &mut self,
+        from: &mut Endpoint<'_>,
+        scratch: &mut PumpScratch<'_, '_>,
+    ) -> Result<(), PumpError> {
         let Some(mut pipe) = scratch.pipes.take() else {
             // No descriptors: copied, as before.
             self.streak = 0;
             return Ok(());
         };
-        match pipe.fill(from.leg, scratch.read.capacity()) {
-            Ok(0) if from.ready.broken => return Err(Broken::Source(reset())),
+        match pipe.fill(from.leg, scratch.input.capacity()) {
+            Ok(0) if from.ready.broken => return Err(PumpError::Source(reset())),
             Ok(0) => self.state = State::Ending,
             Ok(len) => self.bytes_in += len as u64,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => from.ready.readable = false,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Broken::Source(e)),
+            Err(e) => return Err(PumpError::Source(e)),
         }
         self.pipe = Some(pipe);
         Ok(())
     }
 }
 
-enum Got {
-    Bytes(usize),
-    Nothing,
+enum ReadOutcome {
+    Bytes,
+    WouldBlock,
     End,
 }
 
-fn read_once(from: &mut End<'_>, read: &mut Filling<'_>) -> io::Result<Got> {
+fn read_once(from: &mut Endpoint<'_>, input: &mut LentInput<'_>) -> io::Result<ReadOutcome> {
     loop {
-        match read.read(|memory| from.leg.read(memory)) {
+        match input.read(|memory| from.leg.read(memory)) {
             Ok(0) if from.ready.broken => return Err(reset()),
             Ok(0) => {
                 from.ready.readable = false;
-                return Ok(Got::End);
+                return Ok(ReadOutcome::End);
             }
-            Ok(len) => return Ok(Got::Bytes(len)),
+            Ok(_) => return Ok(ReadOutcome::Bytes),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 from.ready.readable = false;
-                return Ok(Got::Nothing);
+                return Ok(ReadOutcome::WouldBlock);
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
@@ -329,8 +306,7 @@ fn read_once(from: &mut End<'_>, read: &mut Filling<'_>) -> io::Result<Got> {
     }
 }
 
-/// The error of a socket is told once, to whoever comes first; after that a read says that it is the
-/// end.
+/// The kernel reports a socket's error once, to the first call. After that a read returns the end.
 fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }

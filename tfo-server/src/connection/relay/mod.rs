@@ -1,70 +1,67 @@
 //! Moves the bytes of a connection to an upstream and back.
 //!
-//! A pair costs no memory but its own few fields: bytes are read into the worker's buffer, and only those
-//! that the other end does not take are held. A young pair is not registered with the event loop but
-//! tried again at the loop's next turn: under load the answer is there by then, and a one-shot
-//! exchange needs no event at all.
+//! 1. A pair costs no memory but its own few fields: bytes are read into the worker's buffer, and only those
+//!    that the other end does not take are held.
+//! 2. A young pair is not registered with the event loop but tried again at the next turn: under load the answer
+//!    is there by then, and a one-shot exchange needs no event at all.
+//! 3. No byte of the client's is sent to two upstreams ([`RelayPhase::Connecting`], and `service::forward`).
+//! 4. What one side has sent before its end is handed on before that end is.
+//! 5. A FIN says that all has been sent. Where a part is missing the other side gets a reset.
 
 mod direction;
+mod socket;
 
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use tfo_core::connection::TcpState;
 use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 
 use super::leg::Leg;
-use super::turn::{Filling, LINGER, Share, Step, TurnContext};
-use crate::close_reason::Cut;
-use crate::service::forward::{Forward, Lease, is_of_this_host};
-use crate::service::proxy_protocol::Extensions;
+use super::turn::{DriveOutcome, LINGER, LentInput, TurnBudget, TurnContext};
+use crate::close_reason::CloseKind;
+use crate::service::forward::{Forward, UpstreamGuard, is_local_failure};
+use crate::service::proxy_protocol::{Extensions, ProxiedAddresses};
 
-use direction::{Broken, End, Ready, Scratch, Way};
+use direction::{Direction, PumpError, PumpScratch};
+use socket::{Endpoint, Readiness, SocketState};
 
 /// How many turns of the loop a socket is tried before its events are asked for.
-const PATIENCE: u8 = 2;
-/// Who answers a SYN later than this may not have got its data: the kernel repeats it without after
-/// one second.
-const SLOW: Duration = Duration::from_millis(900);
+const RETRIES: u8 = 2;
+/// Data in a SYN that is answered later than this may not have arrived: after one second the kernel repeats the
+/// SYN without it.
+const SLOW_HANDSHAKE: Duration = Duration::from_millis(900);
 
 /// A connection to an upstream, beside the client's.
 pub(super) struct Relay {
     forward: Arc<Forward>,
-    phase: Phase,
+    phase: RelayPhase,
     upstream: Option<Upstream>,
-    client: Side,
-    to_upstream: Way,
-    to_client: Way,
+    client: SocketState,
+    to_upstream: Direction,
+    to_client: Direction,
     /// How many of the first bytes are a header of ours.
     header: usize,
-    patience: u8,
+    /// For how many more turns it is tried without an event.
+    retries: u8,
     /// Why the client got no answer, or not all of it.
-    failure: Option<Cut>,
+    failure: Option<CloseKind>,
 }
 
 struct Upstream {
     leg: Leg,
-    lease: Lease,
-    side: Side,
-}
-
-/// A socket's events.
-struct Side {
-    ready: Ready,
-    /// Those that are asked for.
-    interest: Option<Interest>,
+    guard: UpstreamGuard,
+    socket: SocketState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum RelayPhase {
     /// Nothing was read yet.
     New,
     Connecting {
@@ -72,110 +69,80 @@ enum Phase {
         syn_data: bool,
         /// No byte of the client's has left.
         replayable: bool,
-        late: bool,
+        timed_out: bool,
     },
     Open,
     /// There is no upstream, and the client was told the end: reads on until it has closed too.
     Ending,
 }
 
-/// Whose connection it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ends {
-    pub(super) source: SocketAddr,
-    pub(super) destination: SocketAddr,
-}
-
 /// What a connection lends to its relay. `'b` is the life of what the worker lends.
-pub(super) struct Turn<'a, 'b> {
+pub(super) struct RelayIo<'a, 'b> {
     pub(super) client: &'a Leg,
     pub(super) deadline: &'a mut Instant,
     /// As large as the most that may be held each way.
-    pub(super) read: &'a mut Filling<'b>,
-    pub(super) context: &'a mut TurnContext,
+    pub(super) input: &'a mut LentInput<'b>,
+    pub(super) turn: &'a mut TurnContext,
     /// Those of the PROXY header that the connection began with.
     pub(super) extensions: Extensions<'a>,
 }
 
-impl Side {
-    const NEW: Self = Self { ready: Ready::NEW, interest: None };
-
-    fn event(&mut self, event: &Event) {
-        self.ready.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.ready.writable |= event.is_writable() || event.is_error();
-    }
-
-    fn register(
-        &mut self,
-        registry: &Registry,
-        leg: &Leg,
-        token: Token,
-        write: bool,
-    ) -> io::Result<()> {
-        let wanted =
-            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        let fd = leg.as_fd().as_raw_fd();
-        match self.interest {
-            None => registry.register(&mut SourceFd(&fd), token, wanted)?,
-            Some(now) if !now.is_writable() && write => {
-                registry.reregister(&mut SourceFd(&fd), token, wanted)?;
-            }
-            Some(_) => return Ok(()),
-        }
-        self.interest = Some(wanted);
-        Ok(())
-    }
+/// What came of moving bytes both ways.
+struct Pumped {
+    /// There may be more to move.
+    again: bool,
+    upstream_failed: Option<io::Error>,
 }
 
 impl Relay {
     pub(super) fn new(forward: Arc<Forward>) -> Self {
         Self {
             forward,
-            phase: Phase::New,
+            phase: RelayPhase::New,
             upstream: None,
-            client: Side::NEW,
-            to_upstream: Way::new(false),
+            client: SocketState::NEW,
+            to_upstream: Direction::new(false),
             // The listener's sockets have the option already.
-            to_client: Way::new(true),
+            to_client: Direction::new(true),
             header: 0,
-            patience: PATIENCE,
+            retries: RETRIES,
             failure: None,
         }
     }
 
-    /// The client's first bytes, which somebody else has read.
-    pub(super) fn read_before(&mut self, bytes: &[u8]) {
-        self.to_upstream.hold(bytes.to_vec(), 0);
+    /// Takes the client's first bytes, which were read with the proxy's header.
+    pub(super) fn put_first(&mut self, bytes: Vec<u8>) {
         self.to_upstream.bytes_in += bytes.len() as u64;
+        self.to_upstream.hold(bytes, 0);
     }
 
-    /// From and to the client.
+    /// Returns how many bytes came from the client and went to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.to_upstream.bytes_in, self.to_client.bytes_out)
     }
 
     /// Why the client got no answer, or not all of it.
-    pub(super) fn failure(&self) -> Option<Cut> {
+    pub(super) fn failure(&self) -> Option<CloseKind> {
         self.failure
     }
 
-    /// Its deadline has come: which limit that was; `None`: it goes on with another turn.
-    pub(super) fn late(&mut self) -> Option<Cut> {
+    /// Returns which limit has been reached at the deadline; `None`: the relay has another turn.
+    pub(super) fn on_deadline(&mut self) -> Option<CloseKind> {
         match &mut self.phase {
-            Phase::Connecting { late, .. } => {
-                *late = true;
+            RelayPhase::Connecting { timed_out, .. } => {
+                *timed_out = true;
                 None
             }
-            Phase::Ending => Some(self.failure.unwrap_or(Cut::NoUpstream)),
-            Phase::New | Phase::Open => Some(Cut::IdleTimeout),
+            RelayPhase::Ending => Some(self.failure.unwrap_or(CloseKind::NoUpstream)),
+            RelayPhase::New | RelayPhase::Open => Some(CloseKind::IdleTimeout),
         }
     }
 
     pub(super) fn event(&mut self, of_upstream: bool, event: &Event) {
         match &mut self.upstream {
             Some(upstream) if of_upstream => {
-                upstream.side.event(event);
-                upstream.side.ready.connected |= event.is_writable() && !event.is_error();
+                upstream.socket.event(event);
+                upstream.socket.ready.connected |= event.is_writable() && !event.is_error();
             }
             _ => self.client.event(event),
         }
@@ -183,7 +150,7 @@ impl Relay {
 
     /// The upstream that the connection was handed to.
     pub(super) fn upstream(&self) -> Option<SocketAddr> {
-        self.upstream.as_ref().map(|upstream| upstream.lease.address())
+        self.upstream.as_ref().map(|upstream| upstream.guard.address())
     }
 
     /// Asks for the events that it waits for.
@@ -196,12 +163,12 @@ impl Relay {
         let [client_token, upstream_token] = tokens;
         let write = !self.client.ready.writable;
         self.client.register(registry, client, client_token, write)?;
-        let connecting = matches!(self.phase, Phase::Connecting { syn_data: false, .. });
-        if let Some(Upstream { leg, side, .. }) = &mut self.upstream {
+        let connecting = matches!(self.phase, RelayPhase::Connecting { syn_data: false, .. });
+        if let Some(Upstream { leg, socket, .. }) = &mut self.upstream {
             // Once it is connected it can be told the end.
-            let end = self.to_upstream.is_ending() && !side.ready.connected;
-            let write = connecting || end || !side.ready.writable;
-            side.register(registry, leg, upstream_token, write)?;
+            let end = self.to_upstream.is_ending() && !socket.ready.connected;
+            let write = connecting || end || !socket.ready.writable;
+            socket.register(registry, leg, upstream_token, write)?;
         }
         Ok(())
     }
@@ -209,21 +176,21 @@ impl Relay {
     /// Moves as many bytes as the sockets and fairness allow. An error ends both connections.
     pub(super) fn drive(
         &mut self,
-        turn: &mut Turn<'_, '_>,
-        ends: impl Fn() -> io::Result<Ends>,
-    ) -> io::Result<Step> {
+        io: &mut RelayIo<'_, '_>,
+        addresses: impl Fn() -> io::Result<ProxiedAddresses>,
+    ) -> io::Result<DriveOutcome> {
         match self.phase {
-            Phase::New => self.begin(turn, ends),
-            Phase::Connecting { late: true, .. } => self.settle(turn),
-            Phase::Connecting { .. } | Phase::Open => self.exchange(turn),
-            Phase::Ending => discard(turn),
+            RelayPhase::New => self.start(io, addresses),
+            RelayPhase::Connecting { timed_out: true, .. } => self.check_handshake(io),
+            RelayPhase::Connecting { .. } | RelayPhase::Open => self.exchange(io),
+            RelayPhase::Ending => discard(io),
         }
     }
 
-    /// The server ends both connections now: with a reset where a FIN would make a part look whole.
-    pub(super) fn cut(&self, client: &Leg) {
+    /// Makes the close that follows a reset on both sides, where a FIN would make a part look whole.
+    pub(super) fn reset_if_incomplete(&self, client: &Leg) {
         let Some(Upstream { leg, .. }) = &self.upstream else { return };
-        let is_part = |way: &Way| way.bytes_in > 0 && !way.is_over();
+        let is_part = |direction: &Direction| direction.bytes_in > 0 && !direction.is_over();
         let parts = is_part(&self.to_upstream) || is_part(&self.to_client);
         if parts || client.has_unsent() || leg.has_unsent() {
             client.reset_on_close();
@@ -232,68 +199,67 @@ impl Relay {
     }
 
     /// Reads what has come, and starts to connect with it.
-    fn begin(
+    fn start(
         &mut self,
-        turn: &mut Turn<'_, '_>,
-        ends: impl Fn() -> io::Result<Ends>,
-    ) -> io::Result<Step> {
-        let mut client = End { leg: turn.client, ready: &mut self.client.ready };
-        self.to_upstream.read_first(&mut client, turn.read)?;
-        if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.patience > 0 {
+        io: &mut RelayIo<'_, '_>,
+        addresses: impl Fn() -> io::Result<ProxiedAddresses>,
+    ) -> io::Result<DriveOutcome> {
+        let mut client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        self.to_upstream.read_first(&mut client, io.input)?;
+        if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.retries > 0 {
             // A regular client's first bytes follow at the heels of its handshake. Only for a
             // moment: in many protocols the server speaks first.
-            self.patience -= 1;
+            self.retries -= 1;
             self.client.ready.readable = true;
-            return Ok(Step::Again);
+            return Ok(DriveOutcome::Again);
         }
-        self.patience = PATIENCE;
+        self.retries = RETRIES;
         // The worker's memory, so that a header costs no allocation.
-        let mut out = turn.context.out.lend();
+        let mut out = io.turn.out.lend();
         if self.forward.sends_header() {
-            let Ends { source, destination } = ends()?;
-            self.forward.header(source, destination, turn.extensions, &mut out.bytes);
+            self.forward.header(addresses()?, io.extensions, &mut out.bytes);
             self.header = out.bytes.len();
         }
-        out.bytes.extend_from_slice(&self.to_upstream.take_held());
+        out.bytes.extend_from_slice(&self.to_upstream.take_unsent());
         let first = if out.bytes.is_empty() {
-            turn.read.bytes()
+            io.input.bytes()
         } else {
-            out.bytes.extend_from_slice(turn.read.bytes());
+            out.bytes.extend_from_slice(io.input.bytes());
             &out.bytes
         };
         let connected = self.connect(self.forward.choose(), first);
         drop(out);
-        self.note_connect(turn, connected)
+        self.note_connect(io, connected)
     }
 
-    /// An attempt to connect has begun, or can't.
+    /// Notes that an attempt to connect has begun, or gives up.
     fn note_connect(
         &mut self,
-        turn: &mut Turn<'_, '_>,
-        connected: Result<(), Cut>,
-    ) -> io::Result<Step> {
+        io: &mut RelayIo<'_, '_>,
+        connected: Result<(), CloseKind>,
+    ) -> io::Result<DriveOutcome> {
         match connected {
             Ok(()) => {
-                *turn.deadline = turn.context.now + self.forward.settings.connect_timeout;
+                *io.deadline = io.turn.now + self.forward.settings.connect_timeout;
                 Ok(self.wait())
             }
-            Err(why) => self.give_up(turn, why),
+            Err(kind) => self.give_up(io, kind),
         }
     }
 
     /// Starts to connect to this upstream, else to another.
-    fn connect(&mut self, mut lease: Option<Lease>, first: &[u8]) -> Result<(), Cut> {
+    fn connect(&mut self, mut guard: Option<UpstreamGuard>, first: &[u8]) -> Result<(), CloseKind> {
         loop {
-            let mut upstream = lease.ok_or(Cut::NoUpstream)?;
+            let mut upstream = guard.ok_or(CloseKind::NoUpstream)?;
             let stream = match self.forward.connect(&mut upstream, first, self.header) {
                 Ok(stream) => stream,
-                Err(e) if is_of_this_host(&e) => {
-                    self.forward.starved(&e);
-                    return Err(Cut::NoSocket);
+                Err(e) if is_local_failure(&e) => {
+                    self.forward.log_no_socket(&e);
+                    return Err(CloseKind::NoSocket);
                 }
                 Err(e) => {
                     upstream.failed(&one_line(&e), false);
-                    lease = upstream.next();
+                    guard = upstream.next();
                     continue;
                 }
             };
@@ -304,153 +270,166 @@ impl Relay {
             } else if let Some(rest) = first.get(sent..).filter(|rest| !rest.is_empty()) {
                 self.to_upstream.hold(rest.to_vec(), 0);
             }
-            self.phase = Phase::Connecting { syn_data: sent > 0, replayable, late: false };
+            self.phase =
+                RelayPhase::Connecting { syn_data: sent > 0, replayable, timed_out: false };
             // The answer to the SYN is still under way.
-            let ready = Ready { readable: false, connected: false, ..Ready::NEW };
-            let side = Side { ready, interest: None };
+            let ready = Readiness { readable: false, connected: false, ..Readiness::NEW };
+            let socket = SocketState { ready, interest: None };
             // It connects: no handshake of it is unfinished in a way that a shutdown waits for.
-            self.upstream = Some(Upstream { leg: Leg::new(stream, true), lease: upstream, side });
+            self.upstream = Some(Upstream { leg: Leg::new(stream, true), guard: upstream, socket });
             return Ok(());
         }
     }
 
-    /// The time to connect is over.
-    fn settle(&mut self, turn: &mut Turn<'_, '_>) -> io::Result<Step> {
-        let Some(upstream) = &self.upstream else { return Ok(Step::Done) };
+    /// Looks how far the handshake is when the time to connect is over.
+    fn check_handshake(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+        let Some(upstream) = &self.upstream else { return Ok(DriveOutcome::Done) };
         let info = upstream.leg.stream().info();
         if info.is_ok_and(|info| info.state != TcpState::SynSent) {
             // An upstream that thinks for long says nothing else of its handshake.
             if let Some(upstream) = &mut self.upstream {
-                upstream.side.ready.connected = true;
+                upstream.socket.ready.connected = true;
             }
-            self.connected(turn);
-            return self.exchange(turn);
+            self.connected(io);
+            return self.exchange(io);
         }
         let timeout = self.forward.settings.connect_timeout;
-        self.failed(turn, &format_args!("no answer within {timeout:?}"))
+        self.failed(io, &format_args!("no answer within {timeout:?}"))
     }
 
     /// The upstream can't be reached: another one is tried, unless something has left that may have
     /// been acted on.
-    fn failed(&mut self, turn: &mut Turn<'_, '_>, why: &dyn Display) -> io::Result<Step> {
-        let Some(Upstream { mut lease, .. }) = self.upstream.take() else {
-            return Ok(Step::Done);
+    fn failed(&mut self, io: &mut RelayIo<'_, '_>, why: &dyn Display) -> io::Result<DriveOutcome> {
+        let Some(Upstream { mut guard, .. }) = self.upstream.take() else {
+            return Ok(DriveOutcome::Done);
         };
-        let Phase::Connecting { syn_data, replayable, .. } = self.phase else {
-            return Ok(Step::Done);
+        let RelayPhase::Connecting { syn_data, replayable, .. } = self.phase else {
+            return Ok(DriveOutcome::Done);
         };
-        lease.failed(why, syn_data);
+        guard.failed(why, syn_data);
         if !replayable {
-            return self.give_up(turn, Cut::UpstreamLost);
+            return self.give_up(io, CloseKind::UpstreamLost);
         }
-        let first = self.to_upstream.take_held();
-        self.patience = PATIENCE;
+        let first = self.to_upstream.take_unsent();
+        self.retries = RETRIES;
         // A regular connection shows whether it was the data.
-        let next = if syn_data { Some(lease) } else { lease.next() };
+        let next = if syn_data { Some(guard) } else { guard.next() };
         let connected = self.connect(next, &first);
-        self.note_connect(turn, connected)
+        self.note_connect(io, connected)
     }
 
-    fn connected(&mut self, turn: &mut Turn<'_, '_>) {
-        let (Some(upstream), Phase::Connecting { syn_data, .. }) = (&mut self.upstream, self.phase)
+    fn connected(&mut self, io: &mut RelayIo<'_, '_>) {
+        let (Some(upstream), RelayPhase::Connecting { syn_data, .. }) =
+            (&mut self.upstream, self.phase)
         else {
             return;
         };
-        upstream.lease.succeeded();
+        upstream.guard.succeeded();
         let settings = &self.forward.settings;
-        let left = turn.deadline.saturating_duration_since(turn.context.now);
-        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW;
+        let left = io.deadline.saturating_duration_since(io.turn.now);
+        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW_HANDSHAKE;
         // The clock says when to look; the kernel says what happened.
         if syn_data
-            && (slow || upstream.lease.is_trial())
+            && (slow || upstream.guard.is_trial())
             && let Ok(info) = upstream.leg.stream().info()
         {
-            upstream.lease.syn_data_answered(&info);
+            upstream.guard.syn_data_answered(&info);
         }
-        self.phase = Phase::Open;
-        *turn.deadline = turn.context.now + settings.idle_timeout;
+        self.phase = RelayPhase::Open;
+        *io.deadline = io.turn.now + settings.idle_timeout;
     }
 
     /// Moves bytes both ways.
-    fn exchange(&mut self, turn: &mut Turn<'_, '_>) -> io::Result<Step> {
-        let Some(Upstream { leg, side, .. }) = &mut self.upstream else {
-            return Ok(Step::Done);
-        };
+    fn exchange(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
         let before = self.to_upstream.moved() + self.to_client.moved();
-        let written = self.to_upstream.bytes_out;
-        let mut scratch = Scratch { read: &mut *turn.read, pipes: &mut turn.context.pipes };
-        let mut again = false;
-        let mut broken = None;
-
-        let last = self.to_upstream.is_over();
-        let upstream = End { leg, ready: &mut side.ready };
-        let client = End { leg: turn.client, ready: &mut self.client.ready };
-        match self.to_client.pump(upstream, client, &mut scratch, last) {
-            Ok(more) => again |= more,
-            Err(Broken::Source(e)) => broken = Some(e),
-            Err(Broken::Sink(_)) => {
-                // What the client sent before is still handed on, then its end.
-                self.to_client.abandon();
-                self.client.ready = Ready { broken: true, ..Ready::NEW };
-            }
+        let Some(Pumped { again, upstream_failed }) = self.pump(io)? else {
+            return Ok(DriveOutcome::Done);
+        };
+        if let Some(e) = upstream_failed {
+            return self.upstream_failed(io, &e);
         }
-        side.ready.connected |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
-
-        let last = self.to_client.is_over();
-        let upstream = End { leg, ready: &mut side.ready };
-        let client = End { leg: turn.client, ready: &mut self.client.ready };
-        if broken.is_none() {
-            match self.to_upstream.pump(client, upstream, &mut scratch, last) {
-                Ok(more) => again |= more,
-                Err(Broken::Source(e)) => {
-                    leg.reset_on_close();
-                    return Err(e);
-                }
-                Err(Broken::Sink(e)) if is_answer_to_syn(&e) => broken = Some(e),
-                Err(Broken::Sink(_)) => {
-                    // It may have answered before: that is still handed on.
-                    self.to_upstream.abandon();
-                    side.ready = Ready { broken: true, ..Ready::NEW };
-                    again = true;
-                }
-            }
-        }
-        side.ready.connected |= self.to_upstream.bytes_out > written;
-        if let Some(e) = broken {
-            return self.upstream_broke(turn, &e);
-        }
-        if side.ready.connected {
-            self.connected(turn);
+        if self.upstream.as_ref().is_some_and(|upstream| upstream.socket.ready.connected) {
+            self.connected(io);
         }
         if self.to_upstream.moved() + self.to_client.moved() > before {
-            self.patience = PATIENCE;
-            if self.phase == Phase::Open {
-                *turn.deadline = turn.context.now + self.forward.settings.idle_timeout;
+            self.retries = RETRIES;
+            if self.phase == RelayPhase::Open {
+                *io.deadline = io.turn.now + self.forward.settings.idle_timeout;
             }
         }
         if self.to_upstream.is_over() && self.to_client.is_over() {
-            return self.finish(turn);
+            return self.finish(io);
         }
-        Ok(if again { Step::Again } else { self.wait() })
+        Ok(if again { DriveOutcome::Again } else { self.wait() })
     }
 
-    /// Reading from the upstream failed.
-    fn upstream_broke(&mut self, turn: &mut Turn<'_, '_>, e: &io::Error) -> io::Result<Step> {
-        if matches!(self.phase, Phase::Connecting { .. }) && is_answer_to_syn(e) {
-            return self.failed(turn, e);
+    /// Moves what there is to the client, then to the upstream. `None`: there is no upstream.
+    fn pump(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<Option<Pumped>> {
+        let Some(Upstream { leg, socket, .. }) = &mut self.upstream else { return Ok(None) };
+        let written = self.to_upstream.bytes_out;
+        let mut scratch = PumpScratch { input: &mut *io.input, pipes: &mut io.turn.pipes };
+        let mut pumped = Pumped { again: false, upstream_failed: None };
+
+        let last = self.to_upstream.is_over();
+        let upstream = Endpoint { leg, ready: &mut socket.ready };
+        let client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        match self.to_client.pump(upstream, client, &mut scratch, last) {
+            Ok(more) => pumped.again |= more,
+            Err(PumpError::Source(e)) => pumped.upstream_failed = Some(e),
+            Err(PumpError::Sink(_)) => {
+                // What the client sent before is still handed on, then its end.
+                self.to_client.abandon();
+                self.client.ready = Readiness { broken: true, ..Readiness::NEW };
+            }
+        }
+        socket.ready.connected |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
+
+        let last = self.to_client.is_over();
+        let upstream = Endpoint { leg, ready: &mut socket.ready };
+        let client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        if pumped.upstream_failed.is_none() {
+            match self.to_upstream.pump(client, upstream, &mut scratch, last) {
+                Ok(more) => pumped.again |= more,
+                Err(PumpError::Source(e)) => {
+                    leg.reset_on_close();
+                    return Err(e);
+                }
+                Err(PumpError::Sink(e)) if is_answer_to_syn(&e) => {
+                    pumped.upstream_failed = Some(e);
+                }
+                Err(PumpError::Sink(_)) => {
+                    // It may have answered before: that is still handed on.
+                    self.to_upstream.abandon();
+                    socket.ready = Readiness { broken: true, ..Readiness::NEW };
+                    pumped.again = true;
+                }
+            }
+        }
+        socket.ready.connected |= self.to_upstream.bytes_out > written;
+        Ok(Some(pumped))
+    }
+
+    /// The upstream's socket has failed.
+    fn upstream_failed(
+        &mut self,
+        io: &mut RelayIo<'_, '_>,
+        e: &io::Error,
+    ) -> io::Result<DriveOutcome> {
+        if matches!(self.phase, RelayPhase::Connecting { .. }) && is_answer_to_syn(e) {
+            return self.failed(io, e);
         }
         // A FIN would say that the answer is whole.
-        turn.client.reset_on_close();
-        self.failure = Some(Cut::UpstreamReset);
+        io.client.reset_on_close();
+        self.failure = Some(CloseKind::UpstreamReset);
         Err(io::Error::from(e.kind()))
     }
 
     /// Both directions are over.
-    fn finish(&mut self, turn: &Turn<'_, '_>) -> io::Result<Step> {
+    fn finish(&mut self, io: &RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
         let upstream = self.upstream.as_ref();
-        if upstream.is_some_and(|upstream| upstream.side.ready.broken) {
-            turn.client.reset_on_close();
-            self.failure = Some(Cut::UpstreamReset);
+        if upstream.is_some_and(|upstream| upstream.socket.ready.broken) {
+            io.client.reset_on_close();
+            self.failure = Some(CloseKind::UpstreamReset);
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         if self.client.ready.broken {
@@ -459,48 +438,48 @@ impl Relay {
             }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        Ok(Step::Done)
+        Ok(DriveOutcome::Done)
     }
 
     /// Nothing more can be done now: tries again at the next turn, or waits for an event.
-    fn wait(&mut self) -> Step {
+    fn wait(&mut self) -> DriveOutcome {
         let expected = match &mut self.upstream {
-            Some(upstream) if !self.to_client.is_over() => &mut upstream.side,
+            Some(upstream) if !self.to_client.is_over() => &mut upstream.socket,
             _ => &mut self.client,
         };
-        if expected.interest.is_some() || self.patience == 0 {
-            return Step::Wait;
+        if expected.interest.is_some() || self.retries == 0 {
+            return DriveOutcome::Wait;
         }
-        self.patience -= 1;
+        self.retries -= 1;
         expected.ready.readable = true;
-        Step::Again
+        DriveOutcome::Again
     }
 
-    /// Tells the client the end, without an answer.
-    fn give_up(&mut self, turn: &mut Turn<'_, '_>, why: Cut) -> io::Result<Step> {
-        self.failure = Some(why);
+    /// Closes towards the client, without an answer.
+    fn give_up(&mut self, io: &mut RelayIo<'_, '_>, kind: CloseKind) -> io::Result<DriveOutcome> {
+        self.failure = Some(kind);
         self.upstream = None;
-        self.phase = Phase::Ending;
-        turn.client.shutdown()?;
-        *turn.deadline = turn.context.now + LINGER;
+        self.phase = RelayPhase::Ending;
+        io.client.shutdown()?;
+        *io.deadline = io.turn.now + LINGER;
         self.client.ready.readable = true;
-        discard(turn)
+        discard(io)
     }
 }
 
 /// Reads until the client has closed too: closing with unread bytes would turn the FIN into a reset.
-fn discard(turn: &mut Turn<'_, '_>) -> io::Result<Step> {
-    let mut share = Share::new();
-    while !share.is_spent() {
-        turn.read.clear();
-        match turn.read.read(|memory| turn.client.read(memory)) {
-            Ok(0) => return Ok(Step::Done),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Wait),
+fn discard(io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+    let mut budget = TurnBudget::new();
+    while !budget.is_spent() {
+        io.input.clear();
+        match io.input.read(|memory| io.client.read(memory)) {
+            Ok(0) => return Ok(DriveOutcome::Done),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(DriveOutcome::Wait),
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
-            read => share.spend(read.unwrap_or(0)),
+            read => budget.spend(read.unwrap_or(0)),
         }
     }
-    Ok(Step::Again)
+    Ok(DriveOutcome::Again)
 }
 
 /// The connection did not come about. One that did ends by a reset or a broken pipe.

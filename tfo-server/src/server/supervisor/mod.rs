@@ -27,9 +27,9 @@ use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
 use crate::access_log::{Printer, Totals, Tracer};
 use crate::arrival::cookie_origin::{Forensics, Recent};
-use crate::close_reason::Cut;
+use crate::close_reason::CloseKind;
 use crate::config::{ListenSettings, Settings};
-use crate::connection::listener::Plan;
+use crate::connection::listener::ListenerContext;
 use crate::keys::Keys;
 use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
 use crate::metrics::{table, usage};
@@ -208,9 +208,14 @@ impl Supervisor {
             &self.instruments,
         ))));
         let observer = ServerObserver::new(&listener);
-        let plan = Plan::unseen(listener.local_addr(), service, &self.settings.limits, observer);
-        let (listener, plan) = (Arc::new(listener), Box::new(plan));
-        worker.send(WorkerCommand::Listen { number: 0, listener, plan })?;
+        let context = ListenerContext::internal(
+            listener.local_addr(),
+            service,
+            &self.settings.limits,
+            observer,
+        );
+        let (listener, context) = (Arc::new(listener), Box::new(context));
+        worker.send(WorkerCommand::Listen { number: 0, listener, context })?;
         Ok(worker)
     }
 
@@ -247,7 +252,7 @@ impl Supervisor {
             self.close_finished()?;
             self.log_stopped();
             if self.stopping.is_none() && self.workers.iter().any(WorkerHandle::is_finished) {
-                self.command_all(|| WorkerCommand::Stop(Cut::WorkerFailed))?;
+                self.command_all(|| WorkerCommand::Stop(CloseKind::WorkerFailed))?;
             }
             if next_tick <= Instant::now() {
                 next_tick = Instant::now() + TICK;
@@ -293,7 +298,7 @@ impl Supervisor {
             }
             log::info!("second signal: closing {} now", self.count_of_open());
             self.stopping = Some(Stopping::Draining);
-            return self.command_all(|| WorkerCommand::Stop(Cut::SecondSignal));
+            return self.command_all(|| WorkerCommand::Stop(CloseKind::SecondSignal));
         }
         log::info!("told to stop: new connections are dropped, those that have begun are served");
         self.stop_signal = Some(now);
@@ -381,12 +386,17 @@ impl Supervisor {
             );
             let workers = commands.iter_mut().zip(bound.sockets.iter().cycle());
             for ((commands, socket), (observer, stats)) in workers.zip(observers.zip(stats)) {
-                let plan =
-                    Plan::new(&self.settings, listen, bound.service.clone(), observer, stats);
+                let context = ListenerContext::new(
+                    &self.settings,
+                    listen,
+                    bound.service.clone(),
+                    observer,
+                    stats,
+                );
                 commands.push(WorkerCommand::Listen {
                     number: bound.number,
                     listener: Arc::clone(socket),
-                    plan: Box::new(plan),
+                    context: Box::new(context),
                 });
             }
         }
@@ -416,8 +426,10 @@ impl Supervisor {
     /// Adds up what the workers have counted, and prints it. Fails if a worker has failed.
     fn finish(self) -> Result<(), Failure> {
         let mut status = Ok(());
-        if let Some(Err(e)) =
-            self.metrics.as_ref().map(|worker| worker.send(WorkerCommand::Stop(Cut::DrainTimeout)))
+        if let Some(Err(e)) = self
+            .metrics
+            .as_ref()
+            .map(|worker| worker.send(WorkerCommand::Stop(CloseKind::DrainTimeout)))
         {
             log::error!("the thread of the metrics can't be woken: {e}");
         }

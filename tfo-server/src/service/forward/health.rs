@@ -38,7 +38,7 @@ struct Stop {
 
 /// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
 /// no memory, no port.
-pub(crate) fn is_of_this_host(e: &Error) -> bool {
+pub(crate) fn is_local_failure(e: &Error) -> bool {
     matches!(e, Error::System { operation: "socket", .. })
         || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
 }
@@ -171,7 +171,7 @@ fn ask_all(
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
                 (silence, Some(stream))
             }
-            Err(e) if is_of_this_host(&e) => (CheckResult::NotAsked(one_line(&e)), None),
+            Err(e) if is_local_failure(&e) => (CheckResult::NotAsked(one_line(&e)), None),
             Err(e) => (CheckResult::Failed(one_line(&e)), None),
         };
         answers.push(answer);
@@ -258,7 +258,7 @@ mod tests {
                 let mut check = || {
                     checking.check_all(Duration::from_millis(200)).unwrap();
                     let turns = (0..2).filter_map(|_| set.choose());
-                    let mut up: Vec<_> = turns.map(|lease| lease.address()).collect();
+                    let mut up: Vec<_> = turns.map(|guard| guard.address()).collect();
                     up.sort_unstable();
                     up.dedup();
                     up

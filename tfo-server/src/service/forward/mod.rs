@@ -11,7 +11,6 @@ mod syn_data;
 mod upstreams;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,15 +19,15 @@ use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use super::proxy_protocol::{self, Extensions};
+use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
 use health::Checks;
-pub(crate) use health::{CheckResult, ask, is_of_this_host};
+pub(crate) use health::{CheckResult, ask, is_local_failure};
 use syn_data::Permit;
 use upstreams::Upstreams;
-pub(crate) use upstreams::{Lease, UpstreamState};
+pub(crate) use upstreams::{UpstreamGuard, UpstreamState};
 
 /// How long what lasts is not said again.
 const SAID_AGAIN: Duration = Duration::from_secs(60);
@@ -85,7 +84,7 @@ impl Forward {
     }
 
     /// No connection could be begun, for a reason of this host: said now and then.
-    pub(crate) fn starved(&self, e: &Error) {
+    pub(crate) fn log_no_socket(&self, e: &Error) {
         let mut said = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
         if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
             *said = Some(Instant::now());
@@ -98,7 +97,7 @@ impl Forward {
     }
 
     /// The upstream whose turn it is; `None`: all are down.
-    pub(crate) fn choose(&self) -> Option<Lease> {
+    pub(crate) fn choose(&self) -> Option<UpstreamGuard> {
         self.upstreams.choose()
     }
 
@@ -110,19 +109,18 @@ impl Forward {
     /// Appends what an upstream is told before the client's bytes.
     pub(crate) fn header(
         &self,
-        source: SocketAddr,
-        destination: SocketAddr,
+        addresses: ProxiedAddresses,
         extensions: Extensions<'_>,
         out: &mut Vec<u8>,
     ) {
-        proxy_protocol::build(self.settings.proxy_protocol, source, destination, extensions, out);
+        proxy_protocol::build(self.settings.proxy_protocol, addresses, extensions, out);
     }
 
     /// Starts to connect, with `first` in the SYN where that is wanted and possible. Its first `header` bytes
     /// are a header, which may be sent twice.
     pub(crate) fn connect(
         &self,
-        upstream: &mut Lease,
+        upstream: &mut UpstreamGuard,
         first: &[u8],
         header: usize,
     ) -> tfo_core::Result<FastOpenStream> {

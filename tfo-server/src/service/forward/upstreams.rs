@@ -63,7 +63,7 @@ pub(crate) struct UpstreamState {
 
 /// One connection's share of an upstream.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct UpstreamGuard {
     upstreams: Arc<Upstreams>,
     index: usize,
     address: SocketAddr,
@@ -121,10 +121,10 @@ impl Upstreams {
     }
 
     /// Returns the upstream for the next connection; `None`: all are down.
-    pub(super) fn choose(self: &Arc<Self>) -> Option<Lease> {
+    pub(super) fn choose(self: &Arc<Self>) -> Option<UpstreamGuard> {
         if let Some(index) = self.claim_retry() {
             let regular = true;
-            return self.lease(index, self.turn.load(Relaxed), Box::default(), regular);
+            return self.guard(index, self.turn.load(Relaxed), Box::default(), regular);
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let (index, turn) = match self.balance {
@@ -135,7 +135,7 @@ impl Upstreams {
                     .or_else(|| self.in_turn(turn, |_, _| true))
             }
         }?;
-        self.lease(index, turn, Box::default(), false)
+        self.guard(index, turn, Box::default(), false)
     }
 
     fn up(&self) -> impl Iterator<Item = (usize, &Upstream)> {
@@ -179,17 +179,17 @@ impl Upstreams {
         now >= at && upstream.try_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
     }
 
-    fn lease(
+    fn guard(
         self: &Arc<Self>,
         index: usize,
         turn: usize,
         tried: Box<[usize]>,
         regular: bool,
-    ) -> Option<Lease> {
+    ) -> Option<UpstreamGuard> {
         let upstream = self.all.get(index)?;
         upstream.open.fetch_add(1, Relaxed);
         upstream.chosen.fetch_add(1, Relaxed);
-        Some(Lease {
+        Some(UpstreamGuard {
             upstreams: Arc::clone(self),
             index,
             address: upstream.address,
@@ -243,13 +243,13 @@ impl Upstream {
     }
 }
 
-impl Lease {
+impl UpstreamGuard {
     /// Another upstream that was not tried yet, in place of this one.
     pub(crate) fn next(self) -> Option<Self> {
         let tried = [&self.tried[..], &[self.index]].concat();
         let (index, turn) =
             self.upstreams.in_turn(self.turn, |index, _| !tried.contains(&index))?;
-        self.upstreams.lease(index, turn, tried.into(), false)
+        self.upstreams.guard(index, turn, tried.into(), false)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -332,7 +332,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for UpstreamGuard {
     fn drop(&mut self) {
         // A connection that ended before its handshake has no outcome.
         self.end_trial(if self.in_syn { Outcome::Unknown } else { Outcome::NotSent });
@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn chosen(set: &Arc<Upstreams>) -> Option<usize> {
-        set.choose().map(|lease| lease.index)
+        set.choose().map(|guard| guard.index)
     }
 
     fn turns(set: &Arc<Upstreams>, count: usize) -> Vec<Option<usize>> {
@@ -397,13 +397,13 @@ mod tests {
     #[test]
     fn the_one_with_the_fewest_connections_is_next() {
         let set = set(3, Balance::LeastConnections, true);
-        let mut leases: Vec<_> = (0..6).map(|_| set.choose().unwrap()).collect();
+        let mut guards: Vec<_> = (0..6).map(|_| set.choose().unwrap()).collect();
         assert!(set.all.iter().all(|upstream| upstream.open() == 2), "even at first");
-        leases.retain(|lease| lease.index != 2);
-        leases.push(set.choose().unwrap());
-        leases.push(set.choose().unwrap());
-        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "{leases:?}");
-        drop(leases);
+        guards.retain(|guard| guard.index != 2);
+        guards.push(set.choose().unwrap());
+        guards.push(set.choose().unwrap());
+        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "{guards:?}");
+        drop(guards);
         assert!(set.all.iter().all(|upstream| upstream.open() == 0), "given back");
     }
 
@@ -430,7 +430,7 @@ mod tests {
     fn shares(
         set: &Arc<Upstreams>,
         connections: usize,
-        used: impl Fn(Lease) -> Lease,
+        used: impl Fn(UpstreamGuard) -> UpstreamGuard,
     ) -> Vec<usize> {
         let mut shares = vec![0; set.all.len()];
         for _ in 0..connections {
@@ -448,7 +448,7 @@ mod tests {
                 set.failed(down, &"refused");
                 let mut expected = vec![100; 4];
                 expected[down] = 0;
-                assert_eq!(shares(&set, 300, |lease| lease), expected, "{balance:?}");
+                assert_eq!(shares(&set, 300, |guard| guard), expected, "{balance:?}");
             }
         }
     }
@@ -462,11 +462,11 @@ mod tests {
                 set.failed(down, &"refused");
                 set.failed(down, &"refused");
             }
-            let shares = shares(&set, 360, |mut lease| {
-                while failing.contains(&lease.index) {
-                    lease = lease.next().unwrap();
+            let shares = shares(&set, 360, |mut guard| {
+                while failing.contains(&guard.index) {
+                    guard = guard.next().unwrap();
                 }
-                lease
+                guard
             });
             let left_out = |index: &usize| failing.contains(index) || down == Some(*index);
             let each = 360 / (0..4).filter(|index| !left_out(index)).count();
@@ -519,7 +519,7 @@ mod tests {
             let set = set(3, balance, false);
             // It has more connections than the others, and so would never be chosen by their number.
             let _busy: Vec<_> = (0..9).map(|_| set.choose().unwrap()).collect();
-            let _more = set.lease(1, 0, Box::default(), false);
+            let _more = set.guard(1, 0, Box::default(), false);
             set.failed(1, &"refused");
             set.failed(1, &"refused");
             assert!(!turns(&set, 6).contains(&Some(1)));
@@ -576,11 +576,11 @@ mod tests {
     }
 
     /// Sends data in the SYN.
-    fn sent(set: &Arc<Upstreams>, expected: Permit) -> Lease {
-        let mut lease = set.choose().unwrap();
-        assert_eq!(lease.permit_syn_data(), expected);
-        lease.syn_left(expected != Permit::No);
-        lease
+    fn sent(set: &Arc<Upstreams>, expected: Permit) -> UpstreamGuard {
+        let mut guard = set.choose().unwrap();
+        assert_eq!(guard.permit_syn_data(), expected);
+        guard.syn_left(expected != Permit::No);
+        guard
     }
 
     /// As if the pause were over.
@@ -592,10 +592,10 @@ mod tests {
     #[test]
     fn failures_of_syn_data_pause_it_and_do_not_count_towards_down() {
         let set = set(1, Balance::RoundRobin, true);
-        let mut leases: Vec<_> = (0..5).map(|_| sent(&set, Permit::Yes)).collect();
-        for lease in &mut leases {
-            lease.failed(&"refused", true);
-            assert_eq!(lease.permit_syn_data(), Permit::No, "nor when it is tried again");
+        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, Permit::Yes)).collect();
+        for guard in &mut guards {
+            guard.failed(&"refused", true);
+            assert_eq!(guard.permit_syn_data(), Permit::No, "nor when it is tried again");
         }
         let state = set.states().next().unwrap();
         assert_eq!((state.up, state.failed), (true, 5));

@@ -93,7 +93,7 @@ impl Session for Http {
         self.held.len()
     }
 
-    fn at_rest(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.held.is_empty() && self.body.is_none()
     }
 
@@ -117,7 +117,7 @@ impl Http {
         terms: Terms<'_>,
     ) -> Next {
         // Whether the first byte of a request that is not complete came now.
-        let mut is_new = self.at_rest();
+        let mut is_new = self.is_idle();
         let held = mem::take(&mut self.held);
         let joined;
         let mut input = if held.is_empty() {

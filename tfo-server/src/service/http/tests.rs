@@ -300,7 +300,7 @@ fn empty_lines_are_skipped_and_begin_a_request() {
     ] {
         let mut out = Out::default();
         assert_eq!(http.answer(sent, &mut out, &site, terms(&date)), expected);
-        assert!(out.bytes.is_empty() && !http.at_rest() && http.held() < 3);
+        assert!(out.bytes.is_empty() && !http.is_idle() && http.held() < 3);
     }
     let mut out = Out::default();
     assert_eq!(http.answer(GET, &mut out, &site, terms(&date)), Next::Read);
@@ -589,10 +589,10 @@ fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_c
     let (site, date, mut http) = (site(), date(), Http::new());
     let ending = Terms { date: &date, ending: true, buffer: 64 * 1024 };
     let mut out = Out::default();
-    assert!(http.at_rest());
+    assert!(http.is_idle());
     let (whole, half) = ([GET, GET].concat(), &GET[..20]);
     assert_eq!(http.answer(&[&whole, half].concat(), &mut out, &site, ending), Next::Begun);
-    assert!(!http.at_rest(), "a request has begun");
+    assert!(!http.is_idle(), "a request has begun");
     let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
     assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
