@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::config::file::File;
-    use crate::config::values::Service;
+    use crate::config::values::ServiceKind;
 
     #[test]
     fn the_flags_are_consistent() {
@@ -95,7 +95,7 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(arguments).unwrap();
             assert_eq!(cli.flags.port, Some(Port::new(80)), "{arguments:?}");
-            assert_eq!(cli.flags.service, Some(Service::Echo), "{arguments:?}");
+            assert_eq!(cli.flags.service, Some(ServiceKind::Echo), "{arguments:?}");
             assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
         }
     }
@@ -111,7 +111,7 @@ mod tests {
             (
                 "service",
                 listen.service.to_string(),
-                Service::NAMES.join(", ").replace(", forward", " or forward"),
+                ServiceKind::NAMES.join(", ").replace(", forward", " or forward"),
             ),
             ("output", output.format.to_string(), Format::NAMES.join(" or ")),
         ] {

@@ -16,7 +16,7 @@ use tfo_core::program::{output::Output, value::Format};
 
 use super::trace::Tracer;
 use crate::arrival::{self, ArrivalVerdict};
-use crate::config::values::Service;
+use crate::config::values::ServiceKind;
 use crate::metrics::stats::{self, CookieOrigin, Count};
 use crate::output::json;
 
@@ -33,7 +33,7 @@ pub(crate) struct Ended {
     pub(crate) counted_as: ArrivalVerdict,
     /// Which key made the cookie of its SYN, where keys are known.
     pub(crate) cookie_origin: Option<Origin>,
-    pub(crate) service: Service,
+    pub(crate) service: ServiceKind,
     pub(crate) duration: Duration,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -89,7 +89,7 @@ struct Line<'a> {
     cookie: Cookie,
     cookie_origin: Option<Origin>,
     duration_us: u64,
-    service: Service,
+    service: ServiceKind,
     bytes_in: u64,
     bytes_out: u64,
     cut_short: Option<&'a str>,

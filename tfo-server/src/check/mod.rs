@@ -15,7 +15,7 @@ use crate::config::{ForwardSettings, ServiceSettings, Settings};
 use crate::keys::Keys;
 use crate::output::{self, Failure};
 use crate::server::privileges::RunAs;
-use crate::service::Prepared;
+use crate::service::Service;
 use crate::service::forward::{self, CheckResult};
 
 use report::{CheckedUpstream, Finding};
@@ -28,7 +28,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
         .map_err(|e| Failure::settings(&e))?;
     for listen in &settings.listeners {
-        Prepared::new(&listen.service)?;
+        Service::new(&listen.service)?;
     }
     let mut findings: Vec<Finding> = Vec::new();
     let mut host = None;

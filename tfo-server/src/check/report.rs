@@ -9,7 +9,7 @@ use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
 use tfo_core::program::value::Format;
 
-use crate::config::{Settings, values::Service};
+use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};
 use crate::output;
 
@@ -79,7 +79,7 @@ struct CheckDocument<'a> {
 #[derive(Serialize)]
 struct ListenerDocument<'a> {
     listen: SocketAddr,
-    service: Service,
+    service: ServiceKind,
     fastopen_queue: u32,
     backlog: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]

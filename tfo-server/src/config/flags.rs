@@ -12,7 +12,7 @@ use clap::{ArgAction, Parser};
 use tfo_core::program::Port;
 use tfo_core::program::value::Format;
 
-use super::values::{ListenAddress, Service};
+use super::values::{ListenAddress, ServiceKind};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Flags {
@@ -26,7 +26,7 @@ pub(crate) struct Flags {
 
     /// What to do with a connection: mirror, echo, discard, respond or forward [default: mirror]
     #[arg(long, global = true, value_name = "SERVICE")]
-    pub(crate) service: Option<Service>,
+    pub(crate) service: Option<ServiceKind>,
 
     /// Configuration file [default: config/server.toml, else /etc/tfo/server.toml]
     #[arg(short, long, global = true, value_name = "PATH")]

@@ -22,7 +22,7 @@ use tfo_core::program::{
 use self::file::{File, Keys, Listen, Listeners};
 use self::flags::Flags;
 use self::values::{
-    Balance, EarlyData, EvidenceLevel, FilePath, KeyMode, ProxyIn, ProxyOut, Service, Upstreams,
+    Balance, EarlyData, EvidenceLevel, FilePath, KeyMode, ProxyIn, ProxyOut, ServiceKind, Upstreams,
 };
 use crate::keys::KeySource;
 
@@ -154,13 +154,13 @@ impl ListenSettings {
 }
 
 impl ServiceSettings {
-    pub(crate) const fn kind(&self) -> Service {
+    pub(crate) const fn kind(&self) -> ServiceKind {
         match self {
-            Self::Mirror => Service::Mirror,
-            Self::Echo => Service::Echo,
-            Self::Discard => Service::Discard,
-            Self::Respond(_) => Service::Respond,
-            Self::Forward(_) => Service::Forward,
+            Self::Mirror => ServiceKind::Mirror,
+            Self::Echo => ServiceKind::Echo,
+            Self::Discard => ServiceKind::Discard,
+            Self::Respond(_) => ServiceKind::Respond,
+            Self::Forward(_) => ServiceKind::Forward,
         }
     }
 }
@@ -256,10 +256,10 @@ fn listeners(file: &File) -> Result<Vec<ListenSettings>, Refusal> {
 fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings, Refusal> {
     let key = |own: bool, key: &str| if own { format!("{table}.{key}") } else { key.to_owned() };
     Ok(match listen.service {
-        Service::Mirror => ServiceSettings::Mirror,
-        Service::Echo => ServiceSettings::Echo,
-        Service::Discard => ServiceSettings::Discard,
-        Service::Respond => {
+        ServiceKind::Mirror => ServiceSettings::Mirror,
+        ServiceKind::Echo => ServiceSettings::Echo,
+        ServiceKind::Discard => ServiceSettings::Discard,
+        ServiceKind::Respond => {
             let own = listen.respond.is_some();
             let respond = listen.respond.as_ref().unwrap_or(&file.respond);
             let body = match respond.file.get() {
@@ -274,7 +274,7 @@ fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings,
             let content_type = respond.content_type.get().to_owned();
             ServiceSettings::Respond(RespondSettings { body, http: respond.http.0, content_type })
         }
-        Service::Forward => {
+        ServiceKind::Forward => {
             let own = listen.forward.is_some();
             let forward = listen.forward.as_ref().unwrap_or(&file.forward);
             let refuse = |reason| {

@@ -10,7 +10,7 @@ use super::budget::DescriptorCost;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
 use crate::config::{Limits, ListenSettings, Settings};
 use crate::metrics::stats::ListenerStats;
-use crate::service::Prepared;
+use crate::service::Service;
 
 /// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
 /// connection.
@@ -21,7 +21,7 @@ const MAX_INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting, or follows from some")]
 pub(crate) struct ListenerContext {
     pub(crate) address: SocketAddr,
-    pub(crate) service: Prepared,
+    pub(crate) service: Service,
     /// What each of its connections takes of the descriptors.
     pub(crate) cost: DescriptorCost,
     pub(crate) await_handshake: bool,
@@ -41,7 +41,7 @@ impl ListenerContext {
     /// For a listener of the server's own, whose connections are neither inspected nor logged.
     pub(crate) fn internal(
         address: SocketAddr,
-        service: Prepared,
+        service: Service,
         limits: &Limits,
         observer: ServerObserver,
     ) -> Self {
@@ -68,7 +68,7 @@ impl ListenerContext {
     pub(crate) fn new(
         settings: &Settings,
         listen: &ListenSettings,
-        service: Prepared,
+        service: Service,
         observer: ServerObserver,
         stats: Arc<ListenerStats>,
     ) -> Self {

@@ -35,7 +35,7 @@ use crate::arrival::{ArrivalDetails, ArrivalVerdict};
 use crate::close_reason::CloseKind;
 use crate::metrics::stats::Count;
 use crate::service::proxy_protocol::ProxiedAddresses;
-use crate::service::{Context, Next, Out, Prepared, Session};
+use crate::service::{Service, Session, SessionAction, SessionContext, SessionOutput};
 
 use leg::{AfterSend, Leg};
 use listener::ListenerContext;
@@ -117,7 +117,7 @@ impl Connection {
         started: Instant,
     ) -> Self {
         let responder = match &listener.service {
-            Prepared::Forward(forward) => {
+            Service::Forward(forward) => {
                 Responder::Relay(Box::new(Relay::new(Arc::clone(forward))))
             }
             service => Responder::Session(service.session()),
@@ -348,7 +348,7 @@ impl Connection {
         let mut out = out.lend();
         let (listener, arrival) = (&self.listener, &mut self.arrival);
         let mut evidence = || Some(arrival.as_deref_mut()?.full_evidence(&listener.observer));
-        let mut context = Context {
+        let mut context = SessionContext {
             respond: listener.service.respond(),
             buffer: listener.limits.buffer,
             date,
@@ -357,19 +357,22 @@ impl Connection {
         };
         let next = session.received(bytes, &mut out, &mut context);
         self.phase = match next {
-            Next::Read | Next::More | Next::Begun => Phase::Open,
-            Next::Again => Phase::HasInput,
-            Next::Close => Phase::Closing,
-            Next::Linger => Phase::ShuttingDown,
+            SessionAction::Read | SessionAction::More | SessionAction::Begun => Phase::Open,
+            SessionAction::Again => Phase::HasInput,
+            SessionAction::Close => Phase::Closing,
+            SessionAction::Linger => Phase::ShuttingDown,
         };
         let limits = &self.listener.limits;
         match next {
-            Next::More if self.unfinished => {}
-            Next::More | Next::Begun => {
+            SessionAction::More if self.unfinished => {}
+            SessionAction::More | SessionAction::Begun => {
                 self.unfinished = true;
                 self.deadline = *now + limits.header_timeout;
             }
-            Next::Read | Next::Again | Next::Close | Next::Linger => {
+            SessionAction::Read
+            | SessionAction::Again
+            | SessionAction::Close
+            | SessionAction::Linger => {
                 self.unfinished = false;
                 self.deadline = *now + limits.idle_timeout;
             }
@@ -378,7 +381,7 @@ impl Connection {
     }
 
     /// Sends what a session has put into `out`; what does not leave at once is held.
-    fn send(&mut self, out: &Out) -> io::Result<()> {
+    fn send(&mut self, out: &SessionOutput) -> io::Result<()> {
         let (sent, unsent) = SendBuffer::send(&self.leg, out, self.after_send())?;
         self.unsent = unsent.map(Box::new);
         self.count_sent(sent);

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::leg::{AfterSend, Leg};
-use crate::service::Out;
+use crate::service::SessionOutput;
 
 /// Bytes that could not be sent yet. It exists only while there are any: a connection whose bytes have left
 /// holds no memory for them.
@@ -27,10 +27,10 @@ impl SendBuffer {
     /// allocation.
     pub(super) fn send(
         leg: &Leg,
-        out: &Out,
+        out: &SessionOutput,
         after: AfterSend,
     ) -> io::Result<(usize, Option<Self>)> {
-        let Out { bytes, shared } = out;
+        let SessionOutput { bytes, shared } = out;
         let len = bytes.len();
         let mut sent = leg.send(bytes, before_shared(shared.as_deref(), after))?;
         if let Some(shared) = shared.as_deref().filter(|_| sent == len) {

@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use super::pipes::Pipes;
-use crate::service::Out;
+use crate::service::SessionOutput;
 use crate::service::http::Date;
 
 /// How long a closing connection waits for the peer's end.
@@ -58,10 +58,10 @@ pub(crate) struct LentInput<'a> {
 
 /// Memory for answers, shared by a worker's connections.
 #[derive(Default)]
-pub(crate) struct OutputBuffer(Out);
+pub(crate) struct OutputBuffer(SessionOutput);
 
 /// An [`OutputBuffer`] in use: empty at first, and emptied when it is dropped.
-pub(crate) struct LentOutput<'a>(&'a mut Out);
+pub(crate) struct LentOutput<'a>(&'a mut SessionOutput);
 
 impl InputBuffer {
     pub(crate) fn new(len: usize) -> Self {
@@ -118,15 +118,15 @@ impl OutputBuffer {
 }
 
 impl Deref for LentOutput<'_> {
-    type Target = Out;
+    type Target = SessionOutput;
 
-    fn deref(&self) -> &Out {
+    fn deref(&self) -> &SessionOutput {
         self.0
     }
 }
 
 impl DerefMut for LentOutput<'_> {
-    fn deref_mut(&mut self) -> &mut Out {
+    fn deref_mut(&mut self) -> &mut SessionOutput {
         self.0
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn out_buffer_is_empty_after_every_way_to_give_it_back() {
         let mut buffer = OutputBuffer::default();
-        let fill = |out: &mut Out| {
+        let fill = |out: &mut SessionOutput| {
             out.bytes.extend_from_slice(b"of A");
             out.shared = Some(b"shared by A"[..].into());
         };

@@ -83,8 +83,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::service::http::{Date, Http, Terms};
-    use crate::service::{Next, Out};
+    use crate::service::http::{AnswerTerms, Date, Http};
+    use crate::service::{SessionAction, SessionOutput};
 
     #[derive(Debug)]
     struct Draining(bool);
@@ -101,11 +101,11 @@ mod tests {
 
     fn get(path: &str, field: &str, draining: bool) -> String {
         let metrics = MetricsEndpoint::new(Arc::new(Draining(draining)));
-        let (mut http, mut out) = (Http::new(), Out::default());
+        let (mut http, mut out) = (Http::new(), SessionOutput::default());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n");
-        let terms = Terms { date: &Date::new(UNIX_EPOCH), ending: false, buffer: 64 * 1024 };
+        let terms = AnswerTerms { date: &Date::new(UNIX_EPOCH), ending: false, buffer: 64 * 1024 };
         let next = http.answer(request.as_bytes(), &mut out, &metrics, terms);
-        assert_eq!(next, Next::Read, "{path}");
+        assert_eq!(next, SessionAction::Read, "{path}");
         String::from_utf8(out.bytes).unwrap()
     }
 

@@ -15,7 +15,7 @@ use tfo_core::diagnosis::{Cause, Outcome};
 
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::CloseKind;
-use crate::config::values::Service;
+use crate::config::values::ServiceKind;
 
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,13 +247,13 @@ struct Entries {
     /// In the order in which they came.
     all: Vec<Entry>,
     /// Where each is.
-    places: HashMap<(SocketAddr, Service), usize>,
+    places: HashMap<(SocketAddr, ServiceKind), usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
     address: SocketAddr,
-    service: Service,
+    service: ServiceKind,
     /// One for each worker.
     stats: Vec<Arc<ListenerStats>>,
 }
@@ -262,7 +262,7 @@ struct Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerTotals {
     pub(crate) address: SocketAddr,
-    pub(crate) service: Service,
+    pub(crate) service: ServiceKind,
     pub(crate) totals: Totals,
 }
 
@@ -271,7 +271,7 @@ impl Registry {
     pub(crate) fn stats(
         &self,
         address: SocketAddr,
-        service: Service,
+        service: ServiceKind,
         workers: usize,
     ) -> Vec<Arc<ListenerStats>> {
         let mut entries = self.lock();
@@ -354,7 +354,7 @@ mod tests {
         for count in every() {
             let registry = Registry::default();
             let address = SocketAddr::from(([127, 0, 0, 1], 2222));
-            for stats in registry.stats(address, Service::Echo, 2) {
+            for stats in registry.stats(address, ServiceKind::Echo, 2) {
                 stats.add(count, 3);
             }
             let totals = &registry.totals()[0].totals;
@@ -392,23 +392,23 @@ mod tests {
     fn a_listener_keeps_its_counters_and_another_service_has_others() {
         let registry = Registry::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 2222));
-        let first = registry.stats(address, Service::Echo, 1);
-        let again = registry.stats(address, Service::Echo, 3);
+        let first = registry.stats(address, ServiceKind::Echo, 1);
+        let again = registry.stats(address, ServiceKind::Echo, 3);
         assert!(Arc::ptr_eq(&first[0], &again[0]));
-        registry.stats(address, Service::Mirror, 1)[0].add(Count::Accepted, 1);
+        registry.stats(address, ServiceKind::Mirror, 1)[0].add(Count::Accepted, 1);
         again[2].add(Count::Accepted, 5);
         again[2].add(Count::Closed, 2);
         let totals = registry.totals();
         let [echo, mirror] = totals.as_slice() else { panic!("{totals:?}") };
-        assert_eq!((echo.service, echo.totals.open()), (Service::Echo, 3));
-        assert_eq!((mirror.service, mirror.totals.open()), (Service::Mirror, 1));
+        assert_eq!((echo.service, echo.totals.open()), (ServiceKind::Echo, 3));
+        assert_eq!((mirror.service, mirror.totals.open()), (ServiceKind::Mirror, 1));
     }
 
     #[test]
     fn workers_that_count_side_by_side_lose_nothing() {
         let registry = Registry::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 2222));
-        let stats = registry.stats(address, Service::Echo, 2);
+        let stats = registry.stats(address, ServiceKind::Echo, 2);
         thread::scope(|scope| {
             for stats in &stats {
                 scope.spawn(|| {

@@ -16,7 +16,7 @@ use super::listeners::{BoundListener, cannot_listen};
 use crate::access_log::Printer;
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::CloseKind;
-use crate::config::values::Service;
+use crate::config::values::ServiceKind;
 use crate::keys::KeyView;
 use crate::metrics::endpoint::MetricsSource;
 use crate::metrics::families::{Family, Labels};
@@ -55,7 +55,7 @@ pub(super) struct Instruments {
 #[derive(Debug)]
 struct WatchedListener {
     address: SocketAddr,
-    service: Service,
+    service: ServiceKind,
     sockets: Vec<Weak<FastOpenListener>>,
     forward: Option<Arc<Forward>>,
 }
@@ -226,7 +226,7 @@ impl MetricsSource for Instruments {
     }
 }
 
-fn labels(address: SocketAddr, service: Service) -> Labels {
+fn labels(address: SocketAddr, service: ServiceKind) -> Labels {
     vec![("listener", address.to_string()), ("service", service.to_string())]
 }
 
@@ -400,11 +400,11 @@ mod tests {
         let registry = Registry::default();
         let [one, two] = [80, 81].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let cause = Some(tfo_core::diagnosis::Cause::QueueFull);
-        let stats = registry.stats(one, Service::Echo, 1);
+        let stats = registry.stats(one, ServiceKind::Echo, 1);
         stats[0].add(Count::Accepted, 3);
         stats[0].add(Count::Verdict(ArrivalVerdict::Is(Outcome::FastOpen, None)), 2);
         stats[0].add(Count::Verdict(ArrivalVerdict::Is(Outcome::Fallback, cause)), 1);
-        registry.stats(two, Service::Mirror, 1)[0].add(Count::Accepted, 5);
+        registry.stats(two, ServiceKind::Mirror, 1)[0].add(Count::Accepted, 5);
         let text = exposition(&of_listeners(&registry.totals()), Exposition::OpenMetrics);
         for line in [
             "tfo_server_accepted_total{listener=\"127.0.0.1:80\",service=\"echo\"} 3",

@@ -13,7 +13,7 @@ use tfo_core::socket::FastOpenListener;
 use crate::config::ListenSettings;
 use crate::keys::Keys;
 use crate::output::Failure;
-use crate::service::Prepared;
+use crate::service::Service;
 
 /// A listener's sockets: one for each worker, or those that were passed to this process, which the workers then
 /// share.
@@ -21,7 +21,7 @@ pub(super) struct BoundListener {
     /// What the workers know it by.
     pub(super) number: usize,
     pub(super) address: SocketAddr,
-    pub(super) service: Prepared,
+    pub(super) service: Service,
     pub(super) sockets: Vec<Arc<FastOpenListener>>,
 }
 
@@ -29,7 +29,7 @@ impl BoundListener {
     pub(super) fn new(
         number: usize,
         settings: &ListenSettings,
-        service: Prepared,
+        service: Service,
         keys: &Keys,
         workers: usize,
         passed: Vec<OwnedFd>,

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::ServiceSettings;
-use crate::config::values::Service;
+use crate::config::values::ServiceKind;
 use crate::output::Failure;
 
 use forward::Forward;
@@ -24,12 +24,12 @@ use mirror::Mirror;
 use respond::Respond;
 use stateless::{Discard, Echo, FixedAnswer};
 
-pub(crate) use output::Out;
-pub(crate) use session::{Context, Next, Session};
+pub(crate) use output::SessionOutput;
+pub(crate) use session::{Session, SessionAction, SessionContext};
 
 /// A service with what it needs, made once and shared by all workers.
 #[derive(Debug, Clone)]
-pub(crate) enum Prepared {
+pub(crate) enum Service {
     Mirror,
     Echo,
     Discard,
@@ -38,7 +38,7 @@ pub(crate) enum Prepared {
     Forward(Arc<Forward>),
 }
 
-impl Prepared {
+impl Service {
     /// Reads what the settings name.
     pub(crate) fn new(settings: &ServiceSettings) -> Result<Self, Failure> {
         Ok(match settings {
@@ -101,13 +101,13 @@ impl Prepared {
         }
     }
 
-    pub(crate) const fn kind(&self) -> Service {
+    pub(crate) const fn kind(&self) -> ServiceKind {
         match self {
-            Self::Mirror => Service::Mirror,
-            Self::Echo => Service::Echo,
-            Self::Discard => Service::Discard,
-            Self::Respond(_) => Service::Respond,
-            Self::Forward(_) => Service::Forward,
+            Self::Mirror => ServiceKind::Mirror,
+            Self::Echo => ServiceKind::Echo,
+            Self::Discard => ServiceKind::Discard,
+            Self::Respond(_) => ServiceKind::Respond,
+            Self::Forward(_) => ServiceKind::Forward,
         }
     }
 

@@ -3,16 +3,21 @@
 use tfo_core::diagnosis::ServerEvidence;
 
 use super::http::Date;
-use super::output::Out;
+use super::output::SessionOutput;
 use super::respond::Respond;
 
 /// One connection's service.
 pub(crate) trait Session {
     /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
     /// that does not read can't make it grow.
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
+    fn received(
+        &mut self,
+        bytes: &[u8],
+        out: &mut SessionOutput,
+        context: &mut SessionContext<'_>,
+    ) -> SessionAction;
 
-    /// How many bytes it holds of what came, to go on with: they count towards [`Context::buffer`].
+    /// How many bytes it holds of what came, to go on with: they count towards [`SessionContext::buffer`].
     fn held(&self) -> usize {
         0
     }
@@ -24,14 +29,14 @@ pub(crate) trait Session {
 
     /// The request that has begun was not complete in time. Puts the protocol's answer to that into
     /// `out`, if it has one, and returns whether it has: the connection then ends gracefully.
-    fn timed_out(&mut self, _out: &mut Out, _date: &Date) -> bool {
+    fn timed_out(&mut self, _out: &mut SessionOutput, _date: &Date) -> bool {
         false
     }
 }
 
 /// What comes once `out` has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum SessionAction {
     /// The peer's next request, or more bytes; it may be silent for the idle timeout.
     Read,
     /// The rest of a request that has begun: the header timeout runs, however its bytes come.
@@ -49,10 +54,10 @@ pub(crate) enum Next {
 }
 
 /// What a session may know of its connection.
-pub(crate) struct Context<'a> {
+pub(crate) struct SessionContext<'a> {
     /// What `respond` answers. Passed with each call: a session that held it would cost memory for each connection.
     pub(crate) respond: Option<&'a Respond>,
-    /// The most bytes to hold of what came, and the most to put into an [`Out`] (`limits.buffer`). A body that
+    /// The most bytes to hold of what came, and the most to put into an [`SessionOutput`] (`limits.buffer`). A body that
     /// many connections share does not count.
     pub(crate) buffer: usize,
     /// What time it is, as HTTP says it.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::output::Out;
+use super::output::SessionOutput;
 use super::respond::Respond;
-use super::session::{Context, Next, Session};
+use super::session::{Session, SessionAction, SessionContext};
 
 /// An answer up to this size is copied to what is sent; a larger one is shared by its connections.
 const COPIED: usize = 16 * 1024;
@@ -16,9 +16,14 @@ const FULL_SEGMENT: usize = 536;
 pub(super) struct Echo;
 
 impl Session for Echo {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, _: &mut Context<'_>) -> Next {
+    fn received(
+        &mut self,
+        bytes: &[u8],
+        out: &mut SessionOutput,
+        _: &mut SessionContext<'_>,
+    ) -> SessionAction {
         out.bytes.extend_from_slice(bytes);
-        Next::Read
+        SessionAction::Read
     }
 }
 
@@ -26,8 +31,13 @@ impl Session for Echo {
 pub(super) struct Discard;
 
 impl Session for Discard {
-    fn received(&mut self, _: &[u8], _: &mut Out, _: &mut Context<'_>) -> Next {
-        Next::Read
+    fn received(
+        &mut self,
+        _: &[u8],
+        _: &mut SessionOutput,
+        _: &mut SessionContext<'_>,
+    ) -> SessionAction {
+        SessionAction::Read
     }
 }
 
@@ -35,19 +45,24 @@ impl Session for Discard {
 pub(super) struct FixedAnswer;
 
 impl Session for FixedAnswer {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+    fn received(
+        &mut self,
+        bytes: &[u8],
+        out: &mut SessionOutput,
+        context: &mut SessionContext<'_>,
+    ) -> SessionAction {
         match context.respond {
             Some(Respond::Once(body)) => once(body, bytes, out, COPIED.min(context.buffer)),
-            _ => Next::Close,
+            _ => SessionAction::Close,
         }
     }
 }
 
-fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out, copied: usize) -> Next {
+fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut SessionOutput, copied: usize) -> SessionAction {
     if body.len() <= copied {
         out.bytes.extend_from_slice(body);
     } else {
         out.shared = Some(Arc::clone(body));
     }
-    if bytes.len() < FULL_SEGMENT { Next::Close } else { Next::Linger }
+    if bytes.len() < FULL_SEGMENT { SessionAction::Close } else { SessionAction::Linger }
 }

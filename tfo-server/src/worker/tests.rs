@@ -15,7 +15,7 @@ use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSetti
 use crate::connection::listener::ListenerContext;
 use crate::connection::turn::TurnBudget;
 use crate::keys::{KeySource, Keys};
-use crate::service::Prepared;
+use crate::service::Service;
 
 const LARGE: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
         idle_timeout: long,
         drain_timeout: long,
     };
-    let service = Prepared::new(service).unwrap();
+    let service = Service::new(service).unwrap();
     let observer = ServerObserver::new(&listener);
     let context = ListenerContext::internal(listener.local_addr(), service, &limits, observer);
     let mut client = TcpStream::connect(listener.local_addr()).unwrap();
@@ -107,7 +107,7 @@ fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
         let (mut worker, client) = worker_and_client(&service);
         let mut reading = client.try_clone().unwrap();
         thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
-        if service.kind() == crate::config::values::Service::Forward {
+        if service.kind() == crate::config::values::ServiceKind::Forward {
             let (mut stream, _) = sink.accept().unwrap();
             thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
         }

@@ -34,7 +34,7 @@ use crate::keys::Keys;
 use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
 use crate::metrics::{table, usage};
 use crate::output::Failure;
-use crate::service::Prepared;
+use crate::service::Service;
 use crate::worker::Worker;
 use crate::worker::command::WorkerCommand;
 use crate::worker::handle::WorkerHandle;
@@ -204,7 +204,7 @@ impl Supervisor {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
         })?;
         log::info!("metrics: http://{}/metrics", listener.local_addr());
-        let service = Prepared::http(Box::new(MetricsEndpoint::new(Arc::<Instruments>::clone(
+        let service = Service::http(Box::new(MetricsEndpoint::new(Arc::<Instruments>::clone(
             &self.instruments,
         ))));
         let observer = ServerObserver::new(&listener);
@@ -490,8 +490,8 @@ fn inherited_sockets(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, Activatio
 }
 
 /// Reads what the listeners' services need.
-fn make_services(settings: &Settings) -> Result<Vec<Prepared>, Failure> {
-    settings.listeners.iter().map(|listen| Prepared::new(&listen.service)).collect()
+fn make_services(settings: &Settings) -> Result<Vec<Service>, Failure> {
+    settings.listeners.iter().map(|listen| Service::new(&listen.service)).collect()
 }
 
 /// Sees the packets of the listener's connections, if that is wanted.

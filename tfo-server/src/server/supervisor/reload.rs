@@ -13,7 +13,7 @@ use crate::config::{ListenSettings, Settings};
 use crate::keys::{KeySource, Keys};
 use crate::server::descriptors::{self, DescriptorNeed};
 use crate::server::listeners::BoundListener;
-use crate::service::Prepared;
+use crate::service::Service;
 
 /// All that new settings need, and that may not be there.
 struct ReloadPlan {
@@ -21,7 +21,7 @@ struct ReloadPlan {
     /// Where they come from elsewhere than before.
     keys: Option<Keys>,
     /// Listeners that stay, by their place among those before, and what they serve now.
-    remaining: Vec<(usize, Prepared)>,
+    remaining: Vec<(usize, Service)>,
     added: Vec<BoundListener>,
 }
 

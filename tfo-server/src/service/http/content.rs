@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::service::output::Out;
+use crate::service::output::SessionOutput;
 
 /// A status that is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,13 +81,19 @@ impl Content {
     }
 
     /// A body up to `copied` bytes is copied behind its head; a larger one is shared by its connections.
-    pub(super) fn write(&self, out: &mut Out, framing: Framing, date: &Date, copied: usize) {
+    pub(super) fn write(
+        &self,
+        out: &mut SessionOutput,
+        framing: Framing,
+        date: &Date,
+        copied: usize,
+    ) {
         out.bytes.extend_from_slice(&self.head);
         out.bytes.extend_from_slice(date.line());
         out.bytes.extend_from_slice(match framing.connection {
-            Connection::Persistent => b"\r\n".as_slice(),
-            Connection::PersistentOnRequest => b"Connection: keep-alive\r\n\r\n",
-            Connection::Close => b"Connection: close\r\n\r\n",
+            Persistence::Persistent => b"\r\n".as_slice(),
+            Persistence::PersistentOnRequest => b"Connection: keep-alive\r\n\r\n",
+            Persistence::Close => b"Connection: close\r\n\r\n",
         });
         if framing.head_only {
             // The length stands in the head all the same.
@@ -103,12 +109,12 @@ impl Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Framing {
     pub(super) head_only: bool,
-    pub(super) connection: Connection,
+    pub(super) connection: Persistence,
 }
 
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connection {
+pub(super) enum Persistence {
     /// As HTTP/1.1 has it: nothing need be said.
     Persistent,
     /// A client of HTTP/1.0 has asked for it, and must be told.

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use httparse::Header;
 
-use super::content::{Connection, Content, Framing, Status};
+use super::content::{Content, Framing, Persistence, Status};
 use super::target::{self, is_of_a_target};
 
 /// The most bytes of a request line with its fields, where there is room for as many.
@@ -34,12 +34,12 @@ pub(super) enum Head<'a> {
     /// It goes on.
     Partial,
     /// So many bytes were a head.
-    Whole(usize, Request<'a>, Framing, Body),
+    Whole(usize, Request<'a>, Framing, BodyFraming),
 }
 
 /// What follows the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Body {
+pub(super) struct BodyFraming {
     /// `None`: it comes in chunks.
     pub(super) length: Option<u64>,
     /// The client waits for a word before it sends it.
@@ -48,7 +48,7 @@ pub(super) struct Body {
 
 /// What the fields say, as far as it matters here.
 #[derive(Default)]
-struct Fields<'a> {
+struct FieldValues<'a> {
     length: Option<u64>,
     /// How many fields say that it comes in chunks.
     chunked: usize,
@@ -184,7 +184,7 @@ fn judge<'a>(
 ) -> Result<Head<'a>, Refusal> {
     let bad = |why| Err((Status::BadRequest, why));
     let RequestLine { method, target, old } = *line;
-    let fields = Fields::read(headers)?;
+    let fields = FieldValues::read(headers)?;
     match fields.hosts {
         0 if !old => return bad("no Host field"),
         0 | 1 => {}
@@ -206,19 +206,19 @@ fn judge<'a>(
         return bad("the target is not one that this method allows");
     };
     let connection = match (old, fields.close) {
-        (_, true) => Connection::Close,
-        (true, false) if !fields.keep_alive => Connection::Close,
-        (true, false) => Connection::PersistentOnRequest,
-        (false, false) => Connection::Persistent,
+        (_, true) => Persistence::Close,
+        (true, false) if !fields.keep_alive => Persistence::Close,
+        (true, false) => Persistence::PersistentOnRequest,
+        (false, false) => Persistence::Persistent,
     };
     let length = if fields.chunked > 0 { None } else { Some(fields.length.unwrap_or(0)) };
     // A client of HTTP/1.0 does not know the answer.
-    let body = Body { length, expected: fields.expects && !old };
+    let body = BodyFraming { length, expected: fields.expects && !old };
     let request = Request { path, accept: fields.accept, other_method };
     Ok(Head::Whole(len, request, Framing { head_only, connection }, body))
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldValues<'a> {
     fn read(headers: &[Header<'a>]) -> Result<Self, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         let mut fields = Self::default();

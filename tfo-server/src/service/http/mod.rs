@@ -10,6 +10,6 @@ mod tests;
 
 pub(crate) use content::{Content, Date, Status};
 pub(crate) use head::{Handler, Request};
-pub(crate) use session::Http;
 #[cfg(test)]
-pub(crate) use session::Terms;
+pub(crate) use session::AnswerTerms;
+pub(crate) use session::Http;

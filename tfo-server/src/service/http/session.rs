@@ -5,11 +5,11 @@
 
 use std::mem;
 
-use super::body::{Progress, Rest};
-use super::content::{Connection, Content, Date, Framing, Status};
+use super::body::{BodyProgress, BodyReader};
+use super::content::{Content, Date, Framing, Persistence, Status};
 use super::head::{self, Handler, Head, MAX_HEAD, Refusal};
-use crate::service::output::Out;
-use crate::service::session::{Context, Next, Session};
+use crate::service::output::SessionOutput;
+use crate::service::session::{Session, SessionAction, SessionContext};
 
 /// The most that is answered before it is sent: many requests at once are answered bit by bit.
 pub(super) const MAX_OUT: usize = 64 * 1024;
@@ -22,19 +22,19 @@ pub(crate) struct Http {
     /// What has come of a request that is not complete, or was not yet looked at.
     held: Box<[u8]>,
     /// A request whose body is still to come.
-    body: Option<Box<Pending>>,
+    body: Option<Box<PendingAnswer>>,
 }
 
 #[derive(Debug)]
-struct Pending {
-    rest: Rest,
+struct PendingAnswer {
+    rest: BodyReader,
     content: Content,
     framing: Framing,
 }
 
 /// What holds for all requests that are answered now.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms<'a> {
+pub(crate) struct AnswerTerms<'a> {
     pub(crate) date: &'a Date,
     /// The last answer ends the connection.
     pub(crate) ending: bool,
@@ -42,7 +42,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) buffer: usize,
 }
 
-impl Terms<'_> {
+impl AnswerTerms<'_> {
     /// Answers that have as many bytes are sent before the next one is made. What one more adds fits as well:
     /// its head, which is far shorter than a quarter of the smallest buffer, and a body that is copied.
     fn most_out(self) -> usize {
@@ -61,12 +61,12 @@ impl Terms<'_> {
     /// How to send the answer before `rest`.
     fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
         let last = self.ending && rest.is_empty();
-        Framing { connection: if last { Connection::Close } else { asked.connection }, ..asked }
+        Framing { connection: if last { Persistence::Close } else { asked.connection }, ..asked }
     }
 }
 
 /// What comes after a step.
-enum Step {
+enum RequestStep {
     /// The body of the request whose head was read.
     Body,
     /// The request that follows the one that was answered.
@@ -83,10 +83,15 @@ enum Step {
 
 /// The handler is found by the service.
 impl Session for Http {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
-        let Some(respond) = context.respond else { return Next::Close };
+    fn received(
+        &mut self,
+        bytes: &[u8],
+        out: &mut SessionOutput,
+        context: &mut SessionContext<'_>,
+    ) -> SessionAction {
+        let Some(respond) = context.respond else { return SessionAction::Close };
         let (date, ending, buffer) = (context.date, context.ending, context.buffer);
-        self.answer(bytes, out, respond, Terms { date, ending, buffer })
+        self.answer(bytes, out, respond, AnswerTerms { date, ending, buffer })
     }
 
     fn held(&self) -> usize {
@@ -97,7 +102,7 @@ impl Session for Http {
         self.held.is_empty() && self.body.is_none()
     }
 
-    fn timed_out(&mut self, out: &mut Out, date: &Date) -> bool {
+    fn timed_out(&mut self, out: &mut SessionOutput, date: &Date) -> bool {
         let refusal = (Status::RequestTimeout, "the request was not complete in time");
         self.refuse(refusal, &self.held, out, date);
         true
@@ -112,10 +117,10 @@ impl Http {
     pub(crate) fn answer(
         &mut self,
         bytes: &[u8],
-        out: &mut Out,
+        out: &mut SessionOutput,
         handler: &impl Handler,
-        terms: Terms<'_>,
-    ) -> Next {
+        terms: AnswerTerms<'_>,
+    ) -> SessionAction {
         // Whether the first byte of a request that is not complete came now.
         let mut is_new = self.is_idle();
         let held = mem::take(&mut self.held);
@@ -128,19 +133,21 @@ impl Http {
         };
         let next = loop {
             if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= terms.most_out()) {
-                break Next::Again;
+                break SessionAction::Again;
             }
             match self.step(&mut input, out, handler, terms) {
-                Ok(Step::Body) => {}
-                Ok(Step::Answered) => is_new = true,
-                Ok(Step::Idle) => break Next::Read,
-                Ok(Step::Wait) if is_new => break Next::Begun,
-                Ok(Step::Wait) => break Next::More,
-                Ok(Step::Close) if input.is_empty() && !terms.ending => return Next::Close,
-                Ok(Step::Close | Step::Linger) => return Next::Linger,
+                Ok(RequestStep::Body) => {}
+                Ok(RequestStep::Answered) => is_new = true,
+                Ok(RequestStep::Idle) => break SessionAction::Read,
+                Ok(RequestStep::Wait) if is_new => break SessionAction::Begun,
+                Ok(RequestStep::Wait) => break SessionAction::More,
+                Ok(RequestStep::Close) if input.is_empty() && !terms.ending => {
+                    return SessionAction::Close;
+                }
+                Ok(RequestStep::Close | RequestStep::Linger) => return SessionAction::Linger,
                 Err(refusal) => {
                     self.refuse(refusal, input, out, terms.date);
-                    return Next::Linger;
+                    return SessionAction::Linger;
                 }
             }
         };
@@ -150,12 +157,12 @@ impl Http {
 
     /// Answers a request that can't be served. `head` is what has come of its head, unless its body is
     /// being read.
-    fn refuse(&self, (status, why): Refusal, head: &[u8], out: &mut Out, date: &Date) {
+    fn refuse(&self, (status, why): Refusal, head: &[u8], out: &mut SessionOutput, date: &Date) {
         let head_only = match &self.body {
             Some(pending) => pending.framing.head_only,
             None => head.starts_with(b"HEAD "),
         };
-        let framing = Framing { head_only, connection: Connection::Close };
+        let framing = Framing { head_only, connection: Persistence::Close };
         Content::line(status, why).write(out, framing, date, MAX_COPIED);
     }
 
@@ -165,20 +172,20 @@ impl Http {
     fn step(
         &mut self,
         input: &mut &[u8],
-        out: &mut Out,
+        out: &mut SessionOutput,
         handler: &impl Handler,
-        terms: Terms<'_>,
-    ) -> Result<Step, Refusal> {
+        terms: AnswerTerms<'_>,
+    ) -> Result<RequestStep, Refusal> {
         if let Some(pending) = &mut self.body {
             let (len, whole) = match pending.rest.read(input, terms.most_head())? {
-                Progress::More(len) => (len, false),
-                Progress::Whole(len) => (len, true),
+                BodyProgress::More(len) => (len, false),
+                BodyProgress::Whole(len) => (len, true),
             };
             *input = input.get(len..).unwrap_or_default();
             if !whole {
-                return Ok(Step::Wait);
+                return Ok(RequestStep::Wait);
             }
-            let Pending { content, framing, .. } = &**pending;
+            let PendingAnswer { content, framing, .. } = &**pending;
             let framing = terms.framing(*framing, input);
             content.write(out, framing, terms.date, terms.most_copied());
             let step = after(framing);
@@ -190,9 +197,9 @@ impl Http {
         }
         let Head::Whole(len, request, framing, body) = head::parse(input, terms.most_head())?
         else {
-            return Ok(Step::Wait);
+            return Ok(RequestStep::Wait);
         };
-        let rest = Rest::new(body)?;
+        let rest = BodyReader::new(body)?;
         let content = handler.answer(&request);
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
@@ -203,16 +210,16 @@ impl Http {
         if body.expected && content.is_error() {
             // Whether the client still sends the body is its choice, so that nobody knows where the
             // next request begins.
-            let framing = Framing { connection: Connection::Close, ..framing };
+            let framing = Framing { connection: Persistence::Close, ..framing };
             content.write(out, framing, terms.date, terms.most_copied());
-            return Ok(Step::Linger);
+            return Ok(RequestStep::Linger);
         }
         if body.expected {
             // Sent even if the body has begun to come: the answer does not depend on that.
             out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        self.body = Some(Box::new(Pending { rest, content: content.into_owned(), framing }));
-        Ok(Step::Body)
+        self.body = Some(Box::new(PendingAnswer { rest, content: content.into_owned(), framing }));
+        Ok(RequestStep::Body)
     }
 }
 
@@ -220,22 +227,26 @@ impl Http {
 /// Returns what comes next if nothing follows them.
 ///
 /// Empty lines begin a request. One of them is kept, else the next call would not know.
-fn skip_empty_lines(input: &mut &[u8]) -> Option<Step> {
+fn skip_empty_lines(input: &mut &[u8]) -> Option<RequestStep> {
     let before = input.len();
     while let [b'\r', b'\n', rest @ ..] = input {
         *input = rest;
     }
     match *input {
-        [] if before == 0 => Some(Step::Idle),
+        [] if before == 0 => Some(RequestStep::Idle),
         [] => {
             *input = b"\r\n";
-            Some(Step::Wait)
+            Some(RequestStep::Wait)
         }
-        b"\r" => Some(Step::Wait),
+        b"\r" => Some(RequestStep::Wait),
         _ => None,
     }
 }
 
-fn after(framing: Framing) -> Step {
-    if framing.connection == Connection::Close { Step::Close } else { Step::Answered }
+fn after(framing: Framing) -> RequestStep {
+    if framing.connection == Persistence::Close {
+        RequestStep::Close
+    } else {
+        RequestStep::Answered
+    }
 }
