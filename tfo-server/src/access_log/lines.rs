@@ -21,7 +21,7 @@ use crate::metrics::stats::{self, CookieOrigin, Count};
 use crate::output::json;
 
 /// A connection that has ended.
-pub(crate) struct Ended {
+pub(crate) struct ConnectionEntry {
     pub(crate) peer: SocketAddr,
     /// The client behind it, where a proxy has told it.
     pub(crate) client: Option<SocketAddr>,
@@ -76,7 +76,7 @@ struct Cookies {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct ConnectionLine<'a> {
     schema: u32,
     peer: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +84,7 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<SocketAddr>,
     #[serde(flatten)]
-    verdict: Option<Told<'a>>,
+    verdict: Option<VerdictField<'a>>,
     syn_bytes: usize,
     cookie: Cookie,
     cookie_origin: Option<Origin>,
@@ -109,7 +109,7 @@ struct TotalsLine<'a> {
 /// The verdict, or that there is none.
 #[derive(Clone, Copy, Serialize)]
 #[serde(untagged)]
-enum Told<'a> {
+enum VerdictField<'a> {
     Verdict(&'a Verdict),
     Unknown { verdict: &'static str },
 }
@@ -140,7 +140,7 @@ impl Cookie {
 }
 
 /// Where lines go.
-pub(super) struct Lines {
+pub(super) struct LineWriter {
     output: Output,
     format: Format,
     started: Instant,
@@ -151,7 +151,7 @@ pub(super) struct Lines {
     failed: Arc<AtomicU64>,
 }
 
-impl Lines {
+impl LineWriter {
     pub(super) fn new(format: Format, tracer: Option<Tracer>, failed: Arc<AtomicU64>) -> Self {
         let (output, started) = (Output::stdout(), Instant::now());
         Self { output, format, started, tracer, unprinted: 0, failed }
@@ -168,26 +168,28 @@ impl Lines {
         }
     }
 
-    pub(super) fn connection(&mut self, ended: &Ended) {
+    pub(super) fn connection(&mut self, ended: &ConnectionEntry) {
         let evidence = ended.evidence.as_ref();
         let verdict = evidence.and_then(|evidence| arrival::judge(evidence, ended.counted_as));
         self.connection_with(ended, verdict.as_ref());
     }
 
-    fn connection_with(&mut self, ended: &Ended, verdict: Option<&Verdict>) {
+    fn connection_with(&mut self, ended: &ConnectionEntry, verdict: Option<&Verdict>) {
         let (syn_bytes, cookie) = match &ended.evidence {
             Some(evidence) => of_syn(&evidence.syn),
             None => (0, Cookie::Unknown),
         };
         let line = match self.format {
-            Format::Json => json(&Line {
+            Format::Json => json(&ConnectionLine {
                 schema: 1,
                 peer: ended.peer().to_string(),
                 client: ended.client,
                 upstream: ended.upstream,
                 verdict: match (verdict, ended.counted_as) {
-                    (Some(verdict), _) => Some(Told::Verdict(verdict)),
-                    (None, ArrivalVerdict::Unknown) => Some(Told::Unknown { verdict: "unknown" }),
+                    (Some(verdict), _) => Some(VerdictField::Verdict(verdict)),
+                    (None, ArrivalVerdict::Unknown) => {
+                        Some(VerdictField::Unknown { verdict: "unknown" })
+                    }
                     (None, _) => None,
                 },
                 syn_bytes,
@@ -252,7 +254,7 @@ impl Lines {
     }
 }
 
-impl Ended {
+impl ConnectionEntry {
     /// An IPv4 client that came to an IPv6 listener is one of IPv4.
     fn peer(&self) -> SocketAddr {
         SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port())
@@ -340,7 +342,12 @@ impl Cookies {
     }
 }
 
-fn text(ended: &Ended, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+fn text(
+    ended: &ConnectionEntry,
+    verdict: Option<&Verdict>,
+    syn_bytes: usize,
+    cookie: Cookie,
+) -> String {
     let mut line = ended.peer().to_string();
     if let Some(client) = ended.client {
         line += &format!(" for {client}");

@@ -4,6 +4,6 @@ mod lines;
 mod printer;
 mod trace;
 
-pub(crate) use lines::{Ended, Totals};
-pub(crate) use printer::Printer;
+pub(crate) use lines::{ConnectionEntry, Totals};
+pub(crate) use printer::AccessLog;
 pub(crate) use trace::Tracer;

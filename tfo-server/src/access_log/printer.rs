@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use tfo_core::program::queue::Queue;
 use tfo_core::program::value::Format;
 
-use super::lines::{Ended, Lines, Totals};
+use super::lines::{ConnectionEntry, LineWriter, Totals};
 use super::trace::Tracer;
 
 /// How many lines may wait for standard output.
-const WAITING: usize = 16 * 1024;
+const MAX_QUEUED: usize = 16 * 1024;
 /// How often the packets of connections are drawn.
-const TICK: Duration = Duration::from_secs(1);
+const DRAW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the end waits for standard output to take what is left.
-const LAST: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it looks meanwhile.
-const LOOK: Duration = Duration::from_millis(50);
+const DRAIN_STEP: Duration = Duration::from_millis(50);
 
 /// Hands lines to the thread that prints.
 #[derive(Debug, Clone)]
-pub(crate) struct Printer {
-    queue: Queue<Item>,
+pub(crate) struct AccessLog {
+    queue: Queue<LogItem>,
     /// Lines that could not be written.
     failed: Arc<AtomicU64>,
     /// The queue was full, and has not been empty since.
@@ -35,8 +35,8 @@ pub(crate) struct Printer {
 }
 
 /// What is printed.
-enum Item {
-    Connection(Box<Ended>),
+enum LogItem {
+    Connection(Box<ConnectionEntry>),
     /// What was counted so far.
     Totals(Box<Totals>),
     /// Text that takes a while to make: the printing thread makes it.
@@ -45,11 +45,11 @@ enum Item {
     Last(Box<Totals>),
 }
 
-impl Printer {
+impl AccessLog {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<Self> {
         let (failed, slow, making) = (Arc::default(), Arc::default(), Arc::default());
-        let printer = Self { queue: Queue::new(WAITING), failed, slow, making };
-        let lines = Lines::new(format, tracer, Arc::clone(&printer.failed));
+        let printer = Self { queue: Queue::new(MAX_QUEUED), failed, slow, making };
+        let lines = LineWriter::new(format, tracer, Arc::clone(&printer.failed));
         let printing = printer.clone();
         let thread = thread::Builder::new().name("printer".to_owned());
         thread.spawn(move || printing.print_all(lines))?;
@@ -57,18 +57,18 @@ impl Printer {
     }
 
     /// Prints the line of a connection, unless too many wait.
-    pub(crate) fn connection(&self, ended: Box<Ended>) {
-        self.item(Item::Connection(ended));
+    pub(crate) fn connection(&self, ended: Box<ConnectionEntry>) {
+        self.item(LogItem::Connection(ended));
     }
 
     /// Prints what was counted so far.
     pub(crate) fn totals(&self, totals: Totals) {
-        self.item(Item::Totals(Box::new(totals)));
+        self.item(LogItem::Totals(Box::new(totals)));
     }
 
     /// Prints a text, which is made outside the calling thread.
     pub(crate) fn text(&self, make: impl FnOnce() -> String + Send + 'static) {
-        self.item(Item::Text(Box::new(make)));
+        self.item(LogItem::Text(Box::new(make)));
     }
 
     /// How many lines were lost.
@@ -78,16 +78,16 @@ impl Printer {
 
     /// Prints what waits, then the totals; gives up if nobody takes them.
     pub(crate) fn finish(self, totals: Totals) {
-        self.queue.put_last(Item::Last(Box::new(totals)));
-        let mut left = LAST;
-        while !self.queue.drain(LOOK, LOOK) {
+        self.queue.put_last(LogItem::Last(Box::new(totals)));
+        let mut left = DRAIN_TIMEOUT;
+        while !self.queue.drain(DRAIN_STEP, DRAIN_STEP) {
             if self.making.load(Ordering::Relaxed) {
                 continue;
             }
-            left = left.saturating_sub(LOOK);
+            left = left.saturating_sub(DRAIN_STEP);
             if left.is_zero() {
                 return log::warn!(
-                    "standard output took nothing for {LAST:?}: what was left to print is lost"
+                    "standard output took nothing for {DRAIN_TIMEOUT:?}: what was left to print is lost"
                 );
             }
         }
@@ -106,7 +106,7 @@ impl Printer {
         make()
     }
 
-    fn item(&self, item: Item) {
+    fn item(&self, item: LogItem) {
         if !self.queue.put(item) && !self.slow.swap(true, Ordering::Relaxed) {
             log::warn!(
                 "lines are lost: standard output is slower than connections end. Serving goes on; \
@@ -115,15 +115,15 @@ impl Printer {
         }
     }
 
-    fn print_all(&self, mut lines: Lines) {
-        let mut next = Instant::now() + TICK;
+    fn print_all(&self, mut lines: LineWriter) {
+        let mut next = Instant::now() + DRAW_INTERVAL;
         let mut reported = 0;
         loop {
             match self.queue.take_until(Some(next)) {
-                Some(Item::Connection(ended)) => lines.connection(&ended),
-                Some(Item::Totals(totals)) => lines.totals(&totals, self.lines_lost()),
-                Some(Item::Text(make)) => lines.print(self.make(make).trim_end()),
-                Some(Item::Last(totals)) => {
+                Some(LogItem::Connection(ended)) => lines.connection(&ended),
+                Some(LogItem::Totals(totals)) => lines.totals(&totals, self.lines_lost()),
+                Some(LogItem::Text(make)) => lines.print(self.make(make).trim_end()),
+                Some(LogItem::Last(totals)) => {
                     lines.draw(true);
                     lines.last_totals(&totals, self.lines_lost());
                 }
@@ -136,7 +136,7 @@ impl Printer {
                 self.slow.store(false, Ordering::Relaxed);
             }
             if next <= Instant::now() {
-                next = Instant::now() + TICK;
+                next = Instant::now() + DRAW_INTERVAL;
                 lines.draw(false);
             }
         }

@@ -12,7 +12,7 @@ use tfo_core::program::one_line;
 use crate::output::Failure;
 
 /// How long after its end a connection's last packets (FIN, ACK) are waited for.
-const GRACE: Duration = Duration::from_millis(300);
+const LAST_PACKETS: Duration = Duration::from_millis(300);
 
 /// Sees the packets of the server's connections.
 pub(crate) struct Tracer {
@@ -53,7 +53,7 @@ impl Tracer {
 
     /// The ladders of the connections whose last packets must have come; with `all`, of each.
     pub(super) fn ladders(&mut self, all: bool) -> Vec<String> {
-        let ready = |since: &Instant| all || since.elapsed() >= GRACE;
+        let ready = |since: &Instant| all || since.elapsed() >= LAST_PACKETS;
         let (now, later) = self.ended.drain(..).partition::<Vec<_>, _>(|(since, ..)| ready(since));
         self.ended = later;
         let mut ladders = Vec::new();
@@ -71,7 +71,7 @@ impl Tracer {
 
     /// How long the last packets of the connections that have ended may still take.
     pub(super) fn grace(&self) -> Duration {
-        if self.ended.is_empty() { Duration::ZERO } else { GRACE }
+        if self.ended.is_empty() { Duration::ZERO } else { LAST_PACKETS }
     }
 
     fn write(&mut self, crossings: &[Crossing]) {

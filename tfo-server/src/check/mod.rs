@@ -66,9 +66,9 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     addresses.dedup();
     let error = |answer| match answer {
         CheckResult::Connected => None,
-        CheckResult::Failed(why) | CheckResult::NotAsked(why) => Some(why),
+        CheckResult::Failed(why) | CheckResult::NotChecked(why) => Some(why),
     };
-    let errors = forward::ask(&addresses, timeout)?.into_iter().map(error);
+    let errors = forward::check_once(&addresses, timeout)?.into_iter().map(error);
     let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
     let mut checked = Vec::new();
     for (listener, forward) in forwarding(settings) {

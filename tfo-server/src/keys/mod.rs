@@ -16,9 +16,9 @@ use tfo_core::host::sysctl;
 use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
-use file::{FileError, Pair, Reader};
-use shared::Shared;
-use watch::{Seen, Watched};
+use file::{FileError, KeyReader, Pair};
+use shared::SharedRing;
+use watch::{FileChange, WatchedFile};
 
 pub(crate) use shared::KeyView;
 
@@ -36,24 +36,24 @@ pub(crate) enum KeySource {
 /// The keys in use.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    origin: Origin,
+    origin: KeyOrigin,
     /// `None`: the network namespace's, and they can't be read.
     ring: Option<KeyRing>,
     /// The listener has other keys than the ring: setting them failed.
     pending: bool,
     /// What other threads see.
-    shared: Arc<Shared>,
+    shared: Arc<SharedRing>,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum KeyOrigin {
     /// Whether this process may read them: who may not at the start never may.
     Kernel {
         readable: bool,
     },
-    File(Watched<Pair>),
+    File(WatchedFile<Pair>),
     Derived {
-        secret: Watched<Secret>,
+        secret: WatchedFile<Secret>,
         schedule: Schedule,
         slots: Slots,
     },
@@ -67,22 +67,23 @@ impl Keys {
                 let found = sysctl::tcp_fastopen_key();
                 let ring = found.as_ref().ok().cloned().flatten();
                 let ring = ring.map(|(primary, backup)| KeyRing::new(primary, backup));
-                (Origin::Kernel { readable: found.is_ok() }, ring)
+                (KeyOrigin::Kernel { readable: found.is_ok() }, ring)
             }
             KeySource::File(path) => {
-                let watched = Watched::read(path, |path| file::keys(path, Reader::Server))?;
+                let watched = WatchedFile::read(path, |path| file::keys(path, KeyReader::Server))?;
                 let (primary, backup) = watched.current().clone();
-                (Origin::File(watched), Some(KeyRing::new(primary, backup)))
+                (KeyOrigin::File(watched), Some(KeyRing::new(primary, backup)))
             }
             KeySource::Derived { secret, rotate_every } => {
-                let secret = Watched::read(secret, |path| file::secret(path, Reader::Server))?;
+                let secret =
+                    WatchedFile::read(secret, |path| file::secret(path, KeyReader::Server))?;
                 let schedule = Schedule::new(*rotate_every);
                 let ring = schedule.ring(secret.current(), now);
                 let slots = schedule.slots(now);
-                (Origin::Derived { secret, schedule, slots }, Some(ring))
+                (KeyOrigin::Derived { secret, schedule, slots }, Some(ring))
             }
         };
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<SharedRing>::default();
         shared.put(ring.clone());
         Ok(Self { origin, ring, pending: false, shared })
     }
@@ -106,7 +107,7 @@ impl Keys {
 
     /// Whether the listener has keys of its own, which follow a file or the clock.
     pub(crate) fn are_own(&self) -> bool {
-        !matches!(self.origin, Origin::Kernel { .. })
+        !matches!(self.origin, KeyOrigin::Kernel { .. })
     }
 
     /// Gives the listener its own keys from its first moment.
@@ -123,7 +124,7 @@ impl Keys {
     /// second; `asked`: somebody wants it done now.
     ///
     /// What can't be used is told once, and changes nothing.
-    pub(crate) fn look<'a>(
+    pub(crate) fn check<'a>(
         &mut self,
         now: SystemTime,
         asked: bool,
@@ -173,19 +174,19 @@ impl Keys {
         };
         let current = &self.ring;
         match &mut self.origin {
-            Origin::Kernel { readable: false } => None,
-            Origin::Kernel { readable: true } => {
+            KeyOrigin::Kernel { readable: false } => None,
+            KeyOrigin::Kernel { readable: true } => {
                 let (primary, backup) = sysctl::tcp_fastopen_key().ok().flatten()?;
                 let ring = rotated(current, (primary, backup));
                 let same = current.as_ref().is_some_and(|current| current.accepts_as(&ring));
                 (!same).then_some(ring)
             }
-            Origin::File(watched) => {
-                let changed = is_new(watched.look(asked), current.as_ref());
+            KeyOrigin::File(watched) => {
+                let changed = has_changed(watched.check(asked), current.as_ref());
                 changed.then(|| rotated(current, watched.current().clone()))
             }
-            Origin::Derived { secret, schedule, slots } => {
-                let changed = is_new(secret.look(asked), current.as_ref());
+            KeyOrigin::Derived { secret, schedule, slots } => {
+                let changed = has_changed(secret.check(asked), current.as_ref());
                 let before = mem::replace(slots, schedule.slots(now));
                 (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
             }
@@ -194,11 +195,11 @@ impl Keys {
 }
 
 /// Whether the file has something new; tells what is wrong with it.
-fn is_new(seen: Seen, current: Option<&KeyRing>) -> bool {
+fn has_changed(seen: FileChange, current: Option<&KeyRing>) -> bool {
     match seen {
-        Seen::Same => false,
-        Seen::Changed => true,
-        Seen::Refused(why) => {
+        FileChange::Same => false,
+        FileChange::Changed => true,
+        FileChange::Refused(why) => {
             let ring = current.map(ToString::to_string).unwrap_or_default();
             log::warn!("keys: {why}; those before stay: {ring}");
             false
@@ -211,9 +212,9 @@ impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(ring) = &self.ring else { return f.write_str("of the network namespace") };
         match &self.origin {
-            Origin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
-            Origin::File(_) => write!(f, "{ring}"),
-            Origin::Derived { slots, .. } => {
+            KeyOrigin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
+            KeyOrigin::File(_) => write!(f, "{ring}"),
+            KeyOrigin::Derived { slots, .. } => {
                 write!(f, "{ring} (derived, epochs {} and {})", slots.primary, slots.backup)
             }
         }

@@ -7,13 +7,13 @@ use tfo_core::cookie::KeyRing;
 
 /// Where the keys are put for other threads.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedRing {
     /// Counts the changes.
     changes: AtomicU64,
     ring: Mutex<Option<KeyRing>>,
 }
 
-impl Shared {
+impl SharedRing {
     pub(super) fn put(&self, ring: Option<KeyRing>) {
         *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
         self.changes.fetch_add(1, Ordering::Release);
@@ -23,13 +23,13 @@ impl Shared {
 /// A thread's own copy of the keys, made again when they have changed: looking costs one load.
 #[derive(Debug)]
 pub(crate) struct KeyView {
-    shared: Arc<Shared>,
+    shared: Arc<SharedRing>,
     seen: u64,
     ring: Option<KeyRing>,
 }
 
 impl KeyView {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<SharedRing>) -> Self {
         Self { shared, seen: 0, ring: None }
     }
 

@@ -13,7 +13,7 @@ use tfo_core::program::logging;
 use tfo_core::socket::FastOpenListener;
 
 use super::listeners::{BoundListener, cannot_listen};
-use crate::access_log::Printer;
+use crate::access_log::AccessLog;
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::CloseKind;
 use crate::config::values::ServiceKind;
@@ -26,7 +26,7 @@ use crate::metrics::stats::{
 use crate::metrics::usage::Usage;
 use crate::output::Failure;
 use crate::service::forward::{Forward, UpstreamState};
-use crate::worker::shared::Shared;
+use crate::worker::shared::SharedState;
 
 /// More than may look at a time, so that who asks for its health need not try twice.
 const BACKLOG: u32 = 1024;
@@ -42,11 +42,11 @@ pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, Failure> {
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) registry: Registry,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     keys: Mutex<KeyView>,
     listeners: Mutex<Vec<WatchedListener>>,
     workers: usize,
-    printer: Printer,
+    access_log: AccessLog,
     started: (Instant, SystemTime),
     stopping: AtomicBool,
 }
@@ -62,10 +62,10 @@ struct WatchedListener {
 
 impl Instruments {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedState>,
         keys: KeyView,
         workers: usize,
-        printer: Printer,
+        access_log: AccessLog,
     ) -> Self {
         Self {
             registry: Registry::default(),
@@ -73,7 +73,7 @@ impl Instruments {
             keys: Mutex::new(keys),
             listeners: Mutex::default(),
             workers,
-            printer,
+            access_log,
             started: (Instant::now(), SystemTime::now()),
             stopping: AtomicBool::new(false),
         }
@@ -99,7 +99,7 @@ impl Instruments {
         let (since, at) = self.started;
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let ready = u8::from(self.not_ready().is_none());
-        let lost = self.printer.lines_lost();
+        let lost = self.access_log.lines_lost();
         let mut keys = Family::info("tfo_server_key", "Keys that cookies are accepted of.");
         let mut view = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ring) = view.ring() {

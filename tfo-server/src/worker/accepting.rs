@@ -16,7 +16,7 @@ use tfo_core::program::one_line;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
 use super::Worker;
-use super::listening::{BATCH, LISTENERS, Listening, PAUSE};
+use super::listener::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTENERS, WorkerListener};
 use super::reserve::{GRACE, Reserve};
 use crate::arrival::{self, ArrivalDetails};
 use crate::close_reason::CloseKind;
@@ -33,29 +33,29 @@ impl Worker {
         listener: Arc<FastOpenListener>,
         context: Box<ListenerContext>,
     ) -> io::Result<()> {
-        if self.listening.len() <= number {
-            self.listening.resize_with(number + 1, || None);
+        if self.listeners.len() <= number {
+            self.listeners.resize_with(number + 1, || None);
         }
-        let Some(place) = self.listening.get_mut(number) else { return Ok(()) };
+        let Some(place) = self.listeners.get_mut(number) else { return Ok(()) };
         let context = Rc::from(context);
-        if let Some(listening) = place {
-            listening.context = context;
+        if let Some(listeners) = place {
+            listeners.context = context;
             return Ok(());
         }
         let fd = listener.as_fd().as_raw_fd();
         let token = Token(LISTENERS + number);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        *place = Some(Listening { listener, context, ready: true, closing: false });
+        *place = Some(WorkerListener { listener, context, ready: true, closing: false });
         Ok(())
     }
 
     /// What waits in the backlog may have handed over its data already: it is served. Once the backlog is empty the
     /// listener closes.
     pub(super) fn stop_accepting(&mut self, number: usize) {
-        let Some(Some(listening)) = self.listening.get_mut(number) else { return };
-        listening.ready = true;
-        listening.closing = true;
-        let listener = &listening.listener;
+        let Some(Some(listeners)) = self.listeners.get_mut(number) else { return };
+        listeners.ready = true;
+        listeners.closing = true;
+        let listener = &listeners.listener;
         if listener.is_inherited() {
             // The socket outlives this server: a client that comes later waits for its next owner.
             let waiting = listener.waiting().unwrap_or(0);
@@ -65,28 +65,28 @@ impl Worker {
     }
 
     pub(super) fn close_when_empty(&mut self, number: usize) {
-        let Some(Some(listening)) = self.listening.get(number) else { return };
+        let Some(Some(listeners)) = self.listeners.get(number) else { return };
         // As long as there is no room for connections that wait they keep it open, until the drain is over.
-        if !listening.ready && listening.closing {
+        if !listeners.ready && listeners.closing {
             self.close_listener(number);
         }
     }
 
     /// Closes a listener, unless another worker has it too.
     fn close_listener(&mut self, number: usize) {
-        if let Some(place) = self.listening.get_mut(number)
-            && let Some(listening) = place.take()
+        if let Some(place) = self.listeners.get_mut(number)
+            && let Some(listeners) = place.take()
         {
-            let fd = listening.listener.as_fd().as_raw_fd();
+            let fd = listeners.listener.as_fd().as_raw_fd();
             if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
-                log::debug!("{}: {e}", listening.context.address);
+                log::debug!("{}: {e}", listeners.context.address);
             }
         }
     }
 
     pub(super) fn mark_ready(&mut self, number: usize) {
-        if let Some(Some(listening)) = self.listening.get_mut(number) {
-            listening.ready = true;
+        if let Some(Some(listeners)) = self.listeners.get_mut(number) {
+            listeners.ready = true;
         }
     }
 
@@ -100,15 +100,15 @@ impl Worker {
     /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
     /// and more of the handshakes' ends have come by then.
     pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
-        let Some(Some(listening)) = self.listening.get(number) else { return false };
-        if !listening.ready || self.descriptors.next_try(listening.context.cost).is_some() {
+        let Some(Some(listeners)) = self.listeners.get(number) else { return false };
+        if !listeners.ready || self.descriptors.next_try(listeners.context.cost).is_some() {
             return false;
         }
-        let context = Rc::clone(&listening.context);
-        let listener = Arc::clone(&listening.listener);
+        let context = Rc::clone(&listeners.context);
+        let listener = Arc::clone(&listeners.listener);
         let mut left = most;
         while left > 0 {
-            let batch = left.min(BATCH);
+            let batch = left.min(ACCEPT_BATCH);
             let more = self.accept_batch(number, &listener, &context, batch);
             left -= batch;
             let mut batch = std::mem::take(&mut self.batch);
@@ -194,8 +194,8 @@ impl Worker {
 
     /// Nobody waits to be accepted.
     fn note_empty_backlog(&mut self, number: usize) {
-        if let Some(Some(listening)) = self.listening.get_mut(number) {
-            listening.ready = false;
+        if let Some(Some(listeners)) = self.listeners.get_mut(number) {
+            listeners.ready = false;
         }
         // Not with the first that is accepted: the next may want in vain again, and each of those
         // who wait would make two lines.
@@ -289,7 +289,7 @@ impl Worker {
 
     /// How long to wait before accepting is tried again.
     pub(super) fn pause(&self) -> Duration {
-        if self.reserve.is_some() { GRACE } else { PAUSE }
+        if self.reserve.is_some() { GRACE } else { ACCEPT_PAUSE }
     }
 
     /// Makes room for one more connection. Returns whether there is some.
@@ -315,7 +315,7 @@ fn accept_advice(e: &io::Error, open: usize) -> String {
     if FastOpenListener::is_out_of_descriptors(e) {
         served_on(&format!(" ({e})"), open)
     } else {
-        format!("accepting failed ({e}); trying again every {} ms", PAUSE.as_millis())
+        format!("accepting failed ({e}); trying again every {} ms", ACCEPT_PAUSE.as_millis())
     }
 }
 

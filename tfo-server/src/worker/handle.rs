@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use super::Worker;
 use super::command::{CommandQueue, WorkerCommand};
-use super::shared::Shared;
+use super::shared::SharedState;
 
 /// The thread of a worker.
 pub(crate) struct WorkerHandle {
@@ -19,8 +19,8 @@ impl WorkerHandle {
     /// Starts a thread with the worker that `make` makes on it. Waits until the worker takes commands.
     pub(crate) fn start(
         name: String,
-        shared: &Arc<Shared>,
-        make: impl FnOnce(Arc<Shared>) -> io::Result<Worker> + Send + 'static,
+        shared: &Arc<SharedState>,
+        make: impl FnOnce(Arc<SharedState>) -> io::Result<Worker> + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let (commands, ready) = mpsc::sync_channel(1);

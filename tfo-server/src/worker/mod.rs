@@ -3,7 +3,7 @@
 mod accepting;
 pub(crate) mod command;
 pub(crate) mod handle;
-mod listening;
+mod listener;
 mod reserve;
 pub(crate) mod shared;
 mod source_limiter;
@@ -21,7 +21,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 use tfo_core::socket::FastOpenStream;
 
-use crate::access_log::{Ended, Printer};
+use crate::access_log::{AccessLog, ConnectionEntry};
 use crate::arrival::cookie_origin::Forensics;
 use crate::close_reason::{CloseKind, CloseReason};
 use crate::connection::Connection;
@@ -35,9 +35,9 @@ use crate::metrics::stats::{Count, Timing};
 use crate::service::http::Date;
 
 use command::{CommandQueue, WorkerCommand};
-use listening::{BATCH, LISTENERS, Listening};
+use listener::{ACCEPT_BATCH, LISTENERS, WorkerListener};
 use reserve::Reserve;
-use shared::Shared;
+use shared::SharedState;
 use source_limiter::SourceLimiter;
 
 const COMMANDS: Token = Token(usize::MAX);
@@ -48,11 +48,11 @@ const INPUT_BUFFER: usize = 64 * 1024;
 
 /// Serves the connections of its own listeners.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     commands: Arc<CommandQueue>,
     poll: Poll,
     /// By the number that the supervisor gave them.
-    listening: Vec<Option<Listening>>,
+    listeners: Vec<Option<WorkerListener>>,
     keys: KeyView,
     forensics: Forensics,
     connections: Slab<Connection>,
@@ -62,7 +62,7 @@ pub(crate) struct Worker {
     ended: Vec<FastOpenStream>,
     /// What the connections use, until they are closed.
     descriptors: DescriptorShare,
-    printer: Option<Printer>,
+    access_log: Option<AccessLog>,
     accept_after: Option<Instant>,
     starved: bool,
     /// Connections that something has happened to, each once ([`Connection::queued`]).
@@ -82,10 +82,10 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedState>,
         keys: KeyView,
         forensics: Forensics,
-        printer: Option<Printer>,
+        access_log: Option<AccessLog>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let commands = Arc::new(CommandQueue::new(Waker::new(poll.registry(), COMMANDS)?));
@@ -95,14 +95,14 @@ impl Worker {
             shared,
             commands,
             poll,
-            listening: Vec::new(),
+            listeners: Vec::new(),
             keys,
             forensics,
             connections: Slab::new(),
-            batch: Vec::with_capacity(BATCH),
-            ended: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(ACCEPT_BATCH),
+            ended: Vec::with_capacity(ACCEPT_BATCH),
             descriptors,
-            printer,
+            access_log,
             accept_after: None,
             starved: false,
             ready: Vec::new(),
@@ -162,8 +162,8 @@ impl Worker {
         }
         self.ready = ready;
         self.close_ended();
-        for number in 0..self.listening.len() {
-            self.accept_some(number, BATCH);
+        for number in 0..self.listeners.len() {
+            self.accept_some(number, ACCEPT_BATCH);
             self.close_when_empty(number);
         }
         for index in again {
@@ -198,25 +198,26 @@ impl Worker {
 
     /// Connections that nobody accepted are reset when their listener closes.
     fn log_dropped(&self) {
-        for listening in self.listening.iter().flatten() {
-            match listening.listener.waiting() {
+        for listeners in self.listeners.iter().flatten() {
+            match listeners.listener.waiting() {
                 Ok(0) | Err(_) => {}
                 Ok(lost) => {
-                    log::warn!("{}: {lost} connections waited in vain", listening.context.address);
+                    log::warn!("{}: {lost} connections waited in vain", listeners.context.address);
                 }
             }
         }
     }
 
     fn is_finished(&self) -> bool {
-        let idle = self.connections.is_empty() && self.listening.iter().all(Option::is_none);
+        let idle = self.connections.is_empty() && self.listeners.iter().all(Option::is_none);
         self.drain_until.is_some_and(|until| idle || until <= Instant::now())
     }
 
     fn timeout(&self) -> Duration {
-        let ready = || self.listening.iter().flatten().filter(|listening| listening.ready);
-        let next_try = |listening: &Listening| self.descriptors.next_try(listening.context.cost);
-        let backlog = ready().any(|listening| next_try(listening).is_none());
+        let ready = || self.listeners.iter().flatten().filter(|listeners| listeners.ready);
+        let next_try =
+            |listeners: &WorkerListener| self.descriptors.next_try(listeners.context.cost);
+        let backlog = ready().any(|listeners| next_try(listeners).is_none());
         if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
         }
@@ -262,7 +263,7 @@ impl Worker {
 
     /// Tells the supervisor, once.
     fn report_stopped(&mut self) -> io::Result<()> {
-        if self.drain_until.is_some() && !self.stopped && self.listening.iter().all(Option::is_none)
+        if self.drain_until.is_some() && !self.stopped && self.listeners.iter().all(Option::is_none)
         {
             self.stopped = true;
             self.shared.stopped.fetch_add(1, Ordering::Relaxed);
@@ -332,8 +333,8 @@ impl Worker {
         if let Some(reason) = &reason {
             stats.add(Count::CutShort(reason.kind), 1);
         }
-        if let Some(printer) = &self.printer {
-            printer.connection(Self::log_entry(&mut connection, duration, reason));
+        if let Some(access_log) = &self.access_log {
+            access_log.connection(Self::log_entry(&mut connection, duration, reason));
         }
         self.descriptors.closing(connection.listener.cost);
         self.ended.push(connection.into_stream());
@@ -349,9 +350,9 @@ impl Worker {
         connection: &mut Connection,
         duration: Duration,
         reason: Option<CloseReason>,
-    ) -> Box<Ended> {
+    ) -> Box<ConnectionEntry> {
         let evidence = connection.evidence();
-        Box::new(Ended {
+        Box::new(ConnectionEntry {
             peer: connection.peer,
             client: connection.client(),
             upstream: connection.upstream(),

@@ -10,7 +10,7 @@ use crate::connection::budget::DescriptorBudget;
 
 /// What all workers share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedState {
     pub(crate) open: AtomicUsize,
     /// The most that may be.
     pub(crate) most: AtomicUsize,
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Arc<Waker>,
 }
 
-impl Shared {
+impl SharedState {
     /// So many connections may be open at once.
     pub(crate) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
         Self {

@@ -26,7 +26,7 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let keys = Keys::load(&KeySource::Kernel, SystemTime::now()).unwrap().view();
     let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
-    let shared = Arc::new(Shared::new(8, 1, waker));
+    let shared = Arc::new(SharedState::new(8, 1, waker));
     let mut worker = Worker::new(shared, keys, forensics, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = FastOpenListener::builder(address).nonblocking(true).listen().unwrap();

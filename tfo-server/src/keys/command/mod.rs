@@ -15,7 +15,7 @@ use tfo_core::host::{socket_of_inode, sysctl};
 use tfo_core::program::{one_line, value::Format};
 use tfo_core::socket::option;
 
-use super::file::{self, ContentError, Pair, Reader};
+use super::file::{self, ContentError, KeyReader, Pair};
 use crate::output::{self, Failure};
 
 use arguments::{Compare, Convert, Form, KeysCommand, New, Show};
@@ -74,7 +74,7 @@ fn show(show: &Show, format: Format) -> Result<ExitCode, Failure> {
         return listener(address, show.reveal, format);
     }
     let (shown, pair) = match &show.file {
-        Some(path) => (Shown::File(path), Some(file::keys(path, Reader::Person)?)),
+        Some(path) => (Shown::File(path), Some(file::keys(path, KeyReader::Person)?)),
         None => (Shown::Sysctl, sysctl::tcp_fastopen_key().map_err(|e| cannot_read_sysctl(&e))?),
     };
     output::print(&report::shown(&shown, pair.as_ref(), show.reveal, format))?;
@@ -174,7 +174,7 @@ fn write((primary, backup): &Pair, form: Form) -> Vec<u8> {
 }
 
 fn compare(compare: &Compare, format: Format) -> Result<ExitCode, Failure> {
-    let read = |path| file::keys(path, Reader::Person);
+    let read = |path| file::keys(path, KeyReader::Person);
     let (a, b) = (read(&compare.a)?, read(&compare.b)?);
     output::print(&report::compared((&compare.a, &a), (&compare.b, &b), format))?;
     Ok(if a == b { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })

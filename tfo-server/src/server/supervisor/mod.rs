@@ -25,7 +25,7 @@ use super::listeners::{BoundListener, cannot_listen};
 use super::privileges::RunAs;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
-use crate::access_log::{Printer, Totals, Tracer};
+use crate::access_log::{AccessLog, Totals, Tracer};
 use crate::arrival::cookie_origin::{Forensics, Recent};
 use crate::close_reason::CloseKind;
 use crate::config::{ListenSettings, Settings};
@@ -38,7 +38,7 @@ use crate::service::Service;
 use crate::worker::Worker;
 use crate::worker::command::WorkerCommand;
 use crate::worker::handle::WorkerHandle;
-use crate::worker::shared::Shared;
+use crate::worker::shared::SharedState;
 
 /// Reads the settings again.
 pub(super) type ReadSettings<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
@@ -62,11 +62,11 @@ pub(super) struct Supervisor {
     reload_signals: Signals,
     /// Somebody wants to see the metrics.
     stats_signals: Signals,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     instruments: Arc<Instruments>,
     /// The thread that serves the metrics.
     metrics: Option<WorkerHandle>,
-    printer: Printer,
+    access_log: AccessLog,
     workers: Vec<WorkerHandle>,
     listeners: Vec<BoundListener>,
     /// Descriptors that were open at the start, without those of listeners.
@@ -111,7 +111,7 @@ impl Supervisor {
         let metrics = settings.metrics.map(instruments::listen).transpose()?;
         let tracer = tracer(&settings)?;
         // A namespace without keys has made one with its first listener.
-        keys.look(SystemTime::now(), false, all_sockets(&listeners));
+        keys.check(SystemTime::now(), false, all_sockets(&listeners));
         // The last that needs them is done. All threads change, that of the log too.
         if let Some(run_as) = run_as {
             run_as.apply().map_err(|e| Failure::new(one_line(&e)))?;
@@ -129,17 +129,21 @@ impl Supervisor {
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let printer = Printer::start(settings.format, tracer)?;
+        let access_log = AccessLog::start(settings.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
-        let shared = Arc::new(Shared::new(
+        let shared = Arc::new(SharedState::new(
             settings.limits.connections,
             settings.workers,
             Arc::clone(&waker),
         ));
-        let instruments =
-            Instruments::new(Arc::clone(&shared), keys.view(), settings.workers, printer.clone());
+        let instruments = Instruments::new(
+            Arc::clone(&shared),
+            keys.view(),
+            settings.workers,
+            access_log.clone(),
+        );
         let recent = Arc::new(Recent::new(settings.workers));
-        let lines = settings.prints_lines().then(|| printer.clone());
+        let lines = settings.prints_lines().then(|| access_log.clone());
         let workers = (0..settings.workers)
             .map(|number| {
                 let forensics = Forensics::new(Arc::clone(&recent), number);
@@ -168,7 +172,7 @@ impl Supervisor {
             poll,
             shared,
             instruments: Arc::new(instruments),
-            printer,
+            access_log,
             metrics: None,
             listeners,
         };
@@ -197,7 +201,7 @@ impl Supervisor {
     /// and he can look until the last of them has ended.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
         let most = descriptors::max_metrics_connections(descriptors::limit());
-        let shared = Arc::new(Shared::new(most, 1, Arc::clone(&self.shared.supervisor)));
+        let shared = Arc::new(SharedState::new(most, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
         let keys = self.keys.view();
         let worker = WorkerHandle::start("metrics".to_owned(), &shared, move |shared| {
@@ -268,7 +272,7 @@ impl Supervisor {
             observer.refresh();
         }
         if self.stopping.is_none() {
-            self.keys.look(SystemTime::now(), false, all_sockets(&self.listeners));
+            self.keys.check(SystemTime::now(), false, all_sockets(&self.listeners));
         }
     }
 
@@ -356,11 +360,11 @@ impl Supervisor {
     fn print_stats(&self) {
         match self.settings.format {
             Format::Json => {
-                self.printer.totals(Totals::new(&self.instruments.registry.sum()));
+                self.access_log.totals(Totals::new(&self.instruments.registry.sum()));
             }
             Format::Text => {
                 let instruments = Arc::clone(&self.instruments);
-                self.printer.text(move || table::for_people(&instruments.families()));
+                self.access_log.text(move || table::for_people(&instruments.families()));
             }
         }
     }
@@ -441,7 +445,7 @@ impl Supervisor {
                 (Err(_), Err(e)) => log::error!("{e}"),
             }
         }
-        self.printer.finish(Totals::new(&self.instruments.registry.sum()));
+        self.access_log.finish(Totals::new(&self.instruments.registry.sum()));
         self.notifier.finish();
         status
     }

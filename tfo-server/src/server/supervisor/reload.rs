@@ -163,7 +163,7 @@ impl Supervisor {
                 self.keys.replace(keys);
                 self.keys.apply(all_sockets(&self.listeners));
             }
-            None => self.keys.look(SystemTime::now(), true, all_sockets(&self.listeners)),
+            None => self.keys.check(SystemTime::now(), true, all_sockets(&self.listeners)),
         }
         self.send_listeners()
     }

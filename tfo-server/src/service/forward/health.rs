@@ -17,21 +17,21 @@ use tfo_core::socket::{Connector, FastOpenStream, Method};
 use super::upstreams::Upstreams;
 
 /// Wakes a thread that checks. The other tokens are places in the list of upstreams.
-const STOP: Token = Token(usize::MAX);
+const STOP_TOKEN: Token = Token(usize::MAX);
 
 /// The pause after an error that leaves nothing to wait in.
-const RETRY: Duration = Duration::from_secs(1);
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// The checks of one listener's upstreams. Dropping it ends their thread at once, whoever still holds the
 /// upstreams.
 #[derive(Debug)]
-pub(super) struct Checks {
-    stop: Arc<Stop>,
+pub(super) struct HealthChecks {
+    stop: Arc<StopSignal>,
 }
 
 /// Tells a thread to stop. Both sides hold it: a waker that is dropped takes its event along.
 #[derive(Debug)]
-struct Stop {
+struct StopSignal {
     stopped: AtomicBool,
     waker: Waker,
 }
@@ -50,10 +50,10 @@ pub(crate) enum CheckResult {
     /// No connection, and why.
     Failed(String),
     /// This host has no socket or no port left for the check.
-    NotAsked(String),
+    NotChecked(String),
 }
 
-impl Checks {
+impl HealthChecks {
     /// Starts a thread that checks each upstream every `interval`.
     pub(super) fn start(
         upstreams: &Arc<Upstreams>,
@@ -61,8 +61,8 @@ impl Checks {
         timeout: Duration,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let stop = Arc::new(Stop::new(&poll)?);
-        let checking = Checking {
+        let stop = Arc::new(StopSignal::new(&poll)?);
+        let checking = HealthChecker {
             upstreams: Arc::clone(upstreams),
             poll,
             events: Events::with_capacity(64),
@@ -74,7 +74,7 @@ impl Checks {
     }
 }
 
-impl Drop for Checks {
+impl Drop for HealthChecks {
     fn drop(&mut self) {
         self.stop.stopped.store(true, Ordering::Release);
         if let Err(e) = self.stop.waker.wake() {
@@ -83,9 +83,9 @@ impl Drop for Checks {
     }
 }
 
-impl Stop {
+impl StopSignal {
     fn new(poll: &Poll) -> io::Result<Self> {
-        let waker = Waker::new(poll.registry(), STOP)?;
+        let waker = Waker::new(poll.registry(), STOP_TOKEN)?;
         Ok(Self { stopped: AtomicBool::new(false), waker })
     }
 
@@ -95,20 +95,23 @@ impl Stop {
 }
 
 /// Connects once to each address, side by side.
-pub(crate) fn ask(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Vec<CheckResult>> {
+pub(crate) fn check_once(
+    addresses: &[SocketAddr],
+    timeout: Duration,
+) -> io::Result<Vec<CheckResult>> {
     let mut events = Events::with_capacity(64);
-    ask_all(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
+    check_addresses(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
 }
 
 /// What a thread that checks owns.
-struct Checking {
+struct HealthChecker {
     upstreams: Arc<Upstreams>,
     poll: Poll,
     events: Events,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
 }
 
-impl Checking {
+impl HealthChecker {
     fn run(mut self, interval: Duration, timeout: Duration) {
         while !self.stop.is_set() {
             let next = Instant::now() + interval;
@@ -117,7 +120,7 @@ impl Checking {
             }
             if let Err(e) = self.sleep_until(next) {
                 log::error!("health checks can't wait for the next: {e}");
-                thread::sleep(RETRY);
+                thread::sleep(ERROR_PAUSE);
             }
         }
     }
@@ -125,7 +128,7 @@ impl Checking {
     fn check_all(&mut self, timeout: Duration) -> io::Result<()> {
         let Self { upstreams, poll, events, stop } = self;
         let addresses = upstreams.addresses();
-        let answers = ask_all(poll, events, addresses, timeout, || stop.is_set())?;
+        let answers = check_addresses(poll, events, addresses, timeout, || stop.is_set())?;
         if stop.is_set() {
             return Ok(());
         }
@@ -134,7 +137,7 @@ impl Checking {
                 CheckResult::Connected => upstreams.succeeded(index),
                 CheckResult::Failed(why) => upstreams.failed(index, why),
                 // That says nothing of the upstream.
-                CheckResult::NotAsked(why) => log::debug!("no check: {why}"),
+                CheckResult::NotChecked(why) => log::debug!("no check: {why}"),
             }
         }
         Ok(())
@@ -153,7 +156,7 @@ impl Checking {
 }
 
 /// Connects to all of them side by side, and stops waiting for answers once `stop` says so.
-fn ask_all(
+fn check_addresses(
     poll: &mut Poll,
     events: &mut Events,
     addresses: impl Iterator<Item = SocketAddr>,
@@ -171,7 +174,7 @@ fn ask_all(
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
                 (silence, Some(stream))
             }
-            Err(e) if is_local_failure(&e) => (CheckResult::NotAsked(one_line(&e)), None),
+            Err(e) if is_local_failure(&e) => (CheckResult::NotChecked(one_line(&e)), None),
             Err(e) => (CheckResult::Failed(one_line(&e)), None),
         };
         answers.push(answer);
@@ -249,9 +252,9 @@ mod tests {
                 let refusing = "127.0.0.1:1".parse().unwrap();
                 let set = set(vec![there, refusing]);
                 let poll = Poll::new().unwrap();
-                let mut checking = Checking {
+                let mut checking = HealthChecker {
                     upstreams: Arc::clone(&set),
-                    stop: Arc::new(Stop::new(&poll).unwrap()),
+                    stop: Arc::new(StopSignal::new(&poll).unwrap()),
                     poll,
                     events: Events::with_capacity(64),
                 };
@@ -281,7 +284,7 @@ mod tests {
                 let (asleep, waiting) = (set(vec![]), set(vec![full.local_addr()]));
                 for set in [asleep, waiting] {
                     let hour = Duration::from_secs(3600);
-                    let checks = Checks::start(&set, hour, hour).unwrap();
+                    let checks = HealthChecks::start(&set, hour, hour).unwrap();
                     thread::sleep(Duration::from_millis(20));
                     drop(checks);
                     let start = Instant::now();

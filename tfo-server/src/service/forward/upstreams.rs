@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use tfo_core::connection::{ClientFail, TcpInfo};
 
-use super::syn_data::{Outcome, Permit, SynData, millis};
+use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
 use crate::config::ForwardSettings;
 use crate::config::values::Balance;
 
 /// An upstream is down after this many failures in a row, of connections or of checks.
-const FAILURES: u32 = 2;
+const FAILURES_UNTIL_DOWN: u32 = 2;
 /// How long an upstream that nobody checks is left alone before a connection tries it again.
-const LEFT_ALONE: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// All upstreams of a listener.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub(crate) struct UpstreamGuard {
     tried: Box<[usize]>,
     /// The SYN must not carry data.
     regular: bool,
-    permit: Permit,
+    permit: SynDataPermit,
     /// The SYN carried data, and its fate is not known yet.
     in_syn: bool,
 }
@@ -115,7 +115,7 @@ impl Upstreams {
 
     /// Whether a connection would get an upstream. One that nobody checks counts once it is due for a retry:
     /// without a connection it would stay down.
-    pub(super) fn any_usable(&self) -> bool {
+    pub(super) fn has_usable(&self) -> bool {
         let mut all = self.all.iter().enumerate();
         all.any(|(index, upstream)| upstream.is_up() || self.is_due(index, self.now()))
     }
@@ -175,7 +175,7 @@ impl Upstreams {
     fn claim(&self, index: usize, now: u64) -> bool {
         let Some(upstream) = self.all.get(index) else { return false };
         let at = upstream.try_at.load(Relaxed);
-        let next = now + millis(LEFT_ALONE);
+        let next = now + millis(RETRY_INTERVAL);
         now >= at && upstream.try_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
     }
 
@@ -196,7 +196,7 @@ impl Upstreams {
             turn,
             tried,
             regular,
-            permit: Permit::No,
+            permit: SynDataPermit::No,
             in_syn: false,
         })
     }
@@ -210,8 +210,8 @@ impl Upstreams {
         let Some(upstream) = self.all.get(index) else { return };
         upstream.failed.fetch_add(1, Relaxed);
         let failures = upstream.failures.fetch_add(1, Relaxed).saturating_add(1);
-        upstream.try_at.store(self.now() + millis(LEFT_ALONE), Relaxed);
-        if failures < FAILURES || upstream.down.swap(true, Relaxed) {
+        upstream.try_at.store(self.now() + millis(RETRY_INTERVAL), Relaxed);
+        if failures < FAILURES_UNTIL_DOWN || upstream.down.swap(true, Relaxed) {
             return;
         }
         log::warn!("upstream {} is down: {why}", upstream.address);
@@ -257,11 +257,11 @@ impl UpstreamGuard {
     }
 
     /// Returns whether the SYN carries data, and whether it is the trial after a pause.
-    pub(super) fn permit_syn_data(&mut self) -> Permit {
-        if self.permit == Permit::No && !self.regular {
-            self.permit = self
-                .upstream()
-                .map_or(Permit::No, |upstream| upstream.syn_data.permit(|| self.upstreams.now()));
+    pub(super) fn permit_syn_data(&mut self) -> SynDataPermit {
+        if self.permit == SynDataPermit::No && !self.regular {
+            self.permit = self.upstream().map_or(SynDataPermit::No, |upstream| {
+                upstream.syn_data.permit(|| self.upstreams.now())
+            });
         }
         self.permit
     }
@@ -270,13 +270,13 @@ impl UpstreamGuard {
     pub(super) fn syn_left(&mut self, with_data: bool) {
         self.in_syn = with_data;
         if !with_data {
-            self.end_trial(Outcome::NotSent);
+            self.end_trial(TrialOutcome::NotSent);
         }
     }
 
     /// Whether the outcome of the handshake has to be reported with the kernel's view of it.
     pub(crate) fn is_trial(&self) -> bool {
-        self.permit == Permit::Trial
+        self.permit == SynDataPermit::Trial
     }
 
     /// Records that a connection could not be made. If its SYN carried data, either the upstream is not there or
@@ -302,27 +302,27 @@ impl UpstreamGuard {
         if info.client_fail == ClientFail::SynRetransmitted {
             self.pause_syn_data(&"a SYN with data got no answer, one without did");
         } else if info.syn_data {
-            self.end_trial(Outcome::Acknowledged);
+            self.end_trial(TrialOutcome::Acknowledged);
         } else {
-            self.end_trial(Outcome::Unknown);
+            self.end_trial(TrialOutcome::Unknown);
         }
     }
 
     fn pause_syn_data(&mut self, why: &dyn Display) {
-        let permit = std::mem::replace(&mut self.permit, Permit::No);
+        let permit = std::mem::replace(&mut self.permit, SynDataPermit::No);
         let Some(upstream) = self.upstream() else { return };
         if let Some(pause) = upstream.syn_data.failed(self.upstreams.now(), permit) {
             log::warn!("upstream {}: {why}; it gets no data in SYNs for {pause:?}", self.address);
         }
     }
 
-    fn end_trial(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.permit, Permit::No) != Permit::Trial {
+    fn end_trial(&mut self, outcome: TrialOutcome) {
+        if std::mem::replace(&mut self.permit, SynDataPermit::No) != SynDataPermit::Trial {
             return;
         }
         let Some(upstream) = self.upstream() else { return };
         upstream.syn_data.trial_ended(self.upstreams.now(), outcome);
-        if outcome == Outcome::Acknowledged {
+        if outcome == TrialOutcome::Acknowledged {
             log::info!("upstream {} takes data in SYNs again", self.address);
         }
     }
@@ -335,7 +335,7 @@ impl UpstreamGuard {
 impl Drop for UpstreamGuard {
     fn drop(&mut self) {
         // A connection that ended before its handshake has no outcome.
-        self.end_trial(if self.in_syn { Outcome::Unknown } else { Outcome::NotSent });
+        self.end_trial(if self.in_syn { TrialOutcome::Unknown } else { TrialOutcome::NotSent });
         if let Some(upstream) = self.upstream() {
             upstream.open.fetch_sub(1, Relaxed);
         }
@@ -541,9 +541,13 @@ mod tests {
         set.failed(0, &"refused");
         set.all[0].try_at.store(0, Relaxed);
         let mut retry = set.choose().unwrap();
-        assert_eq!(retry.permit_syn_data(), Permit::No, "its client could not be sent elsewhere");
+        assert_eq!(
+            retry.permit_syn_data(),
+            SynDataPermit::No,
+            "its client could not be sent elsewhere"
+        );
         retry.succeeded();
-        assert_eq!(set.choose().unwrap().permit_syn_data(), Permit::Yes);
+        assert_eq!(set.choose().unwrap().permit_syn_data(), SynDataPermit::Yes);
     }
 
     #[test]
@@ -562,24 +566,24 @@ mod tests {
     fn usable_means_up_or_due_for_a_retry() {
         for checked in [true, false] {
             let set = set(2, Balance::RoundRobin, checked);
-            assert!(set.any_usable());
+            assert!(set.has_usable());
             for index in [0, 0, 1, 1] {
-                assert!(set.any_usable(), "{index}");
+                assert!(set.has_usable(), "{index}");
                 set.failed(index, &"refused");
             }
-            assert!(!set.any_usable(), "all are down");
+            assert!(!set.has_usable(), "all are down");
             set.all[1].try_at.store(0, Relaxed);
-            assert_eq!(set.any_usable(), !checked, "only a connection finds out");
+            assert_eq!(set.has_usable(), !checked, "only a connection finds out");
             set.succeeded(0);
-            assert!(set.any_usable());
+            assert!(set.has_usable());
         }
     }
 
     /// Sends data in the SYN.
-    fn sent(set: &Arc<Upstreams>, expected: Permit) -> UpstreamGuard {
+    fn sent(set: &Arc<Upstreams>, expected: SynDataPermit) -> UpstreamGuard {
         let mut guard = set.choose().unwrap();
         assert_eq!(guard.permit_syn_data(), expected);
-        guard.syn_left(expected != Permit::No);
+        guard.syn_left(expected != SynDataPermit::No);
         guard
     }
 
@@ -592,47 +596,47 @@ mod tests {
     #[test]
     fn failures_of_syn_data_pause_it_and_do_not_count_towards_down() {
         let set = set(1, Balance::RoundRobin, true);
-        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, Permit::Yes)).collect();
+        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, SynDataPermit::Yes)).collect();
         for guard in &mut guards {
             guard.failed(&"refused", true);
-            assert_eq!(guard.permit_syn_data(), Permit::No, "nor when it is tried again");
+            assert_eq!(guard.permit_syn_data(), SynDataPermit::No, "nor when it is tried again");
         }
         let state = set.states().next().unwrap();
         assert_eq!((state.up, state.failed), (true, 5));
-        let _regular = sent(&set, Permit::No);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn failures_without_syn_data_do_not_end_the_pause() {
         let set = set(1, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
-        sent(&set, Permit::No).failed(&"refused", false);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
+        sent(&set, SynDataPermit::No).failed(&"refused", false);
         set.failed(0, &"a check failed");
         set.succeeded(0);
-        let _regular = sent(&set, Permit::No);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn pause_is_of_one_upstream() {
         let set = set(2, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
-        let _other = sent(&set, Permit::Yes);
-        let _regular = sent(&set, Permit::No);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
+        let _other = sent(&set, SynDataPermit::Yes);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn dropped_trial_makes_room_for_the_next() {
         let set = set(1, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
         end_pause(&set);
         let mut trial = set.choose().unwrap();
-        assert_eq!(trial.permit_syn_data(), Permit::Trial);
-        let _during = sent(&set, Permit::No);
+        assert_eq!(trial.permit_syn_data(), SynDataPermit::Trial);
+        let _during = sent(&set, SynDataPermit::No);
         drop(trial);
-        let trial = sent(&set, Permit::Trial);
+        let trial = sent(&set, SynDataPermit::Trial);
         drop(trial);
-        let _paused = sent(&set, Permit::No);
+        let _paused = sent(&set, SynDataPermit::No);
         end_pause(&set);
-        let _trial = sent(&set, Permit::Trial);
+        let _trial = sent(&set, SynDataPermit::Trial);
     }
 }

@@ -11,12 +11,12 @@ use crate::connection::listener::ListenerContext;
 /// The first listener's token. Those of connections are below: twice the index is the client's socket.
 pub(super) const LISTENERS: usize = usize::MAX / 2;
 /// How many are accepted before the first of them is served.
-pub(super) const BATCH: usize = 64;
+pub(super) const ACCEPT_BATCH: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener of a worker's own.
-pub(super) struct Listening {
+pub(super) struct WorkerListener {
     pub(super) listener: Arc<FastOpenListener>,
     pub(super) context: Rc<ListenerContext>,
     /// Its backlog may hold connections.
