@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 use tfo_core::program::output::{Output, Reader, printable};
@@ -101,4 +102,9 @@ pub(crate) fn json(value: &impl Serialize) -> String {
         }
         escaped
     })
+}
+
+/// A time, as it is in documents.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

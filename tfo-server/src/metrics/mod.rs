@@ -1,5 +1,6 @@
 //! What the server counts, and how that is shown: to Prometheus, to people, and by `tfo-server top`.
 
+pub(crate) mod collect;
 pub(crate) mod endpoint;
 pub(crate) mod families;
 pub(crate) mod parse;

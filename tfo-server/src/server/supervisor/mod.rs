@@ -25,7 +25,7 @@ use super::listeners::{BoundListener, cannot_listen};
 use super::privileges::RunAs;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
-use crate::access_log::{AccessLog, Totals, Tracer};
+use crate::access_log::{AccessLog, TotalsEntry, Tracer};
 use crate::arrival::cookie_origin::{Forensics, Recent};
 use crate::close_reason::CloseKind;
 use crate::config::{ListenSettings, Settings};
@@ -360,7 +360,7 @@ impl Supervisor {
     fn print_stats(&self) {
         match self.settings.format {
             Format::Json => {
-                self.access_log.totals(Totals::new(&self.instruments.registry.sum()));
+                self.access_log.totals(TotalsEntry::new(&self.instruments.registry.sum()));
             }
             Format::Text => {
                 let instruments = Arc::clone(&self.instruments);
@@ -445,7 +445,7 @@ impl Supervisor {
                 (Err(_), Err(e)) => log::error!("{e}"),
             }
         }
-        self.access_log.finish(Totals::new(&self.instruments.registry.sum()));
+        self.access_log.finish(TotalsEntry::new(&self.instruments.registry.sum()));
         self.notifier.finish();
         status
     }

@@ -1,4 +1,8 @@
-//! A thread that prints: whoever serves never waits for standard output.
+//! The thread that prints.
+//!
+//! 1. No worker waits for standard output: entries are queued, and dropped when the queue is full.
+//! 2. Lines that are lost are counted, and the first and the last of them are logged.
+//! 3. The end of the server waits for standard output no longer than [`DRAIN_TIMEOUT`].
 
 use std::io;
 use std::sync::Arc;
@@ -6,10 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tfo_core::program::output::Output;
 use tfo_core::program::queue::Queue;
 use tfo_core::program::value::Format;
 
-use super::lines::{ConnectionEntry, LineWriter, Totals};
+use super::entry::ConnectionEntry;
+use super::totals::TotalsEntry;
 use super::trace::Tracer;
 
 /// How many lines may wait for standard output.
@@ -38,11 +44,11 @@ pub(crate) struct AccessLog {
 enum LogItem {
     Connection(Box<ConnectionEntry>),
     /// What was counted so far.
-    Totals(Box<Totals>),
+    Totals(Box<TotalsEntry>),
     /// Text that takes a while to make: the printing thread makes it.
     Text(Box<dyn FnOnce() -> String + Send>),
     /// What was counted in all.
-    Last(Box<Totals>),
+    Last(Box<TotalsEntry>),
 }
 
 impl AccessLog {
@@ -62,7 +68,7 @@ impl AccessLog {
     }
 
     /// Prints what was counted so far.
-    pub(crate) fn totals(&self, totals: Totals) {
+    pub(crate) fn totals(&self, totals: TotalsEntry) {
         self.item(LogItem::Totals(Box::new(totals)));
     }
 
@@ -77,7 +83,7 @@ impl AccessLog {
     }
 
     /// Prints what waits, then the totals; gives up if nobody takes them.
-    pub(crate) fn finish(self, totals: Totals) {
+    pub(crate) fn finish(self, totals: TotalsEntry) {
         self.queue.put_last(LogItem::Last(Box::new(totals)));
         let mut left = DRAIN_TIMEOUT;
         while !self.queue.drain(DRAIN_STEP, DRAIN_STEP) {
@@ -138,6 +144,75 @@ impl AccessLog {
             if next <= Instant::now() {
                 next = Instant::now() + DRAW_INTERVAL;
                 lines.draw(false);
+            }
+        }
+    }
+}
+
+/// Writes the lines to standard output.
+struct LineWriter {
+    output: Output,
+    format: Format,
+    started: Instant,
+    tracer: Option<Tracer>,
+    /// Lines in a row that could not be written.
+    unprinted: u64,
+    /// All lines that could not be written.
+    failed: Arc<AtomicU64>,
+}
+
+impl LineWriter {
+    fn new(format: Format, tracer: Option<Tracer>, failed: Arc<AtomicU64>) -> Self {
+        let (output, started) = (Output::stdout(), Instant::now());
+        Self { output, format, started, tracer, unprinted: 0, failed }
+    }
+
+    /// Draws the packets of connections that ended a moment ago; with `all`, of each.
+    fn draw(&mut self, all: bool) {
+        if let Some(tracer) = self.tracer.as_ref().filter(|_| all) {
+            thread::sleep(tracer.grace());
+        }
+        let ladders = self.tracer.as_mut().map(|tracer| tracer.ladders(all));
+        for ladder in ladders.into_iter().flatten() {
+            self.print(&ladder);
+        }
+    }
+
+    fn connection(&mut self, entry: &ConnectionEntry) {
+        self.print(&entry.line(self.format));
+        if let Some((tracer, evidence)) = self.tracer.as_mut().zip(entry.evidence.as_ref()) {
+            tracer.ended(evidence.source, evidence.destination);
+        }
+    }
+
+    fn totals(&mut self, totals: &TotalsEntry, lines_lost: u64) {
+        self.print(&totals.line(self.format, self.started.elapsed(), lines_lost));
+    }
+
+    /// Prints the totals at the end.
+    fn last_totals(&mut self, totals: &TotalsEntry, lines_lost: u64) {
+        self.totals(totals, lines_lost);
+        if self.unprinted > 0 {
+            log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
+        }
+    }
+
+    /// A server whose reader is gone, or whose disk is full, serves on, and says so once.
+    fn print(&mut self, line: &str) {
+        match self.output.print_line(line) {
+            Ok(_) if self.unprinted == 0 => {}
+            Ok(_) => {
+                log::warn!("standard output works again; {} lines are lost", self.unprinted);
+                self.unprinted = 0;
+            }
+            Err(e) => {
+                if self.unprinted == 0 {
+                    log::warn!(
+                        "can't print: {e}. Serving goes on; lines are lost until it works again"
+                    );
+                }
+                self.unprinted += 1;
+                self.failed.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
