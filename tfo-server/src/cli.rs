@@ -4,12 +4,11 @@
     reason = "the comments are the help that users read"
 )]
 
-use std::net::SocketAddr;
-
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::config::flags::Flags;
 use crate::keys::command::arguments::KeysArguments;
+use crate::metrics::top::TopArguments;
 
 /// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
 #[derive(Debug, Parser)]
@@ -35,14 +34,7 @@ pub(crate) enum Command {
     /// Make, show, convert and compare keys
     Keys(KeysArguments),
     /// Show what a running server has counted, each second on a terminal; needs its [metrics]
-    Top(Top),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Top {
-    /// Where the metrics are served [default: [metrics] of the configuration]
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) from: Option<SocketAddr>,
+    Top(TopArguments),
 }
 
 const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the

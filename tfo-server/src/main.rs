@@ -70,7 +70,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         None => server::run(config.settings, &again),
         Some(Command::Check) => check::run(&config.settings),
-        Some(Command::Top(top)) => metrics::top::run(&config.settings, top.from),
+        Some(Command::Top(top)) => metrics::top::run(&config.settings, top),
         Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
     }
 }

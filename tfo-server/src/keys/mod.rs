@@ -2,11 +2,11 @@
 
 pub(crate) mod command;
 pub(crate) mod file;
-mod shared;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
@@ -17,10 +17,7 @@ use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use file::{FileError, KeyReader, Pair};
-use shared::SharedRing;
 use watch::{FileChange, WatchedFile};
-
-pub(crate) use shared::KeyView;
 
 /// Where the keys come from, as the configuration says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +54,46 @@ enum KeyOrigin {
         schedule: Schedule,
         slots: Slots,
     },
+}
+
+/// Where the keys are put for other threads.
+#[derive(Debug, Default)]
+struct SharedRing {
+    /// Counts the changes.
+    changes: AtomicU64,
+    ring: Mutex<Option<KeyRing>>,
+}
+
+impl SharedRing {
+    fn put(&self, ring: Option<KeyRing>) {
+        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A thread's own copy of the keys, made again when they have changed: looking costs one load.
+#[derive(Debug)]
+pub(crate) struct KeyView {
+    shared: Arc<SharedRing>,
+    seen: u64,
+    ring: Option<KeyRing>,
+}
+
+impl KeyView {
+    fn new(shared: Arc<SharedRing>) -> Self {
+        Self { shared, seen: 0, ring: None }
+    }
+
+    /// All keys that are known now.
+    pub(crate) fn ring(&mut self) -> Option<&KeyRing> {
+        let changes = self.shared.changes.load(Ordering::Acquire);
+        if changes != self.seen {
+            self.seen = changes;
+            let ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ring.clone_from(&ring);
+        }
+        self.ring.as_ref()
+    }
 }
 
 impl Keys {

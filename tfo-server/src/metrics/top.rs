@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use tfo_core::program::output::{Output, Reader};
 use tfo_core::program::value::Format;
 
@@ -14,17 +15,25 @@ use super::table::table;
 use crate::config::Settings;
 use crate::output::{self, Failure};
 
+#[derive(Debug, Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+pub(crate) struct TopArguments {
+    /// Where the metrics are served [default: [metrics] of the configuration]
+    #[arg(long, value_name = "ADDR:PORT")]
+    from: Option<SocketAddr>,
+}
+
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long a whole answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than a server with five thousand listeners has to say.
-const MOST: usize = 32 << 20;
+const MAX_ANSWER: usize = 32 << 20;
 
 /// The cursor to the upper left; everything behind it is cleared.
 const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
 
-pub(crate) fn run(settings: &Settings, from: Option<SocketAddr>) -> Result<ExitCode, Failure> {
-    let Some(address) = from.or(settings.metrics).map(reachable) else {
+pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitCode, Failure> {
+    let Some(address) = arguments.from.or(settings.metrics).map(reachable) else {
         let why = "this configuration serves no metrics: write the two lines `[metrics]` and \
                    `port = 9413` into it and restart the server, or say where they are served: \
                    --from ADDR:PORT";
@@ -100,10 +109,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Asks for the metrics, and waits for the whole answer no longer than [`PATIENCE`].
+/// Asks for the metrics, and waits for the whole answer no longer than [`ANSWER_TIMEOUT`].
 fn fetch(address: SocketAddr) -> io::Result<Samples> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT)?;
     stream.set_write_timeout(Some(left(deadline)?))?;
     // HTTP/1.0 has no chunks, and ends with the connection.
     let request = format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n");
@@ -116,7 +125,7 @@ fn fetch(address: SocketAddr) -> io::Result<Samples> {
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        let why = format!("the answer was not complete after {PATIENCE:?}");
+        let why = format!("the answer was not complete after {ANSWER_TIMEOUT:?}");
         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
     }
     Ok(left)
@@ -135,8 +144,9 @@ fn read_to_end(mut stream: &TcpStream, deadline: Instant) -> io::Result<Vec<u8>>
                 if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(e) => return Err(e),
         }
-        if answer.len() > MOST {
-            let why = format!("the answer is truncated: it is larger than {} MiB", MOST >> 20);
+        if answer.len() > MAX_ANSWER {
+            let why =
+                format!("the answer is truncated: it is larger than {} MiB", MAX_ANSWER >> 20);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
     }

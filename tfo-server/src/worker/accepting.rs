@@ -1,4 +1,4 @@
-//! From a listener's backlog to a connection that is served.
+//! From the accept queue of a listener to a connection that is served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::connection::listener::ListenerContext;
 use crate::metrics::stats::{Count, Timing};
 
 impl Worker {
-    /// Begins with a listener, or goes on with it under another context.
+    /// Starts to accept from a listener. For a number that is in use only the context changes.
     pub(super) fn listen(
         &mut self,
         number: usize,
@@ -49,8 +49,8 @@ impl Worker {
         Ok(())
     }
 
-    /// What waits in the backlog may have handed over its data already: it is served. Once the backlog is empty the
-    /// listener closes.
+    /// Serves the connections that are queued, whose data the kernel may have acknowledged. The listener closes
+    /// once its queue is empty.
     pub(super) fn stop_accepting(&mut self, number: usize) {
         let Some(Some(listeners)) = self.listeners.get_mut(number) else { return };
         listeners.ready = true;
@@ -94,7 +94,7 @@ impl Worker {
         !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
-    /// Accepts up to so many; whether there may be more.
+    /// Accepts up to `most` connections. Returns whether there may be more.
     ///
     /// They are accepted in batches: all that wait, then each is served, then those that are done are closed.
     /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
@@ -124,7 +124,7 @@ impl Worker {
         true
     }
 
-    /// Takes up to so many from the backlog; whether there may be more.
+    /// Takes up to `most` connections from the accept queue. Returns whether there may be more.
     fn accept_batch(
         &mut self,
         number: usize,
@@ -183,7 +183,7 @@ impl Worker {
         true
     }
 
-    /// Who waits can't be accepted: says so once.
+    /// Logs, once, that queued connections can't be accepted.
     fn note_starved(&mut self, context: &ListenerContext, advice: impl FnOnce(usize) -> String) {
         if !std::mem::replace(&mut self.starved, true) {
             context.stats.add(Count::PausedByDescriptors, 1);
@@ -192,7 +192,7 @@ impl Worker {
         }
     }
 
-    /// Nobody waits to be accepted.
+    /// Notes that the accept queue is empty.
     fn note_empty_backlog(&mut self, number: usize) {
         if let Some(Some(listeners)) = self.listeners.get_mut(number) {
             listeners.ready = false;
@@ -205,7 +205,7 @@ impl Worker {
         }
     }
 
-    /// Serves a connection from now on.
+    /// Starts to serve a connection.
     fn start_connection(
         &mut self,
         listener: &FastOpenListener,
@@ -237,7 +237,7 @@ impl Worker {
         self.drive(index);
     }
 
-    /// What happened at the arrival.
+    /// Records how the connection arrived: the verdict, the origin of its cookie, and what is kept for later.
     fn inspect_arrival(&mut self, connection: &mut Connection, seen: &Arrival) {
         let context = &connection.listener;
         let cookie_origin = self.forensics.origin(seen, self.keys.ring());

@@ -1,4 +1,4 @@
-//! A listener, as one worker has it.
+//! A listener, as a worker has it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::connection::listener::ListenerContext;
 
 /// The first listener's token. Those of connections are below: twice the index is the client's socket.
 pub(super) const LISTENERS: usize = usize::MAX / 2;
-/// How many are accepted before the first of them is served.
+/// How many connections are accepted before the first of them is served.
 pub(super) const ACCEPT_BATCH: usize = 64;
 /// How long accepting pauses when the process has no descriptors left, or connections enough.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -19,8 +19,8 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct WorkerListener {
     pub(super) listener: Arc<FastOpenListener>,
     pub(super) context: Rc<ListenerContext>,
-    /// Its backlog may hold connections.
+    /// Its accept queue may hold connections.
     pub(super) ready: bool,
-    /// Nobody new can come: it closes once nobody waits.
+    /// No new connection can come: it closes once its queue is empty.
     pub(super) closing: bool,
 }

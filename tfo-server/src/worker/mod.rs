@@ -1,4 +1,15 @@
-//! The event loop of one thread.
+//! A thread that serves, with an event loop and listeners of its own. Workers share nothing but counters.
+//!
+//! 1. Nothing here blocks: sockets are nonblocking, and log lines are queued.
+//! 2. In each pass of the loop a connection has at most one turn, and a turn is bounded ([`TurnBudget`]).
+//! 3. A connection is in each queue at most once ([`Connection::queued`]). An index in a queue may be older than
+//!    its connection.
+//! 4. A connection's descriptors are taken before it is accepted, and given back once they are closed
+//!    ([`DescriptorShare`]).
+//! 5. Each connection that was accepted is counted, logged and closed in one place ([`Worker::finish`]), in
+//!    whichever way the thread ends.
+//!
+//! [`TurnBudget`]: crate::connection::turn::TurnBudget
 
 mod accepting;
 pub(crate) mod command;
@@ -41,9 +52,9 @@ use shared::SharedState;
 use source_limiter::SourceLimiter;
 
 const COMMANDS: Token = Token(usize::MAX);
-/// How often deadlines are looked at.
+/// The longest time between two checks of deadlines.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The most that is read at a time.
+/// The most bytes that are read at a time.
 const INPUT_BUFFER: usize = 64 * 1024;
 
 /// Serves the connections of its own listeners.
@@ -56,18 +67,18 @@ pub(crate) struct Worker {
     keys: KeyView,
     forensics: Forensics,
     connections: Slab<Connection>,
-    /// Accepted, and not begun with yet.
+    /// Accepted, and not started yet.
     batch: Vec<(FastOpenStream, SocketAddr)>,
-    /// Over, and not closed yet.
+    /// Finished, and not closed yet.
     ended: Vec<FastOpenStream>,
-    /// What the connections use, until they are closed.
+    /// The descriptors that the connections use, until they are closed.
     descriptors: DescriptorShare,
     access_log: Option<AccessLog>,
     accept_after: Option<Instant>,
     starved: bool,
     /// Connections that something has happened to, each once ([`Connection::queued`]).
     ready: Vec<usize>,
-    /// The same: connections that had their turn cut short.
+    /// Connections whose turn was over before they were done, each once.
     again: Vec<usize>,
     next_check: Instant,
     drain_until: Option<Instant>,
@@ -139,8 +150,8 @@ impl Worker {
         Ok(())
     }
 
-    /// One pass of the loop. Each connection has one turn in it, with a bounded share: first those that something
-    /// has happened to, then new ones, then those that were not done in their last turn.
+    /// One pass of the loop: serves connections with events, then new ones, then those that were not done in their
+    /// last turn.
     fn pass(&mut self, events: &mut Events) -> io::Result<()> {
         match self.poll.poll(events, Some(self.timeout())) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
@@ -196,7 +207,7 @@ impl Worker {
         }
     }
 
-    /// Connections that nobody accepted are reset when their listener closes.
+    /// Logs the connections that were queued and not accepted: they are reset when their listener closes.
     fn log_dropped(&self) {
         for listeners in self.listeners.iter().flatten() {
             match listeners.listener.waiting() {
@@ -251,7 +262,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Who was answered and is kept for the next request would hold the drain up to its limit.
+    /// Closes idle keep-alive connections, which would otherwise delay shutdown until the drain timeout.
     fn close_idle(&mut self) {
         self.scratch.turn.ending = true;
         for (_, connection) in &mut self.connections {
@@ -261,7 +272,7 @@ impl Worker {
         self.next_check = Instant::now();
     }
 
-    /// Tells the supervisor, once.
+    /// Reports to the supervisor, once, that all listeners are closed.
     fn report_stopped(&mut self) -> io::Result<()> {
         if self.drain_until.is_some() && !self.stopped && self.listeners.iter().all(Option::is_none)
         {
@@ -302,7 +313,8 @@ impl Worker {
         self.close_connection(index, failed);
     }
 
-    /// Whether its client may have one more connection, which then counts.
+    /// Counts the connection for its client's address, unless that has as many as it may have. Returns whether it
+    /// was counted, or needs no counting.
     fn admit_source(sources: &SourceLimiter, connection: &mut Connection) -> bool {
         let Some(most) = connection.listener.limits.connections_per_source else { return true };
         connection.counted = sources.enter(connection.source(), most);
@@ -315,7 +327,7 @@ impl Worker {
         self.accept_after = None;
     }
 
-    /// Counts and tells a connection that has ended, and closes it.
+    /// Counts and logs a connection that has ended. [`close_ended`](Self::close_ended) closes it.
     fn finish(&mut self, mut connection: Connection, reason: Option<CloseReason>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if connection.counted {
@@ -340,7 +352,7 @@ impl Worker {
         self.ended.push(connection.into_stream());
     }
 
-    /// Closes those that are over. Only then are their descriptors free for others.
+    /// Closes the finished connections. Only then are their descriptors free for others.
     fn close_ended(&mut self) {
         self.ended.clear();
         self.descriptors.closed();
@@ -394,7 +406,8 @@ impl Worker {
     }
 }
 
-/// However its thread ends, by an error or a panic too: no connection that is cut looks whole.
+/// Closes what is open, however the thread ends, by an error or a panic too: a connection that is closed early must
+/// not look whole.
 impl Drop for Worker {
     fn drop(&mut self) {
         let is_drained = self.drain_until.is_some() && !thread::panicking();

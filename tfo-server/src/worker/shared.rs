@@ -12,7 +12,7 @@ use crate::connection::budget::DescriptorBudget;
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(crate) open: AtomicUsize,
-    /// The most that may be.
+    /// The most connections that may be open.
     pub(crate) most: AtomicUsize,
     pub(crate) sources: SourceLimiter,
     pub(crate) budget: Arc<DescriptorBudget>,
@@ -27,7 +27,7 @@ pub(crate) struct SharedState {
 }
 
 impl SharedState {
-    /// So many connections may be open at once.
+    /// `most`: how many connections may be open at once.
     pub(crate) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
         Self {
             open: AtomicUsize::new(0),
@@ -42,12 +42,12 @@ impl SharedState {
         }
     }
 
-    /// Somebody waits in vain.
+    /// Whether queued connections can't be accepted for want of descriptors.
     pub(crate) fn is_starved(&self) -> bool {
         self.starved.load(Ordering::Relaxed) > 0
     }
 
-    /// No more may be accepted.
+    /// Whether as many connections are open as may be.
     pub(crate) fn is_full(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
     }

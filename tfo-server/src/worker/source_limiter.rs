@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So many that two workers rarely meet.
+/// Enough that two workers rarely meet.
 const SHARDS: usize = 64;
 
 /// Counts the connections of each address, for all workers.
@@ -20,7 +20,7 @@ impl Default for SourceLimiter {
 }
 
 impl SourceLimiter {
-    /// Counts one more, unless the address has `most` already.
+    /// Counts one more connection, unless the address has `most` already. Returns whether it was counted.
     pub(crate) fn enter(&self, address: IpAddr, most: u32) -> bool {
         let address = address.to_canonical();
         let mut shard = self.shard(address);
@@ -32,7 +32,7 @@ impl SourceLimiter {
         room
     }
 
-    /// One that was counted has ended.
+    /// Removes a connection that was counted.
     pub(crate) fn leave(&self, address: IpAddr) {
         let address = address.to_canonical();
         if let Entry::Occupied(mut entry) = self.shard(address).entry(address) {

@@ -1,4 +1,9 @@
 //! The main thread.
+//!
+//! 1. It never blocks on anything but its poll: log lines, notifications and entries of the access log are queued.
+//! 2. All that needs privileges is done before they are dropped.
+//! 3. Listeners close without losing a connection that the kernel has acknowledged (`closing`).
+//! 4. A reload changes all settings or none (`reload`).
 
 mod reload;
 
@@ -47,7 +52,7 @@ const SIGNALS: Token = Token(0);
 const RELOAD: Token = Token(1);
 const STATS: Token = Token(2);
 const WORKERS: Token = Token(3);
-/// How often keys are looked at, and the host's settings read again.
+/// How often keys are checked, and the host's settings read again.
 const TICK: Duration = Duration::from_secs(1);
 /// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
 const SIGNAL_DEBOUNCE: Duration = Duration::from_millis(200);
@@ -60,7 +65,7 @@ pub(super) struct Supervisor {
     poll: Poll,
     signals: Signals,
     reload_signals: Signals,
-    /// Somebody wants to see the metrics.
+    /// Asks for what was counted so far.
     stats_signals: Signals,
     shared: Arc<SharedState>,
     instruments: Arc<Instruments>,
@@ -189,7 +194,7 @@ impl Supervisor {
         self.listeners.iter().map(|bound| bound.sockets.len() as u64).sum()
     }
 
-    /// Says how many descriptors the connections may use.
+    /// Sets how many descriptors the connections may use.
     fn limit_descriptors(&self) {
         let others = self.own_descriptors + self.sockets();
         let most = descriptors::for_connections(&self.settings, descriptors::limit(), others);
@@ -197,8 +202,8 @@ impl Supervisor {
         self.shared.budget.set(most, self.workers.len(), mixed);
     }
 
-    /// With a thread of its own: who looks does not wait for those who are served, nor they for him,
-    /// and he can look until the last of them has ended.
+    /// Serves metrics from a dedicated thread, so that scrapes and clients never delay each other, and metrics stay
+    /// available until the last connection closes.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
         let most = descriptors::max_metrics_connections(descriptors::limit());
         let shared = Arc::new(SharedState::new(most, 1, Arc::clone(&self.shared.supervisor)));
@@ -276,7 +281,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells systemd that all is well, as long as each worker answers.
+    /// Reports to systemd that all is well, as long as each worker answers.
     fn watch(&mut self) -> io::Result<()> {
         let (shared, workers) = (&self.shared, self.workers.len());
         // At the end workers go one by one; it has limits of its own.
@@ -342,7 +347,7 @@ impl Supervisor {
         self.workers.iter().try_for_each(|worker| worker.send_all(close()))
     }
 
-    /// Says so once all workers have stopped accepting.
+    /// Logs, once, that all workers have stopped accepting.
     fn log_stopped(&mut self) {
         if self.stopping == Some(Stopping::Closing)
             && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
@@ -373,7 +378,7 @@ impl Supervisor {
         self.workers.iter().try_for_each(|worker| worker.send(command()))
     }
 
-    /// Tells each worker of its sockets, and how to serve them.
+    /// Sends each worker its sockets, and how to serve them.
     fn send_listeners(&mut self) -> io::Result<()> {
         self.instruments.set_listeners(&self.listeners);
         let settings = self.settings.listeners_by_address();
@@ -450,7 +455,7 @@ impl Supervisor {
         status
     }
 
-    /// Says at start what each listener and this host allow, and what to do if that is not enough.
+    /// Logs what each listener and this host allow, and what to do if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
             let wish = listen.wish(bound.sockets.len());
