@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use tfo_core::capture::{Crossing, Ladder, TextStyle, Trace, pcapng};
 use tfo_core::program::one_line;
+use tfo_core::program::output::colour_allowed;
+use tfo_core::program::value::Format;
 
+use crate::config::Settings;
 use crate::output::Failure;
 
 /// How long after its end a connection's last packets (FIN, ACK) are waited for.
@@ -26,25 +29,17 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    /// Sees the packets to and from these listeners' addresses from now on.
-    pub(crate) fn start(
-        listeners: &[SocketAddr],
-        draw: bool,
-        colour: bool,
-    ) -> Result<Self, Failure> {
-        let style = TextStyle::default().colour(colour);
-        let traces = listeners.iter().map(|listener| Trace::start(*listener));
+    /// Sees the packets to and from the listeners from now on, if the settings want that.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, Failure> {
+        if !settings.trace && settings.pcap.is_none() {
+            return Ok(None);
+        }
+        let traces = settings.listeners.iter().map(|listen| Trace::start(listen.address));
         let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
-        Ok(Self { traces, draw, style, pcap: None, ended: Vec::new() })
-    }
-
-    /// Writes them to this file as well.
-    pub(crate) fn write_to(&mut self, path: &Path) -> Result<(), Failure> {
-        let writer = File::create(path).and_then(|file| pcapng::Writer::new(BufWriter::new(file)));
-        let writer = writer
-            .map_err(|e| Failure::because(format_args!("can't write {}", path.display()), &e))?;
-        self.pcap = Some(writer);
-        Ok(())
+        let pcap = settings.pcap.as_deref().map(create).transpose()?;
+        let draw = settings.trace && settings.format == Format::Text;
+        let style = TextStyle::default().colour(colour_allowed(&io::stdout()));
+        Ok(Some(Self { traces, draw, style, pcap, ended: Vec::new() }))
     }
 
     pub(super) fn ended(&mut self, client: SocketAddr, server: SocketAddr) {
@@ -82,6 +77,12 @@ impl Tracer {
             self.pcap = None;
         }
     }
+}
+
+/// Creates a file for packets.
+fn create(path: &Path) -> Result<pcapng::Writer<BufWriter<File>>, Failure> {
+    let writer = File::create(path).and_then(|file| pcapng::Writer::new(BufWriter::new(file)));
+    writer.map_err(|e| Failure::because(format_args!("can't write {}", path.display()), &e))
 }
 
 /// `--trace` and `--pcap` may not see packets.

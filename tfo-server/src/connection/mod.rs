@@ -12,6 +12,7 @@
 pub(crate) mod budget;
 mod leg;
 pub(crate) mod listener;
+mod phase;
 pub(crate) mod pipes;
 mod proxy_header;
 mod relay;
@@ -37,8 +38,9 @@ use crate::metrics::stats::Count;
 use crate::service::proxy_protocol::ProxiedAddresses;
 use crate::service::{Service, Session, SessionAction, SessionContext, SessionOutput};
 
-use leg::{AfterSend, Leg};
+use leg::Leg;
 use listener::ListenerContext;
+use phase::Phase;
 use proxy_header::{HeaderProgress, ProxyHeader};
 use relay::{Relay, RelayIo};
 use send_buffer::SendBuffer;
@@ -81,30 +83,6 @@ pub(crate) struct Connection {
 enum Responder {
     Session(Box<dyn Session>),
     Relay(Box<Relay>),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The SYN's data must not be seen before the client has completed the handshake.
-    AwaitsHandshake,
-    /// A proxy says first whose connection it is.
-    AwaitsHeader,
-    /// The proxy's header is read; what came behind it is the service's.
-    ClientKnown,
-    /// Reads and answers.
-    Open,
-    /// The session holds more input.
-    HasInput,
-    /// The end, once all bytes have left.
-    Closing,
-    /// The same, but the peer may still be sending.
-    ShuttingDown,
-    /// Idle while the server stops: the end, unless a request has come by now.
-    LastRead,
-    /// This half is closed; reads on until the peer has closed too.
-    Lingering,
-    /// The same, of a connection that was closed while it was idle.
-    LingeringIdle,
 }
 
 impl Connection {
@@ -382,7 +360,7 @@ impl Connection {
 
     /// Sends what a session has put into `out`; what does not leave at once is held.
     fn send(&mut self, out: &SessionOutput) -> io::Result<()> {
-        let (sent, unsent) = SendBuffer::send(&self.leg, out, self.after_send())?;
+        let (sent, unsent) = SendBuffer::send(&self.leg, out, self.phase.after_send())?;
         self.unsent = unsent.map(Box::new);
         self.count_sent(sent);
         Ok(())
@@ -390,7 +368,7 @@ impl Connection {
 
     /// Sends more of what is unsent. Returns whether all of it has left.
     fn flush(&mut self, now: Instant) -> io::Result<bool> {
-        let after_send = self.after_send();
+        let after_send = self.phase.after_send();
         let Some(unsent) = self.unsent.as_deref_mut() else { return Ok(true) };
         let sent = unsent.flush(&self.leg, after_send)?;
         if unsent.is_empty() {
@@ -422,15 +400,6 @@ impl Connection {
     fn count_sent(&mut self, len: usize) {
         self.bytes_out = self.bytes_out.saturating_add(len as u64);
         self.listener.stats.add(Count::BytesOut, len as u64);
-    }
-
-    /// What follows the bytes of an answer.
-    fn after_send(&self) -> AfterSend {
-        match self.phase {
-            Phase::Closing => AfterSend::Close,
-            Phase::ShuttingDown => AfterSend::Shutdown,
-            _ => AfterSend::Nothing,
-        }
     }
 
     /// Returns which limit has been reached at the deadline; `None`: the connection has another turn.

@@ -8,6 +8,7 @@ use std::{env, error, fmt, io};
 use listenfd::ListenFd;
 use tfo_core::socket::FastOpenListener;
 
+use crate::config::{ListenSettings, Settings};
 use crate::output::Failure;
 
 /// The number of the first descriptor that is passed on.
@@ -42,9 +43,18 @@ pub(crate) enum ActivationError {
 }
 
 impl InheritedSockets {
+    /// Takes the sockets that this process was given, by listener. To be called once, as
+    /// [`from_environment`](Self::from_environment).
+    pub(super) fn for_listeners(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
+        let mut inherited = Self::from_environment()?;
+        let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
+        let sockets = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
+        inherited.all_taken().map(|()| sockets)
+    }
+
     /// Takes what this process was given. To be called once, while no other thread looks at the variables: they go,
     /// so that no program that it starts takes them for its own.
-    pub(crate) fn from_environment() -> Result<Self, ActivationError> {
+    fn from_environment() -> Result<Self, ActivationError> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut passed = ListenFd::from_env();
@@ -71,7 +81,7 @@ impl InheritedSockets {
     ///
     /// With fewer than there are workers some of them share one: the kernel then wakes each of these for
     /// each connection.
-    pub(crate) fn take(
+    fn take(
         &mut self,
         address: SocketAddr,
         workers: usize,
@@ -101,7 +111,7 @@ impl InheritedSockets {
     }
 
     /// Whether all have found their listener: one that nobody serves would let clients wait for ever.
-    pub(crate) fn all_taken(&self) -> Result<(), ActivationError> {
+    fn all_taken(&self) -> Result<(), ActivationError> {
         match self.sockets.first() {
             None => Ok(()),
             Some(PassedSocket { name, address, .. }) => {

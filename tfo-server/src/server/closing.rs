@@ -1,10 +1,12 @@
 //! Listeners that close without losing a connection.
 //!
-//! 1. Their sockets drop new connections ([`FastOpenListener::drop_new_connections`]); workers go on accepting.
+//! 1. Their sockets drop new connections ([`drop_new_connections`]); workers go on accepting.
 //! 2. The handshakes that had begun end, which the supervisor checks every [`CHECK_INTERVAL`], at most for [`MAX_WAIT`].
 //! 3. Workers accept what waits, and close the sockets.
 //!
 //! Inherited sockets outlive the server and are left as they are: step 3 follows at once.
+//!
+//! [`drop_new_connections`]: tfo_core::socket::FastOpenListener::drop_new_connections
 
 use std::collections::HashSet;
 use std::mem;

@@ -7,7 +7,6 @@
 
 mod reload;
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,12 +16,11 @@ use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::ServerFacts;
 use tfo_core::observer::ServerObserver;
-use tfo_core::program::output::colour_allowed;
 use tfo_core::program::value::Format;
 use tfo_core::program::{SettingsError, one_line};
 use tfo_core::socket::FastOpenListener;
 
-use super::activation::{ActivationError, InheritedSockets};
+use super::activation::InheritedSockets;
 use super::closing::ClosingListeners;
 use super::descriptors::{self, DescriptorNeed};
 use super::instruments::{self, Instruments};
@@ -33,7 +31,7 @@ use super::systemd::{Notifier, Watchdog};
 use crate::access_log::{AccessLog, TotalsEntry, Tracer};
 use crate::arrival::cookie_origin::{Forensics, Recent};
 use crate::close_reason::CloseKind;
-use crate::config::{ListenSettings, Settings};
+use crate::config::Settings;
 use crate::connection::listener::ListenerContext;
 use crate::keys::Keys;
 use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
@@ -101,7 +99,7 @@ impl Supervisor {
     pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
         let run_as = RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
             .map_err(|e| Failure::settings(&e))?;
-        let inherited = inherited_sockets(&settings)?;
+        let inherited = InheritedSockets::for_listeners(&settings)?;
         descriptors::raise(DescriptorNeed::of(&settings));
         let mut keys = Keys::load(&settings.keys, SystemTime::now())?;
         let services = make_services(&settings)?;
@@ -114,7 +112,7 @@ impl Supervisor {
             listeners.push(bound);
         }
         let metrics = settings.metrics.map(instruments::listen).transpose()?;
-        let tracer = tracer(&settings)?;
+        let tracer = Tracer::from_settings(&settings)?;
         // A namespace without keys has made one with its first listener.
         keys.check(SystemTime::now(), false, all_sockets(&listeners));
         // The last that needs them is done. All threads change, that of the log too.
@@ -490,30 +488,7 @@ fn all_sockets(listeners: &[BoundListener]) -> impl Iterator<Item = &FastOpenLis
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
 }
 
-/// The sockets of each listener that were passed to this process.
-fn inherited_sockets(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
-    let mut inherited = InheritedSockets::from_environment()?;
-    let take = |listen: &ListenSettings| inherited.take(listen.address, settings.workers);
-    let sockets = settings.listeners.iter().map(take).collect::<Result<_, _>>()?;
-    inherited.all_taken().map(|()| sockets)
-}
-
 /// Reads what the listeners' services need.
 fn make_services(settings: &Settings) -> Result<Vec<Service>, Failure> {
     settings.listeners.iter().map(|listen| Service::new(&listen.service)).collect()
-}
-
-/// Sees the packets of the listener's connections, if that is wanted.
-fn tracer(settings: &Settings) -> Result<Option<Tracer>, Failure> {
-    if !settings.trace && settings.pcap.is_none() {
-        return Ok(None);
-    }
-    let draw = settings.trace && settings.format == Format::Text;
-    let colour = colour_allowed(&io::stdout());
-    let addresses: Vec<_> = settings.listeners.iter().map(|listen| listen.address).collect();
-    let mut tracer = Tracer::start(&addresses, draw, colour)?;
-    if let Some(file) = &settings.pcap {
-        tracer.write_to(file)?;
-    }
-    Ok(Some(tracer))
 }
