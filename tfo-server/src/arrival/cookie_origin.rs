@@ -9,7 +9,7 @@ use tfo_core::cookie::{FastOpenCookie, KeyRing};
 use tfo_core::socket::{Arrival, ArrivalSyn};
 
 /// How many clients' addresses each worker remembers.
-const RECENT: usize = 64;
+const MAX_RECENT: usize = 64;
 
 /// Tells the origin of cookies, and remembers for that who has been here.
 ///
@@ -18,7 +18,7 @@ const RECENT: usize = 64;
 /// cost of some ten microseconds; only a client that has made a whole handshake can cause it.
 #[derive(Debug)]
 pub(crate) struct Forensics {
-    recent: Arc<Recent>,
+    recent: Arc<RecentClients>,
     /// Which of them is this worker's.
     own: usize,
 }
@@ -26,9 +26,9 @@ pub(crate) struct Forensics {
 /// The addresses of the clients that each worker had last. A worker writes its own alone, and reads the
 /// others' only when a cookie is strange: they are in nobody's way.
 #[derive(Debug)]
-pub(crate) struct Recent(Vec<Mutex<VecDeque<IpAddr>>>);
+pub(crate) struct RecentClients(Vec<Mutex<VecDeque<IpAddr>>>);
 
-impl Recent {
+impl RecentClients {
     pub(crate) fn new(workers: usize) -> Self {
         Self((0..workers).map(|_| Mutex::default()).collect())
     }
@@ -39,7 +39,7 @@ impl Recent {
 }
 
 impl Forensics {
-    pub(crate) fn new(recent: Arc<Recent>, own: usize) -> Self {
+    pub(crate) fn new(recent: Arc<RecentClients>, own: usize) -> Self {
         Self { recent, own }
     }
 
@@ -70,7 +70,7 @@ impl Forensics {
             return;
         }
         recent.retain(|known| *known != address);
-        recent.truncate(RECENT - 1);
+        recent.truncate(MAX_RECENT - 1);
         recent.push_front(address);
     }
 }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_latest_clients_are_remembered_once_each_and_of_all_workers() {
-        let recent = Arc::new(Recent::new(2));
+        let recent = Arc::new(RecentClients::new(2));
         let [one, two] = [0, 1].map(|own| Forensics::new(Arc::clone(&recent), own));
         let address = |number: u8| IpAddr::from([192, 0, 2, number]);
         for number in (0..200).chain([150, 150, 199]) {
@@ -89,8 +89,8 @@ mod tests {
         }
         two.remember(address(7));
         let all: Vec<_> = two.all_recent().collect();
-        assert_eq!(all.len(), RECENT + 1);
+        assert_eq!(all.len(), MAX_RECENT + 1);
         assert_eq!(all[..3], [address(199), address(150), address(198)]);
-        assert_eq!(all[RECENT], address(7));
+        assert_eq!(all[MAX_RECENT], address(7));
     }
 }

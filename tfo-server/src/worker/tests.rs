@@ -9,7 +9,7 @@ use tfo_core::observer::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
 use super::*;
-use crate::arrival::cookie_origin::Recent;
+use crate::arrival::cookie_origin::RecentClients;
 use crate::config::values::{Balance, ProxyOut};
 use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSettings};
 use crate::connection::listener::ListenerContext;
@@ -25,7 +25,7 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let keys = Keys::load(&KeySource::Kernel, SystemTime::now()).unwrap().view();
-    let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+    let forensics = Forensics::new(Arc::new(RecentClients::new(1)), 0);
     let shared = Arc::new(SharedState::new(8, 1, waker));
     let mut worker = Worker::new(shared, keys, forensics, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();

@@ -29,7 +29,7 @@ use super::privileges::RunAs;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
 use crate::access_log::{AccessLog, TotalsEntry, Tracer};
-use crate::arrival::cookie_origin::{Forensics, Recent};
+use crate::arrival::cookie_origin::{Forensics, RecentClients};
 use crate::close_reason::CloseKind;
 use crate::config::Settings;
 use crate::connection::listener::ListenerContext;
@@ -145,7 +145,7 @@ impl Supervisor {
             settings.workers,
             access_log.clone(),
         );
-        let recent = Arc::new(Recent::new(settings.workers));
+        let recent = Arc::new(RecentClients::new(settings.workers));
         let lines = settings.prints_lines().then(|| access_log.clone());
         let workers = (0..settings.workers)
             .map(|number| {
@@ -205,7 +205,7 @@ impl Supervisor {
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
         let most = descriptors::max_metrics_connections(descriptors::limit());
         let shared = Arc::new(SharedState::new(most, 1, Arc::clone(&self.shared.supervisor)));
-        let forensics = Forensics::new(Arc::new(Recent::new(1)), 0);
+        let forensics = Forensics::new(Arc::new(RecentClients::new(1)), 0);
         let keys = self.keys.view();
         let worker = WorkerHandle::start("metrics".to_owned(), &shared, move |shared| {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
