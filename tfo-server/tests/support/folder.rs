@@ -1,12 +1,12 @@
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+//! The program in a folder of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+
+use super::process::{self, output};
 
 /// A folder of its own to run in. It has a configuration file, so that a host's own in `/etc`
 /// plays no part.
@@ -31,16 +31,8 @@ impl Folder {
 
     /// The program, here, with nothing inherited that settings could come from.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tfo-server"));
+        let mut command = process::program();
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("TFO_") {
-                command.env_remove(name);
-            }
-        }
-        for name in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "JOURNAL_STREAM"] {
-            command.env_remove(name);
-        }
         command.env("COLUMNS", "100");
         command
     }
@@ -73,19 +65,4 @@ pub(crate) fn refused(command: &mut Command) -> String {
         "{command:?}: more than one line: {stderr}"
     );
     line.to_owned()
-}
-
-/// Runs a program that must end by itself.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("{command:?} must end by itself; it said {output:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
 }

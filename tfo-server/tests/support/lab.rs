@@ -1,20 +1,19 @@
-use std::{
-    env, fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+//! The program on a host of its own, and its clients.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tfo_core::{
-    host::FastOpenBits,
-    lab::{Host, Program},
-    socket::{Connector, FastOpenStream},
-};
+use tfo_core::host::FastOpenBits;
+use tfo_core::lab::{Host, Program};
+use tfo_core::socket::{Connector, FastOpenStream};
+
+use super::process::program;
 
 /// For tests in which it matters who is served first.
 pub(crate) const ONE_WORKER: &str = "[engine]\nworkers = 1\n";
@@ -55,7 +54,7 @@ impl Lab {
 
     /// The program with this configuration, and nothing inherited that settings could come from.
     pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
-        let mut command = clean(Command::new(env!("CARGO_BIN_EXE_tfo-server")));
+        let mut command = program();
         command.arg("--config").arg(self.config(config)).args(arguments);
         command
     }
@@ -90,23 +89,10 @@ impl Lab {
     }
 }
 
-/// Without the variables that settings could come from.
-pub(crate) fn clean(mut command: Command) -> Command {
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("TFO_") {
-            command.env_remove(name);
-        }
-    }
-    for name in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "JOURNAL_STREAM"] {
-        command.env_remove(name);
-    }
-    command
-}
-
 /// Sends, closes this half, and reads to the end.
 pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
     answer(stream)
 }
 
@@ -124,13 +110,4 @@ pub(crate) fn json(line: &str) -> Value {
 /// Bytes that differ from their neighbours and their pages, so that none can be lost or swapped.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 0xff).unwrap()).collect()
-}
-
-/// Waits until it is so.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not come about: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
