@@ -17,7 +17,7 @@ const MAX_RECENT: usize = 64;
 /// before. The addresses of recent clients are tried, and those of the client's own IPv4 network, at a
 /// cost of some ten microseconds; only a client that has made a whole handshake can cause it.
 #[derive(Debug)]
-pub(crate) struct Forensics {
+pub(crate) struct CookieForensics {
     recent: Arc<RecentClients>,
     /// Which of them is this worker's.
     own: usize,
@@ -38,7 +38,7 @@ impl RecentClients {
     }
 }
 
-impl Forensics {
+impl CookieForensics {
     pub(crate) fn new(recent: Arc<RecentClients>, own: usize) -> Self {
         Self { recent, own }
     }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_latest_clients_are_remembered_once_each_and_of_all_workers() {
         let recent = Arc::new(RecentClients::new(2));
-        let [one, two] = [0, 1].map(|own| Forensics::new(Arc::clone(&recent), own));
+        let [one, two] = [0, 1].map(|own| CookieForensics::new(Arc::clone(&recent), own));
         let address = |number: u8| IpAddr::from([192, 0, 2, number]);
         for number in (0..200).chain([150, 150, 199]) {
             one.remember(address(number));

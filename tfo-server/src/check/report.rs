@@ -71,7 +71,7 @@ struct CheckDocument<'a> {
     syncookies: u32,
     /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
     stop_without_loss: bool,
-    keys: KeysDocument,
+    keys: KeySourceDocument,
     findings: Vec<FindingDocument<'a>>,
 }
 
@@ -87,7 +87,7 @@ struct ListenerDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct KeysDocument {
+struct KeySourceDocument {
     mode: &'static str,
     /// `None`: this process can't read it, or there is none yet.
     primary: Option<Fingerprint>,
@@ -200,7 +200,7 @@ fn json(
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
         stop_without_loss: facts.min_ttl == Support::Yes,
-        keys: KeysDocument {
+        keys: KeySourceDocument {
             mode: match settings.keys {
                 KeySource::Kernel => "kernel",
                 KeySource::File(_) => "file",

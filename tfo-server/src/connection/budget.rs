@@ -42,10 +42,10 @@ impl DescriptorCost {
 #[derive(Debug)]
 pub(crate) struct DescriptorBudget {
     /// How many descriptors there are beside those that each worker has for itself.
-    most: AtomicUsize,
+    capacity: AtomicUsize,
     used: AtomicUsize,
     /// How many of them may be of pairs.
-    most_of_pairs: AtomicUsize,
+    capacity_of_pairs: AtomicUsize,
     used_by_pairs: AtomicUsize,
     used_by_pipes: AtomicUsize,
     /// How many pairs each worker has for itself.
@@ -56,9 +56,9 @@ impl Default for DescriptorBudget {
     fn default() -> Self {
         let [none, zero] = [UNLIMITED, 0].map(|value| move || AtomicUsize::new(value));
         Self {
-            most: none(),
+            capacity: none(),
             used: zero(),
-            most_of_pairs: none(),
+            capacity_of_pairs: none(),
             used_by_pairs: zero(),
             used_by_pipes: zero(),
             own_pairs: zero(),
@@ -68,31 +68,32 @@ impl Default for DescriptorBudget {
 
 impl DescriptorBudget {
     /// Sets how many descriptors the connections may use. `mixed`: not all of them are pairs.
-    pub(crate) fn set(&self, most: Option<usize>, workers: usize, mixed: bool) {
+    pub(crate) fn set(&self, capacity: Option<usize>, workers: usize, mixed: bool) {
         let pair = DescriptorCost::Pair.descriptors();
-        let (most, own_pairs) = match most {
+        let (capacity, own_pairs) = match capacity {
             None => (UNLIMITED, 0),
-            Some(most) => match most.checked_sub(pair * workers) {
+            Some(capacity) => match capacity.checked_sub(pair * workers) {
                 Some(shared) => (shared, 1),
                 // One at a time.
-                None => (most.max(pair), 0),
+                None => (capacity.max(pair), 0),
             },
         };
         let of_pairs = match own_pairs {
-            1 if mixed => most.saturating_sub(workers) / (pair + 1) * pair,
-            _ => most,
+            1 if mixed => capacity.saturating_sub(workers) / (pair + 1) * pair,
+            _ => capacity,
         };
         self.own_pairs.store(own_pairs, Relaxed);
-        self.most_of_pairs.store(of_pairs, Relaxed);
-        self.most.store(most, Relaxed);
+        self.capacity_of_pairs.store(of_pairs, Relaxed);
+        self.capacity.store(capacity, Relaxed);
     }
 
     fn take(&self, cost: DescriptorCost) -> bool {
         let count = cost.descriptors();
-        if cost == DescriptorCost::Pair && !add(&self.used_by_pairs, count, &self.most_of_pairs) {
+        if cost == DescriptorCost::Pair && !add(&self.used_by_pairs, count, &self.capacity_of_pairs)
+        {
             return false;
         }
-        let room = add(&self.used, count, &self.most);
+        let room = add(&self.used, count, &self.capacity);
         if !room && cost == DescriptorCost::Pair {
             self.used_by_pairs.fetch_sub(count, Relaxed);
         }
@@ -110,8 +111,8 @@ impl DescriptorBudget {
     /// Takes what a pipe needs, if there is room for one.
     pub(crate) fn take_pipe(&self) -> bool {
         let pipes = self.used_by_pipes.fetch_add(PIPE_DESCRIPTORS, Relaxed) + PIPE_DESCRIPTORS;
-        let room = pipes <= self.most.load(Relaxed) / PIPES_DIVISOR
-            && add(&self.used, PIPE_DESCRIPTORS, &self.most);
+        let room = pipes <= self.capacity.load(Relaxed) / PIPES_DIVISOR
+            && add(&self.used, PIPE_DESCRIPTORS, &self.capacity);
         if !room {
             self.used_by_pipes.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
         }
@@ -126,8 +127,8 @@ impl DescriptorBudget {
 }
 
 /// Adds, unless the sum would be more than allowed.
-fn add(used: &AtomicUsize, count: usize, most: &AtomicUsize) -> bool {
-    let room = used.fetch_add(count, Relaxed) + count <= most.load(Relaxed);
+fn add(used: &AtomicUsize, count: usize, capacity: &AtomicUsize) -> bool {
+    let room = used.fetch_add(count, Relaxed) + count <= capacity.load(Relaxed);
     if !room {
         used.fetch_sub(count, Relaxed);
     }
@@ -229,7 +230,7 @@ impl DescriptorShare {
 
     /// How many need nothing of what the workers share.
     fn own(&self, cost: DescriptorCost) -> usize {
-        match (self.budget.most.load(Relaxed), cost) {
+        match (self.budget.capacity.load(Relaxed), cost) {
             (UNLIMITED, _) => usize::MAX,
             (_, DescriptorCost::Single) => 0,
             (_, DescriptorCost::Pair) => self.budget.own_pairs.load(Relaxed),
@@ -244,12 +245,12 @@ mod tests {
     use super::*;
 
     fn budget(
-        most: usize,
+        capacity: usize,
         workers: usize,
         mixed: bool,
     ) -> (Arc<DescriptorBudget>, Vec<DescriptorShare>) {
         let budget = Arc::new(DescriptorBudget::default());
-        budget.set(Some(most), workers, mixed);
+        budget.set(Some(capacity), workers, mixed);
         let shares = (0..workers).map(|_| DescriptorShare::new(Arc::clone(&budget))).collect();
         (budget, shares)
     }
@@ -281,8 +282,8 @@ mod tests {
 
     #[test]
     fn each_pair_beside_other_listeners_leaves_one_descriptor() {
-        for (most, workers) in [(14, 2), (30, 2), (100, 3), (10_000, 8)] {
-            let (_, mut shares) = budget(most, workers, true);
+        for (capacity, workers) in [(14, 2), (30, 2), (100, 3), (10_000, 8)] {
+            let (_, mut shares) = budget(capacity, workers, true);
             let mut pairs = 0;
             while shares.iter_mut().any(|share| share.take(Pair)) {
                 pairs += 1;
@@ -291,8 +292,8 @@ mod tests {
             while shares.iter_mut().any(|share| share.take(Single)) {
                 singles += 1;
             }
-            assert!(singles >= pairs && pairs >= workers, "{most}: {pairs} and {singles}");
-            assert_eq!(2 * pairs + singles, most, "none is left over");
+            assert!(singles >= pairs && pairs >= workers, "{capacity}: {pairs} and {singles}");
+            assert_eq!(2 * pairs + singles, capacity, "none is left over");
         }
     }
 

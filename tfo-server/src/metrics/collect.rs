@@ -30,48 +30,20 @@ pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
     let counter = |name: &str, help: &str, count: Count| {
         each(Family::counter(name, help), &|listener| listener.totals.get(count))
     };
-    // A family with a value for each word, where there is one; `always`: with zeros too.
-    let words = |name: &str, help: &str, words: &[(Count, Labels, bool)]| {
+    let by_label = |name: &str, help: &str, values: &[LabelledCount]| {
         let mut family = Family::counter(name, help);
         for listener in listeners {
-            for (count, word, always) in words {
+            for LabelledCount { count, labels: own, shows_zero } in values {
                 let value = listener.totals.get(*count);
-                if value > 0 || *always {
+                if value > 0 || *shows_zero {
                     let mut labels = labels(listener.address, listener.service);
-                    labels.extend(word.iter().cloned());
+                    labels.extend(own.iter().cloned());
                     family.add(labels, value);
                 }
             }
         }
         family
     };
-    let verdicts: Vec<_> = Count::verdicts()
-        .map(|verdict| {
-            let (outcome, cause) = match verdict {
-                ArrivalVerdict::Is(outcome, cause) => {
-                    (outcome.as_str(), cause.map_or("", |cause| cause.as_str()))
-                }
-                ArrivalVerdict::Unknown => ("unknown", ""),
-                ArrivalVerdict::NotLookedAt => ("not-looked-at", ""),
-            };
-            let labels = vec![("verdict", outcome.to_owned()), ("cause", cause.to_owned())];
-            let usual = matches!(
-                verdict,
-                ArrivalVerdict::Is(
-                    Outcome::FastOpen | Outcome::CookieGranted | Outcome::NotAttempted,
-                    None
-                )
-            );
-            (Count::Verdict(verdict), labels, usual)
-        })
-        .collect();
-    let cookies = CookieOrigin::ALL
-        .map(|origin| (Count::Cookie(origin), vec![("origin", origin.as_str().to_owned())], true));
-    let cuts = CloseKind::ALL
-        .map(|why| (Count::CutShort(why), vec![("reason", why.as_str().to_owned())], false));
-    let pauses =
-        [(Count::PausedByLimit, "limits.connections"), (Count::PausedByDescriptors, "descriptors")]
-            .map(|(count, reason)| (count, vec![("reason", reason.to_owned())], true));
     vec![
         counter("tfo_server_accepted", "Connections that were accepted.", Count::Accepted),
         counter("tfo_server_closed", "Connections that have ended.", Count::Closed),
@@ -79,17 +51,21 @@ pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
             Family::gauge("tfo_server_open_connections", "Connections that are open."),
             &|listener| listener.totals.open(),
         ),
-        words(
+        by_label(
             "tfo_server_connections",
             "Connections that were accepted, by what came of fast open.",
-            &verdicts,
+            &verdicts(),
         ),
         counter("tfo_server_syn_data_bytes", "Data that came in SYNs.", Count::SynBytes),
         counter("tfo_server_received_bytes", "All that was received.", Count::BytesIn),
         counter("tfo_server_sent_bytes", "All that was sent.", Count::BytesOut),
-        words("tfo_server_cookies", "Cookies that came, by the key that made them.", &cookies),
-        words("tfo_server_cut_short", "Connections that ended before they were done.", &cuts),
-        words("tfo_server_accept_pauses", "Times that accepting paused.", &pauses),
+        by_label("tfo_server_cookies", "Cookies that came, by the key that made them.", &cookies()),
+        by_label(
+            "tfo_server_cut_short",
+            "Connections that ended before they were done.",
+            &close_reasons(),
+        ),
+        by_label("tfo_server_accept_pauses", "Times that accepting paused.", &pauses()),
         histogram(
             listeners,
             Timing::Handshake,
@@ -107,6 +83,62 @@ pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
             ),
         ),
     ]
+}
+
+/// A count of each listener, and the labels that tell it from others of its family.
+struct LabelledCount {
+    count: Count,
+    labels: Labels,
+    /// Shown while it is 0, too.
+    shows_zero: bool,
+}
+
+fn verdicts() -> Vec<LabelledCount> {
+    let one = |verdict| {
+        let (outcome, cause) = match verdict {
+            ArrivalVerdict::Is(outcome, cause) => {
+                (outcome.as_str(), cause.map_or("", |cause| cause.as_str()))
+            }
+            ArrivalVerdict::Unknown => ("unknown", ""),
+            ArrivalVerdict::NotLookedAt => ("not-looked-at", ""),
+        };
+        let usual = [Outcome::FastOpen, Outcome::CookieGranted, Outcome::NotAttempted];
+        LabelledCount {
+            count: Count::Verdict(verdict),
+            labels: vec![("verdict", outcome.to_owned()), ("cause", cause.to_owned())],
+            shows_zero: usual.iter().any(|usual| verdict == ArrivalVerdict::Is(*usual, None)),
+        }
+    };
+    Count::verdicts().map(one).collect()
+}
+
+fn cookies() -> Vec<LabelledCount> {
+    let one = |origin: CookieOrigin| LabelledCount {
+        count: Count::Cookie(origin),
+        labels: vec![("origin", origin.as_str().to_owned())],
+        shows_zero: true,
+    };
+    CookieOrigin::ALL.map(one).into()
+}
+
+fn close_reasons() -> Vec<LabelledCount> {
+    let one = |kind: CloseKind| LabelledCount {
+        count: Count::CutShort(kind),
+        labels: vec![("reason", kind.as_str().to_owned())],
+        shows_zero: false,
+    };
+    CloseKind::ALL.map(one).into()
+}
+
+fn pauses() -> Vec<LabelledCount> {
+    let pauses =
+        [(Count::PausedByLimit, "limits.connections"), (Count::PausedByDescriptors, "descriptors")];
+    let one = |(count, reason): (Count, &str)| LabelledCount {
+        count,
+        labels: vec![("reason", reason.to_owned())],
+        shows_zero: true,
+    };
+    pauses.map(one).into()
 }
 
 fn histogram(listeners: &[ListenerTotals], timing: Timing, mut family: Family) -> Family {

@@ -6,15 +6,15 @@ use std::fmt::Display;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Family {
     name: String,
-    kind: Kind,
+    kind: FamilyKind,
     /// The end of the name, where it is a unit.
     unit: Option<&'static str>,
     help: String,
-    samples: Vec<Sample>,
+    samples: Vec<FamilySample>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FamilyKind {
     Counter,
     Gauge,
     Histogram,
@@ -22,7 +22,7 @@ enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Sample {
+struct FamilySample {
     suffix: &'static str,
     labels: Labels,
     value: String,
@@ -52,23 +52,23 @@ impl Exposition {
 impl Family {
     /// What only rises. The name is without `_total`.
     pub(crate) fn counter(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Kind::Counter, name, help)
+        Self::new(FamilyKind::Counter, name, help)
     }
 
     pub(crate) fn gauge(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Kind::Gauge, name, help)
+        Self::new(FamilyKind::Gauge, name, help)
     }
 
     pub(crate) fn histogram(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Kind::Histogram, name, help)
+        Self::new(FamilyKind::Histogram, name, help)
     }
 
     /// What is told by labels. The name is without `_info`.
     pub(crate) fn info(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::new(Kind::Info, name, help)
+        Self::new(FamilyKind::Info, name, help)
     }
 
-    fn new(kind: Kind, name: impl Into<String>, help: impl Into<String>) -> Self {
+    fn new(kind: FamilyKind, name: impl Into<String>, help: impl Into<String>) -> Self {
         let name = name.into();
         let unit = ["seconds", "bytes"]
             .into_iter()
@@ -79,11 +79,11 @@ impl Family {
     /// A value of a counter, a gauge or an info.
     pub(crate) fn add(&mut self, labels: Labels, value: impl Display) {
         let suffix = match self.kind {
-            Kind::Counter => "_total",
-            Kind::Info => "_info",
-            Kind::Gauge | Kind::Histogram => "",
+            FamilyKind::Counter => "_total",
+            FamilyKind::Info => "_info",
+            FamilyKind::Gauge | FamilyKind::Histogram => "",
         };
-        self.samples.push(Sample { suffix, labels, value: value.to_string() });
+        self.samples.push(FamilySample { suffix, labels, value: value.to_string() });
     }
 
     pub(crate) fn with(mut self, labels: Labels, value: impl Display) -> Self {
@@ -99,7 +99,8 @@ impl Family {
         count: u64,
         sum: impl Display,
     ) {
-        let mut add = |suffix, labels, value| self.samples.push(Sample { suffix, labels, value });
+        let mut add =
+            |suffix, labels, value| self.samples.push(FamilySample { suffix, labels, value });
         for (end, count) in buckets.into_iter().chain([("+Inf", count)]) {
             let mut labels = labels.clone();
             labels.push(("le", end.to_owned()));
@@ -113,19 +114,19 @@ impl Family {
         let Self { name, kind, unit, help, samples } = self;
         let open = exposition == Exposition::OpenMetrics;
         let (suffix, kind) = match kind {
-            Kind::Counter if open => ("", "counter"),
-            Kind::Counter => ("_total", "counter"),
-            Kind::Gauge => ("", "gauge"),
-            Kind::Histogram => ("", "histogram"),
-            Kind::Info if open => ("", "info"),
-            Kind::Info => ("_info", "gauge"),
+            FamilyKind::Counter if open => ("", "counter"),
+            FamilyKind::Counter => ("_total", "counter"),
+            FamilyKind::Gauge => ("", "gauge"),
+            FamilyKind::Histogram => ("", "histogram"),
+            FamilyKind::Info if open => ("", "info"),
+            FamilyKind::Info => ("_info", "gauge"),
         };
         *out += &format!("# TYPE {name}{suffix} {kind}\n");
         if let Some(unit) = unit.filter(|_| open) {
             *out += &format!("# UNIT {name} {unit}\n");
         }
         *out += &format!("# HELP {name}{suffix} {}\n", escaped(help));
-        for Sample { suffix, labels, value } in samples {
+        for FamilySample { suffix, labels, value } in samples {
             let labels: Vec<_> = labels
                 .iter()
                 .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))

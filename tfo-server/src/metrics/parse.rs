@@ -19,7 +19,7 @@ pub(super) struct Sample {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct SamplesDocument<'a> {
     schema: u32,
     metrics: &'a Samples,
 }
@@ -33,7 +33,7 @@ impl Samples {
 
     /// One document with all of them.
     pub(crate) fn to_json(&self) -> String {
-        json(&Document { schema: 1, metrics: self })
+        json(&SamplesDocument { schema: 1, metrics: self })
     }
 
     /// Whether there is anything of this name.
@@ -68,7 +68,7 @@ impl Samples {
 
 /// A listener, as its samples name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Listener<'a> {
+pub(super) struct ListenerLabels<'a> {
     pub(super) address: &'a str,
     /// Empty where the samples do not name it.
     pub(super) service: &'a str,
@@ -77,14 +77,14 @@ pub(super) struct Listener<'a> {
 /// The samples of a moment by name, and by name and listener.
 pub(super) struct Index<'a> {
     samples: &'a [Sample],
-    named: HashMap<&'a str, Named<'a>>,
+    named: HashMap<&'a str, NamedSamples<'a>>,
 }
 
 /// The samples of one name.
 #[derive(Default)]
-struct Named<'a> {
+struct NamedSamples<'a> {
     all: Vec<&'a Sample>,
-    of: HashMap<Listener<'a>, Vec<&'a Sample>>,
+    of: HashMap<ListenerLabels<'a>, Vec<&'a Sample>>,
 }
 
 impl<'a> Index<'a> {
@@ -94,7 +94,7 @@ impl<'a> Index<'a> {
     }
 
     /// Returns the samples of this name and listener, in their order.
-    pub(super) fn of(&self, name: &str, listener: Listener<'a>) -> &[&'a Sample] {
+    pub(super) fn of(&self, name: &str, listener: ListenerLabels<'a>) -> &[&'a Sample] {
         self.named.get(name).and_then(|named| named.of.get(&listener)).map_or(&[], Vec::as_slice)
     }
 
@@ -128,9 +128,9 @@ impl Sample {
     }
 
     /// The listener that it is of, if it is of one.
-    pub(super) fn listener(&self) -> Option<Listener<'_>> {
+    pub(super) fn listener(&self) -> Option<ListenerLabels<'_>> {
         let address = self.labels.get("listener")?;
-        Some(Listener { address, service: self.label("service") })
+        Some(ListenerLabels { address, service: self.label("service") })
     }
 }
 

@@ -240,18 +240,18 @@ impl Totals {
 
 /// All counters of this process. A listener's remain when a reload has closed it: counters only rise.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<Entries>);
+pub(crate) struct Registry(Mutex<RegistryEntries>);
 
 #[derive(Debug, Default)]
-struct Entries {
+struct RegistryEntries {
     /// In the order in which they came.
-    all: Vec<Entry>,
+    all: Vec<RegistryEntry>,
     /// Where each is.
     places: HashMap<(SocketAddr, ServiceKind), usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RegistryEntry {
     address: SocketAddr,
     service: ServiceKind,
     /// One for each worker.
@@ -275,10 +275,10 @@ impl Registry {
         workers: usize,
     ) -> Vec<Arc<ListenerStats>> {
         let mut entries = self.lock();
-        let Entries { all, places } = &mut *entries;
+        let RegistryEntries { all, places } = &mut *entries;
         let place = *places.entry((address, service)).or_insert(all.len());
         if place == all.len() {
-            all.push(Entry { address, service, stats: Vec::new() });
+            all.push(RegistryEntry { address, service, stats: Vec::new() });
         }
         let Some(entry) = all.get_mut(place) else { return Vec::new() };
         while entry.stats.len() < workers {
@@ -301,7 +301,7 @@ impl Registry {
         self.lock()
             .all
             .iter()
-            .map(|Entry { address, service, stats }| {
+            .map(|RegistryEntry { address, service, stats }| {
                 let mut totals = Totals::default();
                 for stats in stats {
                     totals.add(stats);
@@ -311,7 +311,7 @@ impl Registry {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, RegistryEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

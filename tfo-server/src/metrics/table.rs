@@ -11,7 +11,7 @@ use tfo_core::diagnosis::Outcome;
 use tfo_core::program::output::printable;
 
 use super::families::{Exposition, Family, exposition};
-use super::parse::{Index, Listener, Sample, Samples, sum, sums_by};
+use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
 
 /// The most characters that are shown of a label: an address with its port has fewer.
 const WIDTH: usize = 64;
@@ -66,7 +66,7 @@ fn shown(text: &str) -> String {
 }
 
 /// The listeners, each once, in their order.
-fn listeners<'a>(index: &Index<'a>) -> Vec<Listener<'a>> {
+fn listeners<'a>(index: &Index<'a>) -> Vec<ListenerLabels<'a>> {
     let mut seen = HashSet::new();
     let accepted = index.named("tfo_server_accepted_total").iter();
     accepted
@@ -81,7 +81,7 @@ fn total(index: &Index<'_>, name: &str) -> f64 {
 }
 
 /// The sum of the samples of this name and listener.
-fn sum_of<'a>(index: &Index<'a>, name: &str, listener: Listener<'a>) -> f64 {
+fn sum_of<'a>(index: &Index<'a>, name: &str, listener: ListenerLabels<'a>) -> f64 {
     sum(index.of(name, listener).iter().copied())
 }
 
@@ -134,7 +134,7 @@ fn columns(rates: bool) -> Vec<String> {
 fn row<'a>(
     now: &Index<'a>,
     before: Option<&(Index<'a>, Duration)>,
-    listener: Listener<'a>,
+    listener: ListenerLabels<'a>,
 ) -> Vec<String> {
     let value = |name: &str| sum_of(now, name, listener);
     let verdicts = sums_by(now.of("tfo_server_connections_total", listener), "verdict");
@@ -164,7 +164,7 @@ fn row<'a>(
 }
 
 /// What is worth a line: causes, cookies, what was cut short or refused, times.
-fn details<'a>(now: &Index<'a>, listener: Listener<'a>) -> Vec<String> {
+fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
     let grouped = |name: &str, label: &str| {
         let sums = sums_by(now.of(name, listener), label).into_iter();
         let named = sums.filter(|(word, _)| !word.is_empty());
@@ -196,7 +196,7 @@ fn details<'a>(now: &Index<'a>, listener: Listener<'a>) -> Vec<String> {
 fn upstreams<'a>(now: &Index<'a>, address: &'a str) -> Option<String> {
     let of = |what: &str| {
         let name = format!("tfo_server_upstream_{what}");
-        sums_by(now.of(&name, Listener { address, service: "" }), "upstream")
+        sums_by(now.of(&name, ListenerLabels { address, service: "" }), "upstream")
     };
     let [up, open, all, failed] =
         ["up", "open_connections", "connections_total", "failures_total"].map(of);

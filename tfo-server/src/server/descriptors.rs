@@ -20,7 +20,7 @@ pub(crate) struct DescriptorNeed {
 }
 
 impl DescriptorNeed {
-    pub(crate) fn of(settings: &Settings) -> Self {
+    pub(crate) fn from_settings(settings: &Settings) -> Self {
         let forward =
             |listen: &ListenSettings| matches!(listen.service, ServiceSettings::Forward(_));
         Self {

@@ -1,6 +1,9 @@
 //! What the server does with the bytes of a connection.
 //!
-//! A session is given bytes and returns what to send: it never sees a socket, a clock or a thread.
+//! A session is given bytes and returns what to send: it never sees a socket, a clock or a thread. Connections that
+//! are forwarded have no session: `connection::relay` moves their bytes to the upstream that `forward` chooses.
+//!
+//! To add a service: a `ServiceKind` and its settings in `config`, a variant of [`Service`], and a [`Session`].
 
 pub(crate) mod forward;
 pub(crate) mod http;

@@ -17,7 +17,7 @@ use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
 use super::Worker;
 use super::listener::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTENERS, WorkerListener};
-use super::reserve::{GRACE, Reserve};
+use super::reserve::{DescriptorReserve, GRACE};
 use crate::arrival::{self, ArrivalDetails};
 use crate::close_reason::CloseKind;
 use crate::connection::Connection;
@@ -260,11 +260,11 @@ impl Worker {
     }
 }
 
-/// On the thread of the metrics: see [`Reserve`].
+/// On the thread of the metrics: see [`DescriptorReserve`].
 impl Worker {
     /// Holds descriptors back for its own peers, and closes idle ones when it has no room.
     pub(crate) fn with_reserve(mut self) -> Self {
-        self.reserve = Some(Reserve::default());
+        self.reserve = Some(DescriptorReserve::default());
         self.refill_reserve();
         self
     }

@@ -33,7 +33,7 @@ use slab::Slab;
 use tfo_core::socket::FastOpenStream;
 
 use crate::access_log::{AccessLog, ConnectionEntry};
-use crate::arrival::cookie_origin::Forensics;
+use crate::arrival::cookie_origin::CookieForensics;
 use crate::close_reason::{CloseKind, CloseReason};
 use crate::connection::Connection;
 use crate::connection::budget::DescriptorShare;
@@ -47,7 +47,7 @@ use crate::service::http::Date;
 
 use command::{CommandQueue, WorkerCommand};
 use listener::{ACCEPT_BATCH, LISTENERS, WorkerListener};
-use reserve::Reserve;
+use reserve::DescriptorReserve;
 use shared::SharedState;
 use source_limiter::SourceLimiter;
 
@@ -65,7 +65,7 @@ pub(crate) struct Worker {
     /// By the number that the supervisor gave them.
     listeners: Vec<Option<WorkerListener>>,
     keys: KeyView,
-    forensics: Forensics,
+    forensics: CookieForensics,
     connections: Slab<Connection>,
     /// Accepted, and not started yet.
     batch: Vec<(FastOpenStream, SocketAddr)>,
@@ -87,7 +87,7 @@ pub(crate) struct Worker {
     /// What ends the connections that are open when draining is over.
     stop_reason: CloseKind,
     /// Of the thread that serves the metrics.
-    reserve: Option<Reserve>,
+    reserve: Option<DescriptorReserve>,
     scratch: WorkerScratch,
 }
 
@@ -95,7 +95,7 @@ impl Worker {
     pub(crate) fn new(
         shared: Arc<SharedState>,
         keys: KeyView,
-        forensics: Forensics,
+        forensics: CookieForensics,
         access_log: Option<AccessLog>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -247,7 +247,7 @@ impl Worker {
                 }
                 WorkerCommand::CloseListener { number } => self.stop_accepting(number),
                 WorkerCommand::ReportAlive => {
-                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
+                    self.shared.alive.fetch_add(1, Ordering::Relaxed);
                 }
                 WorkerCommand::Drain { until } => {
                     self.drain_until = Some(until);

@@ -17,9 +17,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(25);
 
 /// Descriptors that are held back. Each is an epoll instance, which needs nothing but a descriptor.
 #[derive(Default)]
-pub(super) struct Reserve(Vec<Poll>);
+pub(super) struct DescriptorReserve(Vec<Poll>);
 
-impl Reserve {
+impl DescriptorReserve {
     /// Fills up as far as there are descriptors. Returns whether any is lent still.
     pub(super) fn refill(&mut self) -> bool {
         while self.0.len() < RESERVED {

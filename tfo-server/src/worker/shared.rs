@@ -13,31 +13,31 @@ use crate::connection::budget::DescriptorBudget;
 pub(crate) struct SharedState {
     pub(crate) open: AtomicUsize,
     /// The most connections that may be open.
-    pub(crate) most: AtomicUsize,
+    pub(crate) max_connections: AtomicUsize,
     pub(crate) sources: SourceLimiter,
     pub(crate) budget: Arc<DescriptorBudget>,
     /// Workers that can't accept, for want of descriptors.
     pub(crate) starved: AtomicUsize,
     /// Workers that have stopped accepting.
     pub(crate) stopped: AtomicUsize,
-    /// Workers that have answered since the supervisor asked.
-    pub(crate) answered: AtomicUsize,
+    /// Workers that have reported since the supervisor asked.
+    pub(crate) alive: AtomicUsize,
     /// Wakes the supervisor.
     pub(crate) supervisor: Arc<Waker>,
 }
 
 impl SharedState {
-    /// `most`: how many connections may be open at once.
-    pub(crate) fn new(most: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
+    /// `max_connections`: how many may be open at once.
+    pub(crate) fn new(max_connections: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
         Self {
             open: AtomicUsize::new(0),
-            most: AtomicUsize::new(most),
+            max_connections: AtomicUsize::new(max_connections),
             sources: SourceLimiter::default(),
             budget: Arc::default(),
             starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
-            // As if each had been asked, and had answered.
-            answered: AtomicUsize::new(workers),
+            // As if each had been asked, and had reported.
+            alive: AtomicUsize::new(workers),
             supervisor,
         }
     }
@@ -49,6 +49,6 @@ impl SharedState {
 
     /// Whether as many connections are open as may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.open.load(Ordering::Relaxed) >= self.most.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed) >= self.max_connections.load(Ordering::Relaxed)
     }
 }

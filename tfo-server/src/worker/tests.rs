@@ -25,7 +25,7 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let keys = Keys::load(&KeySource::Kernel, SystemTime::now()).unwrap().view();
-    let forensics = Forensics::new(Arc::new(RecentClients::new(1)), 0);
+    let forensics = CookieForensics::new(Arc::new(RecentClients::new(1)), 0);
     let shared = Arc::new(SharedState::new(8, 1, waker));
     let mut worker = Worker::new(shared, keys, forensics, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();

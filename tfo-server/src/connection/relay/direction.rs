@@ -39,7 +39,7 @@ pub(super) struct Direction {
     pipe: Option<Box<Pipe>>,
     /// Bytes of turns that were large, one after the other.
     streak: u64,
-    state: State,
+    state: DirectionState,
     /// The sink sends small pieces at once.
     pub(super) nodelay: bool,
     pub(super) bytes_in: u64,
@@ -47,7 +47,7 @@ pub(super) struct Direction {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DirectionState {
     Open,
     /// The source has ended; the sink is closed once all has left.
     Ending,
@@ -60,7 +60,7 @@ impl Direction {
             unsent: None,
             pipe: None,
             streak: 0,
-            state: State::Open,
+            state: DirectionState::Open,
             nodelay,
             bytes_in: 0,
             bytes_out: 0,
@@ -79,16 +79,16 @@ impl Direction {
 
     /// Whether the source has ended, and the sink has not been closed.
     pub(super) fn is_ending(&self) -> bool {
-        self.state == State::Ending
+        self.state == DirectionState::Ending
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.state == State::Over
+        self.state == DirectionState::Over
     }
 
     /// Whether the source has not ended.
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == DirectionState::Open
     }
 
     pub(super) fn moved(&self) -> u64 {
@@ -99,7 +99,7 @@ impl Direction {
     pub(super) fn abandon(&mut self) {
         self.unsent = None;
         self.pipe = None;
-        self.state = State::Over;
+        self.state = DirectionState::Over;
     }
 
     /// Reads the first bytes, once.
@@ -115,7 +115,7 @@ impl Direction {
                 from.ready.readable = input.is_full();
                 self.bytes_in += input.bytes().len() as u64;
             }
-            ReadOutcome::End => self.state = State::Ending,
+            ReadOutcome::End => self.state = DirectionState::Ending,
             ReadOutcome::WouldBlock => {}
         }
         Ok(())
@@ -151,22 +151,24 @@ impl Direction {
             }
             let before = self.bytes_in;
             match self.state {
-                State::Over => return Ok(false),
+                DirectionState::Over => return Ok(false),
                 // To shut down a socket that still connects is to abort it.
-                State::Ending if !to.ready.connected => return Ok(false),
-                State::Ending => {
+                DirectionState::Ending if !to.ready.connected => return Ok(false),
+                DirectionState::Ending => {
                     if !last {
                         // It may be gone already: then its other direction says so.
                         let _ = to.leg.shutdown();
                     }
-                    self.state = State::Over;
+                    self.state = DirectionState::Over;
                     return Ok(false);
                 }
                 // A sink that takes nothing is given nothing to hold.
-                State::Open if !from.ready.readable || !to.ready.writable => return Ok(false),
-                State::Open if budget.is_spent() => return Ok(true),
-                State::Open if self.streak >= BULK_STREAK => self.splice(from, scratch)?,
-                State::Open => self.copy(from, to, scratch.input, last)?,
+                DirectionState::Open if !from.ready.readable || !to.ready.writable => {
+                    return Ok(false);
+                }
+                DirectionState::Open if budget.is_spent() => return Ok(true),
+                DirectionState::Open if self.streak >= BULK_STREAK => self.splice(from, scratch)?,
+                DirectionState::Open => self.copy(from, to, scratch.input, last)?,
             }
             budget.spend(usize::try_from(self.bytes_in - before).unwrap_or(usize::MAX));
         }
@@ -207,9 +209,9 @@ impl Direction {
     /// What follows the bytes that are sent now.
     fn after_send(&self, last: bool) -> AfterSend {
         match self.state {
-            State::Ending if last => AfterSend::Close,
-            State::Ending => AfterSend::Shutdown,
-            State::Open | State::Over => AfterSend::Nothing,
+            DirectionState::Ending if last => AfterSend::Close,
+            DirectionState::Ending => AfterSend::Shutdown,
+            DirectionState::Open | DirectionState::Over => AfterSend::Nothing,
         }
     }
 
@@ -228,7 +230,7 @@ impl Direction {
             match read_once(from, input) {
                 Ok(ReadOutcome::Bytes) => {}
                 Ok(ReadOutcome::End) => {
-                    self.state = State::Ending;
+                    self.state = DirectionState::Ending;
                     break;
                 }
                 Ok(ReadOutcome::WouldBlock) => break,
@@ -270,7 +272,7 @@ impl Direction {
         };
         match pipe.fill(from.leg, scratch.input.capacity()) {
             Ok(0) if from.ready.broken => return Err(PumpError::Source(reset())),
-            Ok(0) => self.state = State::Ending,
+            Ok(0) => self.state = DirectionState::Ending,
             Ok(len) => self.bytes_in += len as u64,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => from.ready.readable = false,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -42,7 +42,7 @@ const SLOW_HANDSHAKE: Duration = Duration::from_millis(900);
 pub(super) struct Relay {
     forward: Arc<Forward>,
     phase: RelayPhase,
-    upstream: Option<Upstream>,
+    upstream: Option<UpstreamLeg>,
     client: SocketState,
     to_upstream: Direction,
     to_client: Direction,
@@ -54,7 +54,7 @@ pub(super) struct Relay {
     failure: Option<CloseKind>,
 }
 
-struct Upstream {
+struct UpstreamLeg {
     leg: Leg,
     guard: UpstreamGuard,
     socket: SocketState,
@@ -164,7 +164,7 @@ impl Relay {
         let write = !self.client.ready.writable;
         self.client.register(registry, client, client_token, write)?;
         let connecting = matches!(self.phase, RelayPhase::Connecting { syn_data: false, .. });
-        if let Some(Upstream { leg, socket, .. }) = &mut self.upstream {
+        if let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream {
             // Once it is connected it can be told the end.
             let end = self.to_upstream.is_ending() && !socket.ready.connected;
             let write = connecting || end || !socket.ready.writable;
@@ -189,7 +189,7 @@ impl Relay {
 
     /// Makes the close that follows a reset on both sides, where a FIN would make a part look whole.
     pub(super) fn reset_if_incomplete(&self, client: &Leg) {
-        let Some(Upstream { leg, .. }) = &self.upstream else { return };
+        let Some(UpstreamLeg { leg, .. }) = &self.upstream else { return };
         let is_part = |direction: &Direction| direction.bytes_in > 0 && !direction.is_over();
         let parts = is_part(&self.to_upstream) || is_part(&self.to_client);
         if parts || client.has_unsent() || leg.has_unsent() {
@@ -276,7 +276,8 @@ impl Relay {
             let ready = Readiness { readable: false, connected: false, ..Readiness::NEW };
             let socket = SocketState { ready, interest: None };
             // It connects: no handshake of it is unfinished in a way that a shutdown waits for.
-            self.upstream = Some(Upstream { leg: Leg::new(stream, true), guard: upstream, socket });
+            self.upstream =
+                Some(UpstreamLeg { leg: Leg::new(stream, true), guard: upstream, socket });
             return Ok(());
         }
     }
@@ -300,7 +301,7 @@ impl Relay {
     /// The upstream can't be reached: another one is tried, unless something has left that may have
     /// been acted on.
     fn failed(&mut self, io: &mut RelayIo<'_, '_>, why: &dyn Display) -> io::Result<DriveOutcome> {
-        let Some(Upstream { mut guard, .. }) = self.upstream.take() else {
+        let Some(UpstreamLeg { mut guard, .. }) = self.upstream.take() else {
             return Ok(DriveOutcome::Done);
         };
         let RelayPhase::Connecting { syn_data, replayable, .. } = self.phase else {
@@ -365,7 +366,7 @@ impl Relay {
 
     /// Moves what there is to the client, then to the upstream. `None`: there is no upstream.
     fn pump(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<Option<Pumped>> {
-        let Some(Upstream { leg, socket, .. }) = &mut self.upstream else { return Ok(None) };
+        let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream else { return Ok(None) };
         let written = self.to_upstream.bytes_out;
         let mut scratch = PumpScratch { input: &mut *io.input, pipes: &mut io.turn.pipes };
         let mut pumped = Pumped { again: false, upstream_failed: None };

@@ -16,17 +16,17 @@ pub(crate) struct KeysArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a file with a random key, readable by you alone; never replaces a file
-    New(New),
+    New(NewArguments),
     /// Fingerprints of the keys in a file, or of this host's
-    Show(Show),
+    Show(ShowArguments),
     /// Turn a key file into the sysctl's text or raw bytes, and back. Prints the keys
-    Convert(Convert),
+    Convert(ConvertArguments),
     /// Do two files hold the same keys? Exit status 0 the same, 1 different
-    Compare(Compare),
+    Compare(CompareArguments),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct New {
+pub(crate) struct NewArguments {
     /// The file to make
     pub(crate) file: PathBuf,
 
@@ -38,7 +38,7 @@ pub(crate) struct New {
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(group = ArgGroup::new("source").required(true).args(["file", "sysctl", "listener"]))]
-pub(crate) struct Show {
+pub(crate) struct ShowArguments {
     /// A key file
     pub(crate) file: Option<PathBuf>,
 
@@ -56,10 +56,10 @@ pub(crate) struct Show {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Convert {
+pub(crate) struct ConvertArguments {
     /// What to make: hex (a key file), sysctl (net.ipv4.tcp_fastopen_key) or raw (16 or 32 bytes)
     #[arg(long, value_name = "FORM")]
-    pub(crate) to: Form,
+    pub(crate) to: KeyForm,
 
     /// Keys in any of these forms [default: standard input]
     #[arg(value_name = "FROM")]
@@ -71,7 +71,7 @@ pub(crate) struct Convert {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Compare {
+pub(crate) struct CompareArguments {
     /// A key file
     pub(crate) a: PathBuf,
 
@@ -81,7 +81,7 @@ pub(crate) struct Compare {
 
 choice! {
     /// How keys are written.
-    pub(crate) enum Form {
+    pub(crate) enum KeyForm {
         /// 32 hex digits a line.
         Hex = "hex",
         /// The text of `net.ipv4.tcp_fastopen_key`.

@@ -18,8 +18,10 @@ use tfo_core::socket::option;
 use super::file::{self, ContentError, KeyReader, Pair};
 use crate::output::{self, Failure};
 
-use arguments::{Compare, Convert, Form, KeysCommand, New, Show};
-use report::{Made, Shown};
+use arguments::{
+    CompareArguments, ConvertArguments, KeyForm, KeysCommand, NewArguments, ShowArguments,
+};
+use report::{KeyLocation, MadeFile};
 
 /// Exit status of a comparison: the keys differ. Equals that of a failure.
 const DIFFERENT: u8 = 1;
@@ -35,7 +37,7 @@ pub(crate) fn run(command: &KeysCommand, format: Format) -> Result<ExitCode, Fai
     }
 }
 
-fn make(new: &New, format: Format) -> Result<ExitCode, Failure> {
+fn make(new: &NewArguments, format: Format) -> Result<ExitCode, Failure> {
     let made = if new.secret { secret() } else { key() };
     let (content, made) = made.map_err(|e| Failure::because("no random bytes", &e))?;
     file::create(&new.file, content.as_bytes()).map_err(|e| cannot_make(&new.file, &e))?;
@@ -43,7 +45,7 @@ fn make(new: &New, format: Format) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn key() -> Result<(String, Made), getrandom::Error> {
+fn key() -> Result<(String, MadeFile), getrandom::Error> {
     let mut bytes = [0; FastOpenKey::LENGTH];
     getrandom::fill(&mut bytes)?;
     let key = FastOpenKey::new(bytes);
@@ -52,10 +54,10 @@ fn key() -> Result<(String, Made), getrandom::Error> {
         "# A key of TCP Fast Open. Who knows it can forge cookies. Its fingerprint is {name}.\n{}\n",
         key.reveal_hex()
     );
-    Ok((content, Made::Key(name)))
+    Ok((content, MadeFile::Key(name)))
 }
 
-fn secret() -> Result<(String, Made), getrandom::Error> {
+fn secret() -> Result<(String, MadeFile), getrandom::Error> {
     let mut bytes = [0; SECRET_LENGTH];
     getrandom::fill(&mut bytes)?;
     // It has the right length, and is not zero but once in the life of many universes.
@@ -66,16 +68,18 @@ fn secret() -> Result<(String, Made), getrandom::Error> {
          {}\n",
         secret.reveal_hex()
     );
-    Ok((content, Made::Secret(name)))
+    Ok((content, MadeFile::Secret(name)))
 }
 
-fn show(show: &Show, format: Format) -> Result<ExitCode, Failure> {
+fn show(show: &ShowArguments, format: Format) -> Result<ExitCode, Failure> {
     if let Some(address) = show.listener {
         return listener(address, show.reveal, format);
     }
     let (shown, pair) = match &show.file {
-        Some(path) => (Shown::File(path), Some(file::keys(path, KeyReader::Person)?)),
-        None => (Shown::Sysctl, sysctl::tcp_fastopen_key().map_err(|e| cannot_read_sysctl(&e))?),
+        Some(path) => (KeyLocation::File(path), Some(file::keys(path, KeyReader::Person)?)),
+        None => {
+            (KeyLocation::Sysctl, sysctl::tcp_fastopen_key().map_err(|e| cannot_read_sysctl(&e))?)
+        }
     };
     output::print(&report::shown(&shown, pair.as_ref(), show.reveal, format))?;
     Ok(ExitCode::SUCCESS)
@@ -102,11 +106,11 @@ fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCod
     })?;
     let mut keys = option::fastopen_key(socket)?.into_iter();
     let pair = keys.next().map(|primary| (primary, keys.next()));
-    output::print(&report::shown(&Shown::Listener(address), pair.as_ref(), reveal, format))?;
+    output::print(&report::shown(&KeyLocation::Listener(address), pair.as_ref(), reveal, format))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn convert(convert: &Convert, format: Format) -> Result<ExitCode, Failure> {
+fn convert(convert: &ConvertArguments, format: Format) -> Result<ExitCode, Failure> {
     let read = match convert.input.as_deref().filter(|path| *path != Path::new("-")) {
         Some(path) => File::open(path).and_then(file::bounded),
         None => file::bounded(io::stdin()),
@@ -120,7 +124,7 @@ fn convert(convert: &Convert, format: Format) -> Result<ExitCode, Failure> {
         None => print_raw(&content)?,
         Some(path) => {
             file::create(path, &content).map_err(|e| cannot_make(path, &e))?;
-            output::print(&report::shown(&Shown::File(path), Some(&pair), false, format))?;
+            output::print(&report::shown(&KeyLocation::File(path), Some(&pair), false, format))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -147,7 +151,7 @@ fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
     };
     match bytes.as_chunks::<{ FastOpenKey::LENGTH }>() {
         // A digit is missing: nobody has drawn such a key.
-        ([_] | [_, _], []) if bytes.iter().copied().all(is_of_text) => Err(failed),
+        ([_] | [_, _], []) if bytes.iter().copied().all(is_text_byte) => Err(failed),
         ([primary], []) => Ok((FastOpenKey::new(*primary), None)),
         ([primary, backup], []) => {
             Ok((FastOpenKey::new(*primary), Some(FastOpenKey::new(*backup))))
@@ -157,23 +161,23 @@ fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
 }
 
 /// Whether keys that are written as text may have this byte.
-fn is_of_text(byte: u8) -> bool {
+fn is_text_byte(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || byte.is_ascii_whitespace() || b"-,".contains(&byte)
 }
 
-fn write((primary, backup): &Pair, form: Form) -> Vec<u8> {
+fn write((primary, backup): &Pair, form: KeyForm) -> Vec<u8> {
     let keys = [Some(primary), backup.as_ref()].into_iter().flatten();
     match form {
-        Form::Hex => keys.flat_map(|key| (key.reveal_hex() + "\n").into_bytes()).collect(),
-        Form::Sysctl => {
+        KeyForm::Hex => keys.flat_map(|key| (key.reveal_hex() + "\n").into_bytes()).collect(),
+        KeyForm::Sysctl => {
             let keys: Vec<_> = keys.map(FastOpenKey::reveal_sysctl_text).collect();
             (keys.join(",") + "\n").into_bytes()
         }
-        Form::Raw => keys.flat_map(|key| *key.as_bytes()).collect(),
+        KeyForm::Raw => keys.flat_map(|key| *key.as_bytes()).collect(),
     }
 }
 
-fn compare(compare: &Compare, format: Format) -> Result<ExitCode, Failure> {
+fn compare(compare: &CompareArguments, format: Format) -> Result<ExitCode, Failure> {
     let read = |path| file::keys(path, KeyReader::Person);
     let (a, b) = (read(&compare.a)?, read(&compare.b)?);
     output::print(&report::compared((&compare.a, &a), (&compare.b, &b), format))?;
@@ -208,7 +212,7 @@ mod tests {
             FastOpenKey::new([number, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
         };
         for pair in [(key(1), None), (key(0xc0), Some(key(7)))] {
-            for form in [Form::Hex, Form::Sysctl, Form::Raw] {
+            for form in [KeyForm::Hex, KeyForm::Sysctl, KeyForm::Raw] {
                 assert_eq!(parse(&write(&pair, form)).unwrap(), pair, "{form}");
             }
         }

@@ -11,13 +11,13 @@ use crate::keys::file::Pair;
 use crate::output::json;
 
 /// What was made.
-pub(crate) enum Made {
+pub(crate) enum MadeFile {
     Key(Fingerprint),
     Secret(Fingerprint),
 }
 
 /// Where keys stand.
-pub(crate) enum Shown<'a> {
+pub(crate) enum KeyLocation<'a> {
     File(&'a Path),
     Sysctl,
     Listener(SocketAddr),
@@ -36,11 +36,11 @@ struct KeysDocument {
     schema: u32,
     source: &'static str,
     path: Option<String>,
-    keys: Vec<Key>,
+    keys: Vec<KeyEntry>,
 }
 
 #[derive(Serialize)]
-struct Key {
+struct KeyEntry {
     slot: &'static str,
     fingerprint: Fingerprint,
     /// Only for who asked for it.
@@ -52,29 +52,29 @@ struct Key {
 struct ComparedDocument {
     schema: u32,
     same: bool,
-    matches: Vec<Match>,
-    a: Side,
-    b: Side,
+    matches: Vec<SharedKey>,
+    a: ComparedFile,
+    b: ComparedFile,
 }
 
 #[derive(Serialize)]
-struct Side {
+struct ComparedFile {
     path: String,
-    keys: Vec<Key>,
+    keys: Vec<KeyEntry>,
 }
 
 /// Two slots with the same key.
 #[derive(Serialize)]
-struct Match {
+struct SharedKey {
     a: &'static str,
     b: &'static str,
     fingerprint: Fingerprint,
 }
 
-pub(crate) fn made(path: &Path, made: &Made, format: Format) -> String {
+pub(crate) fn made(path: &Path, made: &MadeFile, format: Format) -> String {
     let (kind, fingerprint) = match made {
-        Made::Key(fingerprint) => ("key", *fingerprint),
-        Made::Secret(fingerprint) => ("secret", *fingerprint),
+        MadeFile::Key(fingerprint) => ("key", *fingerprint),
+        MadeFile::Secret(fingerprint) => ("secret", *fingerprint),
     };
     let path = path.display().to_string();
     match format {
@@ -84,7 +84,7 @@ pub(crate) fn made(path: &Path, made: &Made, format: Format) -> String {
 }
 
 pub(crate) fn shown(
-    source: &Shown<'_>,
+    source: &KeyLocation<'_>,
     pair: Option<&Pair>,
     reveal: bool,
     format: Format,
@@ -92,14 +92,14 @@ pub(crate) fn shown(
     let keys = pair.map_or_else(Vec::new, |pair| keys(pair, reveal));
     let shown = source;
     let (source, path) = match shown {
-        Shown::File(path) => ("file", Some(path.display().to_string())),
-        Shown::Sysctl => ("sysctl", None),
-        Shown::Listener(address) => ("listener", Some(address.to_string())),
+        KeyLocation::File(path) => ("file", Some(path.display().to_string())),
+        KeyLocation::Sysctl => ("sysctl", None),
+        KeyLocation::Listener(address) => ("listener", Some(address.to_string())),
     };
     match format {
         Format::Json => json(&KeysDocument { schema: 1, source, path, keys }) + "\n",
         Format::Text if keys.is_empty() => match shown {
-            Shown::Listener(_) => {
+            KeyLocation::Listener(_) => {
                 "no keys of its own: it uses those of its network namespace, see --sysctl\n"
             }
             _ => "no key yet: the first listener with fast open makes a random one\n",
@@ -115,17 +115,18 @@ pub(crate) fn compared(
     format: Format,
 ) -> String {
     let same = a_pair == b_pair;
-    let matches: Vec<Match> = slots(a_pair)
-        .flat_map(|(a, key)| {
-            slots(b_pair).filter(move |(_, other)| *other == key).map(move |(b, _)| Match {
-                a,
-                b,
-                fingerprint: key.fingerprint(),
+    let matches: Vec<SharedKey> =
+        key_slots(a_pair)
+            .flat_map(|(a, key)| {
+                key_slots(b_pair)
+                    .filter(move |(_, other)| *other == key)
+                    .map(move |(b, _)| SharedKey { a, b, fingerprint: key.fingerprint() })
             })
-        })
-        .collect();
-    let side =
-        |path: &Path, pair| Side { path: path.display().to_string(), keys: keys(pair, false) };
+            .collect();
+    let side = |path: &Path, pair| ComparedFile {
+        path: path.display().to_string(),
+        keys: keys(pair, false),
+    };
     let (a, b) = (side(a, a_pair), side(b, b_pair));
     match format {
         Format::Json => json(&ComparedDocument { schema: 1, same, matches, a, b }) + "\n",
@@ -133,7 +134,7 @@ pub(crate) fn compared(
     }
 }
 
-fn compared_text(same: bool, matches: &[Match], a: &Side, b: &Side) -> String {
+fn compared_text(same: bool, matches: &[SharedKey], a: &ComparedFile, b: &ComparedFile) -> String {
     let mut text = String::new();
     for side in [a, b] {
         let keys: Vec<_> =
@@ -145,7 +146,7 @@ fn compared_text(same: bool, matches: &[Match], a: &Side, b: &Side) -> String {
     }
     let shared: Vec<_> = matches
         .iter()
-        .map(|Match { a, b, .. }| {
+        .map(|SharedKey { a, b, .. }| {
             if a == b {
                 format!("the same {a}")
             } else {
@@ -157,15 +158,15 @@ fn compared_text(same: bool, matches: &[Match], a: &Side, b: &Side) -> String {
     text + &format!("different: {shared}\n")
 }
 
-fn slots((primary, backup): &Pair) -> impl Iterator<Item = (&'static str, &FastOpenKey)> {
+fn key_slots((primary, backup): &Pair) -> impl Iterator<Item = (&'static str, &FastOpenKey)> {
     [("primary", Some(primary)), ("backup", backup.as_ref())]
         .into_iter()
         .filter_map(|(slot, key)| Some((slot, key?)))
 }
 
-fn keys(pair: &Pair, reveal: bool) -> Vec<Key> {
-    slots(pair)
-        .map(|(slot, key)| Key {
+fn keys(pair: &Pair, reveal: bool) -> Vec<KeyEntry> {
+    key_slots(pair)
+        .map(|(slot, key)| KeyEntry {
             slot,
             fingerprint: key.fingerprint(),
             revealed: reveal.then(|| key.reveal_hex()),
@@ -173,7 +174,7 @@ fn keys(pair: &Pair, reveal: bool) -> Vec<Key> {
         .collect()
 }
 
-fn line(key: &Key) -> String {
+fn line(key: &KeyEntry) -> String {
     let revealed = key.revealed.as_ref().map_or_else(String::new, |key| format!(" {key}"));
     format!("{} {}{revealed}\n", key.slot, key.fingerprint)
 }

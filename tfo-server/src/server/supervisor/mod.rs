@@ -29,7 +29,7 @@ use super::privileges::RunAs;
 use super::signals::Signals;
 use super::systemd::{Notifier, Watchdog};
 use crate::access_log::{AccessLog, TotalsEntry, Tracer};
-use crate::arrival::cookie_origin::{Forensics, RecentClients};
+use crate::arrival::cookie_origin::{CookieForensics, RecentClients};
 use crate::close_reason::CloseKind;
 use crate::config::Settings;
 use crate::connection::listener::ListenerContext;
@@ -100,7 +100,7 @@ impl Supervisor {
         let run_as = RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
             .map_err(|e| Failure::settings(&e))?;
         let inherited = InheritedSockets::for_listeners(&settings)?;
-        descriptors::raise(DescriptorNeed::of(&settings));
+        descriptors::raise(DescriptorNeed::from_settings(&settings));
         let mut keys = Keys::load(&settings.keys, SystemTime::now())?;
         let services = make_services(&settings)?;
         let mut listeners = Vec::with_capacity(services.len());
@@ -149,7 +149,7 @@ impl Supervisor {
         let lines = settings.prints_lines().then(|| access_log.clone());
         let workers = (0..settings.workers)
             .map(|number| {
-                let forensics = Forensics::new(Arc::clone(&recent), number);
+                let forensics = CookieForensics::new(Arc::clone(&recent), number);
                 let name = format!("worker {number}");
                 let (keys, lines) = (keys.view(), lines.clone());
                 WorkerHandle::start(name, &shared, move |shared| {
@@ -205,7 +205,7 @@ impl Supervisor {
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
         let most = descriptors::max_metrics_connections(descriptors::limit());
         let shared = Arc::new(SharedState::new(most, 1, Arc::clone(&self.shared.supervisor)));
-        let forensics = Forensics::new(Arc::new(RecentClients::new(1)), 0);
+        let forensics = CookieForensics::new(Arc::new(RecentClients::new(1)), 0);
         let keys = self.keys.view();
         let worker = WorkerHandle::start("metrics".to_owned(), &shared, move |shared| {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
@@ -283,11 +283,10 @@ impl Supervisor {
     fn watch(&mut self) -> io::Result<()> {
         let (shared, workers) = (&self.shared, self.workers.len());
         // At the end workers go one by one; it has limits of its own.
-        let alive =
-            || self.stopping.is_some() || shared.answered.load(Ordering::Relaxed) >= workers;
+        let alive = || self.stopping.is_some() || shared.alive.load(Ordering::Relaxed) >= workers;
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
         if watchdog.check(Instant::now(), &self.notifier, alive) {
-            self.shared.answered.store(0, Ordering::Relaxed);
+            self.shared.alive.store(0, Ordering::Relaxed);
             self.command_all(|| WorkerCommand::ReportAlive)?;
         }
         Ok(())

@@ -152,9 +152,9 @@ impl Supervisor {
         }
         self.listeners.append(&mut added);
         if settings.limits.connections != self.settings.limits.connections {
-            descriptors::raise(DescriptorNeed::of(&settings));
+            descriptors::raise(DescriptorNeed::from_settings(&settings));
         }
-        self.shared.most.store(settings.limits.connections, Ordering::Relaxed);
+        self.shared.max_connections.store(settings.limits.connections, Ordering::Relaxed);
         self.settings = settings;
         self.limit_descriptors();
         self.set_queues();

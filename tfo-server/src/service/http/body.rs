@@ -50,8 +50,8 @@ impl BodyReader {
         Ok(Self { part: body.length.map_or(BodyPart::Size, BodyPart::Length), allowed: MAX_BODY })
     }
 
-    /// `input` is what has come and was not taken before; `most` is the most bytes of the fields after the chunks.
-    pub(super) fn read(&mut self, input: &[u8], most: usize) -> Result<BodyProgress, Refusal> {
+    /// `input` is what has come and was not taken before; `max` is the most bytes of the fields after the chunks.
+    pub(super) fn read(&mut self, input: &[u8], max: usize) -> Result<BodyProgress, Refusal> {
         let mut taken = 0;
         loop {
             match self.part {
@@ -62,7 +62,7 @@ impl BodyReader {
                 _ => {}
             }
             let input = input.get(taken..).unwrap_or_default();
-            let Some((len, next)) = self.part.read(input, most)? else {
+            let Some((len, next)) = self.part.read(input, max)? else {
                 return Ok(BodyProgress::More(taken));
             };
             self.part = next;
@@ -74,7 +74,7 @@ impl BodyReader {
 
 impl BodyPart {
     /// How many bytes are taken, and what comes then; `None`: that can't be told yet.
-    fn read(self, input: &[u8], most: usize) -> Result<Option<(usize, Self)>, Refusal> {
+    fn read(self, input: &[u8], max: usize) -> Result<Option<(usize, Self)>, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         // As many bytes as there are, and what is left then.
         let some = |left: u64| {
@@ -109,10 +109,10 @@ impl BodyPart {
             }
             Self::Trailers => {
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-                let input = input.get(..most).unwrap_or(input);
+                let input = input.get(..max).unwrap_or(input);
                 match read_fields(input, &mut fields) {
                     Ok(Some((len, _))) => Ok(Some((len, Self::End))),
-                    Ok(None) if input.len() < most => Ok(None),
+                    Ok(None) if input.len() < max => Ok(None),
                     Ok(None) | Err(FieldError::TooMany) => {
                         Err((Status::HeaderFieldsTooLarge, "too many fields after the chunks"))
                     }

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use httparse::Header;
 
 use super::content::{Content, Framing, Persistence, Status};
-use super::target::{self, is_of_a_target};
+use super::target::{self, is_target_byte};
 
 /// The most bytes of a request line with its fields, where there is room for as many.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
@@ -67,10 +67,10 @@ pub(super) type Refusal = (Status, &'static str);
 /// The same bytes are judged the same, however they are cut: each byte is judged by the bytes before it
 /// alone, so that a refusal of some bytes is the refusal of all that begin with them.
 ///
-/// `most` is the most bytes that a head may have.
-pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Head<'_>, Refusal> {
-    let bytes = bytes.get(..most).unwrap_or(bytes);
-    let is_full = bytes.len() == most;
+/// `max` is the most bytes that a head may have.
+pub(super) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Refusal> {
+    let bytes = bytes.get(..max).unwrap_or(bytes);
+    let is_full = bytes.len() == max;
     let Some((line, fields)) = RequestLine::parse(bytes)? else {
         let too_long = (Status::UriTooLong, "the request line is too long");
         return if is_full { Err(too_long) } else { Ok(Head::Partial) };
@@ -99,8 +99,8 @@ struct RequestLine<'a> {
 impl<'a> RequestLine<'a> {
     /// Reads the line, and returns what follows it. `None`: the line goes on.
     fn parse(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, Refusal> {
-        let Some((method, rest)) = word(bytes, is_of_a_token)? else { return Ok(None) };
-        let Some((target, rest)) = word(rest, is_of_a_target)? else { return Ok(None) };
+        let Some((method, rest)) = word(bytes, is_token_byte)? else { return Ok(None) };
+        let Some((target, rest)) = word(rest, is_target_byte)? else { return Ok(None) };
         let is_valid = |(at, byte): (usize, &u8)| match at {
             5 | 7 => byte.is_ascii_digit(),
             _ => b"HTTP/1.1\r\n".get(at) == Some(byte),
@@ -132,7 +132,7 @@ fn word(bytes: &[u8], allowed: fn(u8) -> bool) -> Result<Option<(&str, &[u8])>, 
     }
 }
 
-fn is_of_a_token(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

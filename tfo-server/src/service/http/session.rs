@@ -45,16 +45,16 @@ pub(crate) struct AnswerTerms<'a> {
 impl AnswerTerms<'_> {
     /// Answers that have as many bytes are sent before the next one is made. What one more adds fits as well:
     /// its head, which is far shorter than a quarter of the smallest buffer, and a body that is copied.
-    fn most_out(self) -> usize {
+    fn max_output(self) -> usize {
         MAX_OUT.min(self.buffer / 2)
     }
 
-    fn most_copied(self) -> usize {
+    fn max_copied(self) -> usize {
         MAX_COPIED.min(self.buffer / 4)
     }
 
     /// A head that is not complete is held.
-    fn most_head(self) -> usize {
+    fn max_head(self) -> usize {
         MAX_HEAD.min(self.buffer)
     }
 
@@ -132,7 +132,8 @@ impl Http {
             &joined
         };
         let next = loop {
-            if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= terms.most_out()) {
+            if !input.is_empty() && (out.shared.is_some() || out.bytes.len() >= terms.max_output())
+            {
                 break SessionAction::Again;
             }
             match self.step(&mut input, out, handler, terms) {
@@ -177,7 +178,7 @@ impl Http {
         terms: AnswerTerms<'_>,
     ) -> Result<RequestStep, Refusal> {
         if let Some(pending) = &mut self.body {
-            let (len, whole) = match pending.rest.read(input, terms.most_head())? {
+            let (len, whole) = match pending.rest.read(input, terms.max_head())? {
                 BodyProgress::More(len) => (len, false),
                 BodyProgress::Whole(len) => (len, true),
             };
@@ -187,7 +188,7 @@ impl Http {
             }
             let PendingAnswer { content, framing, .. } = &**pending;
             let framing = terms.framing(*framing, input);
-            content.write(out, framing, terms.date, terms.most_copied());
+            content.write(out, framing, terms.date, terms.max_copied());
             let step = after(framing);
             self.body = None;
             return Ok(step);
@@ -195,8 +196,7 @@ impl Http {
         if let Some(step) = skip_empty_lines(input) {
             return Ok(step);
         }
-        let Head::Whole(len, request, framing, body) = head::parse(input, terms.most_head())?
-        else {
+        let Head::Whole(len, request, framing, body) = head::parse(input, terms.max_head())? else {
             return Ok(RequestStep::Wait);
         };
         let rest = BodyReader::new(body)?;
@@ -204,14 +204,14 @@ impl Http {
         *input = input.get(len..).unwrap_or_default();
         if body.length == Some(0) {
             let framing = terms.framing(framing, input);
-            content.write(out, framing, terms.date, terms.most_copied());
+            content.write(out, framing, terms.date, terms.max_copied());
             return Ok(after(framing));
         }
         if body.expected && content.is_error() {
             // Whether the client still sends the body is its choice, so that nobody knows where the
             // next request begins.
             let framing = Framing { connection: Persistence::Close, ..framing };
-            content.write(out, framing, terms.date, terms.most_copied());
+            content.write(out, framing, terms.date, terms.max_copied());
             return Ok(RequestStep::Linger);
         }
         if body.expected {
