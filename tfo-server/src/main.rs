@@ -1,44 +1,76 @@
-//! `tfo-server`: serves over TCP Fast Open and says, for each connection, whether it happened.
+//! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether it happened.
+//!
+//! The folders, from top to bottom. A folder uses the folders below it, and none above:
+//!
+//! | folder | what |
+//! | --- | --- |
+//! | `cli` | the command line |
+//! | `check` | `tfo-server check`: whether this host and the configuration are ready |
+//! | `server` | the main thread: starts workers, binds listeners, handles signals, reloads, stops |
+//! | `worker` | a thread with an event loop and listeners of its own |
+//! | `access_log` | one line for each connection, the totals, and packet traces |
+//! | `connection` | the bytes between a client and its session or upstream |
+//! | `metrics` | what is counted, and how it is shown: `/metrics` and `tfo-server top` |
+//! | `service` | what is done with the bytes: mirror, echo, discard, respond, forward |
+//! | `arrival` | how a connection arrived: the verdict on fast open |
+//! | `close_reason` | why a connection was closed before it was done |
+//! | `config` | flags, environment, file and defaults, in that order |
+//! | `keys` | the keys of fast open cookies, and `tfo-server keys` |
+//! | `output` | standard output, standard error and exit status |
 #![forbid(unsafe_code)]
 
+mod access_log;
+mod arrival;
+mod check;
 mod cli;
-mod command;
+mod close_reason;
 mod config;
-mod engine;
+mod connection;
 mod keys;
-mod process;
-mod report;
+mod metrics;
+mod output;
+mod server;
 mod service;
+mod worker;
 
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging, output};
+use tfo_core::program::output::survive_file_size_limit;
+use tfo_core::program::{Environment, logging};
 
 use cli::{Cli, Command};
+use output::Failure;
 
 fn main() -> ExitCode {
     // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
-    let _ = output::survive_file_size_limit();
+    let _ = survive_file_size_limit();
     let cli = Cli::from_arguments();
-    let status = run(&cli).unwrap_or_else(|error| report::settings_error(&error));
+    let status = run(&cli).unwrap_or_else(|failure| {
+        logging::print(&format!("error: {failure}"));
+        failure.exit_code()
+    });
     logging::finish();
     status
 }
 
-fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let flags = &cli.flags;
     let environment = Environment::of_process();
-    let serves = cli.command.is_none() && !cli.print_config;
+    let serves = cli.command.is_none() && !flags.print_config;
     let start_logging = if serves { logging::init_queued } else { logging::init };
-    start_logging(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(cli, &environment)?;
-    let again = || config::resolve_again(cli, &environment).map(|config| config.settings);
-    if cli.print_config {
-        return Ok(report::print_config(&config.file));
+    start_logging(flags.verbose, flags.quiet, &environment)?;
+    let config = config::resolve(flags, &environment)?;
+    let again = || config::resolve_again(flags, &environment).map(|config| config.settings);
+    if flags.print_config {
+        let text = toml::to_string(&config.file)
+            .map_err(|e| Failure::because("can't print the settings", &e))?;
+        output::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(match &cli.command {
-        None => engine::run(config.settings, &again),
-        Some(Command::Check) => command::check::run(&config.settings),
-        Some(Command::Top(top)) => command::top::run(&config.settings, top.from),
-        Some(Command::Keys(keys)) => command::keys::run(&keys.command, config.settings.format),
-    })
+    match &cli.command {
+        None => server::run(config.settings, &again),
+        Some(Command::Check) => check::run(&config.settings),
+        Some(Command::Top(top)) => metrics::top::run(&config.settings, top),
+        Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
+    }
 }

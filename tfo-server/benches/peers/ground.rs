@@ -27,7 +27,6 @@ pub(crate) struct Ground {
     pub(crate) folder: TempDir,
     /// The most descriptors that a process may have here.
     pub(crate) descriptors: usize,
-    pub(crate) has_uring: bool,
     steering: Option<Steering>,
 }
 
@@ -44,10 +43,7 @@ impl Ground {
         })?;
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
-        let has_uring = compile(&sources, folder.path())?;
-        if !has_uring {
-            say("io_uring's limit is left out: liburing (liburing-dev) is not installed");
-        }
+        compile(&sources, folder.path())?;
         let ask =
             format!("ulimit -n {DESCRIPTORS} 2>/dev/null || ulimit -n $(ulimit -H -n); ulimit -n");
         let output = Command::new("sh").args(["-c", &ask]).output()?;
@@ -63,7 +59,7 @@ impl Ground {
                 None
             }
         };
-        Ok(Self { host, folder, descriptors, has_uring, steering })
+        Ok(Self { host, folder, descriptors, steering })
     }
 
     /// Moves loopback's softirq work to the server's core, or back to the core that sends. Tells whether
@@ -223,24 +219,18 @@ impl Steering {
     }
 }
 
-/// Compiles the C programs; tells whether the limit has `io_uring`.
-fn compile(sources: &Path, into: &Path) -> Result<bool> {
-    let cc = |name: &str, more: &[&str]| -> Result<bool> {
+/// Compiles the C programs.
+fn compile(sources: &Path, into: &Path) -> Result<()> {
+    for name in ["client", "limit"] {
         let mut command = Command::new("cc");
-        command
-            .args(["-O2", "-o"])
-            .arg(into.join(name))
-            .arg(sources.join(format!("{name}.c")))
-            .args(more);
+        command.args(["-O2", "-o"]).arg(into.join(name)).arg(sources.join(format!("{name}.c")));
         let output =
             command.output().map_err(|e| format!("cc, the C compiler, can't be started: {e}"))?;
-        if !output.status.success() && more.is_empty() {
+        if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
-        Ok(output.status.success())
-    };
-    cc("client", &[])?;
-    Ok(cc("limit", &["-DWITH_URING", "-luring"])? || !cc("limit", &[])?)
+    }
+    Ok(())
 }
 
 /// Where a program is installed.

@@ -6,8 +6,6 @@
  *   epoll         an event loop; each connection is done before the next one is accepted
  *   epoll-more    the same; the reply waits for the FIN (MSG_MORE), and both leave in one segment
  *   epoll-batch   as epoll-more; accepts all that wait, then answers all, then closes all
- *   uring         io_uring: a multishot accept, then a linked recv, send and close
- *   uring-more    the same with MSG_MORE
  *   pour          sends 1 GB to whoever connects, then closes
  *   sink          reads all that comes, on any number of connections
  *   hold          accepts, and does nothing more
@@ -26,9 +24,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#ifdef WITH_URING
-#include <liburing.h>
-#endif
 
 /* 64 bytes, as every server of the benchmark answers. */
 static const char reply[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
@@ -154,58 +149,6 @@ static void pour(int port) {
     }
 }
 
-#ifdef WITH_URING
-/* Direct descriptors are the ring's alone, with no entry in the process's table; getsockopt() can't take them. */
-static void serve_uring(int port, int flags) {
-    int listener = listen_on(port, SOCK_NONBLOCK);
-    struct io_uring ring;
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-        .cq_entries = 8192,
-    };
-    static char request[4096];
-    int error = io_uring_queue_init_params(2048, &ring, &params);
-    if (error) errno = -error, die("io_uring_queue_init_params");
-    int fixed = seen ? 0 : IOSQE_FIXED_FILE;
-    if (fixed && (error = io_uring_register_files_sparse(&ring, 8192)))
-        errno = -error, die("io_uring_register_files_sparse");
-    io_uring_register_ring_fd(&ring);
-
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    if (fixed) io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
-    else io_uring_prep_multishot_accept(sqe, listener, NULL, NULL, 0);
-    io_uring_sqe_set_data64(sqe, 1);
-    for (;;) {
-        io_uring_submit_and_wait(&ring, 1);
-        struct io_uring_cqe *cqe;
-        unsigned head, seen = 0;
-        io_uring_for_each_cqe(&ring, head, cqe) {
-            seen++;
-            if (cqe->user_data != 1) continue; /* of a chain that broke; its close came through */
-            if (!(cqe->flags & IORING_CQE_F_MORE)) {
-                fprintf(stderr, "the multishot accept ended: %s\n", strerror(-cqe->res));
-                exit(1);
-            }
-            if (cqe->res < 0) continue;
-            if (!fixed) look(cqe->res);
-            if (io_uring_sq_space_left(&ring) < 3) io_uring_submit(&ring);
-            sqe = io_uring_get_sqe(&ring);
-            io_uring_prep_recv(sqe, cqe->res, request, sizeof request, 0);
-            sqe->flags |= fixed | IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
-            sqe = io_uring_get_sqe(&ring);
-            io_uring_prep_send(sqe, cqe->res, reply, REPLY, flags | MSG_NOSIGNAL);
-            /* A hard link: the socket is closed whatever became of the reply. */
-            sqe->flags |= fixed | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS;
-            sqe = io_uring_get_sqe(&ring);
-            if (fixed) io_uring_prep_close_direct(sqe, cqe->res);
-            else io_uring_prep_close(sqe, cqe->res);
-            sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-        }
-        io_uring_cq_advance(&ring, seen);
-    }
-}
-#endif
-
 int main(int argc, char **argv) {
     const char *mode = argc > 2 ? argv[1] : "";
     int port = argc > 2 ? atoi(argv[2]) : 0;
@@ -217,10 +160,6 @@ int main(int argc, char **argv) {
     if (!strcmp(mode, "sink")) sink(port);
     if (!strcmp(mode, "hold")) hold(port);
     if (!strcmp(mode, "pour")) pour(port);
-#ifdef WITH_URING
-    if (!strcmp(mode, "uring")) serve_uring(port, 0);
-    if (!strcmp(mode, "uring-more")) serve_uring(port, MSG_MORE);
-#endif
-    fprintf(stderr, "usage: limit blocking|epoll|epoll-more|epoll-batch|uring|uring-more|pour|sink|hold PORT [evidence]\n");
+    fprintf(stderr, "usage: limit blocking|epoll|epoll-more|epoll-batch|pour|sink|hold PORT [evidence]\n");
     return 2;
 }

@@ -37,7 +37,6 @@ pub(crate) const TFO_SERVER: &str = "tfo-server";
 pub(crate) const TFO_SERVER_COUNTERS: &str = "tfo-server, counters";
 pub(crate) const LIMIT: &str = "limit, epoll-more";
 pub(crate) const LIMIT_BATCH: &str = "limit, epoll-batch, evidence";
-pub(crate) const LIMIT_URING: &str = "limit, io_uring-more, evidence";
 pub(crate) const NGINX: &str = "nginx";
 pub(crate) const HAPROXY: &str = "HAProxy";
 
@@ -52,9 +51,6 @@ pub(crate) const ONE_SHOT: &[Peer] = &[
     peer("limit, epoll", Start::Limit("epoll", &[])),
     peer("limit, epoll-batch", Start::Limit("epoll-batch", &[])),
     peer(LIMIT_BATCH, Start::Limit("epoll-batch", &["evidence"])),
-    peer("limit, io_uring", Start::Limit("uring", &[])),
-    peer("limit, io_uring-more", Start::Limit("uring-more", &[])),
-    peer(LIMIT_URING, Start::Limit("uring-more", &["evidence"])),
     peer(
         TFO_SERVER,
         Start::TfoServer {
@@ -194,9 +190,6 @@ impl Peer {
         let installed = |program| find(program).ok_or(format!("{program} is not installed"));
         Ok(match &self.start {
             Start::Limit(mode, options) => {
-                if mode.starts_with("uring") && !ground.has_uring {
-                    return Err("liburing is not installed".into());
-                }
                 let mut command = ground.built("limit");
                 command.arg(mode).arg(port.to_string()).args(*options);
                 command

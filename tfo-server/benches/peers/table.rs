@@ -2,9 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::peers::{
-    HAPROXY, LIMIT, LIMIT_BATCH, LIMIT_URING, NGINX, TFO_SERVER, TFO_SERVER_COUNTERS,
-};
+use crate::peers::{HAPROXY, LIMIT, NGINX, TFO_SERVER, TFO_SERVER_COUNTERS};
 use crate::speed::{Measured, Turn};
 
 /// The middle, the smallest and the largest of some figures.
@@ -135,8 +133,6 @@ pub(crate) fn targets(measured: &[Measured], forward: bool) -> String {
         check(cpu, "CPU", TFO_SERVER, &[LIMIT], 1.05, false);
         check(rate, "rate", TFO_SERVER, &both, 1.2, true);
         check(cpu, "CPU", TFO_SERVER_COUNTERS, &[TFO_SERVER], 0.96, true);
-        // Missed: an engine of io_uring is not worth its code.
-        check(rate, "rate", LIMIT_URING, &[LIMIT_BATCH], 1.1, true);
     }
     text
 }

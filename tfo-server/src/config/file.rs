@@ -13,7 +13,7 @@ use tfo_core::program::{
 
 use super::values::{
     Balance, ContentType, EarlyData, EvidenceLevel, FilePath, KeyMode, ListenAddress, Name,
-    ProxyIn, ProxyOut, Service, Text, Upstreams,
+    ProxyIn, ProxyOut, ServiceKind, Text, Upstreams,
 };
 
 /// The file. Tables come in the order in which they are printed.
@@ -48,7 +48,7 @@ pub(crate) struct Listeners(Vec<Listen>);
 pub(crate) struct Listen {
     pub(crate) address: ListenAddress,
     pub(crate) port: Port,
-    pub(crate) service: Service,
+    pub(crate) service: ServiceKind,
     pub(crate) backlog: Backlog,
     pub(crate) fastopen_queue: FastopenQueue,
     pub(crate) early_data: EarlyData,
@@ -153,7 +153,7 @@ impl Default for Listen {
         Self {
             address: ListenAddress::LOOPBACK,
             port: PORT,
-            service: Service::default(),
+            service: ServiceKind::default(),
             backlog: BACKLOG,
             fastopen_queue: QUEUE,
             early_data: EarlyData::default(),

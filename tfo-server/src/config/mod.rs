@@ -1,6 +1,7 @@
 //! The settings in force: flag, else variable, else file, else default.
 
 pub(crate) mod file;
+pub(crate) mod flags;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;
@@ -19,10 +20,10 @@ use tfo_core::program::{
 };
 
 use self::file::{File, Keys, Listen, Listeners};
+use self::flags::Flags;
 use self::values::{
-    Balance, EarlyData, EvidenceLevel, FilePath, KeyMode, ProxyIn, ProxyOut, Service, Upstreams,
+    Balance, EarlyData, EvidenceLevel, FilePath, KeyMode, ProxyIn, ProxyOut, ServiceKind, Upstreams,
 };
-use crate::cli::Cli;
 use crate::keys::KeySource;
 
 const PLACES: Places<'_> = Places {
@@ -153,13 +154,13 @@ impl ListenSettings {
 }
 
 impl ServiceSettings {
-    pub(crate) const fn kind(&self) -> Service {
+    pub(crate) const fn kind(&self) -> ServiceKind {
         match self {
-            Self::Mirror => Service::Mirror,
-            Self::Echo => Service::Echo,
-            Self::Discard => Service::Discard,
-            Self::Respond(_) => Service::Respond,
-            Self::Forward(_) => Service::Forward,
+            Self::Mirror => ServiceKind::Mirror,
+            Self::Echo => ServiceKind::Echo,
+            Self::Discard => ServiceKind::Discard,
+            Self::Respond(_) => ServiceKind::Respond,
+            Self::Forward(_) => ServiceKind::Forward,
         }
     }
 }
@@ -172,27 +173,30 @@ pub(crate) struct Config {
 }
 
 /// Resolves the settings at the start: the file may be a pipe.
-pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
-    let found = ConfigFile::find(cli.config.as_deref(), environment, PLACES)?;
-    resolve_with(found.as_ref(), cli, environment)
+pub(crate) fn resolve(flags: &Flags, environment: &Environment) -> Result<Config, SettingsError> {
+    let found = ConfigFile::find(flags.config.as_deref(), environment, PLACES)?;
+    resolve_with(found.as_ref(), flags, environment)
 }
 
 /// Resolves the settings again while the server serves: the file must be a regular one.
-pub(crate) fn resolve_again(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
-    let found = ConfigFile::find_again(cli.config.as_deref(), environment, PLACES)?;
-    resolve_with(found.as_ref(), cli, environment)
+pub(crate) fn resolve_again(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<Config, SettingsError> {
+    let found = ConfigFile::find_again(flags.config.as_deref(), environment, PLACES)?;
+    resolve_with(found.as_ref(), flags, environment)
 }
 
 fn resolve_with(
     found: Option<&ConfigFile>,
-    cli: &Cli,
+    flags: &Flags,
     environment: &Environment,
 ) -> Result<Config, SettingsError> {
     let mut file: File = match found {
         Some(found) => found.parse()?,
         None => File::default(),
     };
-    overlay(&mut file, cli, environment)?;
+    overlay(&mut file, flags, environment)?;
     let refuse = |Refusal { key, variable, reason }: Refusal| match (found, variable) {
         (Some(found), Some(variable)) if environment.get(variable).is_none() => {
             found.refuse(&key, reason)
@@ -207,7 +211,7 @@ fn resolve_with(
         Some(found) => log::info!("configuration file: {found}"),
         None => log::info!("no configuration file"),
     }
-    Ok(Config { settings: Settings::new(&file, listeners, keys, cli), file })
+    Ok(Config { settings: Settings::new(&file, listeners, keys, flags), file })
 }
 
 /// A value that is right by itself and does not go with the others.
@@ -252,10 +256,10 @@ fn listeners(file: &File) -> Result<Vec<ListenSettings>, Refusal> {
 fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings, Refusal> {
     let key = |own: bool, key: &str| if own { format!("{table}.{key}") } else { key.to_owned() };
     Ok(match listen.service {
-        Service::Mirror => ServiceSettings::Mirror,
-        Service::Echo => ServiceSettings::Echo,
-        Service::Discard => ServiceSettings::Discard,
-        Service::Respond => {
+        ServiceKind::Mirror => ServiceSettings::Mirror,
+        ServiceKind::Echo => ServiceSettings::Echo,
+        ServiceKind::Discard => ServiceSettings::Discard,
+        ServiceKind::Respond => {
             let own = listen.respond.is_some();
             let respond = listen.respond.as_ref().unwrap_or(&file.respond);
             let body = match respond.file.get() {
@@ -270,7 +274,7 @@ fn service(file: &File, listen: &Listen, table: &str) -> Result<ServiceSettings,
             let content_type = respond.content_type.get().to_owned();
             ServiceSettings::Respond(RespondSettings { body, http: respond.http.0, content_type })
         }
-        Service::Forward => {
+        ServiceKind::Forward => {
             let own = listen.forward.is_some();
             let forward = listen.forward.as_ref().unwrap_or(&file.forward);
             let refuse = |reason| {
@@ -349,9 +353,9 @@ macro_rules! variables {
     };
 }
 
-fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
+fn overlay(file: &mut File, flags: &Flags, environment: &Environment) -> Result<(), SettingsError> {
     let File { listen, respond, forward, engine, limits, keys, metrics, process, output } = file;
-    overlay_listen(listen, cli, environment)?;
+    overlay_listen(listen, flags, environment)?;
     variables! { environment,
         respond.body => "TFO_SERVER_RESPOND_BODY",
         respond.file => "TFO_SERVER_RESPOND_FILE",
@@ -383,14 +387,14 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
         process.group => "TFO_SERVER_GROUP",
         output.lines => "TFO_SERVER_LINES",
     }
-    environment.overlay(&mut output.format, cli.output, "TFO_SERVER_OUTPUT")?;
+    environment.overlay(&mut output.format, flags.output, "TFO_SERVER_OUTPUT")?;
     Ok(())
 }
 
 /// Flags and variables are for the one listener; with several the file alone says it.
 fn overlay_listen(
     listeners: &mut Listeners,
-    cli: &Cli,
+    flags: &Flags,
     environment: &Environment,
 ) -> Result<(), SettingsError> {
     let several = listeners.all().len();
@@ -402,15 +406,15 @@ fn overlay_listen(
     for (name, level) in [
         (
             "--address or TFO_SERVER_ADDRESS",
-            environment.overlay(&mut listen.address, cli.address, "TFO_SERVER_ADDRESS")?,
+            environment.overlay(&mut listen.address, flags.address, "TFO_SERVER_ADDRESS")?,
         ),
         (
             "--port or TFO_SERVER_PORT",
-            environment.overlay(&mut listen.port, cli.port, "TFO_SERVER_PORT")?,
+            environment.overlay(&mut listen.port, flags.port, "TFO_SERVER_PORT")?,
         ),
         (
             "--service or TFO_SERVER_SERVICE",
-            environment.overlay(&mut listen.service, cli.service, "TFO_SERVER_SERVICE")?,
+            environment.overlay(&mut listen.service, flags.service, "TFO_SERVER_SERVICE")?,
         ),
         (
             "TFO_SERVER_BACKLOG",
@@ -440,7 +444,7 @@ fn overlay_listen(
 }
 
 impl Settings {
-    fn new(file: &File, listeners: Vec<ListenSettings>, keys: KeySource, cli: &Cli) -> Self {
+    fn new(file: &File, listeners: Vec<ListenSettings>, keys: KeySource, flags: &Flags) -> Self {
         let File { engine, limits, metrics, process, output, .. } = file;
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -468,8 +472,8 @@ impl Settings {
             group: process.group.get().map(str::to_owned),
             format: output.format,
             lines: output.lines.0,
-            trace: cli.trace,
-            pcap: cli.pcap.clone(),
+            trace: flags.trace,
+            pcap: flags.pcap.clone(),
         }
     }
 }

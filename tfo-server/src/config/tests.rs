@@ -92,7 +92,7 @@ fn an_address_is_an_ip_address_and_the_message_says_what_else_was_given() {
 
 #[test]
 fn what_is_printed_reads_back_as_the_same_settings() {
-    let cli = Cli::parse_from(["tfo-server", "-a", "::1", "-p", "80", "-o", "json"]);
+    let flags = Flags::parse_from(["tfo-server", "-a", "::1", "-p", "80", "-o", "json"]);
     let environment: Environment = [
         ("TFO_SERVER_SERVICE", "forward"),
         ("TFO_SERVER_EARLY_DATA", "await-handshake"),
@@ -110,11 +110,11 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     .into_iter()
     .collect();
     let mut file = File::default();
-    overlay(&mut file, &cli, &environment).unwrap();
+    overlay(&mut file, &flags, &environment).unwrap();
     let printed = toml::to_string(&file).unwrap();
     assert_eq!(parse(&printed).unwrap(), file, "{printed}");
     let keys = key_source(&file.keys).unwrap();
-    let settings = Settings::new(&file, listeners(&file).unwrap(), keys, &cli);
+    let settings = Settings::new(&file, listeners(&file).unwrap(), keys, &flags);
     assert_eq!(
         settings.listeners,
         [ListenSettings {
@@ -242,11 +242,11 @@ fn settings_that_do_not_go_together_are_refused_where_they_stand() {
 #[test]
 fn a_flag_for_one_listener_is_refused_where_there_are_several() {
     let mut file = parse("[[listen]]\n[[listen]]\nport = 1").unwrap();
-    let cli = Cli::parse_from(["tfo-server", "-p", "80"]);
-    let error = overlay(&mut file, &cli, &Environment::default()).unwrap_err();
+    let flags = Flags::parse_from(["tfo-server", "-p", "80"]);
+    let error = overlay(&mut file, &flags, &Environment::default()).unwrap_err();
     assert!(error.to_string().contains("--port or TFO_SERVER_PORT"), "{error}");
-    let cli = Cli::parse_from(["tfo-server"]);
-    overlay(&mut file, &cli, &Environment::default()).unwrap();
+    let flags = Flags::parse_from(["tfo-server"]);
+    overlay(&mut file, &flags, &Environment::default()).unwrap();
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn every_key_has_a_variable_of_its_name() {
         let variable = format!("TFO_SERVER_{}", of_flag.replace('-', "_").to_uppercase());
         let environment: Environment = [(&variable, value(&key))].into_iter().collect();
         let mut file = File::default();
-        overlay(&mut file, &Cli::parse_from(["tfo-server"]), &environment).unwrap();
+        overlay(&mut file, &Flags::parse_from(["tfo-server"]), &environment).unwrap();
         assert_ne!(file, File::default(), "{variable} must set {key}");
         assert!(SHIPPED.contains(&variable), "the shipped file must name {variable}");
     }

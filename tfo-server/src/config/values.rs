@@ -30,7 +30,7 @@ choice! {
 choice! {
     /// What the server does with a connection.
     #[derive(Default)]
-    pub(crate) enum Service {
+    pub(crate) enum ServiceKind {
         /// Answers with what arrived of the client's SYN.
         #[default]
         Mirror = "mirror",

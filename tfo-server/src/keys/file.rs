@@ -15,6 +15,8 @@ use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::program::file::open_regular;
 
+use crate::output::Failure;
+
 /// More than any such file: what stops a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -25,11 +27,11 @@ pub(crate) type Pair = (FastOpenKey, Option<FastOpenKey>);
 #[derive(Debug)]
 pub(crate) struct FileError {
     path: PathBuf,
-    fault: Fault,
+    fault: FileFault,
 }
 
 #[derive(Debug)]
-enum Fault {
+enum FileFault {
     Unreadable(io::Error),
     /// Who may read or write it.
     Unsafe(String),
@@ -45,7 +47,7 @@ pub(crate) struct ContentError {
 
 /// Who reads a file of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub(crate) enum KeyReader {
     /// A server that will use it: others must not be able to read or to change it.
     Server,
     /// A person who looks at it: told when a server would not take it.
@@ -53,12 +55,12 @@ pub(crate) enum Reader {
 }
 
 /// Reads the keys in a file.
-pub(crate) fn keys(path: &Path, reader: Reader) -> Result<Pair, FileError> {
+pub(crate) fn keys(path: &Path, reader: KeyReader) -> Result<Pair, FileError> {
     read(path, reader, parse_keys)
 }
 
 /// Reads a fleet's secret.
-pub(crate) fn secret(path: &Path, reader: Reader) -> Result<Secret, FileError> {
+pub(crate) fn secret(path: &Path, reader: KeyReader) -> Result<Secret, FileError> {
     read(path, reader, parse_secret)
 }
 
@@ -129,17 +131,17 @@ fn words(text: &[u8]) -> Result<Vec<(usize, &str)>, ContentError> {
 
 fn read<T>(
     path: &Path,
-    reader: Reader,
+    reader: KeyReader,
     parse: fn(&[u8]) -> Result<T, ContentError>,
 ) -> Result<T, FileError> {
     let error = |fault| FileError { path: path.to_owned(), fault };
-    let (bytes, risk) = read_bytes(path).map_err(|e| error(Fault::Unreadable(e)))?;
+    let (bytes, risk) = read_bytes(path).map_err(|e| error(FileFault::Unreadable(e)))?;
     match (risk, reader) {
-        (Some(risk), Reader::Server) => return Err(error(Fault::Unsafe(risk))),
-        (Some(risk), Reader::Person) => log::warn!("{}: {risk}", path.display()),
+        (Some(risk), KeyReader::Server) => return Err(error(FileFault::Unsafe(risk))),
+        (Some(risk), KeyReader::Person) => log::warn!("{}: {risk}", path.display()),
         (None, _) => {}
     }
-    parse(&bytes).map_err(|e| error(Fault::Content(e)))
+    parse(&bytes).map_err(|e| error(FileFault::Content(e)))
 }
 
 /// A file's content, and what makes it unsafe.
@@ -179,10 +181,12 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.fault {
-            Fault::Unreadable(_) => write!(f, "can't read {path}"),
-            Fault::Unsafe(why) => write!(f, "{path}: {why}"),
-            Fault::Content(ContentError { line: 0, reason }) => write!(f, "{path}: {reason}"),
-            Fault::Content(ContentError { line, reason }) => write!(f, "{path}:{line}: {reason}"),
+            FileFault::Unreadable(_) => write!(f, "can't read {path}"),
+            FileFault::Unsafe(why) => write!(f, "{path}: {why}"),
+            FileFault::Content(ContentError { line: 0, reason }) => write!(f, "{path}: {reason}"),
+            FileFault::Content(ContentError { line, reason }) => {
+                write!(f, "{path}:{line}: {reason}")
+            }
         }
     }
 }
@@ -190,9 +194,15 @@ impl fmt::Display for FileError {
 impl Error for FileError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            Fault::Unreadable(source) => Some(source),
-            Fault::Unsafe(_) | Fault::Content(_) => None,
+            FileFault::Unreadable(source) => Some(source),
+            FileFault::Unsafe(_) | FileFault::Content(_) => None,
         }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::settings(&error)
     }
 }
 
@@ -295,7 +305,7 @@ mod tests {
         let path = folder.path().join("key");
         create(&path, ONE.as_bytes()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        let pair = keys(&path, Reader::Server).unwrap();
+        let pair = keys(&path, KeyReader::Server).unwrap();
         assert_eq!(pair.0.reveal_hex(), ONE);
         let error = create(&path, TWO.as_bytes()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
@@ -308,13 +318,13 @@ mod tests {
         let path = folder.path().join("key");
         create(&path, ONE.as_bytes()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = keys(&path, Reader::Server).unwrap_err();
+        let error = keys(&path, KeyReader::Server).unwrap_err();
         assert!(one_line(&error).contains("key: its mode 0644 lets others in"), "{error}");
         assert!(!format!("{error:?}").contains("deadbeef"));
-        keys(&path, Reader::Person).unwrap();
-        let error = keys(folder.path(), Reader::Person).unwrap_err();
+        keys(&path, KeyReader::Person).unwrap();
+        let error = keys(folder.path(), KeyReader::Person).unwrap_err();
         assert!(one_line(&error).ends_with("it is not a regular file"), "{error}");
-        let error = keys(&folder.path().join("none"), Reader::Person).unwrap_err();
+        let error = keys(&folder.path().join("none"), KeyReader::Person).unwrap_err();
         assert!(one_line(&error).contains("No such file"), "{error}");
     }
 }

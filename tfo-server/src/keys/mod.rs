@@ -1,11 +1,12 @@
 //! The keys of the listener: where they come from, and when they change.
 
+pub(crate) mod command;
 pub(crate) mod file;
-mod shared;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
@@ -15,11 +16,8 @@ use tfo_core::host::sysctl;
 use tfo_core::program::one_line;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
-use file::{FileError, Pair, Reader};
-use shared::Shared;
-use watch::{Seen, Watched};
-
-pub(crate) use shared::KeyView;
+use file::{FileError, KeyReader, Pair};
+use watch::{FileChange, WatchedFile};
 
 /// Where the keys come from, as the configuration says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,27 +33,67 @@ pub(crate) enum KeySource {
 /// The keys in use.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    origin: Origin,
+    origin: KeyOrigin,
     /// `None`: the network namespace's, and they can't be read.
     ring: Option<KeyRing>,
     /// The listener has other keys than the ring: setting them failed.
     pending: bool,
     /// What other threads see.
-    shared: Arc<Shared>,
+    shared: Arc<SharedRing>,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum KeyOrigin {
     /// Whether this process may read them: who may not at the start never may.
     Kernel {
         readable: bool,
     },
-    File(Watched<Pair>),
+    File(WatchedFile<Pair>),
     Derived {
-        secret: Watched<Secret>,
+        secret: WatchedFile<Secret>,
         schedule: Schedule,
         slots: Slots,
     },
+}
+
+/// Where the keys are put for other threads.
+#[derive(Debug, Default)]
+struct SharedRing {
+    /// Counts the changes.
+    changes: AtomicU64,
+    ring: Mutex<Option<KeyRing>>,
+}
+
+impl SharedRing {
+    fn put(&self, ring: Option<KeyRing>) {
+        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A thread's own copy of the keys, made again when they have changed: looking costs one load.
+#[derive(Debug)]
+pub(crate) struct KeyView {
+    shared: Arc<SharedRing>,
+    seen: u64,
+    ring: Option<KeyRing>,
+}
+
+impl KeyView {
+    fn new(shared: Arc<SharedRing>) -> Self {
+        Self { shared, seen: 0, ring: None }
+    }
+
+    /// All keys that are known now.
+    pub(crate) fn ring(&mut self) -> Option<&KeyRing> {
+        let changes = self.shared.changes.load(Ordering::Acquire);
+        if changes != self.seen {
+            self.seen = changes;
+            let ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            self.ring.clone_from(&ring);
+        }
+        self.ring.as_ref()
+    }
 }
 
 impl Keys {
@@ -66,22 +104,23 @@ impl Keys {
                 let found = sysctl::tcp_fastopen_key();
                 let ring = found.as_ref().ok().cloned().flatten();
                 let ring = ring.map(|(primary, backup)| KeyRing::new(primary, backup));
-                (Origin::Kernel { readable: found.is_ok() }, ring)
+                (KeyOrigin::Kernel { readable: found.is_ok() }, ring)
             }
             KeySource::File(path) => {
-                let watched = Watched::read(path, |path| file::keys(path, Reader::Server))?;
+                let watched = WatchedFile::read(path, |path| file::keys(path, KeyReader::Server))?;
                 let (primary, backup) = watched.current().clone();
-                (Origin::File(watched), Some(KeyRing::new(primary, backup)))
+                (KeyOrigin::File(watched), Some(KeyRing::new(primary, backup)))
             }
             KeySource::Derived { secret, rotate_every } => {
-                let secret = Watched::read(secret, |path| file::secret(path, Reader::Server))?;
+                let secret =
+                    WatchedFile::read(secret, |path| file::secret(path, KeyReader::Server))?;
                 let schedule = Schedule::new(*rotate_every);
                 let ring = schedule.ring(secret.current(), now);
                 let slots = schedule.slots(now);
-                (Origin::Derived { secret, schedule, slots }, Some(ring))
+                (KeyOrigin::Derived { secret, schedule, slots }, Some(ring))
             }
         };
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<SharedRing>::default();
         shared.put(ring.clone());
         Ok(Self { origin, ring, pending: false, shared })
     }
@@ -105,7 +144,7 @@ impl Keys {
 
     /// Whether the listener has keys of its own, which follow a file or the clock.
     pub(crate) fn are_own(&self) -> bool {
-        !matches!(self.origin, Origin::Kernel { .. })
+        !matches!(self.origin, KeyOrigin::Kernel { .. })
     }
 
     /// Gives the listener its own keys from its first moment.
@@ -122,7 +161,7 @@ impl Keys {
     /// second; `asked`: somebody wants it done now.
     ///
     /// What can't be used is told once, and changes nothing.
-    pub(crate) fn look<'a>(
+    pub(crate) fn check<'a>(
         &mut self,
         now: SystemTime,
         asked: bool,
@@ -172,19 +211,19 @@ impl Keys {
         };
         let current = &self.ring;
         match &mut self.origin {
-            Origin::Kernel { readable: false } => None,
-            Origin::Kernel { readable: true } => {
+            KeyOrigin::Kernel { readable: false } => None,
+            KeyOrigin::Kernel { readable: true } => {
                 let (primary, backup) = sysctl::tcp_fastopen_key().ok().flatten()?;
                 let ring = rotated(current, (primary, backup));
                 let same = current.as_ref().is_some_and(|current| current.accepts_as(&ring));
                 (!same).then_some(ring)
             }
-            Origin::File(watched) => {
-                let changed = is_new(watched.look(asked), current.as_ref());
+            KeyOrigin::File(watched) => {
+                let changed = has_changed(watched.check(asked), current.as_ref());
                 changed.then(|| rotated(current, watched.current().clone()))
             }
-            Origin::Derived { secret, schedule, slots } => {
-                let changed = is_new(secret.look(asked), current.as_ref());
+            KeyOrigin::Derived { secret, schedule, slots } => {
+                let changed = has_changed(secret.check(asked), current.as_ref());
                 let before = mem::replace(slots, schedule.slots(now));
                 (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
             }
@@ -193,11 +232,11 @@ impl Keys {
 }
 
 /// Whether the file has something new; tells what is wrong with it.
-fn is_new(seen: Seen, current: Option<&KeyRing>) -> bool {
+fn has_changed(seen: FileChange, current: Option<&KeyRing>) -> bool {
     match seen {
-        Seen::Same => false,
-        Seen::Changed => true,
-        Seen::Refused(why) => {
+        FileChange::Same => false,
+        FileChange::Changed => true,
+        FileChange::Refused(why) => {
             let ring = current.map(ToString::to_string).unwrap_or_default();
             log::warn!("keys: {why}; those before stay: {ring}");
             false
@@ -210,9 +249,9 @@ impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(ring) = &self.ring else { return f.write_str("of the network namespace") };
         match &self.origin {
-            Origin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
-            Origin::File(_) => write!(f, "{ring}"),
-            Origin::Derived { slots, .. } => {
+            KeyOrigin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
+            KeyOrigin::File(_) => write!(f, "{ring}"),
+            KeyOrigin::Derived { slots, .. } => {
                 write!(f, "{ring} (derived, epochs {} and {})", slots.primary, slots.backup)
             }
         }

@@ -12,24 +12,24 @@ use super::file::FileError;
 /// in a row. A change counts once it was found the same twice, so that a file that is being written,
 /// or is away for a moment, is not taken for what its writer means.
 #[derive(Debug)]
-pub(super) struct Watched<T> {
+pub(super) struct WatchedFile<T> {
     path: PathBuf,
     read: fn(&Path) -> Result<T, FileError>,
     current: T,
     candidate: Option<T>,
-    trouble: Option<Trouble>,
+    problem: Option<ReadProblem>,
 }
 
 /// Why the file can't be used.
 #[derive(Debug)]
-struct Trouble {
+struct ReadProblem {
     why: String,
     told: bool,
 }
 
 /// What a look has found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum FileChange {
     /// Nothing new.
     Same,
     /// The file says something else now.
@@ -38,14 +38,14 @@ pub(super) enum Seen {
     Refused(String),
 }
 
-impl<T: PartialEq> Watched<T> {
+impl<T: PartialEq> WatchedFile<T> {
     /// Reads the file for the first time.
     pub(super) fn read(
         path: &Path,
         read: fn(&Path) -> Result<T, FileError>,
     ) -> Result<Self, FileError> {
         let current = read(path)?;
-        Ok(Self { path: path.to_owned(), read, current, candidate: None, trouble: None })
+        Ok(Self { path: path.to_owned(), read, current, candidate: None, problem: None })
     }
 
     /// What the file said when it last could be used.
@@ -54,33 +54,33 @@ impl<T: PartialEq> Watched<T> {
     }
 
     /// Reads the file again. `asked`: its writer says that it is finished.
-    pub(super) fn look(&mut self, asked: bool) -> Seen {
+    pub(super) fn check(&mut self, asked: bool) -> FileChange {
         let candidate = self.candidate.take();
         match (self.read)(&self.path) {
             Err(e) => self.refuse(one_line(&e), asked),
             Ok(found) => {
-                self.trouble = None;
+                self.problem = None;
                 if found == self.current {
-                    return Seen::Same;
+                    return FileChange::Same;
                 }
                 if asked || candidate.as_ref() == Some(&found) {
                     self.current = found;
-                    return Seen::Changed;
+                    return FileChange::Changed;
                 }
                 self.candidate = Some(found);
-                Seen::Same
+                FileChange::Same
             }
         }
     }
 
-    fn refuse(&mut self, why: String, asked: bool) -> Seen {
-        let (again, told) = match &self.trouble {
-            Some(trouble) if trouble.why == why => (true, trouble.told),
+    fn refuse(&mut self, why: String, asked: bool) -> FileChange {
+        let (again, told) = match &self.problem {
+            Some(problem) if problem.why == why => (true, problem.told),
             _ => (false, false),
         };
         let tell = asked || (again && !told);
-        self.trouble = Some(Trouble { why: why.clone(), told: told || tell });
-        if tell { Seen::Refused(why) } else { Seen::Same }
+        self.problem = Some(ReadProblem { why: why.clone(), told: told || tell });
+        if tell { FileChange::Refused(why) } else { FileChange::Same }
     }
 }
 
@@ -91,13 +91,13 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::file::{self, Pair, Reader};
+    use super::super::file::{self, KeyReader, Pair};
     use super::*;
 
-    fn watched(folder: &TempDir) -> (PathBuf, Watched<Pair>) {
+    fn watched(folder: &TempDir) -> (PathBuf, WatchedFile<Pair>) {
         let path = folder.path().join("keys");
         file::create(&path, text(1).as_bytes()).unwrap();
-        let watched = Watched::read(&path, |path| file::keys(path, Reader::Server)).unwrap();
+        let watched = WatchedFile::read(&path, |path| file::keys(path, KeyReader::Server)).unwrap();
         (path, watched)
     }
 
@@ -109,26 +109,26 @@ mod tests {
     fn a_change_counts_once_it_was_found_twice() {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
-        assert_eq!(watched.look(false), Seen::Same);
+        assert_eq!(watched.check(false), FileChange::Same);
         fs::write(&path, text(2)).unwrap();
-        assert_eq!(watched.look(false), Seen::Same, "it may be being written");
+        assert_eq!(watched.check(false), FileChange::Same, "it may be being written");
         fs::write(&path, text(2) + &text(1)).unwrap();
-        assert_eq!(watched.look(false), Seen::Same, "it was");
-        assert_eq!(watched.look(false), Seen::Changed);
+        assert_eq!(watched.check(false), FileChange::Same, "it was");
+        assert_eq!(watched.check(false), FileChange::Changed);
         assert!(watched.current().1.is_some());
-        assert_eq!(watched.look(false), Seen::Same);
+        assert_eq!(watched.check(false), FileChange::Same);
     }
 
     #[test]
     fn who_asks_is_not_kept_waiting() {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
-        assert_eq!(watched.look(true), Seen::Same);
+        assert_eq!(watched.check(true), FileChange::Same);
         fs::write(&path, text(2)).unwrap();
-        assert_eq!(watched.look(true), Seen::Changed);
+        assert_eq!(watched.check(true), FileChange::Changed);
         fs::remove_file(&path).unwrap();
-        assert!(matches!(watched.look(true), Seen::Refused(_)));
-        assert!(matches!(watched.look(true), Seen::Refused(_)), "each time that one asks");
+        assert!(matches!(watched.check(true), FileChange::Refused(_)));
+        assert!(matches!(watched.check(true), FileChange::Refused(_)), "each time that one asks");
     }
 
     #[test]
@@ -136,15 +136,15 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
         fs::remove_file(&path).unwrap();
-        assert_eq!(watched.look(false), Seen::Same, "it may be being replaced");
-        let Seen::Refused(why) = watched.look(false) else { panic!("it is gone") };
+        assert_eq!(watched.check(false), FileChange::Same, "it may be being replaced");
+        let FileChange::Refused(why) = watched.check(false) else { panic!("it is gone") };
         assert!(why.contains("keys: No such file"), "{why}");
-        assert_eq!(watched.look(false), Seen::Same, "that was told");
+        assert_eq!(watched.check(false), FileChange::Same, "that was told");
         file::create(&path, text(1).as_bytes()).unwrap();
-        assert_eq!(watched.look(false), Seen::Same, "as before");
+        assert_eq!(watched.check(false), FileChange::Same, "as before");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(watched.look(false), Seen::Same);
-        assert!(matches!(watched.look(false), Seen::Refused(_)), "another reason");
+        assert_eq!(watched.check(false), FileChange::Same);
+        assert!(matches!(watched.check(false), FileChange::Refused(_)), "another reason");
         assert_eq!(watched.current().0.reveal_hex(), text(1).trim(), "the old one stays");
     }
 }

@@ -2,7 +2,8 @@
 
 use tfo_core::mirror::RequestReader;
 
-use super::{Context, Next, Out, Session};
+use super::output::SessionOutput;
+use super::session::{Session, SessionAction, SessionContext};
 
 #[derive(Default)]
 pub(super) struct Mirror {
@@ -10,12 +11,17 @@ pub(super) struct Mirror {
 }
 
 impl Session for Mirror {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
+    fn received(
+        &mut self,
+        bytes: &[u8],
+        out: &mut SessionOutput,
+        context: &mut SessionContext<'_>,
+    ) -> SessionAction {
         match self.reader.respond(bytes, &mut *context.evidence) {
-            Ok(None) => return Next::More,
+            Ok(None) => return SessionAction::More,
             Ok(Some(answer)) => out.bytes.extend_from_slice(&answer),
             Err(e) => log::error!("{e}"),
         }
-        Next::Linger
+        SessionAction::Linger
     }
 }

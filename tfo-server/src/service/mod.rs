@@ -1,104 +1,38 @@
-//! What the server does with a connection's bytes. Each service is one file, behind one trait.
+//! What the server does with the bytes of a connection.
 //!
-//! A session is given bytes and says what to send: it never sees a socket, a clock or a thread, so
-//! that it serves any engine.
+//! A session is given bytes and returns what to send: it never sees a socket, a clock or a thread. Connections that
+//! are forwarded have no session: `connection::relay` moves their bytes to the upstream that `forward` chooses.
+//!
+//! To add a service: a `ServiceKind` and its settings in `config`, a variant of [`Service`], and a [`Session`].
 
-mod discard;
-mod echo;
 pub(crate) mod forward;
 pub(crate) mod http;
-pub(crate) mod metrics;
 mod mirror;
+mod output;
 pub(crate) mod proxy_protocol;
 mod respond;
+mod session;
+mod stateless;
 
 use std::io;
 use std::sync::Arc;
 
-use tfo_core::diagnosis::ServerEvidence;
-
 use crate::config::ServiceSettings;
-use crate::config::values::Service;
+use crate::config::values::ServiceKind;
+use crate::output::Failure;
 
 use forward::Forward;
-use metrics::{Metrics, Source};
+use http::{Handler, Http};
+use mirror::Mirror;
 use respond::Respond;
+use stateless::{Discard, Echo, FixedAnswer};
 
-/// One connection's service.
-pub(crate) trait Session {
-    /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
-    /// that does not read can't make it grow.
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next;
-
-    /// How many bytes it holds of what came, to go on with: they count towards [`Context::buffer`].
-    fn held(&self) -> usize {
-        0
-    }
-
-    /// Whether all requests that have come are answered, and the peer counts on no other.
-    fn at_rest(&self) -> bool {
-        false
-    }
-
-    /// The request that has begun was not complete in time. Puts the protocol's answer to that into
-    /// `out`, if it has one, and returns whether it has: the connection then ends gracefully.
-    fn timed_out(&mut self, _out: &mut Out, _date: &http::Date) -> bool {
-        false
-    }
-}
-
-/// What comes once `out` has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// The peer's next request, or more bytes; it may be silent for the idle timeout.
-    Read,
-    /// The rest of a request that has begun: the header timeout runs, however its bytes come.
-    More,
-    /// The rest of a request whose first byte came with the bytes of this call, perhaps behind the end
-    /// of another request: the header timeout starts anew.
-    Begun,
-    /// Bytes that this session holds already: it is called again, with none.
-    Again,
-    /// The end, at once: the request was read whole. The last bytes and the FIN leave together.
-    Close,
-    /// The end, once the peer has ended too: it may still be sending, and closing with unread bytes
-    /// would turn the FIN into a reset.
-    Linger,
-}
-
-/// What is to be sent: `bytes`, then `shared`.
-#[derive(Debug, Default)]
-pub(crate) struct Out {
-    /// The worker's own, so that an answer costs no allocation.
-    pub(crate) bytes: Vec<u8>,
-    /// What many connections are sent.
-    pub(crate) shared: Option<Arc<[u8]>>,
-}
-
-impl Out {
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.shared = None;
-    }
-}
-
-/// What a session may know of its connection.
-pub(crate) struct Context<'a> {
-    pub(crate) service: &'a Prepared,
-    /// The most bytes to hold of what came, and the most to put into an [`Out`] (`limits.buffer`). A body that
-    /// many connections share does not count.
-    pub(crate) buffer: usize,
-    /// What time it is, as HTTP says it.
-    pub(crate) date: &'a http::Date,
-    /// The server is about to end: what has come is answered, and nothing is kept open for more.
-    pub(crate) ending: bool,
-    /// All that is known of how it arrived; read now, if that was not done before.
-    pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
-}
+pub(crate) use output::SessionOutput;
+pub(crate) use session::{Session, SessionAction, SessionContext};
 
 /// A service with what it needs, made once and shared by all workers.
 #[derive(Debug, Clone)]
-pub(crate) enum Prepared {
+pub(crate) enum Service {
     Mirror,
     Echo,
     Discard,
@@ -107,9 +41,9 @@ pub(crate) enum Prepared {
     Forward(Arc<Forward>),
 }
 
-impl Prepared {
+impl Service {
     /// Reads what the settings name.
-    pub(crate) fn new(settings: &ServiceSettings) -> io::Result<Self> {
+    pub(crate) fn new(settings: &ServiceSettings) -> Result<Self, Failure> {
         Ok(match settings {
             ServiceSettings::Mirror => Self::Mirror,
             ServiceSettings::Echo => Self::Echo,
@@ -149,9 +83,9 @@ impl Prepared {
         }
     }
 
-    /// Answers with what is measured.
-    pub(crate) fn metrics(source: Arc<dyn Source>) -> Self {
-        Self::Respond(Arc::new(Respond::Made(Metrics::new(source))))
+    /// Answers HTTP requests with what `handler` returns.
+    pub(crate) fn http(handler: Box<dyn Handler>) -> Self {
+        Self::Respond(Arc::new(Respond::Made(handler)))
     }
 
     /// What forwards its connections, if they are forwarded.
@@ -162,13 +96,21 @@ impl Prepared {
         }
     }
 
-    pub(crate) const fn kind(&self) -> Service {
+    /// What `respond` answers.
+    pub(crate) fn respond(&self) -> Option<&Respond> {
         match self {
-            Self::Mirror => Service::Mirror,
-            Self::Echo => Service::Echo,
-            Self::Discard => Service::Discard,
-            Self::Respond(_) => Service::Respond,
-            Self::Forward(_) => Service::Forward,
+            Self::Respond(respond) => Some(respond),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Mirror => ServiceKind::Mirror,
+            Self::Echo => ServiceKind::Echo,
+            Self::Discard => ServiceKind::Discard,
+            Self::Respond(_) => ServiceKind::Respond,
+            Self::Forward(_) => ServiceKind::Forward,
         }
     }
 
@@ -180,10 +122,11 @@ impl Prepared {
     /// For one connection. Those without a state of their own cost no allocation.
     pub(crate) fn session(&self) -> Box<dyn Session> {
         match self {
-            Self::Mirror => Box::<mirror::Mirror>::default(),
-            Self::Echo => Box::new(echo::Echo),
-            Self::Discard | Self::Forward(_) => Box::new(discard::Discard),
-            Self::Respond(respond) => respond.session(),
+            Self::Mirror => Box::<Mirror>::default(),
+            Self::Echo => Box::new(Echo),
+            Self::Discard | Self::Forward(_) => Box::new(Discard),
+            Self::Respond(respond) if respond.is_http() => Box::new(Http::new()),
+            Self::Respond(_) => Box::new(FixedAnswer),
         }
     }
 }

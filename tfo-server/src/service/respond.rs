@@ -1,24 +1,19 @@
 //! A fixed answer: as it is, or as the body of HTTP responses.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use tfo_core::program::file::open_regular;
 
-use super::http::{Content, Handler, Http, Request, Status};
-use super::metrics::Metrics;
-use super::{Context, Next, Out, Prepared, Session};
+use super::http::{Content, Handler, Request, Status};
 use crate::config::{Body, RespondSettings};
+use crate::output::Failure;
 
 /// The largest file that is held in memory.
 const MAX_FILE: u64 = 64 << 20;
-/// An answer up to this size is copied to what is sent; a larger one is shared by its connections.
-const COPIED: usize = 16 * 1024;
-/// The smallest full segment on any path (RFC 9293, section 3.7.1): a first message that is shorter
-/// came whole.
-const FULL_SEGMENT: usize = 536;
 
 /// The answer.
 #[derive(Debug)]
@@ -29,12 +24,12 @@ pub(crate) enum Respond {
         other_method: Content,
     },
     /// Made when it is asked for.
-    Made(Metrics),
+    Made(Box<dyn Handler>),
 }
 
 impl Respond {
     /// Reads the file, where there is one.
-    pub(super) fn new(settings: &RespondSettings) -> io::Result<Self> {
+    pub(super) fn new(settings: &RespondSettings) -> Result<Self, Failure> {
         let body: Arc<[u8]> = match &settings.body {
             Body::Text(text) => text.as_bytes().into(),
             Body::File(path) => read(path)?.into(),
@@ -50,51 +45,26 @@ impl Respond {
 }
 
 impl Respond {
-    pub(super) fn session(&self) -> Box<dyn Session> {
-        match self {
-            Self::Once(_) => Box::new(Once),
-            Self::Http { .. } | Self::Made(_) => Box::new(Http::new()),
-        }
+    /// Whether it answers HTTP requests, and not whatever comes first.
+    pub(crate) const fn is_http(&self) -> bool {
+        matches!(self, Self::Http { .. } | Self::Made(_))
     }
 }
 
-/// Answers whatever comes first, and closes.
-struct Once;
-
-impl Session for Once {
-    fn received(&mut self, bytes: &[u8], out: &mut Out, context: &mut Context<'_>) -> Next {
-        match context.service {
-            Prepared::Respond(respond) => match &**respond {
-                Respond::Once(body) => once(body, bytes, out, COPIED.min(context.buffer)),
-                Respond::Http { .. } | Respond::Made(_) => Next::Close,
-            },
-            _ => Next::Close,
-        }
-    }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of at most [`MAX_FILE`] bytes.
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = path.display();
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("can't read {name}: {e}"));
-    let mut content = Vec::new();
+    let cannot_read = |e: &dyn Display| Failure::usage(format_args!("can't read {name}: {e}"));
     let file = open_regular(path).map_err(|e| match e.kind() {
-        io::ErrorKind::InvalidInput => named(io::Error::other("expected a regular file")),
-        _ => named(e),
+        io::ErrorKind::InvalidInput => cannot_read(&"expected a regular file"),
+        _ => cannot_read(&e),
     })?;
-    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(named)?;
+    let mut content = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(|e| cannot_read(&e))?;
     if content.len() as u64 > MAX_FILE {
-        return Err(io::Error::other(format!("{name} is larger than 64 MiB")));
+        return Err(Failure::usage(format_args!("{name} is larger than 64 MiB")));
     }
     Ok(content)
-}
-
-fn once(body: &Arc<[u8]>, bytes: &[u8], out: &mut Out, copied: usize) -> Next {
-    if body.len() <= copied {
-        out.bytes.extend_from_slice(body);
-    } else {
-        out.shared = Some(Arc::clone(body));
-    }
-    if bytes.len() < FULL_SEGMENT { Next::Close } else { Next::Linger }
 }
 
 impl Handler for Respond {
@@ -102,7 +72,7 @@ impl Handler for Respond {
         match self {
             Self::Http { other_method, .. } if request.other_method => Cow::Borrowed(other_method),
             Self::Http { found, .. } => Cow::Borrowed(found),
-            Self::Made(metrics) => metrics.answer(request),
+            Self::Made(handler) => handler.answer(request),
             // No such session speaks HTTP.
             Self::Once(_) => Cow::Owned(Content::line(Status::NotFound, "nothing is here")),
         }

@@ -1,6 +1,6 @@
 use std::{env, fs, io, path::Path};
 
-use crate::harness::{Folder, output};
+use crate::support::{Folder, output};
 
 /// Holds the help against the file next to this one.
 fn holds(arguments: &[&str], snapshot: &str) {

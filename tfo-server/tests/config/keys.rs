@@ -7,9 +7,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use serde_json::Value;
-
-use crate::harness::{Folder, output};
+use crate::support::{Folder, json, output};
 
 const ONE: &str = "000102030405060708090a0b0c0d0e0f";
 const TWO: &str = "deadbeefdeadbeefdeadbeefdeadbeef";
@@ -24,10 +22,6 @@ fn run(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String, String) {
 fn told(output: Output) -> (Option<i32>, String, String) {
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (output.status.code(), out, err)
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
 /// Writes a key file that is its owner's.

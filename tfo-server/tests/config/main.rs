@@ -2,13 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-#[cfg(test)]
-mod harness;
-#[cfg(test)]
 mod help;
-#[cfg(test)]
 mod keys;
-#[cfg(test)]
 mod precedence;
-#[cfg(test)]
 mod refusal;
+#[path = "../support/mod.rs"]
+mod support;

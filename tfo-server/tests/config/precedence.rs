@@ -1,4 +1,4 @@
-use crate::harness::{Folder, output};
+use crate::support::{Folder, output};
 
 /// One setting of each kind: table and key, and what file, variable and flag say.
 const SETTINGS: [(&str, &str, [&str; 4]); 4] = [

@@ -4,7 +4,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
 };
 
-use crate::harness::{Folder, refused};
+use crate::support::{Folder, refused};
 
 #[test]
 fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {

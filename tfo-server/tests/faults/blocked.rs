@@ -13,9 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
-use crate::process::{raise_descriptors, until};
+use crate::support::{Lab, SERVER, ask, clean, raise_descriptors, until};
 
 const METRICS: &str = "[metrics]\nport = 9413\n";
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, json, pattern};
+use crate::support::{Lab, json, pattern};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LARGE: usize = 20 << 20;

@@ -16,10 +16,9 @@ use tfo_core::capture::Direction;
 use tfo_core::lab::{Finished, Host, Network, PathSettings, Program, isolated};
 use tfo_core::socket::{Connector, Method};
 
-use crate::harness::{Lab, SERVER, clean};
 use crate::load::Load;
-use crate::process::until;
 use crate::rights::{is_root_of_the_host, may_become_others, open_to_others};
+use crate::support::{Lab, SERVER, clean, until};
 
 const ROUND_TRIP: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,9 +6,8 @@ use std::net::Shutdown;
 use tfo_core::lab::{Program, isolated};
 use tfo_core::socket::FastOpenStream;
 
-use crate::harness::{Lab, SERVER, answer, ask};
 use crate::load::Load;
-use crate::process::until;
+use crate::support::{Lab, SERVER, answer, ask, until};
 
 /// Starts a server, a load on it, and ends the server while the load goes on.
 fn end_under_load(lab: &Lab, config: &str, requests: u64) {

@@ -7,8 +7,7 @@ use tfo_core::host::Counters;
 use tfo_core::lab::{isolated, require};
 use tfo_core::socket::{Connector, Method};
 
-use crate::harness::{Lab, SERVER, answer};
-use crate::process::until;
+use crate::support::{Lab, SERVER, answer, until};
 
 /// Whose handshakes never end.
 const FLOODER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);

@@ -11,7 +11,7 @@ use tfo_core::connection::TcpInfo;
 use tfo_core::lab::Host;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use crate::process::until;
+use crate::support::until;
 
 /// Longer than any server under test needs, and than three tries of a SYN.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tfo_core::lab::{Host, isolated};
 use tfo_core::socket::{Connector, Method, option};
 
-use crate::harness::{Lab, SERVER};
+use crate::support::{Lab, SERVER};
 
 const CLIENTS: u32 = 8;
 const EACH: u32 = 120;

@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
-use crate::process::until;
+use crate::support::{Lab, SERVER, ask, clean, until};
 
 #[test]
 fn with_a_full_disk_behind_its_output_it_serves_on_and_says_so_once() {

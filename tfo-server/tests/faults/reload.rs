@@ -5,9 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, SERVER, answer, ask};
 use crate::load::Load;
-use crate::process::until;
+use crate::support::{Lab, SERVER, answer, ask, until};
 
 fn at(port: u16) -> SocketAddr {
     SocketAddr::new(SERVER.ip(), port)

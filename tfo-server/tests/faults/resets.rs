@@ -7,8 +7,7 @@ use tfo_core::host::Counters;
 use tfo_core::lab::isolated;
 use tfo_core::socket::{Connector, FastOpenStream, Method, option};
 
-use crate::harness::{Lab, SERVER, answer, ask, json, pattern};
-use crate::process::{descriptors, until};
+use crate::support::{Lab, SERVER, answer, ask, descriptors, json, pattern, until};
 
 const ROUNDS: usize = 20;
 const MIRROR: SocketAddr = SocketAddr::new(SERVER.ip(), 2223);

@@ -7,8 +7,8 @@ use std::process::Command;
 use nix::unistd::{Group, User, geteuid};
 use tfo_core::lab::{Program, isolated, require, skip};
 
-use crate::harness::{Lab, SERVER, ask, clean};
 use crate::load::Load;
+use crate::support::{Lab, SERVER, ask, clean};
 
 /// In a user namespace of an ordinary user there is nobody else to become.
 pub(crate) fn is_root_of_the_host() -> bool {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, SERVER, ask, json};
-use crate::process::{descriptors, memory, raise_descriptors, until};
+use crate::support::{Lab, SERVER, ask, descriptors, json, memory, raise_descriptors, until};
 
 #[test]
 fn a_request_that_comes_byte_by_byte_ends_by_the_header_timeout() {

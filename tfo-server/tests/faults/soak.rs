@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use tfo_core::lab::{Host, Program, isolated};
 use tfo_core::socket::{Connector, Method, option};
 
-use crate::harness::{Lab, SERVER, json};
 use crate::load::{Load, ask};
-use crate::process::{descriptors, memory, until};
+use crate::support::{Lab, SERVER, descriptors, json, memory, until};
 
 const IDLE_AT_A_TIME: usize = 200;
 /// What reloads change the answer to.

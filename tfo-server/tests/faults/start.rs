@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, ask, clean};
+use crate::support::{Lab, ask, clean};
 
 /// Its own listeners share their port among the workers; that must not let a second server in.
 #[test]

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, SERVER, answer, ask, clean};
-use crate::process::until;
+use crate::support::{Lab, SERVER, answer, ask, clean, until};
 
 /// Starts the server as systemd does, with this socket as descriptor 3, and as 4 if it is to come twice.
 fn activate(lab: &Lab, config: &str, socket: OwnedFd, times: u8) -> Program {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, SERVER, json};
+use crate::support::{Lab, SERVER, json};
 use crate::upstream::Silent;
 
 /// All that could be changed, and who listens.

@@ -9,7 +9,7 @@ use tfo_core::{
     socket::Connector,
 };
 
-use crate::harness::{Lab, answer, ask, clean, json};
+use crate::support::{Lab, answer, ask, clean, json};
 
 #[test]
 fn a_line_tells_peer_verdict_bytes_in_the_syn_and_cookie() {
@@ -77,7 +77,7 @@ fn cookie_requests_beside_other_fast_open_clients_are_granted() {
         let server = lab.serve("", &["--service", "respond"]);
         let ask = |source: [u8; 4]| {
             let connector = Connector::default().bind((source, 0).into());
-            let connect = move || connector.connect(crate::harness::SERVER, b"hello");
+            let connect = move || connector.connect(crate::support::SERVER, b"hello");
             answer(&mut lab.host.run(connect).unwrap());
         };
         for _ in 0..3 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::lab::{Program, isolated};
 
-use crate::harness::{Lab, ONE_WORKER, SERVER, answer, ask, clean, json, pattern};
+use crate::support::{Lab, ONE_WORKER, SERVER, answer, ask, clean, json, pattern};
 use crate::upstream::Upstream;
 
 const UPSTREAM: &str = "127.0.0.1:2300";

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use tfo_core::lab::{Program, isolated, require};
 use tfo_core::socket::{ArrivalSyn, option};
 
-use crate::harness::{Lab, ONE_WORKER, answer, ask, json, pattern, until};
+use crate::support::{
+    Lab, ONE_WORKER, answer, ask, descriptors, json, memory, pattern, peak_memory, until,
+};
 use crate::upstream::{Silent, Upstream, read};
 
 const ONE: &str = "127.0.0.1:8001";
@@ -481,20 +483,6 @@ fn a_pair_that_is_silent_ends() {
     });
 }
 
-/// Memory of a process now, and the most that it has had, in kB.
-fn memory(program: &Program) -> (u64, u64) {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).unwrap();
-    let of = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
-    };
-    (of("VmRSS:"), of("VmHWM:"))
-}
-
-fn descriptors(program: &Program) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", program.id())).unwrap().count()
-}
-
 /// Sends so many bytes, each known by its place.
 fn send(mut stream: impl Write, len: usize) {
     let block = pattern(1 << 20);
@@ -529,13 +517,13 @@ fn receive(mut stream: impl Read, len: usize, rest: Duration) {
 }
 
 #[test]
-fn a_hundred_megabytes_each_way_arrive_unchanged_at_slow_readers_in_little_memory() {
+fn large_transfers_to_slow_readers_arrive_in_little_memory() {
     const SIZE: usize = 100_000_000;
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
         let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &["-o", "json"]);
-        let (_, before) = memory(&server);
+        let before = peak_memory(&server);
         let client = lab.connect();
         let there = TcpStream::from(upstream.accept().stream);
         let open = descriptors(&server);
@@ -551,8 +539,8 @@ fn a_hundred_megabytes_each_way_arrive_unchanged_at_slow_readers_in_little_memor
         for thread in [up, down, reading] {
             thread.join().unwrap();
         }
-        let (_, most) = memory(&server);
-        assert!(most < before + 2048, "{before} kB before, {most} kB at most");
+        let most = peak_memory(&server);
+        assert!(most < before + (2 << 20), "{before} B before, {most} B at most");
         let line = json(&server.out().first(1)[0]);
         assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&SIZE.into(), &SIZE.into()), "{line}");
         // Sockets and pipes are given back.
@@ -561,12 +549,12 @@ fn a_hundred_megabytes_each_way_arrive_unchanged_at_slow_readers_in_little_memor
 }
 
 #[test]
-fn a_reader_that_stops_holds_back_its_writer_and_little_memory() {
+fn stopped_reader_holds_back_its_writer_in_little_memory() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
         let server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
-        let (before, _) = memory(&server);
+        let before = memory(&server);
         let mut pairs = Vec::new();
         for _ in 0..20 {
             let client = lab.connect();
@@ -586,14 +574,15 @@ fn a_reader_that_stops_holds_back_its_writer_and_little_memory() {
                 }
             }
         }
-        let (after, _) = memory(&server);
+        let after = memory(&server);
         assert!(all > 20 << 20, "the kernel's buffers are full: {all} bytes");
-        assert!(after < before + 20 * 64 + 1024, "{before} kB before, {after} kB with 20 stopped");
+        let most = before + ((20 * 64 + 1024) << 10);
+        assert!(after < most, "{before} B before, {after} B with 20 stopped");
     });
 }
 
 #[test]
-fn a_thousand_idle_pairs_take_at_most_a_kilobyte_each() {
+fn idle_pairs_take_at_most_a_kilobyte_each() {
     const PAIRS: usize = 1000;
     isolated(|| {
         let lab = Lab::new();
@@ -609,10 +598,10 @@ fn a_thousand_idle_pairs_take_at_most_a_kilobyte_each() {
             (client, there)
         };
         let mut pairs: Vec<_> = (0..100).map(|_| open()).collect();
-        let (before, _) = memory(&server);
+        let before = memory(&server);
         pairs.extend((0..PAIRS).map(|_| open()));
-        let (after, _) = memory(&server);
-        let each = (after - before) * 1024 / PAIRS as u64;
+        let after = memory(&server);
+        let each = (after - before) / PAIRS as u64;
         println!("{each} B of user-space memory for an idle pair");
         assert!(each <= 1024, "{each} B each");
     });

@@ -9,7 +9,7 @@ use tfo_core::capture::{Direction, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, isolated};
 use tfo_core::socket::{FastOpenListener, FastOpenStream, Method};
 
-use crate::harness::{Lab, answer, json, until};
+use crate::support::{Lab, answer, json, until};
 
 /// The server on one host, its upstream behind a path; clients come over loopback.
 struct Stage {
@@ -52,7 +52,7 @@ impl Stage {
     }
 
     fn ask(&self) -> Vec<u8> {
-        let server = crate::harness::SERVER;
+        let server = crate::support::SERVER;
         let connect = move || FastOpenStream::connect(server, b"question");
         let mut client = self.network.client().run(connect).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -61,7 +61,7 @@ impl Stage {
 
     /// Asks with many connections at once. Returns how many had no answer.
     fn ask_at_once(&self, count: usize) -> usize {
-        let server = crate::harness::SERVER;
+        let server = crate::support::SERVER;
         let connect = move || FastOpenStream::connect(server, b"question").unwrap();
         let clients: Vec<_> =
             self.network.client().run(move || (0..count).map(|_| connect()).collect());
@@ -287,7 +287,7 @@ fn a_client_that_ends_before_the_upstream_has_answered_its_syn_is_served() {
     isolated(|| {
         let stage = Stage::over(PathSettings::new().round_trip(Duration::from_millis(60)));
         for first in [&b"question"[..], b"in the SYN", b"in the SYN", b""] {
-            let server = crate::harness::SERVER;
+            let server = crate::support::SERVER;
             let connect = move || FastOpenStream::connect(server, first);
             let mut client = stage.network.client().run(connect).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tfo_core::lab::{isolated, require};
 
-use crate::harness::{Lab, answer, clean, json, pattern};
+use crate::support::{Lab, answer, clean, json, pattern};
 
 const HELLO: &str =
     "[listen]\nservice = \"respond\"\n[respond]\nbody = \"hello\\n\"\nhttp = true\n";

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, answer, ask, json};
+use crate::support::{Lab, answer, ask, json};
 
 const HELLO: &str =
     "[listen]\nservice = \"respond\"\n[respond]\nbody = \"hello\\n\"\nhttp = true\n";

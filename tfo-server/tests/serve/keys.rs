@@ -15,7 +15,7 @@ use tfo_core::host::{CounterChange, Counters, cookie_cache, sysctl};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, isolated, require, skip};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
-use crate::harness::{Lab, SERVER, answer, clean, json as parse};
+use crate::support::{Lab, SERVER, answer, clean, json as parse};
 
 fn key(number: u8) -> FastOpenKey {
     FastOpenKey::new([number; 16])

@@ -6,7 +6,7 @@ use std::thread;
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, ask, json};
+use crate::support::{Lab, ask, json};
 
 fn served(client: &mut TcpStream) {
     client.write_all(b"x").unwrap();

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tfo_core::host::Counters;
 use tfo_core::lab::{Program, isolated, require};
 
-use crate::harness::{Lab, SERVER, answer, ask, clean, json};
+use crate::support::{Lab, SERVER, answer, ask, clean, json};
 use crate::upstream::Upstream;
 
 const METRICS: &str = "[metrics]\nport = 9413\n[engine]\nworkers = 2\n";

@@ -10,7 +10,7 @@ use tfo_core::observer::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 use tfo_core::{lab::isolated, mirror};
 
-use crate::harness::{Lab, ONE_WORKER, SERVER, answer, ask, json};
+use crate::support::{Lab, ONE_WORKER, SERVER, answer, ask, json};
 
 fn parsed(line: &[u8]) -> Value {
     json(std::str::from_utf8(line).unwrap())

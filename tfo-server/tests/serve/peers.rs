@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Program, isolated, require};
 
-use crate::harness::{Lab, clean, json};
+use crate::support::{Lab, clean, json};
 
 #[test]
 fn the_second_request_of_curl_rides_the_syn() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tfo_core::lab::isolated;
 use tfo_core::socket::{ArrivalSyn, FastOpenStream};
 
-use crate::harness::{Lab, SERVER, answer, ask, json};
+use crate::support::{Lab, SERVER, answer, ask, json};
 use crate::upstream::{Upstream, read};
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.9 1234 443\r\n";

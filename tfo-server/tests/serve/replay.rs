@@ -11,7 +11,7 @@ use tfo_core::capture::{Crossing, Direction, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, SERVER_V6, isolated};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
-use crate::harness::{Lab, json};
+use crate::support::{Lab, json};
 
 /// Counts the requests, and leaves it to the client to close: a server that closes first remembers
 /// the connection for a while, and refuses a repeated SYN.

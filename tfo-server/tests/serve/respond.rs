@@ -5,7 +5,7 @@ use std::io::Write;
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, answer, json, pattern};
+use crate::support::{Lab, answer, json, pattern};
 
 fn of_file(lab: &Lab, name: &str) -> String {
     let path = lab.path(name);

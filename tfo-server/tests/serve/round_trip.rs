@@ -14,7 +14,7 @@ use tfo_core::lab::{Network, PathSettings, Program, isolated};
 use tfo_core::observer::serve_mirror;
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream};
 
-use crate::harness::Lab;
+use crate::support::Lab;
 
 /// Half of it is far more than the server takes to answer, on a busy machine too.
 const ROUND_TRIP: Duration = Duration::from_millis(400);

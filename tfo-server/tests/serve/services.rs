@@ -6,7 +6,7 @@ use std::thread;
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, answer, ask, json, pattern};
+use crate::support::{Lab, answer, ask, json, pattern};
 
 const MIB: usize = 1024 * 1024;
 

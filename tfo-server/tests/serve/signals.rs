@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tfo_core::lab::isolated;
 
-use crate::harness::{Lab, answer, ask, json};
+use crate::support::{Lab, answer, ask, json};
 
 #[test]
 fn sigterm_and_sigint_end_an_idle_server_with_its_totals_and_status_0() {
@@ -33,7 +33,7 @@ fn an_open_connection_is_let_finish_after_a_signal() {
             std::io::Read::read_exact(&mut client, &mut waiting).unwrap();
             server.signal(signal).unwrap();
             let _ = server.err().expect(&["stopped accepting", "1 open connection"]);
-            let refused = lab.host.run(|| std::net::TcpStream::connect(crate::harness::SERVER));
+            let refused = lab.host.run(|| std::net::TcpStream::connect(crate::support::SERVER));
             assert!(refused.is_err(), "{signal}: nobody may be accepted any more");
             client.write_all(b"after").unwrap();
             client.shutdown(std::net::Shutdown::Write).unwrap();

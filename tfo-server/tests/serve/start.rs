@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Program, isolated, require};
 
-use crate::harness::{Lab, ONE_WORKER, SERVER, ask, clean};
+use crate::support::{Lab, ONE_WORKER, SERVER, ask, clean};
 
 #[test]
 fn an_address_in_use_is_told_with_the_way_to_find_its_owner() {

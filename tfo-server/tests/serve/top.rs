@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tfo_core::lab::isolated;
 
-use crate::harness::Lab;
+use crate::support::Lab;
 
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9413);
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";

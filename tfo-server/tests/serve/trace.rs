@@ -4,7 +4,7 @@ use std::fs;
 
 use tfo_core::{lab::isolated, mirror};
 
-use crate::harness::{Lab, answer};
+use crate::support::{Lab, answer};
 
 #[test]
 fn the_packets_of_each_connection_are_drawn_and_written() {

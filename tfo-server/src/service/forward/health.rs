@@ -10,43 +10,50 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use tfo_core::Error;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use super::is_of_this_host;
 use super::upstreams::Upstreams;
 
 /// Wakes a thread that checks. The other tokens are places in the list of upstreams.
-const STOP: Token = Token(usize::MAX);
+const STOP_TOKEN: Token = Token(usize::MAX);
 
 /// The pause after an error that leaves nothing to wait in.
-const RETRY: Duration = Duration::from_secs(1);
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
 /// The checks of one listener's upstreams. Dropping it ends their thread at once, whoever still holds the
 /// upstreams.
 #[derive(Debug)]
-pub(super) struct Checks {
-    stop: Arc<Stop>,
+pub(super) struct HealthChecks {
+    stop: Arc<StopSignal>,
 }
 
 /// Tells a thread to stop. Both sides hold it: a waker that is dropped takes its event along.
 #[derive(Debug)]
-struct Stop {
+struct StopSignal {
     stopped: AtomicBool,
     waker: Waker,
 }
 
+/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
+/// no memory, no port.
+pub(crate) fn is_local_failure(e: &Error) -> bool {
+    matches!(e, Error::System { operation: "socket", .. })
+        || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+}
+
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum CheckResult {
     Connected,
     /// No connection, and why.
     Failed(String),
     /// This host has no socket or no port left for the check.
-    NotAsked(String),
+    NotChecked(String),
 }
 
-impl Checks {
+impl HealthChecks {
     /// Starts a thread that checks each upstream every `interval`.
     pub(super) fn start(
         upstreams: &Arc<Upstreams>,
@@ -54,8 +61,8 @@ impl Checks {
         timeout: Duration,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let stop = Arc::new(Stop::new(&poll)?);
-        let checking = Checking {
+        let stop = Arc::new(StopSignal::new(&poll)?);
+        let checking = HealthChecker {
             upstreams: Arc::clone(upstreams),
             poll,
             events: Events::with_capacity(64),
@@ -67,7 +74,7 @@ impl Checks {
     }
 }
 
-impl Drop for Checks {
+impl Drop for HealthChecks {
     fn drop(&mut self) {
         self.stop.stopped.store(true, Ordering::Release);
         if let Err(e) = self.stop.waker.wake() {
@@ -76,9 +83,9 @@ impl Drop for Checks {
     }
 }
 
-impl Stop {
+impl StopSignal {
     fn new(poll: &Poll) -> io::Result<Self> {
-        let waker = Waker::new(poll.registry(), STOP)?;
+        let waker = Waker::new(poll.registry(), STOP_TOKEN)?;
         Ok(Self { stopped: AtomicBool::new(false), waker })
     }
 
@@ -88,20 +95,23 @@ impl Stop {
 }
 
 /// Connects once to each address, side by side.
-pub(crate) fn ask(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Vec<Answer>> {
+pub(crate) fn check_once(
+    addresses: &[SocketAddr],
+    timeout: Duration,
+) -> io::Result<Vec<CheckResult>> {
     let mut events = Events::with_capacity(64);
-    ask_all(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
+    check_addresses(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
 }
 
 /// What a thread that checks owns.
-struct Checking {
+struct HealthChecker {
     upstreams: Arc<Upstreams>,
     poll: Poll,
     events: Events,
-    stop: Arc<Stop>,
+    stop: Arc<StopSignal>,
 }
 
-impl Checking {
+impl HealthChecker {
     fn run(mut self, interval: Duration, timeout: Duration) {
         while !self.stop.is_set() {
             let next = Instant::now() + interval;
@@ -110,7 +120,7 @@ impl Checking {
             }
             if let Err(e) = self.sleep_until(next) {
                 log::error!("health checks can't wait for the next: {e}");
-                thread::sleep(RETRY);
+                thread::sleep(ERROR_PAUSE);
             }
         }
     }
@@ -118,16 +128,16 @@ impl Checking {
     fn check_all(&mut self, timeout: Duration) -> io::Result<()> {
         let Self { upstreams, poll, events, stop } = self;
         let addresses = upstreams.addresses();
-        let answers = ask_all(poll, events, addresses, timeout, || stop.is_set())?;
+        let answers = check_addresses(poll, events, addresses, timeout, || stop.is_set())?;
         if stop.is_set() {
             return Ok(());
         }
         for (index, answer) in answers.iter().enumerate() {
             match answer {
-                Answer::Connected => upstreams.succeeded(index),
-                Answer::Failed(why) => upstreams.failed(index, why),
+                CheckResult::Connected => upstreams.succeeded(index),
+                CheckResult::Failed(why) => upstreams.failed(index, why),
                 // That says nothing of the upstream.
-                Answer::NotAsked(why) => log::debug!("no check: {why}"),
+                CheckResult::NotChecked(why) => log::debug!("no check: {why}"),
             }
         }
         Ok(())
@@ -146,26 +156,26 @@ impl Checking {
 }
 
 /// Connects to all of them side by side, and stops waiting for answers once `stop` says so.
-fn ask_all(
+fn check_addresses(
     poll: &mut Poll,
     events: &mut Events,
     addresses: impl Iterator<Item = SocketAddr>,
     timeout: Duration,
     stop: impl Fn() -> bool,
-) -> io::Result<Vec<Answer>> {
+) -> io::Result<Vec<CheckResult>> {
     let deadline = Instant::now() + timeout;
     let mut answers = Vec::new();
     let mut waiting = Vec::new();
     for (index, address) in addresses.enumerate() {
-        let silence = Answer::Failed(format!("no answer within {timeout:?}"));
+        let silence = CheckResult::Failed(format!("no answer within {timeout:?}"));
         let (answer, stream) = match connect(address) {
             Ok(stream) => {
                 let fd = stream.as_fd().as_raw_fd();
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
                 (silence, Some(stream))
             }
-            Err(e) if is_of_this_host(&e) => (Answer::NotAsked(one_line(&e)), None),
-            Err(e) => (Answer::Failed(one_line(&e)), None),
+            Err(e) if is_local_failure(&e) => (CheckResult::NotChecked(one_line(&e)), None),
+            Err(e) => (CheckResult::Failed(one_line(&e)), None),
         };
         answers.push(answer);
         waiting.push(stream);
@@ -189,10 +199,10 @@ fn ask_all(
 }
 
 /// How the handshake ended shows at the first read.
-fn outcome(mut stream: &FastOpenStream) -> Answer {
+fn outcome(mut stream: &FastOpenStream) -> CheckResult {
     match stream.read(&mut [0]) {
-        Err(e) if e.kind() != io::ErrorKind::WouldBlock => Answer::Failed(e.to_string()),
-        _ => Answer::Connected,
+        Err(e) if e.kind() != io::ErrorKind::WouldBlock => CheckResult::Failed(e.to_string()),
+        _ => CheckResult::Connected,
     }
 }
 
@@ -242,16 +252,16 @@ mod tests {
                 let refusing = "127.0.0.1:1".parse().unwrap();
                 let set = set(vec![there, refusing]);
                 let poll = Poll::new().unwrap();
-                let mut checking = Checking {
+                let mut checking = HealthChecker {
                     upstreams: Arc::clone(&set),
-                    stop: Arc::new(Stop::new(&poll).unwrap()),
+                    stop: Arc::new(StopSignal::new(&poll).unwrap()),
                     poll,
                     events: Events::with_capacity(64),
                 };
                 let mut check = || {
                     checking.check_all(Duration::from_millis(200)).unwrap();
                     let turns = (0..2).filter_map(|_| set.choose());
-                    let mut up: Vec<_> = turns.map(|lease| lease.address()).collect();
+                    let mut up: Vec<_> = turns.map(|guard| guard.address()).collect();
                     up.sort_unstable();
                     up.dedup();
                     up
@@ -274,7 +284,7 @@ mod tests {
                 let (asleep, waiting) = (set(vec![]), set(vec![full.local_addr()]));
                 for set in [asleep, waiting] {
                     let hour = Duration::from_secs(3600);
-                    let checks = Checks::start(&set, hour, hour).unwrap();
+                    let checks = HealthChecks::start(&set, hour, hour).unwrap();
                     thread::sleep(Duration::from_millis(20));
                     drop(checks);
                     let start = Instant::now();

@@ -11,7 +11,6 @@ mod syn_data;
 mod upstreams;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,34 +19,27 @@ use tfo_core::diagnosis::Attempt;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
-use super::proxy_protocol::{self, Extensions};
+use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
 use crate::config::ForwardSettings;
 use crate::config::values::ProxyOut;
 
-use health::Checks;
-pub(crate) use health::{Answer, ask};
-use syn_data::Permit;
+use health::HealthChecks;
+pub(crate) use health::{CheckResult, check_once, is_local_failure};
+use syn_data::SynDataPermit;
 use upstreams::Upstreams;
-pub(crate) use upstreams::{Lease, UpstreamState};
+pub(crate) use upstreams::{UpstreamGuard, UpstreamState};
 
 /// How long what lasts is not said again.
-const SAID_AGAIN: Duration = Duration::from_secs(60);
-
-/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
-/// no memory, no port.
-pub(crate) fn is_of_this_host(e: &Error) -> bool {
-    matches!(e, Error::System { operation: "socket", .. })
-        || matches!(e.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
-}
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One listener's upstreams, shared by the workers.
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
-    checks: Mutex<Option<Checks>>,
+    checks: Mutex<Option<HealthChecks>>,
     /// When it was last said that a socket could not be had.
-    starved: Mutex<Option<Instant>>,
+    no_socket_logged: Mutex<Option<Instant>>,
 }
 
 impl Forward {
@@ -56,7 +48,7 @@ impl Forward {
             settings: settings.clone(),
             upstreams: Arc::new(Upstreams::new(settings)),
             checks: Mutex::default(),
-            starved: Mutex::default(),
+            no_socket_logged: Mutex::default(),
         }
     }
 
@@ -66,7 +58,7 @@ impl Forward {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         if checks.is_none() {
             let timeout = self.settings.connect_timeout;
-            *checks = Some(Checks::start(&self.upstreams, interval, timeout)?);
+            *checks = Some(HealthChecks::start(&self.upstreams, interval, timeout)?);
         }
         Ok(())
     }
@@ -78,7 +70,7 @@ impl Forward {
 
     /// Whether a new connection would get an upstream.
     pub(crate) fn is_ready(&self) -> bool {
-        self.upstreams.any_usable()
+        self.upstreams.has_usable()
     }
 
     /// The upstreams as they are now.
@@ -92,10 +84,10 @@ impl Forward {
     }
 
     /// No connection could be begun, for a reason of this host: said now and then.
-    pub(crate) fn starved(&self, e: &Error) {
-        let mut said = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= SAID_AGAIN) {
-            *said = Some(Instant::now());
+    pub(crate) fn log_no_socket(&self, e: &Error) {
+        let mut last_log = self.no_socket_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_log.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            *last_log = Some(Instant::now());
             log::warn!(
                 "no socket for an upstream ({}): its client is closed. Out of descriptors? Raise the \
                  limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections to half of it",
@@ -105,7 +97,7 @@ impl Forward {
     }
 
     /// The upstream whose turn it is; `None`: all are down.
-    pub(crate) fn choose(&self) -> Option<Lease> {
+    pub(crate) fn choose(&self) -> Option<UpstreamGuard> {
         self.upstreams.choose()
     }
 
@@ -117,30 +109,29 @@ impl Forward {
     /// Appends what an upstream is told before the client's bytes.
     pub(crate) fn header(
         &self,
-        source: SocketAddr,
-        destination: SocketAddr,
+        addresses: ProxiedAddresses,
         extensions: Extensions<'_>,
         out: &mut Vec<u8>,
     ) {
-        proxy_protocol::build(self.settings.proxy_protocol, source, destination, extensions, out);
+        proxy_protocol::build(self.settings.proxy_protocol, addresses, extensions, out);
     }
 
     /// Starts to connect, with `first` in the SYN where that is wanted and possible. Its first `header` bytes
     /// are a header, which may be sent twice.
     pub(crate) fn connect(
         &self,
-        upstream: &mut Lease,
+        upstream: &mut UpstreamGuard,
         first: &[u8],
         header: usize,
     ) -> tfo_core::Result<FastOpenStream> {
         let wanted = self.settings.fast_open && !first.is_empty();
-        let permit = if wanted { upstream.permit_syn_data() } else { Permit::No };
+        let permit = if wanted { upstream.permit_syn_data() } else { SynDataPermit::No };
         let in_syn = match permit {
             // The client of a trial that carries the header alone can still be served when it fails.
-            Permit::Trial if header > 0 => first.get(..header).unwrap_or(first),
+            SynDataPermit::Trial if header > 0 => first.get(..header).unwrap_or(first),
             _ => first,
         };
-        let method = if permit == Permit::No { Method::Off } else { Method::Auto };
+        let method = if permit == SynDataPermit::No { Method::Off } else { Method::Auto };
         let connector = Connector::default().method(method);
         let stream = connector.connect_nonblocking(upstream.address(), in_syn)?;
         upstream.syn_left(matches!(stream.attempt(), Some(Attempt::InSyn(1..))));

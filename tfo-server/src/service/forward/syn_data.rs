@@ -7,28 +7,28 @@
 //! 2. When the pause is over, one connection at a time does: the trial. All others use regular SYNs until
 //!    the trial has an outcome.
 //! 3. Only a trial whose SYN data was acknowledged ends the pause. A trial that fails starts a pause of
-//!    twice the length, at most [`LONGEST`].
+//!    twice the length, at most [`MAX_PAUSE`].
 //! 4. Each trial has an outcome: its owner reports one, or gives the trial back when it is dropped.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The longest pause.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// More doublings than the shortest pause needs to reach the longest.
-const MOST_DOUBLINGS: u32 = 20;
+const MAX_DOUBLINGS: u32 = 20;
 
 /// The state of one upstream, shared by all workers. Times are milliseconds on the caller's clock.
 #[derive(Debug)]
 pub(super) struct SynData {
-    /// A packed [`State`], so that each transition is one atomic operation.
+    /// A packed [`SynDataState`], so that each transition is one atomic operation.
     state: AtomicU64,
     shortest: u64,
 }
 
 /// Whether a connection's SYN carries data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Permit {
+pub(super) enum SynDataPermit {
     No,
     Yes,
     /// This connection is the trial after a pause.
@@ -37,7 +37,7 @@ pub(super) enum Permit {
 
 /// What became of a trial that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum TrialOutcome {
     /// The SYN-ACK acknowledged the data.
     Acknowledged,
     /// The data left and nothing is known of it. The pause starts again.
@@ -47,8 +47,8 @@ pub(super) enum Outcome {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct State {
-    phase: Phase,
+struct SynDataState {
+    phase: SynDataPhase,
     /// How often the pause was doubled.
     doublings: u32,
     /// `Paused`: the end of the pause. `Open`: until then a failure doubles the last pause, because a path
@@ -57,7 +57,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SynDataPhase {
     Open,
     Paused,
     Trial,
@@ -65,25 +65,25 @@ enum Phase {
 
 impl SynData {
     pub(super) fn new(shortest: Duration) -> Self {
-        let open = State { phase: Phase::Open, doublings: 0, at: 0 };
+        let open = SynDataState { phase: SynDataPhase::Open, doublings: 0, at: 0 };
         Self { state: AtomicU64::new(open.pack()), shortest: millis(shortest) }
     }
 
     /// Returns whether the SYN of the next connection carries data. The owner of a trial reports its
     /// outcome.
-    pub(super) fn permit(&self, now: impl FnOnce() -> u64) -> Permit {
+    pub(super) fn permit(&self, now: impl FnOnce() -> u64) -> SynDataPermit {
         let packed = self.state.load(Relaxed);
-        let state = State::unpack(packed);
+        let state = SynDataState::unpack(packed);
         match state.phase {
-            Phase::Open => Permit::Yes,
-            Phase::Trial => Permit::No,
-            Phase::Paused if now() < state.at => Permit::No,
-            Phase::Paused => {
-                let trial = State { phase: Phase::Trial, ..state }.pack();
+            SynDataPhase::Open => SynDataPermit::Yes,
+            SynDataPhase::Trial => SynDataPermit::No,
+            SynDataPhase::Paused if now() < state.at => SynDataPermit::No,
+            SynDataPhase::Paused => {
+                let trial = SynDataState { phase: SynDataPhase::Trial, ..state }.pack();
                 match self.state.compare_exchange(packed, trial, Relaxed, Relaxed) {
-                    Ok(_) => Permit::Trial,
+                    Ok(_) => SynDataPermit::Trial,
                     // Another connection was faster.
-                    Err(_) => Permit::No,
+                    Err(_) => SynDataPermit::No,
                 }
             }
         }
@@ -91,58 +91,62 @@ impl SynData {
 
     /// Records that a SYN with data was lost or reset. Returns the length of the pause if one starts:
     /// connections that began before the pause change nothing.
-    pub(super) fn failed(&self, now: u64, permit: Permit) -> Option<Duration> {
+    pub(super) fn failed(&self, now: u64, permit: SynDataPermit) -> Option<Duration> {
         let mut length = 0;
-        let paused = |state: State| {
+        let paused = |state: SynDataState| {
             let doublings = match (permit, state.phase) {
-                (Permit::Trial, Phase::Trial) => state.doublings + 1,
-                (Permit::Yes, Phase::Open) if now < state.at => state.doublings + 1,
-                (Permit::Yes, Phase::Open) => 0,
+                (SynDataPermit::Trial, SynDataPhase::Trial) => state.doublings + 1,
+                (SynDataPermit::Yes, SynDataPhase::Open) if now < state.at => state.doublings + 1,
+                (SynDataPermit::Yes, SynDataPhase::Open) => 0,
                 _ => return None,
             };
-            let doublings = doublings.min(MOST_DOUBLINGS);
+            let doublings = doublings.min(MAX_DOUBLINGS);
             length = self.length(doublings);
-            Some(State { phase: Phase::Paused, doublings, at: now.saturating_add(length) })
+            Some(SynDataState {
+                phase: SynDataPhase::Paused,
+                doublings,
+                at: now.saturating_add(length),
+            })
         };
         self.update(paused).then(|| Duration::from_millis(length))
     }
 
     /// Records the outcome of the trial that the caller owns.
-    pub(super) fn trial_ended(&self, now: u64, outcome: Outcome) {
+    pub(super) fn trial_ended(&self, now: u64, outcome: TrialOutcome) {
         self.update(|state| {
             let again = now.saturating_add(self.length(state.doublings));
             let (phase, at) = match outcome {
-                Outcome::Acknowledged => (Phase::Open, again),
-                Outcome::Unknown => (Phase::Paused, again),
-                Outcome::NotSent => (Phase::Paused, now),
+                TrialOutcome::Acknowledged => (SynDataPhase::Open, again),
+                TrialOutcome::Unknown => (SynDataPhase::Paused, again),
+                TrialOutcome::NotSent => (SynDataPhase::Paused, now),
             };
-            (state.phase == Phase::Trial).then_some(State { phase, at, ..state })
+            (state.phase == SynDataPhase::Trial).then_some(SynDataState { phase, at, ..state })
         });
     }
 
     /// Lets the pause end now.
     #[cfg(test)]
     pub(super) fn end_pause(&self, now: u64) {
-        self.update(|state| Some(State { at: now, ..state }));
+        self.update(|state| Some(SynDataState { at: now, ..state }));
     }
 
-    fn update(&self, mut change: impl FnMut(State) -> Option<State>) -> bool {
-        let change = |packed| change(State::unpack(packed)).map(State::pack);
+    fn update(&self, mut change: impl FnMut(SynDataState) -> Option<SynDataState>) -> bool {
+        let change = |packed| change(SynDataState::unpack(packed)).map(SynDataState::pack);
         self.state.fetch_update(Relaxed, Relaxed, change).is_ok()
     }
 
     fn length(&self, doublings: u32) -> u64 {
         let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
-        self.shortest.saturating_mul(factor).min(millis(LONGEST))
+        self.shortest.saturating_mul(factor).min(millis(MAX_PAUSE))
     }
 }
 
-impl State {
+impl SynDataState {
     fn pack(self) -> u64 {
         let phase = match self.phase {
-            Phase::Open => 0,
-            Phase::Paused => 1,
-            Phase::Trial => 2,
+            SynDataPhase::Open => 0,
+            SynDataPhase::Paused => 1,
+            SynDataPhase::Trial => 2,
         };
         // 56 bits of milliseconds are two million years.
         (self.at << 8) | (u64::from(self.doublings & 0x3f) << 2) | phase
@@ -150,9 +154,9 @@ impl State {
 
     fn unpack(packed: u64) -> Self {
         let phase = match packed & 0x3 {
-            0 => Phase::Open,
-            1 => Phase::Paused,
-            _ => Phase::Trial,
+            0 => SynDataPhase::Open,
+            1 => SynDataPhase::Paused,
+            _ => SynDataPhase::Trial,
         };
         let [low, ..] = packed.to_le_bytes();
         Self { phase, doublings: u32::from(low >> 2), at: packed >> 8 }
@@ -179,23 +183,30 @@ mod tests {
     /// Fails the first connection at 0.
     fn paused() -> SynData {
         let syn_data = syn_data();
-        assert_eq!(syn_data.permit(|| 0), Permit::Yes);
-        assert_eq!(syn_data.failed(0, Permit::Yes), Some(Duration::from_secs(60)));
+        assert_eq!(syn_data.permit(|| 0), SynDataPermit::Yes);
+        assert_eq!(syn_data.failed(0, SynDataPermit::Yes), Some(Duration::from_secs(60)));
         syn_data
     }
 
-    fn permits(syn_data: &SynData, now: u64, count: usize) -> Vec<Permit> {
+    fn permits(syn_data: &SynData, now: u64, count: usize) -> Vec<SynDataPermit> {
         (0..count).map(|_| syn_data.permit(|| now)).collect()
     }
 
     #[test]
     fn pause_ends_with_one_trial() {
         let syn_data = paused();
-        assert_eq!(permits(&syn_data, MINUTE - 1, 3), [Permit::No; 3]);
-        assert_eq!(permits(&syn_data, MINUTE, 3), [Permit::Trial, Permit::No, Permit::No]);
-        assert_eq!(permits(&syn_data, 100 * MINUTE, 3), [Permit::No; 3], "it has no outcome yet");
-        syn_data.trial_ended(100 * MINUTE, Outcome::Acknowledged);
-        assert_eq!(permits(&syn_data, 100 * MINUTE, 3), [Permit::Yes; 3]);
+        assert_eq!(permits(&syn_data, MINUTE - 1, 3), [SynDataPermit::No; 3]);
+        assert_eq!(
+            permits(&syn_data, MINUTE, 3),
+            [SynDataPermit::Trial, SynDataPermit::No, SynDataPermit::No]
+        );
+        assert_eq!(
+            permits(&syn_data, 100 * MINUTE, 3),
+            [SynDataPermit::No; 3],
+            "it has no outcome yet"
+        );
+        syn_data.trial_ended(100 * MINUTE, TrialOutcome::Acknowledged);
+        assert_eq!(permits(&syn_data, 100 * MINUTE, 3), [SynDataPermit::Yes; 3]);
     }
 
     #[test]
@@ -203,15 +214,15 @@ mod tests {
         let syn_data = paused();
         let mut now = MINUTE;
         for minutes in [2, 4, 8, 16, 32, 60, 60, 60] {
-            assert_eq!(syn_data.permit(|| now), Permit::Trial, "{minutes}");
-            let pause = syn_data.failed(now, Permit::Trial).unwrap();
+            assert_eq!(syn_data.permit(|| now), SynDataPermit::Trial, "{minutes}");
+            let pause = syn_data.failed(now, SynDataPermit::Trial).unwrap();
             assert_eq!(pause, Duration::from_secs(60 * minutes));
             now += minutes * MINUTE;
-            assert_eq!(syn_data.permit(|| now - 1), Permit::No, "{minutes}");
+            assert_eq!(syn_data.permit(|| now - 1), SynDataPermit::No, "{minutes}");
         }
         for _ in 0..100 {
-            assert_eq!(syn_data.permit(|| now), Permit::Trial);
-            assert_eq!(syn_data.failed(now, Permit::Trial), Some(LONGEST));
+            assert_eq!(syn_data.permit(|| now), SynDataPermit::Trial);
+            assert_eq!(syn_data.failed(now, SynDataPermit::Trial), Some(MAX_PAUSE));
             now += 60 * MINUTE;
         }
     }
@@ -219,36 +230,40 @@ mod tests {
     #[test]
     fn connections_from_before_the_pause_do_not_prolong_it() {
         let syn_data = paused();
-        assert_eq!(syn_data.failed(30_000, Permit::Yes), None);
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::Trial);
-        assert_eq!(syn_data.failed(MINUTE, Permit::Yes), None, "nor is theirs the trial's outcome");
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::No);
-        assert_eq!(syn_data.failed(MINUTE, Permit::Trial), Some(Duration::from_secs(120)));
+        assert_eq!(syn_data.failed(30_000, SynDataPermit::Yes), None);
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
+        assert_eq!(
+            syn_data.failed(MINUTE, SynDataPermit::Yes),
+            None,
+            "nor is theirs the trial's outcome"
+        );
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::No);
+        assert_eq!(syn_data.failed(MINUTE, SynDataPermit::Trial), Some(Duration::from_secs(120)));
     }
 
     #[test]
     fn trial_without_an_outcome_does_not_block_the_next() {
         let syn_data = paused();
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::Trial);
-        syn_data.trial_ended(MINUTE, Outcome::NotSent);
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::Trial, "at once");
-        syn_data.trial_ended(MINUTE, Outcome::Unknown);
-        assert_eq!(syn_data.permit(|| 2 * MINUTE - 1), Permit::No);
-        assert_eq!(syn_data.permit(|| 2 * MINUTE), Permit::Trial, "after the same pause");
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
+        syn_data.trial_ended(MINUTE, TrialOutcome::NotSent);
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial, "at once");
+        syn_data.trial_ended(MINUTE, TrialOutcome::Unknown);
+        assert_eq!(syn_data.permit(|| 2 * MINUTE - 1), SynDataPermit::No);
+        assert_eq!(syn_data.permit(|| 2 * MINUTE), SynDataPermit::Trial, "after the same pause");
     }
 
     #[test]
     fn failure_soon_after_a_trial_doubles_the_pause() {
         let syn_data = paused();
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::Trial);
-        syn_data.trial_ended(MINUTE, Outcome::Acknowledged);
-        let pause = syn_data.failed(MINUTE + 1, Permit::Yes);
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
+        syn_data.trial_ended(MINUTE, TrialOutcome::Acknowledged);
+        let pause = syn_data.failed(MINUTE + 1, SynDataPermit::Yes);
         assert_eq!(pause, Some(Duration::from_secs(120)), "the path loses some of them");
 
         let syn_data = paused();
-        assert_eq!(syn_data.permit(|| MINUTE), Permit::Trial);
-        syn_data.trial_ended(MINUTE, Outcome::Acknowledged);
-        let pause = syn_data.failed(2 * MINUTE, Permit::Yes);
+        assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
+        syn_data.trial_ended(MINUTE, TrialOutcome::Acknowledged);
+        let pause = syn_data.failed(2 * MINUTE, SynDataPermit::Yes);
         assert_eq!(pause, Some(Duration::from_secs(60)), "it was good for as long as the pause");
     }
 
@@ -260,23 +275,23 @@ mod tests {
             thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
-                        if syn_data.permit(|| round * MINUTE) == Permit::Trial {
+                        if syn_data.permit(|| round * MINUTE) == SynDataPermit::Trial {
                             trials.fetch_add(1, Relaxed);
                         }
                     });
                 }
             });
             assert_eq!(trials.into_inner(), 1, "round {round}");
-            syn_data.trial_ended(round * MINUTE, Outcome::NotSent);
+            syn_data.trial_ended(round * MINUTE, TrialOutcome::NotSent);
         }
     }
 
     #[test]
     fn state_survives_packing() {
-        for phase in [Phase::Open, Phase::Paused, Phase::Trial] {
-            for (doublings, at) in [(0, 0), (MOST_DOUBLINGS, 1), (3, (1 << 56) - 1)] {
-                let state = State { phase, doublings, at };
-                assert_eq!(State::unpack(state.pack()), state);
+        for phase in [SynDataPhase::Open, SynDataPhase::Paused, SynDataPhase::Trial] {
+            for (doublings, at) in [(0, 0), (MAX_DOUBLINGS, 1), (3, (1 << 56) - 1)] {
+                let state = SynDataState { phase, doublings, at };
+                assert_eq!(SynDataState::unpack(state.pack()), state);
             }
         }
     }

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use tfo_core::connection::{ClientFail, TcpInfo};
 
-use super::syn_data::{Outcome, Permit, SynData, millis};
+use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
 use crate::config::ForwardSettings;
 use crate::config::values::Balance;
 
 /// An upstream is down after this many failures in a row, of connections or of checks.
-const FAILURES: u32 = 2;
+const FAILURES_UNTIL_DOWN: u32 = 2;
 /// How long an upstream that nobody checks is left alone before a connection tries it again.
-const LEFT_ALONE: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// All upstreams of a listener.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(crate) struct UpstreamState {
 
 /// One connection's share of an upstream.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct UpstreamGuard {
     upstreams: Arc<Upstreams>,
     index: usize,
     address: SocketAddr,
@@ -73,7 +73,7 @@ pub(crate) struct Lease {
     tried: Box<[usize]>,
     /// The SYN must not carry data.
     regular: bool,
-    permit: Permit,
+    permit: SynDataPermit,
     /// The SYN carried data, and its fate is not known yet.
     in_syn: bool,
 }
@@ -115,16 +115,16 @@ impl Upstreams {
 
     /// Whether a connection would get an upstream. One that nobody checks counts once it is due for a retry:
     /// without a connection it would stay down.
-    pub(super) fn any_usable(&self) -> bool {
+    pub(super) fn has_usable(&self) -> bool {
         let mut all = self.all.iter().enumerate();
         all.any(|(index, upstream)| upstream.is_up() || self.is_due(index, self.now()))
     }
 
     /// Returns the upstream for the next connection; `None`: all are down.
-    pub(super) fn choose(self: &Arc<Self>) -> Option<Lease> {
+    pub(super) fn choose(self: &Arc<Self>) -> Option<UpstreamGuard> {
         if let Some(index) = self.claim_retry() {
             let regular = true;
-            return self.lease(index, self.turn.load(Relaxed), Box::default(), regular);
+            return self.guard(index, self.turn.load(Relaxed), Box::default(), regular);
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let (index, turn) = match self.balance {
@@ -135,7 +135,7 @@ impl Upstreams {
                     .or_else(|| self.in_turn(turn, |_, _| true))
             }
         }?;
-        self.lease(index, turn, Box::default(), false)
+        self.guard(index, turn, Box::default(), false)
     }
 
     fn up(&self) -> impl Iterator<Item = (usize, &Upstream)> {
@@ -175,28 +175,28 @@ impl Upstreams {
     fn claim(&self, index: usize, now: u64) -> bool {
         let Some(upstream) = self.all.get(index) else { return false };
         let at = upstream.try_at.load(Relaxed);
-        let next = now + millis(LEFT_ALONE);
+        let next = now + millis(RETRY_INTERVAL);
         now >= at && upstream.try_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
     }
 
-    fn lease(
+    fn guard(
         self: &Arc<Self>,
         index: usize,
         turn: usize,
         tried: Box<[usize]>,
         regular: bool,
-    ) -> Option<Lease> {
+    ) -> Option<UpstreamGuard> {
         let upstream = self.all.get(index)?;
         upstream.open.fetch_add(1, Relaxed);
         upstream.chosen.fetch_add(1, Relaxed);
-        Some(Lease {
+        Some(UpstreamGuard {
             upstreams: Arc::clone(self),
             index,
             address: upstream.address,
             turn,
             tried,
             regular,
-            permit: Permit::No,
+            permit: SynDataPermit::No,
             in_syn: false,
         })
     }
@@ -210,8 +210,8 @@ impl Upstreams {
         let Some(upstream) = self.all.get(index) else { return };
         upstream.failed.fetch_add(1, Relaxed);
         let failures = upstream.failures.fetch_add(1, Relaxed).saturating_add(1);
-        upstream.try_at.store(self.now() + millis(LEFT_ALONE), Relaxed);
-        if failures < FAILURES || upstream.down.swap(true, Relaxed) {
+        upstream.try_at.store(self.now() + millis(RETRY_INTERVAL), Relaxed);
+        if failures < FAILURES_UNTIL_DOWN || upstream.down.swap(true, Relaxed) {
             return;
         }
         log::warn!("upstream {} is down: {why}", upstream.address);
@@ -243,13 +243,13 @@ impl Upstream {
     }
 }
 
-impl Lease {
+impl UpstreamGuard {
     /// Another upstream that was not tried yet, in place of this one.
     pub(crate) fn next(self) -> Option<Self> {
         let tried = [&self.tried[..], &[self.index]].concat();
         let (index, turn) =
             self.upstreams.in_turn(self.turn, |index, _| !tried.contains(&index))?;
-        self.upstreams.lease(index, turn, tried.into(), false)
+        self.upstreams.guard(index, turn, tried.into(), false)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -257,11 +257,11 @@ impl Lease {
     }
 
     /// Returns whether the SYN carries data, and whether it is the trial after a pause.
-    pub(super) fn permit_syn_data(&mut self) -> Permit {
-        if self.permit == Permit::No && !self.regular {
-            self.permit = self
-                .upstream()
-                .map_or(Permit::No, |upstream| upstream.syn_data.permit(|| self.upstreams.now()));
+    pub(super) fn permit_syn_data(&mut self) -> SynDataPermit {
+        if self.permit == SynDataPermit::No && !self.regular {
+            self.permit = self.upstream().map_or(SynDataPermit::No, |upstream| {
+                upstream.syn_data.permit(|| self.upstreams.now())
+            });
         }
         self.permit
     }
@@ -270,13 +270,13 @@ impl Lease {
     pub(super) fn syn_left(&mut self, with_data: bool) {
         self.in_syn = with_data;
         if !with_data {
-            self.end_trial(Outcome::NotSent);
+            self.end_trial(TrialOutcome::NotSent);
         }
     }
 
     /// Whether the outcome of the handshake has to be reported with the kernel's view of it.
     pub(crate) fn is_trial(&self) -> bool {
-        self.permit == Permit::Trial
+        self.permit == SynDataPermit::Trial
     }
 
     /// Records that a connection could not be made. If its SYN carried data, either the upstream is not there or
@@ -302,27 +302,27 @@ impl Lease {
         if info.client_fail == ClientFail::SynRetransmitted {
             self.pause_syn_data(&"a SYN with data got no answer, one without did");
         } else if info.syn_data {
-            self.end_trial(Outcome::Acknowledged);
+            self.end_trial(TrialOutcome::Acknowledged);
         } else {
-            self.end_trial(Outcome::Unknown);
+            self.end_trial(TrialOutcome::Unknown);
         }
     }
 
     fn pause_syn_data(&mut self, why: &dyn Display) {
-        let permit = std::mem::replace(&mut self.permit, Permit::No);
+        let permit = std::mem::replace(&mut self.permit, SynDataPermit::No);
         let Some(upstream) = self.upstream() else { return };
         if let Some(pause) = upstream.syn_data.failed(self.upstreams.now(), permit) {
             log::warn!("upstream {}: {why}; it gets no data in SYNs for {pause:?}", self.address);
         }
     }
 
-    fn end_trial(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.permit, Permit::No) != Permit::Trial {
+    fn end_trial(&mut self, outcome: TrialOutcome) {
+        if std::mem::replace(&mut self.permit, SynDataPermit::No) != SynDataPermit::Trial {
             return;
         }
         let Some(upstream) = self.upstream() else { return };
         upstream.syn_data.trial_ended(self.upstreams.now(), outcome);
-        if outcome == Outcome::Acknowledged {
+        if outcome == TrialOutcome::Acknowledged {
             log::info!("upstream {} takes data in SYNs again", self.address);
         }
     }
@@ -332,10 +332,10 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for UpstreamGuard {
     fn drop(&mut self) {
         // A connection that ended before its handshake has no outcome.
-        self.end_trial(if self.in_syn { Outcome::Unknown } else { Outcome::NotSent });
+        self.end_trial(if self.in_syn { TrialOutcome::Unknown } else { TrialOutcome::NotSent });
         if let Some(upstream) = self.upstream() {
             upstream.open.fetch_sub(1, Relaxed);
         }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     fn chosen(set: &Arc<Upstreams>) -> Option<usize> {
-        set.choose().map(|lease| lease.index)
+        set.choose().map(|guard| guard.index)
     }
 
     fn turns(set: &Arc<Upstreams>, count: usize) -> Vec<Option<usize>> {
@@ -397,13 +397,13 @@ mod tests {
     #[test]
     fn the_one_with_the_fewest_connections_is_next() {
         let set = set(3, Balance::LeastConnections, true);
-        let mut leases: Vec<_> = (0..6).map(|_| set.choose().unwrap()).collect();
+        let mut guards: Vec<_> = (0..6).map(|_| set.choose().unwrap()).collect();
         assert!(set.all.iter().all(|upstream| upstream.open() == 2), "even at first");
-        leases.retain(|lease| lease.index != 2);
-        leases.push(set.choose().unwrap());
-        leases.push(set.choose().unwrap());
-        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "{leases:?}");
-        drop(leases);
+        guards.retain(|guard| guard.index != 2);
+        guards.push(set.choose().unwrap());
+        guards.push(set.choose().unwrap());
+        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "{guards:?}");
+        drop(guards);
         assert!(set.all.iter().all(|upstream| upstream.open() == 0), "given back");
     }
 
@@ -430,7 +430,7 @@ mod tests {
     fn shares(
         set: &Arc<Upstreams>,
         connections: usize,
-        used: impl Fn(Lease) -> Lease,
+        used: impl Fn(UpstreamGuard) -> UpstreamGuard,
     ) -> Vec<usize> {
         let mut shares = vec![0; set.all.len()];
         for _ in 0..connections {
@@ -448,7 +448,7 @@ mod tests {
                 set.failed(down, &"refused");
                 let mut expected = vec![100; 4];
                 expected[down] = 0;
-                assert_eq!(shares(&set, 300, |lease| lease), expected, "{balance:?}");
+                assert_eq!(shares(&set, 300, |guard| guard), expected, "{balance:?}");
             }
         }
     }
@@ -462,11 +462,11 @@ mod tests {
                 set.failed(down, &"refused");
                 set.failed(down, &"refused");
             }
-            let shares = shares(&set, 360, |mut lease| {
-                while failing.contains(&lease.index) {
-                    lease = lease.next().unwrap();
+            let shares = shares(&set, 360, |mut guard| {
+                while failing.contains(&guard.index) {
+                    guard = guard.next().unwrap();
                 }
-                lease
+                guard
             });
             let left_out = |index: &usize| failing.contains(index) || down == Some(*index);
             let each = 360 / (0..4).filter(|index| !left_out(index)).count();
@@ -519,7 +519,7 @@ mod tests {
             let set = set(3, balance, false);
             // It has more connections than the others, and so would never be chosen by their number.
             let _busy: Vec<_> = (0..9).map(|_| set.choose().unwrap()).collect();
-            let _more = set.lease(1, 0, Box::default(), false);
+            let _more = set.guard(1, 0, Box::default(), false);
             set.failed(1, &"refused");
             set.failed(1, &"refused");
             assert!(!turns(&set, 6).contains(&Some(1)));
@@ -541,9 +541,13 @@ mod tests {
         set.failed(0, &"refused");
         set.all[0].try_at.store(0, Relaxed);
         let mut retry = set.choose().unwrap();
-        assert_eq!(retry.permit_syn_data(), Permit::No, "its client could not be sent elsewhere");
+        assert_eq!(
+            retry.permit_syn_data(),
+            SynDataPermit::No,
+            "its client could not be sent elsewhere"
+        );
         retry.succeeded();
-        assert_eq!(set.choose().unwrap().permit_syn_data(), Permit::Yes);
+        assert_eq!(set.choose().unwrap().permit_syn_data(), SynDataPermit::Yes);
     }
 
     #[test]
@@ -562,25 +566,25 @@ mod tests {
     fn usable_means_up_or_due_for_a_retry() {
         for checked in [true, false] {
             let set = set(2, Balance::RoundRobin, checked);
-            assert!(set.any_usable());
+            assert!(set.has_usable());
             for index in [0, 0, 1, 1] {
-                assert!(set.any_usable(), "{index}");
+                assert!(set.has_usable(), "{index}");
                 set.failed(index, &"refused");
             }
-            assert!(!set.any_usable(), "all are down");
+            assert!(!set.has_usable(), "all are down");
             set.all[1].try_at.store(0, Relaxed);
-            assert_eq!(set.any_usable(), !checked, "only a connection finds out");
+            assert_eq!(set.has_usable(), !checked, "only a connection finds out");
             set.succeeded(0);
-            assert!(set.any_usable());
+            assert!(set.has_usable());
         }
     }
 
     /// Sends data in the SYN.
-    fn sent(set: &Arc<Upstreams>, expected: Permit) -> Lease {
-        let mut lease = set.choose().unwrap();
-        assert_eq!(lease.permit_syn_data(), expected);
-        lease.syn_left(expected != Permit::No);
-        lease
+    fn sent(set: &Arc<Upstreams>, expected: SynDataPermit) -> UpstreamGuard {
+        let mut guard = set.choose().unwrap();
+        assert_eq!(guard.permit_syn_data(), expected);
+        guard.syn_left(expected != SynDataPermit::No);
+        guard
     }
 
     /// As if the pause were over.
@@ -592,47 +596,47 @@ mod tests {
     #[test]
     fn failures_of_syn_data_pause_it_and_do_not_count_towards_down() {
         let set = set(1, Balance::RoundRobin, true);
-        let mut leases: Vec<_> = (0..5).map(|_| sent(&set, Permit::Yes)).collect();
-        for lease in &mut leases {
-            lease.failed(&"refused", true);
-            assert_eq!(lease.permit_syn_data(), Permit::No, "nor when it is tried again");
+        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, SynDataPermit::Yes)).collect();
+        for guard in &mut guards {
+            guard.failed(&"refused", true);
+            assert_eq!(guard.permit_syn_data(), SynDataPermit::No, "nor when it is tried again");
         }
         let state = set.states().next().unwrap();
         assert_eq!((state.up, state.failed), (true, 5));
-        let _regular = sent(&set, Permit::No);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn failures_without_syn_data_do_not_end_the_pause() {
         let set = set(1, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
-        sent(&set, Permit::No).failed(&"refused", false);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
+        sent(&set, SynDataPermit::No).failed(&"refused", false);
         set.failed(0, &"a check failed");
         set.succeeded(0);
-        let _regular = sent(&set, Permit::No);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn pause_is_of_one_upstream() {
         let set = set(2, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
-        let _other = sent(&set, Permit::Yes);
-        let _regular = sent(&set, Permit::No);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
+        let _other = sent(&set, SynDataPermit::Yes);
+        let _regular = sent(&set, SynDataPermit::No);
     }
 
     #[test]
     fn dropped_trial_makes_room_for_the_next() {
         let set = set(1, Balance::RoundRobin, true);
-        sent(&set, Permit::Yes).failed(&"refused", true);
+        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
         end_pause(&set);
         let mut trial = set.choose().unwrap();
-        assert_eq!(trial.permit_syn_data(), Permit::Trial);
-        let _during = sent(&set, Permit::No);
+        assert_eq!(trial.permit_syn_data(), SynDataPermit::Trial);
+        let _during = sent(&set, SynDataPermit::No);
         drop(trial);
-        let trial = sent(&set, Permit::Trial);
+        let trial = sent(&set, SynDataPermit::Trial);
         drop(trial);
-        let _paused = sent(&set, Permit::No);
+        let _paused = sent(&set, SynDataPermit::No);
         end_pause(&set);
-        let _trial = sent(&set, Permit::Trial);
+        let _trial = sent(&set, SynDataPermit::Trial);
     }
 }

@@ -1,7 +1,7 @@
 //! Where the body of a request ends. Its content is of no use here, and is dropped as it comes.
 
-use super::answer::Status;
-use super::head::{Body, FieldError, MAX_FIELDS, Refusal, read_fields};
+use super::content::Status;
+use super::head::{BodyFraming, FieldError, MAX_FIELDS, Refusal, read_fields};
 
 /// The most bytes of a body, the sizes of its chunks included.
 pub(super) const MAX_BODY: u64 = 1024 * 1024;
@@ -12,14 +12,14 @@ const MAX_DIGITS: usize = 16;
 
 /// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rest {
-    part: Part,
+pub(super) struct BodyReader {
+    part: BodyPart,
     /// How many bytes it may still have.
     allowed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum BodyPart {
     /// So many bytes, and no more.
     Length(u64),
     /// A line with the size of the next chunk.
@@ -34,36 +34,36 @@ enum Part {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum BodyProgress {
     /// So many bytes were of the body, which goes on.
     More(usize),
     /// So many bytes were of the body, which has ended.
     Whole(usize),
 }
 
-impl Rest {
+impl BodyReader {
     /// A body that says it is too large is refused before any of it comes.
-    pub(super) fn new(body: Body) -> Result<Self, Refusal> {
+    pub(super) fn new(body: BodyFraming) -> Result<Self, Refusal> {
         if body.length.is_some_and(|length| length > MAX_BODY) {
             return Err(TOO_LARGE);
         }
-        Ok(Self { part: body.length.map_or(Part::Size, Part::Length), allowed: MAX_BODY })
+        Ok(Self { part: body.length.map_or(BodyPart::Size, BodyPart::Length), allowed: MAX_BODY })
     }
 
-    /// `input` is what has come and was not taken before; `most` is the most bytes of the fields after the chunks.
-    pub(super) fn read(&mut self, input: &[u8], most: usize) -> Result<Progress, Refusal> {
+    /// `input` is what has come and was not taken before; `max` is the most bytes of the fields after the chunks.
+    pub(super) fn read(&mut self, input: &[u8], max: usize) -> Result<BodyProgress, Refusal> {
         let mut taken = 0;
         loop {
             match self.part {
-                Part::End => return Ok(Progress::Whole(taken)),
-                Part::Length(left) | Part::Chunk(left) if left > self.allowed => {
+                BodyPart::End => return Ok(BodyProgress::Whole(taken)),
+                BodyPart::Length(left) | BodyPart::Chunk(left) if left > self.allowed => {
                     return Err(TOO_LARGE);
                 }
                 _ => {}
             }
             let input = input.get(taken..).unwrap_or_default();
-            let Some((len, next)) = self.part.read(input, most)? else {
-                return Ok(Progress::More(taken));
+            let Some((len, next)) = self.part.read(input, max)? else {
+                return Ok(BodyProgress::More(taken));
             };
             self.part = next;
             self.allowed = self.allowed.checked_sub(len as u64).ok_or(TOO_LARGE)?;
@@ -72,9 +72,9 @@ impl Rest {
     }
 }
 
-impl Part {
+impl BodyPart {
     /// How many bytes are taken, and what comes then; `None`: that can't be told yet.
-    fn read(self, input: &[u8], most: usize) -> Result<Option<(usize, Self)>, Refusal> {
+    fn read(self, input: &[u8], max: usize) -> Result<Option<(usize, Self)>, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         // As many bytes as there are, and what is left then.
         let some = |left: u64| {
@@ -109,10 +109,10 @@ impl Part {
             }
             Self::Trailers => {
                 let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-                let input = input.get(..most).unwrap_or(input);
+                let input = input.get(..max).unwrap_or(input);
                 match read_fields(input, &mut fields) {
                     Ok(Some((len, _))) => Ok(Some((len, Self::End))),
-                    Ok(None) if input.len() < most => Ok(None),
+                    Ok(None) if input.len() < max => Ok(None),
                     Ok(None) | Err(FieldError::TooMany) => {
                         Err((Status::HeaderFieldsTooLarge, "too many fields after the chunks"))
                     }

@@ -1,14 +1,22 @@
 //! The head of a request, by the rules of RFC 9112 that keep a proxy and a server of one mind about
 //! where a request ends.
 
+use std::borrow::Cow;
+use std::fmt::Debug;
+
 use httparse::Header;
 
-use super::answer::{Connection, Framing, Status};
-use super::target::{self, is_of_a_target};
+use super::content::{Content, Framing, Persistence, Status};
+use super::target::{self, is_target_byte};
 
 /// The most bytes of a request line with its fields, where there is room for as many.
 pub(super) const MAX_HEAD: usize = 8 * 1024;
 pub(super) const MAX_FIELDS: usize = 64;
+
+/// Returns the answer to a request.
+pub(crate) trait Handler: Debug + Send + Sync {
+    fn answer(&self, request: &Request<'_>) -> Cow<'_, Content>;
+}
 
 /// What a handler needs to know of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +34,12 @@ pub(super) enum Head<'a> {
     /// It goes on.
     Partial,
     /// So many bytes were a head.
-    Whole(usize, Request<'a>, Framing, Body),
+    Whole(usize, Request<'a>, Framing, BodyFraming),
 }
 
 /// What follows the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Body {
+pub(super) struct BodyFraming {
     /// `None`: it comes in chunks.
     pub(super) length: Option<u64>,
     /// The client waits for a word before it sends it.
@@ -40,7 +48,7 @@ pub(super) struct Body {
 
 /// What the fields say, as far as it matters here.
 #[derive(Default)]
-struct Fields<'a> {
+struct FieldValues<'a> {
     length: Option<u64>,
     /// How many fields say that it comes in chunks.
     chunked: usize,
@@ -59,10 +67,10 @@ pub(super) type Refusal = (Status, &'static str);
 /// The same bytes are judged the same, however they are cut: each byte is judged by the bytes before it
 /// alone, so that a refusal of some bytes is the refusal of all that begin with them.
 ///
-/// `most` is the most bytes that a head may have.
-pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Head<'_>, Refusal> {
-    let bytes = bytes.get(..most).unwrap_or(bytes);
-    let is_full = bytes.len() == most;
+/// `max` is the most bytes that a head may have.
+pub(super) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Refusal> {
+    let bytes = bytes.get(..max).unwrap_or(bytes);
+    let is_full = bytes.len() == max;
     let Some((line, fields)) = RequestLine::parse(bytes)? else {
         let too_long = (Status::UriTooLong, "the request line is too long");
         return if is_full { Err(too_long) } else { Ok(Head::Partial) };
@@ -91,8 +99,8 @@ struct RequestLine<'a> {
 impl<'a> RequestLine<'a> {
     /// Reads the line, and returns what follows it. `None`: the line goes on.
     fn parse(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, Refusal> {
-        let Some((method, rest)) = word(bytes, is_of_a_token)? else { return Ok(None) };
-        let Some((target, rest)) = word(rest, is_of_a_target)? else { return Ok(None) };
+        let Some((method, rest)) = word(bytes, is_token_byte)? else { return Ok(None) };
+        let Some((target, rest)) = word(rest, is_target_byte)? else { return Ok(None) };
         let is_valid = |(at, byte): (usize, &u8)| match at {
             5 | 7 => byte.is_ascii_digit(),
             _ => b"HTTP/1.1\r\n".get(at) == Some(byte),
@@ -124,7 +132,7 @@ fn word(bytes: &[u8], allowed: fn(u8) -> bool) -> Result<Option<(&str, &[u8])>, 
     }
 }
 
-fn is_of_a_token(byte: u8) -> bool {
+fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -176,7 +184,7 @@ fn judge<'a>(
 ) -> Result<Head<'a>, Refusal> {
     let bad = |why| Err((Status::BadRequest, why));
     let RequestLine { method, target, old } = *line;
-    let fields = Fields::read(headers)?;
+    let fields = FieldValues::read(headers)?;
     match fields.hosts {
         0 if !old => return bad("no Host field"),
         0 | 1 => {}
@@ -198,19 +206,19 @@ fn judge<'a>(
         return bad("the target is not one that this method allows");
     };
     let connection = match (old, fields.close) {
-        (_, true) => Connection::Close,
-        (true, false) if !fields.keep_alive => Connection::Close,
-        (true, false) => Connection::PersistentOnRequest,
-        (false, false) => Connection::Persistent,
+        (_, true) => Persistence::Close,
+        (true, false) if !fields.keep_alive => Persistence::Close,
+        (true, false) => Persistence::PersistentOnRequest,
+        (false, false) => Persistence::Persistent,
     };
     let length = if fields.chunked > 0 { None } else { Some(fields.length.unwrap_or(0)) };
     // A client of HTTP/1.0 does not know the answer.
-    let body = Body { length, expected: fields.expects && !old };
+    let body = BodyFraming { length, expected: fields.expects && !old };
     let request = Request { path, accept: fields.accept, other_method };
     Ok(Head::Whole(len, request, Framing { head_only, connection }, body))
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldValues<'a> {
     fn read(headers: &[Header<'a>]) -> Result<Self, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
         let mut fields = Self::default();

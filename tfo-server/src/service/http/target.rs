@@ -10,12 +10,12 @@ use std::net::Ipv6Addr;
 ///
 /// These are the characters of a URI. `[` and `]` belong to addresses alone, but web clients send them
 /// in queries too (`?a[]=1`), and they are not ambiguous there.
-pub(super) fn is_of_a_target(byte: u8) -> bool {
-    is_of_a_name(byte) || b"%:/?#[]@".contains(&byte)
+pub(super) fn is_target_byte(byte: u8) -> bool {
+    is_name_byte(byte) || b"%:/?#[]@".contains(&byte)
 }
 
 /// Unreserved characters and sub-delimiters.
-fn is_of_a_name(byte: u8) -> bool {
+fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
@@ -73,7 +73,7 @@ fn is_ipv6(text: &str) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    text.bytes().all(|byte| is_of_a_name(byte) || byte == b'%') && are_escapes_valid(text)
+    text.bytes().all(|byte| is_name_byte(byte) || byte == b'%') && are_escapes_valid(text)
 }
 
 /// Nothing, or a colon with a number that may be left out.

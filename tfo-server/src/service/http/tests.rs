@@ -1,10 +1,15 @@
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::content::*;
+use super::head::*;
+use super::session::*;
+use crate::service::{Session, SessionAction, SessionOutput};
 
 /// Answers `/` with a small body, `/big` with a shared one.
+#[derive(Debug)]
 struct Site {
     small: Content,
     big: Content,
@@ -39,39 +44,41 @@ fn date() -> Date {
     Date::new(UNIX_EPOCH + Duration::from_secs(784_111_777))
 }
 
-fn terms(date: &Date) -> Terms<'_> {
-    Terms { date, ending: false, buffer: 64 * 1024 }
+fn terms(date: &Date) -> AnswerTerms<'_> {
+    AnswerTerms { date, ending: false, buffer: 64 * 1024 }
 }
 
 /// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
 /// to a session that has ended.
-fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Next) {
+fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, SessionAction) {
     let (site, date, mut http) = (site(), date(), Http::new());
-    let (mut all, mut next) = (Vec::new(), Next::Read);
+    let (mut all, mut next) = (Vec::new(), SessionAction::Read);
     for piece in pieces {
         let mut piece = piece;
         loop {
-            let mut out = Out::default();
+            let mut out = SessionOutput::default();
             next = http.answer(piece, &mut out, &site, terms(&date));
             assert!(out.bytes.len() < MAX_OUT + 32 * 1024, "{}", out.bytes.len());
             all.extend_from_slice(&out.bytes);
             all.extend_from_slice(&out.shared.unwrap_or_default());
             match next {
-                Next::Again => piece = b"",
-                Next::Close | Next::Linger => return (String::from_utf8(all).unwrap(), next),
-                Next::Read | Next::More | Next::Begun => break,
+                SessionAction::Again => piece = b"",
+                SessionAction::Close | SessionAction::Linger => {
+                    return (String::from_utf8(all).unwrap(), next);
+                }
+                SessionAction::Read | SessionAction::More | SessionAction::Begun => break,
             }
         }
     }
     (String::from_utf8(all).unwrap(), next)
 }
 
-fn ask(bytes: &[u8]) -> (String, Next) {
+fn ask(bytes: &[u8]) -> (String, SessionAction) {
     talk([bytes])
 }
 
 /// The status of the first answer.
-fn status(bytes: &[u8]) -> (String, Next) {
+fn status(bytes: &[u8]) -> (String, SessionAction) {
     let (answer, next) = ask(bytes);
     (answer.get(9..12).unwrap_or_default().to_owned(), next)
 }
@@ -86,8 +93,8 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn a_request_is_answered_and_the_connection_stays() {
-    assert_eq!(ask(GET), (hello(""), Next::Read));
-    assert_eq!(ask(b""), (String::new(), Next::Read));
+    assert_eq!(ask(GET), (hello(""), SessionAction::Read));
+    assert_eq!(ask(b""), (String::new(), SessionAction::Read));
 }
 
 #[test]
@@ -96,41 +103,47 @@ fn pipelined_requests_are_answered_in_their_order() {
     let (answer, next) = ask(&requests);
     let statuses: Vec<_> =
         answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
-    assert_eq!((statuses.as_slice(), next), (["200", "404", "200"].as_slice(), Next::Read));
+    assert_eq!(
+        (statuses.as_slice(), next),
+        (["200", "404", "200"].as_slice(), SessionAction::Read)
+    );
     let (answer, next) = ask(&[GET, &GET[..9]].concat());
-    assert_eq!((answer, next), (hello(""), Next::Begun), "the second is not complete");
+    assert_eq!((answer, next), (hello(""), SessionAction::Begun), "the second is not complete");
 }
 
 #[test]
 fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
     let (site, date, mut http) = (site(), date(), Http::new());
-    let (mut out, mut answers, mut calls) = (Out::default(), 0, 1);
+    let (mut out, mut answers, mut calls) = (SessionOutput::default(), 0, 1);
     let mut next = http.answer(&GET.repeat(2000), &mut out, &site, terms(&date));
     loop {
         assert!(out.bytes.len() < MAX_OUT + 1024, "{}", out.bytes.len());
         answers += out.bytes.windows(6).filter(|bytes| bytes == b"hello\n").count();
-        if next != Next::Again {
+        if next != SessionAction::Again {
             break;
         }
-        out = Out::default();
+        out = SessionOutput::default();
         next = http.answer(b"", &mut out, &site, terms(&date));
         calls += 1;
     }
-    assert_eq!((answers, next), (2000, Next::Read));
+    assert_eq!((answers, next), (2000, SessionAction::Read));
     assert!(calls > 3, "{calls}");
-    assert!(http.held.is_empty());
+    assert!(http.held() == 0);
 }
 
 #[test]
 fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
     let (site, date, mut http) = (site(), date(), Http::new());
-    let mut out = Out::default();
-    assert_eq!(http.answer(&request.repeat(2), &mut out, &site, terms(&date)), Next::Again);
+    let mut out = SessionOutput::default();
+    assert_eq!(
+        http.answer(&request.repeat(2), &mut out, &site, terms(&date)),
+        SessionAction::Again
+    );
     assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
-    let mut out = Out::default();
-    assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), Next::Read);
+    let mut out = SessionOutput::default();
+    assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), SessionAction::Read);
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
 }
 
@@ -141,14 +154,14 @@ fn head_has_the_length_and_no_body() {
         let length = if path == "/" { 6 } else { BIG };
         assert!(answer.contains(&format!("Content-Length: {length}\r\n")), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "{answer}");
-        assert_eq!(next, Next::Read);
+        assert_eq!(next, SessionAction::Read);
     }
 }
 
 #[test]
 fn the_client_decides_whether_the_connection_stays() {
-    let closed = (hello("Connection: close\r\n"), Next::Close);
-    let kept = (hello("Connection: keep-alive\r\n"), Next::Read);
+    let closed = (hello("Connection: close\r\n"), SessionAction::Close);
+    let kept = (hello("Connection: keep-alive\r\n"), SessionAction::Read);
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &closed),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, Close\r\n\r\n", &closed),
@@ -159,7 +172,11 @@ fn the_client_decides_whether_the_connection_stays() {
         assert_eq!(&ask(request.as_bytes()), expected, "{request:?}");
     }
     let more = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /";
-    assert_eq!(ask(more), (closed.0, Next::Linger), "the peer sends on: a FIN, not a reset");
+    assert_eq!(
+        ask(more),
+        (closed.0, SessionAction::Linger),
+        "the peer sends on: a FIN, not a reset"
+    );
 }
 
 #[test]
@@ -247,7 +264,7 @@ fn what_is_wrong_has_its_status_and_ends_the_connection() {
     ] {
         let whole = ask(request.as_bytes());
         assert_eq!(whole.0.get(9..12), Some(expected), "{request:?}: {}", whole.0);
-        assert_eq!(whole.1, Next::Linger, "{request:?}");
+        assert_eq!(whole.1, SessionAction::Linger, "{request:?}");
         assert!(whole.0.contains("Connection: close\r\n"), "{}", whole.0);
         let bytes = request.as_bytes().chunks(1);
         assert_eq!(talk(bytes), whole, "{request:?}, byte by byte");
@@ -259,16 +276,22 @@ fn a_method_that_is_not_for_here_is_told_which_are() {
     let (answer, next) = ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
-    assert_eq!(next, Next::Read, "its body was read: the connection can stay");
-    assert_eq!(status(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), ("405".to_owned(), Next::Read));
-    assert_eq!(status(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"), ("405".to_owned(), Next::Read));
+    assert_eq!(next, SessionAction::Read, "its body was read: the connection can stay");
+    assert_eq!(
+        status(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("405".to_owned(), SessionAction::Read)
+    );
+    assert_eq!(
+        status(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("405".to_owned(), SessionAction::Read)
+    );
 }
 
 #[test]
 fn targets_are_paths_or_uris_and_queries_are_passed_over() {
     for target in ["/", "/?a=b", "http://a", "http://a/", "http://a:80?x", "HTTP://a/?y#z"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(ask(request.as_bytes()), (hello(""), Next::Read), "{target}");
+        assert_eq!(ask(request.as_bytes()), (hello(""), SessionAction::Read), "{target}");
     }
 }
 
@@ -276,29 +299,29 @@ fn targets_are_paths_or_uris_and_queries_are_passed_over() {
 fn later_minor_versions_are_served_as_http_1_1() {
     for minor in 1..=9 {
         let request = format!("GET / HTTP/1.{minor}\r\nHost: a\r\n\r\n");
-        assert_eq!(ask(request.as_bytes()), (hello(""), Next::Read), "HTTP/1.{minor}");
+        assert_eq!(ask(request.as_bytes()), (hello(""), SessionAction::Read), "HTTP/1.{minor}");
     }
 }
 
 #[test]
 fn empty_lines_are_skipped_and_begin_a_request() {
     let lines = b"\r\n\r\n";
-    assert_eq!(ask(&[lines, GET].concat()), (hello(""), Next::Read));
-    assert_eq!(talk([lines.as_slice(), GET]), (hello(""), Next::Read));
-    assert_eq!(ask(&[GET, lines].concat()), (hello(""), Next::Begun));
+    assert_eq!(ask(&[lines, GET].concat()), (hello(""), SessionAction::Read));
+    assert_eq!(talk([lines.as_slice(), GET]), (hello(""), SessionAction::Read));
+    assert_eq!(ask(&[GET, lines].concat()), (hello(""), SessionAction::Begun));
     let (site, date, mut http) = (site(), date(), Http::new());
     for (sent, expected) in [
-        (b"\r".as_slice(), Next::Begun),
-        (b"\n", Next::More),
-        (b"\r\n", Next::More),
-        (&b"\r\n".repeat(50_000), Next::More),
+        (b"\r".as_slice(), SessionAction::Begun),
+        (b"\n", SessionAction::More),
+        (b"\r\n", SessionAction::More),
+        (&b"\r\n".repeat(50_000), SessionAction::More),
     ] {
-        let mut out = Out::default();
+        let mut out = SessionOutput::default();
         assert_eq!(http.answer(sent, &mut out, &site, terms(&date)), expected);
-        assert!(out.bytes.is_empty() && !http.at_rest() && http.held.len() < 3);
+        assert!(out.bytes.is_empty() && !http.is_idle() && http.held() < 3);
     }
-    let mut out = Out::default();
-    assert_eq!(http.answer(GET, &mut out, &site, terms(&date)), Next::Read);
+    let mut out = SessionOutput::default();
+    assert_eq!(http.answer(GET, &mut out, &site, terms(&date)), SessionAction::Read);
     assert_eq!(out.bytes, hello("").as_bytes());
 }
 
@@ -308,20 +331,20 @@ fn request_behind_another_begins_when_its_first_byte_comes() {
     let body = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
     let (begin, rest) = GET.split_at(5);
     for (sent, expected) in [
-        (begin.to_vec(), Next::Begun),
-        (rest[..3].to_vec(), Next::More),
-        ([&rest[3..], begin].concat(), Next::Begun),
-        (rest[..3].to_vec(), Next::More),
-        ([&rest[3..], GET, begin].concat(), Next::Begun),
-        ([rest, body].concat(), Next::Begun),
-        (b"a".to_vec(), Next::More),
-        (b"bcG".to_vec(), Next::Begun),
-        (GET[1..].to_vec(), Next::Read),
-        (body.to_vec(), Next::Begun),
-        (b"abc".to_vec(), Next::Read),
-        (GET.to_vec(), Next::Read),
+        (begin.to_vec(), SessionAction::Begun),
+        (rest[..3].to_vec(), SessionAction::More),
+        ([&rest[3..], begin].concat(), SessionAction::Begun),
+        (rest[..3].to_vec(), SessionAction::More),
+        ([&rest[3..], GET, begin].concat(), SessionAction::Begun),
+        ([rest, body].concat(), SessionAction::Begun),
+        (b"a".to_vec(), SessionAction::More),
+        (b"bcG".to_vec(), SessionAction::Begun),
+        (GET[1..].to_vec(), SessionAction::Read),
+        (body.to_vec(), SessionAction::Begun),
+        (b"abc".to_vec(), SessionAction::Read),
+        (GET.to_vec(), SessionAction::Read),
     ] {
-        let mut out = Out::default();
+        let mut out = SessionOutput::default();
         let next = http.answer(&sent, &mut out, &site, terms(&date));
         assert_eq!(next, expected, "{}", sent.escape_ascii());
     }
@@ -399,7 +422,7 @@ fn a_body_that_breaks_its_framing_ends_the_connection() {
         let request = format!("{head}{body}");
         let whole = ask(request.as_bytes());
         assert_eq!(whole.0.get(9..12), Some(expected), "{body:?}: {}", whole.0);
-        assert_eq!(whole.1, Next::Linger, "{body:?}");
+        assert_eq!(whole.1, SessionAction::Linger, "{body:?}");
         assert_eq!(talk(request.as_bytes().chunks(1)), whole, "{body:?}, byte by byte");
     }
 }
@@ -410,7 +433,7 @@ fn many_small_chunks_are_too_large_together() {
     let chunks = b"1\r\nx\r\n".repeat(200_000);
     let (answer, next) = talk([head, &chunks]);
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    assert_eq!(next, Next::Linger);
+    assert_eq!(next, SessionAction::Linger);
 }
 
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -418,17 +441,21 @@ const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 #[test]
 fn body_that_will_be_read_is_asked_for() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
-    assert_eq!(ask(head), (CONTINUE.to_owned(), Next::Begun));
-    let expected = (CONTINUE.to_owned() + &hello(""), Next::Read);
+    assert_eq!(ask(head), (CONTINUE.to_owned(), SessionAction::Begun));
+    let expected = (CONTINUE.to_owned() + &hello(""), SessionAction::Read);
     assert_eq!(talk([head.as_slice(), b"abc"]), expected);
     assert_eq!(ask(&[head.as_slice(), b"abc"].concat()), expected, "the same, however it comes");
     let chunked = "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
         Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     assert_eq!(ask(chunked.as_bytes()), expected);
     let empty = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(ask(empty), (hello(""), Next::Read), "there is no body to ask for");
+    assert_eq!(ask(empty), (hello(""), SessionAction::Read), "there is no body to ask for");
     let old = b"GET / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
-    assert_eq!(ask(old), (String::new(), Next::Begun), "HTTP/1.0 does not know the answer");
+    assert_eq!(
+        ask(old),
+        (String::new(), SessionAction::Begun),
+        "HTTP/1.0 does not know the answer"
+    );
 }
 
 #[test]
@@ -447,7 +474,7 @@ fn body_of_a_refused_request_is_not_asked_for() {
         let (answer, next) = ask(head.as_bytes());
         assert_eq!(answer.get(9..12), Some(expected), "{head:?}: {answer}");
         assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
-        assert_eq!(next, Next::Linger, "the client may send the body: {head:?}");
+        assert_eq!(next, SessionAction::Linger, "the client may send the body: {head:?}");
         let both = head + "abc";
         assert_eq!(ask(both.as_bytes()), (answer.clone(), next));
         assert_eq!(talk(both.as_bytes().chunks(1)), (answer, next));
@@ -501,9 +528,9 @@ fn late_request_is_answered_408() {
         (&format!("HEAD / HTTP/1.1\r\n{body}"), false),
     ] {
         let (site, date, mut http) = (site(), date(), Http::new());
-        let mut out = Out::default();
+        let mut out = SessionOutput::default();
         let next = http.answer(begun.as_bytes(), &mut out, &site, terms(&date));
-        assert_eq!((next, out.bytes.len()), (Next::Begun, 0), "{begun:?}");
+        assert_eq!((next, out.bytes.len()), (SessionAction::Begun, 0), "{begun:?}");
         assert!(http.timed_out(&mut out, &date));
         let answer = String::from_utf8(out.bytes).unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{begun:?}: {answer}");
@@ -516,15 +543,15 @@ fn late_request_is_answered_408() {
 fn an_unfinished_request_costs_little_more_than_its_bytes() {
     let (site, date, mut http) = (site(), date(), Http::new());
     for (at, byte) in GET.iter().take(20).enumerate() {
-        let mut out = Out::default();
-        let next = if at == 0 { Next::Begun } else { Next::More };
+        let mut out = SessionOutput::default();
+        let next = if at == 0 { SessionAction::Begun } else { SessionAction::More };
         assert_eq!(http.answer(&[*byte], &mut out, &site, terms(&date)), next);
     }
-    assert_eq!(http.held.len(), 20);
+    assert_eq!(http.held(), 20);
     assert!(size_of::<Http>() <= 24, "{}", size_of::<Http>());
-    let mut out = Out::default();
-    assert_eq!(http.answer(&GET[20..], &mut out, &site, terms(&date)), Next::Read);
-    assert!(http.held.is_empty(), "an idle connection holds nothing");
+    let mut out = SessionOutput::default();
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, terms(&date)), SessionAction::Read);
+    assert!(http.held() == 0, "an idle connection holds nothing");
 }
 
 #[test]
@@ -582,16 +609,19 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
     let (site, date, mut http) = (site(), date(), Http::new());
-    let ending = Terms { date: &date, ending: true, buffer: 64 * 1024 };
-    let mut out = Out::default();
-    assert!(http.at_rest());
+    let ending = AnswerTerms { date: &date, ending: true, buffer: 64 * 1024 };
+    let mut out = SessionOutput::default();
+    assert!(http.is_idle());
     let (whole, half) = ([GET, GET].concat(), &GET[..20]);
-    assert_eq!(http.answer(&[&whole, half].concat(), &mut out, &site, ending), Next::Begun);
-    assert!(!http.at_rest(), "a request has begun");
+    assert_eq!(
+        http.answer(&[&whole, half].concat(), &mut out, &site, ending),
+        SessionAction::Begun
+    );
+    assert!(!http.is_idle(), "a request has begun");
     let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
     assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
-    assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), Next::Linger);
+    assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), SessionAction::Linger);
     let text = String::from_utf8(out.bytes).unwrap();
     assert!(text.starts_with("HTTP/1.1 200") && text.contains("Connection: close"), "{text}");
 }
@@ -623,10 +653,10 @@ proptest! {
 
 /// An answer, and what comes then as far as it does not depend on the cuts: whether the peer sent
 /// anything behind the end, and whether the first byte of the last request came in the last piece.
-fn outcome((answer, next): (String, Next)) -> (String, Next) {
+fn outcome((answer, next): (String, SessionAction)) -> (String, SessionAction) {
     let next = match next {
-        Next::Close => Next::Linger,
-        Next::Begun => Next::More,
+        SessionAction::Close => SessionAction::Linger,
+        SessionAction::Begun => SessionAction::More,
         next => next,
     };
     (answer, next)

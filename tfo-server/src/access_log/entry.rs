@@ -1,0 +1,187 @@
+//! The line of a connection that has ended.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tfo_core::cookie::forensics::Origin;
+use tfo_core::diagnosis::{
+    ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
+};
+use tfo_core::program::value::Format;
+
+use crate::arrival::{self, ArrivalVerdict};
+use crate::config::values::ServiceKind;
+use crate::output::{json, micros};
+
+/// A connection that has ended.
+pub(crate) struct ConnectionEntry {
+    pub(crate) peer: SocketAddr,
+    /// The client behind it, where a proxy has told it.
+    pub(crate) client: Option<SocketAddr>,
+    /// Whom it was handed to.
+    pub(crate) upstream: Option<SocketAddr>,
+    /// `None`: nobody looked.
+    pub(crate) evidence: Option<ServerEvidence>,
+    /// What it was counted as.
+    pub(crate) counted_as: ArrivalVerdict,
+    /// Which key made the cookie of its SYN, where keys are known.
+    pub(crate) cookie_origin: Option<Origin>,
+    pub(crate) service: ServiceKind,
+    pub(crate) duration: Duration,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Why the server ended it before it was done.
+    pub(crate) cut_short: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ConnectionLine<'a> {
+    schema: u32,
+    peer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<SocketAddr>,
+    #[serde(flatten)]
+    verdict: Option<VerdictField<'a>>,
+    syn_bytes: usize,
+    cookie: Cookie,
+    cookie_origin: Option<Origin>,
+    duration_us: u64,
+    service: ServiceKind,
+    bytes_in: u64,
+    bytes_out: u64,
+    cut_short: Option<&'a str>,
+    evidence: Option<&'a ServerEvidence>,
+}
+
+/// The verdict, or that there is none.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum VerdictField<'a> {
+    Verdict(&'a Verdict),
+    Unknown { verdict: &'static str },
+}
+
+/// What the SYN carried of fast open.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Cookie {
+    /// No SYN was saved.
+    Unknown,
+    /// No fast open option.
+    None,
+    /// A cookie was asked for.
+    Request,
+    /// A cookie came along, of so many bytes.
+    Bytes(usize),
+}
+
+impl Cookie {
+    fn text(self) -> String {
+        match self {
+            Self::Unknown => "SYN not seen".to_owned(),
+            Self::None => "no cookie".to_owned(),
+            Self::Request => "cookie request".to_owned(),
+            Self::Bytes(len) => format!("cookie {len} B"),
+        }
+    }
+}
+
+impl ConnectionEntry {
+    /// An IPv4 client that came to an IPv6 listener is one of IPv4.
+    fn peer(&self) -> SocketAddr {
+        SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port())
+    }
+
+    /// Returns the line.
+    pub(super) fn line(&self, format: Format) -> String {
+        let evidence = self.evidence.as_ref();
+        let verdict = evidence.and_then(|evidence| arrival::judge(evidence, self.counted_as));
+        let (syn_bytes, cookie) = match evidence {
+            Some(evidence) => of_syn(&evidence.syn),
+            None => (0, Cookie::Unknown),
+        };
+        match format {
+            Format::Json => self.json(verdict.as_ref(), syn_bytes, cookie),
+            Format::Text => self.text(verdict.as_ref(), syn_bytes, cookie),
+        }
+    }
+
+    fn json(&self, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+        json(&ConnectionLine {
+            schema: 1,
+            peer: self.peer().to_string(),
+            client: self.client,
+            upstream: self.upstream,
+            verdict: match (verdict, self.counted_as) {
+                (Some(verdict), _) => Some(VerdictField::Verdict(verdict)),
+                (None, ArrivalVerdict::Unknown) => {
+                    Some(VerdictField::Unknown { verdict: "unknown" })
+                }
+                (None, _) => None,
+            },
+            syn_bytes,
+            cookie,
+            cookie_origin: self.cookie_origin,
+            duration_us: micros(self.duration),
+            service: self.service,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            cut_short: self.cut_short.as_deref(),
+            evidence: self.evidence.as_ref(),
+        })
+    }
+
+    fn text(&self, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+        let mut line = self.peer().to_string();
+        if let Some(client) = self.client {
+            line += &format!(" for {client}");
+        }
+        if let Some(upstream) = self.upstream {
+            line += &format!(" to {upstream}");
+        }
+        match verdict {
+            Some(verdict) => {
+                line += &format!(" {}", verdict.outcome);
+                if let Some(cause) = verdict.cause {
+                    line += &format!(" ({cause})");
+                }
+                line += &format!(", {syn_bytes} B in the SYN, {}", cookie.text());
+            }
+            None if self.counted_as == ArrivalVerdict::Unknown => {
+                line += &format!(" unknown, {}", cookie.text());
+            }
+            None => line += " not looked at",
+        }
+        // A cookie of the primary key is what is expected, unless it was refused.
+        let refused = verdict
+            .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
+        if let Some(origin) =
+            self.cookie_origin.filter(|origin| refused || *origin != Origin::Primary)
+        {
+            line += &format!(" {origin}");
+        }
+        line += &format!(", {:.1} ms", self.duration.as_secs_f64() * 1e3);
+        if let Some(why) = &self.cut_short {
+            line += &format!(", ended: {why}");
+        }
+        line
+    }
+}
+
+fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {
+    match syn {
+        SavedSynEvidence::Saved(ArrivedSyn { payload_bytes, fast_open, .. }) => {
+            let cookie = match fast_open {
+                None => Cookie::None,
+                Some(ArrivedOption { cookie, .. }) if cookie.is_empty() => Cookie::Request,
+                // Two hex digits a byte.
+                Some(ArrivedOption { cookie, .. }) => Cookie::Bytes(cookie.len() / 2),
+            };
+            (*payload_bytes, cookie)
+        }
+        _ => (0, Cookie::Unknown),
+    }
+}

@@ -1,0 +1,154 @@
+//! The line with the totals.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tfo_core::diagnosis::{Cause, Outcome};
+use tfo_core::program::value::Format;
+
+use crate::arrival::ArrivalVerdict;
+use crate::metrics::stats::{CookieOrigin, Count, Totals};
+use crate::output::{json, micros};
+
+/// The totals of all connections.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct TotalsEntry {
+    connections: u64,
+    syn_bytes: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    cookies: Cookies,
+    verdicts: BTreeMap<Outcome, u64>,
+    causes: BTreeMap<Cause, u64>,
+    /// Connections without a verdict: `engine.evidence` is "counters".
+    #[serde(skip_serializing_if = "is_zero")]
+    not_looked_at: u64,
+    /// Connections whose SYN was not seen.
+    #[serde(skip_serializing_if = "is_zero")]
+    unknown: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How many cookies came of which key, where keys are known.
+#[derive(Debug, Default, Serialize)]
+struct Cookies {
+    primary: u64,
+    backup: u64,
+    next: u64,
+    previous: u64,
+    other_source: u64,
+    unknown: u64,
+}
+
+#[derive(Serialize)]
+struct TotalsLine<'a> {
+    schema: u32,
+    duration_us: u64,
+    /// Lines that could not be printed as fast as they came.
+    #[serde(skip_serializing_if = "is_zero")]
+    lines_lost: u64,
+    totals: &'a TotalsEntry,
+}
+
+impl TotalsEntry {
+    pub(crate) fn new(counted: &Totals) -> Self {
+        let mut totals = Self {
+            connections: counted.get(Count::Accepted),
+            syn_bytes: counted.get(Count::SynBytes),
+            bytes_in: counted.get(Count::BytesIn),
+            bytes_out: counted.get(Count::BytesOut),
+            cookies: Cookies::new(|origin| counted.get(Count::Cookie(origin))),
+            not_looked_at: counted.get(Count::Verdict(ArrivalVerdict::NotLookedAt)),
+            unknown: counted.get(Count::Verdict(ArrivalVerdict::Unknown)),
+            ..Self::default()
+        };
+        for verdict in Count::verdicts() {
+            let count = counted.get(Count::Verdict(verdict));
+            let ArrivalVerdict::Is(outcome, cause) = verdict else { continue };
+            if count == 0 {
+                continue;
+            }
+            *totals.verdicts.entry(outcome).or_default() += count;
+            if let Some(cause) = cause {
+                *totals.causes.entry(cause).or_default() += count;
+            }
+        }
+        totals
+    }
+
+    /// Returns the line, after the server has served for this long. `lines_lost`: how many lines were not printed.
+    pub(super) fn line(&self, format: Format, served: Duration, lines_lost: u64) -> String {
+        match format {
+            Format::Json => {
+                let duration_us = micros(served);
+                json(&TotalsLine { schema: 1, duration_us, lines_lost, totals: self })
+            }
+            Format::Text => {
+                let lost = match lines_lost {
+                    0 => String::new(),
+                    lost => format!("; {lost} lines lost: standard output was too slow, or failed"),
+                };
+                self.text() + &lost
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        let noun = if self.connections == 1 { "connection" } else { "connections" };
+        let mut line = format!("total: {} {noun}", self.connections);
+        for (verdict, count) in &self.verdicts {
+            line += &format!(", {count} {verdict}");
+        }
+        if self.not_looked_at > 0 {
+            line += &format!(", {} not looked at", self.not_looked_at);
+        }
+        if self.unknown > 0 {
+            line += &format!(", {} unknown", self.unknown);
+        }
+        line += &format!(
+            "; {} B in SYNs, {} B in, {} B out",
+            self.syn_bytes, self.bytes_in, self.bytes_out
+        );
+        line + &self.cookies.text()
+    }
+}
+
+impl Cookies {
+    fn new(count: impl Fn(CookieOrigin) -> u64) -> Self {
+        Self {
+            primary: count(CookieOrigin::Primary),
+            backup: count(CookieOrigin::Backup),
+            next: count(CookieOrigin::Next),
+            previous: count(CookieOrigin::Previous),
+            other_source: count(CookieOrigin::OtherSource),
+            unknown: count(CookieOrigin::Unknown),
+        }
+    }
+
+    /// What is worth a word: cookies of another key than the primary.
+    fn text(&self) -> String {
+        let refused = [
+            (self.next, "the next key"),
+            (self.previous, "earlier keys"),
+            (self.other_source, "another address"),
+            (self.unknown, "no known key"),
+        ];
+        let all = self.primary + self.backup + refused.iter().map(|(count, _)| count).sum::<u64>();
+        let told: Vec<_> = [(self.backup, "the backup key")]
+            .iter()
+            .chain(&refused)
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, of)| format!("{count} of {of} ({} %)", count * 100 / all))
+            .collect();
+        if told.is_empty() {
+            return String::new();
+        }
+        let noun = if all == 1 { "cookie" } else { "cookies" };
+        format!("; of {all} {noun} {}", told.join(", "))
+    }
+}

@@ -1,0 +1,98 @@
+//! `--trace` and `--pcap`: the packets of the connections that have ended.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tfo_core::capture::{Crossing, Ladder, TextStyle, Trace, pcapng};
+use tfo_core::program::one_line;
+use tfo_core::program::output::colour_allowed;
+use tfo_core::program::value::Format;
+
+use crate::config::Settings;
+use crate::output::Failure;
+
+/// How long after its end a connection's last packets (FIN, ACK) are waited for.
+const LAST_PACKETS: Duration = Duration::from_millis(300);
+
+/// Sees the packets of the server's connections.
+pub(crate) struct Tracer {
+    traces: Vec<Trace>,
+    /// Draw them.
+    draw: bool,
+    style: TextStyle,
+    pcap: Option<pcapng::Writer<BufWriter<File>>>,
+    /// Connections that have ended, and when: their client, and this end's address.
+    ended: Vec<(Instant, SocketAddr, SocketAddr)>,
+}
+
+impl Tracer {
+    /// Sees the packets to and from the listeners from now on, if the settings want that.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, Failure> {
+        if !settings.trace && settings.pcap.is_none() {
+            return Ok(None);
+        }
+        let traces = settings.listeners.iter().map(|listen| Trace::start(listen.address));
+        let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
+        let pcap = settings.pcap.as_deref().map(create).transpose()?;
+        let draw = settings.trace && settings.format == Format::Text;
+        let style = TextStyle::default().colour(colour_allowed(&io::stdout()));
+        Ok(Some(Self { traces, draw, style, pcap, ended: Vec::new() }))
+    }
+
+    pub(super) fn ended(&mut self, client: SocketAddr, server: SocketAddr) {
+        self.ended.push((Instant::now(), client, server));
+    }
+
+    /// The ladders of the connections whose last packets must have come; with `all`, of each.
+    pub(super) fn ladders(&mut self, all: bool) -> Vec<String> {
+        let ready = |since: &Instant| all || since.elapsed() >= LAST_PACKETS;
+        let (now, later) = self.ended.drain(..).partition::<Vec<_>, _>(|(since, ..)| ready(since));
+        self.ended = later;
+        let mut ladders = Vec::new();
+        for (_, client, server) in now {
+            let crossings: Vec<_> =
+                self.traces.iter_mut().flat_map(|trace| trace.take(client)).collect();
+            self.write(&crossings);
+            if self.draw && !crossings.is_empty() {
+                let ladder = Ladder::new(client.to_string(), server.to_string());
+                ladders.push(ladder.crossings(&crossings).to_text(self.style));
+            }
+        }
+        ladders
+    }
+
+    /// How long the last packets of the connections that have ended may still take.
+    pub(super) fn grace(&self) -> Duration {
+        if self.ended.is_empty() { Duration::ZERO } else { LAST_PACKETS }
+    }
+
+    fn write(&mut self, crossings: &[Crossing]) {
+        let Some(pcap) = &mut self.pcap else { return };
+        let written = crossings.iter().try_for_each(|crossing| pcap.crossing(crossing));
+        if let Err(e) = written.and_then(|()| pcap.flush()) {
+            log::error!("the packets can't be written any more: {e}");
+            self.pcap = None;
+        }
+    }
+}
+
+/// Creates a file for packets.
+fn create(path: &Path) -> Result<pcapng::Writer<BufWriter<File>>, Failure> {
+    let writer = File::create(path).and_then(|file| pcapng::Writer::new(BufWriter::new(file)));
+    writer.map_err(|e| Failure::because(format_args!("can't write {}", path.display()), &e))
+}
+
+/// `--trace` and `--pcap` may not see packets.
+fn cannot_trace(found: &tfo_core::Error) -> Failure {
+    let advice = match found.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-server)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    Failure::new(format_args!("packets can't be traced: {}; {advice}", one_line(found)))
+}

@@ -1,0 +1,222 @@
+//! What `tfo-server check` found.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use tfo_core::cookie::Fingerprint;
+use tfo_core::host::Surroundings;
+use tfo_core::host::features::Support;
+use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
+use tfo_core::program::value::Format;
+
+use crate::config::{Settings, values::ServiceKind};
+use crate::keys::{KeySource, Keys};
+use crate::output;
+
+/// What an operator should know before the start, or has to mend.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Finding {
+    /// An upstream could not be connected to.
+    UpstreamSilent { listener: SocketAddr, upstream: SocketAddr, why: String },
+    /// None of a listener's upstreams could.
+    NoUpstream { listener: SocketAddr },
+    /// What the host allows.
+    #[serde(untagged)]
+    Host(HostFinding),
+}
+
+/// An upstream of a listener that was connected to.
+#[derive(Debug, Serialize)]
+pub(crate) struct CheckedUpstream {
+    #[serde(skip)]
+    pub(crate) listener: SocketAddr,
+    pub(crate) upstream: SocketAddr,
+    /// Why there is no connection.
+    pub(crate) error: Option<String>,
+}
+
+impl Finding {
+    /// Whether the exit status says that the host is not ready.
+    pub(super) fn is_problem(&self) -> bool {
+        match self {
+            Self::UpstreamSilent { .. } => false,
+            Self::NoUpstream { .. } => true,
+            Self::Host(finding) => finding.is_problem(),
+        }
+    }
+
+    fn describe(&self, surroundings: &Surroundings) -> String {
+        match self {
+            Self::UpstreamSilent { listener, upstream, why } => {
+                format!("upstream {upstream} of {listener} does not answer: {why}")
+            }
+            Self::NoUpstream { listener } => format!(
+                "no upstream of {listener} answers: its clients would be closed at once. Fix: start one of \
+                 them, or correct forward.upstreams"
+            ),
+            Self::Host(finding) => finding.describe(surroundings),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CheckDocument<'a> {
+    schema: u32,
+    ready: bool,
+    listeners: Vec<ListenerDocument<'a>>,
+    workers: usize,
+    tcp_fastopen: u32,
+    somaxconn: u32,
+    syncookies: u32,
+    /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
+    stop_without_loss: bool,
+    keys: KeySourceDocument,
+    findings: Vec<FindingDocument<'a>>,
+}
+
+/// A listener as the kernel would make it; the queues of all workers together.
+#[derive(Serialize)]
+struct ListenerDocument<'a> {
+    listen: SocketAddr,
+    service: ServiceKind,
+    fastopen_queue: u32,
+    backlog: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upstreams: Vec<&'a CheckedUpstream>,
+}
+
+#[derive(Serialize)]
+struct KeySourceDocument {
+    mode: &'static str,
+    /// `None`: this process can't read it, or there is none yet.
+    primary: Option<Fingerprint>,
+    backup: Option<Fingerprint>,
+}
+
+#[derive(Serialize)]
+struct FindingDocument<'a> {
+    problem: bool,
+    finding: &'a Finding,
+    text: String,
+}
+
+/// Returns the report, as the settings want it.
+pub(super) fn text(
+    settings: &Settings,
+    keys: &Keys,
+    facts: &ServerFacts,
+    upstreams: &[CheckedUpstream],
+    findings: &[Finding],
+) -> String {
+    let surroundings = Surroundings::detect();
+    let listeners = listeners(settings, facts, upstreams);
+    match settings.format {
+        Format::Json => json(settings, keys, facts, listeners.collect(), findings, &surroundings),
+        Format::Text => lines(settings, keys, facts, listeners, findings, &surroundings),
+    }
+}
+
+fn listeners<'a>(
+    settings: &'a Settings,
+    facts: &ServerFacts,
+    upstreams: &'a [CheckedUpstream],
+) -> impl Iterator<Item = ListenerDocument<'a>> {
+    let workers = settings.workers;
+    let all = u32::try_from(workers).unwrap_or(u32::MAX);
+    settings.listeners.iter().map(move |listen| {
+        let wish = listen.wish(workers);
+        ListenerDocument {
+            listen: listen.address,
+            service: listen.service.kind(),
+            fastopen_queue: wish.queue.min(facts.somaxconn).saturating_mul(all),
+            backlog: wish.backlog.min(facts.somaxconn).saturating_mul(all),
+            upstreams: upstreams
+                .iter()
+                .filter(|checked| checked.listener == listen.address)
+                .collect(),
+        }
+    })
+}
+
+fn lines<'a>(
+    settings: &Settings,
+    keys: &Keys,
+    facts: &ServerFacts,
+    listeners: impl Iterator<Item = ListenerDocument<'a>>,
+    findings: &[Finding],
+    surroundings: &Surroundings,
+) -> String {
+    let mut lines = Vec::new();
+    for ListenerDocument { listen, service, fastopen_queue, backlog, upstreams } in listeners {
+        lines.push(format!(
+            "listen on {listen}, service {service}, fast open queue {fastopen_queue}, backlog {backlog}"
+        ));
+        let answering = upstreams.iter().filter(|checked| checked.error.is_none());
+        lines.extend(
+            answering.map(|checked| format!("upstream {} of {listen} answers", checked.upstream)),
+        );
+    }
+    lines.extend([
+        match settings.workers {
+            1 => "1 worker".to_owned(),
+            many => format!("{many} workers, among which the queues are divided"),
+        },
+        format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
+        format!("net.core.somaxconn {}", facts.somaxconn),
+        format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+        match facts.min_ttl {
+            Support::Yes => "a stop loses no connection (IP_MINTTL)".to_owned(),
+            support => format!("a stop may lose connections (IP_MINTTL: {support})"),
+        },
+        format!("keys: {keys}"),
+    ]);
+    for finding in findings {
+        let level = if finding.is_problem() { "problem" } else { "note" };
+        lines.push(format!("{level}: {}", finding.describe(surroundings)));
+    }
+    lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
+        0 => "ready: clients can get fast open here".to_owned(),
+        1 => "not ready: 1 problem".to_owned(),
+        more => format!("not ready: {more} problems"),
+    });
+    lines.join("\n") + "\n"
+}
+
+fn json(
+    settings: &Settings,
+    keys: &Keys,
+    facts: &ServerFacts,
+    listeners: Vec<ListenerDocument<'_>>,
+    findings: &[Finding],
+    surroundings: &Surroundings,
+) -> String {
+    let document = CheckDocument {
+        schema: 1,
+        ready: !findings.iter().any(Finding::is_problem),
+        listeners,
+        workers: settings.workers,
+        tcp_fastopen: facts.tcp_fastopen.bits(),
+        somaxconn: facts.somaxconn,
+        syncookies: facts.syncookies,
+        stop_without_loss: facts.min_ttl == Support::Yes,
+        keys: KeySourceDocument {
+            mode: match settings.keys {
+                KeySource::Kernel => "kernel",
+                KeySource::File(_) => "file",
+                KeySource::Derived { .. } => "derived",
+            },
+            primary: keys.ring().map(|ring| ring.primary().fingerprint()),
+            backup: keys.ring().and_then(|ring| Some(ring.backup()?.fingerprint())),
+        },
+        findings: findings
+            .iter()
+            .map(|finding| FindingDocument {
+                problem: finding.is_problem(),
+                finding,
+                text: finding.describe(surroundings),
+            })
+            .collect(),
+    };
+    output::json(&document) + "\n"
+}

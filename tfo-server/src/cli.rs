@@ -1,0 +1,116 @@
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are the help that users read"
+)]
+
+use clap::{Parser, Subcommand};
+
+use crate::config::flags::Flags;
+use crate::keys::command::arguments::KeysArguments;
+use crate::metrics::top::TopArguments;
+
+/// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tfo-server",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check this host, the configuration and its upstreams, without changing anything
+    Check,
+    /// Make, show, convert and compare keys
+    Keys(KeysArguments),
+    /// Show what a running server has counted, each second on a terminal; needs its [metrics]
+    Top(TopArguments),
+}
+
+const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
+default. config/server.toml names all keys with their rules, and the variable of each. The flags'
+variables are TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG and
+TFO_SERVER_OUTPUT. RUST_LOG chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
+
+Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes
+it read its settings, keys and files again; when they are bad, those before stay. SIGUSR1 prints
+what was counted so far.
+
+Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
+
+Examples:
+  tfo-server                                   serve on 127.0.0.1:2222 until SIGINT or SIGTERM
+  tfo-server -a :: -p 4433 --service echo      echo on every address of this host
+  tfo-server check                             say what this host lacks, and the fix
+  tfo-server keys new /etc/tfo/keys            make a key file for keys.mode = "file"
+  tfo-server top --from 127.0.0.1:9413         watch a running server that has [metrics]
+  tfo-server --print-config > server.toml      start a configuration file"#;
+
+impl Cli {
+    /// The flags of this process; ends it when they are wrong, or ask for help.
+    pub(crate) fn from_arguments() -> Self {
+        Self::parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use tfo_core::program::Port;
+    use tfo_core::program::value::Format;
+
+    use super::*;
+    use crate::config::file::File;
+    use crate::config::values::ServiceKind;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_work_before_and_after_the_subcommand() {
+        for arguments in [
+            ["tfo-server", "check", "-p", "80", "--service", "echo"],
+            ["tfo-server", "-p", "80", "check", "--service", "echo"],
+            ["tfo-server", "-p", "80", "--service", "echo", "check"],
+        ] {
+            let cli = Cli::try_parse_from(arguments).unwrap();
+            assert_eq!(cli.flags.port, Some(Port::new(80)), "{arguments:?}");
+            assert_eq!(cli.flags.service, Some(ServiceKind::Echo), "{arguments:?}");
+            assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_states_the_defaults_and_the_rules() {
+        let File { mut listen, output, .. } = File::default();
+        let listen = listen.only().unwrap();
+        let command = Cli::command();
+        for (name, default, allowed) in [
+            ("address", listen.address.to_string(), String::new()),
+            ("port", listen.port.to_string(), "1 to 65535".to_owned()),
+            (
+                "service",
+                listen.service.to_string(),
+                ServiceKind::NAMES.join(", ").replace(", forward", " or forward"),
+            ),
+            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+        ] {
+            let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            assert!(help.contains(&format!("[default: {default}]")), "{name}: {help}");
+            assert!(help.contains(&allowed), "{name}: {allowed}: {help}");
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Moves the bytes of a connection to an upstream and back.
+//!
+//! 1. A pair costs no memory but its own few fields: bytes are read into the worker's buffer, and only those
+//!    that the other end does not take are held.
+//! 2. A young pair is not registered with the event loop but tried again at the next turn: under load the answer
+//!    is there by then, and a one-shot exchange needs no event at all.
+//! 3. No byte of the client's is sent to two upstreams ([`RelayPhase::Connecting`], and `service::forward`).
+//! 4. What one side has sent before its end is handed on before that end is.
+//! 5. A FIN says that all has been sent. Where a part is missing the other side gets a reset.
+
+mod direction;
+mod socket;
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Registry, Token};
+use tfo_core::connection::TcpState;
+use tfo_core::diagnosis::Attempt;
+use tfo_core::program::one_line;
+
+use super::leg::Leg;
+use super::turn::{DriveOutcome, LINGER, LentInput, TurnBudget, TurnContext};
+use crate::close_reason::CloseKind;
+use crate::service::forward::{Forward, UpstreamGuard, is_local_failure};
+use crate::service::proxy_protocol::{Extensions, ProxiedAddresses};
+
+use direction::{Direction, PumpError, PumpScratch};
+use socket::{Endpoint, Readiness, SocketState};
+
+/// How many turns of the loop a socket is tried before its events are asked for.
+const RETRIES: u8 = 2;
+/// Data in a SYN that is answered later than this may not have arrived: after one second the kernel repeats the
+/// SYN without it.
+const SLOW_HANDSHAKE: Duration = Duration::from_millis(900);
+
+/// A connection to an upstream, beside the client's.
+pub(super) struct Relay {
+    forward: Arc<Forward>,
+    phase: RelayPhase,
+    upstream: Option<UpstreamLeg>,
+    client: SocketState,
+    to_upstream: Direction,
+    to_client: Direction,
+    /// How many of the first bytes are a header of ours.
+    header: usize,
+    /// For how many more turns it is tried without an event.
+    retries: u8,
+    /// Why the client got no answer, or not all of it.
+    failure: Option<CloseKind>,
+}
+
+struct UpstreamLeg {
+    leg: Leg,
+    guard: UpstreamGuard,
+    socket: SocketState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RelayPhase {
+    /// Nothing was read yet.
+    New,
+    Connecting {
+        /// Data rode the SYN.
+        syn_data: bool,
+        /// No byte of the client's has left.
+        replayable: bool,
+        timed_out: bool,
+    },
+    Open,
+    /// There is no upstream, and the client was told the end: reads on until it has closed too.
+    Ending,
+}
+
+/// What a connection lends to its relay. `'b` is the life of what the worker lends.
+pub(super) struct RelayIo<'a, 'b> {
+    pub(super) client: &'a Leg,
+    pub(super) deadline: &'a mut Instant,
+    /// As large as the most that may be held each way.
+    pub(super) input: &'a mut LentInput<'b>,
+    pub(super) turn: &'a mut TurnContext,
+    /// Those of the PROXY header that the connection began with.
+    pub(super) extensions: Extensions<'a>,
+}
+
+/// What came of moving bytes both ways.
+struct Pumped {
+    /// There may be more to move.
+    again: bool,
+    upstream_failed: Option<io::Error>,
+}
+
+impl Relay {
+    pub(super) fn new(forward: Arc<Forward>) -> Self {
+        Self {
+            forward,
+            phase: RelayPhase::New,
+            upstream: None,
+            client: SocketState::NEW,
+            to_upstream: Direction::new(false),
+            // The listener's sockets have the option already.
+            to_client: Direction::new(true),
+            header: 0,
+            retries: RETRIES,
+            failure: None,
+        }
+    }
+
+    /// Takes the client's first bytes, which were read with the proxy's header.
+    pub(super) fn put_first(&mut self, bytes: Vec<u8>) {
+        self.to_upstream.bytes_in += bytes.len() as u64;
+        self.to_upstream.hold(bytes, 0);
+    }
+
+    /// Returns how many bytes came from the client and went to it.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.to_upstream.bytes_in, self.to_client.bytes_out)
+    }
+
+    /// Why the client got no answer, or not all of it.
+    pub(super) fn failure(&self) -> Option<CloseKind> {
+        self.failure
+    }
+
+    /// Returns which limit has been reached at the deadline; `None`: the relay has another turn.
+    pub(super) fn on_deadline(&mut self) -> Option<CloseKind> {
+        match &mut self.phase {
+            RelayPhase::Connecting { timed_out, .. } => {
+                *timed_out = true;
+                None
+            }
+            RelayPhase::Ending => Some(self.failure.unwrap_or(CloseKind::NoUpstream)),
+            RelayPhase::New | RelayPhase::Open => Some(CloseKind::IdleTimeout),
+        }
+    }
+
+    pub(super) fn event(&mut self, of_upstream: bool, event: &Event) {
+        match &mut self.upstream {
+            Some(upstream) if of_upstream => {
+                upstream.socket.event(event);
+                upstream.socket.ready.connected |= event.is_writable() && !event.is_error();
+            }
+            _ => self.client.event(event),
+        }
+    }
+
+    /// The upstream that the connection was handed to.
+    pub(super) fn upstream(&self) -> Option<SocketAddr> {
+        self.upstream.as_ref().map(|upstream| upstream.guard.address())
+    }
+
+    /// Asks for the events that it waits for.
+    pub(super) fn register(
+        &mut self,
+        registry: &Registry,
+        client: &Leg,
+        tokens: [Token; 2],
+    ) -> io::Result<()> {
+        let [client_token, upstream_token] = tokens;
+        let write = !self.client.ready.writable;
+        self.client.register(registry, client, client_token, write)?;
+        let connecting = matches!(self.phase, RelayPhase::Connecting { syn_data: false, .. });
+        if let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream {
+            // Once it is connected it can be told the end.
+            let end = self.to_upstream.is_ending() && !socket.ready.connected;
+            let write = connecting || end || !socket.ready.writable;
+            socket.register(registry, leg, upstream_token, write)?;
+        }
+        Ok(())
+    }
+
+    /// Moves as many bytes as the sockets and fairness allow. An error ends both connections.
+    pub(super) fn drive(
+        &mut self,
+        io: &mut RelayIo<'_, '_>,
+        addresses: impl Fn() -> io::Result<ProxiedAddresses>,
+    ) -> io::Result<DriveOutcome> {
+        match self.phase {
+            RelayPhase::New => self.start(io, addresses),
+            RelayPhase::Connecting { timed_out: true, .. } => self.check_handshake(io),
+            RelayPhase::Connecting { .. } | RelayPhase::Open => self.exchange(io),
+            RelayPhase::Ending => discard(io),
+        }
+    }
+
+    /// Makes the close that follows a reset on both sides, where a FIN would make a part look whole.
+    pub(super) fn reset_if_incomplete(&self, client: &Leg) {
+        let Some(UpstreamLeg { leg, .. }) = &self.upstream else { return };
+        let is_part = |direction: &Direction| direction.bytes_in > 0 && !direction.is_over();
+        let parts = is_part(&self.to_upstream) || is_part(&self.to_client);
+        if parts || client.has_unsent() || leg.has_unsent() {
+            client.reset_on_close();
+            leg.reset_on_close();
+        }
+    }
+
+    /// Reads what has come, and starts to connect with it.
+    fn start(
+        &mut self,
+        io: &mut RelayIo<'_, '_>,
+        addresses: impl Fn() -> io::Result<ProxiedAddresses>,
+    ) -> io::Result<DriveOutcome> {
+        let mut client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        self.to_upstream.read_first(&mut client, io.input)?;
+        if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.retries > 0 {
+            // A regular client's first bytes follow at the heels of its handshake. Only for a
+            // moment: in many protocols the server speaks first.
+            self.retries -= 1;
+            self.client.ready.readable = true;
+            return Ok(DriveOutcome::Again);
+        }
+        self.retries = RETRIES;
+        // The worker's memory, so that a header costs no allocation.
+        let mut out = io.turn.out.lend();
+        if self.forward.sends_header() {
+            self.forward.header(addresses()?, io.extensions, &mut out.bytes);
+            self.header = out.bytes.len();
+        }
+        out.bytes.extend_from_slice(&self.to_upstream.take_unsent());
+        let first = if out.bytes.is_empty() {
+            io.input.bytes()
+        } else {
+            out.bytes.extend_from_slice(io.input.bytes());
+            &out.bytes
+        };
+        let connected = self.connect(self.forward.choose(), first);
+        drop(out);
+        self.note_connect(io, connected)
+    }
+
+    /// Notes that an attempt to connect has begun, or gives up.
+    fn note_connect(
+        &mut self,
+        io: &mut RelayIo<'_, '_>,
+        connected: Result<(), CloseKind>,
+    ) -> io::Result<DriveOutcome> {
+        match connected {
+            Ok(()) => {
+                *io.deadline = io.turn.now + self.forward.settings.connect_timeout;
+                Ok(self.wait())
+            }
+            Err(kind) => self.give_up(io, kind),
+        }
+    }
+
+    /// Starts to connect to this upstream, else to another.
+    fn connect(&mut self, mut guard: Option<UpstreamGuard>, first: &[u8]) -> Result<(), CloseKind> {
+        loop {
+            let mut upstream = guard.ok_or(CloseKind::NoUpstream)?;
+            let stream = match self.forward.connect(&mut upstream, first, self.header) {
+                Ok(stream) => stream,
+                Err(e) if is_local_failure(&e) => {
+                    self.forward.log_no_socket(&e);
+                    return Err(CloseKind::NoSocket);
+                }
+                Err(e) => {
+                    upstream.failed(&one_line(&e), false);
+                    guard = upstream.next();
+                    continue;
+                }
+            };
+            let sent = if let Some(Attempt::InSyn(bytes)) = stream.attempt() { bytes } else { 0 };
+            let replayable = sent <= self.header;
+            if replayable {
+                self.to_upstream.hold(first.to_vec(), sent);
+            } else if let Some(rest) = first.get(sent..).filter(|rest| !rest.is_empty()) {
+                self.to_upstream.hold(rest.to_vec(), 0);
+            }
+            self.phase =
+                RelayPhase::Connecting { syn_data: sent > 0, replayable, timed_out: false };
+            // The answer to the SYN is still under way.
+            let ready = Readiness { readable: false, connected: false, ..Readiness::NEW };
+            let socket = SocketState { ready, interest: None };
+            // It connects: no handshake of it is unfinished in a way that a shutdown waits for.
+            self.upstream =
+                Some(UpstreamLeg { leg: Leg::new(stream, true), guard: upstream, socket });
+            return Ok(());
+        }
+    }
+
+    /// Looks how far the handshake is when the time to connect is over.
+    fn check_handshake(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+        let Some(upstream) = &self.upstream else { return Ok(DriveOutcome::Done) };
+        let info = upstream.leg.stream().info();
+        if info.is_ok_and(|info| info.state != TcpState::SynSent) {
+            // An upstream that thinks for long says nothing else of its handshake.
+            if let Some(upstream) = &mut self.upstream {
+                upstream.socket.ready.connected = true;
+            }
+            self.connected(io);
+            return self.exchange(io);
+        }
+        let timeout = self.forward.settings.connect_timeout;
+        self.failed(io, &format_args!("no answer within {timeout:?}"))
+    }
+
+    /// The upstream can't be reached: another one is tried, unless something has left that may have
+    /// been acted on.
+    fn failed(&mut self, io: &mut RelayIo<'_, '_>, why: &dyn Display) -> io::Result<DriveOutcome> {
+        let Some(UpstreamLeg { mut guard, .. }) = self.upstream.take() else {
+            return Ok(DriveOutcome::Done);
+        };
+        let RelayPhase::Connecting { syn_data, replayable, .. } = self.phase else {
+            return Ok(DriveOutcome::Done);
+        };
+        guard.failed(why, syn_data);
+        if !replayable {
+            return self.give_up(io, CloseKind::UpstreamLost);
+        }
+        let first = self.to_upstream.take_unsent();
+        self.retries = RETRIES;
+        // A regular connection shows whether it was the data.
+        let next = if syn_data { Some(guard) } else { guard.next() };
+        let connected = self.connect(next, &first);
+        self.note_connect(io, connected)
+    }
+
+    fn connected(&mut self, io: &mut RelayIo<'_, '_>) {
+        let (Some(upstream), RelayPhase::Connecting { syn_data, .. }) =
+            (&mut self.upstream, self.phase)
+        else {
+            return;
+        };
+        upstream.guard.succeeded();
+        let settings = &self.forward.settings;
+        let left = io.deadline.saturating_duration_since(io.turn.now);
+        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW_HANDSHAKE;
+        // The clock says when to look; the kernel says what happened.
+        if syn_data
+            && (slow || upstream.guard.is_trial())
+            && let Ok(info) = upstream.leg.stream().info()
+        {
+            upstream.guard.syn_data_answered(&info);
+        }
+        self.phase = RelayPhase::Open;
+        *io.deadline = io.turn.now + settings.idle_timeout;
+    }
+
+    /// Moves bytes both ways.
+    fn exchange(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+        let before = self.to_upstream.moved() + self.to_client.moved();
+        let Some(Pumped { again, upstream_failed }) = self.pump(io)? else {
+            return Ok(DriveOutcome::Done);
+        };
+        if let Some(e) = upstream_failed {
+            return self.upstream_failed(io, &e);
+        }
+        if self.upstream.as_ref().is_some_and(|upstream| upstream.socket.ready.connected) {
+            self.connected(io);
+        }
+        if self.to_upstream.moved() + self.to_client.moved() > before {
+            self.retries = RETRIES;
+            if self.phase == RelayPhase::Open {
+                *io.deadline = io.turn.now + self.forward.settings.idle_timeout;
+            }
+        }
+        if self.to_upstream.is_over() && self.to_client.is_over() {
+            return self.finish(io);
+        }
+        Ok(if again { DriveOutcome::Again } else { self.wait() })
+    }
+
+    /// Moves what there is to the client, then to the upstream. `None`: there is no upstream.
+    fn pump(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<Option<Pumped>> {
+        let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream else { return Ok(None) };
+        let written = self.to_upstream.bytes_out;
+        let mut scratch = PumpScratch { input: &mut *io.input, pipes: &mut io.turn.pipes };
+        let mut pumped = Pumped { again: false, upstream_failed: None };
+
+        let last = self.to_upstream.is_over();
+        let upstream = Endpoint { leg, ready: &mut socket.ready };
+        let client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        match self.to_client.pump(upstream, client, &mut scratch, last) {
+            Ok(more) => pumped.again |= more,
+            Err(PumpError::Source(e)) => pumped.upstream_failed = Some(e),
+            Err(PumpError::Sink(_)) => {
+                // What the client sent before is still handed on, then its end.
+                self.to_client.abandon();
+                self.client.ready = Readiness { broken: true, ..Readiness::NEW };
+            }
+        }
+        socket.ready.connected |= self.to_client.bytes_in > 0 || !self.to_client.is_open();
+
+        let last = self.to_client.is_over();
+        let upstream = Endpoint { leg, ready: &mut socket.ready };
+        let client = Endpoint { leg: io.client, ready: &mut self.client.ready };
+        if pumped.upstream_failed.is_none() {
+            match self.to_upstream.pump(client, upstream, &mut scratch, last) {
+                Ok(more) => pumped.again |= more,
+                Err(PumpError::Source(e)) => {
+                    leg.reset_on_close();
+                    return Err(e);
+                }
+                Err(PumpError::Sink(e)) if is_answer_to_syn(&e) => {
+                    pumped.upstream_failed = Some(e);
+                }
+                Err(PumpError::Sink(_)) => {
+                    // It may have answered before: that is still handed on.
+                    self.to_upstream.abandon();
+                    socket.ready = Readiness { broken: true, ..Readiness::NEW };
+                    pumped.again = true;
+                }
+            }
+        }
+        socket.ready.connected |= self.to_upstream.bytes_out > written;
+        Ok(Some(pumped))
+    }
+
+    /// The upstream's socket has failed.
+    fn upstream_failed(
+        &mut self,
+        io: &mut RelayIo<'_, '_>,
+        e: &io::Error,
+    ) -> io::Result<DriveOutcome> {
+        if matches!(self.phase, RelayPhase::Connecting { .. }) && is_answer_to_syn(e) {
+            return self.failed(io, e);
+        }
+        // A FIN would say that the answer is whole.
+        io.client.reset_on_close();
+        self.failure = Some(CloseKind::UpstreamReset);
+        Err(io::Error::from(e.kind()))
+    }
+
+    /// Both directions are over.
+    fn finish(&mut self, io: &RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+        let upstream = self.upstream.as_ref();
+        if upstream.is_some_and(|upstream| upstream.socket.ready.broken) {
+            io.client.reset_on_close();
+            self.failure = Some(CloseKind::UpstreamReset);
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        if self.client.ready.broken {
+            if let Some(upstream) = upstream {
+                upstream.leg.reset_on_close();
+            }
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(DriveOutcome::Done)
+    }
+
+    /// Nothing more can be done now: tries again at the next turn, or waits for an event.
+    fn wait(&mut self) -> DriveOutcome {
+        let expected = match &mut self.upstream {
+            Some(upstream) if !self.to_client.is_over() => &mut upstream.socket,
+            _ => &mut self.client,
+        };
+        if expected.interest.is_some() || self.retries == 0 {
+            return DriveOutcome::Wait;
+        }
+        self.retries -= 1;
+        expected.ready.readable = true;
+        DriveOutcome::Again
+    }
+
+    /// Closes towards the client, without an answer.
+    fn give_up(&mut self, io: &mut RelayIo<'_, '_>, kind: CloseKind) -> io::Result<DriveOutcome> {
+        self.failure = Some(kind);
+        self.upstream = None;
+        self.phase = RelayPhase::Ending;
+        io.client.shutdown()?;
+        *io.deadline = io.turn.now + LINGER;
+        self.client.ready.readable = true;
+        discard(io)
+    }
+}
+
+/// Reads until the client has closed too: closing with unread bytes would turn the FIN into a reset.
+fn discard(io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
+    let mut budget = TurnBudget::new();
+    while !budget.is_spent() {
+        io.input.clear();
+        match io.input.read(|memory| io.client.read(memory)) {
+            Ok(0) => return Ok(DriveOutcome::Done),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(DriveOutcome::Wait),
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+            read => budget.spend(read.unwrap_or(0)),
+        }
+    }
+    Ok(DriveOutcome::Again)
+}
+
+/// The connection did not come about. One that did ends by a reset or a broken pipe.
+fn is_answer_to_syn(e: &io::Error) -> bool {
+    !matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,196 @@
+//! Reads metrics back, as this program writes them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::Serialize;
+
+use crate::output::json;
+
+/// The values of a moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Samples(Vec<Sample>);
+
+/// A value with its name and labels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    pub(super) value: f64,
+}
+
+#[derive(Serialize)]
+struct SamplesDocument<'a> {
+    schema: u32,
+    metrics: &'a Samples,
+}
+
+impl Samples {
+    /// `None`: the text is of something else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(sample).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// One document with all of them.
+    pub(crate) fn to_json(&self) -> String {
+        json(&SamplesDocument { schema: 1, metrics: self })
+    }
+
+    /// Whether there is anything of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|sample| sample.name == name)
+    }
+
+    /// Sorts the samples by name, and by name and listener. What is looked up in the index afterwards costs
+    /// no more than the samples that are found.
+    pub(super) fn index(&self) -> Index<'_> {
+        let mut index = Index { samples: &self.0, named: HashMap::new() };
+        for sample in &self.0 {
+            let named = index.named.entry(sample.name.as_str()).or_default();
+            named.all.push(sample);
+            if let Some(listener) = sample.listener() {
+                named.of.entry(listener).or_default().push(sample);
+            }
+        }
+        index
+    }
+
+    /// The sum of what has this name and these labels.
+    #[cfg(test)]
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let fits = |sample: &&Sample| {
+            let has = |(name, value): &(&str, &str)| sample.label(name) == *value;
+            sample.name == name && labels.iter().all(has)
+        };
+        sum(self.0.iter().filter(fits))
+    }
+}
+
+/// A listener, as its samples name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ListenerLabels<'a> {
+    pub(super) address: &'a str,
+    /// Empty where the samples do not name it.
+    pub(super) service: &'a str,
+}
+
+/// The samples of a moment by name, and by name and listener.
+pub(super) struct Index<'a> {
+    samples: &'a [Sample],
+    named: HashMap<&'a str, NamedSamples<'a>>,
+}
+
+/// The samples of one name.
+#[derive(Default)]
+struct NamedSamples<'a> {
+    all: Vec<&'a Sample>,
+    of: HashMap<ListenerLabels<'a>, Vec<&'a Sample>>,
+}
+
+impl<'a> Index<'a> {
+    /// Returns the samples of this name, in their order.
+    pub(super) fn named(&self, name: &str) -> &[&'a Sample] {
+        self.named.get(name).map_or(&[], |named| &named.all)
+    }
+
+    /// Returns the samples of this name and listener, in their order.
+    pub(super) fn of(&self, name: &str, listener: ListenerLabels<'a>) -> &[&'a Sample] {
+        self.named.get(name).and_then(|named| named.of.get(&listener)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the names, each once, in the order in which they first come.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        let mut seen = HashSet::new();
+        let names = self.samples.iter().map(|sample| sample.name.as_str());
+        names.filter(move |name| seen.insert(*name))
+    }
+}
+
+/// The sum of the samples' values.
+pub(super) fn sum<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> f64 {
+    // The sum of nothing would be -0.
+    samples.into_iter().fold(0.0, |sum, sample| sum + sample.value)
+}
+
+/// The sums of the samples' values by the value of a label.
+pub(super) fn sums_by<'a>(samples: &[&'a Sample], label: &str) -> BTreeMap<&'a str, f64> {
+    let mut sums = BTreeMap::new();
+    for sample in samples {
+        *sums.entry(sample.label(label)).or_insert(0.0) += sample.value;
+    }
+    sums
+}
+
+impl Sample {
+    /// The value of a label; empty without it.
+    pub(super) fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+
+    /// The listener that it is of, if it is of one.
+    pub(super) fn listener(&self) -> Option<ListenerLabels<'_>> {
+        let address = self.labels.get("listener")?;
+        Some(ListenerLabels { address, service: self.label("service") })
+    }
+}
+
+/// Reads `name{label="value",…} 1`.
+fn sample(line: &str) -> Option<Sample> {
+    let end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        while !rest.starts_with('}') {
+            let (name, after) = rest.split_once("=\"")?;
+            let (value, after) = quoted(after)?;
+            labels.insert(name.to_owned(), value);
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        rest = rest.strip_prefix('}')?;
+    }
+    let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(Sample { name: name.to_owned(), labels, value })
+}
+
+/// The text up to the quotation mark that ends it, and what follows.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next()? {
+            '"' => return Some((value, chars.as_str())),
+            '\\' => value.push(match chars.next()? {
+                'n' => '\n',
+                other => other,
+            }),
+            other => value.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_metric_is_told() {
+        for text in ["<html>", "a", "a{", "a{b} 1", "a{b=\"c} 1", "a x", "a{b=\"c\"", "a{b=\"c\"}"]
+        {
+            assert_eq!(Samples::parse(text), None, "{text:?}");
+        }
+        assert_eq!(Samples::parse("\n# EOF\n"), Some(Samples(Vec::new())));
+        let exotic = Samples::parse("a +Inf\na{} 2 1700000000\n").unwrap();
+        assert!(exotic.sum("a", &[]).is_infinite());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*", lines in "([a-z]\\{?|=\"|\"|,|\\}| |[0-9]|\\\\|\n)*") {
+            let _ = Samples::parse(&text);
+            let _ = Samples::parse(&lines);
+        }
+    }
+}

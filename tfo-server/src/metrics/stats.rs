@@ -1,0 +1,425 @@
+//! What a listener's connections came to, counted.
+//!
+//! Each worker has counters of its own for each listener, and is the only one who writes them: adding
+//! is a load and a store, with no locked instruction and no line shared between cores. Whoever reads
+//! adds the workers up.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tfo_core::cookie::forensics::Origin;
+use tfo_core::diagnosis::{Cause, Outcome};
+
+use crate::arrival::ArrivalVerdict;
+use crate::close_reason::CloseKind;
+use crate::config::values::ServiceKind;
+
+/// Something that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    Accepted,
+    /// Those accepted that have ended.
+    Closed,
+    /// Bytes that came in SYNs.
+    SynBytes,
+    BytesIn,
+    BytesOut,
+    /// Times that accepting paused: as many connections as are allowed were open.
+    PausedByLimit,
+    /// Times that accepting paused: no descriptor was left.
+    PausedByDescriptors,
+    CutShort(CloseKind),
+    Cookie(CookieOrigin),
+    Verdict(ArrivalVerdict),
+}
+
+/// Which key made a cookie that came: an [`Origin`] without its details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CookieOrigin {
+    Primary,
+    Backup,
+    Next,
+    Previous,
+    OtherSource,
+    Unknown,
+}
+
+/// A time of which the distribution is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// From the SYN-ACK to the client's answer to it.
+    Handshake,
+    /// From accepting to the connection's end.
+    Service,
+}
+
+/// The upper ends of the histograms' buckets, in microseconds, and as seconds in text.
+pub(crate) const BUCKETS: [(u64, &str); 20] = [
+    (25, "0.000025"),
+    (50, "0.00005"),
+    (100, "0.0001"),
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1.0"),
+    (2_500_000, "2.5"),
+    (5_000_000, "5.0"),
+    (10_000_000, "10.0"),
+    (30_000_000, "30.0"),
+    (60_000_000, "60.0"),
+];
+
+// The counters lie in one row: the single ones, then each group.
+const CUTS: usize = 7;
+const COOKIES: usize = CUTS + CloseKind::ALL.len();
+const VERDICTS: usize = COOKIES + CookieOrigin::ALL.len();
+/// The causes, and none.
+const CAUSES: usize = Cause::ALL.len() + 1;
+const TIMINGS: usize = VERDICTS + 2 + Outcome::ALL.len() * CAUSES;
+/// The buckets, what is above them, and the sum in microseconds.
+const TIMING: usize = BUCKETS.len() + 2;
+const ALL: usize = TIMINGS + 2 * TIMING;
+
+impl Count {
+    const fn index(self) -> usize {
+        match self {
+            Self::Accepted => 0,
+            Self::Closed => 1,
+            Self::SynBytes => 2,
+            Self::BytesIn => 3,
+            Self::BytesOut => 4,
+            Self::PausedByLimit => 5,
+            Self::PausedByDescriptors => 6,
+            Self::CutShort(why) => CUTS + why as usize,
+            Self::Cookie(origin) => COOKIES + origin as usize,
+            Self::Verdict(ArrivalVerdict::NotLookedAt) => VERDICTS,
+            Self::Verdict(ArrivalVerdict::Unknown) => VERDICTS + 1,
+            Self::Verdict(ArrivalVerdict::Is(outcome, cause)) => {
+                let cause = match cause {
+                    None => 0,
+                    Some(cause) => 1 + cause as usize,
+                };
+                VERDICTS + 2 + outcome as usize * CAUSES + cause
+            }
+        }
+    }
+
+    /// Each verdict that there can be.
+    pub(crate) fn verdicts() -> impl Iterator<Item = ArrivalVerdict> {
+        let causes = || std::iter::once(None).chain(Cause::ALL.iter().copied().map(Some));
+        let known = Outcome::ALL
+            .iter()
+            .flat_map(move |outcome| causes().map(|cause| ArrivalVerdict::Is(*outcome, cause)));
+        [ArrivalVerdict::NotLookedAt, ArrivalVerdict::Unknown].into_iter().chain(known)
+    }
+}
+
+impl CookieOrigin {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Primary, Self::Backup, Self::Next, Self::Previous, Self::OtherSource, Self::Unknown];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Backup => "backup",
+            Self::Next => "next",
+            Self::Previous => "previous",
+            Self::OtherSource => "other-source",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<Origin> for CookieOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Primary => Self::Primary,
+            Origin::Backup => Self::Backup,
+            Origin::Next => Self::Next,
+            Origin::Previous(_) => Self::Previous,
+            Origin::OtherSource(_) => Self::OtherSource,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The counters of one worker for one listener. One thread adds, any may read.
+#[derive(Debug)]
+// Neighbours in memory belong to other cores; two lines are fetched at a time.
+#[repr(align(128))]
+pub(crate) struct ListenerStats([AtomicU64; ALL]);
+
+impl Default for ListenerStats {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; ALL])
+    }
+}
+
+impl ListenerStats {
+    pub(crate) fn add(&self, count: Count, by: u64) {
+        self.add_at(count.index(), by);
+    }
+
+    pub(crate) fn observe(&self, timing: Timing, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let start = TIMINGS + timing as usize * TIMING;
+        self.add_at(start + BUCKETS.partition_point(|(end, _)| *end < micros), 1);
+        self.add_at(start + TIMING - 1, micros);
+    }
+
+    fn add_at(&self, index: usize, by: u64) {
+        // There is one writer: nothing can come between the load and the store.
+        if let Some(cell) = self.0.get(index) {
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The counters of a listener, of all workers together.
+#[derive(Debug, Clone)]
+pub(crate) struct Totals([u64; ALL]);
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self([0; ALL])
+    }
+}
+
+/// A distribution of times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Histogram {
+    /// How many times were at most as long as each of [`BUCKETS`].
+    pub(crate) cumulative: [u64; BUCKETS.len()],
+    pub(crate) count: u64,
+    pub(crate) sum: Duration,
+}
+
+impl Totals {
+    pub(crate) fn get(&self, count: Count) -> u64 {
+        self.at(count.index())
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> u64 {
+        self.get(Count::Accepted).saturating_sub(self.get(Count::Closed))
+    }
+
+    pub(crate) fn histogram(&self, timing: Timing) -> Histogram {
+        let start = TIMINGS + timing as usize * TIMING;
+        let mut count = 0;
+        let cumulative = std::array::from_fn(|bucket| {
+            count += self.at(start + bucket);
+            count
+        });
+        count += self.at(start + BUCKETS.len());
+        Histogram { cumulative, count, sum: Duration::from_micros(self.at(start + TIMING - 1)) }
+    }
+
+    fn at(&self, index: usize) -> u64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, stats: &ListenerStats) {
+        // The later ones first: what has ended was accepted before.
+        for (sum, cell) in self.0.iter_mut().zip(&stats.0).rev() {
+            *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// All counters of this process. A listener's remain when a reload has closed it: counters only rise.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(Mutex<RegistryEntries>);
+
+#[derive(Debug, Default)]
+struct RegistryEntries {
+    /// In the order in which they came.
+    all: Vec<RegistryEntry>,
+    /// Where each is.
+    places: HashMap<(SocketAddr, ServiceKind), usize>,
+}
+
+#[derive(Debug)]
+struct RegistryEntry {
+    address: SocketAddr,
+    service: ServiceKind,
+    /// One for each worker.
+    stats: Vec<Arc<ListenerStats>>,
+}
+
+/// What one listener has counted.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerTotals {
+    pub(crate) address: SocketAddr,
+    pub(crate) service: ServiceKind,
+    pub(crate) totals: Totals,
+}
+
+impl Registry {
+    /// The counters for each of `workers`, the same ones when the listener is known already.
+    pub(crate) fn stats(
+        &self,
+        address: SocketAddr,
+        service: ServiceKind,
+        workers: usize,
+    ) -> Vec<Arc<ListenerStats>> {
+        let mut entries = self.lock();
+        let RegistryEntries { all, places } = &mut *entries;
+        let place = *places.entry((address, service)).or_insert(all.len());
+        if place == all.len() {
+            all.push(RegistryEntry { address, service, stats: Vec::new() });
+        }
+        let Some(entry) = all.get_mut(place) else { return Vec::new() };
+        while entry.stats.len() < workers {
+            entry.stats.push(Arc::default());
+        }
+        entry.stats.iter().take(workers).cloned().collect()
+    }
+
+    /// Of all listeners together.
+    pub(crate) fn sum(&self) -> Totals {
+        let mut sum = Totals::default();
+        for stats in self.lock().all.iter().flat_map(|entry| &entry.stats) {
+            sum.add(stats);
+        }
+        sum
+    }
+
+    /// Of each listener.
+    pub(crate) fn totals(&self) -> Vec<ListenerTotals> {
+        self.lock()
+            .all
+            .iter()
+            .map(|RegistryEntry { address, service, stats }| {
+                let mut totals = Totals::default();
+                for stats in stats {
+                    totals.add(stats);
+                }
+                ListenerTotals { address: *address, service: *service, totals }
+            })
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RegistryEntries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::thread;
+
+    use super::*;
+
+    fn every() -> Vec<Count> {
+        let single = [
+            Count::Accepted,
+            Count::Closed,
+            Count::SynBytes,
+            Count::BytesIn,
+            Count::BytesOut,
+            Count::PausedByLimit,
+            Count::PausedByDescriptors,
+        ];
+        let cuts = CloseKind::ALL.map(Count::CutShort);
+        let cookies = CookieOrigin::ALL.map(Count::Cookie);
+        let verdicts = Count::verdicts().map(Count::Verdict);
+        single.into_iter().chain(cuts).chain(cookies).chain(verdicts).collect()
+    }
+
+    #[test]
+    fn each_count_has_a_place_of_its_own() {
+        let places: HashSet<_> = every().iter().map(|count| count.index()).collect();
+        assert_eq!(places.len(), every().len());
+        assert_eq!(places.iter().max(), Some(&(TIMINGS - 1)), "no gap, and no timing");
+        let names = |all: &[&str]| all.iter().collect::<HashSet<_>>().len();
+        assert_eq!(names(&CloseKind::ALL.map(CloseKind::as_str)), CloseKind::ALL.len());
+        assert_eq!(names(&CookieOrigin::ALL.map(CookieOrigin::as_str)), CookieOrigin::ALL.len());
+    }
+
+    #[test]
+    fn what_is_added_is_read_back_and_nothing_else() {
+        for count in every() {
+            let registry = Registry::default();
+            let address = SocketAddr::from(([127, 0, 0, 1], 2222));
+            for stats in registry.stats(address, ServiceKind::Echo, 2) {
+                stats.add(count, 3);
+            }
+            let totals = &registry.totals()[0].totals;
+            for other in every() {
+                assert_eq!(totals.get(other), if other == count { 6 } else { 0 }, "{count:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_the_first_bucket_that_holds_it() {
+        let stats = ListenerStats::default();
+        for micros in [0, 25, 26, 60_000_000, 60_000_001] {
+            stats.observe(Timing::Service, Duration::from_micros(micros));
+        }
+        stats.observe(Timing::Handshake, Duration::from_secs(1));
+        let mut totals = Totals::default();
+        totals.add(&stats);
+        let service = totals.histogram(Timing::Service);
+        assert_eq!(service.cumulative[..3], [2, 3, 3]);
+        assert_eq!(service.cumulative[19], 4);
+        assert_eq!(service.count, 5);
+        assert_eq!(service.sum, Duration::from_micros(120_000_052));
+        let handshake = totals.histogram(Timing::Handshake);
+        assert_eq!((handshake.cumulative[13], handshake.cumulative[14]), (0, 1));
+        for (micros, seconds) in BUCKETS {
+            let text: f64 = seconds.parse().unwrap();
+            let end = Duration::from_micros(micros).as_secs_f64();
+            assert!((text - end).abs() < 1e-9, "{seconds}");
+        }
+        assert!(BUCKETS.is_sorted());
+    }
+
+    #[test]
+    fn a_listener_keeps_its_counters_and_another_service_has_others() {
+        let registry = Registry::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 2222));
+        let first = registry.stats(address, ServiceKind::Echo, 1);
+        let again = registry.stats(address, ServiceKind::Echo, 3);
+        assert!(Arc::ptr_eq(&first[0], &again[0]));
+        registry.stats(address, ServiceKind::Mirror, 1)[0].add(Count::Accepted, 1);
+        again[2].add(Count::Accepted, 5);
+        again[2].add(Count::Closed, 2);
+        let totals = registry.totals();
+        let [echo, mirror] = totals.as_slice() else { panic!("{totals:?}") };
+        assert_eq!((echo.service, echo.totals.open()), (ServiceKind::Echo, 3));
+        assert_eq!((mirror.service, mirror.totals.open()), (ServiceKind::Mirror, 1));
+    }
+
+    #[test]
+    fn workers_that_count_side_by_side_lose_nothing() {
+        let registry = Registry::default();
+        let address = SocketAddr::from(([127, 0, 0, 1], 2222));
+        let stats = registry.stats(address, ServiceKind::Echo, 2);
+        thread::scope(|scope| {
+            for stats in &stats {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        stats.add(Count::Accepted, 1);
+                        stats.add(Count::Closed, 1);
+                    }
+                });
+            }
+        });
+        let totals = registry.sum();
+        assert_eq!((totals.get(Count::Accepted), totals.open()), (40_000, 0));
+    }
+}

@@ -1,0 +1,110 @@
+//! Standard output, and why a program ends without success. `main` prints failures, the logger logs; all else
+//! that is printed goes through here or through the access log.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+use tfo_core::program::output::{Output, Reader, printable};
+use tfo_core::program::{SettingsError, one_line};
+
+/// Exit status of wrong usage and of bad configuration.
+const USAGE: u8 = 2;
+/// Exit status of every other failure.
+const FAILED: u8 = 1;
+
+/// Why the program ends without success: what failed, the cause, and what to do, on one line.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    status: u8,
+}
+
+impl Failure {
+    /// The host, the network or another program stands in the way.
+    pub(crate) fn new(message: impl fmt::Display) -> Self {
+        Self { message: printable(&message.to_string()), status: FAILED }
+    }
+
+    /// Wrong usage, or a bad configuration or file that it names.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { status: USAGE, ..Self::new(message) }
+    }
+
+    /// As [`usage`](Self::usage), with the causes of `error`.
+    pub(crate) fn settings(error: &dyn Error) -> Self {
+        Self::usage(one_line(error))
+    }
+
+    /// `what: …`, with the causes of `error`.
+    pub(crate) fn because(what: impl fmt::Display, error: &dyn Error) -> Self {
+        Self::new(format_args!("{what}: {}", one_line(error)))
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.status)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::settings(&error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(one_line(&error))
+    }
+}
+
+impl From<tfo_core::Error> for Failure {
+    fn from(error: tfo_core::Error) -> Self {
+        Self::new(one_line(&error))
+    }
+}
+
+/// Prints data to standard output. A closed pipe is not an error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match Output::stdout().print(text) {
+        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Err(error) => Err(cannot_print(&error)),
+    }
+}
+
+/// Standard output takes no data.
+pub(crate) fn cannot_print(error: &io::Error) -> Failure {
+    Failure::because("can't print", error)
+}
+
+/// A document on one line, without control characters.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    // None of our documents has a key that is no text, the one thing that can't be written.
+    let text = serde_json::to_string(value).unwrap_or_default();
+    // Serde escapes those below U+0020; DEL and those from U+0080 on may steer a terminal too.
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut escaped, c| {
+        if c.is_control() {
+            escaped += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
+}
+
+/// A time, as it is in documents.
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

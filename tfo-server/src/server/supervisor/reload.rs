@@ -1,0 +1,206 @@
+//! New settings while it serves: all of them, or none.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use tfo_core::program::one_line;
+
+use super::{ReadSettings, Supervisor, all_sockets, make_services};
+use crate::config::{ListenSettings, Settings};
+use crate::keys::{KeySource, Keys};
+use crate::server::descriptors::{self, DescriptorNeed};
+use crate::server::listeners::BoundListener;
+use crate::service::Service;
+
+/// All that new settings need, and that may not be there.
+struct ReloadPlan {
+    settings: Settings,
+    /// Where they come from elsewhere than before.
+    keys: Option<Keys>,
+    /// Listeners that stay, by their place among those before, and what they serve now.
+    remaining: Vec<(usize, Service)>,
+    added: Vec<BoundListener>,
+}
+
+impl Supervisor {
+    /// New settings and keys, or, when they are bad, those before.
+    pub(super) fn reload(&mut self, read: ReadSettings<'_>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.notifier.reloading();
+        let plan = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
+        match plan.and_then(|plan| self.apply(plan).map_err(|e| one_line(&e))) {
+            Ok(()) => {
+                log::info!("the settings were read again");
+                self.notifier.ready(&self.status());
+            }
+            Err(why) => {
+                log::error!("{why}; the settings and keys before stay");
+                self.notifier.ready(&format!("{}; not reloaded: {why}", self.status()));
+            }
+        }
+    }
+
+    /// All that can fail, before anything changes.
+    fn prepare(&self, settings: Settings) -> Result<ReloadPlan, String> {
+        if settings.keys == KeySource::Kernel && self.keys.are_own() {
+            return Err("keys.mode: a listener that has keys of its own can't go back to the \
+                        kernel's: that needs a restart"
+                .to_owned());
+        }
+        self.check_inherited(&settings)?;
+        let services = make_services(&settings).map_err(|failure| failure.to_string())?;
+        let other_keys = (settings.keys != self.settings.keys)
+            .then(|| Keys::load(&settings.keys, SystemTime::now()))
+            .transpose()
+            .map_err(|e| one_line(&e))?;
+        let keys = other_keys.as_ref().unwrap_or(&self.keys);
+        let places = self.listeners.iter().enumerate().map(|(index, bound)| (bound.address, index));
+        let places: HashMap<_, _> = places.collect();
+        let mut remaining = Vec::new();
+        let mut added = Vec::new();
+        for (listen, service) in settings.listeners.iter().zip(services) {
+            let place = places.get(&listen.address).copied();
+            let before = place.and_then(|index| self.listeners.get(index));
+            let service = match before {
+                Some(bound) => service.with_state_of(&bound.service),
+                None => service,
+            };
+            service.start().map_err(|e| format!("{}: {e}", listen.address))?;
+            if let Some(index) = place {
+                remaining.push((index, service));
+                continue;
+            }
+            let number = self.next_number + added.len();
+            let bound = BoundListener::new(
+                number,
+                listen,
+                service,
+                keys,
+                self.settings.workers,
+                Vec::new(),
+            )
+            .map_err(|e| self.cannot_listen(listen, &e))?;
+            added.push(bound);
+        }
+        Ok(ReloadPlan { settings, keys: other_keys, remaining, added })
+    }
+
+    /// Refuses to stop serving a socket that was passed to this process. Whoever passed it keeps it open, so
+    /// that clients would wait in its queue for ever, and this process could not bind its address again.
+    fn check_inherited(&self, settings: &Settings) -> Result<(), String> {
+        let stays = |bound: &&BoundListener| {
+            settings.listeners.iter().any(|listen| listen.address == bound.address)
+        };
+        let mut inherited = self.listeners.iter().filter(|bound| bound.is_inherited());
+        inherited.find(|bound| !stays(bound)).map_or(Ok(()), |bound| {
+            Err(format!(
+                "{} is in no [[listen]] table, and its socket comes from socket activation: removing it \
+                 needs a restart without that socket",
+                bound.address
+            ))
+        })
+    }
+
+    /// Why a new listener is not there, and what to do.
+    fn cannot_listen(&self, listen: &ListenSettings, e: &tfo_core::Error) -> String {
+        let address = listen.address;
+        let same_port = |bound: &&BoundListener| bound.address.port() == address.port();
+        let advice = match (e.kind(), self.listeners.iter().find(same_port)) {
+            (io::ErrorKind::AddrInUse, None) if self.closing.has_port(address.port()) => {
+                " (it is still closing: reload again in a second)".to_owned()
+            }
+            (io::ErrorKind::AddrInUse, Some(own)) => {
+                format!(" (by this server's {}? then that needs a restart)", own.address)
+            }
+            (io::ErrorKind::PermissionDenied, _) if self.settings.user.is_some() => {
+                " (it gave up the right to it at the start: that needs a restart)".to_owned()
+            }
+            _ => String::new(),
+        };
+        format!("can't listen on {address}: {}{advice}", one_line(e))
+    }
+
+    /// Nothing here fails, unless a worker can't be woken.
+    fn apply(&mut self, plan: ReloadPlan) -> io::Result<()> {
+        let ReloadPlan { mut settings, keys, remaining, mut added } = plan;
+        self.keep_startup_settings(&mut settings);
+        self.next_number += added.len();
+        let mut before: Vec<_> = mem::take(&mut self.listeners).into_iter().map(Some).collect();
+        for (index, service) in remaining {
+            let Some(mut bound) = before.get_mut(index).and_then(Option::take) else { continue };
+            let replaced = mem::replace(&mut bound.service, service);
+            if !replaced.is(&bound.service) {
+                replaced.stop();
+            }
+            self.listeners.push(bound);
+        }
+        let removed: Vec<_> = before.into_iter().flatten().collect();
+        for bound in &removed {
+            bound.service.stop();
+            log::info!("no longer listening on {}", bound.address);
+        }
+        if let Err(e) = self.close(&removed) {
+            log::error!("a worker can't be woken: {e}");
+        }
+        for bound in &added {
+            log::info!("listening on {} ({})", bound.address, bound.service.kind());
+        }
+        self.listeners.append(&mut added);
+        if settings.limits.connections != self.settings.limits.connections {
+            descriptors::raise(DescriptorNeed::from_settings(&settings));
+        }
+        self.shared.max_connections.store(settings.limits.connections, Ordering::Relaxed);
+        self.settings = settings;
+        self.limit_descriptors();
+        self.set_queues();
+        match keys {
+            Some(keys) => {
+                self.keys.replace(keys);
+                self.keys.apply(all_sockets(&self.listeners));
+            }
+            None => self.keys.check(SystemTime::now(), true, all_sockets(&self.listeners)),
+        }
+        self.send_listeners()
+    }
+
+    fn set_queues(&self) {
+        let settings = self.settings.listeners_by_address();
+        for bound in &self.listeners {
+            let Some(listen) = settings.get(&bound.address) else { continue };
+            if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
+                log::error!("{}: {}", bound.address, one_line(&e));
+            }
+        }
+    }
+
+    /// What was made at the start stays as it is, and that is said.
+    fn keep_startup_settings(&self, new: &mut Settings) {
+        let old = &self.settings;
+        let keep = |name: &str, differs: bool| {
+            if differs {
+                log::warn!("{name} has changed: that needs a restart");
+            }
+        };
+        keep("engine.workers", new.workers != old.workers);
+        keep("metrics", new.metrics != old.metrics);
+        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
+        keep("output", (new.format, new.lines) != (old.format, old.lines));
+        let before = old.listeners_by_address();
+        for listen in &mut new.listeners {
+            if let Some(other) = before.get(&listen.address) {
+                keep("listen.backlog", listen.backlog != other.backlog);
+                listen.backlog = other.backlog;
+            }
+        }
+        new.workers = old.workers;
+        new.metrics = old.metrics;
+        new.user.clone_from(&old.user);
+        new.group.clone_from(&old.group);
+        (new.format, new.lines) = (old.format, old.lines);
+    }
+}
