@@ -13,7 +13,7 @@ use self::{
     file::{BalanceCount, Family, File, Message, Mode},
     server_address::ServerAddress,
 };
-use crate::cli::{Cli, ProbeFlags};
+use crate::{cli::Cli, probe::ProbeFlags};
 
 const PLACES: Places<'_> = Places {
     variable: "TFO_CLIENT_CONFIG",

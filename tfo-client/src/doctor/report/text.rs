@@ -1,0 +1,308 @@
+//! The screen: sections of 80 columns.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use tfo_core::diagnosis::End;
+use tfo_core::host::readiness::{Finding, Half, HitRates, Level};
+use tfo_core::host::{Owners, cookie_cache};
+use tfo_core::program::output::printable;
+
+use super::{child_seen, findings, shows};
+use crate::doctor::run::{Look, Open};
+use crate::prose::{WIDTH, wrap_to};
+
+/// Rows of a table: more than these belong into the document.
+const ROWS: usize = 10;
+/// Columns of a finding's level with the spaces around it.
+const MARGIN: usize = 11;
+
+pub(super) fn screen(look: &Look, half: Half, watch: bool, colour: bool) -> String {
+    let found = findings(look, half);
+    let mut text = head(look, half, &found, colour);
+    for (title, part) in
+        [("Client", Half::Client), ("Server", Half::Server), ("Both halves", Half::Both)]
+    {
+        if shows(half, part) {
+            text += &section(title, part, &found, look, colour);
+        }
+    }
+    text += &kernel(look);
+    text += &counters(look, watch, half);
+    if shows(half, Half::Client) {
+        text += &cookies(look);
+    }
+    if shows(half, Half::Server) {
+        text += &listeners(look);
+    }
+    text + &connections(look, half)
+}
+
+fn head(look: &Look, half: Half, found: &[Finding], colour: bool) -> String {
+    let mut text =
+        format!("{}, net.ipv4.tcp_fastopen {}", look.surroundings.place, look.facts.tcp_fastopen);
+    if look.surroundings.read_only {
+        text += ", /proc/sys is read-only";
+    }
+    text = wrap_to(&printable(&text), WIDTH);
+    let judged = [("client", Half::Client), ("server", Half::Server)];
+    let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
+        let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.half())).count();
+        let (level, word) = match problems {
+            0 => (Level::Ok, "ready".to_owned()),
+            1 => (Level::Problem, "not ready, 1 problem".to_owned()),
+            more => (Level::Problem, format!("not ready, {more} problems")),
+        };
+        let style = style(level, colour);
+        format!("{name}: {style}{word}{style:#}")
+    });
+    text + &words.collect::<Vec<_>>().join("; ") + "\n"
+}
+
+fn section(title: &str, part: Half, found: &[Finding], look: &Look, colour: bool) -> String {
+    let mut text = String::new();
+    for finding in found.iter().filter(|finding| finding.half() == part) {
+        let level = finding.level();
+        let style = style(level, colour);
+        text += &format!("  {style}{level:<7}{style:#}  ");
+        text += &indent(&wrap_to(&printable(&finding.what()), WIDTH - MARGIN), MARGIN);
+        for step in finding.fix(&look.surroundings) {
+            text += &format!("    - {}", indent(&wrap_to(&printable(&step), WIDTH - 6), 6));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{title}\n{text}") }
+}
+
+/// Lines but the first moved to the right.
+fn indent(lines: &str, columns: usize) -> String {
+    lines.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns))) + "\n"
+}
+
+fn kernel(look: &Look) -> String {
+    let probed = look.facts.features.iter();
+    let mut words: Vec<String> =
+        probed.map(|(feature, support)| format!("{} {support}", feature.name())).collect();
+    words.push(if child_seen(look) {
+        "TFO_CHILD yes".to_owned()
+    } else {
+        "TFO_CHILD unknown (only a connection shows it)".to_owned()
+    });
+    let text = wrap_to(&(words.join(", ") + "."), WIDTH - 2);
+    format!("\nKernel, as probed\n  {}", indent(&text, 2))
+}
+
+fn counters(look: &Look, watch: bool, half: Half) -> String {
+    let title = "\nCounters since this network namespace was made";
+    let Some(counters) = look.facts.counters else { return String::new() };
+    if !watch && counters.total().is_zero() {
+        return format!("{title}\n  all 0: nothing has used fast open here\n");
+    }
+    let rates = look.change;
+    let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
+    for (index, (name, count)) in counters.iter().enumerate() {
+        let (part, meaning) = meaning(name);
+        if !shows(half, part) || (count == 0 && !watch) {
+            continue;
+        }
+        text += &format!("  {:<14} {count:>9}", name.trim_start_matches("TCPFastOpen"));
+        if let Some((change, time)) = rates {
+            let change = change.iter().nth(index).map_or(0, |(_, count)| count);
+            text += &format!(" {:>9.1}", rate(change, time));
+        }
+        text += &format!("  {meaning}\n");
+    }
+    let HitRates { outgoing, incoming, .. } = HitRates::of(&counters.total());
+    for (part, rate, what) in [
+        (Half::Client, outgoing, "of this host's SYNs with data were taken"),
+        (Half::Server, incoming, "of the SYNs with a cookie were taken"),
+    ] {
+        if let Some(rate) = rate
+            && shows(half, part)
+        {
+            text += &format!("  {:<14} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
+        }
+    }
+    text
+}
+
+fn meaning(counter: &str) -> (Half, &'static str) {
+    match counter {
+        "TCPFastOpenActive" => (Half::Client, "connected, SYN data taken"),
+        "TCPFastOpenActiveFail" => (Half::Client, "SYN data not taken"),
+        "TCPFastOpenPassive" => (Half::Server, "valid SYNs, data-less too"),
+        "TCPFastOpenPassiveFail" => (Half::Server, "SYNs with an invalid cookie"),
+        "TCPFastOpenListenOverflow" => (Half::Server, "refused, queue full"),
+        "TCPFastOpenCookieReqd" => (Half::Server, "cookies asked for, given or not"),
+        "TCPFastOpenBlackhole" => (Half::Client, "pauses for a blackhole"),
+        "TCPFastOpenPassiveAltKey" => (Half::Server, "cookies of the backup key"),
+        "TCPSynRetrans" => (Half::Both, "SYNs and SYN-ACKs sent again"),
+        _ => (Half::Both, ""),
+    }
+}
+
+/// So many a second.
+#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+pub(super) fn rate(count: u64, time: Duration) -> f64 {
+    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
+}
+
+fn cookies(look: &Look) -> String {
+    let Some(entries) = look.facts.cookies.as_deref().filter(|entries| !entries.is_empty()) else {
+        return String::new();
+    };
+    let columns = ["to", "from", "cookie", "used", "drops"].map(ToOwned::to_owned);
+    let rows = entries.iter().map(|entry: &cookie_cache::Entry| {
+        [
+            entry.destination.to_string(),
+            entry.source.map_or_else(|| "-".to_owned(), |source| source.to_string()),
+            entry.cookie.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            entry.age.map_or_else(|| "-".to_owned(), ago),
+            entry.syn_drops.to_string(),
+        ]
+    });
+    table("Cached cookies", columns, rows.collect())
+}
+
+fn listeners(look: &Look) -> String {
+    let Some(mut listeners) = look.facts.listeners.clone().filter(|found| !found.is_empty()) else {
+        return String::new();
+    };
+    listeners.sort_by_key(|listener| listener.fast_open_queue == 0);
+    let columns = ["address", "queue", "process"].map(ToOwned::to_owned);
+    let rows = listeners.iter().map(|listener| {
+        [
+            listener.address.to_string(),
+            match listener.fast_open_queue {
+                0 => "none".to_owned(),
+                queue => queue.to_string(),
+            },
+            processes(&look.owners, listener.inode, listener.uid),
+        ]
+    });
+    table("Listeners and their fast open queues", columns, rows.collect())
+}
+
+/// Who holds a socket: the first of them, and how many more.
+fn processes(owners: &Owners, inode: u64, uid: u32) -> String {
+    match owners.of_inode(inode) {
+        [] => format!("not visible (uid {uid})"),
+        [one] => format!("{} ({})", printable(&one.name), one.pid),
+        [first, more @ ..] => {
+            format!("{} ({} and {} more)", printable(&first.name), first.pid, more.len())
+        }
+    }
+}
+
+fn connections(look: &Look, half: Half) -> String {
+    let of_half: Vec<&Open> = look
+        .open
+        .iter()
+        .filter(|open| match open.end {
+            End::Server => shows(half, Half::Server),
+            _ => shows(half, Half::Client),
+        })
+        .collect();
+    let (shown, rest): (Vec<&Open>, Vec<&Open>) =
+        of_half.into_iter().partition(|open| open.verdict.has_fast_open());
+    if shown.is_empty() && rest.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nOpen connections\n".to_owned();
+    let ends = |open: &Open| {
+        let arrow = if open.end == End::Server { "<-" } else { "->" };
+        format!("{} {arrow} {}", open.connection.local, open.connection.remote)
+    };
+    let width = shown.iter().take(ROWS).map(|open| ends(open).len()).max().unwrap_or(0);
+    for open in shown.iter().take(ROWS) {
+        let verdict = match (open.verdict.outcome, open.verdict.cause) {
+            (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
+            (Some(outcome), None) => outcome.to_string(),
+            (None, _) => open.verdict.says.to_owned(),
+        };
+        let ends = ends(open);
+        text += &if 2 + width + 2 + verdict.len() <= WIDTH {
+            format!("  {ends:<width$}  {verdict}\n")
+        } else {
+            format!("  {ends}\n      {verdict}\n")
+        };
+    }
+    if shown.len() > ROWS {
+        text += &format!("  and {} more with fast open: -o json has all\n", shown.len() - ROWS);
+    }
+    match (shown.len(), rest.len()) {
+        (_, 0) => {}
+        (0, count) => text += &format!("  {count}, none with a trace of fast open\n"),
+        (_, count) => text += &format!("  and {count} without a trace of fast open\n"),
+    }
+    text
+}
+
+/// Columns as wide as they need to be.
+fn table<const N: usize>(title: &str, head: [String; N], rows: Vec<[String; N]>) -> String {
+    let hidden = rows.len().saturating_sub(ROWS);
+    let shown: Vec<[String; N]> = [head].into_iter().chain(rows.into_iter().take(ROWS)).collect();
+    let mut text = format!("\n{title}\n");
+    for row in &shown {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let cells = shown.iter().filter_map(|row| row.get(column));
+            let width = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+            line += &format!("  {cell:<width$}");
+        }
+        text += line.trim_end();
+        text += "\n";
+    }
+    if hidden > 0 {
+        text += &format!("  and {hidden} more: -o json has all\n");
+    }
+    text
+}
+
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s ago"),
+        seconds @ ..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    }
+}
+
+fn style(level: Level, colour: bool) -> Style {
+    if !colour {
+        return Style::new();
+    }
+    let colour = match level {
+        Level::Ok => AnsiColor::Green,
+        Level::Problem => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
+    };
+    Style::new().bold().fg_color(Some(colour.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_tells_what_it_hides() {
+        let cells = |row: [&str; 2]| row.map(ToOwned::to_owned);
+        let rows = (0..12).map(|n| cells(["a long address", &n.to_string()])).collect();
+        let text = table("Title", cells(["address", "n"]), rows);
+        assert!(text.starts_with("\nTitle\n  address         n\n  a long address  0\n"), "{text}");
+        assert!(text.ends_with("  a long address  9\n  and 2 more: -o json has all\n"), "{text}");
+    }
+
+    #[test]
+    fn a_rate_needs_time() {
+        assert!(rate(5, Duration::ZERO).abs() < f64::EPSILON);
+        assert!((rate(5, Duration::from_secs(2)) - 2.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn old_times_are_told_roughly() {
+        for (seconds, text) in
+            [(0, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7200, "2 h ago")]
+        {
+            assert_eq!(ago(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Makes the connections, one after another.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread;
+
+use tfo_core::diagnosis::{self, Evidence, Outcome, ServerEvidence};
+use tfo_core::host::cookie_cache;
+use tfo_core::mirror::{self, Answer};
+use tfo_core::observer::Probe;
+use tfo_core::socket::Method;
+
+use super::listen;
+use super::report::{Connection, Report};
+use crate::config::file::Mode;
+use crate::config::{Payload, Settings};
+use crate::trace::Tracer;
+use crate::{output, target};
+
+/// The last connection's data went in the SYN and was accepted.
+const FAST_OPEN: u8 = 0;
+/// Connected, but not by fast open.
+const REGULAR: u8 = 1;
+/// No connection.
+const NO_CONNECTION: u8 = 3;
+
+pub(crate) fn run(settings: &Settings) -> ExitCode {
+    let address = match target::resolve(&settings.target, settings.family) {
+        Ok(address) => address,
+        Err(e) => return output::cannot_resolve(&settings.target, &e, NO_CONNECTION),
+    };
+    if settings.listen
+        && let Err(e) = listen::start(address)
+    {
+        return output::cannot_listen(address, &e);
+    }
+    if settings.fresh
+        && let Err(e) = cookie_cache::delete(None, address.ip())
+    {
+        return output::cannot_forget(address.ip(), &e);
+    }
+    let tracer = match (settings.trace || settings.pcap.is_some()).then(|| Tracer::start(address)) {
+        None => None,
+        Some(Ok(tracer)) => Some(tracer),
+        Some(Err(e)) => return output::cannot_trace(&e),
+    };
+    let probe = plan(settings, address);
+    let mut report = Report::new(settings, address);
+    for n in 1..=settings.count {
+        if n > 1 {
+            thread::sleep(settings.interval);
+        }
+        report.waiting(n);
+        let mut connection = connect(&probe, settings, n);
+        if let Some(tracer) = &tracer {
+            connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
+        }
+        if !report.connection(connection) {
+            break;
+        }
+    }
+    if !report.finish() {
+        return ExitCode::from(output::USAGE);
+    }
+    if let Some(file) = &settings.pcap
+        && let Err(e) = output::write_pcap(file, &report.packets())
+    {
+        return output::cannot_write(file, &e);
+    }
+    status(report.last_outcome())
+}
+
+/// The exit status that the last connection decides.
+pub(crate) fn status(last: Option<Outcome>) -> ExitCode {
+    ExitCode::from(match last {
+        Some(Outcome::FastOpen) => FAST_OPEN,
+        None | Some(Outcome::Failed) => NO_CONNECTION,
+        Some(_) => REGULAR,
+    })
+}
+
+pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
+    let probe = Probe::new(address)
+        .connect_timeout(settings.connect_timeout)
+        .until(Answer::is_complete)
+        .method(method(settings.mode));
+    if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
+}
+
+pub(crate) fn method(mode: Mode) -> Method {
+    match mode {
+        Mode::Auto => Method::Auto,
+        Mode::Sendto => Method::SendTo,
+        Mode::Connect => Method::Connect,
+        Mode::Off => Method::Off,
+    }
+}
+
+pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
+    let token = token();
+    let message = message(settings, &token);
+    let seen = probe.run(&message);
+    let server = server_half(&seen.answer, &token);
+    let mirrored = server.is_some();
+    let evidence = Evidence::new(Some(seen.evidence), server);
+    let verdict = diagnosis::judge(&evidence);
+    Connection {
+        n,
+        verdict,
+        evidence,
+        timing: seen.timing,
+        message_bytes: message.len(),
+        mirrored,
+        packets: Vec::new(),
+    }
+}
+
+/// The first bytes: a request to a mirror, unless the settings say others.
+pub(crate) fn message(settings: &Settings, token: &str) -> Vec<u8> {
+    match &settings.payload {
+        Payload::Text(text) => text.clone().into_bytes(),
+        // Too short for a mirror's request: such a probe has the client's half alone.
+        Payload::Generated(size) if *size < mirror::request_len(token) => vec![b'.'; *size],
+        Payload::Generated(size) => mirror::request(token, *size),
+    }
+}
+
+/// The server's half of the evidence, if a mirror answered this very request.
+pub(crate) fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
+    if !answer.starts_with(mirror::ANSWER) {
+        return None;
+    }
+    match Answer::parse(answer) {
+        Ok(answer) if answer.token == token => Some(answer.evidence),
+        Ok(_) => {
+            log::warn!("the mirror answered with the token of another request: not used");
+            None
+        }
+        Err(e) => {
+            log::warn!("{e}: not used");
+            None
+        }
+    }
+}
+
+/// Six characters that tell this request from others. No secret: chance is enough.
+pub(crate) fn token() -> String {
+    let chance = RandomState::new().hash_one(std::process::id());
+    format!("{:06x}", chance & 0xff_ffff)
+}
