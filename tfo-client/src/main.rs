@@ -7,6 +7,7 @@ mod config;
 mod cookies;
 mod doctor;
 mod explain;
+mod first_bytes;
 mod interruption;
 mod lab;
 mod load;

@@ -1,7 +1,7 @@
 //! From a host's name to the one address that is probed.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use crate::config::Target;
 use crate::config::file::Family;
@@ -16,7 +16,7 @@ pub(crate) fn resolve(target: &Target, family: Family) -> io::Result<SocketAddr>
     };
     let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
     let fitting: Vec<SocketAddr> = found.iter().copied().filter(wanted).collect();
-    let routed = fitting.iter().find(|address| has_route(**address));
+    let routed = fitting.iter().find(|address| local_address(**address).is_some());
     let chosen = routed.or(fitting.first()).copied().ok_or_else(|| {
         let family = if family == Family::Ipv4 { "IPv4" } else { "IPv6" };
         let others: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
@@ -29,9 +29,12 @@ pub(crate) fn resolve(target: &Target, family: Family) -> io::Result<SocketAddr>
     Ok(chosen)
 }
 
-/// Sends nothing: "connecting" a UDP socket only asks for the route.
-fn has_route(address: SocketAddr) -> bool {
+/// Returns the address that this host would connect from; `None` without a route. Sends nothing:
+/// "connecting" a UDP socket only asks for the route.
+pub(crate) fn local_address(server: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr =
-        if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
+        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(server).ok()?;
+    socket.local_addr().ok().map(|local| local.ip())
 }

@@ -14,7 +14,7 @@ use tfo_core::program::Expected;
 use super::reply::{Reply, ReplyTo};
 use super::{dns, tls};
 use crate::config::Settings;
-use crate::probe;
+use crate::first_bytes;
 
 /// The job as the flags name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,9 +135,9 @@ impl Job {
 
     /// The first bytes of a new connection, and what it says then.
     pub(super) fn start(&self) -> Result<(Vec<u8>, Talk), String> {
-        let token = probe::token();
+        let token = first_bytes::token();
         let (request, to) = match &self.request {
-            Request::Message => (probe::message(&self.settings, &token), ReplyTo::Message),
+            Request::Message => (first_bytes::message(&self.settings, &token), ReplyTo::Message),
             Request::Http(HttpPath(path)) => (self.get(path), ReplyTo::Http),
             Request::Dns(DnsName(name)) => {
                 let id = fastrand::u16(..);

@@ -13,8 +13,8 @@ use tfo_core::socket::Method;
 use super::job::Job;
 use super::sample::{Sample, Side};
 use crate::config::Settings;
+use crate::first_bytes;
 use crate::network::ServedNetwork;
-use crate::probe;
 use crate::trace::Tracer;
 
 /// Connections to get a cookie with: the second request uses the other option, the third connection the
@@ -62,7 +62,7 @@ impl<'a> Meter<'a> {
             place,
             job,
             address,
-            fast: probe.clone().method(probe::method(settings.mode)),
+            fast: probe.clone().method(first_bytes::method(settings.mode)),
             regular: probe.method(Method::Off),
             interval: settings.interval,
             interrupted,
@@ -129,7 +129,7 @@ impl<'a> Meter<'a> {
         let (beginning, token) = talk.mirrored();
         let client = seen.evidence;
         let lossy = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0);
-        let evidence = Evidence::new(Some(client), probe::server_half(beginning, token));
+        let evidence = Evidence::new(Some(client), first_bytes::server_evidence(beginning, token));
         Ok(Sample {
             pair: 0,
             first: true,

@@ -12,7 +12,7 @@ use tfo_core::socket::Method;
 use super::report::LabReport;
 use crate::config::Settings;
 use crate::network::{NetworkSettings, ServedNetwork};
-use crate::{output, probe};
+use crate::{first_bytes, output, probe};
 
 /// What the flags of `lab` say.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ fn probes(
     let quiet = report.rtt() + QUIET;
     for n in 0..=settings.count {
         let before = network.crossings().len();
-        let method = if n == 0 { Method::Off } else { probe::method(settings.mode) };
+        let method = if n == 0 { Method::Off } else { first_bytes::method(settings.mode) };
         let plan = probe::plan(settings, address).method(method);
         let settings = settings.clone();
         let connection = network.client().run(move || probe::connect(&plan, &settings, n));

@@ -1,7 +1,7 @@
 //! What every connection of a run is: made once, before the first one.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use tfo_core::mirror;
@@ -10,7 +10,7 @@ use tfo_core::socket::{Connector, Method};
 
 use super::run::{Expect, LoadMessage, LoadSettings, Mix, Pace};
 use crate::config::Settings;
-use crate::probe;
+use crate::{first_bytes, target};
 
 /// A token that a mirror's request must have. All are the same: nobody asks which answer is whose.
 const TOKEN: &str = "load";
@@ -56,13 +56,13 @@ impl Plan {
             check_source(*source, server)?;
         }
         let methods = match load.mix {
-            Mix::All(mode) => vec![probe::method(mode)],
+            Mix::All(mode) => vec![first_bytes::method(mode)],
             Mix::InTurn => vec![Method::Auto, Method::Off],
         };
         let mut ways = Vec::new();
         let sources = if load.sources.is_empty() {
             ways.extend(methods.iter().map(|method| way(*method, 0)));
-            vec![source_for(server)]
+            vec![target::local_address(server)]
         } else {
             for method in &methods {
                 for (number, source) in load.sources.iter().enumerate() {
@@ -127,14 +127,4 @@ fn check_source(source: IpAddr, server: SocketAddr) -> io::Result<()> {
             one_line(&e)
         )),
     }
-}
-
-/// The address that this host would connect from. Sends nothing: "connecting" a UDP socket only
-/// asks for the route.
-fn source_for(server: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr =
-        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(server).ok()?;
-    socket.local_addr().ok().map(|local| local.ip())
 }

@@ -8,4 +8,4 @@ mod run;
 mod text;
 
 pub(crate) use arguments::ProbeFlags;
-pub(crate) use run::{connect, message, method, plan, run, server_half, status, token};
+pub(crate) use run::{connect, plan, run, status};

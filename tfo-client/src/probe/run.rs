@@ -1,20 +1,18 @@
 //! Makes the connections, one after another.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
-use tfo_core::diagnosis::{self, Evidence, Outcome, ServerEvidence};
+use tfo_core::diagnosis::{self, Evidence, Outcome};
 use tfo_core::host::cookie_cache;
-use tfo_core::mirror::{self, Answer};
+use tfo_core::mirror::Answer;
 use tfo_core::observer::Probe;
-use tfo_core::socket::Method;
 
 use super::listen;
 use super::report::{Connection, Report};
-use crate::config::file::Mode;
-use crate::config::{Payload, Settings};
+use crate::config::Settings;
+use crate::first_bytes::{message, method, server_evidence, token};
 use crate::trace::Tracer;
 use crate::{output, target};
 
@@ -88,20 +86,11 @@ pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
 }
 
-pub(crate) fn method(mode: Mode) -> Method {
-    match mode {
-        Mode::Auto => Method::Auto,
-        Mode::Sendto => Method::SendTo,
-        Mode::Connect => Method::Connect,
-        Mode::Off => Method::Off,
-    }
-}
-
 pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection {
     let token = token();
     let message = message(settings, &token);
     let seen = probe.run(&message);
-    let server = server_half(&seen.answer, &token);
+    let server = server_evidence(&seen.answer, &token);
     let mirrored = server.is_some();
     let evidence = Evidence::new(Some(seen.evidence), server);
     let verdict = diagnosis::judge(&evidence);
@@ -114,38 +103,4 @@ pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> Connection 
         mirrored,
         packets: Vec::new(),
     }
-}
-
-/// The first bytes: a request to a mirror, unless the settings say others.
-pub(crate) fn message(settings: &Settings, token: &str) -> Vec<u8> {
-    match &settings.payload {
-        Payload::Text(text) => text.clone().into_bytes(),
-        // Too short for a mirror's request: such a probe has the client's half alone.
-        Payload::Generated(size) if *size < mirror::request_len(token) => vec![b'.'; *size],
-        Payload::Generated(size) => mirror::request(token, *size),
-    }
-}
-
-/// The server's half of the evidence, if a mirror answered this very request.
-pub(crate) fn server_half(answer: &[u8], token: &str) -> Option<ServerEvidence> {
-    if !answer.starts_with(mirror::ANSWER) {
-        return None;
-    }
-    match Answer::parse(answer) {
-        Ok(answer) if answer.token == token => Some(answer.evidence),
-        Ok(_) => {
-            log::warn!("the mirror answered with the token of another request: not used");
-            None
-        }
-        Err(e) => {
-            log::warn!("{e}: not used");
-            None
-        }
-    }
-}
-
-/// Six characters that tell this request from others. No secret: chance is enough.
-pub(crate) fn token() -> String {
-    let chance = RandomState::new().hash_one(std::process::id());
-    format!("{:06x}", chance & 0xff_ffff)
 }
