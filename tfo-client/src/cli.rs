@@ -11,7 +11,7 @@ use tfo_core::program::{Port, value::Format};
 
 use crate::{
     compare::CompareFlags,
-    config::{file::Family, server_address::ServerAddress},
+    config::{Overrides, file::Family, server_address::ServerAddress},
     cookies::CookiesFlags,
     doctor::DoctorFlags,
     explain::ExplainFlags,
@@ -36,11 +36,11 @@ pub(crate) struct Cli {
 
     /// Host to connect to: name or address, HOST:PORT or [IPV6]:PORT [default: 127.0.0.1]
     #[arg(short, long, global = true, display_order = 1, value_name = "HOST")]
-    pub(crate) server: Option<ServerAddress>,
+    server: Option<ServerAddress>,
 
     /// Port to connect to, 1 to 65535 [default: 2222]
     #[arg(short, long, global = true, display_order = 2, value_name = "PORT")]
-    pub(crate) port: Option<Port>,
+    port: Option<Port>,
 
     /// Use IPv4 only
     #[arg(short = '4', long, global = true, display_order = 3)]
@@ -56,7 +56,7 @@ pub(crate) struct Cli {
 
     /// Configuration file [default: config/client.toml, else /etc/tfo/client.toml]
     #[arg(short, long, global = true, display_order = 101, value_name = "PATH")]
-    pub(crate) config: Option<PathBuf>,
+    config: Option<PathBuf>,
 
     /// Print the settings in force, as a configuration file, and end
     #[arg(long, global = true, display_order = 102)]
@@ -64,7 +64,7 @@ pub(crate) struct Cli {
 
     /// Data on standard output: text or json [default: text]
     #[arg(short, long, global = true, display_order = 103, value_name = "FORMAT")]
-    pub(crate) output: Option<Format>,
+    output: Option<Format>,
 
     /// Log more: -v debug, -vv trace
     #[arg(short, long, global = true, display_order = 104, action = ArgAction::Count)]
@@ -125,40 +125,16 @@ impl Cli {
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
         let mut cli = Self::try_parse_from(arguments)?;
-        match &mut cli.command {
-            None => {}
-            Some(Command::Probe(flags)) => {
-                let flags = mem::take(flags);
-                cli.probe = flags.over(mem::take(&mut cli.probe));
-            }
-            Some(
-                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
-            ) if cli.probe == ProbeFlags::default() => {}
-            Some(
-                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
-            ) => {
-                let message = "the flags of the probe belong to `probe`";
-                return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-            }
-            Some(Command::Lab(flags)) => {
-                if cli.probe != ProbeFlags::default() {
-                    let message =
-                        "the flags of the probe stand behind `lab`, as far as it has them";
-                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-                }
-                cli.probe = flags.probe_flags();
-            }
-            Some(Command::Compare(flags)) => {
-                if cli.probe != ProbeFlags::default() {
-                    let message =
-                        "the flags of the probe stand behind `compare`, as far as it has them";
-                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-                }
-                if let Some(message) = flags.conflict(cli.server.is_some()) {
-                    return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-                }
-                cli.probe = flags.probe_flags();
-            }
+        if let Some(Command::Probe(flags)) = &mut cli.command {
+            let flags = mem::take(flags);
+            cli.probe = flags.over(mem::take(&mut cli.probe));
+        } else if let Some(message) = cli.misplaced() {
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        if let Some(Command::Compare(flags)) = &cli.command
+            && let Some(message) = flags.conflict(cli.server.is_some())
+        {
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         match cli.conflict() {
             Some((one, other)) => Err(Self::command().error(
@@ -169,15 +145,47 @@ impl Cli {
         }
     }
 
-    pub(crate) fn ipv6(&self) -> bool {
-        self.ipv6
+    /// Returns the values that the flags set, whichever command they belong to.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let of_command = match &self.command {
+            Some(Command::Lab(flags)) => flags.overrides(),
+            Some(Command::Compare(flags)) => flags.overrides(),
+            _ => self.probe.overrides(),
+        };
+        Overrides {
+            config: self.config.clone(),
+            server: self.server.clone(),
+            port: self.port,
+            family: self.family(),
+            output: self.output,
+            ..of_command
+        }
     }
 
-    pub(crate) fn family(&self) -> Option<Family> {
+    fn family(&self) -> Option<Family> {
         match (self.ipv4, self.ipv6) {
             (true, _) => Some(Family::Ipv4),
             (_, true) => Some(Family::Ipv6),
             (false, false) => None,
+        }
+    }
+
+    /// What is wrong with flags of the probe before a command that is another.
+    fn misplaced(&self) -> Option<&'static str> {
+        if self.probe == ProbeFlags::default() {
+            return None;
+        }
+        match self.command {
+            None | Some(Command::Probe(_)) => None,
+            Some(Command::Lab(_)) => {
+                Some("the flags of the probe stand behind `lab`, as far as it has them")
+            }
+            Some(Command::Compare(_)) => {
+                Some("the flags of the probe stand behind `compare`, as far as it has them")
+            }
+            Some(
+                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+            ) => Some("the flags of the probe belong to `probe`"),
         }
     }
 

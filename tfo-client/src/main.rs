@@ -34,17 +34,17 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(cli, &environment)?;
+    let config = config::resolve(&cli.overrides(), &environment)?;
     if cli.print_config {
         return Ok(output::print_config(&config.file));
     }
     Ok(match &cli.command {
-        None | Some(Command::Probe(_)) => probe::run(&config.settings),
+        None | Some(Command::Probe(_)) => probe::run(&config.settings, &cli.probe),
         Some(Command::Explain(flags)) => explain::run(&config.settings, flags),
         Some(Command::Cookies(flags)) => cookies::run(&config.settings, flags),
         Some(Command::Doctor(flags)) => doctor::run(&config.settings, &flags.settings()),
         Some(Command::Compare(flags)) => compare::run(&config.settings, flags),
         Some(Command::Load(flags)) => load::run(&config.settings, &flags.settings()),
-        Some(Command::Lab(flags)) => lab::run(&config.settings, &flags.settings(cli.ipv6())),
+        Some(Command::Lab(flags)) => lab::run(&config.settings, flags),
     })
 }

@@ -14,9 +14,11 @@ use super::{
     run::{CompareSettings, Files},
 };
 use crate::{
-    config::file::{ConnectTimeout, Interval, Message, Mode, PayloadSize, ReplyTimeout},
+    config::{
+        Overrides,
+        file::{ConnectTimeout, Interval, Message, Mode, PayloadSize, ReplyTimeout},
+    },
     network::{NetworkFlags, Share},
-    probe::ProbeFlags,
 };
 
 /// Pairs of connections.
@@ -145,16 +147,16 @@ impl FromStr for Width {
 }
 
 impl CompareFlags {
-    /// The flags that `compare` shares with the probe.
-    pub(crate) fn probe_flags(&mut self) -> ProbeFlags {
-        ProbeFlags {
-            mode: self.mode.take(),
-            message: self.message.take(),
-            size: self.size.take(),
-            connect_timeout: self.connect_timeout.take(),
-            reply_timeout: self.reply_timeout.take(),
-            interval: self.interval.take(),
-            ..ProbeFlags::default()
+    /// Returns the values that these flags set.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            mode: self.mode,
+            message: self.message.clone(),
+            size: self.size,
+            connect_timeout: self.connect_timeout,
+            reply_timeout: self.reply_timeout,
+            interval: self.interval,
+            ..Overrides::default()
         }
     }
 

@@ -10,9 +10,11 @@ use clap::{Args, ValueEnum};
 
 use super::run::LabSettings;
 use crate::{
-    config::file::{Count, Message, Mode, PayloadSize},
+    config::{
+        Overrides,
+        file::{Count, Message, Mode, PayloadSize},
+    },
     network::NetworkFlags,
-    probe::ProbeFlags,
 };
 
 #[derive(Debug, Default, Args)]
@@ -68,14 +70,14 @@ enum On {
 }
 
 impl LabFlags {
-    /// The flags that `lab` shares with the probe.
-    pub(crate) fn probe_flags(&mut self) -> ProbeFlags {
-        ProbeFlags {
-            count: self.count.take(),
-            mode: self.mode.take(),
-            message: self.message.take(),
-            size: self.size.take(),
-            ..ProbeFlags::default()
+    /// Returns the values that these flags set.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            count: self.count,
+            mode: self.mode,
+            message: self.message.clone(),
+            size: self.size,
+            ..Overrides::default()
         }
     }
 

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tfo_core::lab::Network;
 use tfo_core::socket::Method;
 
+use super::arguments::LabFlags;
 use super::report::LabReport;
 use crate::config::Settings;
+use crate::config::file::Family;
 use crate::network::{NetworkSettings, ServedNetwork};
 use crate::{first_bytes, output, probe};
 
@@ -29,7 +31,8 @@ pub(crate) struct LabSettings {
 /// The time after which a path without delay is taken for quiet.
 const QUIET: Duration = Duration::from_millis(20);
 
-pub(crate) fn run(settings: &Settings, lab: &LabSettings) -> ExitCode {
+pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> ExitCode {
+    let lab = &flags.settings(settings.family == Family::Ipv6);
     let served = match NetworkSettings::start(&lab.network, settings.target.port) {
         Ok(served) => served,
         Err(status) => return status,

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use clap::Args;
 use tfo_core::program::Switch;
 
-use crate::config::file::{
-    BalanceCount, ConnectTimeout, Count, Interval, Message, Mode, PayloadSize, ReplyTimeout,
+use crate::config::{
+    Overrides,
+    file::{
+        BalanceCount, ConnectTimeout, Count, Interval, Message, Mode, PayloadSize, ReplyTimeout,
+    },
 };
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
@@ -65,7 +68,7 @@ pub(crate) struct ProbeFlags {
 
     /// Forget the cached cookie first
     #[arg(long, help = "Forget the cached cookie first; needs CAP_NET_ADMIN")]
-    pub(crate) fresh: bool,
+    fresh: bool,
 
     /// Draw the packets of each connection
     #[arg(long, help = "Draw the packets of each connection; needs CAP_NET_RAW")]
@@ -81,14 +84,24 @@ pub(crate) struct ProbeFlags {
 }
 
 impl ProbeFlags {
-    pub(crate) fn expect_reply(&self) -> Option<Switch> {
-        (self.expect_reply || self.no_reply).then_some(Switch(self.expect_reply))
+    /// Returns the values that these flags set.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let says_whether = self.expect_reply || self.no_reply;
+        Overrides {
+            count: self.count,
+            mode: self.mode,
+            message: self.message.clone(),
+            size: self.size,
+            expect_reply: says_whether.then_some(Switch(self.expect_reply)),
+            connect_timeout: self.connect_timeout,
+            reply_timeout: self.reply_timeout,
+            interval: self.interval,
+            fresh: self.fresh.then_some(Switch(true)),
+            ..Overrides::default()
+        }
     }
 
-    pub(crate) fn fresh(&self) -> Option<Switch> {
-        self.fresh.then_some(Switch(true))
-    }
-
+    /// Joins two sets of flags: these come before the others.
     pub(crate) fn over(self, before: Self) -> Self {
         Self {
             listen: self.listen || before.listen,

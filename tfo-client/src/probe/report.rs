@@ -9,6 +9,7 @@ use tfo_core::observer::Timing;
 use tfo_core::program::output::{Output, Reader, colour_allowed};
 use tfo_core::program::value::Format;
 
+use super::arguments::ProbeFlags;
 use super::{document, text};
 use crate::config::Settings;
 use crate::output::error;
@@ -64,7 +65,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(settings: &Settings, address: SocketAddr) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        flags: &ProbeFlags,
+        address: SocketAddr,
+        count: u32,
+    ) -> Self {
         let mut report = Self {
             format: settings.format,
             colour: colour_allowed(&io::stdout()),
@@ -73,9 +79,9 @@ impl Report {
             lost: false,
             host: settings.target.host.clone(),
             address,
-            count: settings.count,
-            balance: settings.balance,
-            trace: settings.trace,
+            count,
+            balance: flags.balance.is_some(),
+            trace: flags.trace,
             message_bytes: settings.payload.bytes(),
             connections: Vec::new(),
         };

@@ -9,9 +9,11 @@ use tfo_core::host::cookie_cache;
 use tfo_core::mirror::Answer;
 use tfo_core::observer::Probe;
 
+use super::arguments::ProbeFlags;
 use super::listen;
 use super::report::{Connection, Report};
 use crate::config::Settings;
+use crate::config::file::BalanceCount;
 use crate::first_bytes::{message, method, server_evidence, token};
 use crate::trace::Tracer;
 use crate::{output, target};
@@ -23,12 +25,12 @@ const REGULAR: u8 = 1;
 /// No connection.
 const NO_CONNECTION: u8 = 3;
 
-pub(crate) fn run(settings: &Settings) -> ExitCode {
+pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> ExitCode {
     let address = match target::resolve(&settings.target, settings.family) {
         Ok(address) => address,
         Err(e) => return output::cannot_resolve(&settings.target, &e, NO_CONNECTION),
     };
-    if settings.listen
+    if flags.listen
         && let Err(e) = listen::start(address)
     {
         return output::cannot_listen(address, &e);
@@ -38,14 +40,15 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
     {
         return output::cannot_forget(address.ip(), &e);
     }
-    let tracer = match (settings.trace || settings.pcap.is_some()).then(|| Tracer::start(address)) {
+    let tracer = match (flags.trace || flags.pcap.is_some()).then(|| Tracer::start(address)) {
         None => None,
         Some(Ok(tracer)) => Some(tracer),
         Some(Err(e)) => return output::cannot_trace(&e),
     };
     let probe = plan(settings, address);
-    let mut report = Report::new(settings, address);
-    for n in 1..=settings.count {
+    let count = flags.balance.map_or(settings.count, BalanceCount::get);
+    let mut report = Report::new(settings, flags, address, count);
+    for n in 1..=count {
         if n > 1 {
             thread::sleep(settings.interval);
         }
@@ -61,7 +64,7 @@ pub(crate) fn run(settings: &Settings) -> ExitCode {
     if !report.finish() {
         return ExitCode::from(output::USAGE);
     }
-    if let Some(file) = &settings.pcap
+    if let Some(file) = &flags.pcap
         && let Err(e) = output::write_pcap(file, &report.packets())
     {
         return output::cannot_write(file, &e);
