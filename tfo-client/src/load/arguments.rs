@@ -4,7 +4,7 @@
     reason = "the comments are the help that users read"
 )]
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use clap::Args;
 use tfo_core::{
@@ -127,10 +127,6 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_name = "TIME")]
     timeout: Option<Timeout>,
 
-    /// Write the times to the first byte as an HdrHistogram's percentiles
-    #[arg(long, value_name = "FILE")]
-    hgrm: Option<PathBuf>,
-
     /// Exit status 1 with fewer replies a second than N, 1 to 10000000
     #[arg(long, value_name = "N")]
     fail_under: Option<Rate>,
@@ -197,7 +193,6 @@ impl LoadFlags {
             sources: self.source.clone(),
             reset: self.reset,
             timeout: self.timeout.map_or(Duration::from_secs(5), Timeout::get),
-            hgrm: self.hgrm.clone(),
             fail_under: self.fail_under.map(Rate::get),
             max_p99: self.max_p99.map(Limit::get),
         }

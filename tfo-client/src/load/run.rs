@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -36,7 +35,6 @@ pub(crate) struct LoadSettings {
     pub(crate) reset: bool,
     /// From a connection's start to its end.
     pub(crate) timeout: Duration,
-    pub(crate) hgrm: Option<PathBuf>,
     /// Fewer replies a second break the limit.
     pub(crate) fail_under: Option<u32>,
     /// A 99th percentile above breaks the limit.
@@ -121,10 +119,7 @@ pub(crate) fn run(settings: &Settings, load: &LoadSettings) -> ExitCode {
         Ok(plan) => plan,
         Err(e) => return report::load_refused(&e),
     };
-    let report = match LoadReport::new(settings, load, address) {
-        Ok(report) => report,
-        Err(e) => return report::load_refused(&e),
-    };
+    let report = LoadReport::new(settings, load, address);
     match measure(load, &plan, &report) {
         Ok(total) => report.finish(&plan, &total),
         Err(e) => report::load_refused(&e),

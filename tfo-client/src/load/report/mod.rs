@@ -1,10 +1,8 @@
-//! What `tfo-client load` says: as it goes, at the end, and as a file of percentiles.
+//! What `tfo-client load` says: as it goes, and at the end.
 
 mod document;
-mod hgrm;
 mod text;
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -33,8 +31,6 @@ pub(crate) struct LoadReport {
     host: String,
     address: SocketAddr,
     load: LoadSettings,
-    /// For the percentiles.
-    hgrm: Option<File>,
 }
 
 /// What became of the limits; `None`: there was none.
@@ -45,28 +41,16 @@ struct Limits {
 }
 
 impl LoadReport {
-    /// Makes the file that is to be written: an error must not come after the work.
-    pub(crate) fn new(
-        settings: &Settings,
-        load: &LoadSettings,
-        address: SocketAddr,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(settings: &Settings, load: &LoadSettings, address: SocketAddr) -> Self {
         let (stdout, stderr) = (io::stdout(), io::stderr());
-        let hgrm = match &load.hgrm {
-            Some(path) => Some(File::create(path).map_err(|e| {
-                io::Error::new(e.kind(), format!("can't write --hgrm {}: {e}", path.display()))
-            })?),
-            None => None,
-        };
-        Ok(Self {
+        Self {
             format: settings.format,
             colour: colour_allowed(&stdout),
             live: stderr.is_terminal() && colour_allowed(&stderr),
             host: settings.target.host.clone(),
             address,
             load: load.clone(),
-            hgrm,
-        })
+        }
     }
 
     /// Whether anybody sees the progress.
@@ -96,11 +80,6 @@ impl LoadReport {
                 output::error(&io::Error::new(e.kind(), format!("can't print the report: {e}")));
                 return ExitCode::from(output::USAGE);
             }
-        }
-        if let (Some(file), Some(path)) = (&self.hgrm, &self.load.hgrm)
-            && let Err(e) = hgrm::write(file, &total.times.first_byte())
-        {
-            return output::cannot_write(path, &e);
         }
         ExitCode::from(status(total, limits))
     }
