@@ -118,10 +118,6 @@ pub(crate) struct CompareFlags {
     #[arg(long, value_name = "FILE")]
     export_csv: Option<PathBuf>,
 
-    /// Write the tables, each connection included
-    #[arg(long, value_name = "FILE")]
-    export_markdown: Option<PathBuf>,
-
     /// Measure in the lab: two hosts and a path on this machine, which the flags below describe
     #[arg(long)]
     lab: bool,
@@ -195,7 +191,6 @@ impl CompareFlags {
                 html: self.html.clone(),
                 json: self.export_json.clone(),
                 csv: self.export_csv.clone(),
-                markdown: self.export_markdown.clone(),
             },
         }
     }

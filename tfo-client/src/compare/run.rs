@@ -50,7 +50,6 @@ pub(crate) struct Files {
     pub(crate) html: Option<PathBuf>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) csv: Option<PathBuf>,
-    pub(crate) markdown: Option<PathBuf>,
 }
 
 /// The comparison for one target.

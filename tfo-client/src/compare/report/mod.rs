@@ -1,9 +1,9 @@
 //! What `tfo-client compare` says: [`text`] with its [`plot`]s in a terminal, an [`svg`] picture, an
-//! [`html`] page, a JSON [`document`], and the files of [`export`]. [`words`] has the sentences of all.
+//! [`html`] page, a JSON [`document`], and the rows of [`csv`]. [`words`] has the sentences of all.
 
 mod axis;
+mod csv;
 mod document;
-mod export;
 mod html;
 mod plot;
 mod svg;
@@ -152,14 +152,9 @@ impl CompareReport {
             let document = self.document();
             self.print(&document);
         }
-        let Files { svg, html, json, csv, markdown } = self.compare.files.clone();
-        let files: [(Option<PathBuf>, Make); 5] = [
-            (svg, Self::picture),
-            (html, html::page),
-            (json, Self::document),
-            (csv, export::csv),
-            (markdown, export::markdown),
-        ];
+        let Files { svg, html, json, csv } = self.compare.files.clone();
+        let files: [(Option<PathBuf>, Make); 4] =
+            [(svg, Self::picture), (html, html::page), (json, Self::document), (csv, csv::rows)];
         for (file, make) in files {
             if let Some(file) = file
                 && let Err(e) = fs::write(&file, make(self))
