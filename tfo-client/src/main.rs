@@ -18,33 +18,47 @@ mod prose;
 mod target;
 mod trace;
 
+use std::io;
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging, output as streams};
+use tfo_core::program::{Environment, logging, output as streams};
 
 use cli::{Cli, Command};
+use output::Failure;
 
 fn main() -> ExitCode {
     // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
     let _ = streams::survive_file_size_limit();
-    let cli = Cli::from_arguments();
-    run(&cli).unwrap_or_else(|error| output::settings_error(&error))
+    run(&Cli::from_arguments()).unwrap_or_else(|failure| {
+        output::error(&failure);
+        failure.exit_code()
+    })
 }
 
-fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
     let config = config::resolve(&cli.overrides(), &environment)?;
     if cli.print_config {
-        return Ok(output::print_config(&config.file));
+        return print_config(&config.file);
     }
-    Ok(match &cli.command {
-        None | Some(Command::Probe(_)) => probe::run(&config.settings, &cli.probe),
-        Some(Command::Explain(flags)) => explain::run(&config.settings, flags),
-        Some(Command::Cookies(flags)) => cookies::run(&config.settings, flags),
-        Some(Command::Doctor(flags)) => doctor::run(&config.settings, &flags.settings()),
-        Some(Command::Compare(flags)) => compare::run(&config.settings, flags),
-        Some(Command::Load(flags)) => load::run(&config.settings, &flags.settings()),
-        Some(Command::Lab(flags)) => lab::run(&config.settings, flags),
-    })
+    let settings = &config.settings;
+    match &cli.command {
+        None | Some(Command::Probe(_)) => probe::run(settings, &cli.probe),
+        Some(Command::Explain(flags)) => explain::run(settings, flags),
+        Some(Command::Cookies(flags)) => cookies::run(settings, flags),
+        Some(Command::Doctor(flags)) => doctor::run(settings, flags),
+        Some(Command::Compare(flags)) => compare::run(settings, flags),
+        Some(Command::Load(flags)) => load::run(settings, flags),
+        Some(Command::Lab(flags)) => lab::run(settings, flags),
+    }
+}
+
+/// Prints the effective configuration, so that it can be used as a file.
+fn print_config(file: &config::file::File) -> Result<ExitCode, Failure> {
+    const WHAT: &str = "the settings";
+    let text = toml::to_string(file)
+        .map_err(|e| Failure::Print { what: WHAT, source: io::Error::other(e) })?;
+    output::print_as(WHAT, text)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,152 +1,188 @@
-//! All that the program prints; nothing else writes to standard output or standard error.
+//! Standard output, standard error and the exit status; nothing else writes to them.
 
-use std::{
-    error::Error,
-    fmt,
-    fs::File,
-    io::{self, BufWriter, Write},
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    process::ExitCode,
-};
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use tfo_core::capture::{Crossing, pcapng};
-use tfo_core::host::Capability;
-use tfo_core::program::{
-    SettingsError, one_line,
-    output::{Output, Reader},
-};
+use serde::Serialize;
+use tfo_core::program::output::{Output, Reader, colour_allowed};
+use tfo_core::program::{SettingsError, one_line};
 
-use crate::config::{self, Target};
-
-/// Wrong usage, bad configuration, or output that can't be written.
+/// Exit status: wrong usage, an invalid configuration, or output that can't be written.
 pub(crate) const USAGE: u8 = 2;
+/// Exit status: no connection, or none that got its reply.
+pub(crate) const NO_CONNECTION: u8 = 3;
+
+/// Why a command ended without its result.
+///
+/// `Display` is one line, `what failed: why; what to do`, with the cause.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A flag, a file or this host is not as the command needs it.
+    Unusable(String),
+    /// There will be no connection.
+    NoConnection(String),
+    /// An operation failed.
+    Operation {
+        /// What failed, as "can't listen on 127.0.0.1:2222".
+        what: String,
+        source: tfo_core::Error,
+        /// What to do; may be empty.
+        advice: String,
+    },
+    /// Standard output can't be written.
+    Print {
+        /// What was to be printed, as "the report".
+        what: &'static str,
+        source: io::Error,
+    },
+    /// A file can't be written.
+    Write { path: PathBuf, source: io::Error },
+    /// The settings can't be used.
+    Settings(SettingsError),
+}
+
+impl Failure {
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::NoConnection(_) => NO_CONNECTION,
+            Self::Unusable(_)
+            | Self::Operation { .. }
+            | Self::Print { .. }
+            | Self::Write { .. }
+            | Self::Settings(_) => USAGE,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(message) | Self::NoConnection(message) => f.write_str(message),
+            Self::Operation { what, source, advice } => {
+                write!(f, "{what}: {}", one_line(source))?;
+                if advice.is_empty() { Ok(()) } else { write!(f, "; {advice}") }
+            }
+            Self::Print { what, source } => write!(f, "can't print {what}: {source}"),
+            Self::Write { path, source } => write!(f, "can't write {}: {source}", path.display()),
+            Self::Settings(source) => f.write_str(&one_line(source)),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+impl From<SettingsError> for Failure {
+    fn from(source: SettingsError) -> Self {
+        Self::Settings(source)
+    }
+}
 
 /// Prints `error: …`, one line, to standard error.
 pub(crate) fn error(error: &dyn Error) {
-    // Nobody is left to be told when standard error is closed.
+    // A closed standard error leaves nobody to tell.
     let _ = writeln!(io::stderr(), "error: {}", one_line(error));
 }
 
-pub(crate) fn settings_error(found: &SettingsError) -> ExitCode {
-    error(found);
-    ExitCode::from(USAGE)
-}
-
-/// Prints a line that is no error, and no data either.
+/// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {text}");
 }
 
-/// The target's name says no address: there will be no connection.
-pub(crate) fn cannot_resolve(target: &Target, found: &io::Error, status: u8) -> ExitCode {
-    let message = format!("no address for {}: {found}", target.host);
-    error(&io::Error::other(message));
-    ExitCode::from(status)
+/// Prints a whole report. A closed pipe is not an error.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    print_as("the report", text)
 }
 
-/// `--listen` can't listen.
-pub(crate) fn cannot_listen(address: SocketAddr, found: &tfo_core::Error) -> ExitCode {
-    let advice = match found.kind() {
-        io::ErrorKind::AddrInUse => {
-            "if tfo-server runs there, leave --listen out; else choose another port: --port"
-        }
-        io::ErrorKind::AddrNotAvailable => "with --listen the address must be this host's",
-        io::ErrorKind::PermissionDenied => "choose a port from 1024: --port",
-        _ => "try another address or port",
-    };
-    let message = format!("can't listen on {address}: {}; {advice}", one_line(found));
-    error(&io::Error::other(message));
-    ExitCode::from(USAGE)
-}
-
-/// `--trace` and `--pcap` may not see packets.
-pub(crate) fn cannot_trace(found: &tfo_core::Error) -> ExitCode {
-    let advice = match found.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
-             \"$(command -v tfo-client)\""
-        }
-        _ => "leave --trace and --pcap out",
-    };
-    let message = format!("packets can't be traced: {}; {advice}", one_line(found));
-    error(&io::Error::other(message));
-    ExitCode::from(USAGE)
-}
-
-/// Writes packets for Wireshark.
-pub(crate) fn write_pcap(file: &Path, packets: &[Crossing]) -> io::Result<()> {
-    let mut writer = BufWriter::new(File::create(file)?);
-    pcapng::write(&mut writer, packets)?;
-    writer.flush()
-}
-
-/// `--fresh` may not forget.
-pub(crate) fn cannot_forget(address: IpAddr, found: &tfo_core::Error) -> ExitCode {
-    cannot_forget_by("--fresh", address, found)
-}
-
-/// A flag or command may not forget.
-pub(crate) fn cannot_forget_by(what: &str, address: IpAddr, found: &tfo_core::Error) -> ExitCode {
-    let advice = match found.kind() {
-        io::ErrorKind::PermissionDenied if Capability::NetAdmin.is_effective() => format!(
-            "{what} needs CAP_NET_ADMIN of the real host, which root of a user namespace has not got: \
-             run it there: sudo nsenter --net=/proc/PID/ns/net tfo-client {what}"
-        ),
-        io::ErrorKind::PermissionDenied => format!(
-            "{what} needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
-             \"$(command -v tfo-client)\""
-        ),
-        _ => format!("leave {what} out"),
-    };
-    let message =
-        format!("the cookie for {address} can't be forgotten: {}; {advice}", one_line(found));
-    error(&io::Error::other(message));
-    ExitCode::from(USAGE)
-}
-
-/// Prints what a command has to say.
-pub(crate) fn data(text: impl fmt::Display) -> ExitCode {
-    data_with_status(text, 0)
-}
-
-/// [`data`] with the exit status of a command that has printed it.
-pub(crate) fn data_with_status(text: impl fmt::Display, status: u8) -> ExitCode {
+/// [`print`] of something that is called otherwise.
+pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => ExitCode::from(status),
-        Err(found) => {
-            error(&io::Error::new(found.kind(), format!("can't print the report: {found}")));
-            ExitCode::from(USAGE)
+        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Err(source) => Err(Failure::Print { what, source }),
+    }
+}
+
+/// A report that is printed piece by piece.
+///
+/// The first failure is kept for [`finish`](Self::finish): what remains to be done without standard
+/// output, such as writing files, is done all the same.
+pub(crate) struct Printer {
+    output: Output,
+    failed: Option<io::Error>,
+}
+
+impl Printer {
+    pub(crate) fn stdout() -> Self {
+        Self { output: Output::stdout(), failed: None }
+    }
+
+    /// Prints, and returns whether more can be printed: `false` once the pipe is closed, and after a
+    /// failure.
+    pub(crate) fn print(&mut self, text: impl fmt::Display) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        match self.output.print(text) {
+            Ok(reader) => reader == Reader::Listening,
+            Err(error) => {
+                self.failed = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Returns the failure, if a piece could not be printed.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        match self.failed.take() {
+            Some(source) => Err(Failure::Print { what: "the report", source }),
+            None => Ok(()),
         }
     }
 }
 
-/// Prints the settings in force, so that they can be used as a file.
-pub(crate) fn print_config(file: &config::file::File) -> ExitCode {
-    let text = toml::to_string(file).map_err(io::Error::other);
-    match text.and_then(|text| Output::stdout().print(text)) {
-        Ok(Reader::Listening | Reader::Gone) => ExitCode::SUCCESS,
-        Err(found) => {
-            error(&io::Error::new(found.kind(), format!("can't print the settings: {found}")));
-            ExitCode::from(USAGE)
+/// A line on standard error that the next one overwrites: on a terminal only, and never with `NO_COLOR`.
+pub(crate) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { shown: colour_allowed(&io::stderr()) }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    pub(crate) fn show(&self, line: &str) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\x1b[2K{line}\r");
         }
+    }
+
+    pub(crate) fn erase(&self) {
+        self.show("");
     }
 }
 
-/// There is no lab: what forbids it, and how to allow it.
-pub(crate) fn no_lab(found: &tfo_core::Error) -> ExitCode {
-    lab_failed(&format!(
-        "the lab needs network namespaces, and this process may not make them ({}): {}",
-        one_line(found),
-        tfo_core::lab::explain_denied()
-    ))
+/// Returns whether standard output may have colours.
+pub(crate) fn colour() -> bool {
+    colour_allowed(&io::stdout())
 }
 
-pub(crate) fn lab_failed(why: &str) -> ExitCode {
-    error(&io::Error::other(why.to_owned()));
-    ExitCode::from(USAGE)
+/// A JSON document, ready to be printed.
+pub(crate) fn json(document: &impl Serialize) -> String {
+    // Serializing to a string fails only for maps whose keys are no strings.
+    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
-pub(crate) fn cannot_write(file: &Path, found: &io::Error) -> ExitCode {
-    lab_failed(&format!("can't write {}: {found}", file.display()))
+/// [`json`] on one line.
+pub(crate) fn json_line(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default() + "\n"
 }

@@ -1,5 +1,6 @@
 //! What reports for people share: lines of 80 columns, verdicts, times, the next step.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -60,6 +61,15 @@ pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
         column += piece.chars().count();
     }
     wrapped + "\n"
+}
+
+/// A host and the address that stands for it; once where they are the same.
+pub(crate) fn named(host: &str, address: SocketAddr) -> String {
+    if host == address.ip().to_string() {
+        address.to_string()
+    } else {
+        format!("{host} ({address})")
+    }
 }
 
 /// The verdict with its cause, in the words of the documentation.

@@ -1,14 +1,19 @@
-//! From a host's name to the one address that is probed.
+//! From a host's name to the one address that is used.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 
 use crate::config::Target;
 use crate::config::file::Family;
+use crate::output::Failure;
 
-/// The first address of the wanted family that this host has a route to, else the first of it.
-pub(crate) fn resolve(target: &Target, family: Family) -> io::Result<SocketAddr> {
-    let Target { host, port } = target;
+/// Returns the first address of the wanted family that this host has a route to, else the first of it.
+pub(crate) fn resolve(target: &Target, family: Family) -> Result<SocketAddr, Failure> {
+    find(target, family)
+        .map_err(|e| Failure::NoConnection(format!("no address for {}: {e}", target.host)))
+}
+
+fn find(Target { host, port }: &Target, family: Family) -> io::Result<SocketAddr> {
     let wanted = |address: &SocketAddr| match family {
         Family::Any => true,
         Family::Ipv4 => address.is_ipv4(),

@@ -1,16 +1,20 @@
-//! `--trace` and `--pcap`: the packets of the probe's connections, on this host's interfaces.
+//! The packets of connections, on this host's interfaces: `--trace` and `--pcap`.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::Result;
-use tfo_core::capture::{Crossing, Trace};
+use tfo_core::capture::{Crossing, Trace, pcapng};
+
+use crate::output::Failure;
 
 /// The least time without a packet after which a connection is taken for ended.
 const QUIET: Duration = Duration::from_millis(20);
-/// The most time that is waited for its last packets.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for a connection's last packets.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The packets of one connection after the other.
 pub(crate) struct Tracer {
@@ -19,15 +23,18 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     /// Sees the packets to and from this address from now on.
-    pub(crate) fn start(server: SocketAddr) -> Result<Self> {
-        Ok(Self { trace: Trace::start(server)? })
+    pub(crate) fn start(server: SocketAddr) -> Result<Self, Failure> {
+        match Trace::start(server) {
+            Ok(trace) => Ok(Self { trace }),
+            Err(source) => Err(cannot_trace(source)),
+        }
     }
 
     /// The packets since the last call, once no more of them come. The last ones (FIN, ACK) take a
     /// round trip more than the answer.
     pub(crate) fn take(&self, rtt: Duration) -> Vec<Crossing> {
         let quiet = (2 * rtt).max(QUIET);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut last = usize::MAX;
         loop {
             let count = self.trace.count();
@@ -38,4 +45,29 @@ impl Tracer {
             thread::sleep(quiet);
         }
     }
+}
+
+fn cannot_trace(source: tfo_core::Error) -> Failure {
+    let advice = match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-client)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    Failure::Operation {
+        what: "packets can't be traced".to_owned(),
+        source,
+        advice: advice.to_owned(),
+    }
+}
+
+/// Writes packets for Wireshark.
+pub(crate) fn write_pcap(file: &Path, packets: &[Crossing]) -> Result<(), Failure> {
+    let write = || {
+        let mut writer = BufWriter::new(File::create(file)?);
+        pcapng::write(&mut writer, packets)?;
+        writer.flush()
+    };
+    write().map_err(|e| Failure::write(file, e))
 }

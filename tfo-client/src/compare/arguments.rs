@@ -10,8 +10,9 @@ use clap::Args;
 use tfo_core::program::{Expected, Integer};
 
 use super::{
-    job::{DnsName, HttpPath, JobSettings, Request, Trust},
-    run::{CompareSettings, Files},
+    job::{DnsName, HttpPath, JobSettings, Request},
+    settings::{CompareSettings, Files},
+    tls::Trust,
 };
 use crate::{
     config::{
@@ -169,7 +170,7 @@ impl CompareFlags {
         }
     }
 
-    pub(crate) fn settings(&self, v6: bool) -> CompareSettings {
+    pub(super) fn settings(&self, v6: bool) -> CompareSettings {
         let pairs = self.pairs.map(|pairs| pairs.get() as usize);
         let default = if self.until_ci.is_some() { PAIRS_UNTIL } else { 100 };
         CompareSettings {

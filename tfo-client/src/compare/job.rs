@@ -11,8 +11,10 @@ use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use tfo_core::observer::{Dialogue, Next};
 use tfo_core::program::Expected;
 
+use super::dns;
 use super::reply::{Reply, ReplyTo};
-use super::{dns, tls};
+use super::sample::Times;
+use super::tls::{self, Trust};
 use crate::config::Settings;
 use crate::first_bytes;
 
@@ -22,14 +24,6 @@ pub(crate) struct JobSettings {
     /// TLS under the request, and who is trusted.
     pub(crate) tls: Option<Trust>,
     pub(crate) request: Request,
-}
-
-/// Whose certificates are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Those of the authorities that this host knows.
-    Known,
-    Anyone,
 }
 
 /// What is asked.
@@ -104,17 +98,6 @@ pub(crate) struct Job {
     host: String,
     settings: Settings,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
-
-/// The times of one connection, from the call that started it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Times {
-    /// Until the TLS handshake had ended.
-    pub(crate) handshake: Option<Duration>,
-    /// Until the first byte of the reply to the request; in a bare TLS handshake of the server's part.
-    pub(crate) first_byte: Option<Duration>,
-    /// Until the reply was whole.
-    pub(crate) reply: Option<Duration>,
 }
 
 impl Job {

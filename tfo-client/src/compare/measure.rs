@@ -21,15 +21,15 @@ use crate::trace::Tracer;
 /// cookie.
 const WARM_UP: usize = 3;
 
-/// Where the connections are made.
-pub(crate) enum Place {
+/// The network that the connections are made in.
+pub(super) enum Network {
     ThisHost,
     Lab(Box<ServedNetwork>),
 }
 
 /// Why there is nothing to compare.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(super) enum MeasureError {
     /// No regular connection comes about, says this verdict.
     NoConnection(Box<Verdict>),
     /// The peer does not do what the job needs.
@@ -37,8 +37,8 @@ pub(crate) enum Trouble {
 }
 
 /// Connections of one job to one server.
-pub(super) struct Meter<'a> {
-    place: &'a Place,
+pub(super) struct Sampler<'a> {
+    network: &'a Network,
     job: Job,
     address: SocketAddr,
     fast: Probe,
@@ -47,9 +47,9 @@ pub(super) struct Meter<'a> {
     interrupted: &'a AtomicBool,
 }
 
-impl<'a> Meter<'a> {
+impl<'a> Sampler<'a> {
     pub(super) fn new(
-        place: &'a Place,
+        network: &'a Network,
         job: Job,
         settings: &Settings,
         address: SocketAddr,
@@ -59,7 +59,7 @@ impl<'a> Meter<'a> {
             .connect_timeout(settings.connect_timeout)
             .reply_timeout(settings.reply_timeout);
         Self {
-            place,
+            network,
             job,
             address,
             fast: probe.clone().method(first_bytes::method(settings.mode)),
@@ -70,10 +70,10 @@ impl<'a> Meter<'a> {
     }
 
     /// Fetches the cookie, and fills the other caches on the way. Does it work at all?
-    pub(super) fn warm_up(&self) -> Result<(), Trouble> {
+    pub(super) fn warm_up(&self) -> Result<(), MeasureError> {
         let regular = self.connect(Side::Regular)?;
         if regular.verdict.outcome == Outcome::Failed {
-            return Err(Trouble::NoConnection(Box::new(regular.verdict)));
+            return Err(MeasureError::NoConnection(Box::new(regular.verdict)));
         }
         for _ in 0..WARM_UP {
             let sample = self.connect(Side::FastOpen)?;
@@ -89,7 +89,7 @@ impl<'a> Meter<'a> {
     pub(super) fn pairs(
         &self,
         mut enough: impl FnMut(&[Sample]) -> bool,
-    ) -> Result<Vec<Sample>, Trouble> {
+    ) -> Result<Vec<Sample>, MeasureError> {
         let mut samples = Vec::new();
         for pair in 1.. {
             let order = if fastrand::bool() {
@@ -119,12 +119,12 @@ impl<'a> Meter<'a> {
     }
 
     /// Makes one connection.
-    pub(super) fn connect(&self, side: Side) -> Result<Sample, Trouble> {
+    pub(super) fn connect(&self, side: Side) -> Result<Sample, MeasureError> {
         let probe = if side == Side::FastOpen { &self.fast } else { &self.regular }.clone();
-        let (first, mut talk) = self.job.start().map_err(Trouble::Fault)?;
-        let (seen, talk) = self.place.run(move || (probe.converse(&first, &mut talk), talk));
+        let (first, mut talk) = self.job.start().map_err(MeasureError::Fault)?;
+        let (seen, talk) = self.network.run(move || (probe.converse(&first, &mut talk), talk));
         if let Some(fault) = talk.fault() {
-            return Err(Trouble::Fault(fault.to_owned()));
+            return Err(MeasureError::Fault(fault.to_owned()));
         }
         let (beginning, token) = talk.mirrored();
         let client = seen.evidence;
@@ -145,14 +145,14 @@ impl<'a> Meter<'a> {
 
     /// One more connection, with its packets; `None` where they can't be seen.
     pub(super) fn traced(&self, side: Side) -> Option<(Sample, Vec<Crossing>)> {
-        let (sample, packets) = match self.place {
-            Place::ThisHost => {
+        let (sample, packets) = match self.network {
+            Network::ThisHost => {
                 let tracer = Tracer::start(self.address).ok()?;
                 let sample = self.connect(side).ok()?;
                 let packets = tracer.take(sample.rtt.unwrap_or_default());
                 (sample, packets)
             }
-            Place::Lab(lab) => {
+            Network::Lab(lab) => {
                 let quiet = Duration::from_millis(20);
                 lab.network.settle(quiet);
                 let before = lab.network.crossings().len();
@@ -166,7 +166,7 @@ impl<'a> Meter<'a> {
     }
 }
 
-impl Place {
+impl Network {
     /// Runs code on the client's host.
     fn run<T: Send + 'static>(&self, code: impl FnOnce() -> T + Send + 'static) -> T {
         match self {

@@ -1,12 +1,20 @@
 //! `tfo-client compare`: what fast open saves against regular connections on the same path.
 //!
-//! - [`job`]: what each connection does, with [`tls`], [`dns`] and [`reply`] for the protocols.
-//! - [`measure`]: makes the connections; [`sample`]: what is kept of each.
-//! - [`analysis`]: from samples to an answer, by [`statistics`].
-//! - [`targets`]: the file of `--targets`.
+//! | file | subject |
+//! | --- | --- |
+//! | `run` | the command: one target after another |
+//! | `report/` | prints and writes |
+//! | `comparison` | what became of a target |
+//! | `measure` | makes the connections |
+//! | `analysis/`, `statistics/` | from samples to an answer |
+//! | `job`, `tls`, `dns`, `reply` | what each connection does |
+//! | `sample` | what is kept of each connection |
+//! | `targets` | the file of `--targets` |
+//! | `arguments`, `settings` | the flags, and what they say |
 
 mod analysis;
 mod arguments;
+mod comparison;
 mod dns;
 mod job;
 mod measure;
@@ -14,6 +22,7 @@ mod reply;
 mod report;
 mod run;
 mod sample;
+mod settings;
 mod statistics;
 mod targets;
 mod tls;

@@ -1,7 +1,5 @@
 //! Compares for each target.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,89 +8,41 @@ use tfo_core::capture::Crossing;
 
 use super::analysis::{self, Analysis, Answer};
 use super::arguments::CompareFlags;
-use super::job::{Job, JobSettings, Request};
-use super::measure::{Meter, Place, Trouble};
-use super::report::{self, CompareReport};
+use super::comparison::{Comparison, FailedTarget};
+use super::job::{Job, Request};
+use super::measure::{MeasureError, Network, Sampler};
+use super::report::CompareReport;
 use super::sample::{Sample, Side};
+use super::settings::CompareSettings;
 use super::targets;
 use crate::config::file::{Family, Mode};
 use crate::config::{Settings, Target};
-use crate::network::NetworkSettings;
-use crate::{interruption, output, target};
+use crate::output::{Failure, NO_CONNECTION, USAGE, note};
+use crate::{interruption, target};
 
-/// Turn it on.
+/// Exit status: turn it on.
 const ON: u8 = 0;
-/// Leave it off, no difference, or no answer.
+/// Exit status: leave it off, no difference, or no answer.
 const NOT_ON: u8 = 1;
-const NO_CONNECTION: u8 = 3;
 /// How many pairs are made for the picture of a typical one.
 const TRACED: usize = 5;
 /// How often the width of the intervals is looked at.
 const LOOK_EVERY: usize = 10;
 
-/// What the flags of `compare` say.
-#[derive(Debug, Clone)]
-pub(crate) struct CompareSettings {
-    /// The most pairs.
-    pub(crate) pairs: usize,
-    /// How far the intervals may reach from their values, as a share of the regular median.
-    pub(crate) until_ci: Option<f64>,
-    pub(crate) job: JobSettings,
-    pub(crate) targets: Option<PathBuf>,
-    pub(crate) lab: Option<NetworkSettings>,
-    pub(crate) files: Files,
-}
-
-/// What is written, and where.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Files {
-    pub(crate) svg: Option<PathBuf>,
-    pub(crate) html: Option<PathBuf>,
-    pub(crate) json: Option<PathBuf>,
-    pub(crate) csv: Option<PathBuf>,
-}
-
-/// The comparison for one target.
-pub(crate) struct Comparison {
-    pub(crate) target: Target,
-    pub(crate) address: SocketAddr,
-    pub(crate) samples: Vec<Sample>,
-    pub(crate) analysis: Analysis,
-    /// Somebody did not want to wait.
-    pub(crate) interrupted: bool,
-    /// A regular connection and one with fast open, with their packets, where they can be seen.
-    pub(crate) typical: Option<[(Sample, Vec<Crossing>); 2]>,
-}
-
-/// A target that could not be measured.
-pub(crate) struct Failure {
-    pub(crate) target: Target,
-    pub(crate) why: String,
-    /// What to do next; may be empty.
-    pub(crate) advice: String,
-    /// Nothing is wrong but that there is no connection.
-    pub(crate) no_connection: bool,
-}
-
-pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
+pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
     let compare = flags.settings(settings.family == Family::Ipv6);
-    let place = match &compare.lab {
-        None => Place::ThisHost,
-        Some(network) => match network.start(settings.target.port) {
-            Ok(served) => Place::Lab(Box::new(served)),
-            Err(status) => return status,
-        },
+    let network = match &compare.lab {
+        None => Network::ThisHost,
+        Some(lab) => Network::Lab(Box::new(lab.start(settings.target.port)?)),
     };
-    let targets = match (&place, &compare.targets) {
-        (Place::Lab(lab), _) => {
-            Ok(vec![Target { host: lab.address.ip().to_string(), port: lab.address.port() }])
+    let targets = match (&network, &compare.targets) {
+        (Network::Lab(lab), _) => {
+            vec![Target { host: lab.address.ip().to_string(), port: lab.address.port() }]
         }
-        (Place::ThisHost, None) => Ok(vec![settings.target.clone()]),
-        (Place::ThisHost, Some(file)) => targets::read(file, settings.target.port),
-    };
-    let targets = match targets {
-        Ok(targets) => targets,
-        Err(why) => return report::compare_failed(&why),
+        (Network::ThisHost, None) => vec![settings.target.clone()],
+        (Network::ThisHost, Some(file)) => {
+            targets::read(file, settings.target.port).map_err(Failure::Unusable)?
+        }
     };
     let interrupted = interruption::flag().unwrap_or_else(|e| {
         log::warn!("Ctrl-C will end the program at once: {e}");
@@ -102,14 +52,14 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
     let mut status = ON;
     for target in targets {
         let settings = Settings { target, ..settings.clone() };
-        let (found, shown) = match one(&settings, &compare, &place, &interrupted, &mut report) {
+        let (found, shown) = match one(&settings, &compare, &network, &interrupted, &mut report) {
             Ok(found) => {
                 let on = found.analysis.answer == Answer::On;
                 (if on { ON } else { NOT_ON }, report.comparison(found))
             }
-            Err(failure) => {
-                let status = if failure.no_connection { NO_CONNECTION } else { output::USAGE };
-                (status, report.failure(failure))
+            Err(failed) => {
+                let status = if failed.no_connection { NO_CONNECTION } else { USAGE };
+                (status, report.failed_target(failed))
             }
         };
         status = status.max(found);
@@ -117,44 +67,45 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> ExitCode {
             break;
         }
     }
-    if let Place::Lab(lab) = &place
+    if let Network::Lab(lab) = &network
         && lab.network.missed() > 0
     {
-        output::note(&format!(
+        note(&format!(
             "this machine was too slow for {} packets, which are lost: expect late times",
             lab.network.missed()
         ));
     }
-    report.finish(status)
+    report.finish()?;
+    Ok(ExitCode::from(status))
 }
 
 /// Measures one target.
 fn one(
     settings: &Settings,
     compare: &CompareSettings,
-    place: &Place,
+    network: &Network,
     interrupted: &AtomicBool,
     report: &mut CompareReport,
-) -> Result<Comparison, Failure> {
-    let failure = |why: String, no_connection: bool| Failure {
+) -> Result<Comparison, FailedTarget> {
+    let failed = |why: String, no_connection: bool| FailedTarget {
         target: settings.target.clone(),
         why,
         advice: String::new(),
         no_connection,
     };
-    let trouble = |trouble: Trouble| match trouble {
-        Trouble::Fault(why) => failure(why, false),
-        Trouble::NoConnection(verdict) => {
-            Failure { advice: verdict.advice, ..failure(verdict.finding, true) }
+    let unmeasured = |error: MeasureError| match error {
+        MeasureError::Fault(why) => failed(why, false),
+        MeasureError::NoConnection(verdict) => {
+            FailedTarget { advice: verdict.advice, ..failed(verdict.finding, true) }
         }
     };
     let address = target::resolve(&settings.target, settings.family)
-        .map_err(|e| failure(format!("no address for {}: {e}", settings.target.host), true))?;
+        .map_err(|e| failed(e.to_string(), true))?;
     let job = Job::new(&compare.job, &settings.target.host, settings)
-        .map_err(|why| failure(why, false))?;
-    let meter = Meter::new(place, job, settings, address, interrupted);
+        .map_err(|why| failed(why, false))?;
+    let sampler = Sampler::new(network, job, settings, address, interrupted);
     report.begin(&settings.target, address);
-    meter.warm_up().map_err(trouble)?;
+    sampler.warm_up().map_err(unmeasured)?;
 
     let both_regular = settings.mode == Mode::Off;
     let has_request = compare.job.request != Request::Nothing;
@@ -162,21 +113,21 @@ fn one(
     let analyse = |samples: &[Sample]| {
         Analysis::new(samples, metrics, both_regular, address.ip().is_loopback())
     };
-    let samples = meter.pairs(|samples| {
+    let measured = sampler.pairs(|samples| {
         let pairs = samples.len() / 2;
         report.progress(samples, metrics, both_regular);
         pairs >= compare.pairs || is_narrow(compare.until_ci, pairs, samples, analyse)
     });
-    let samples = samples.map_err(trouble)?;
-    let analysis = analyse(&samples);
-    let interrupted = meter.is_interrupted();
+    let measured = measured.map_err(unmeasured)?;
+    let analysis = analyse(&measured);
+    let interrupted = sampler.is_interrupted();
     let typical = (compare.files.html.is_some() && !interrupted)
-        .then(|| typical(&meter, &analysis))
+        .then(|| typical(&sampler, &analysis))
         .flatten();
     Ok(Comparison {
         target: settings.target.clone(),
         address,
-        samples,
+        samples: measured,
         analysis,
         interrupted,
         typical,
@@ -199,12 +150,12 @@ fn is_narrow(
 
 /// Makes a few more pairs, and keeps the one that is nearest to both medians. They don't count: looking
 /// at packets takes time.
-fn typical(meter: &Meter<'_>, analysis: &Analysis) -> Option<[(Sample, Vec<Crossing>); 2]> {
+fn typical(sampler: &Sampler<'_>, analysis: &Analysis) -> Option<[(Sample, Vec<Crossing>); 2]> {
     let main = analysis.main()?;
     let nearest = |side: Side, median: Option<f64>| {
         let mut best: Option<(f64, (Sample, Vec<Crossing>))> = None;
         for _ in 0..TRACED {
-            let (sample, packets) = meter.traced(side)?;
+            let (sample, packets) = sampler.traced(side)?;
             let time = sample.time(analysis.metric);
             // A side without a median, such as that of fast open that never worked, takes any.
             let distance = match (time, median) {

@@ -4,7 +4,16 @@ use std::time::Duration;
 
 use tfo_core::diagnosis::{Outcome, Verdict};
 
-use super::job::Times;
+/// The times of one connection, from the call that started it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Until the TLS handshake had ended.
+    pub(crate) handshake: Option<Duration>,
+    /// Until the first byte of the reply to the request; in a bare TLS handshake of the server's part.
+    pub(crate) first_byte: Option<Duration>,
+    /// Until the reply was whole.
+    pub(crate) reply: Option<Duration>,
+}
 
 /// Which of a pair a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

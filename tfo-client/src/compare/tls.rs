@@ -11,7 +11,13 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::job::Trust;
+/// Whose certificates are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Those of the authorities that this host knows.
+    Known,
+    Anyone,
+}
 
 /// How to speak TLS with this host. Each connection has a full handshake: a resumed one is another
 /// measurement.

@@ -1,13 +1,10 @@
 //! The cookie cache, as a table for people and as JSON.
 
-use std::io;
 use std::net::IpAddr;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
 use tfo_core::host::cookie_cache::Entry;
-use tfo_core::program::one_line;
 use tfo_core::program::value::Format;
 
 use crate::{output, prose};
@@ -46,11 +43,11 @@ struct Line {
 }
 
 /// The list: entries with a cookie, or with lost SYNs.
-pub(crate) fn cookies(format: Format, entries: &[Entry]) -> ExitCode {
+pub(super) fn list(format: Format, entries: &[Entry]) -> String {
     let (worth, others): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| entry.cookie.is_some() || entry.syn_drops > 0);
-    output::data(match format {
-        Format::Json => json(&Listed {
+    match format {
+        Format::Json => output::json(&Listed {
             schema: 1,
             cookies: worth.iter().map(|entry| line(entry)).collect(),
             others: others.len(),
@@ -65,33 +62,27 @@ pub(crate) fn cookies(format: Format, entries: &[Entry]) -> ExitCode {
             }
         ),
         Format::Text => table(&worth),
-    })
+    }
 }
 
 /// All that is remembered of one destination.
-pub(crate) fn cookies_of(
-    format: Format,
-    address: IpAddr,
-    entries: &[Entry],
-    status: u8,
-) -> ExitCode {
-    let text = match format {
+pub(super) fn destination(format: Format, address: IpAddr, entries: &[Entry]) -> String {
+    match format {
         Format::Json => {
-            json(&Shown { schema: 1, address, cookies: entries.iter().map(line).collect() })
+            output::json(&Shown { schema: 1, address, cookies: entries.iter().map(line).collect() })
         }
         Format::Text if entries.is_empty() => {
             format!("Nothing is remembered of {address}: the next connection asks for a cookie.\n")
         }
         Format::Text => entries.iter().map(block).collect::<Vec<_>>().join("\n"),
-    };
-    output::data_with_status(text, status)
+    }
 }
 
 /// What was forgotten.
-pub(crate) fn forgotten(format: Format, entries: &[Entry]) -> ExitCode {
-    output::data(match format {
+pub(super) fn forgotten(format: Format, entries: &[Entry]) -> String {
+    match format {
         Format::Json => {
-            json(&Forgotten { schema: 1, forgotten: entries.iter().map(line).collect() })
+            output::json(&Forgotten { schema: 1, forgotten: entries.iter().map(line).collect() })
         }
         Format::Text if entries.is_empty() => "Nothing was remembered.\n".to_owned(),
         Format::Text => entries.iter().fold(String::new(), |text, entry| {
@@ -99,19 +90,7 @@ pub(crate) fn forgotten(format: Format, entries: &[Entry]) -> ExitCode {
                 if entry.cookie.is_some() { "the cookie" } else { "what was known, no cookie," };
             text + &format!("Forgotten: {what} for {}{}\n", entry.destination, from(entry))
         }),
-    })
-}
-
-/// The cache can't be read.
-pub(crate) fn no_cookie_cache(found: &tfo_core::Error) -> ExitCode {
-    let message = format!("the cookie cache can't be read: {}", one_line(found));
-    output::error(&io::Error::other(message));
-    ExitCode::from(output::USAGE)
-}
-
-/// An entry can't be forgotten.
-pub(crate) fn cannot_forget_entry(address: IpAddr, found: &tfo_core::Error) -> ExitCode {
-    output::cannot_forget_by("cookies forget", address, found)
+    }
 }
 
 fn line(entry: &Entry) -> Line {
@@ -128,10 +107,6 @@ fn line(entry: &Entry) -> Line {
         last_syn_drop_ms: millis(entry.syn_drop_age),
         rtt_us: entry.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
     }
-}
-
-fn json(document: &impl Serialize) -> String {
-    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
 const HEADS: [&str; 7] = ["destination", "source", "cookie", "used", "MSS", "SYN drops", "note"];

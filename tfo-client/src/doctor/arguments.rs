@@ -1,12 +1,12 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 use tfo_core::{
     host::readiness::Half,
     program::{Integer, Period},
 };
-
-use super::run::DoctorSettings;
 
 /// Time between two frames.
 type WatchInterval = Period<100, 3_600_000>;
@@ -51,15 +51,22 @@ enum Only {
 }
 
 impl DoctorFlags {
-    pub(crate) fn settings(&self) -> DoctorSettings {
-        DoctorSettings {
-            half: match self.only {
-                None => Half::Both,
-                Some(Only::Client) => Half::Client,
-                Some(Only::Server) => Half::Server,
-            },
-            watch: self.watch.map(WatchInterval::get),
-            frames: self.frames.map(Frames::get),
+    /// What is judged and shown.
+    pub(super) fn half(&self) -> Half {
+        match self.only {
+            None => Half::Both,
+            Some(Only::Client) => Half::Client,
+            Some(Only::Server) => Half::Server,
         }
+    }
+
+    /// Look again after this time.
+    pub(super) fn watch(&self) -> Option<Duration> {
+        self.watch.map(WatchInterval::get)
+    }
+
+    /// How many times, if not for ever.
+    pub(super) fn frames(&self) -> Option<u32> {
+        self.frames.map(Frames::get)
     }
 }

@@ -1,13 +1,9 @@
 //! The manual, as text for a terminal and as JSON.
 
-use std::io;
-use std::process::ExitCode;
-
 use anstyle::Style;
 use serde::Serialize;
 use tfo_core::diagnosis::manual::{Page, Section, Topic};
-use tfo_core::program::output::colour_allowed;
-use tfo_core::program::value::{Format, nearest, one_of};
+use tfo_core::program::value::Format;
 
 use crate::output;
 use crate::prose::{WIDTH, wrap};
@@ -35,39 +31,23 @@ struct Entry {
 }
 
 /// All words, one line each; in JSON their pages.
-pub(crate) fn contents(format: Format) -> ExitCode {
-    output::data(match format {
+pub(super) fn contents(format: Format) -> String {
+    match format {
         Format::Json => document(Topic::all()),
         Format::Text => list(bold()),
-    })
+    }
 }
 
 /// One page.
-pub(crate) fn page(format: Format, topic: Topic) -> ExitCode {
-    output::data(match format {
+pub(super) fn page(format: Format, topic: Topic) -> String {
+    match format {
         Format::Json => document([topic]),
         Format::Text => text(topic.page(), bold()),
-    })
-}
-
-/// Nothing is called so.
-pub(crate) fn no_such_word(word: &str) -> ExitCode {
-    let words: Vec<&str> = Topic::all().map(Topic::as_str).collect();
-    let near: Vec<&str> = match nearest(&words, word) {
-        Some(near) => vec![near],
-        None => words.into_iter().filter(|known| word.len() > 2 && known.contains(word)).collect(),
-    };
-    let hint = match near.as_slice() {
-        [] => "all of them: tfo-client explain".to_owned(),
-        near => format!("did you mean {}?", one_of(near)),
-    };
-    let message = format!("no verdict and no cause is called {word:?}; {hint}");
-    output::error(&io::Error::other(message));
-    ExitCode::from(output::USAGE)
+    }
 }
 
 fn bold() -> Style {
-    if colour_allowed(&io::stdout()) { Style::new().bold() } else { Style::new() }
+    if output::colour() { Style::new().bold() } else { Style::new() }
 }
 
 fn kind(topic: Topic) -> &'static str {
@@ -148,8 +128,7 @@ fn document(topics: impl IntoIterator<Item = Topic>) -> String {
             what_to_do: page.section(Section::WhatToDo),
         }
     };
-    let document = Document { schema: 1, pages: topics.into_iter().map(entry).collect() };
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    output::json(&Document { schema: 1, pages: topics.into_iter().map(entry).collect() })
 }
 
 #[cfg(test)]

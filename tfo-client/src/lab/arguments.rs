@@ -8,7 +8,6 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::run::LabSettings;
 use crate::{
     config::{
         Overrides,
@@ -20,7 +19,7 @@ use crate::{
 #[derive(Debug, Default, Args)]
 pub(crate) struct LabFlags {
     #[command(flatten)]
-    network: NetworkFlags,
+    pub(super) network: NetworkFlags,
 
     /// Connections of the probe, after one regular one, 1 to 10000 [default: 3]
     #[arg(short = 'n', long, value_name = "N")]
@@ -40,28 +39,28 @@ pub(crate) struct LabFlags {
 
     /// Draw the ladders with ASCII characters only
     #[arg(long)]
-    ascii: bool,
+    pub(super) ascii: bool,
 
     /// Write the ladders as a picture
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
 
     /// Write the packets, as each host saw them, for Wireshark (pcapng)
     #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    pub(super) pcap: Option<PathBuf>,
 
     /// Host that COMMAND runs on
     #[arg(long, value_name = "HOST", value_enum, default_value = "client", requires = "program")]
-    on: On,
+    pub(super) on: On,
 
     /// Program to run in the lab instead of the probe, with its arguments. The server is
     /// 192.0.2.2 or 2001:db8::2, on --port
     #[arg(last = true, value_name = "COMMAND")]
-    program: Vec<OsString>,
+    pub(super) program: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum On {
+pub(super) enum On {
     /// 192.0.2.1, 2001:db8::1
     #[default]
     Client,
@@ -78,17 +77,6 @@ impl LabFlags {
             message: self.message.clone(),
             size: self.size,
             ..Overrides::default()
-        }
-    }
-
-    pub(crate) fn settings(&self, v6: bool) -> LabSettings {
-        LabSettings {
-            network: self.network.settings(v6),
-            ascii: self.ascii,
-            svg: self.svg.clone(),
-            pcap: self.pcap.clone(),
-            on_server: self.on == On::Server,
-            program: self.program.clone(),
         }
     }
 }

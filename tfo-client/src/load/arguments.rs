@@ -12,7 +12,7 @@ use tfo_core::{
     program::{Expected, Integer, Period},
 };
 
-use super::run::{End, Expect, LoadMessage, LoadSettings, Mix, Pace};
+use super::settings::{End, Expect, LoadMessage, LoadSettings, Mix, Pace};
 use crate::config::file::{Message, Mode, PayloadSize};
 
 /// Connections a second.
@@ -166,7 +166,7 @@ impl FromStr for HttpPath {
 }
 
 impl LoadFlags {
-    pub(crate) fn settings(&self) -> LoadSettings {
+    pub(super) fn settings(&self) -> LoadSettings {
         let threads = self.threads.map_or(1, Threads::get);
         let concurrency = match (self.concurrency, self.rate) {
             (Some(given), _) => given.get(),

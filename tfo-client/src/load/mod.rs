@@ -1,23 +1,32 @@
 //! `tfo-client load`: many connections, their verdicts, and how long they took.
 //!
-//! | file | question |
+//! | file | subject |
 //! | --- | --- |
-//! | `plan` | what does a connection send, how, from where, and what is its reply? |
-//! | `schedule` | when does a thread start its next one? |
-//! | `reply` | is the reply complete, and right? |
+//! | `run` | the command: its threads |
+//! | `report` | prints progress and results; `text` for people, `document` for programs |
+//! | `results` | what a run amounts to: limits, exit status |
 //! | `worker` | one thread's event loop |
-//! | `cookies` | was a cookie granted to this source address? |
 //! | `tally` | what is counted |
+//! | `cookies` | was a cookie granted to this source address? |
+//! | `schedule` | when does a thread start its next connection? |
+//! | `plan` | what does a connection send, how, from where? |
+//! | `reply` | is the reply complete, and right? |
+//! | `connection_error` | why a connection did not get its reply |
+//! | `arguments`, `settings` | the flags, and what they say |
 
 mod arguments;
+mod connection_error;
 mod cookies;
-mod failure;
+mod document;
 mod plan;
 mod reply;
 mod report;
+mod results;
 mod run;
 mod schedule;
+mod settings;
 mod tally;
+mod text;
 mod worker;
 
 pub(crate) use arguments::LoadFlags;

@@ -1,6 +1,5 @@
 //! What every connection of a run is: made once, before the first one.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -8,8 +7,9 @@ use tfo_core::mirror;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, Method};
 
-use super::run::{Expect, LoadMessage, LoadSettings, Mix, Pace};
+use super::settings::{Expect, LoadMessage, LoadSettings, Mix, Pace};
 use crate::config::Settings;
+use crate::output::Failure;
 use crate::{first_bytes, target};
 
 /// A token that a mirror's request must have. All are the same: nobody asks which answer is whose.
@@ -45,9 +45,9 @@ impl Plan {
         settings: &Settings,
         load: &LoadSettings,
         server: SocketAddr,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Failure> {
         if load.concurrency < load.threads as usize {
-            return Err(io::Error::other(format!(
+            return Err(Failure::Unusable(format!(
                 "--concurrency {} leaves some of --threads {} without a connection: expected at least {}",
                 load.concurrency, load.threads, load.threads
             )));
@@ -111,8 +111,8 @@ fn request(settings: &Settings, load: &LoadSettings) -> Vec<u8> {
 }
 
 /// Whether connections can come from there: found out before thousands fail.
-fn check_source(source: IpAddr, server: SocketAddr) -> io::Result<()> {
-    let refused = |why: String| Err(io::Error::other(format!("--source {source}: {why}")));
+fn check_source(source: IpAddr, server: SocketAddr) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::Unusable(format!("--source {source}: {why}")));
     if source.is_ipv4() != server.is_ipv4() {
         let family = if server.is_ipv4() { "IPv4" } else { "IPv6" };
         return refused(format!(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::run::Expect;
+use super::settings::Expect;
 
 /// The longest head of a response that is read.
 const MAX_HEAD: usize = 16 * 1024;

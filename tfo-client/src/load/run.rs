@@ -1,129 +1,36 @@
-//! The threads of a run, and what they share.
+//! The threads of a run.
 
 use std::io;
-use std::net::IpAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use tfo_core::program::one_line;
+
+use super::arguments::LoadFlags;
 use super::plan::Plan;
-use super::report::{self, LoadReport};
+use super::report::LoadReport;
+use super::results::Results;
 use super::schedule;
+use super::settings::LoadSettings;
 use super::tally::Tally;
-use super::worker::Worker;
+use super::worker::{GLANCE, Shared, Worker};
 use crate::config::Settings;
-use crate::config::file::Mode;
-use crate::{interruption, output, target};
+use crate::output::Failure;
+use crate::{interruption, target};
 
-/// What the flags of `load` say.
-#[derive(Debug, Clone)]
-pub(crate) struct LoadSettings {
-    pub(crate) pace: Pace,
-    /// Connections that are open at once, over all threads.
-    pub(crate) concurrency: usize,
-    pub(crate) threads: u32,
-    pub(crate) end: End,
-    pub(crate) mix: Mix,
-    pub(crate) message: LoadMessage,
-    pub(crate) expect: Expect,
-    /// Local addresses to connect from, in turn; none leaves it to the kernel.
-    pub(crate) sources: Vec<IpAddr>,
-    /// Close with a RST.
-    pub(crate) reset: bool,
-    /// From a connection's start to its end.
-    pub(crate) timeout: Duration,
-    /// Fewer replies a second break the limit.
-    pub(crate) fail_under: Option<u32>,
-    /// A 99th percentile above breaks the limit.
-    pub(crate) max_p99: Option<Duration>,
-}
-
-/// When connections are started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// As soon as another one has ended.
-    Fast,
-    /// So many a second, whatever becomes of them.
-    Rate(u32),
-}
-
-/// When no more are started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    After(Duration),
-    Count(u64),
-}
-
-/// How the first bytes are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mix {
-    All(Mode),
-    /// Every second connection is a regular one.
-    InTurn,
-}
-
-/// The request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LoadMessage {
-    Text(String),
-    /// A mirror's request of that many bytes.
-    Generated(usize),
-    /// A GET for this path.
-    Http(String),
-}
-
-/// The reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Expect {
-    /// None is waited for.
-    Nothing,
-    /// It begins with this, is at least one byte, and ends with the server's close.
-    Beginning(String),
-    /// It has that many bytes; then this end closes.
-    Bytes(u64),
-    /// A response with this status, or one from 200 to 399.
-    Http(Option<u32>),
-}
-
-/// What the threads of a run share: a request to stop, and the sum of what they counted.
-pub(super) struct Shared {
-    stop: Arc<AtomicBool>,
-    total: Mutex<Tally>,
-    /// Somebody watches the sum grow.
-    pub(super) live: bool,
-}
-
-impl Shared {
-    pub(super) fn must_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Adds what a thread counted since the last time.
-    pub(super) fn add(&self, tally: &mut Tally) {
-        self.total.lock().unwrap_or_else(PoisonError::into_inner).take(tally);
-    }
-}
-
-/// Between two looks at the sum.
-pub(super) const GLANCE: Duration = Duration::from_millis(250);
-
-pub(crate) fn run(settings: &Settings, load: &LoadSettings) -> ExitCode {
-    let address = match target::resolve(&settings.target, settings.family) {
-        Ok(address) => address,
-        Err(e) => return output::cannot_resolve(&settings.target, &e, report::NO_REPLY),
-    };
-    let plan = match Plan::new(settings, load, address) {
-        Ok(plan) => plan,
-        Err(e) => return report::load_refused(&e),
-    };
-    let report = LoadReport::new(settings, load, address);
-    match measure(load, &plan, &report) {
-        Ok(total) => report.finish(&plan, &total),
-        Err(e) => report::load_refused(&e),
-    }
+pub(crate) fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Failure> {
+    let load = flags.settings();
+    let address = target::resolve(&settings.target, settings.family)?;
+    let plan = Plan::new(settings, &load, address)?;
+    let report = LoadReport::new(settings.format);
+    let total = measure(&load, &plan, &report).map_err(|e| Failure::Unusable(one_line(&e)))?;
+    let results = Results::new(&settings.target.host, &load, &plan, &total);
+    report.finish(&results)?;
+    Ok(results.exit_code())
 }
 
 /// Runs the threads until they have ended, or the user ends them.

@@ -1,6 +1,6 @@
 //! When a thread starts its next connection. Times are nanoseconds since the run began.
 
-use super::run::{End, LoadSettings, Pace};
+use super::settings::{End, LoadSettings, Pace};
 
 const SECOND: u64 = 1_000_000_000;
 

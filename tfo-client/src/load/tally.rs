@@ -8,7 +8,7 @@ use tfo_core::connection::FastOpenStatus;
 use tfo_core::diagnosis::{Attempt, Cause, Outcome, judge_answered};
 use tfo_core::host::CpuTime;
 
-use super::failure::Failure;
+use super::connection_error::ConnectionError;
 use super::reply::Wrong;
 
 /// What a run, a thread, or a part of its time came to.
@@ -22,8 +22,8 @@ pub(crate) struct Tally {
     pub(crate) not_started: u64,
     /// Answered connections, of each source address by their evidence.
     answered: Vec<Answered>,
-    /// In the order of [`Failure::ALL`].
-    failures: [u64; Failure::ALL.len()],
+    /// In the order of [`ConnectionError::ALL`].
+    errors: [u64; ConnectionError::ALL.len()],
     /// What was wrong with one of the wrong replies.
     pub(crate) wrong: Option<Wrong>,
     /// One of the errors that have no kind of their own.
@@ -98,7 +98,7 @@ impl Tally {
             unfinished: 0,
             not_started: 0,
             answered: vec![Answered::default(); sources],
-            failures: [0; Failure::ALL.len()],
+            errors: [0; ConnectionError::ALL.len()],
             wrong: None,
             other: None,
             times: Times::new()?,
@@ -118,8 +118,8 @@ impl Tally {
         }
     }
 
-    pub(super) fn failed(&mut self, failure: Failure) {
-        self.failures[failure as usize] += 1;
+    pub(super) fn failed(&mut self, error: ConnectionError) {
+        self.errors[error as usize] += 1;
     }
 
     /// Says of each source whether a cookie was granted.
@@ -140,7 +140,7 @@ impl Tally {
                 own.add(attempt, status, count);
             }
         }
-        for (own, count) in self.failures.iter_mut().zip(&mut other.failures) {
+        for (own, count) in self.errors.iter_mut().zip(&mut other.errors) {
             *own += std::mem::take(count);
         }
         self.wrong = self.wrong.or(other.wrong);
@@ -187,18 +187,24 @@ impl Tally {
         self.times.fast_open.len()
     }
 
-    /// How many failed so.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = (Failure, u64)> {
-        Failure::ALL.into_iter().zip(self.failures)
+    /// How many failed, by kind.
+    pub(crate) fn connection_errors(&self) -> impl Iterator<Item = (ConnectionError, u64)> {
+        ConnectionError::ALL.into_iter().zip(self.errors)
     }
 
     pub(crate) fn errors(&self) -> u64 {
-        self.failures.iter().sum()
+        self.errors.iter().sum()
     }
 
     /// Replies a second.
     pub(crate) fn rate(&self) -> f64 {
         per_second(self.replies(), self.elapsed)
+    }
+
+    /// Microseconds for each connection that was started.
+    #[expect(clippy::cast_precision_loss, reason = "2^53 connections take a while")]
+    pub(crate) fn per_connection(&self, time: Duration) -> f64 {
+        if self.started == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / self.started as f64 }
     }
 
     /// The 99th percentile to the first byte, where a connection without its reply is slower than any other:

@@ -2,6 +2,8 @@
 //! nothing, but for a response whose head comes in pieces.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -10,12 +12,12 @@ use tfo_core::diagnosis::Attempt;
 use tfo_core::host::{CpuTime, set_timer_slack};
 use tfo_core::socket::{Epoll, Event, Events, FastOpenStream, Interest, option};
 
+use super::connection_error::ConnectionError;
 use super::cookies::Cookies;
-use super::failure::Failure;
 use super::plan::Plan;
 use super::reply::{Reply, Step};
-use super::run::{Expect, GLANCE, Shared};
 use super::schedule::{Next, Schedule};
+use super::settings::Expect;
 use super::tally::Tally;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -26,6 +28,28 @@ const HOLD: u64 = MILLISECOND;
 /// Events that are fetched at once.
 const EVENTS: usize = 256;
 const BUFFER: usize = 64 * 1024;
+
+/// Between two looks at the sum.
+pub(super) const GLANCE: Duration = Duration::from_millis(250);
+
+/// What the threads of a run share: a request to stop, and the sum of what they counted.
+pub(super) struct Shared {
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) total: Mutex<Tally>,
+    /// Somebody watches the sum grow.
+    pub(super) live: bool,
+}
+
+impl Shared {
+    fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Adds what a thread counted since the last time.
+    fn add(&self, tally: &mut Tally) {
+        self.total.lock().unwrap_or_else(PoisonError::into_inner).take(tally);
+    }
+}
 
 pub(super) struct Worker<'a> {
     plan: &'a Plan,
@@ -225,7 +249,7 @@ impl<'a> Worker<'a> {
         self.open.retain(|_, open| {
             let expired = open.deadline <= now;
             if expired && !open.counted {
-                count.tally.failed(Failure::TimedOut);
+                count.tally.failed(ConnectionError::TimedOut);
             }
             !expired
         });
@@ -327,10 +351,10 @@ impl Turn<'_> {
     fn ended(&mut self, open: &mut Open, step: Step) -> Then {
         match step {
             Step::Wrong(wrong) => {
-                self.count.tally.failed(Failure::WrongReply);
+                self.count.tally.failed(ConnectionError::WrongReply);
                 self.count.tally.wrong.get_or_insert(wrong);
             }
-            Step::ClosedEarly => self.count.tally.failed(Failure::ClosedEarly),
+            Step::ClosedEarly => self.count.tally.failed(ConnectionError::ClosedEarly),
             Step::More | Step::Complete | Step::CompleteHere => return self.answered(open),
         }
         Then::Close
@@ -370,9 +394,9 @@ impl Count {
     }
 
     fn failed(&mut self, kind: io::ErrorKind, errno: Option<i32>) {
-        let failure = Failure::of(kind, errno);
-        self.tally.failed(failure);
-        if failure == Failure::Other {
+        let error = ConnectionError::of(kind, errno);
+        self.tally.failed(error);
+        if error == ConnectionError::Other {
             self.tally.other = self.tally.other.or(errno);
         }
     }

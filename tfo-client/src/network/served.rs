@@ -1,15 +1,16 @@
 //! The network as the flags describe it, with its servers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
 use tfo_core::observer::serve_mirror;
+use tfo_core::program::one_line;
 use tfo_core::socket::FastOpenListener;
 
-use crate::output;
+use crate::output::Failure;
 
 /// The network that a command runs in.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,23 +34,32 @@ pub(crate) struct ServedNetwork {
 }
 
 /// How long a `--server-command` may take until it listens.
-const SERVER_PATIENCE: Duration = Duration::from_secs(10);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetworkSettings {
     /// Makes the network, and starts its servers on this port. Must be called before the process has a
-    /// thread. An error has been reported.
-    pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, ExitCode> {
-        lab::allow_hosts().map_err(|e| output::no_lab(&e))?;
+    /// thread.
+    pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
+        lab::allow_hosts().map_err(|e| no_lab(&e))?;
         let path = PathSettings::new()
             .round_trip(self.rtt)
             .jitter(self.jitter)
             .loss(self.loss)
             .boxes(&self.boxes);
-        let network = Network::with_servers(path, self.servers).map_err(|e| output::no_lab(&e))?;
+        let network = Network::with_servers(path, self.servers).map_err(|e| no_lab(&e))?;
         let address = SocketAddr::new(Network::server_address(self.v6), port);
-        let servers = serve(&network, address, self).map_err(|why| output::lab_failed(&why))?;
+        let servers = serve(&network, address, self).map_err(Failure::Unusable)?;
         Ok(ServedNetwork { network, address, _servers: servers })
     }
+}
+
+/// There is no lab: what forbids it, and how to allow it.
+fn no_lab(found: &tfo_core::Error) -> Failure {
+    Failure::Unusable(format!(
+        "the lab needs network namespaces, and this process may not make them ({}): {}",
+        one_line(found),
+        lab::explain_denied()
+    ))
 }
 
 /// Starts the lab's servers: our mirror, or what `--server-command` says.
@@ -89,13 +99,13 @@ fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     // Its output is no data of ours.
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
-    let deadline = Instant::now() + SERVER_PATIENCE;
+    let deadline = Instant::now() + SERVER_TIMEOUT;
     while !listens(host) {
         if let Ok(Some(status)) = child.try_wait() {
             return Err(format!("the server command ended before it listened: {status}"));
         }
         if Instant::now() > deadline {
-            return Err(format!("the server command does not listen after {SERVER_PATIENCE:?}"));
+            return Err(format!("the server command does not listen after {SERVER_TIMEOUT:?}"));
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -1,16 +1,19 @@
 //! The JSON document: `schema.json` describes it.
 
-use serde::Serialize;
 use std::time::Duration;
+
+use serde::Serialize;
 use tfo_core::diagnosis::{Balance, Evidence, Summary, Verdict};
 
-use super::report::{Connection, Report};
+use super::connection::ProbedConnection;
+use super::results::Results;
+use crate::output;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ProbeDocument<'a> {
     schema: u32,
     target: Target<'a>,
-    connections: Vec<Line<'a>>,
+    connections: Vec<ConnectionEntry<'a>>,
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     balance: Option<Balance>,
@@ -24,7 +27,7 @@ struct Target<'a> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Line<'a> {
+pub(crate) struct ConnectionEntry<'a> {
     n: u32,
     #[serde(flatten)]
     verdict: &'a Verdict,
@@ -37,24 +40,23 @@ pub(crate) struct Line<'a> {
     evidence: &'a Evidence,
 }
 
-pub(super) fn document(report: &Report) -> String {
-    let connections = &report.connections;
-    let document = Document {
+pub(super) fn document(results: &Results) -> String {
+    let connections = &results.connections;
+    output::json(&ProbeDocument {
         schema: 1,
         target: Target {
-            host: &report.host,
-            address: report.address.to_string(),
+            host: &results.host,
+            address: results.address.to_string(),
             mirror: connections.iter().any(|connection| connection.mirrored),
         },
-        connections: connections.iter().map(line).collect(),
-        summary: report.summary(),
-        balance: report.balance(),
-    };
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+        connections: connections.iter().map(entry).collect(),
+        summary: results.summary(),
+        balance: results.balance(),
+    })
 }
 
-pub(crate) fn line(connection: &Connection) -> Line<'_> {
-    Line {
+pub(crate) fn entry(connection: &ProbedConnection) -> ConnectionEntry<'_> {
+    ConnectionEntry {
         n: connection.n,
         verdict: &connection.verdict,
         sent_bytes: connection.message_bytes,

@@ -1,29 +1,28 @@
 //! The table for people: a row as each connection ends, the finding and the next step below.
 
-use tfo_core::diagnosis::{Outcome, Summary};
+use std::net::SocketAddr;
 
-use super::report::{Connection, Report};
-use crate::prose::{more, next, next_step, style, time, words, wrap};
+use tfo_core::capture::{Ladder, TextStyle};
+use tfo_core::diagnosis::Outcome;
+
+use super::connection::ProbedConnection;
+use super::results::Results;
+use crate::prose::{more, named, next, next_step, style, time, words, wrap};
 
 /// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
 
 /// What stands above the rows.
-pub(super) fn head(report: &Report) -> String {
-    let address = report.address;
-    let target = if report.host == address.ip().to_string() {
-        address.to_string()
-    } else {
-        format!("{} ({address})", report.host)
-    };
-    let connections = if report.count == 1 { "connection" } else { "connections" };
+pub(super) fn head(results: &Results) -> String {
+    let target = named(&results.host, results.address);
+    let connections = if results.count == 1 { "connection" } else { "connections" };
     format!(
         "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
-        report.count, report.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
+        results.count, results.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
     )
 }
 
-pub(super) fn row(connection: &Connection, colour: bool) -> String {
+pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
     let style = style(connection.verdict.outcome, colour);
     let verdict = words(&connection.verdict);
     format!(
@@ -35,8 +34,16 @@ pub(super) fn row(connection: &Connection, colour: bool) -> String {
     )
 }
 
-pub(super) fn foot(report: &Report, summary: &Summary, colour: bool) -> String {
-    let verdict = &summary.verdict;
+pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: bool) -> String {
+    let client = connection.evidence.client.as_ref().and_then(|client| client.local);
+    let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
+    Ladder::new(client, server.ip().to_string())
+        .crossings(&connection.packets)
+        .to_text(TextStyle::default().colour(colour))
+}
+
+pub(super) fn foot(results: &Results, colour: bool) -> String {
+    let verdict = &results.summary().verdict;
     let style = style(verdict.outcome, colour);
     let mut text = format!("\nVerdict: {style}{}{style:#}\n", words(verdict));
     text += &wrap(&verdict.finding);
@@ -44,10 +51,10 @@ pub(super) fn foot(report: &Report, summary: &Summary, colour: bool) -> String {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
         text += &wrap(&format!("It may be: {}.", names.join(", ")));
     }
-    if report.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
+    if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
     }
-    match report.balance() {
+    match results.balance() {
         Some(balance) => {
             text += &format!("\n{}", wrap(&balance.finding));
             // Where keys differ they are why connections miss: one remedy is enough.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tfo_core::diagnosis::{self, ClientEvidence, Evidence, Outcome, Verdict};
 
-use super::super::job::Times;
+use super::super::sample::Times;
 use super::*;
 
 const FIRST_BYTE: &[Metric] = &[Metric::FirstByte];

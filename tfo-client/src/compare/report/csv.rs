@@ -2,8 +2,9 @@
 
 use tfo_core::diagnosis::Cause;
 
-use super::{CompareReport, document::micros, text};
-use crate::compare::run::Comparison;
+use super::document::micros;
+use super::results::{Results, target_name};
+use crate::compare::comparison::Comparison;
 use crate::compare::sample::{Metric, Sample, millis};
 
 /// The columns of a sample.
@@ -23,9 +24,9 @@ const COLUMNS: [&str; 12] = [
 ];
 
 /// A row for each connection (RFC 4180), times in microseconds.
-pub(super) fn rows(report: &CompareReport) -> String {
+pub(super) fn rows(results: &Results) -> String {
     let mut text = COLUMNS.join(",") + "\r\n";
-    for found in report.comparisons() {
+    for found in results.comparisons() {
         for sample in &found.samples {
             let fields = columns(found, sample);
             text += &fields.map(|field| quoted(&field)).join(",");
@@ -39,7 +40,7 @@ fn columns(found: &Comparison, sample: &Sample) -> [String; COLUMNS.len()] {
     let time = |ms: Option<f64>| ms.map_or_else(String::new, |ms| micros(ms).to_string());
     let metric = |metric: Metric| time(sample.time(metric));
     [
-        text::name(&found.target),
+        target_name(&found.target),
         sample.pair.to_string(),
         sample.first.to_string(),
         sample.side.as_str().to_owned(),

@@ -3,14 +3,16 @@
 use serde::Serialize;
 use tfo_core::diagnosis::{Cause, Outcome};
 
-use super::{CompareReport, words};
+use super::results::Results;
+use super::words;
 use crate::compare::analysis::{self, Analysis, Answer};
-use crate::compare::run::{Comparison, Failure};
+use crate::compare::comparison::{Comparison, FailedTarget};
 use crate::compare::sample::{Metric, Sample, millis};
 use crate::compare::statistics::{self, Quantile};
+use crate::output;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct CompareDocument<'a> {
     schema: u32,
     compare: Settings<'a>,
     targets: Vec<Target<'a>>,
@@ -128,9 +130,9 @@ struct Line<'a> {
     rtt_us: Option<i64>,
 }
 
-pub(super) fn document(report: &CompareReport) -> String {
-    let CompareReport { settings, compare, .. } = report;
-    let document = Document {
+pub(super) fn document(results: &Results) -> String {
+    let Results { settings, compare, .. } = results;
+    output::json(&CompareDocument {
         schema: 1,
         compare: Settings {
             version: env!("CARGO_PKG_VERSION"),
@@ -150,15 +152,14 @@ pub(super) fn document(report: &CompareReport) -> String {
                 servers: lab.servers,
             }),
         },
-        targets: report.results.iter().map(target).collect(),
-    };
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+        targets: results.targets.iter().map(target).collect(),
+    })
 }
 
-fn target(result: &Result<Comparison, Failure>) -> Target<'_> {
+fn target(result: &Result<Comparison, FailedTarget>) -> Target<'_> {
     match result {
         Ok(found) => Target::Measured(Box::new(measured(found))),
-        Err(Failure { target, why, .. }) => {
+        Err(FailedTarget { target, why, .. }) => {
             Target::Failed { host: &target.host, port: target.port, error: why }
         }
     }

@@ -3,31 +3,33 @@
 use tfo_core::capture::{Crossing, Ladder};
 use tfo_core::diagnosis::{Cause, Outcome};
 
+use super::results::{Results, target_name};
 use super::svg::{self, escape};
-use super::{CompareReport, TAILS, axis, text, words};
+use super::words::TAILS;
+use super::{axis, words};
 use crate::compare::analysis::{Analysis, Distribution, Summary};
-use crate::compare::run::{Comparison, Failure};
+use crate::compare::comparison::{Comparison, FailedTarget};
 use crate::compare::sample::{Metric, Sample, Side, millis};
 use crate::compare::statistics::{Estimate, Quantile};
 
 const STYLE: &str = include_str!("page.css");
 
-pub(super) fn page(report: &CompareReport) -> String {
-    let mut names = report.results.iter().map(|result| match result {
-        Ok(found) => text::name(&found.target),
-        Err(failure) => text::name(&failure.target),
+pub(super) fn page(results: &Results) -> String {
+    let mut names = results.targets.iter().map(|result| match result {
+        Ok(found) => target_name(&found.target),
+        Err(failure) => target_name(&failure.target),
     });
     let title = names.next().unwrap_or_default();
     let more = match names.count() {
         0 => String::new(),
         count => format!(" and {count} more"),
     };
-    let overview = if report.results.len() > 1 { overview(report) } else { String::new() };
-    let sections: Vec<String> = report
-        .results
+    let overview = if results.targets.len() > 1 { overview(results) } else { String::new() };
+    let sections: Vec<String> = results
+        .targets
         .iter()
         .map(|result| match result {
-            Ok(found) => section(report, found),
+            Ok(found) => section(results, found),
             Err(failure) => failed(failure),
         })
         .collect();
@@ -38,17 +40,17 @@ pub(super) fn page(report: &CompareReport) -> String {
          </body>\n</html>\n",
         escape(&title),
         sections.join("<hr>\n"),
-        foot(report),
+        foot(results),
     )
 }
 
 /// All targets in one table.
-fn overview(report: &CompareReport) -> String {
+fn overview(results: &Results) -> String {
     let number = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), words::number);
-    let rows = each(&report.results, |result| match result {
+    let rows = each(&results.targets, |result| match result {
         Err(failure) => format!(
             "<tr><th>{}</th><td class=\"words\" colspan=\"6\">{}</td></tr>\n",
-            escape(&text::name(&failure.target)),
+            escape(&target_name(&failure.target)),
             code(&failure.why)
         ),
         Ok(found) => {
@@ -60,7 +62,7 @@ fn overview(report: &CompareReport) -> String {
             format!(
                 "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
                  <td class=\"words {}\">{}</td></tr>\n",
-                escape(&text::name(&found.target)),
+                escape(&target_name(&found.target)),
                 number(analysis.rtt),
                 median(|main| &main.regular),
                 median(|main| &main.fast),
@@ -77,14 +79,14 @@ fn overview(report: &CompareReport) -> String {
          <th>saved</th><th>hit rate</th><th class=\"words\">answer</th></tr></thead>\n<tbody>\n{rows}\
          </tbody>\n</table></div>\n<p class=\"dim\">Medians in milliseconds; in brackets the 95 % \
          interval.</p>\n<hr>\n",
-        report.results.len()
+        results.targets.len()
     )
 }
 
-fn section(report: &CompareReport, found: &Comparison) -> String {
+fn section(results: &Results, found: &Comparison) -> String {
     let analysis = &found.analysis;
-    let title = report.title(&found.target, found.address);
-    let interrupted = report.interruption(found);
+    let title = results.title(&found.target, found.address);
+    let interrupted = results.interruption(found);
     let series = axis::series(analysis);
     let picture = if series.is_empty() {
         String::new()
@@ -100,7 +102,7 @@ fn section(report: &CompareReport, found: &Comparison) -> String {
         escape(words::headline(analysis)),
         code(&words::reason(analysis)),
         escape(&interrupted),
-        escape(&report.plan()),
+        escape(&results.plan()),
         cards(analysis),
         times(analysis),
         figures(analysis),
@@ -109,11 +111,11 @@ fn section(report: &CompareReport, found: &Comparison) -> String {
     )
 }
 
-fn failed(failure: &Failure) -> String {
+fn failed(failure: &FailedTarget) -> String {
     format!(
         "<main class=\"unknown\">\n<h1>TCP Fast Open: {}</h1>\n<p class=\"answer\">Not measured.</p>\n\
          <p class=\"reason\">{}</p>\n</main>\n",
-        escape(&text::name(&failure.target)),
+        escape(&target_name(&failure.target)),
         code(&format!("{} {}", failure.why, failure.advice))
     )
 }
@@ -151,7 +153,7 @@ fn cards(analysis: &Analysis) -> String {
 fn times(analysis: &Analysis) -> String {
     let side = |side| words::side(side, analysis.both_regular);
     let last = if analysis.both_regular { "difference" } else { "saved" };
-    let rows: String = super::distributions(analysis)
+    let rows: String = words::distributions(analysis)
         .into_iter()
         .map(|(name, distribution)| rows(analysis, name, distribution))
         .collect();
@@ -212,7 +214,7 @@ fn estimate(estimate: Option<Estimate>) -> String {
 }
 
 fn figures(analysis: &Analysis) -> String {
-    let figures = each(super::figures(analysis), |(name, value)| {
+    let figures = each(words::figures(analysis), |(name, value)| {
         format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), code(&value))
     });
     format!("<h2>What to expect</h2>\n<dl>\n{figures}</dl>\n")
@@ -252,7 +254,8 @@ fn samples(found: &Comparison) -> String {
     let analysis = &found.analysis;
     let metrics: Vec<Metric> =
         analysis.distributions.iter().map(|distribution| distribution.metric).collect();
-    let heads = each(&metrics, |metric| format!("<th>{}</th>", escape(words::metric(*metric))));
+    let heads =
+        each(&metrics, |metric| format!("<th>{}</th>", escape(words::metric_name(*metric))));
     let row = |sample: &Sample| {
         let class = match (sample.side, analysis.counts(sample)) {
             (_, false) => "missed",
@@ -288,8 +291,8 @@ fn samples(found: &Comparison) -> String {
 }
 
 /// All settings, and what made the page.
-fn foot(report: &CompareReport) -> String {
-    let CompareReport { settings, compare, .. } = report;
+fn foot(results: &Results) -> String {
+    let Results { settings, compare, .. } = results;
     let time = |time| crate::prose::time(Some(time));
     let mut rows = vec![
         ("job", compare.job.to_string()),

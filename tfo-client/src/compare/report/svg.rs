@@ -1,6 +1,7 @@
 //! Both distributions as an SVG picture: cumulative curves, and below them histograms as close-ups.
 
 use super::axis::{self, Axis, Series, Tone, count, share_until};
+use super::results::Results;
 use super::words;
 use crate::compare::analysis::Analysis;
 
@@ -64,6 +65,15 @@ stroke-linejoin: round; paint-order: stroke; }
 }
 ";
 
+/// The picture of the only target.
+pub(super) fn picture(results: &Results) -> String {
+    let Some(found) = results.comparisons().next() else {
+        return "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned();
+    };
+    let series = axis::series(&found.analysis);
+    draw(&results.title(&found.target, found.address), &found.analysis, &series)
+}
+
 /// The picture as a standalone document, which a page may hold too.
 pub(super) fn draw(title: &str, analysis: &Analysis, series: &[Series<'_>]) -> String {
     let axis = Axis::new(series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
@@ -88,7 +98,7 @@ struct Picture {
 
 impl Picture {
     fn begin(&mut self, title: &str, analysis: &Analysis) {
-        let what = words::metric(analysis.metric);
+        let what = words::metric_name(analysis.metric);
         let told = format!("{} {}", words::headline(analysis), words::reason(analysis));
         self.svg += &format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"cmp\" role=\"img\" \

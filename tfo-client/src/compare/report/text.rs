@@ -3,13 +3,13 @@
 use anstyle::{AnsiColor, Style};
 
 use super::axis::{self, Axis};
+use super::results::target_name;
 use super::{plot, words};
 use crate::compare::analysis::{Analysis, Answer, Distribution, Summary};
-use crate::compare::run::{Comparison, Failure};
+use crate::compare::comparison::{Comparison, FailedTarget};
 use crate::compare::sample::Side;
 use crate::compare::statistics::Quantile;
-use crate::config::Target;
-use crate::prose::wrap;
+use crate::prose::{WIDTH, wrap, wrap_to};
 
 /// Columns of a row's name, and of a value with its interval.
 const NAME: usize = 14;
@@ -28,7 +28,7 @@ pub(super) fn comparison(comparison: &Comparison, colour: bool) -> String {
     let series = axis::series(analysis);
     if !series.is_empty() {
         let axis = Axis::new(&series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
-        let what = words::metric(analysis.metric);
+        let what = words::metric_name(analysis.metric);
         text += &format!("\n{what}: how the times are spread\n\n");
         text += &plot::histogram(&series, &axis, colour);
         text += &format!("\n{what}: the share that has come by then\n\n");
@@ -48,7 +48,7 @@ fn table(analysis: &Analysis) -> String {
         last
     );
     let mut unbounded = false;
-    for (name, distribution) in super::distributions(analysis) {
+    for (name, distribution) in words::distributions(analysis) {
         text += &format!("{name}\n");
         text += &rows(analysis, distribution);
         unbounded |= [&distribution.regular, &distribution.fast].into_iter().any(is_unbounded);
@@ -71,7 +71,7 @@ fn rows(analysis: &Analysis, distribution: &Distribution) -> String {
     };
     let [one, two] = both(|summary| summary.median);
     let mut text = row("median", [one, two, words::estimate(*saved)]);
-    for (name, of) in super::TAILS {
+    for (name, of) in words::TAILS {
         let [one, two] = both(of);
         text += &row(name, [one, two, String::new()]);
     }
@@ -96,7 +96,7 @@ fn is_unbounded(summary: &Summary) -> bool {
 
 fn rates(analysis: &Analysis) -> String {
     let mut text = String::new();
-    for (name, value) in super::figures(analysis) {
+    for (name, value) in words::figures(analysis) {
         let value = wrap_hanging(&value);
         text += &format!("{name:<NAME$}{value}\n");
     }
@@ -105,7 +105,7 @@ fn rates(analysis: &Analysis) -> String {
 
 /// Broken lines stand below their beginning.
 fn wrap_hanging(text: &str) -> String {
-    let wrapped = crate::prose::wrap_to(text, crate::prose::WIDTH - NAME);
+    let wrapped = wrap_to(text, WIDTH - NAME);
     wrapped.trim_end().replace('\n', &format!("\n{}", " ".repeat(NAME)))
 }
 
@@ -135,7 +135,7 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
     );
     format!(
         "{:<30} {:>9} {:>9} {:>9} {saved:>16} {:>5}  {style}{}{style:#}\n",
-        shortened(&name(&comparison.target)),
+        shortened(&target_name(&comparison.target)),
         analysis.rtt.map_or_else(|| "-".to_owned(), words::number),
         median(main.map(|main| &main.regular)),
         median(main.map(|main| &main.fast)),
@@ -145,8 +145,8 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
 }
 
 /// A target that there is no row of.
-pub(super) fn failure(failure: &Failure) -> String {
-    format!("{:<30} {}\n", shortened(&name(&failure.target)), failure.why)
+pub(super) fn failed_target(failed: &FailedTarget) -> String {
+    format!("{:<30} {}\n", shortened(&target_name(&failed.target)), failed.why)
 }
 
 fn answer(answer: &Answer) -> String {
@@ -154,14 +154,6 @@ fn answer(answer: &Answer) -> String {
         Answer::Unknown(doubt) => format!("? ({})", doubt.as_str()),
         Answer::NoDifference => "no matter".to_owned(),
         known => known.as_str().to_owned(),
-    }
-}
-
-pub(super) fn name(target: &Target) -> String {
-    if target.host.contains(':') {
-        format!("[{}]:{}", target.host, target.port)
-    } else {
-        format!("{}:{}", target.host, target.port)
     }
 }
 

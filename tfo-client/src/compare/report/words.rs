@@ -1,10 +1,16 @@
 //! What a comparison amounts to, in sentences; every report takes its words from here.
 
 use crate::compare::analysis::{
-    Analysis, Answer, Doubt, LEAST_HIT_RATE, LEAST_RTT, LEAST_SAMPLES, Miss,
+    Analysis, Answer, Distribution, Doubt, LEAST_HIT_RATE, LEAST_RTT, LEAST_SAMPLES, Miss, Summary,
 };
 use crate::compare::sample::{Metric, Side};
 use crate::compare::statistics::{Estimate, Quantile, Share};
+
+/// A quantile of a sample.
+type Tail = fn(&Summary) -> Option<Quantile>;
+/// The quantiles beside the median, with their names.
+pub(super) const TAILS: [(&str, Tail); 2] =
+    [("p90", |summary| summary.p90), ("p99", |summary| summary.p99)];
 
 /// The answer in a few words.
 pub(super) fn headline(analysis: &Analysis) -> &'static str {
@@ -198,7 +204,7 @@ pub(super) fn hit_rate(share: Share) -> String {
     )
 }
 
-pub(super) fn miss(miss: &Miss) -> String {
+pub(super) fn miss_words(miss: &Miss) -> String {
     let cost = if miss.cost < 0.0 {
         format!("{} less", time(-miss.cost))
     } else {
@@ -209,7 +215,7 @@ pub(super) fn miss(miss: &Miss) -> String {
 }
 
 /// The name of a time, as a heading.
-pub(super) const fn metric(metric: Metric) -> &'static str {
+pub(super) const fn metric_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Handshake => "TLS handshake",
         Metric::FirstByte => "First byte",
@@ -297,4 +303,46 @@ pub(super) fn percent(share: f64) -> String {
     } else {
         format!("{percent:.1} %")
     }
+}
+
+/// The times to show, with their names: those of the whole reply only where it came in pieces.
+pub(super) fn distributions(analysis: &Analysis) -> Vec<(&'static str, &Distribution)> {
+    let all = &analysis.distributions;
+    let same = |one: &Distribution, other: &Distribution| {
+        one.regular.sorted == other.regular.sorted && one.fast.sorted == other.fast.sorted
+    };
+    let of = |metric| all.iter().find(|distribution| distribution.metric == metric);
+    let at_once = of(Metric::FirstByte).zip(of(Metric::Reply)).is_some_and(|(a, b)| same(a, b));
+    let name = |metric| match metric {
+        Metric::FirstByte if at_once => "First byte, and with it the whole reply",
+        metric => metric_name(metric),
+    };
+    all.iter()
+        .filter(|distribution| !(at_once && distribution.metric == Metric::Reply))
+        .map(|distribution| (name(distribution.metric), distribution))
+        .collect()
+}
+
+/// The figures beside the times, with their names.
+pub(super) fn figures(analysis: &Analysis) -> Vec<(&'static str, String)> {
+    let mut figures = Vec::new();
+    if let Some(rtt) = analysis.rtt {
+        figures.push(("TCP's RTT", format!("{} (median of the handshakes)", time(rtt))));
+    }
+    if let Some(version) = analysis.tls {
+        figures.push(("TLS version", version.to_owned()));
+    }
+    if !analysis.both_regular {
+        figures.push(("Hit rate", hit_rate(analysis.hit_rate)));
+        for miss in &analysis.misses {
+            figures.push(("Misses", miss_words(miss)));
+        }
+        if let Some(expectation) = expectation(analysis) {
+            figures.push(("Expectation", expectation));
+        }
+    }
+    if analysis.regular.count < analysis.regular.total {
+        figures.push(("Regular", format!("{} came about", hit_rate(analysis.regular))));
+    }
+    figures
 }

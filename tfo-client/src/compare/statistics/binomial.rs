@@ -1,5 +1,10 @@
 //! The binomial distribution: how many of `n` samples are below a quantile, or are hits.
 
+/// How sure an interval is meant to be to hold the true value.
+const CONFIDENCE: f64 = 0.95;
+/// What is left to either side of an interval.
+pub(super) const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;
+
 /// The probabilities of 0 to n successes.
 pub(super) struct Binomial {
     probabilities: Vec<f64>,

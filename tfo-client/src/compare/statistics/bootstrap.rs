@@ -1,6 +1,7 @@
 //! Intervals by drawing the sample again, with replacement (Efron, 1979; the percentile method).
 
-use super::{Sorted, TAIL};
+use super::binomial::TAIL;
+use super::quantile::Sorted;
 
 /// A value, and the interval that holds the true one with 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -15,9 +15,3 @@ mod tests;
 pub(crate) use bootstrap::{Estimate, Resampling, WeightedMedian};
 pub(crate) use quantile::{Quantile, Sorted};
 pub(crate) use share::Share;
-
-/// How sure an interval is meant to be to hold the true value.
-pub(crate) const CONFIDENCE: f64 = 0.95;
-
-/// What is left to either side of an interval.
-const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;

@@ -1,7 +1,6 @@
 //! Quantiles, and their intervals by order statistics: whatever the distribution looks like.
 
-use super::TAIL;
-use super::binomial::{Binomial, real};
+use super::binomial::{Binomial, TAIL, real};
 
 /// A sample in ascending order.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,7 +1,6 @@
 //! A share of a whole, and how sure it is.
 
-use super::TAIL;
-use super::binomial::{Binomial, real};
+use super::binomial::{Binomial, TAIL, real};
 
 /// So many of so many, with the interval of Clopper and Pearson (1934): never too narrow.
 #[derive(Debug, Clone, Copy, PartialEq)]

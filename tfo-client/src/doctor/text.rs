@@ -8,8 +8,7 @@ use tfo_core::host::readiness::{Finding, Half, HitRates, Level};
 use tfo_core::host::{Owners, cookie_cache};
 use tfo_core::program::output::printable;
 
-use super::{child_seen, findings, shows};
-use crate::doctor::run::{Look, Open};
+use super::snapshot::{OpenConnection, Snapshot, rate, shows};
 use crate::prose::{WIDTH, wrap_to};
 
 /// Rows of a table: more than these belong into the document.
@@ -17,31 +16,33 @@ const ROWS: usize = 10;
 /// Columns of a finding's level with the spaces around it.
 const MARGIN: usize = 11;
 
-pub(super) fn screen(look: &Look, half: Half, watch: bool, colour: bool) -> String {
-    let found = findings(look, half);
-    let mut text = head(look, half, &found, colour);
+pub(super) fn screen(snapshot: &Snapshot, half: Half, watch: bool, colour: bool) -> String {
+    let found = snapshot.findings(half);
+    let mut text = head(snapshot, half, &found, colour);
     for (title, part) in
         [("Client", Half::Client), ("Server", Half::Server), ("Both halves", Half::Both)]
     {
         if shows(half, part) {
-            text += &section(title, part, &found, look, colour);
+            text += &section(title, part, &found, snapshot, colour);
         }
     }
-    text += &kernel(look);
-    text += &counters(look, watch, half);
+    text += &kernel(snapshot);
+    text += &counters(snapshot, watch, half);
     if shows(half, Half::Client) {
-        text += &cookies(look);
+        text += &cookies(snapshot);
     }
     if shows(half, Half::Server) {
-        text += &listeners(look);
+        text += &listeners(snapshot);
     }
-    text + &connections(look, half)
+    text + &connections(snapshot, half)
 }
 
-fn head(look: &Look, half: Half, found: &[Finding], colour: bool) -> String {
-    let mut text =
-        format!("{}, net.ipv4.tcp_fastopen {}", look.surroundings.place, look.facts.tcp_fastopen);
-    if look.surroundings.read_only {
+fn head(snapshot: &Snapshot, half: Half, found: &[Finding], colour: bool) -> String {
+    let mut text = format!(
+        "{}, net.ipv4.tcp_fastopen {}",
+        snapshot.surroundings.place, snapshot.facts.tcp_fastopen
+    );
+    if snapshot.surroundings.read_only {
         text += ", /proc/sys is read-only";
     }
     text = wrap_to(&printable(&text), WIDTH);
@@ -59,14 +60,20 @@ fn head(look: &Look, half: Half, found: &[Finding], colour: bool) -> String {
     text + &words.collect::<Vec<_>>().join("; ") + "\n"
 }
 
-fn section(title: &str, part: Half, found: &[Finding], look: &Look, colour: bool) -> String {
+fn section(
+    title: &str,
+    part: Half,
+    found: &[Finding],
+    snapshot: &Snapshot,
+    colour: bool,
+) -> String {
     let mut text = String::new();
     for finding in found.iter().filter(|finding| finding.half() == part) {
         let level = finding.level();
         let style = style(level, colour);
         text += &format!("  {style}{level:<7}{style:#}  ");
         text += &indent(&wrap_to(&printable(&finding.what()), WIDTH - MARGIN), MARGIN);
-        for step in finding.fix(&look.surroundings) {
+        for step in finding.fix(&snapshot.surroundings) {
             text += &format!("    - {}", indent(&wrap_to(&printable(&step), WIDTH - 6), 6));
         }
     }
@@ -78,11 +85,11 @@ fn indent(lines: &str, columns: usize) -> String {
     lines.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns))) + "\n"
 }
 
-fn kernel(look: &Look) -> String {
-    let probed = look.facts.features.iter();
+fn kernel(snapshot: &Snapshot) -> String {
+    let probed = snapshot.facts.features.iter();
     let mut words: Vec<String> =
         probed.map(|(feature, support)| format!("{} {support}", feature.name())).collect();
-    words.push(if child_seen(look) {
+    words.push(if snapshot.child_seen() {
         "TFO_CHILD yes".to_owned()
     } else {
         "TFO_CHILD unknown (only a connection shows it)".to_owned()
@@ -91,13 +98,13 @@ fn kernel(look: &Look) -> String {
     format!("\nKernel, as probed\n  {}", indent(&text, 2))
 }
 
-fn counters(look: &Look, watch: bool, half: Half) -> String {
+fn counters(snapshot: &Snapshot, watch: bool, half: Half) -> String {
     let title = "\nCounters since this network namespace was made";
-    let Some(counters) = look.facts.counters else { return String::new() };
+    let Some(counters) = snapshot.facts.counters else { return String::new() };
     if !watch && counters.total().is_zero() {
         return format!("{title}\n  all 0: nothing has used fast open here\n");
     }
-    let rates = look.change;
+    let rates = snapshot.change;
     let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
     for (index, (name, count)) in counters.iter().enumerate() {
         let (part, meaning) = meaning(name);
@@ -140,14 +147,9 @@ fn meaning(counter: &str) -> (Half, &'static str) {
     }
 }
 
-/// So many a second.
-#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
-pub(super) fn rate(count: u64, time: Duration) -> f64 {
-    if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
-}
-
-fn cookies(look: &Look) -> String {
-    let Some(entries) = look.facts.cookies.as_deref().filter(|entries| !entries.is_empty()) else {
+fn cookies(snapshot: &Snapshot) -> String {
+    let Some(entries) = snapshot.facts.cookies.as_deref().filter(|entries| !entries.is_empty())
+    else {
         return String::new();
     };
     let columns = ["to", "from", "cookie", "used", "drops"].map(ToOwned::to_owned);
@@ -163,8 +165,9 @@ fn cookies(look: &Look) -> String {
     table("Cached cookies", columns, rows.collect())
 }
 
-fn listeners(look: &Look) -> String {
-    let Some(mut listeners) = look.facts.listeners.clone().filter(|found| !found.is_empty()) else {
+fn listeners(snapshot: &Snapshot) -> String {
+    let Some(mut listeners) = snapshot.facts.listeners.clone().filter(|found| !found.is_empty())
+    else {
         return String::new();
     };
     listeners.sort_by_key(|listener| listener.fast_open_queue == 0);
@@ -176,7 +179,7 @@ fn listeners(look: &Look) -> String {
                 0 => "none".to_owned(),
                 queue => queue.to_string(),
             },
-            processes(&look.owners, listener.inode, listener.uid),
+            processes(&snapshot.owners, listener.inode, listener.uid),
         ]
     });
     table("Listeners and their fast open queues", columns, rows.collect())
@@ -193,8 +196,8 @@ fn processes(owners: &Owners, inode: u64, uid: u32) -> String {
     }
 }
 
-fn connections(look: &Look, half: Half) -> String {
-    let of_half: Vec<&Open> = look
+fn connections(snapshot: &Snapshot, half: Half) -> String {
+    let of_half: Vec<&OpenConnection> = snapshot
         .open
         .iter()
         .filter(|open| match open.end {
@@ -202,13 +205,13 @@ fn connections(look: &Look, half: Half) -> String {
             _ => shows(half, Half::Client),
         })
         .collect();
-    let (shown, rest): (Vec<&Open>, Vec<&Open>) =
+    let (shown, rest): (Vec<&OpenConnection>, Vec<&OpenConnection>) =
         of_half.into_iter().partition(|open| open.verdict.has_fast_open());
     if shown.is_empty() && rest.is_empty() {
         return String::new();
     }
     let mut text = "\nOpen connections\n".to_owned();
-    let ends = |open: &Open| {
+    let ends = |open: &OpenConnection| {
         let arrow = if open.end == End::Server { "<-" } else { "->" };
         format!("{} {arrow} {}", open.connection.local, open.connection.remote)
     };
@@ -289,12 +292,6 @@ mod tests {
         let text = table("Title", cells(["address", "n"]), rows);
         assert!(text.starts_with("\nTitle\n  address         n\n  a long address  0\n"), "{text}");
         assert!(text.ends_with("  a long address  9\n  and 2 more: -o json has all\n"), "{text}");
-    }
-
-    #[test]
-    fn a_rate_needs_time() {
-        assert!(rate(5, Duration::ZERO).abs() < f64::EPSILON);
-        assert!((rate(5, Duration::from_secs(2)) - 2.5).abs() < f64::EPSILON);
     }
 
     #[test]

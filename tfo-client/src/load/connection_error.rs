@@ -4,7 +4,7 @@ use std::io;
 
 /// What went wrong, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum ConnectionError {
     /// A RST answered the SYN.
     Refused,
     /// A RST came later.
@@ -25,7 +25,7 @@ pub(crate) enum Failure {
     Other,
 }
 
-impl Failure {
+impl ConnectionError {
     pub(crate) const ALL: [Self; 9] = [
         Self::Refused,
         Self::Reset,

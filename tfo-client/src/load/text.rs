@@ -5,11 +5,10 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tfo_core::diagnosis::Outcome;
 
-use super::{Limits, LoadReport, advice};
-use crate::load::plan::Plan;
-use crate::load::run::{Expect, Pace};
-use crate::load::tally::{Tally, per_second};
-use crate::prose::{style, wrap};
+use super::results::{Results, advice};
+use super::settings::{Expect, Pace};
+use super::tally::{Tally, per_second};
+use crate::prose::{named, style, wrap};
 
 /// More source addresses than this evict each other's cookies.
 const SOURCES_WITH_COOKIES: usize = 5;
@@ -36,14 +35,15 @@ pub(super) fn progress(total: &Tally, time: Duration) -> String {
     )
 }
 
-pub(super) fn report(report: &LoadReport, plan: &Plan, total: &Tally, limits: Limits) -> String {
-    let mut text = head(report, plan, total);
-    text += &verdicts(report, total);
-    text += &errors(report, total);
-    text += &times(plan, total);
+pub(super) fn report(results: &Results<'_>, colour: bool) -> String {
+    let total = results.total;
+    let mut text = head(results);
+    text += &verdicts(total, colour);
+    text += &errors(total, colour);
+    text += &times(results);
     text += &cost(total);
-    text += &limit_lines(report, total, limits);
-    let notes = notes(report, plan, total);
+    text += &limits(results);
+    let notes = notes(results);
     if !notes.is_empty() {
         text += "\n";
     }
@@ -53,14 +53,9 @@ pub(super) fn report(report: &LoadReport, plan: &Plan, total: &Tally, limits: Li
     text
 }
 
-fn head(report: &LoadReport, plan: &Plan, total: &Tally) -> String {
-    let address = report.address;
-    let target = if report.host == address.ip().to_string() {
-        address.to_string()
-    } else {
-        format!("{} ({address})", report.host)
-    };
-    let load = &report.load;
+fn head(results: &Results<'_>) -> String {
+    let Results { settings: load, plan, total, .. } = *results;
+    let target = named(results.host, results.address);
     let pace = match load.pace {
         Pace::Fast => format!("{} at once", grouped(load.concurrency as u64)),
         Pace::Rate(rate) => format!("{}/s wanted", grouped(rate.into())),
@@ -77,24 +72,24 @@ fn head(report: &LoadReport, plan: &Plan, total: &Tally) -> String {
     )
 }
 
-fn verdicts(report: &LoadReport, total: &Tally) -> String {
+fn verdicts(total: &Tally, colour: bool) -> String {
     let mut text = String::new();
     for (outcome, cause, count) in total.verdicts() {
         let words = match cause {
             Some(cause) => format!("{outcome} ({cause})"),
             None => outcome.to_string(),
         };
-        let style = style(outcome, report.colour);
+        let style = style(outcome, colour);
         text += &row(&format!("{style}{words:<36}{style:#}"), count, total.started);
     }
     text
 }
 
-fn errors(report: &LoadReport, total: &Tally) -> String {
-    let style = style(Outcome::Failed, report.colour);
+fn errors(total: &Tally, colour: bool) -> String {
+    let style = style(Outcome::Failed, colour);
     let mut text = String::new();
-    for (failure, count) in total.failures().filter(|(_, count)| *count > 0) {
-        let words = format!("error: {}", failure.as_str());
+    for (error, count) in total.connection_errors().filter(|(_, count)| *count > 0) {
+        let words = format!("error: {}", error.as_str());
         text += &row(&format!("{style}{words:<36}{style:#}"), count, total.started);
     }
     if total.unfinished > 0 {
@@ -107,7 +102,8 @@ fn row(words: &str, count: u64, all: u64) -> String {
     format!("  {words} {:>14}  {:>7}\n", grouped(count), share(count, all))
 }
 
-fn times(plan: &Plan, total: &Tally) -> String {
+fn times(results: &Results<'_>) -> String {
+    let Results { plan, total, .. } = *results;
     let times = &total.times;
     if total.replies() == 0 {
         return String::new();
@@ -141,7 +137,7 @@ fn percentiles(name: &str, times: &Histogram<u64>) -> String {
 }
 
 fn cost(total: &Tally) -> String {
-    let each = |time: Duration| per_connection(time, total);
+    let each = |time: Duration| total.per_connection(time);
     let mut text = format!("\n  client CPU {:.1} µs a connection", each(total.cpu.total()));
     if total.cpu.total() >= FOR_A_SPLIT {
         let (user, system) = (each(total.cpu.user), each(total.cpu.system));
@@ -150,30 +146,26 @@ fn cost(total: &Tally) -> String {
     text + "\n"
 }
 
-/// Microseconds.
-#[expect(clippy::cast_precision_loss, reason = "2^53 connections take a while")]
-pub(super) fn per_connection(time: Duration, total: &Tally) -> f64 {
-    if total.started == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / total.started as f64 }
-}
-
-fn limit_lines(report: &LoadReport, total: &Tally, limits: Limits) -> String {
+fn limits(results: &Results<'_>) -> String {
+    let load = results.settings;
     let met = |met: bool| if met { "met" } else { "broken" };
     let mut text = String::new();
-    if let (Some(least), Some(fast)) = (report.load.fail_under, limits.fast_enough) {
+    if let (Some(least), Some(fast)) = (load.fail_under, results.rate_met) {
         text += &format!("  --fail-under {least}: {}\n", met(fast));
     }
-    if let (Some(most), Some(short)) = (report.load.max_p99, limits.short_enough) {
-        let p99 = total.p99().map_or("no reply".to_owned(), time);
+    if let (Some(most), Some(short)) = (load.max_p99, results.p99_met) {
+        let p99 = results.total.p99().map_or("no reply".to_owned(), time);
         text += &format!("  --max-p99 {}: {}, p99 is {p99}\n", time(most), met(short));
     }
     text
 }
 
-fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
+fn notes(results: &Results<'_>) -> Vec<String> {
+    let Results { settings: load, plan, total, address, .. } = *results;
     let mut notes = Vec::new();
-    for (failure, count) in total.failures().filter(|(_, count)| *count > 0) {
-        if let Some(advice) = advice(failure, report.address) {
-            notes.push(format!("{} {}: {advice}.", grouped(count), failure.as_str()));
+    for (error, count) in total.connection_errors().filter(|(_, count)| *count > 0) {
+        if let Some(advice) = advice(error, results.address) {
+            notes.push(format!("{} {}: {advice}.", grouped(count), error.as_str()));
         }
     }
     if let Some(wrong) = total.wrong {
@@ -186,7 +178,7 @@ fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
         notes.push(format!(
             "{} connections were due and could not be started: {} were open already. See --concurrency.",
             grouped(total.not_started),
-            grouped(report.load.concurrency as u64)
+            grouped(load.concurrency as u64)
         ));
     }
     // Little beside what the path takes is no matter.
@@ -205,7 +197,7 @@ fn notes(report: &LoadReport, plan: &Plan, total: &Tally) -> Vec<String> {
             plan.sources.len()
         ));
     }
-    if report.address.ip().is_loopback() {
+    if address.ip().is_loopback() {
         notes.push(
             "Loopback has no round trip to save: fast open saves packets here, not waiting."
                 .to_owned(),

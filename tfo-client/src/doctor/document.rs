@@ -10,11 +10,11 @@ use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Half, HitRates, Level};
 use tfo_core::host::{NamespaceKey, Process};
 
-use super::{child_seen, findings};
-use crate::doctor::run::{Look, Open};
+use super::snapshot::{OpenConnection, Snapshot, rate};
+use crate::output;
 
 #[derive(Serialize)]
-struct Document {
+struct DoctorDocument {
     schema: u32,
     doctor: Doctor,
 }
@@ -109,25 +109,20 @@ struct Connection {
 }
 
 /// One line a document while watching, so that a program can read them as they come.
-pub(super) fn document(look: &Look, half: Half, watch: bool) -> String {
-    let document = Document { schema: 1, doctor: doctor(look, half) };
-    let text = if watch {
-        serde_json::to_string(&document)
-    } else {
-        serde_json::to_string_pretty(&document)
-    };
-    text.unwrap_or_default() + "\n"
+pub(super) fn document(snapshot: &Snapshot, half: Half, watch: bool) -> String {
+    let document = DoctorDocument { schema: 1, doctor: doctor(snapshot, half) };
+    if watch { output::json_line(&document) } else { output::json(&document) }
 }
 
-fn doctor(look: &Look, half: Half) -> Doctor {
-    let facts = &look.facts;
+fn doctor(snapshot: &Snapshot, half: Half) -> Doctor {
+    let facts = &snapshot.facts;
     Doctor {
         ready: facts.is_ready(half),
         client_ready: facts.is_ready(Half::Client),
         server_ready: facts.is_ready(Half::Server),
         judged: half,
-        place: look.surroundings.place.to_string(),
-        settings_read_only: look.surroundings.read_only,
+        place: snapshot.surroundings.place.to_string(),
+        settings_read_only: snapshot.surroundings.read_only,
         settings: Settings {
             tcp_fastopen: facts.tcp_fastopen.bits(),
             tcp_fastopen_bits: facts.tcp_fastopen.names().collect(),
@@ -136,26 +131,27 @@ fn doctor(look: &Look, half: Half) -> Doctor {
             syncookies: facts.syncookies,
             blackhole_timeout_s: facts.blackhole_timeout.map(|time| time.as_secs()),
         },
-        features: features(look),
-        findings: findings(look, half)
+        features: features(snapshot),
+        findings: snapshot
+            .findings(half)
             .iter()
             .map(|finding| Finding {
                 code: finding.code(),
                 level: finding.level(),
                 half: finding.half(),
                 text: finding.what(),
-                fix: finding.fix(&look.surroundings),
+                fix: finding.fix(&snapshot.surroundings),
             })
             .collect(),
         counters: facts.counters.map(|counters| {
             counters.iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
         }),
         hit_rates: facts.counters.map(|counters| HitRates::of(&counters.total())),
-        change: look.change.map(|(change, time)| Change {
+        change: snapshot.change.map(|(change, time)| Change {
             seconds: time.as_secs_f64(),
             per_second: change
                 .iter()
-                .map(|(name, count)| (name.to_owned(), super::text::rate(count, time).into()))
+                .map(|(name, count)| (name.to_owned(), rate(count, time).into()))
                 .collect(),
             hit_rates: HitRates::of(&change),
         }),
@@ -184,16 +180,16 @@ fn doctor(look: &Look, half: Half) -> Doctor {
                     address: listener.address.to_string(),
                     fast_open_queue: listener.fast_open_queue,
                     uid: listener.uid,
-                    processes: look.owners.of_inode(listener.inode).to_vec(),
+                    processes: snapshot.owners.of_inode(listener.inode).to_vec(),
                 })
                 .collect()
         }),
-        connections: look.open.iter().filter_map(|open| connection(look, open)).collect(),
+        connections: snapshot.open.iter().filter_map(|open| connection(snapshot, open)).collect(),
     }
 }
 
-fn features(look: &Look) -> Vec<Feature> {
-    let probed = look.facts.features.iter().map(|(feature, support)| Feature {
+fn features(snapshot: &Snapshot) -> Vec<Feature> {
+    let probed = snapshot.facts.features.iter().map(|(feature, support)| Feature {
         name: feature.name(),
         support: match support {
             Support::Yes => "yes",
@@ -202,12 +198,12 @@ fn features(look: &Look) -> Vec<Feature> {
             _ => "refused",
         },
     });
-    let support = if child_seen(look) { "yes" } else { "unknown" };
+    let support = if snapshot.child_seen() { "yes" } else { "unknown" };
     probed.chain([Feature { name: "TCPI_OPT_TFO_CHILD", support }]).collect()
 }
 
-fn connection(look: &Look, open: &Open) -> Option<Connection> {
-    let Open { connection, end, verdict } = open;
+fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> {
+    let OpenConnection { connection, end, verdict } = open;
     let info = connection.info.as_ref()?;
     Some(Connection {
         local: connection.local.to_string(),
@@ -221,7 +217,7 @@ fn connection(look: &Look, open: &Open) -> Option<Connection> {
         tfo_child: info.tfo_child,
         client_fail: info.client_fail,
         uid: connection.uid,
-        processes: look.owners.of_inode(connection.inode).to_vec(),
+        processes: snapshot.owners.of_inode(connection.inode).to_vec(),
     })
 }
 

@@ -7,15 +7,13 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tfo_core::diagnosis::{Cause, Outcome};
 
-use super::text::per_connection;
-use super::{Limits, LoadReport};
+use super::results::Results;
+use super::settings::{End, Expect, Mix, Pace};
 use crate::config::file::Mode;
-use crate::load::plan::Plan;
-use crate::load::run::{End, Expect, LoadSettings, Mix, Pace};
-use crate::load::tally::Tally;
+use crate::output;
 
 #[derive(Serialize)]
-struct Document {
+struct LoadDocument {
     schema: u32,
     target: Target,
     load: Load,
@@ -111,19 +109,19 @@ struct Judged {
     p99_met: Option<bool>,
 }
 
-pub(super) fn document(report: &LoadReport, plan: &Plan, total: &Tally, limits: Limits) -> String {
-    let document = Document {
+pub(super) fn document(results: &Results<'_>) -> String {
+    output::json(&LoadDocument {
         schema: 1,
-        target: Target { host: report.host.clone(), address: report.address.to_string() },
-        load: load(&report.load, plan, total, limits),
-    };
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+        target: Target { host: results.host.to_owned(), address: results.address.to_string() },
+        load: load(results),
+    })
 }
 
-fn load(load: &LoadSettings, plan: &Plan, total: &Tally, limits: Limits) -> Load {
+fn load(results: &Results<'_>) -> Load {
+    let Results { total, settings: load, .. } = *results;
     let times = &total.times;
     Load {
-        settings: settings(load, plan),
+        settings: settings(results),
         interrupted: total.interrupted,
         elapsed_s: total.elapsed.as_secs_f64(),
         connections: Connections {
@@ -140,8 +138,8 @@ fn load(load: &LoadSettings, plan: &Plan, total: &Tally, limits: Limits) -> Load
             .map(|(outcome, cause, count)| Verdict { outcome, cause, count })
             .collect(),
         errors: total
-            .failures()
-            .map(|(failure, count)| (failure.as_str(), count))
+            .connection_errors()
+            .map(|(error, count)| (error.as_str(), count))
             .filter(|(_, count)| *count > 0)
             .collect(),
         times_us: Times {
@@ -152,20 +150,21 @@ fn load(load: &LoadSettings, plan: &Plan, total: &Tally, limits: Limits) -> Load
             late_start: percentiles(&times.start),
         },
         cpu_us_per_connection: Cpu {
-            total: per_connection(total.cpu.total(), total),
-            user: per_connection(total.cpu.user, total),
-            system: per_connection(total.cpu.system, total),
+            total: total.per_connection(total.cpu.total()),
+            user: total.per_connection(total.cpu.user),
+            system: total.per_connection(total.cpu.system),
         },
         limits: Judged {
             fail_under: load.fail_under,
-            rate_met: limits.fast_enough,
+            rate_met: results.rate_met,
             max_p99_us: load.max_p99.map(|time| time.as_secs_f64() * 1e6),
-            p99_met: limits.short_enough,
+            p99_met: results.p99_met,
         },
     }
 }
 
-fn settings(load: &LoadSettings, plan: &Plan) -> Settings {
+fn settings(results: &Results<'_>) -> Settings {
+    let Results { settings: load, plan, .. } = *results;
     Settings {
         mode: match load.mix {
             Mix::All(Mode::Auto) => "auto",
