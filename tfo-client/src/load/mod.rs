@@ -6,6 +6,7 @@
 //! | `report` | prints progress and results; `text` for people, `document` for programs |
 //! | `results` | what a run amounts to: limits, exit status |
 //! | `worker` | one thread's event loop |
+//! | `start_timer` | wakes it for the next start |
 //! | `tally` | what is counted |
 //! | `cookies` | was a cookie granted to this source address? |
 //! | `schedule` | when does a thread start its next connection? |
@@ -25,6 +26,7 @@ mod results;
 mod run;
 mod schedule;
 mod settings;
+mod start_timer;
 mod tally;
 mod text;
 mod worker;

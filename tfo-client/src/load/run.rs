@@ -27,7 +27,8 @@ pub(crate) fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Fa
     let address = target::resolve(&settings.target, settings.family)?;
     let plan = Plan::new(settings, &load, address)?;
     let report = LoadReport::new(settings.format);
-    let total = measure(&load, &plan, &report).map_err(|e| Failure::Unusable(one_line(&e)))?;
+    let total = measure(&load, &plan, &report)
+        .map_err(|e| Failure::Unusable(format!("the load can't go on: {}", one_line(&e))))?;
     let results = Results::new(&settings.target.host, &load, &plan, &total);
     report.finish(&results)?;
     Ok(results.exit_code())

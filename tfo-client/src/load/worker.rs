@@ -2,15 +2,19 @@
 //! nothing, but for a response whose head comes in pieces.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
-use tfo_core::host::{CpuTime, set_timer_slack};
-use tfo_core::socket::{Epoll, Event, Events, FastOpenStream, Interest, option};
+use tfo_core::host::CpuTime;
+use tfo_core::socket::{FastOpenStream, option};
 
 use super::connection_error::ConnectionError;
 use super::cookies::Cookies;
@@ -18,6 +22,7 @@ use super::plan::Plan;
 use super::reply::{Reply, Step};
 use super::schedule::{Next, Schedule};
 use super::settings::Expect;
+use super::start_timer::StartTimer;
 use super::tally::Tally;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -28,6 +33,8 @@ const HOLD: u64 = MILLISECOND;
 /// Events that are fetched at once.
 const EVENTS: usize = 256;
 const BUFFER: usize = 64 * 1024;
+/// The token of the timer; connections have their keys in the slab.
+const TIMER: Token = Token(usize::MAX);
 
 /// Between two looks at the sum.
 pub(super) const GLANCE: Duration = Duration::from_millis(250);
@@ -56,7 +63,8 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared,
     schedule: Schedule,
     begin: Instant,
-    epoll: Epoll,
+    poll: Poll,
+    timer: StartTimer,
     open: Slab<Open>,
     buffer: Vec<u8>,
     /// Counts the starts, for sources and ways to take turns.
@@ -109,11 +117,13 @@ impl<'a> Worker<'a> {
         begin: Instant,
     ) -> io::Result<Self> {
         let cookies = Cookies::new(plan.server.ip(), &plan.sources);
+        let poll = Poll::new()?;
         Ok(Self {
             plan,
             shared,
             begin,
-            epoll: Epoll::new()?,
+            timer: StartTimer::new(poll.registry(), TIMER, begin)?,
+            poll,
             open: Slab::with_capacity(schedule.room.min(1024)),
             buffer: vec![0; BUFFER],
             turn: 0,
@@ -126,8 +136,6 @@ impl<'a> Worker<'a> {
 
     pub(super) fn run(mut self) -> io::Result<()> {
         let cpu = CpuTime::of_this_thread()?;
-        // A start that is due must not wait for others that are not.
-        set_timer_slack(Duration::from_nanos(1))?;
         let mut events = Events::with_capacity(EVENTS);
         let mut over = None;
         let mut now = self.now();
@@ -138,8 +146,8 @@ impl<'a> Worker<'a> {
             if over.is_some() && self.open.is_empty() || self.shared.must_stop() {
                 break;
             }
-            self.epoll.wait(&mut events, Some(self.time_to_wait(now, over.is_some())))?;
-            for event in events.iter() {
+            self.wait(&mut events, now, over.is_some())?;
+            for event in &events {
                 self.handle(event);
             }
             now = self.now();
@@ -187,12 +195,15 @@ impl<'a> Worker<'a> {
                 let sent = if let Some(Attempt::InSyn(sent)) = stream.attempt() { sent } else { 0 };
                 let all_sent = sent == self.plan.request.len();
                 let interest = if all_sent && self.plan.expect != Expect::Nothing {
-                    Interest::Readable
+                    Interest::READABLE
                 } else {
-                    Interest::Both
+                    Interest::READABLE | Interest::WRITABLE
                 };
                 let entry = self.open.vacant_entry();
-                self.epoll.add(&stream, entry.key() as u64, interest)?;
+                let fd = stream.as_fd().as_raw_fd();
+                let token = Token(entry.key());
+                // Closing the stream removes it.
+                self.poll.registry().register(&mut SourceFd(&fd), token, interest)?;
                 entry.insert(Open {
                     stream,
                     source: way.source,
@@ -212,20 +223,28 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn time_to_wait(&self, now: u64, over: bool) -> Duration {
-        let mut until = self.next_tick;
+    /// Waits until a connection has news, the next start is due, or it is time for a tick.
+    fn wait(&mut self, events: &mut Events, now: u64, over: bool) -> io::Result<()> {
+        let mut timeout = Duration::from_nanos(self.next_tick.saturating_sub(now));
         if !over && self.open.len() < self.schedule.room {
             match self.schedule.next(now) {
-                Next::Wait(due) => until = until.min(due),
-                Next::Start(_) => return Duration::ZERO,
-                Next::Over => {}
+                Next::Wait(due) if due < self.next_tick => self.timer.set(due)?,
+                Next::Start(_) => timeout = Duration::ZERO,
+                Next::Wait(_) | Next::Over => {}
             }
         }
-        Duration::from_nanos(until.saturating_sub(now))
+        match self.poll.poll(events, Some(timeout)) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            other => other,
+        }
     }
 
-    fn handle(&mut self, event: Event) {
-        let Ok(key) = usize::try_from(event.token()) else { return };
+    fn handle(&mut self, event: &Event) {
+        let Token(key) = event.token();
+        // The timer has no connection.
         let Some(open) = self.open.get_mut(key) else { return };
         let mut turn = Turn {
             begin: self.begin,
@@ -275,7 +294,7 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn handle(&mut self, open: &mut Open, event: Event) -> Then {
+    fn handle(&mut self, open: &mut Open, event: &Event) -> Then {
         if event.is_writable() && open.sent < self.plan.request.len() {
             let rest = self.plan.request.get(open.sent..).unwrap_or_default();
             match open.stream.write(rest) {
@@ -287,10 +306,11 @@ impl Turn<'_> {
         if self.plan.expect == Expect::Nothing {
             return self.without_reply(open, event);
         }
-        if event.is_readable() { self.read(open, event) } else { Then::Wait }
+        let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+        if readable { self.read(open, event) } else { Then::Wait }
     }
 
-    fn without_reply(&mut self, open: &mut Open, event: Event) -> Then {
+    fn without_reply(&mut self, open: &mut Open, event: &Event) -> Then {
         if let Ok(Some(e)) = open.stream.take_error() {
             return self.failed(open, &e);
         }
@@ -302,7 +322,7 @@ impl Turn<'_> {
     }
 
     /// Reads until there is nothing more: an edge is told once.
-    fn read(&mut self, open: &mut Open, event: Event) -> Then {
+    fn read(&mut self, open: &mut Open, event: &Event) -> Then {
         loop {
             let len = match open.stream.read(self.buffer) {
                 Ok(0) => return self.closed(open),
@@ -327,9 +347,9 @@ impl Turn<'_> {
                     other => return self.ended(open, other),
                 }
             }
-            if len < self.buffer.len() && !event.is_failed() {
+            if len < self.buffer.len() && !event.is_error() {
                 // Nothing is left, and the close that was told stood behind it.
-                return if event.is_closed() { self.closed(open) } else { Then::Wait };
+                return if event.is_read_closed() { self.closed(open) } else { Then::Wait };
             }
         }
     }

@@ -11,7 +11,7 @@ use tfo_core::{
     program::{Expected, Integer, Period},
 };
 
-use super::NetworkSettings;
+use super::served::NetworkSettings;
 
 /// Servers behind one address.
 type Servers = Integer<1, 16>;
