@@ -24,4 +24,4 @@ pub use owners::{Owners, Process, socket_of_inode};
 pub use routes::{Route, routes_without_cookie};
 pub use surroundings::Surroundings;
 pub use sysctl::{FastOpenBits, NamespaceKey};
-pub use thread::{CpuTime, set_timer_slack};
+pub use thread::CpuTime;

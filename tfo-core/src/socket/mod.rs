@@ -15,14 +15,12 @@
 //! ```
 
 mod connector;
-mod epoll;
 mod listener;
 pub mod option;
 mod pipe;
 mod stream;
 
 pub use connector::{ConnectError, Connector, Method};
-pub use epoll::{Epoll, Event, Events, Interest};
 pub use listener::{Accepted, Arrival, ArrivalSyn, FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
 pub use stream::FastOpenStream;

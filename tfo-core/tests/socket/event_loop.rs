@@ -1,25 +1,27 @@
-//! Connections in an event loop: what is told when.
+//! Connections in an event loop (mio): what is told when.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use tfo_core::connection::{ClientFail, FastOpenStatus};
 use tfo_core::diagnosis::Attempt;
 use tfo_core::lab::isolated;
-use tfo_core::socket::{
-    Connector, Epoll, Event, Events, FastOpenListener, FastOpenStream, Interest, Method, option,
-};
+use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, option};
 
 use crate::exchange::{METHODS, by};
 use crate::support::{Net, SERVERS, on};
 
-const TOKEN: u64 = 7;
+const TOKEN: Token = Token(7);
 
 /// One watched connection.
 struct Watched {
     stream: FastOpenStream,
-    epoll: Epoll,
+    poll: Poll,
 }
 
 impl Watched {
@@ -29,20 +31,22 @@ impl Watched {
             .client
             .run(move || connector.connect_nonblocking(server, message))
             .expect("it starts");
-        let epoll = Epoll::new().expect("few files are open");
-        epoll.add(&stream, TOKEN, Interest::Both).expect("it is not watched yet");
-        Self { stream, epoll }
+        let poll = Poll::new().expect("few files are open");
+        let fd = stream.as_fd().as_raw_fd();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut SourceFd(&fd), TOKEN, both).expect("it is not watched yet");
+        Self { stream, poll }
     }
 
     /// Waits for an event of which this is so.
-    fn until(&self, so: impl Fn(Event) -> bool) -> Event {
+    fn until(&mut self, so: impl Fn(&Event) -> bool) -> Event {
         let mut events = Events::with_capacity(4);
         loop {
-            self.epoll.wait(&mut events, Some(Duration::from_secs(30))).expect("it waits");
+            self.poll.poll(&mut events, Some(Duration::from_secs(30))).expect("it waits");
             let event = events.iter().next().expect("something happens in time");
             assert_eq!(event.token(), TOKEN);
             if so(event) {
-                return event;
+                return event.clone();
             }
         }
     }
@@ -70,7 +74,7 @@ fn what_the_syn_did_not_take_is_sent_when_writable_and_the_status_is_told() {
                 let server = listener.local_addr();
                 let before = net.counters();
 
-                let first = Watched::start(&net, server, &by(method), b"message");
+                let mut first = Watched::start(&net, server, &by(method), b"message");
                 assert_eq!(
                     first.stream.attempt(),
                     Some(Attempt::AfterHandshake),
@@ -79,15 +83,15 @@ fn what_the_syn_did_not_take_is_sent_when_writable_and_the_status_is_told() {
                 first.until(Event::is_writable);
                 assert_eq!((&first.stream).write(b"message").expect("there is room"), 7);
                 drop(serve(&listener, 7));
-                first.until(Event::is_closed);
+                first.until(Event::is_read_closed);
                 assert_eq!(first.status().client_fail, ClientFail::CookieUnavailable);
                 assert!(!first.status().syn_data);
 
-                let second = Watched::start(&net, server, &by(method), b"message");
+                let mut second = Watched::start(&net, server, &by(method), b"message");
                 assert_eq!(second.stream.attempt(), Some(Attempt::InSyn(7)), "{method:?} {ip}");
                 drop(serve(&listener, 7));
-                let event = second.until(Event::is_closed);
-                assert!(event.is_readable() && !event.is_failed(), "{event:?}");
+                let event = second.until(Event::is_read_closed);
+                assert!(event.is_readable() && !event.is_error(), "{event:?}");
                 assert!(second.status().syn_data, "{method:?} {ip}: {:?}", second.status());
                 let mut buffer = [0; 64];
                 assert_eq!((&second.stream).read(&mut buffer).expect("it is there"), 6);
@@ -103,21 +107,21 @@ fn nothing_waits_and_an_edge_is_told_once() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));
-        let watched =
+        let mut watched =
             Watched::start(&net, listener.local_addr(), &by(Method::Off), b"not sent yet");
         let accepted = listener.accept().expect("it came");
         watched.until(Event::is_writable);
         let again = (&watched.stream).read(&mut [0; 1]).expect_err("nothing came");
         assert_eq!(again.kind(), ErrorKind::WouldBlock);
         let mut events = Events::with_capacity(4);
-        watched.epoll.wait(&mut events, Some(Duration::ZERO)).expect("it waits");
+        watched.poll.poll(&mut events, Some(Duration::ZERO)).expect("it waits");
         assert_eq!(
             events.iter().count(),
             0,
             "it is still writable, which is nothing new: {events:?}"
         );
         drop(accepted);
-        watched.until(Event::is_closed);
+        watched.until(Event::is_read_closed);
     });
 }
 
@@ -126,8 +130,8 @@ fn a_refusal_is_told_by_an_event_and_then_by_its_error() {
     isolated(|| {
         let net = Net::new();
         let nobody = SocketAddr::new(SERVERS[0], 9);
-        let watched = Watched::start(&net, nobody, &by(Method::SendTo), b"message");
-        watched.until(Event::is_failed);
+        let mut watched = Watched::start(&net, nobody, &by(Method::SendTo), b"message");
+        watched.until(Event::is_error);
         let refused = watched.stream.take_error().unwrap().expect("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         assert!(watched.stream.take_error().unwrap().is_none(), "it is told once");
