@@ -15,6 +15,9 @@ mod network;
 mod output;
 mod probe;
 mod prose;
+mod schema;
+#[cfg(test)]
+mod schema_files;
 mod target;
 mod trace;
 

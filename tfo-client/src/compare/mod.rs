@@ -28,4 +28,6 @@ mod targets;
 mod tls;
 
 pub(crate) use arguments::CompareFlags;
+#[cfg(test)]
+pub(crate) use report::CompareDocument;
 pub(crate) use run::run;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tfo_core::diagnosis::{Outcome, Verdict};
 
 /// The times of one connection, from the call that started it.
@@ -16,7 +18,8 @@ pub(crate) struct Times {
 }
 
 /// Which of a pair a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
     /// Fast open was to be used.
     FastOpen,
@@ -34,23 +37,14 @@ impl Side {
 }
 
 /// A time that is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
     /// Until the TLS handshake had ended.
     Handshake,
     FirstByte,
     /// Until the reply was whole.
     Reply,
-}
-
-impl Metric {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Handshake => "handshake",
-            Self::FirstByte => "first-byte",
-            Self::Reply => "reply",
-        }
-    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,110 +1,195 @@
-//! The JSON document: `schema-doctor.json` describes it.
+//! The JSON document: `schema/doctor.json` describes it.
 
+#![allow(clippy::doc_markdown, reason = "the comments are the descriptions of the schema")]
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tfo_core::connection::{ClientFail, TcpState};
 use tfo_core::diagnosis::{Cause, End, Outcome};
 use tfo_core::host::features::Support;
-use tfo_core::host::readiness::{Half, HitRates, Level};
+use tfo_core::host::readiness::{self, Half, HitRates, Level};
 use tfo_core::host::{NamespaceKey, Process};
 
 use super::snapshot::{OpenConnection, Snapshot, rate};
-use crate::output;
+use crate::{output, schema};
 
-#[derive(Serialize)]
-struct DoctorDocument {
+/// What `tfo-client doctor -o json` prints: one document, and with --watch one a line.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "tfo-client doctor")]
+pub(crate) struct DoctorDocument {
+    /// The version of this format. A field may be added to it, none changes or goes.
+    #[schemars(extend("const" = 1))]
     schema: u32,
     doctor: Doctor,
 }
 
-#[derive(Serialize)]
+/// What this network namespace allows and does. A part that can't be read is null; a finding says why.
+#[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "a document says yes or no")]
 struct Doctor {
+    /// Whether nothing keeps the judged half from working: the exit status.
     ready: bool,
+    /// Whether this host can use fast open as a client.
     client_ready: bool,
+    /// Whether this host can use fast open as a server.
     server_ready: bool,
     judged: Half,
+    /// What this runs in, as far as marks tell: host, container (docker), Kubernetes pod, systemd unit NAME.
+    #[schemars(length(min = 1))]
     place: String,
+    /// Whether /proc/sys is read-only.
     settings_read_only: bool,
     settings: Settings,
+    /// What the kernel can do, by trying it.
     features: Vec<Feature>,
+    /// What was found.
     findings: Vec<Finding>,
-    counters: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The counters of TcpExt since this network namespace was made, by the kernel's name.
+    #[schemars(extend("minProperties" = 9))]
+    counters: Option<BTreeMap<String, u64>>,
+    /// Since this network namespace was made.
     hit_rates: Option<HitRates>,
+    /// Only with --watch, and not in its first document.
     change: Option<Change>,
+    /// The routes with fastopen_no_cookie, as `ip route` writes them.
+    #[schemars(inner(length(min = 1)))]
     routes_without_cookie: Option<Vec<String>>,
+    /// The cache of cookies, those with a cookie first.
     cookies: Option<Vec<Cookie>>,
+    /// The listening sockets of all processes, also those without fast open.
     listeners: Option<Vec<Listener>>,
+    /// The open connections.
     connections: Vec<Connection>,
 }
 
-#[derive(Serialize)]
+/// The settings of this network namespace.
+#[derive(Serialize, JsonSchema)]
 struct Settings {
+    /// net.ipv4.tcp_fastopen.
     tcp_fastopen: u32,
+    /// Its bits by name.
     tcp_fastopen_bits: Vec<&'static str>,
     key: Option<NamespaceKey>,
+    /// net.core.somaxconn: the longest that a fast open queue can be.
     somaxconn: u32,
+    /// net.ipv4.tcp_syncookies.
     syncookies: u32,
+    /// net.ipv4.tcp_fastopen_blackhole_timeout_sec; 0: no detection.
     blackhole_timeout_s: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// Something that the kernel can do.
+#[derive(Serialize, JsonSchema)]
 struct Feature {
+    /// The kernel's name.
+    #[schemars(length(min = 1))]
     name: &'static str,
+    /// What trying it gave; switched-off: the kernel has it and tcp_fastopen forbids it; unknown: only a
+    /// connection would show it.
+    #[schemars(extend("enum" = ["yes", "switched-off", "no", "refused", "unknown"]))]
     support: &'static str,
 }
 
-#[derive(Serialize)]
+/// Something that was found.
+#[derive(Serialize, JsonSchema)]
 struct Finding {
+    /// The word of the finding.
+    #[schemars(extend("enum" = readiness::Finding::CODES))]
     code: &'static str,
     level: Level,
     half: Half,
+    /// What was found, and what it means.
+    #[schemars(length(min = 1))]
     text: String,
+    /// How to fix it where this runs; commands stand in backticks.
+    #[schemars(inner(length(min = 1)))]
     fix: Vec<String>,
 }
 
-#[derive(Serialize)]
+/// What changed since the document before.
+#[derive(Serialize, JsonSchema)]
 struct Change {
+    /// The time between the two.
+    #[schemars(range(min = 0))]
     seconds: f64,
-    per_second: serde_json::Map<String, serde_json::Value>,
+    /// The counters' rates.
+    #[schemars(extend("minProperties" = 9))]
+    per_second: BTreeMap<String, Rate>,
     hit_rates: HitRates,
 }
 
-#[derive(Serialize)]
+/// So many a second.
+#[derive(Serialize, JsonSchema)]
+struct Rate(#[schemars(range(min = 0))] f64);
+
+/// What is cached of a pair of addresses.
+#[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "the document's names")]
 struct Cookie {
+    /// The peer.
     destination: IpAddr,
+    /// This host's address.
     source: Option<IpAddr>,
+    /// The cookie, hexadecimal.
+    #[schemars(extend("pattern" = schema::COOKIE))]
     cookie: Option<String>,
+    /// The MSS that came with it, in bytes.
     mss: Option<u16>,
+    /// Time since the entry was used.
     age_ms: Option<u64>,
+    /// SYNs with data in a row that were lost.
     syn_drops: u16,
+    /// Time since the last of them.
     syn_drop_age_ms: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// A listening socket.
+#[derive(Serialize, JsonSchema)]
 struct Listener {
+    /// Where it listens.
+    #[schemars(length(min = 3))]
     address: String,
+    /// The effective length of the fast open queue; 0: no fast open.
     fast_open_queue: u32,
+    /// The user who made it.
     uid: u32,
+    /// Who holds it, as far as that may be seen.
     processes: Vec<Process>,
 }
 
-#[derive(Serialize)]
+/// An open connection, of any process.
+#[derive(Serialize, JsonSchema)]
 struct Connection {
+    /// This host's end.
+    #[schemars(length(min = 3))]
     local: String,
+    /// The other end.
+    #[schemars(length(min = 3))]
     remote: String,
+    /// Whether it was made here, or accepted.
     end: End,
+    /// Its TCP state.
     state: TcpState,
+    /// What happened, where the bits settle it.
     verdict: Option<Outcome>,
+    /// Why, where the bits say so.
     cause: Option<Cause>,
+    /// What the bits say, in a few words.
+    #[schemars(length(min = 1))]
     says: &'static str,
+    /// TCPI_OPT_SYN_DATA: the SYN's data was taken.
     syn_data: bool,
+    /// TCPI_OPT_TFO_CHILD: born of a valid fast open SYN.
     tfo_child: bool,
+    /// tcpi_fastopen_client_fail.
     client_fail: ClientFail,
+    /// The user who made the socket.
     uid: u32,
+    /// Who holds it, as far as that may be seen.
     processes: Vec<Process>,
 }
 
@@ -144,14 +229,14 @@ fn doctor(snapshot: &Snapshot, half: Half) -> Doctor {
             })
             .collect(),
         counters: facts.counters.map(|counters| {
-            counters.iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+            counters.iter().map(|(name, count)| (name.to_owned(), count)).collect()
         }),
         hit_rates: facts.counters.map(|counters| HitRates::of(&counters.total())),
         change: snapshot.change.map(|(change, time)| Change {
             seconds: time.as_secs_f64(),
             per_second: change
                 .iter()
-                .map(|(name, count)| (name.to_owned(), rate(count, time).into()))
+                .map(|(name, count)| (name.to_owned(), Rate(rate(count, time))))
                 .collect(),
             hit_rates: HitRates::of(&change),
         }),

@@ -15,4 +15,6 @@ mod snapshot;
 mod text;
 
 pub(crate) use arguments::DoctorFlags;
+#[cfg(test)]
+pub(crate) use document::DoctorDocument;
 pub(crate) use run::run;

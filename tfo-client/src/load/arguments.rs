@@ -7,13 +7,10 @@
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use clap::Args;
-use tfo_core::{
-    choice,
-    program::{Expected, Integer, Period},
-};
+use tfo_core::program::{Expected, Integer, Period};
 
-use super::settings::{End, Expect, LoadMessage, LoadSettings, Mix, Pace};
-use crate::config::file::{Message, Mode, PayloadSize};
+use super::settings::{End, Expect, LoadMessage, LoadMode, LoadSettings, Pace};
+use crate::config::file::{Message, PayloadSize};
 
 /// Connections a second.
 type Rate = Integer<1, 10_000_000>;
@@ -84,7 +81,7 @@ pub(crate) struct LoadFlags {
     count: Option<Connections>,
 
     /// Way of the first bytes: auto, sendto, connect, off, or mixed: auto and off in turn [default: auto]
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_enum, hide_possible_values = true)]
     mode: Option<LoadMode>,
 
     /// Request to send [default: one of --size that the mirror of tfo-server answers]
@@ -136,19 +133,6 @@ pub(crate) struct LoadFlags {
     max_p99: Option<Limit>,
 }
 
-choice! {
-    /// The probe's modes, and a mix of two.
-    #[derive(Default)]
-    enum LoadMode {
-        #[default]
-        Auto = "auto",
-        Sendto = "sendto",
-        Connect = "connect",
-        Off = "off",
-        Mixed = "mixed",
-    }
-}
-
 /// What a GET asks for: it must not be able to end the request's line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HttpPath(String);
@@ -183,7 +167,7 @@ impl LoadFlags {
                 (None, Some(time)) => End::After(time.get()),
                 (None, None) => End::After(Duration::from_secs(10)),
             },
-            mix: self.mix(),
+            mode: self.mode.unwrap_or_default(),
             message: match (&self.http, &self.message) {
                 (Some(path), _) => LoadMessage::Http(path.0.clone()),
                 (None, Some(text)) => LoadMessage::Text(text.as_str().to_owned()),
@@ -195,16 +179,6 @@ impl LoadFlags {
             timeout: self.timeout.map_or(Duration::from_secs(5), Timeout::get),
             fail_under: self.fail_under.map(Rate::get),
             max_p99: self.max_p99.map(Limit::get),
-        }
-    }
-
-    fn mix(&self) -> Mix {
-        match self.mode.unwrap_or_default() {
-            LoadMode::Auto => Mix::All(Mode::Auto),
-            LoadMode::Sendto => Mix::All(Mode::Sendto),
-            LoadMode::Connect => Mix::All(Mode::Connect),
-            LoadMode::Off => Mix::All(Mode::Off),
-            LoadMode::Mixed => Mix::InTurn,
         }
     }
 

@@ -2,8 +2,12 @@
 
 use std::io;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 /// What went wrong, by kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ConnectionError {
     /// A RST answered the SYN.
     Refused,

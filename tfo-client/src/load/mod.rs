@@ -32,4 +32,6 @@ mod text;
 mod worker;
 
 pub(crate) use arguments::LoadFlags;
+#[cfg(test)]
+pub(crate) use document::LoadDocument;
 pub(crate) use run::run;

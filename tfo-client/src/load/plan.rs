@@ -7,10 +7,10 @@ use tfo_core::mirror;
 use tfo_core::program::one_line;
 use tfo_core::socket::{Connector, Method};
 
-use super::settings::{Expect, LoadMessage, LoadSettings, Mix, Pace};
+use super::settings::{Expect, LoadMessage, LoadSettings, Pace};
 use crate::config::Settings;
 use crate::output::Failure;
-use crate::{first_bytes, target};
+use crate::target;
 
 /// A token that a mirror's request must have. All are the same: nobody asks which answer is whose.
 const TOKEN: &str = "load";
@@ -55,16 +55,13 @@ impl Plan {
         for source in &load.sources {
             check_source(*source, server)?;
         }
-        let methods = match load.mix {
-            Mix::All(mode) => vec![first_bytes::method(mode)],
-            Mix::InTurn => vec![Method::Auto, Method::Off],
-        };
+        let methods = load.mode.methods();
         let mut ways = Vec::new();
         let sources = if load.sources.is_empty() {
             ways.extend(methods.iter().map(|method| way(*method, 0)));
             vec![target::local_address(server)]
         } else {
-            for method in &methods {
+            for method in methods {
                 for (number, source) in load.sources.iter().enumerate() {
                     let Way { connector, source: _ } = way(*method, number);
                     let connector = connector.bind(SocketAddr::new(*source, 0));

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::file::Mode;
+use clap::ValueEnum;
+use schemars::JsonSchema;
+use serde::Serialize;
+use tfo_core::socket::Method;
 
 #[derive(Debug, Clone)]
 pub(super) struct LoadSettings {
@@ -12,7 +15,7 @@ pub(super) struct LoadSettings {
     pub(super) concurrency: usize,
     pub(super) threads: u32,
     pub(super) end: End,
-    pub(super) mix: Mix,
+    pub(super) mode: LoadMode,
     pub(super) message: LoadMessage,
     pub(super) expect: Expect,
     /// Local addresses to connect from, in turn; none leaves it to the kernel.
@@ -44,11 +47,29 @@ pub(super) enum End {
 }
 
 /// How the first bytes are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mix {
-    All(Mode),
-    /// Every second connection is a regular one.
-    InTurn,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum LoadMode {
+    #[default]
+    Auto,
+    Sendto,
+    Connect,
+    Off,
+    /// Auto and off in turn.
+    Mixed,
+}
+
+impl LoadMode {
+    /// The ways that connections take in turn.
+    pub(super) fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Auto => &[Method::Auto],
+            Self::Sendto => &[Method::SendTo],
+            Self::Connect => &[Method::Connect],
+            Self::Off => &[Method::Off],
+            Self::Mixed => &[Method::Auto, Method::Off],
+        }
+    }
 }
 
 /// The request.

@@ -20,5 +20,7 @@ mod text;
 
 pub(crate) use arguments::ProbeFlags;
 pub(crate) use connection::{ProbedConnection, connect, plan};
+#[cfg(test)]
+pub(crate) use document::ProbeDocument;
 pub(crate) use document::{ConnectionEntry, entry};
 pub(crate) use run::{run, status};

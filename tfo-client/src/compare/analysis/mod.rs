@@ -3,6 +3,8 @@
 
 mod costs;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use tfo_core::diagnosis::Cause;
 
 use super::sample::{Metric, Sample, Side, millis};
@@ -93,12 +95,13 @@ pub(crate) enum Answer {
     Off,
     NoDifference,
     /// It can't be told.
-    Unknown(Doubt),
+    Unknown(Inconclusive),
 }
 
 /// Why it can't be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doubt {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Inconclusive {
     TooFewSamples,
     RttTooSmall,
     Drift,
@@ -106,6 +109,9 @@ pub(crate) enum Doubt {
 }
 
 impl Answer {
+    /// The words of all answers.
+    pub(crate) const WORDS: [&str; 4] = ["on", "off", "no-difference", "unknown"];
+
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::On => "on",
@@ -116,7 +122,7 @@ impl Answer {
     }
 }
 
-impl Doubt {
+impl Inconclusive {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::TooFewSamples => "too-few-samples",
@@ -207,16 +213,16 @@ impl Analysis {
     fn answer(&self, loopback: bool) -> Answer {
         let attempts = self.hit_rate.total;
         if attempts < LEAST_SAMPLES || self.regular.count < LEAST_SAMPLES {
-            return Answer::Unknown(Doubt::TooFewSamples);
+            return Answer::Unknown(Inconclusive::TooFewSamples);
         }
         let Some((rtt, net)) = self.rtt.zip(self.net) else {
-            return Answer::Unknown(Doubt::TooFewSamples);
+            return Answer::Unknown(Inconclusive::TooFewSamples);
         };
         if loopback || rtt < LEAST_RTT {
-            return Answer::Unknown(Doubt::RttTooSmall);
+            return Answer::Unknown(Inconclusive::RttTooSmall);
         }
         if self.drift.is_some() {
-            return Answer::Unknown(Doubt::Drift);
+            return Answer::Unknown(Inconclusive::Drift);
         }
         let matters = net.value.abs() >= LEAST_EFFECT * rtt;
         // Where few used it a small loss is no answer yet: it may turn into a gain once they do.
@@ -225,16 +231,16 @@ impl Analysis {
             return Answer::Off;
         }
         if !hits {
-            return Answer::Unknown(Doubt::HitRateTooLow);
+            return Answer::Unknown(Inconclusive::HitRateTooLow);
         }
         if self.hit_rate.count < LEAST_SAMPLES {
-            return Answer::Unknown(Doubt::TooFewSamples);
+            return Answer::Unknown(Inconclusive::TooFewSamples);
         }
         if net.low > 0.0 && matters {
             Answer::On
         } else if net.low.abs().max(net.high.abs()) > MOST_LEFT_OPEN * rtt {
             // Not to see a difference is not to know that there is none.
-            Answer::Unknown(Doubt::TooFewSamples)
+            Answer::Unknown(Inconclusive::TooFewSamples)
         } else {
             Answer::NoDifference
         }

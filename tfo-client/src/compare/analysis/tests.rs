@@ -151,7 +151,8 @@ fn a_box_that_drops_syn_data_means_off() {
 fn a_small_loss_where_nothing_used_fast_open_is_no_answer_yet() {
     let verdicts = Verdicts::new();
     // A round trip is 40 ms: a loss of a twentieth of it, then of half of it.
-    for (lost, answer) in [(2.0, Answer::Unknown(Doubt::HitRateTooLow)), (20.0, Answer::Off)] {
+    for (lost, answer) in [(2.0, Answer::Unknown(Inconclusive::HitRateTooLow)), (20.0, Answer::Off)]
+    {
         let found = analyse(&samples(
             20,
             |pair| (&verdicts.lost, 80.0 + lost + jitter(pair)),
@@ -197,17 +198,17 @@ fn no_answer_is_given_where_there_is_none() {
             |pair| (&verdicts.regular, hit(80.0)(pair).0),
         )
     };
-    assert_eq!(doubt(analyse(&[])), Doubt::TooFewSamples);
-    assert_eq!(doubt(analyse(&good(9))), Doubt::TooFewSamples);
+    assert_eq!(doubt(analyse(&[])), Inconclusive::TooFewSamples);
+    assert_eq!(doubt(analyse(&good(9))), Inconclusive::TooFewSamples);
     assert_eq!(analyse(&good(10)).answer, Answer::On);
 
     let loopback = Analysis::new(&good(50), FIRST_BYTE, false, true);
-    assert_eq!(doubt(loopback), Doubt::RttTooSmall);
+    assert_eq!(doubt(loopback), Inconclusive::RttTooSmall);
     let mut near = good(50);
     for sample in &mut near {
         sample.rtt = Some(Duration::from_micros(990));
     }
-    assert_eq!(doubt(analyse(&near)), Doubt::RttTooSmall);
+    assert_eq!(doubt(analyse(&near)), Inconclusive::RttTooSmall);
 
     // What is lost now and then makes the expectation so unsure that nothing can be said.
     let lossy = samples(
@@ -217,7 +218,7 @@ fn no_answer_is_given_where_there_is_none() {
     );
     let found = analyse(&lossy);
     assert!(found.net.unwrap().low < -10.0 && found.net.unwrap().high > 0.0, "{:?}", found.net);
-    assert_eq!(doubt(found), Doubt::TooFewSamples);
+    assert_eq!(doubt(found), Inconclusive::TooFewSamples);
 
     let slower = samples(
         50,
@@ -226,7 +227,7 @@ fn no_answer_is_given_where_there_is_none() {
     );
     let found = analyse(&slower);
     assert!((found.drift.unwrap() - 20.0).abs() < 1.0, "{:?}", found.drift);
-    assert_eq!(doubt(found), Doubt::Drift);
+    assert_eq!(doubt(found), Inconclusive::Drift);
 
     // Refused data costs nothing; but who gets one hit of four should know why first.
     let rarely = samples(
@@ -236,7 +237,7 @@ fn no_answer_is_given_where_there_is_none() {
         },
         |_| (&verdicts.regular, 80.0),
     );
-    assert_eq!(doubt(analyse(&rarely)), Doubt::HitRateTooLow);
+    assert_eq!(doubt(analyse(&rarely)), Inconclusive::HitRateTooLow);
 }
 
 type Spread = fn(&mut fastrand::Rng) -> f64;

@@ -11,6 +11,9 @@ mod svg;
 mod text;
 mod words;
 
+#[cfg(test)]
+pub(crate) use self::document::CompareDocument;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! What a comparison amounts to, in sentences; every report takes its words from here.
 
 use crate::compare::analysis::{
-    Analysis, Answer, Distribution, Doubt, LEAST_HIT_RATE, LEAST_RTT, LEAST_SAMPLES, Miss, Summary,
+    Analysis, Answer, Distribution, Inconclusive, LEAST_HIT_RATE, LEAST_RTT, LEAST_SAMPLES, Miss,
+    Summary,
 };
 use crate::compare::sample::{Metric, Side};
 use crate::compare::statistics::{Estimate, Quantile, Share};
@@ -116,9 +117,9 @@ fn both_regular(analysis: &Analysis) -> String {
     )
 }
 
-fn doubted(analysis: &Analysis, doubt: Doubt) -> String {
+fn doubted(analysis: &Analysis, doubt: Inconclusive) -> String {
     match doubt {
-        Doubt::TooFewSamples => {
+        Inconclusive::TooFewSamples => {
             if let Some(net) = analysis.net
                 && analysis.has_enough()
             {
@@ -139,7 +140,7 @@ fn doubted(analysis: &Analysis, doubt: Doubt) -> String {
                 counts.0, counts.1, analysis.regular.total
             )
         }
-        Doubt::RttTooSmall => {
+        Inconclusive::RttTooSmall => {
             let rtt = analysis.rtt.map_or_else(|| "unknown".to_owned(), time);
             format!(
                 "The round trip time is {rtt}: there is none to save. On loopback, and below \
@@ -147,13 +148,13 @@ fn doubted(analysis: &Analysis, doubt: Doubt) -> String {
                  `tfo-client compare --lab`."
             )
         }
-        Doubt::Drift => format!(
+        Inconclusive::Drift => format!(
             "The path changed while it was measured: the second half of the regular connections took {} \
              {} than the first. Measure again, longer or when it is quiet: `--pairs 1000`.",
             time(analysis.drift.unwrap_or_default().abs()),
             if analysis.drift.unwrap_or_default() > 0.0 { "longer" } else { "less" },
         ),
-        Doubt::HitRateTooLow => {
+        Inconclusive::HitRateTooLow => {
             let hits = analysis.hit_rate;
             format!(
                 "Fast open was used by {} of {} connections, which is less than {:.0} %: find out why first.{}",
