@@ -2,40 +2,66 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-mod command;
+mod compare;
 mod config;
-mod report;
-mod statistics;
+mod cookies;
+mod doctor;
+mod explain;
+mod first_bytes;
+mod interruption;
+mod lab;
+mod load;
+mod network;
+mod output;
+mod probe;
+mod prose;
+mod schema;
+#[cfg(test)]
+mod schema_files;
+mod target;
+mod trace;
 
+use std::io;
 use std::process::ExitCode;
 
-use tfo_core::program::{Environment, SettingsError, logging, output};
+use tfo_core::cli::{Environment, logging, output as streams};
 
 use cli::{Cli, Command};
+use output::Failure;
 
 fn main() -> ExitCode {
     // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
-    let _ = output::survive_file_size_limit();
-    let cli = Cli::from_arguments();
-    run(&cli).unwrap_or_else(|error| report::settings_error(&error))
+    let _ = streams::survive_file_size_limit();
+    run(&Cli::from_arguments()).unwrap_or_else(|failure| {
+        output::error(&failure);
+        failure.exit_code()
+    })
 }
 
-fn run(cli: &Cli) -> Result<ExitCode, SettingsError> {
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(cli, &environment)?;
+    let config = config::resolve(&cli.overrides(), &environment)?;
     if cli.print_config {
-        return Ok(report::print_config(&config.file));
+        return print_config(&config.file);
     }
-    Ok(match &cli.command {
-        None | Some(Command::Probe(_)) => command::probe::run(&config.settings),
-        Some(Command::Explain(flags)) => command::explain::run(&config.settings, flags),
-        Some(Command::Cookies(flags)) => command::cookies::run(&config.settings, flags),
-        Some(Command::Doctor(flags)) => command::doctor::run(&config.settings, &flags.settings()),
-        Some(Command::Compare(flags)) => command::compare::run(&config.settings, flags),
-        Some(Command::Load(flags)) => command::load::run(&config.settings, &flags.settings()),
-        Some(Command::Lab(flags)) => {
-            command::lab::run(&config.settings, &flags.settings(cli.ipv6()))
-        }
-    })
+    let settings = &config.settings;
+    match &cli.command {
+        None | Some(Command::Probe(_)) => probe::run(settings, &cli.probe),
+        Some(Command::Explain(flags)) => explain::run(settings, flags),
+        Some(Command::Cookies(flags)) => cookies::run(settings, flags),
+        Some(Command::Doctor(flags)) => doctor::run(settings, flags),
+        Some(Command::Compare(flags)) => compare::run(settings, flags),
+        Some(Command::Load(flags)) => load::run(settings, flags),
+        Some(Command::Lab(flags)) => lab::run(settings, flags),
+    }
+}
+
+/// Prints the effective configuration, so that it can be used as a file.
+fn print_config(file: &config::file::File) -> Result<ExitCode, Failure> {
+    const WHAT: &str = "the settings";
+    let text = toml::to_string(file)
+        .map_err(|e| Failure::Print { what: WHAT, source: io::Error::other(e) })?;
+    output::print_as(WHAT, text)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -66,8 +66,8 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use tfo_core::program::Port;
-    use tfo_core::program::value::Format;
+    use tfo_core::cli::Port;
+    use tfo_core::cli::value::Format;
 
     use super::*;
     use crate::config::file::File;

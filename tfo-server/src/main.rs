@@ -35,8 +35,8 @@ mod worker;
 
 use std::process::ExitCode;
 
-use tfo_core::program::output::survive_file_size_limit;
-use tfo_core::program::{Environment, logging};
+use tfo_core::cli::output::survive_file_size_limit;
+use tfo_core::cli::{Environment, logging};
 
 use cli::{Cli, Command};
 use output::Failure;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::program::output::{Output, Reader, printable};
-use tfo_core::program::{SettingsError, one_line};
+use tfo_core::cli::output::{Output, Reader, escape_control};
+use tfo_core::cli::{SettingsError, error_chain};
 
 /// Exit status of wrong usage and of bad configuration.
 const USAGE: u8 = 2;
@@ -26,7 +26,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The host, the network or another program stands in the way.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self { message: printable(&message.to_string()), status: FAILED }
+        Self { message: escape_control(&message.to_string()), status: FAILED }
     }
 
     /// Wrong usage, or a bad configuration or file that it names.
@@ -36,12 +36,12 @@ impl Failure {
 
     /// As [`usage`](Self::usage), with the causes of `error`.
     pub(crate) fn settings(error: &dyn Error) -> Self {
-        Self::usage(one_line(error))
+        Self::usage(error_chain(error))
     }
 
     /// `what: …`, with the causes of `error`.
     pub(crate) fn because(what: impl fmt::Display, error: &dyn Error) -> Self {
-        Self::new(format_args!("{what}: {}", one_line(error)))
+        Self::new(format_args!("{what}: {}", error_chain(error)))
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -63,13 +63,13 @@ impl From<SettingsError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::new(one_line(&error))
+        Self::new(error_chain(&error))
     }
 }
 
 impl From<tfo_core::Error> for Failure {
     fn from(error: tfo_core::Error) -> Self {
-        Self::new(one_line(&error))
+        Self::new(error_chain(&error))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize};
 use tfo_core::{
     choice,
-    program::{
+    cli::{
         Expected, Integer, Period, Port, Size, Switch,
         value::{Format, from_text, table},
     },

@@ -1,19 +1,20 @@
 //! The settings in force: flag, else variable, else file, else default.
 
 pub(crate) mod file;
+mod overrides;
 pub(crate) mod server_address;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use tfo_core::program::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
+use tfo_core::cli::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
 
+pub(crate) use self::overrides::Overrides;
 use self::{
-    file::{BalanceCount, Family, File, Message, Mode},
+    file::{Family, File, Message, Mode},
     server_address::ServerAddress,
 };
-use crate::cli::{Cli, ProbeFlags};
 
 const PLACES: Places<'_> = Places {
     variable: "TFO_CLIENT_CONFIG",
@@ -22,11 +23,8 @@ const PLACES: Places<'_> = Places {
 
 /// What the client works with: every value is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(crate) struct Settings {
     pub(crate) target: Target,
-    /// Make the listener in this process too.
-    pub(crate) listen: bool,
     pub(crate) family: Family,
     pub(crate) count: u32,
     pub(crate) mode: Mode,
@@ -38,12 +36,6 @@ pub(crate) struct Settings {
     /// Forget the cached cookie first.
     pub(crate) fresh: bool,
     pub(crate) format: Format,
-    /// Count the keys behind the address.
-    pub(crate) balance: bool,
-    /// Draw the packets of each connection.
-    pub(crate) trace: bool,
-    /// Write the packets of all connections.
-    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// Where to connect. The host may be a name, and an IPv6 address has no brackets.
@@ -77,28 +69,34 @@ pub(crate) struct Config {
     pub(crate) file: File,
 }
 
-pub(crate) fn resolve(cli: &Cli, environment: &Environment) -> Result<Config, SettingsError> {
-    let found = ConfigFile::find(cli.config.as_deref(), environment, PLACES)?;
+pub(crate) fn resolve(
+    flags: &Overrides,
+    environment: &Environment,
+) -> Result<Config, SettingsError> {
+    let found = ConfigFile::find(flags.config.as_deref(), environment, PLACES)?;
     let mut file: File = match &found {
         Some(found) => found.parse()?,
         None => File::default(),
     };
-    overlay(&mut file, cli, environment)?;
+    overlay(&mut file, flags, environment)?;
     match found {
         Some(found) => log::info!("configuration file: {found}"),
         // Nothing to name, and nothing to stand between the command and its table.
         None => log::debug!("no configuration file"),
     }
-    Ok(Config { settings: Settings::new(&file, &cli.probe), file })
+    Ok(Config { settings: Settings::new(&file), file })
 }
 
-fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), SettingsError> {
+fn overlay(
+    file: &mut File,
+    flags: &Overrides,
+    environment: &Environment,
+) -> Result<(), SettingsError> {
     let File { server, probe, output } = file;
-    let flags = &cli.probe;
 
     let address =
-        environment.overlay(&mut server.address, cli.server.clone(), "TFO_CLIENT_SERVER")?;
-    let port = environment.overlay(&mut server.port, cli.port, "TFO_CLIENT_PORT")?;
+        environment.overlay(&mut server.address, flags.server.clone(), "TFO_CLIENT_SERVER")?;
+    let port = environment.overlay(&mut server.port, flags.port, "TFO_CLIENT_PORT")?;
     // A port that was given with the host belongs to that host, until somebody who outranks it
     // says another one.
     if let Some(own) = server.address.port() {
@@ -117,11 +115,7 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
     if size > message {
         probe.message = Message::default();
     }
-    environment.overlay(
-        &mut probe.expect_reply,
-        flags.expect_reply(),
-        "TFO_CLIENT_EXPECT_REPLY",
-    )?;
+    environment.overlay(&mut probe.expect_reply, flags.expect_reply, "TFO_CLIENT_EXPECT_REPLY")?;
     environment.overlay(
         &mut probe.connect_timeout,
         flags.connect_timeout,
@@ -133,22 +127,21 @@ fn overlay(file: &mut File, cli: &Cli, environment: &Environment) -> Result<(), 
         "TFO_CLIENT_REPLY_TIMEOUT",
     )?;
     environment.overlay(&mut probe.interval, flags.interval, "TFO_CLIENT_INTERVAL")?;
-    environment.overlay(&mut probe.fresh, flags.fresh(), "TFO_CLIENT_FRESH")?;
-    environment.overlay(&mut probe.family, cli.family(), "TFO_CLIENT_FAMILY")?;
-    environment.overlay(&mut output.format, cli.output, "TFO_CLIENT_OUTPUT")?;
+    environment.overlay(&mut probe.fresh, flags.fresh, "TFO_CLIENT_FRESH")?;
+    environment.overlay(&mut probe.family, flags.family, "TFO_CLIENT_FAMILY")?;
+    environment.overlay(&mut output.format, flags.output, "TFO_CLIENT_OUTPUT")?;
     Ok(())
 }
 
 impl Settings {
-    fn new(File { server, probe, output }: &File, flags: &ProbeFlags) -> Self {
+    fn new(File { server, probe, output }: &File) -> Self {
         Self {
             target: Target {
                 host: server.address.host().to_owned(),
                 port: server.address.port().unwrap_or(server.port).get(),
             },
-            listen: flags.listen,
             family: probe.family,
-            count: flags.balance.map_or(probe.count.get(), BalanceCount::get),
+            count: probe.count.get(),
             mode: probe.mode,
             payload: match probe.message.as_str() {
                 "" => Payload::Generated(probe.size.get()),
@@ -160,9 +153,6 @@ impl Settings {
             interval: probe.interval.get(),
             fresh: probe.fresh.0,
             format: output.format,
-            balance: flags.balance.is_some(),
-            trace: flags.trace,
-            pcap: flags.pcap.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tfo_core::program::{Expected, Port, value::from_text};
+use tfo_core::cli::{Expected, Port, value::from_text};
 
 /// A host name or address, maybe with a port: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`.
 #[derive(Debug, Clone, PartialEq, Eq)]

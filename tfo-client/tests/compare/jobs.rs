@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, Stream};
 use serde_json::Value;
 use tempfile::TempDir;
 use tfo_core::lab::{Network, PathSettings, Program, isolated};
-use tfo_core::observer::serve_mirror;
+use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
 use super::{alone, among_others, command, number, only, retried, schema};
@@ -186,9 +186,9 @@ fn the_first_flight_of_tls_goes_in_the_syn() {
                 takes(document, "first-byte", 3.0, 2.0)
             },
         );
-        let hellos = network.crossings();
-        let syns = hellos.iter().filter(|crossing| {
-            let sight = crossing.sent.as_ref();
+        let hellos = network.packets();
+        let syns = hellos.iter().filter(|packet| {
+            let sight = packet.sent.as_ref();
             // A record of TLS begins with its type, 22, and the version 3.1; that is the ClientHello.
             sight.is_some_and(|sight| {
                 let words = tfo_core::capture::describe(&sight.frame).to_string();

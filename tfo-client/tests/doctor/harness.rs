@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::Value;
 use tfo_core::{
-    host::FastOpenBits,
+    host::FastOpenFlags,
     lab::{self, Finished, Host, Network, Program},
     socket::{Connector, FastOpenListener, FastOpenStream, Method},
 };
@@ -93,7 +93,7 @@ pub(crate) fn set(host: &Host, setting: &'static str, value: &'static str) {
 }
 
 pub(crate) fn set_bits(host: &Host, bits: u32) {
-    host.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+    host.set_tcp_fastopen(FastOpenFlags::new(bits)).unwrap();
 }
 
 pub(crate) fn server_address() -> SocketAddr {

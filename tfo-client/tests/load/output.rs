@@ -1,12 +1,11 @@
-//! What users see: text, progress, files, and an end by Ctrl-C.
+//! What users see: text, progress, and an end by Ctrl-C.
 
-use std::fs;
 use std::process::Command;
 
 use tfo_core::lab::{self, Program, isolated};
 
 use crate::harness::{Lab, clean, json};
-use crate::{answer, check, count, counters, load, pause, serve};
+use crate::{answer, check, count, counters, pause, serve};
 
 #[test]
 fn the_text_says_verdicts_times_and_cost() {
@@ -30,30 +29,6 @@ fn the_text_says_verdicts_times_and_cost() {
         }
         assert!(!ended.out.contains("error"), "{}", ended.out);
         assert!(!ended.out.contains('\x1b'), "no colour without a terminal: {}", ended.out);
-    });
-}
-
-#[test]
-fn the_percentiles_file_has_all_replies() {
-    isolated(|| {
-        let lab = Lab::new();
-        let _peers = serve(&lab, answer);
-        let file = lab.path("times.hgrm");
-        let (load, _) = load(&lab, &["--count", "100", "--hgrm", file.to_str().unwrap()]);
-        let text = fs::read_to_string(file).unwrap();
-        assert!(text.contains("Total count    =          100]"), "{text}");
-        let max: f64 = text
-            .split("#[Max     =")
-            .nth(1)
-            .unwrap()
-            .split(',')
-            .next()
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        let told = load["times_us"]["first_byte"]["max"].as_f64().unwrap() / 1e3;
-        assert!((max - told).abs() <= told / 100.0, "{max} ms is {told} ms of {load:#}");
     });
 }
 

@@ -56,10 +56,6 @@ fn what_cannot_be_done_here_is_refused_before_the_first_connection() {
                 &["--threads", "3", "--concurrency", "2"],
                 "error: --concurrency 2 leaves some of --threads 3 without a connection: expected at least 3",
             ),
-            (
-                &["--hgrm", "/no/such/folder/x"],
-                "error: can't write --hgrm /no/such/folder/x: No such file",
-            ),
         ] {
             let ended = refused(&lab, arguments);
             assert!(ended.err.starts_with(message), "{arguments:?}: {}", ended.err);

@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::Value;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::lab::{Finished, Network, PathSettings, Program, isolated, require};
-use tfo_core::observer::serve_mirror;
+use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
 use crate::harness::{Lab, clean, json};

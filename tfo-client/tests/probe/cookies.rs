@@ -7,7 +7,7 @@ use std::thread;
 use tfo_core::lab::{
     Middlebox, Network, PathSettings, Program, SERVER_V4, SERVER_V6, isolated, require,
 };
-use tfo_core::observer::serve_mirror;
+use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
 use crate::harness::{Lab, clean, json};

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tfo_core::{
-    host::FastOpenBits,
+    host::FastOpenFlags,
     lab::{self, Finished, Host, Program},
 };
 
@@ -81,11 +81,11 @@ impl Lab {
     }
 
     pub(crate) fn set_client_bits(&self, bits: u32) {
-        self.client.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+        self.client.set_tcp_fastopen(FastOpenFlags::new(bits)).unwrap();
     }
 
     pub(crate) fn set_server_bits(&self, bits: u32) {
-        self.server.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+        self.server.set_tcp_fastopen(FastOpenFlags::new(bits)).unwrap();
     }
 
     /// Writes a setting under `/proc/sys` on the server's host.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
-use tfo_core::host::{FastOpenBits, sysctl};
+use tfo_core::host::{FastOpenFlags, sysctl};
 use tfo_core::lab::{Finished, Host, Program, isolated, require};
 
 use crate::harness::{Lab, clean, each, json};
@@ -36,7 +36,7 @@ fn where_the_host_lacks_the_bit_it_runs_in_a_private_namespace_and_says_so() {
             assert!(notes[0].contains(ENABLE), "{}", notes[0]);
             assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
             let after = lab.client.run(sysctl::tcp_fastopen).unwrap();
-            assert_eq!(after, FastOpenBits::new(bits), "the host must not be changed");
+            assert_eq!(after, FastOpenFlags::new(bits), "the host must not be changed");
         }
     });
 }
@@ -74,7 +74,7 @@ fn without_namespaces(script: &str) -> Option<Finished> {
         return None;
     }
     let host = Host::new("host").unwrap();
-    host.set_tcp_fastopen(FastOpenBits::new(1)).unwrap();
+    host.set_tcp_fastopen(FastOpenFlags::new(1)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("client.toml");
     fs::write(&config, "").unwrap();
@@ -83,7 +83,7 @@ fn without_namespaces(script: &str) -> Option<Finished> {
     command.args([env!("CARGO_BIN_EXE_tfo-client"), "--listen", "--config"]).arg(config);
     let ended = Program::start(&host, command).unwrap().finish();
     let after = host.run(sysctl::tcp_fastopen).unwrap();
-    assert_eq!(after, FastOpenBits::new(1), "the host must not be changed");
+    assert_eq!(after, FastOpenFlags::new(1), "the host must not be changed");
     Some(ended)
 }
 

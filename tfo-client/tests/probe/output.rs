@@ -89,15 +89,15 @@ fn a_closed_pipe_is_quiet() {
 fn a_full_disk_is_told() {
     isolated(|| {
         let lab = Lab::new();
-        for format in ["text", "json"] {
-            let ended = shell(&lab, &format!("\"$0\" --listen -q -o {format} > /dev/full"));
-            assert_eq!(ended.code, Some(2), "{format}: no report, no verdict: {}", ended.err);
-            assert!(
-                ended.err.starts_with("error: can't print the report: No space"),
-                "{}",
-                ended.err
-            );
-            assert_eq!(ended.err.lines().count(), 1, "told once: {}", ended.err);
+        for (command, format) in ["--listen", "lab --rtt 1ms", "doctor", "cookies", "explain"]
+            .into_iter()
+            .flat_map(|command| [(command, "text"), (command, "json")])
+        {
+            let ended = shell(&lab, &format!("\"$0\" {command} -q -o {format} > /dev/full"));
+            let told = format!("{command}, {format}: {}", ended.err);
+            assert_eq!(ended.code, Some(2), "no report, no verdict: {told}");
+            assert!(ended.err.starts_with("error: can't print the report: No space"), "{told}");
+            assert_eq!(ended.err.lines().count(), 1, "told once: {told}");
         }
     });
 }

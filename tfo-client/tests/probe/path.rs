@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use tfo_core::lab::{CLIENT_V4, Host, Program, SERVER_V4, isolated, require};
-use tfo_core::mirror;
+use tfo_core::probe::mirror;
 use tfo_core::socket::Connector;
 
 use crate::harness::{Lab, clean, each};

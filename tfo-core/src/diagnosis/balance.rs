@@ -16,9 +16,11 @@ use crate::socket::{Attempt, ClientFail};
 /// balancer that always sends one client to the same server shows that one alone.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Balance {
     /// How many connections there were.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub connections: usize,
     /// How many of them showed the key of the server that answered.
     pub observed: usize,
@@ -28,8 +30,10 @@ pub struct Balance {
     /// evidence shows that an address made the difference.
     pub keys: usize,
     /// How many addresses of their own the servers have. `None`: no server told.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub server_addresses: Option<usize>,
     /// As how many addresses this host arrived there. `None`: no server told.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub client_addresses: Option<usize>,
     /// How many SYNs carried data.
     pub tried: usize,
@@ -39,10 +43,13 @@ pub struct Balance {
     pub renewed: usize,
     /// The share of hits to expect, from 0 to 1. `None` where nothing was seen, and where servers
     /// take each other's cookies.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub expected_hit_rate: Option<f64>,
     /// The chance, from 0 to 1, that one more server with another cookie would have been met.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub confidence: Option<f64>,
     /// What was found.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub finding: String,
     /// What to do next.
     pub advice: String,
@@ -51,11 +58,14 @@ pub struct Balance {
 /// A cookie, and how often it was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct SeenCookie {
     /// The cookie; in text as hex digits.
+    #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$")))]
     pub cookie: FastOpenCookie,
     /// Connections whose server had made it, or would have.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub connections: usize,
 }
 

@@ -9,6 +9,10 @@ use crate::cookie::FastOpenCookie;
 use crate::host::{CounterChange, FastOpenFlags};
 use crate::socket::{Attempt, SynRecord, TcpBits};
 
+/// An address and a port, in a JSON Schema.
+#[cfg(feature = "schema")]
+const ADDRESS: &str = r"^([0-9.]+|\[[0-9a-f:.]+(%[^\]]+)?\]):[0-9]{1,5}$";
+
 /// All that is known of one connection. At least one half should be there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -32,13 +36,16 @@ impl Evidence {
 /// What the client did and what its kernel says of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ClientEvidence {
     /// The server's address.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = ADDRESS)))]
     pub remote: SocketAddr,
     /// The connection's own address, once it had one.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = ADDRESS)))]
     pub local: Option<SocketAddr>,
     /// How many bytes the first message has.
     pub message_bytes: usize,
@@ -69,6 +76,7 @@ pub struct ClientEvidence {
 /// How the watched part of a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Ending {
@@ -91,6 +99,7 @@ pub enum Ending {
 /// What became of a regular connection, made without data in its SYN, after one with it had failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum RegularCheck {
@@ -105,24 +114,31 @@ pub enum RegularCheck {
 /// What the `tcp_metrics` cache holds for one pair of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum CachedCookie {
     /// No cookie is cached.
     None,
     /// This cookie is cached; in text as hex digits.
-    Hex(FastOpenCookie),
+    Hex(
+        #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$")))]
+        FastOpenCookie,
+    ),
 }
 
 /// What the server's host saw of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ServerEvidence {
     /// The client's address as it arrived.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = ADDRESS)))]
     pub source: SocketAddr,
     /// The server's own address of this connection.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = ADDRESS)))]
     pub destination: SocketAddr,
     /// The SYN as it arrived.
     pub syn: SynRecord,
@@ -130,15 +146,18 @@ pub struct ServerEvidence {
     pub tcp: TcpBits,
     /// What the server's host allows; absent where it was not asked.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "ServerHost"))]
     pub host: Option<ServerHost>,
     /// What the server namespace's counters did since the connection before this one.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "ServerCounters"))]
     pub counters: Option<Box<ServerCounters>>,
 }
 
 /// What the server's host allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ServerHost {
@@ -153,12 +172,14 @@ pub struct ServerHost {
     pub sets_child_bit: bool,
     /// Whether `TCPFastOpenListenOverflow` rose in the seconds before, as far as that was looked at.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
     pub overflowed: Option<bool>,
 }
 
 /// How the server's counters changed around one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ServerCounters {
     /// Connections that were accepted while the counters changed, this one included. Only with 1

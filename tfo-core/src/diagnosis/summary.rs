@@ -9,9 +9,11 @@ use super::{Cause, Outcome, Verdict};
 /// status rests; finding and advice take the sequence into account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Summary {
     /// How many connections there were.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub total: usize,
     /// How many of them had the data of their SYN accepted.
     pub fast_open: usize,

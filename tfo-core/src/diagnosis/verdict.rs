@@ -8,6 +8,7 @@ use std::fmt;
 /// `cause` is the broader word and `candidates` lists what it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Verdict {
     /// What happened.
@@ -18,8 +19,10 @@ pub struct Verdict {
     /// Who is to blame, where there is something to blame.
     pub blame: Option<Blame>,
     /// The causes that fit the evidence, when it can't settle which of them it was.
+    #[cfg_attr(feature = "schema", schemars(extend("uniqueItems" = true)))]
     pub candidates: Vec<Cause>,
     /// What was found: one sentence.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub finding: String,
     /// What to do next, with the exact command where there is one.
     pub advice: String,
@@ -40,6 +43,7 @@ macro_rules! words {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[non_exhaustive]
         pub enum $name {
             $( $(#[$doc])* #[cfg_attr(feature = "serde", serde(rename = $word))] $variant, )*

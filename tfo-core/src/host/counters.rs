@@ -30,6 +30,7 @@ macro_rules! counters {
         /// How the counters changed.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         #[cfg_attr(feature = "serde", serde(default))]
         #[non_exhaustive]
         pub struct CounterChange {

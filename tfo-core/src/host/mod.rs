@@ -20,4 +20,4 @@ pub use environment::{Containment, RuntimeEnvironment};
 pub use routes::{Route, routes_without_cookie};
 pub use sockets::{Connection, Listener, Owners, Process, listeners, unfinished_handshakes};
 pub use sysctl::{FastOpenFlags, NamespaceKey};
-pub use thread::{CpuTime, set_timer_slack};
+pub use thread::CpuTime;

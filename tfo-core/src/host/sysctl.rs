@@ -25,6 +25,7 @@ const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 /// kernel's decimal number, a negative one included, and hexadecimal after `0x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct FastOpenFlags(u32);
 
@@ -181,6 +182,7 @@ fn parse_keys(text: &str) -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> 
 /// Whether `net.ipv4.tcp_fastopen_key` holds a key; the key itself is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum NamespaceKey {

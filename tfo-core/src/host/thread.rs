@@ -46,16 +46,6 @@ impl Sub for CpuTime {
     }
 }
 
-/// `prctl(PR_SET_TIMERSLACK)`: waits of the calling thread end at most so much later than asked, apart from the
-/// time that it takes to wake up. A thread begins with that of the one that started it: 50 µs.
-///
-/// # Errors
-/// No kernel since 2.6.28 refuses it.
-#[doc(alias = "PR_SET_TIMERSLACK")]
-pub fn set_timer_slack(slack: Duration) -> Result<()> {
-    process::set_timer_slack(slack).map_err(|e| Error::system("prctl", "PR_SET_TIMERSLACK", e))
-}
-
 #[cfg(test)]
 mod tests {
     use std::hint::black_box;

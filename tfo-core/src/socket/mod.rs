@@ -16,7 +16,6 @@
 
 mod attempt;
 mod connector;
-mod epoll;
 mod listener;
 pub mod option;
 mod pipe;
@@ -28,7 +27,6 @@ mod tcp_info;
 
 pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
-pub use epoll::{Epoll, Event, Events, Interest};
 pub use listener::{Accepted, Arrival, FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
 pub use saved_syn::SavedSyn;

@@ -10,6 +10,7 @@ use crate::wire::{FastOpenOption, TcpOptions};
 
 /// What the kernel kept of the SYN that made a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
@@ -36,6 +37,7 @@ impl SynRecord {
 
 /// The parts of a SYN that verdicts rest on, as they arrived. Inline: keeping one costs no allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
@@ -43,9 +45,11 @@ pub struct SynSummary {
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
     /// Kinds of the TCP options, in their order, each NOP (1) included.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<u8>", length(max = 40)))]
     pub options: OptionKinds,
     /// The fast open option, if a valid one arrived.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "FastOpenOption"))]
     pub fast_open: Option<FastOpenOption>,
     /// Bytes of data in the SYN.
     pub payload_bytes: u16,

@@ -9,6 +9,7 @@ use crate::Result;
 /// - [`struct tcp_info`](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/tcp.h)
 #[doc(alias = "TCP_INFO")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]

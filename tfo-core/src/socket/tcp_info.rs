@@ -218,6 +218,7 @@ fn as_micros<S: serde::Serializer>(
 /// - [`include/net/tcp_states.h`](https://github.com/torvalds/linux/blob/v6.18/include/net/tcp_states.h)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum TcpState {
@@ -296,6 +297,7 @@ impl fmt::Display for TcpState {
 /// `tcpi_fastopen_client_fail`: why fast open failed at the client's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum ClientFail {

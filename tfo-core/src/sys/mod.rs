@@ -5,7 +5,6 @@
 
 #![allow(unsafe_code, reason = "the one place that calls the kernel")]
 
-pub(crate) mod epoll;
 pub(crate) mod interface;
 #[cfg(feature = "lab")]
 pub(crate) mod namespace;

@@ -29,13 +29,6 @@ pub(crate) fn thread_times() -> io::Result<(Duration, Duration)> {
     Ok((duration(usage.ru_utime), duration(usage.ru_stime)))
 }
 
-/// `prctl(2)` with `PR_SET_TIMERSLACK`: how late the calling thread's waits may end; at least 1 ns.
-pub(crate) fn set_timer_slack(slack: Duration) -> io::Result<()> {
-    let nanos = libc::c_ulong::try_from(slack.as_nanos()).unwrap_or(libc::c_ulong::MAX).max(1);
-    // SAFETY: takes integers.
-    super::check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanos) }).map(drop)
-}
-
 fn duration(time: libc::timeval) -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))

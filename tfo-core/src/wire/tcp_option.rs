@@ -18,6 +18,7 @@ const KIND_TIMESTAMPS: u8 = 8;
 /// Which of the two fast open options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum FastOpenKind {
@@ -60,6 +61,7 @@ impl fmt::Display for FastOpenKind {
 #[doc(alias = "TCPOPT_FASTOPEN")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct FastOpenOption {
@@ -67,6 +69,7 @@ pub struct FastOpenOption {
     pub kind: FastOpenKind,
     /// The cookie, 4 to 16 bytes; empty for a cookie request.
     #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = "^([0-9a-f]{2})*$")))]
     pub cookie: FastOpenCookie,
 }
 

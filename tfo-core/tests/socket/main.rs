@@ -5,7 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 
-mod epoll;
+mod event_loop;
 mod exchange;
 mod inherited;
 mod keys;

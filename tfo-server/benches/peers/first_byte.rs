@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tfo_core::diagnosis::Attempt;
+use tfo_core::socket::Attempt;
 use tfo_core::lab::{Network, PathSettings};
 use tfo_core::socket::{Connector, Method};
 

@@ -8,7 +8,7 @@ use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{
     ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
 };
-use tfo_core::program::value::Format;
+use tfo_core::cli::value::Format;
 
 use crate::arrival::{self, ArrivalVerdict};
 use crate::config::values::ServiceKind;

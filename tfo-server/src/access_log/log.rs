@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::program::output::Output;
-use tfo_core::program::queue::Queue;
-use tfo_core::program::value::Format;
+use tfo_core::cli::output::Output;
+use tfo_core::cli::queue::Queue;
+use tfo_core::cli::value::Format;
 
 use super::entry::ConnectionEntry;
 use super::totals::TotalsEntry;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tfo_core::diagnosis::{Cause, Outcome};
-use tfo_core::program::value::Format;
+use tfo_core::cli::value::Format;
 
 use crate::arrival::ArrivalVerdict;
 use crate::metrics::stats::{CookieOrigin, Count, Totals};

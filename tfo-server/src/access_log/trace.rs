@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::{Crossing, Ladder, TextStyle, Trace, pcapng};
-use tfo_core::program::one_line;
-use tfo_core::program::output::colour_allowed;
-use tfo_core::program::value::Format;
+use tfo_core::capture::{PacketPath, Ladder, TextStyle, Trace, pcapng};
+use tfo_core::cli::error_chain;
+use tfo_core::cli::output::colour_allowed;
+use tfo_core::cli::value::Format;
 
 use crate::config::Settings;
 use crate::output::Failure;
@@ -53,12 +53,12 @@ impl Tracer {
         self.ended = later;
         let mut ladders = Vec::new();
         for (_, client, server) in now {
-            let crossings: Vec<_> =
+            let packets: Vec<_> =
                 self.traces.iter_mut().flat_map(|trace| trace.take(client)).collect();
-            self.write(&crossings);
-            if self.draw && !crossings.is_empty() {
+            self.write(&packets);
+            if self.draw && !packets.is_empty() {
                 let ladder = Ladder::new(client.to_string(), server.to_string());
-                ladders.push(ladder.crossings(&crossings).to_text(self.style));
+                ladders.push(ladder.packets(&packets).to_text(self.style));
             }
         }
         ladders
@@ -69,9 +69,9 @@ impl Tracer {
         if self.ended.is_empty() { Duration::ZERO } else { LAST_PACKETS }
     }
 
-    fn write(&mut self, crossings: &[Crossing]) {
+    fn write(&mut self, packets: &[PacketPath]) {
         let Some(pcap) = &mut self.pcap else { return };
-        let written = crossings.iter().try_for_each(|crossing| pcap.crossing(crossing));
+        let written = packets.iter().try_for_each(|packet| pcap.packet(packet));
         if let Err(e) = written.and_then(|()| pcap.flush()) {
             log::error!("the packets can't be written any more: {e}");
             self.pcap = None;
@@ -94,5 +94,5 @@ fn cannot_trace(found: &tfo_core::Error) -> Failure {
         }
         _ => "leave --trace and --pcap out",
     };
-    Failure::new(format_args!("packets can't be traced: {}; {advice}", one_line(found)))
+    Failure::new(format_args!("packets can't be traced: {}; {advice}", error_chain(found)))
 }

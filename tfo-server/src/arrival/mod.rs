@@ -7,7 +7,7 @@ pub(crate) mod cookie_origin;
 
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdict};
-use tfo_core::observer::{ArrivalRecord, Arrived, ServerObserver};
+use tfo_core::probe::{ArrivalRecord, Arrived, ServerObserver};
 use tfo_core::socket::Arrival;
 
 /// What came of fast open, as far as the arrival tells.

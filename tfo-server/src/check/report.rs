@@ -7,7 +7,7 @@ use tfo_core::cookie::Fingerprint;
 use tfo_core::host::Surroundings;
 use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
-use tfo_core::program::value::Format;
+use tfo_core::cli::value::Format;
 
 use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
-use tfo_core::program::{
+use tfo_core::cli::{
     Integer, Period, Port, Size,
     value::{Format, Switch, table},
 };

@@ -9,8 +9,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
-use tfo_core::program::Port;
-use tfo_core::program::value::Format;
+use tfo_core::cli::Port;
+use tfo_core::cli::value::Format;
 
 use super::values::{ListenAddress, ServiceKind};
 

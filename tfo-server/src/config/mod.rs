@@ -15,7 +15,7 @@ use std::{
 };
 
 use tfo_core::host::readiness::Wish;
-use tfo_core::program::{
+use tfo_core::cli::{
     ConfigFile, Environment, Level, SettingsError, file::Places, value::Format,
 };
 

@@ -1,5 +1,5 @@
 use clap::Parser;
-use tfo_core::program::{Expected, Port};
+use tfo_core::cli::{Expected, Port};
 
 use super::{
     file::{

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tfo_core::{
     choice,
-    program::{Expected, value::from_text},
+    cli::{Expected, value::from_text},
 };
 
 choice! {
@@ -260,8 +260,8 @@ impl FromStr for ContentType {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if !printable || !text.contains('/') || text.trim() != text {
+        let escape_control = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if !escape_control || !text.contains('/') || text.trim() != text {
             return Err(Expected::new(Self::ALLOWED));
         }
         Ok(Self(text.to_owned()))

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfo_core::observer::ServerObserver;
+use tfo_core::probe::ServerObserver;
 
 use super::budget::DescriptorCost;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};

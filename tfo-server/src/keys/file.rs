@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
-use tfo_core::program::file::open_regular;
+use tfo_core::cli::file::open_regular;
 
 use crate::output::Failure;
 
@@ -222,7 +222,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use tempfile::TempDir;
-    use tfo_core::program::one_line;
+    use tfo_core::cli::error_chain;
 
     use super::*;
 
@@ -319,12 +319,12 @@ mod tests {
         create(&path, ONE.as_bytes()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = keys(&path, KeyReader::Server).unwrap_err();
-        assert!(one_line(&error).contains("key: its mode 0644 lets others in"), "{error}");
+        assert!(error_chain(&error).contains("key: its mode 0644 lets others in"), "{error}");
         assert!(!format!("{error:?}").contains("deadbeef"));
         keys(&path, KeyReader::Person).unwrap();
         let error = keys(folder.path(), KeyReader::Person).unwrap_err();
-        assert!(one_line(&error).ends_with("it is not a regular file"), "{error}");
+        assert!(error_chain(&error).ends_with("it is not a regular file"), "{error}");
         let error = keys(&folder.path().join("none"), KeyReader::Person).unwrap_err();
-        assert!(one_line(&error).contains("No such file"), "{error}");
+        assert!(error_chain(&error).contains("No such file"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use std::{fmt, mem};
 use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::derived::{Schedule, Secret, Slots};
 use tfo_core::host::sysctl;
-use tfo_core::program::one_line;
+use tfo_core::cli::error_chain;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use file::{FileError, KeyReader, Pair};
@@ -198,7 +198,7 @@ impl Keys {
             }
             Err(e) => {
                 self.pending = true;
-                log::error!("keys: they can't be set, trying again: {}", one_line(&e));
+                log::error!("keys: they can't be set, trying again: {}", error_chain(&e));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tfo_core::program::one_line;
+use tfo_core::cli::error_chain;
 
 use super::file::FileError;
 
@@ -57,7 +57,7 @@ impl<T: PartialEq> WatchedFile<T> {
     pub(super) fn check(&mut self, asked: bool) -> FileChange {
         let candidate = self.candidate.take();
         match (self.read)(&self.path) {
-            Err(e) => self.refuse(one_line(&e), asked),
+            Err(e) => self.refuse(error_chain(&e), asked),
             Ok(found) => {
                 self.problem = None;
                 if found == self.current {

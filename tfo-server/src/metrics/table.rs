@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use tfo_core::diagnosis::Outcome;
-use tfo_core::program::output::printable;
+use tfo_core::cli::output::escape_control;
 
 use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
@@ -57,7 +57,7 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
 
 /// What a label says, on one line, without control characters, and not too long.
 fn shown(text: &str) -> String {
-    let mut shown = printable(text);
+    let mut shown = escape_control(text);
     if let Some((cut, _)) = shown.char_indices().nth(WIDTH) {
         shown.truncate(cut);
         shown.push('…');

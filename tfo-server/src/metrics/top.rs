@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tfo_core::program::output::{Output, Reader};
-use tfo_core::program::value::Format;
+use tfo_core::cli::output::{Output, Reader};
+use tfo_core::cli::value::Format;
 
 use super::parse::Samples;
 use super::table::table;

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tfo_core::host::unfinished_handshakes;
-use tfo_core::program::one_line;
+use tfo_core::cli::error_chain;
 
 use super::listeners::BoundListener;
 
@@ -50,7 +50,7 @@ impl ClosingListeners {
                 Err(e) => log::warn!(
                     "{}: clients that connect at this moment may be reset: {}",
                     bound.address,
-                    one_line(&e)
+                    error_chain(&e)
                 ),
             }
         }
@@ -83,7 +83,7 @@ impl ClosingListeners {
         {
             log::warn!(
                 "unfinished handshakes can't be counted, waiting {MAX_WAIT:?}: {}",
-                one_line(e)
+                error_chain(e)
             );
         }
         let ports: Option<HashSet<u16>> =

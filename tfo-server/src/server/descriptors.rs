@@ -105,7 +105,7 @@ pub(crate) fn raise(need: DescriptorNeed) {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use tfo_core::program::Environment;
+    use tfo_core::cli::Environment;
 
     use super::*;
     use crate::config::flags::Flags;

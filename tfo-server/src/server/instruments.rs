@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tfo_core::program::logging;
+use tfo_core::cli::logging;
 use tfo_core::socket::FastOpenListener;
 
 use super::listeners::{BoundListener, cannot_listen};

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tfo_core::observer::ServerObserver;
-use tfo_core::program::one_line;
+use tfo_core::probe::ServerObserver;
+use tfo_core::cli::error_chain;
 use tfo_core::socket::FastOpenListener;
 
 use crate::config::ListenSettings;
@@ -108,5 +108,5 @@ pub(super) fn cannot_listen(
         }
         _ => "`tfo-server check` says what this host lacks".to_owned(),
     };
-    Failure::new(format_args!("can't listen on {address}: {}. {advice}", one_line(found)))
+    Failure::new(format_args!("can't listen on {address}: {}. {advice}", error_chain(found)))
 }

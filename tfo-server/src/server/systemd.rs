@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tfo_core::program::queue::Queue;
+use tfo_core::cli::queue::Queue;
 
 /// How long the supervisor may take to read a message before the message is given up.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);

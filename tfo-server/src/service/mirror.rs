@@ -1,6 +1,6 @@
-//! Tells the client what arrived of its SYN. The format is `tfo_core::mirror`'s.
+//! Tells the client what arrived of its SYN. The format is `tfo_core::probe::mirror`'s.
 
-use tfo_core::mirror::RequestReader;
+use tfo_core::probe::mirror::RequestReader;
 
 use super::output::SessionOutput;
 use super::session::{Session, SessionAction, SessionContext};

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use tfo_core::program::file::open_regular;
+use tfo_core::cli::file::open_regular;
 
 use super::http::{Content, Handler, Request, Status};
 use crate::config::{Body, RespondSettings};

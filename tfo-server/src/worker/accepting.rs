@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use tfo_core::connection::TcpState;
-use tfo_core::observer::ArrivalRecord;
-use tfo_core::program::one_line;
+use tfo_core::socket::TcpState;
+use tfo_core::probe::ArrivalRecord;
+use tfo_core::cli::error_chain;
 use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
 
 use super::Worker;
@@ -154,7 +154,7 @@ impl Worker {
                 }
                 return false;
             }
-            let accepted = listener.accept_unseen();
+            let accepted = listener.accept_raw();
             if accepted.is_err() {
                 self.descriptors.undo(context.cost);
             }
@@ -168,10 +168,10 @@ impl Worker {
                     self.note_empty_backlog(number);
                     return false;
                 }
-                Err(e) if FastOpenListener::is_of_one_connection(&e) => {
+                Err(e) if FastOpenListener::is_transient_accept_error(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
                 }
-                Err(e) if FastOpenListener::is_out_of_descriptors(&e) && self.lend_descriptor() => {
+                Err(e) if FastOpenListener::is_resource_exhaustion(&e) && self.lend_descriptor() => {
                 }
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + self.pause());
@@ -215,7 +215,7 @@ impl Worker {
     ) {
         let arrival = context.inspect.then(|| listener.arrival(&stream, peer));
         let arrival = arrival.and_then(|arrival| {
-            arrival.inspect_err(|e| log::debug!("{peer}: {}", one_line(e))).ok()
+            arrival.inspect_err(|e| log::debug!("{peer}: {}", error_chain(e))).ok()
         });
         let ended = arrival.as_ref().is_some_and(|arrival| arrival.info.state != TcpState::SynRecv);
         let now = self.scratch.turn.now;
@@ -312,7 +312,7 @@ impl Worker {
 }
 
 fn accept_advice(e: &io::Error, open: usize) -> String {
-    if FastOpenListener::is_out_of_descriptors(e) {
+    if FastOpenListener::is_resource_exhaustion(e) {
         served_on(&format!(" ({e})"), open)
     } else {
         format!("accepting failed ({e}); trying again every {} ms", ACCEPT_PAUSE.as_millis())

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::SystemTime;
 
-use tfo_core::observer::ServerObserver;
+use tfo_core::probe::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
 use super::*;

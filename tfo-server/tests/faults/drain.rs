@@ -268,7 +268,7 @@ fn handshake_in_flight_at_the_stop_is_served_twice() {
             let address = Network::server_address(v6);
             let server = ordinary.serve(network.server(), "one.toml", &config(address, FIRST_PORT));
             let to = SocketAddr::new(address, FIRST_PORT);
-            let before = network.crossings().len();
+            let before = network.packets().len();
             let client = network.client().run(move || {
                 thread::spawn(move || {
                     let connector = Connector::default().method(Method::Off).timeout(PATIENCE);
@@ -283,8 +283,8 @@ fn handshake_in_flight_at_the_stop_is_served_twice() {
                 })
             });
             until("the SYN arrives", || {
-                network.crossings().iter().skip(before).any(|crossing| {
-                    crossing.direction == Direction::ToClient && crossing.arrived.is_none()
+                network.packets().iter().skip(before).any(|packet| {
+                    packet.direction == Direction::ToClient && packet.arrived.is_none()
                 })
             });
             server.signal("TERM").unwrap();

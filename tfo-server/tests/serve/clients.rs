@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use tfo_core::{
-    host::FastOpenBits,
+    host::FastOpenFlags,
     lab::{Program, isolated},
-    mirror,
+    probe::mirror,
     socket::Connector,
 };
 
@@ -106,7 +106,7 @@ fn a_refused_cookie_is_told_with_its_cause() {
             answer(&mut client);
         };
         connect();
-        lab.host.set_tcp_fastopen(FastOpenBits::new(1)).unwrap();
+        lab.host.set_tcp_fastopen(FastOpenFlags::new(1)).unwrap();
         connect();
         let line = json(&server.out().first(2)[1]);
         assert_eq!(

@@ -88,10 +88,10 @@ impl Stage {
     /// How much data each SYN has carried that left for the upstream since the last call.
     fn syns(&self, known: &mut usize) -> Vec<usize> {
         self.network.settle(Duration::from_millis(20));
-        let crossings = self.network.crossings();
-        let new = crossings.iter().skip(std::mem::replace(known, crossings.len()));
-        new.filter(|crossing| crossing.direction == Direction::ToServer)
-            .filter_map(|crossing| Some(&crossing.sent.as_ref()?.frame))
+        let packets = self.network.packets();
+        let new = packets.iter().skip(std::mem::replace(known, packets.len()));
+        new.filter(|packet| packet.direction == Direction::ToServer)
+            .filter_map(|packet| Some(&packet.sent.as_ref()?.frame))
             // SYN without ACK, in the flags behind the headers of Ethernet and IPv4.
             .filter(|frame| frame.get(14 + 20 + 13).is_some_and(|flags| flags & 0x12 == 0x02))
             .map(|frame| describe(frame).syn_data())
@@ -269,10 +269,10 @@ fn the_last_bytes_and_the_end_leave_in_one_segment() {
             assert_eq!(answer(&mut client), b"answer");
         }
         network.settle(Duration::from_millis(20));
-        let crossings = network.crossings();
+        let packets = network.packets();
         let to_client =
-            crossings.iter().filter(|crossing| crossing.direction == Direction::ToClient);
-        let frames = to_client.filter_map(|crossing| Some(&crossing.sent.as_ref()?.frame));
+            packets.iter().filter(|packet| packet.direction == Direction::ToClient);
+        let frames = to_client.filter_map(|packet| Some(&packet.sent.as_ref()?.frame));
         let (mut data, mut with_fin) = (0, 0);
         for frame in frames.filter(|frame| frame.windows(6).any(|bytes| bytes == b"answer")) {
             data += 1;

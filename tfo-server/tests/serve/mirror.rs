@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use tfo_core::observer::serve_mirror;
+use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
-use tfo_core::{lab::isolated, mirror};
+use tfo_core::{lab::isolated, probe::mirror};
 
 use crate::support::{Lab, ONE_WORKER, SERVER, answer, ask, json};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::capture::{Crossing, Direction, describe};
+use tfo_core::capture::{PacketPath, Direction, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, SERVER_V6, isolated};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
@@ -36,13 +36,13 @@ fn count_requests(lab: &Network) -> Arc<AtomicUsize> {
 }
 
 /// The last SYN with data that reached the server.
-fn syn_with_data(network: &Network) -> Crossing {
-    let crossings = network.crossings();
-    let carries = |crossing: &&Crossing| {
-        crossing.direction == Direction::ToServer
-            && crossing.arrived.as_ref().is_some_and(|sight| describe(&sight.frame).syn_data() > 0)
+fn syn_with_data(network: &Network) -> PacketPath {
+    let packets = network.packets();
+    let carries = |packet: &&PacketPath| {
+        packet.direction == Direction::ToServer
+            && packet.arrived.as_ref().is_some_and(|sight| describe(&sight.frame).syn_data() > 0)
     };
-    crossings.iter().rfind(carries).expect("one crossed").clone()
+    packets.iter().rfind(carries).expect("one crossed").clone()
 }
 
 struct Played {

@@ -8,10 +8,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tfo_core::capture::{Crossing, Direction, describe};
-use tfo_core::diagnosis::Attempt;
+use tfo_core::capture::{PacketPath, Direction, describe};
+use tfo_core::socket::Attempt;
 use tfo_core::lab::{Network, PathSettings, Program, isolated};
-use tfo_core::observer::serve_mirror;
+use tfo_core::probe::serve_mirror;
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream};
 
 use crate::support::Lab;
@@ -198,20 +198,20 @@ struct Times {
 }
 
 /// By the ports of client and server.
-fn times(crossings: &[Crossing]) -> HashMap<(u16, u16), Times> {
+fn times(packets: &[PacketPath]) -> HashMap<(u16, u16), Times> {
     let mut all = HashMap::<_, Times>::new();
-    for crossing in crossings {
-        let Some(sent) = &crossing.sent else { continue };
+    for packet in packets {
+        let Some(sent) = &packet.sent else { continue };
         let frame = &sent.frame;
         let tcp = 14 + if frame[14] >> 4 == 6 { 40 } else { 20 };
         let port = |at: usize| u16::from_be_bytes([frame[tcp + at], frame[tcp + at + 1]]);
         let syn = frame[tcp + 13] & 2 != 0;
-        if crossing.direction == Direction::ToClient {
+        if packet.direction == Direction::ToClient {
             let times = all.entry((port(2), port(0))).or_default();
             if !syn && describe(frame).payload() > 0 {
                 times.answer_left.get_or_insert(sent.at);
             }
-        } else if !syn && let Some(arrived) = &crossing.arrived {
+        } else if !syn && let Some(arrived) = &packet.arrived {
             all.entry((port(0), port(2))).or_default().ack_arrived.get_or_insert(arrived.at);
         }
     }
@@ -240,7 +240,7 @@ fn answers(network: &Network, cases: &[Case], port: u16) -> Vec<(String, Times)>
         assert_eq!(String::from_utf8_lossy(&answer), *expected, "{name}");
     }
     network.settle(ROUND_TRIP);
-    let times = times(&network.crossings());
+    let times = times(&network.packets());
     open.into_iter().map(|(name, ports, ..)| (name, times[&ports])).collect()
 }
 

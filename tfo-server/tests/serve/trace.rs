@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tfo_core::{lab::isolated, mirror};
+use tfo_core::{lab::isolated, probe::mirror};
 
 use crate::support::{Lab, answer};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tfo_core::host::FastOpenBits;
+use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Program};
 use tfo_core::socket::{Connector, FastOpenStream};
 
@@ -36,7 +36,7 @@ impl Lab {
 
     pub(crate) fn with_tcp_fastopen(bits: u32) -> Self {
         let lab = Self::new();
-        lab.host.set_tcp_fastopen(FastOpenBits::new(bits)).unwrap();
+        lab.host.set_tcp_fastopen(FastOpenFlags::new(bits)).unwrap();
         lab
     }
 

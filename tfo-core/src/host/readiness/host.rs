@@ -237,10 +237,12 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 /// were none.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HitRates {
     /// `Active / (Active + ActiveFail)`: of this host's SYNs with data, those whose data was taken. A
     /// SYN that only asks for a cookie counts in neither.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub outgoing: Option<f64>,
     /// `Passive / (Passive + PassiveFail + ListenOverflow)`: of the SYNs with a cookie, those that were
     /// taken.
@@ -248,6 +250,7 @@ pub struct HitRates {
     /// The counters are not made for it: `Passive` has those without data too, `ListenOverflow` also the
     /// requests for a cookie that met a full queue, and a SYN with a cookie at a listener without
     /// fast open is in none of them.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub incoming: Option<f64>,
 }
 

@@ -11,9 +11,11 @@ use crate::sys::process;
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Process {
     /// Its number, as this process sees it.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub pid: u32,
     /// Its name (`/proc/PID/comm`): at most 15 bytes, which it chooses itself.
     pub name: String,

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Registry, Token};
-use tfo_core::connection::TcpState;
-use tfo_core::diagnosis::Attempt;
-use tfo_core::program::one_line;
+use tfo_core::socket::TcpState;
+use tfo_core::socket::Attempt;
+use tfo_core::cli::error_chain;
 
 use super::leg::Leg;
 use super::turn::{DriveOutcome, LINGER, LentInput, TurnBudget, TurnContext};
@@ -258,7 +258,7 @@ impl Relay {
                     return Err(CloseKind::NoSocket);
                 }
                 Err(e) => {
-                    upstream.failed(&one_line(&e), false);
+                    upstream.failed(&error_chain(&e), false);
                     guard = upstream.next();
                     continue;
                 }

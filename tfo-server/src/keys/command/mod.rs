@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
 use tfo_core::host::{socket_of_inode, sysctl};
-use tfo_core::program::{one_line, value::Format};
+use tfo_core::cli::{error_chain, value::Format};
 use tfo_core::socket::option;
 
 use super::file::{self, ContentError, KeyReader, Pair};
@@ -198,7 +198,7 @@ fn cannot_read_sysctl(found: &tfo_core::Error) -> Failure {
             let what = "the keys of this network namespace can be read by its root alone";
             Failure::because(what, found)
         }
-        _ => Failure::new(one_line(found)),
+        _ => Failure::new(error_chain(found)),
     }
 }
 

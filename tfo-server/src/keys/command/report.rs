@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use tfo_core::cookie::{FastOpenKey, Fingerprint};
-use tfo_core::program::value::Format;
+use tfo_core::cli::value::Format;
 
 use crate::keys::file::Pair;
 use crate::output::json;

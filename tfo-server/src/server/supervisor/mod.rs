@@ -15,9 +15,9 @@ use std::{io, mem};
 use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use tfo_core::host::readiness::ServerFacts;
-use tfo_core::observer::ServerObserver;
-use tfo_core::program::value::Format;
-use tfo_core::program::{SettingsError, one_line};
+use tfo_core::probe::ServerObserver;
+use tfo_core::cli::value::Format;
+use tfo_core::cli::{SettingsError, error_chain};
 use tfo_core::socket::FastOpenListener;
 
 use super::activation::InheritedSockets;
@@ -117,7 +117,7 @@ impl Supervisor {
         keys.check(SystemTime::now(), false, all_sockets(&listeners));
         // The last that needs them is done. All threads change, that of the log too.
         if let Some(run_as) = run_as {
-            run_as.apply().map_err(|e| Failure::new(one_line(&e)))?;
+            run_as.apply().map_err(|e| Failure::new(error_chain(&e)))?;
         }
         let mut supervisor = Self::with(settings, keys, listeners, tracer)?;
         supervisor.metrics =

@@ -6,7 +6,7 @@ use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use tfo_core::program::one_line;
+use tfo_core::cli::error_chain;
 
 use super::{ReadSettings, Supervisor, all_sockets, make_services};
 use crate::config::{ListenSettings, Settings};
@@ -32,8 +32,8 @@ impl Supervisor {
             return;
         }
         self.notifier.reloading();
-        let plan = read().map_err(|e| one_line(&e)).and_then(|settings| self.prepare(settings));
-        match plan.and_then(|plan| self.apply(plan).map_err(|e| one_line(&e))) {
+        let plan = read().map_err(|e| error_chain(&e)).and_then(|settings| self.prepare(settings));
+        match plan.and_then(|plan| self.apply(plan).map_err(|e| error_chain(&e))) {
             Ok(()) => {
                 log::info!("the settings were read again");
                 self.notifier.ready(&self.status());
@@ -57,7 +57,7 @@ impl Supervisor {
         let other_keys = (settings.keys != self.settings.keys)
             .then(|| Keys::load(&settings.keys, SystemTime::now()))
             .transpose()
-            .map_err(|e| one_line(&e))?;
+            .map_err(|e| error_chain(&e))?;
         let keys = other_keys.as_ref().unwrap_or(&self.keys);
         let places = self.listeners.iter().enumerate().map(|(index, bound)| (bound.address, index));
         let places: HashMap<_, _> = places.collect();
@@ -122,7 +122,7 @@ impl Supervisor {
             }
             _ => String::new(),
         };
-        format!("can't listen on {address}: {}{advice}", one_line(e))
+        format!("can't listen on {address}: {}{advice}", error_chain(e))
     }
 
     /// Nothing here fails, unless a worker can't be woken.
@@ -173,7 +173,7 @@ impl Supervisor {
         for bound in &self.listeners {
             let Some(listen) = settings.get(&bound.address) else { continue };
             if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
-                log::error!("{}: {}", bound.address, one_line(&e));
+                log::error!("{}: {}", bound.address, error_chain(&e));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tfo_core::Error;
-use tfo_core::program::one_line;
+use tfo_core::cli::error_chain;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::upstreams::Upstreams;
@@ -174,8 +174,8 @@ fn check_addresses(
                 poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::WRITABLE)?;
                 (silence, Some(stream))
             }
-            Err(e) if is_local_failure(&e) => (CheckResult::NotChecked(one_line(&e)), None),
-            Err(e) => (CheckResult::Failed(one_line(&e)), None),
+            Err(e) if is_local_failure(&e) => (CheckResult::NotChecked(error_chain(&e)), None),
+            Err(e) => (CheckResult::Failed(error_chain(&e)), None),
         };
         answers.push(answer);
         waiting.push(stream);

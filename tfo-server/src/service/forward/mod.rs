@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tfo_core::Error;
-use tfo_core::diagnosis::Attempt;
-use tfo_core::program::one_line;
+use tfo_core::socket::Attempt;
+use tfo_core::cli::error_chain;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
@@ -91,7 +91,7 @@ impl Forward {
             log::warn!(
                 "no socket for an upstream ({}): its client is closed. Out of descriptors? Raise the \
                  limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections to half of it",
-                one_line(e)
+                error_chain(e)
             );
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tfo_core::connection::{ClientFail, TcpInfo};
+use tfo_core::socket::{ClientFail, TcpInfo};
 
 use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
 use crate::config::ForwardSettings;
@@ -74,7 +74,7 @@ pub(crate) struct UpstreamGuard {
     /// The SYN must not carry data.
     regular: bool,
     permit: SynDataPermit,
-    /// The SYN carried data, and its fate is not known yet.
+    /// The SYN carried data, and its delivery is not known yet.
     in_syn: bool,
 }
 

@@ -1,0 +1,177 @@
+//! Makes the connections: pairs, each in random order, after a warm-up that does not count.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tfo_core::capture::PacketPath;
+use tfo_core::diagnosis::{self, Evidence, Outcome, Verdict};
+use tfo_core::probe::Probe;
+use tfo_core::socket::Method;
+
+use super::job::Job;
+use super::sample::{Sample, Side};
+use crate::config::Settings;
+use crate::first_bytes;
+use crate::network::ServedNetwork;
+use crate::trace::Tracer;
+
+/// Connections to get a cookie with: the second request uses the other option, the third connection the
+/// cookie.
+const WARM_UP: usize = 3;
+
+/// The network that the connections are made in.
+pub(super) enum Network {
+    ThisHost,
+    Lab(Box<ServedNetwork>),
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug)]
+pub(super) enum MeasureError {
+    /// No regular connection comes about, says this verdict.
+    NoConnection(Box<Verdict>),
+    /// The peer does not do what the job needs.
+    Fault(String),
+}
+
+/// Connections of one job to one server.
+pub(super) struct Sampler<'a> {
+    network: &'a Network,
+    job: Job,
+    address: SocketAddr,
+    fast: Probe,
+    regular: Probe,
+    interval: Duration,
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> Sampler<'a> {
+    pub(super) fn new(
+        network: &'a Network,
+        job: Job,
+        settings: &Settings,
+        address: SocketAddr,
+        interrupted: &'a AtomicBool,
+    ) -> Self {
+        let probe = Probe::new(address)
+            .connect_timeout(settings.connect_timeout)
+            .reply_timeout(settings.reply_timeout);
+        Self {
+            network,
+            job,
+            address,
+            fast: probe.clone().method(first_bytes::method(settings.mode)),
+            regular: probe.method(Method::Off),
+            interval: settings.interval,
+            interrupted,
+        }
+    }
+
+    /// Fetches the cookie, and fills the other caches on the way. Does it work at all?
+    pub(super) fn warm_up(&self) -> Result<(), MeasureError> {
+        let regular = self.connect(Side::Regular)?;
+        if regular.verdict.outcome == Outcome::Failed {
+            return Err(MeasureError::NoConnection(Box::new(regular.verdict)));
+        }
+        for _ in 0..WARM_UP {
+            let sample = self.connect(Side::FastOpen)?;
+            let done = matches!(sample.verdict.outcome, Outcome::FastOpen | Outcome::NotAttempted);
+            if done || self.is_interrupted() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes pairs until `enough` says so of all that there are, or somebody interrupts.
+    pub(super) fn pairs(
+        &self,
+        mut enough: impl FnMut(&[Sample]) -> bool,
+    ) -> Result<Vec<Sample>, MeasureError> {
+        let mut samples = Vec::new();
+        for pair in 1.. {
+            let order = if fastrand::bool() {
+                [Side::FastOpen, Side::Regular]
+            } else {
+                [Side::Regular, Side::FastOpen]
+            };
+            let mut both = Vec::new();
+            for side in order {
+                if self.is_interrupted() {
+                    return Ok(samples);
+                }
+                let sample = self.connect(side)?;
+                both.push(Sample { pair, first: both.is_empty(), ..sample });
+                thread::sleep(self.interval);
+            }
+            samples.append(&mut both);
+            if enough(&samples) {
+                break;
+            }
+        }
+        Ok(samples)
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Makes one connection.
+    pub(super) fn connect(&self, side: Side) -> Result<Sample, MeasureError> {
+        let probe = if side == Side::FastOpen { &self.fast } else { &self.regular }.clone();
+        let (first, mut talk) = self.job.start().map_err(MeasureError::Fault)?;
+        let (seen, talk) = self.network.run(move || (probe.converse(&first, &mut talk), talk));
+        if let Some(fault) = talk.fault() {
+            return Err(MeasureError::Fault(fault.to_owned()));
+        }
+        let (beginning, token) = talk.mirrored();
+        let client = seen.evidence;
+        let lossy = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0);
+        let evidence = Evidence::new(Some(client), first_bytes::server_evidence(beginning, token));
+        Ok(Sample {
+            pair: 0,
+            first: true,
+            side,
+            verdict: diagnosis::judge(&evidence),
+            times: talk.times(),
+            rtt: seen.timing.handshake_rtt,
+            ended: seen.timing.ended.unwrap_or_default(),
+            lossy,
+            tls: talk.tls_version(),
+        })
+    }
+
+    /// One more connection, with its packets; `None` where they can't be seen.
+    pub(super) fn traced(&self, side: Side) -> Option<(Sample, Vec<PacketPath>)> {
+        let (sample, packets) = match self.network {
+            Network::ThisHost => {
+                let tracer = Tracer::start(self.address).ok()?;
+                let sample = self.connect(side).ok()?;
+                let packets = tracer.take(sample.rtt.unwrap_or_default());
+                (sample, packets)
+            }
+            Network::Lab(lab) => {
+                let quiet = Duration::from_millis(20);
+                lab.network.settle(quiet);
+                let before = lab.network.packets().len();
+                let sample = self.connect(side).ok()?;
+                lab.network.settle(quiet + 2 * sample.rtt.unwrap_or_default());
+                (sample, lab.network.packets().split_off(before))
+            }
+        };
+        // The lab's record has an end.
+        (!packets.is_empty()).then_some((sample, packets))
+    }
+}
+
+impl Network {
+    /// Runs code on the client's host.
+    fn run<T: Send + 'static>(&self, code: impl FnOnce() -> T + Send + 'static) -> T {
+        match self {
+            Self::ThisHost => code(),
+            Self::Lab(lab) => lab.network.client().run(code),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What the targets came to, and what is said of all of them.
+
+use std::net::SocketAddr;
+
+use super::words;
+use crate::compare::comparison::{Comparison, FailedTarget};
+use crate::compare::settings::CompareSettings;
+use crate::config::file::Mode;
+use crate::config::{Settings, Target};
+use crate::prose;
+
+/// The targets so far, in their order.
+pub(super) struct Results {
+    pub(super) settings: Settings,
+    pub(super) compare: CompareSettings,
+    pub(super) targets: Vec<Result<Comparison, FailedTarget>>,
+}
+
+impl Results {
+    pub(super) fn comparisons(&self) -> impl Iterator<Item = &Comparison> {
+        self.targets.iter().filter_map(|result| result.as_ref().ok())
+    }
+
+    /// What is compared: "example.org:443 (192.0.2.1:443), GET / over TLS".
+    pub(super) fn title(&self, target: &Target, address: SocketAddr) -> String {
+        let name = target_name(target);
+        let place = match &self.compare.lab {
+            Some(network) => {
+                let mut path = format!("lab, RTT {}", prose::time(Some(network.rtt)));
+                if !network.jitter.is_zero() {
+                    path += &format!(", jitter {}", prose::time(Some(network.jitter)));
+                }
+                if network.loss > 0.0 {
+                    path += &format!(", loss {}", words::percent(network.loss));
+                }
+                for middlebox in &network.boxes {
+                    path += &format!(", {middlebox}");
+                }
+                path
+            }
+            None if name == address.to_string() => String::new(),
+            None => address.to_string(),
+        };
+        if place.is_empty() { name } else { format!("{name} ({place})") }
+    }
+
+    /// What each connection does, and how many there are.
+    pub(super) fn plan(&self) -> String {
+        let pairs = self.compare.pairs;
+        let sides = if self.settings.mode == Mode::Off {
+            "regular connections"
+        } else {
+            "a regular connection and one with fast open"
+        };
+        let count = match self.compare.until_ci {
+            None => format!("{pairs} pairs"),
+            Some(width) => {
+                format!("until ± {}, at most {pairs} pairs", words::percent(width))
+            }
+        };
+        let message = if self.compare.job.sends_message() {
+            format!("{} B of ", self.settings.payload.bytes())
+        } else {
+            String::new()
+        };
+        format!("{count} of {sides}; each: {message}{}", self.compare.job)
+    }
+
+    pub(super) fn interruption(&self, comparison: &Comparison) -> String {
+        if comparison.interrupted {
+            format!(
+                "Interrupted after {} of {} pairs.\n\n",
+                comparison.samples.len() / 2,
+                self.compare.pairs
+            )
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// The host and port of a target, as users write them.
+pub(super) fn target_name(target: &Target) -> String {
+    if target.host.contains(':') {
+        format!("[{}]:{}", target.host, target.port)
+    } else {
+        format!("{}:{}", target.host, target.port)
+    }
+}

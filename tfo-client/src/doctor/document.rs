@@ -1,0 +1,311 @@
+//! The JSON document: `schema/doctor.json` describes it.
+
+#![allow(clippy::doc_markdown, reason = "the comments are the descriptions of the schema")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tfo_core::socket::{ClientFail, TcpState};
+use tfo_core::diagnosis::{Cause, End, Outcome};
+use tfo_core::host::features::Support;
+use tfo_core::host::readiness::{self, Role, HitRates, Level};
+use tfo_core::host::{NamespaceKey, Process};
+
+use super::snapshot::{OpenConnection, Snapshot, rate};
+use crate::{output, schema};
+
+/// What `tfo-client doctor -o json` prints: one document, and with --watch one a line.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "tfo-client doctor")]
+pub(crate) struct DoctorDocument {
+    /// The version of this format. A field may be added to it, none changes or goes.
+    #[schemars(extend("const" = 1))]
+    schema: u32,
+    doctor: Doctor,
+}
+
+/// What this network namespace allows and does. A part that can't be read is null; a finding says why.
+#[derive(Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "a document says yes or no")]
+struct Doctor {
+    /// Whether nothing keeps the judged half from working: the exit status.
+    ready: bool,
+    /// Whether this host can use fast open as a client.
+    client_ready: bool,
+    /// Whether this host can use fast open as a server.
+    server_ready: bool,
+    judged: Role,
+    /// What this runs in, as far as marks tell: host, container (docker), Kubernetes pod, systemd unit NAME.
+    #[schemars(length(min = 1))]
+    place: String,
+    /// Whether /proc/sys is read-only.
+    settings_read_only: bool,
+    settings: Settings,
+    /// What the kernel can do, by trying it.
+    features: Vec<Feature>,
+    /// What was found.
+    findings: Vec<Finding>,
+    /// The counters of TcpExt since this network namespace was made, by the kernel's name.
+    #[schemars(extend("minProperties" = 9))]
+    counters: Option<BTreeMap<String, u64>>,
+    /// Since this network namespace was made.
+    hit_rates: Option<HitRates>,
+    /// Only with --watch, and not in its first document.
+    change: Option<Change>,
+    /// The routes with fastopen_no_cookie, as `ip route` writes them.
+    #[schemars(inner(length(min = 1)))]
+    routes_without_cookie: Option<Vec<String>>,
+    /// The cache of cookies, those with a cookie first.
+    cookies: Option<Vec<Cookie>>,
+    /// The listening sockets of all processes, also those without fast open.
+    listeners: Option<Vec<Listener>>,
+    /// The open connections.
+    connections: Vec<Connection>,
+}
+
+/// The settings of this network namespace.
+#[derive(Serialize, JsonSchema)]
+struct Settings {
+    /// net.ipv4.tcp_fastopen.
+    tcp_fastopen: u32,
+    /// Its bits by name.
+    tcp_fastopen_bits: Vec<&'static str>,
+    key: Option<NamespaceKey>,
+    /// net.core.somaxconn: the longest that a fast open queue can be.
+    somaxconn: u32,
+    /// net.ipv4.tcp_syncookies.
+    syncookies: u32,
+    /// net.ipv4.tcp_fastopen_blackhole_timeout_sec; 0: no detection.
+    blackhole_timeout_s: Option<u64>,
+}
+
+/// Something that the kernel can do.
+#[derive(Serialize, JsonSchema)]
+struct Feature {
+    /// The kernel's name.
+    #[schemars(length(min = 1))]
+    name: &'static str,
+    /// What trying it gave; switched-off: the kernel has it and tcp_fastopen forbids it; unknown: only a
+    /// connection would show it.
+    #[schemars(extend("enum" = ["yes", "switched-off", "no", "refused", "unknown"]))]
+    support: &'static str,
+}
+
+/// Something that was found.
+#[derive(Serialize, JsonSchema)]
+struct Finding {
+    /// The word of the finding.
+    #[schemars(extend("enum" = readiness::Finding::CODES))]
+    code: &'static str,
+    level: Level,
+    half: Role,
+    /// What was found, and what it means.
+    #[schemars(length(min = 1))]
+    text: String,
+    /// How to fix it where this runs; commands stand in backticks.
+    #[schemars(inner(length(min = 1)))]
+    fix: Vec<String>,
+}
+
+/// What changed since the document before.
+#[derive(Serialize, JsonSchema)]
+struct Change {
+    /// The time between the two.
+    #[schemars(range(min = 0))]
+    seconds: f64,
+    /// The counters' rates.
+    #[schemars(extend("minProperties" = 9))]
+    per_second: BTreeMap<String, Rate>,
+    hit_rates: HitRates,
+}
+
+/// So many a second.
+#[derive(Serialize, JsonSchema)]
+struct Rate(#[schemars(range(min = 0))] f64);
+
+/// What is cached of a pair of addresses.
+#[derive(Serialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the document's names")]
+struct Cookie {
+    /// The peer.
+    destination: IpAddr,
+    /// This host's address.
+    source: Option<IpAddr>,
+    /// The cookie, hexadecimal.
+    #[schemars(extend("pattern" = schema::COOKIE))]
+    cookie: Option<String>,
+    /// The MSS that came with it, in bytes.
+    mss: Option<u16>,
+    /// Time since the entry was used.
+    age_ms: Option<u64>,
+    /// SYNs with data in a row that were lost.
+    syn_drops: u16,
+    /// Time since the last of them.
+    syn_drop_age_ms: Option<u64>,
+}
+
+/// A listening socket.
+#[derive(Serialize, JsonSchema)]
+struct Listener {
+    /// Where it listens.
+    #[schemars(length(min = 3))]
+    address: String,
+    /// The effective length of the fast open queue; 0: no fast open.
+    fast_open_queue: u32,
+    /// The user who made it.
+    uid: u32,
+    /// Who holds it, as far as that may be seen.
+    processes: Vec<Process>,
+}
+
+/// An open connection, of any process.
+#[derive(Serialize, JsonSchema)]
+struct Connection {
+    /// This host's end.
+    #[schemars(length(min = 3))]
+    local: String,
+    /// The other end.
+    #[schemars(length(min = 3))]
+    remote: String,
+    /// Whether it was made here, or accepted.
+    end: End,
+    /// Its TCP state.
+    state: TcpState,
+    /// What happened, where the bits settle it.
+    verdict: Option<Outcome>,
+    /// Why, where the bits say so.
+    cause: Option<Cause>,
+    /// What the bits say, in a few words.
+    #[schemars(length(min = 1))]
+    says: &'static str,
+    /// TCPI_OPT_SYN_DATA: the SYN's data was taken.
+    syn_data: bool,
+    /// TCPI_OPT_TFO_CHILD: born of a valid fast open SYN.
+    tfo_child: bool,
+    /// tcpi_fastopen_client_fail.
+    client_fail: ClientFail,
+    /// The user who made the socket.
+    uid: u32,
+    /// Who holds it, as far as that may be seen.
+    processes: Vec<Process>,
+}
+
+/// One line a document while watching, so that a program can read them as they come.
+pub(super) fn document(snapshot: &Snapshot, half: Role, watch: bool) -> String {
+    let document = DoctorDocument { schema: 1, doctor: doctor(snapshot, half) };
+    if watch { output::json_line(&document) } else { output::json(&document) }
+}
+
+fn doctor(snapshot: &Snapshot, half: Role) -> Doctor {
+    let facts = &snapshot.facts;
+    Doctor {
+        ready: facts.is_ready(half),
+        client_ready: facts.is_ready(Role::Client),
+        server_ready: facts.is_ready(Role::Server),
+        judged: half,
+        place: snapshot.surroundings.place.to_string(),
+        settings_read_only: snapshot.surroundings.read_only,
+        settings: Settings {
+            tcp_fastopen: facts.tcp_fastopen.bits(),
+            tcp_fastopen_bits: facts.tcp_fastopen.names().collect(),
+            key: facts.key,
+            somaxconn: facts.somaxconn,
+            syncookies: facts.syncookies,
+            blackhole_timeout_s: facts.blackhole_timeout.map(|time| time.as_secs()),
+        },
+        features: features(snapshot),
+        findings: snapshot
+            .findings(half)
+            .iter()
+            .map(|finding| Finding {
+                code: finding.code(),
+                level: finding.level(),
+                half: finding.role(),
+                text: finding.what(),
+                fix: finding.fix(&snapshot.surroundings),
+            })
+            .collect(),
+        counters: facts.counters.map(|counters| {
+            counters.iter().map(|(name, count)| (name.to_owned(), count)).collect()
+        }),
+        hit_rates: facts.counters.map(|counters| HitRates::of(&counters.total())),
+        change: snapshot.change.map(|(change, time)| Change {
+            seconds: time.as_secs_f64(),
+            per_second: change
+                .iter()
+                .map(|(name, count)| (name.to_owned(), Rate(rate(count, time))))
+                .collect(),
+            hit_rates: HitRates::of(&change),
+        }),
+        routes_without_cookie: facts
+            .routes
+            .as_ref()
+            .map(|routes| routes.iter().map(ToString::to_string).collect()),
+        cookies: facts.cookies.as_ref().map(|entries| {
+            entries
+                .iter()
+                .map(|entry| Cookie {
+                    destination: entry.destination,
+                    source: entry.source,
+                    cookie: entry.cookie.as_ref().map(ToString::to_string),
+                    mss: entry.mss,
+                    age_ms: entry.age.map(millis),
+                    syn_drops: entry.syn_drops,
+                    syn_drop_age_ms: entry.syn_drop_age.map(millis),
+                })
+                .collect()
+        }),
+        listeners: facts.listeners.as_ref().map(|listeners| {
+            listeners
+                .iter()
+                .map(|listener| Listener {
+                    address: listener.address.to_string(),
+                    fast_open_queue: listener.fast_open_queue,
+                    uid: listener.uid,
+                    processes: snapshot.owners.of_inode(listener.inode).to_vec(),
+                })
+                .collect()
+        }),
+        connections: snapshot.open.iter().filter_map(|open| connection(snapshot, open)).collect(),
+    }
+}
+
+fn features(snapshot: &Snapshot) -> Vec<Feature> {
+    let probed = snapshot.facts.features.iter().map(|(feature, support)| Feature {
+        name: feature.name(),
+        support: match support {
+            Support::Yes => "yes",
+            Support::SwitchedOff => "switched-off",
+            Support::No => "no",
+            _ => "refused",
+        },
+    });
+    let support = if snapshot.child_seen() { "yes" } else { "unknown" };
+    probed.chain([Feature { name: "TCPI_OPT_TFO_CHILD", support }]).collect()
+}
+
+fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> {
+    let OpenConnection { connection, end, verdict } = open;
+    let info = connection.info.as_ref()?;
+    Some(Connection {
+        local: connection.local.to_string(),
+        remote: connection.remote.to_string(),
+        end: *end,
+        state: connection.state,
+        verdict: verdict.outcome,
+        cause: verdict.cause,
+        says: verdict.says,
+        syn_data: info.syn_data,
+        tfo_child: info.tfo_child,
+        client_fail: info.client_fail,
+        uid: connection.uid,
+        processes: snapshot.owners.of_inode(connection.inode).to_vec(),
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,20 @@
+//! `tfo-client doctor`: what this host allows and does. Changes nothing.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `run` | the command |
+//! | `report` | prints a snapshot; `text` for people, `document` for programs |
+//! | `snapshot` | what this host shows at one time |
+//! | `arguments` | the flags |
+
+mod arguments;
+mod document;
+mod report;
+mod run;
+mod snapshot;
+mod text;
+
+pub(crate) use arguments::DoctorFlags;
+#[cfg(test)]
+pub(crate) use document::DoctorDocument;
+pub(crate) use run::run;

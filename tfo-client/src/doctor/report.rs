@@ -1,0 +1,62 @@
+//! What the doctor prints: a screen for people, a document for programs.
+
+use std::io::{self, IsTerminal};
+
+use tfo_core::host::readiness::Role;
+use tfo_core::cli::value::Format;
+
+use super::arguments::DoctorFlags;
+use super::snapshot::Snapshot;
+use super::{document, text};
+use crate::output::{self, Failure, Printer};
+
+/// Top left, and nothing below.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// The report on its way to standard output.
+pub(super) struct DoctorReport {
+    format: Format,
+    half: Role,
+    watch: bool,
+    colour: bool,
+    /// A frame takes the place of the one before.
+    refresh: bool,
+    frames: u64,
+    printer: Printer,
+}
+
+impl DoctorReport {
+    pub(super) fn new(format: Format, flags: &DoctorFlags) -> Self {
+        let watch = flags.watch().is_some();
+        Self {
+            format,
+            half: flags.role(),
+            watch,
+            colour: output::colour(),
+            refresh: watch && format == Format::Text && io::stdout().is_terminal(),
+            frames: 0,
+            printer: Printer::stdout(),
+        }
+    }
+
+    /// Prints a frame, and returns whether somebody reads on.
+    pub(super) fn show(&mut self, snapshot: &Snapshot) -> bool {
+        let text = match self.format {
+            Format::Json => document::document(snapshot, self.half, self.watch),
+            Format::Text => {
+                let before = match (self.refresh, self.frames) {
+                    (true, _) => CLEAR,
+                    (false, 0) => "",
+                    (false, _) => "\n",
+                };
+                before.to_owned() + &text::screen(snapshot, self.half, self.watch, self.colour)
+            }
+        };
+        self.frames += 1;
+        self.printer.print(text)
+    }
+
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        self.printer.finish()
+    }
+}

@@ -1,0 +1,37 @@
+//! Looks at this host, once or again and again.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use tfo_core::host::Surroundings;
+use tfo_core::cli::error_chain;
+
+use super::arguments::DoctorFlags;
+use super::report::DoctorReport;
+use super::snapshot::Snapshot;
+use crate::config::Settings;
+use crate::output::Failure;
+
+pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, Failure> {
+    let mut report = DoctorReport::new(settings.format, flags);
+    let surroundings = Surroundings::detect();
+    let mut before = None;
+    let mut frame = 1;
+    let ready = loop {
+        let snapshot = Snapshot::take(surroundings.clone(), before.take())
+            .map_err(|e| Failure::Unusable(error_chain(&e)))?;
+        before = snapshot.facts.counters.map(|counters| (counters, Instant::now()));
+        let ready = snapshot.facts.is_ready(flags.role());
+        let read_on = report.show(&snapshot);
+        match flags.watch() {
+            Some(interval) if read_on && flags.frames().is_none_or(|frames| frame < frames) => {
+                thread::sleep(interval);
+            }
+            _ => break ready,
+        }
+        frame += 1;
+    };
+    report.finish()?;
+    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

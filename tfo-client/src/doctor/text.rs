@@ -1,0 +1,305 @@
+//! The screen: sections of 80 columns.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use tfo_core::diagnosis::End;
+use tfo_core::host::readiness::{Finding, Role, HitRates, Level};
+use tfo_core::host::{Owners, cookie_cache};
+use tfo_core::cli::output::escape_control;
+
+use super::snapshot::{OpenConnection, Snapshot, rate, shows};
+use crate::prose::{WIDTH, wrap_to};
+
+/// Rows of a table: more than these belong into the document.
+const ROWS: usize = 10;
+/// Columns of a finding's level with the spaces around it.
+const MARGIN: usize = 11;
+
+pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool) -> String {
+    let found = snapshot.findings(half);
+    let mut text = head(snapshot, half, &found, colour);
+    for (title, part) in
+        [("Client", Role::Client), ("Server", Role::Server), ("Both halves", Role::Both)]
+    {
+        if shows(half, part) {
+            text += &section(title, part, &found, snapshot, colour);
+        }
+    }
+    text += &kernel(snapshot);
+    text += &counters(snapshot, watch, half);
+    if shows(half, Role::Client) {
+        text += &cookies(snapshot);
+    }
+    if shows(half, Role::Server) {
+        text += &listeners(snapshot);
+    }
+    text + &connections(snapshot, half)
+}
+
+fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> String {
+    let mut text = format!(
+        "{}, net.ipv4.tcp_fastopen {}",
+        snapshot.surroundings.place, snapshot.facts.tcp_fastopen
+    );
+    if snapshot.surroundings.read_only {
+        text += ", /proc/sys is read-only";
+    }
+    text = wrap_to(&escape_control(&text), WIDTH);
+    let judged = [("client", Role::Client), ("server", Role::Server)];
+    let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
+        let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.role())).count();
+        let (level, word) = match problems {
+            0 => (Level::Ok, "ready".to_owned()),
+            1 => (Level::Problem, "not ready, 1 problem".to_owned()),
+            more => (Level::Problem, format!("not ready, {more} problems")),
+        };
+        let style = style(level, colour);
+        format!("{name}: {style}{word}{style:#}")
+    });
+    text + &words.collect::<Vec<_>>().join("; ") + "\n"
+}
+
+fn section(
+    title: &str,
+    part: Role,
+    found: &[Finding],
+    snapshot: &Snapshot,
+    colour: bool,
+) -> String {
+    let mut text = String::new();
+    for finding in found.iter().filter(|finding| finding.role() == part) {
+        let level = finding.level();
+        let style = style(level, colour);
+        text += &format!("  {style}{level:<7}{style:#}  ");
+        text += &indent(&wrap_to(&escape_control(&finding.what()), WIDTH - MARGIN), MARGIN);
+        for step in finding.fix(&snapshot.surroundings) {
+            text += &format!("    - {}", indent(&wrap_to(&escape_control(&step), WIDTH - 6), 6));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{title}\n{text}") }
+}
+
+/// Lines but the first moved to the right.
+fn indent(lines: &str, columns: usize) -> String {
+    lines.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns))) + "\n"
+}
+
+fn kernel(snapshot: &Snapshot) -> String {
+    let probed = snapshot.facts.features.iter();
+    let mut words: Vec<String> =
+        probed.map(|(feature, support)| format!("{} {support}", feature.name())).collect();
+    words.push(if snapshot.child_seen() {
+        "TFO_CHILD yes".to_owned()
+    } else {
+        "TFO_CHILD unknown (only a connection shows it)".to_owned()
+    });
+    let text = wrap_to(&(words.join(", ") + "."), WIDTH - 2);
+    format!("\nKernel, as probed\n  {}", indent(&text, 2))
+}
+
+fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
+    let title = "\nCounters since this network namespace was made";
+    let Some(counters) = snapshot.facts.counters else { return String::new() };
+    if !watch && counters.total().is_zero() {
+        return format!("{title}\n  all 0: nothing has used fast open here\n");
+    }
+    let rates = snapshot.change;
+    let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
+    for (index, (name, count)) in counters.iter().enumerate() {
+        let (part, meaning) = meaning(name);
+        if !shows(half, part) || (count == 0 && !watch) {
+            continue;
+        }
+        text += &format!("  {:<14} {count:>9}", name.trim_start_matches("TCPFastOpen"));
+        if let Some((change, time)) = rates {
+            let change = change.iter().nth(index).map_or(0, |(_, count)| count);
+            text += &format!(" {:>9.1}", rate(change, time));
+        }
+        text += &format!("  {meaning}\n");
+    }
+    let HitRates { outgoing, incoming, .. } = HitRates::of(&counters.total());
+    for (part, rate, what) in [
+        (Role::Client, outgoing, "of this host's SYNs with data were taken"),
+        (Role::Server, incoming, "of the SYNs with a cookie were taken"),
+    ] {
+        if let Some(rate) = rate
+            && shows(half, part)
+        {
+            text += &format!("  {:<14} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
+        }
+    }
+    text
+}
+
+fn meaning(counter: &str) -> (Role, &'static str) {
+    match counter {
+        "TCPFastOpenActive" => (Role::Client, "connected, SYN data taken"),
+        "TCPFastOpenActiveFail" => (Role::Client, "SYN data not taken"),
+        "TCPFastOpenPassive" => (Role::Server, "valid SYNs, data-less too"),
+        "TCPFastOpenPassiveFail" => (Role::Server, "SYNs with an invalid cookie"),
+        "TCPFastOpenListenOverflow" => (Role::Server, "refused, queue full"),
+        "TCPFastOpenCookieReqd" => (Role::Server, "cookies asked for, given or not"),
+        "TCPFastOpenBlackhole" => (Role::Client, "pauses for a blackhole"),
+        "TCPFastOpenPassiveAltKey" => (Role::Server, "cookies of the backup key"),
+        "TCPSynRetrans" => (Role::Both, "SYNs and SYN-ACKs sent again"),
+        _ => (Role::Both, ""),
+    }
+}
+
+fn cookies(snapshot: &Snapshot) -> String {
+    let Some(entries) = snapshot.facts.cookies.as_deref().filter(|entries| !entries.is_empty())
+    else {
+        return String::new();
+    };
+    let columns = ["to", "from", "cookie", "used", "drops"].map(ToOwned::to_owned);
+    let rows = entries.iter().map(|entry: &cookie_cache::Entry| {
+        [
+            entry.destination.to_string(),
+            entry.source.map_or_else(|| "-".to_owned(), |source| source.to_string()),
+            entry.cookie.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            entry.age.map_or_else(|| "-".to_owned(), ago),
+            entry.syn_drops.to_string(),
+        ]
+    });
+    table("Cached cookies", columns, rows.collect())
+}
+
+fn listeners(snapshot: &Snapshot) -> String {
+    let Some(mut listeners) = snapshot.facts.listeners.clone().filter(|found| !found.is_empty())
+    else {
+        return String::new();
+    };
+    listeners.sort_by_key(|listener| listener.fast_open_queue == 0);
+    let columns = ["address", "queue", "process"].map(ToOwned::to_owned);
+    let rows = listeners.iter().map(|listener| {
+        [
+            listener.address.to_string(),
+            match listener.fast_open_queue {
+                0 => "none".to_owned(),
+                queue => queue.to_string(),
+            },
+            processes(&snapshot.owners, listener.inode, listener.uid),
+        ]
+    });
+    table("Listeners and their fast open queues", columns, rows.collect())
+}
+
+/// Who holds a socket: the first of them, and how many more.
+fn processes(owners: &Owners, inode: u64, uid: u32) -> String {
+    match owners.of_inode(inode) {
+        [] => format!("not visible (uid {uid})"),
+        [one] => format!("{} ({})", escape_control(&one.name), one.pid),
+        [first, more @ ..] => {
+            format!("{} ({} and {} more)", escape_control(&first.name), first.pid, more.len())
+        }
+    }
+}
+
+fn connections(snapshot: &Snapshot, half: Role) -> String {
+    let of_half: Vec<&OpenConnection> = snapshot
+        .open
+        .iter()
+        .filter(|open| match open.end {
+            End::Server => shows(half, Role::Server),
+            _ => shows(half, Role::Client),
+        })
+        .collect();
+    let (shown, rest): (Vec<&OpenConnection>, Vec<&OpenConnection>) =
+        of_half.into_iter().partition(|open| open.verdict.has_fast_open());
+    if shown.is_empty() && rest.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nOpen connections\n".to_owned();
+    let ends = |open: &OpenConnection| {
+        let arrow = if open.end == End::Server { "<-" } else { "->" };
+        format!("{} {arrow} {}", open.connection.local, open.connection.remote)
+    };
+    let width = shown.iter().take(ROWS).map(|open| ends(open).len()).max().unwrap_or(0);
+    for open in shown.iter().take(ROWS) {
+        let verdict = match (open.verdict.outcome, open.verdict.cause) {
+            (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
+            (Some(outcome), None) => outcome.to_string(),
+            (None, _) => open.verdict.says.to_owned(),
+        };
+        let ends = ends(open);
+        text += &if 2 + width + 2 + verdict.len() <= WIDTH {
+            format!("  {ends:<width$}  {verdict}\n")
+        } else {
+            format!("  {ends}\n      {verdict}\n")
+        };
+    }
+    if shown.len() > ROWS {
+        text += &format!("  and {} more with fast open: -o json has all\n", shown.len() - ROWS);
+    }
+    match (shown.len(), rest.len()) {
+        (_, 0) => {}
+        (0, count) => text += &format!("  {count}, none with a trace of fast open\n"),
+        (_, count) => text += &format!("  and {count} without a trace of fast open\n"),
+    }
+    text
+}
+
+/// Columns as wide as they need to be.
+fn table<const N: usize>(title: &str, head: [String; N], rows: Vec<[String; N]>) -> String {
+    let hidden = rows.len().saturating_sub(ROWS);
+    let shown: Vec<[String; N]> = [head].into_iter().chain(rows.into_iter().take(ROWS)).collect();
+    let mut text = format!("\n{title}\n");
+    for row in &shown {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let cells = shown.iter().filter_map(|row| row.get(column));
+            let width = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+            line += &format!("  {cell:<width$}");
+        }
+        text += line.trim_end();
+        text += "\n";
+    }
+    if hidden > 0 {
+        text += &format!("  and {hidden} more: -o json has all\n");
+    }
+    text
+}
+
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..120 => format!("{seconds} s ago"),
+        seconds @ ..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    }
+}
+
+fn style(level: Level, colour: bool) -> Style {
+    if !colour {
+        return Style::new();
+    }
+    let colour = match level {
+        Level::Ok => AnsiColor::Green,
+        Level::Problem => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
+    };
+    Style::new().bold().fg_color(Some(colour.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_tells_what_it_hides() {
+        let cells = |row: [&str; 2]| row.map(ToOwned::to_owned);
+        let rows = (0..12).map(|n| cells(["a long address", &n.to_string()])).collect();
+        let text = table("Title", cells(["address", "n"]), rows);
+        assert!(text.starts_with("\nTitle\n  address         n\n  a long address  0\n"), "{text}");
+        assert!(text.ends_with("  a long address  9\n  and 2 more: -o json has all\n"), "{text}");
+    }
+
+    #[test]
+    fn old_times_are_told_roughly() {
+        for (seconds, text) in
+            [(0, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7200, "2 h ago")]
+        {
+            assert_eq!(ago(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `tfo-client explain [VERDICT|CAUSE]`: a page of the manual.
+
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments of the flags are the help that users read"
+)]
+
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use tfo_core::diagnosis::manual::Topic;
+use tfo_core::cli::value::{nearest, one_of};
+
+use crate::config::Settings;
+use crate::output::{self, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainFlags {
+    /// Verdict or cause, as the probe names it; without one: all of them, one line each
+    #[arg(value_name = "VERDICT|CAUSE")]
+    word: Option<String>,
+}
+
+pub(crate) fn run(settings: &Settings, flags: &ExplainFlags) -> Result<ExitCode, Failure> {
+    let text = match &flags.word {
+        None => report::contents(settings.format),
+        Some(word) => {
+            report::page(settings.format, Topic::named(word).ok_or_else(|| unknown(word))?)
+        }
+    };
+    output::print(text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// No topic has this name.
+fn unknown(word: &str) -> Failure {
+    let words: Vec<&str> = Topic::all().map(Topic::as_str).collect();
+    let near: Vec<&str> = match nearest(&words, word) {
+        Some(near) => vec![near],
+        None => words.into_iter().filter(|known| word.len() > 2 && known.contains(word)).collect(),
+    };
+    let hint = match near.as_slice() {
+        [] => "all of them: tfo-client explain".to_owned(),
+        near => format!("did you mean {}?", one_of(near)),
+    };
+    Failure::Unusable(format!("no verdict and no cause is called {word:?}; {hint}"))
+}

@@ -1,0 +1,97 @@
+//! The JSON document.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tfo_core::capture::{PacketPath, Direction, Delivery, describe};
+use tfo_core::diagnosis::Summary;
+
+use super::results::{LabConnection, Results, Saved};
+use crate::output;
+use crate::probe::{self, ConnectionEntry};
+
+#[derive(Serialize)]
+struct LabDocument<'a> {
+    schema: u32,
+    lab: Lab<'a>,
+    connections: Vec<Connection<'a>>,
+    summary: Option<Summary>,
+    saved: Option<Saved>,
+}
+
+#[derive(Serialize)]
+struct Lab<'a> {
+    rtt_us: u64,
+    jitter_us: u64,
+    loss: f64,
+    boxes: Vec<&'a str>,
+    servers: usize,
+    server: String,
+}
+
+#[derive(Serialize)]
+struct Connection<'a> {
+    title: &'a str,
+    #[serde(flatten)]
+    probed: Option<ConnectionEntry<'a>>,
+    packets: Vec<Packet>,
+}
+
+#[derive(Serialize)]
+struct Packet {
+    direction: Direction,
+    /// Since the connection's first packet; the clock of both hosts is one.
+    sent_us: Option<u64>,
+    arrived_us: Option<u64>,
+    dropped: bool,
+    /// In words.
+    what: String,
+    bytes: usize,
+    modifications: Vec<String>,
+}
+
+pub(super) fn document(results: &Results) -> String {
+    let network = &results.network;
+    output::json(&LabDocument {
+        schema: 1,
+        lab: Lab {
+            rtt_us: micros(network.rtt),
+            jitter_us: micros(network.jitter),
+            loss: network.loss,
+            boxes: network.boxes.iter().map(|middlebox| middlebox.name()).collect(),
+            servers: network.servers,
+            server: results.address.to_string(),
+        },
+        connections: results.connections.iter().map(connection).collect(),
+        summary: results.summary(),
+        saved: results.saved(),
+    })
+}
+
+fn connection(connection: &LabConnection) -> Connection<'_> {
+    let sights = connection.packets.iter().flat_map(|packet| [&packet.sent, &packet.arrived]);
+    let start = sights.flatten().map(|sight| sight.at).min().unwrap_or_default();
+    Connection {
+        title: &connection.title,
+        probed: connection.probed.as_ref().map(probe::entry),
+        packets: connection.packets.iter().map(|packet| packet(packet, start)).collect(),
+    }
+}
+
+fn packet(packet: &PacketPath, start: Duration) -> Packet {
+    let since = |at: Duration| micros(at.saturating_sub(start));
+    let sight = packet.sent.as_ref().or(packet.arrived.as_ref());
+    Packet {
+        direction: packet.direction,
+        sent_us: packet.sent.as_ref().map(|sight| since(sight.at)),
+        arrived_us: packet.arrived.as_ref().map(|sight| since(sight.at)),
+        dropped: packet.delivery == Delivery::Dropped,
+        what: sight.map(|sight| describe(&sight.frame).to_string()).unwrap_or_default(),
+        bytes: sight.map_or(0, |sight| sight.frame.len()),
+        modifications: packet.modifications.iter().map(|deed| format!("{}: {}", deed.by, deed.what)).collect(),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

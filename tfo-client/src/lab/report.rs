@@ -1,0 +1,83 @@
+//! What the lab prints and writes, as the connections end.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tfo_core::capture::{PacketPath, TextStyle, connections};
+use tfo_core::cli::value::Format;
+
+use super::arguments::LabFlags;
+use super::results::{LabConnection, Results};
+use super::{document, text};
+use crate::network::NetworkSettings;
+use crate::output::{self, Failure, Printer};
+use crate::probe::ProbedConnection;
+
+/// The report on its way to standard output.
+pub(super) struct LabReport {
+    format: Format,
+    style: TextStyle,
+    printer: Printer,
+    svg: Option<PathBuf>,
+    results: Results,
+}
+
+impl LabReport {
+    pub(super) fn new(
+        format: Format,
+        flags: &LabFlags,
+        network: NetworkSettings,
+        address: SocketAddr,
+    ) -> Self {
+        let mut report = Self {
+            format,
+            style: TextStyle::default().colour(output::colour()).ascii(flags.ascii),
+            printer: Printer::stdout(),
+            svg: flags.svg.clone(),
+            results: Results { network, address, connections: Vec::new() },
+        };
+        if report.format == Format::Text {
+            report.printer.print(text::head(&report.results));
+        }
+        report
+    }
+
+    /// Takes a connection of the probe, and returns whether somebody reads on.
+    pub(super) fn connection(&mut self, probed: ProbedConnection, packets: Vec<PacketPath>) -> bool {
+        let title = match probed.n {
+            0 => "A regular connection".to_owned(),
+            n => format!("Fast open, connection {n}"),
+        };
+        self.show(LabConnection { title, probed: Some(probed), packets })
+    }
+
+    /// Takes the connections of a program.
+    pub(super) fn program(&mut self, packets: &[PacketPath]) {
+        for (number, packets) in (1..).zip(connections(packets)) {
+            let title = format!("Connection {number}");
+            if !self.show(LabConnection { title, probed: None, packets }) {
+                return;
+            }
+        }
+    }
+
+    fn show(&mut self, connection: LabConnection) -> bool {
+        let text = text::block(&self.results, &connection, self.style);
+        self.results.connections.push(connection);
+        self.format == Format::Json || self.printer.print(format_args!("{text}\n"))
+    }
+
+    /// Prints what it all amounts to, and writes the picture.
+    pub(super) fn finish(mut self) -> Result<Results, Failure> {
+        self.printer.print(match self.format {
+            Format::Json => document::document(&self.results),
+            Format::Text => text::foot(&self.results, self.style.colour),
+        });
+        if let Some(file) = &self.svg {
+            fs::write(file, self.results.picture()).map_err(|e| Failure::write(file, e))?;
+        }
+        self.printer.finish()?;
+        Ok(self.results)
+    }
+}

@@ -1,0 +1,101 @@
+//! What the lab showed: connections with their packets, and what fast open saved.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use tfo_core::capture::{PacketPath, Ladder};
+use tfo_core::diagnosis::{self, Outcome, Summary, Verdict};
+
+use crate::network::NetworkSettings;
+use crate::probe::ProbedConnection;
+
+pub(super) struct Results {
+    pub(super) network: NetworkSettings,
+    pub(super) address: SocketAddr,
+    pub(super) connections: Vec<LabConnection>,
+}
+
+/// A connection with its packets.
+pub(super) struct LabConnection {
+    pub(super) title: String,
+    /// `None`: a program made it, not the probe.
+    pub(super) probed: Option<ProbedConnection>,
+    pub(super) packets: Vec<PacketPath>,
+}
+
+/// What fast open saved against the regular connection.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Saved {
+    /// Negative: it cost time.
+    pub(super) us: i64,
+    pub(super) round_trips: f64,
+}
+
+impl Results {
+    pub(super) fn last_outcome(&self) -> Option<Outcome> {
+        self.connections.last()?.probed.as_ref().map(|probed| probed.verdict.outcome)
+    }
+
+    /// The summary of the probe's connections, the regular one left out.
+    pub(super) fn summary(&self) -> Option<Summary> {
+        let verdicts: Vec<Verdict> = self
+            .probed()
+            .filter(|probed| probed.n > 0)
+            .map(|probed| probed.verdict.clone())
+            .collect();
+        (!verdicts.is_empty()).then(|| diagnosis::summarize(&verdicts))
+    }
+
+    fn probed(&self) -> impl Iterator<Item = &ProbedConnection> {
+        self.connections.iter().filter_map(|connection| connection.probed.as_ref())
+    }
+
+    /// A time in round trips of the path, where that says something.
+    pub(super) fn round_trips(&self, time: Duration) -> Option<f64> {
+        self.has_round_trip().then(|| time.as_secs_f64() / self.network.rtt.as_secs_f64())
+    }
+
+    /// Below a millisecond the machine itself takes most of the time.
+    pub(super) fn has_round_trip(&self) -> bool {
+        self.network.rtt >= Duration::from_millis(1)
+    }
+
+    pub(super) fn saved(&self) -> Option<Saved> {
+        let regular = self.probed().find(|probed| probed.n == 0)?.timing.first_byte?;
+        let tried = |only: Outcome| -> Vec<Duration> {
+            self.probed()
+                .filter(|probed| probed.n > 0 && probed.verdict.outcome == only)
+                .filter_map(|probed| probed.timing.first_byte)
+                .collect()
+        };
+        let mut times = tried(Outcome::FastOpen);
+        if times.is_empty() {
+            // It never worked: what did trying cost?
+            times = tried(Outcome::Fallback);
+        }
+        times.sort_unstable();
+        let fast = times.get(times.len() / 2)?;
+        let saved = regular.as_secs_f64() - fast.as_secs_f64();
+        #[allow(clippy::cast_possible_truncation, reason = "microseconds of a probe fit")]
+        let us = (saved * 1e6).round() as i64;
+        self.has_round_trip()
+            .then(|| Saved { us, round_trips: saved / self.network.rtt.as_secs_f64() })
+    }
+
+    pub(super) fn ladder(&self, connection: &LabConnection) -> Ladder {
+        let client = if self.address.is_ipv6() { "client 2001:db8::1" } else { "client 192.0.2.1" };
+        let server = format!("server {}", self.address.ip());
+        Ladder::new(client, server).title(&connection.title).packets(&connection.packets)
+    }
+
+    /// The first and the last connection: what it was without fast open, and what it became.
+    pub(super) fn picture(&self) -> String {
+        let ladders: Vec<Ladder> = match self.connections.as_slice() {
+            [] => vec![Ladder::new("client", "server").title("No connection crossed the path")],
+            [only] => vec![self.ladder(only)],
+            [first, .., last] => vec![self.ladder(first), self.ladder(last)],
+        };
+        Ladder::to_svg_row(&ladders)
+    }
+}

@@ -1,0 +1,82 @@
+//! The report for people: a ladder and a verdict for each connection, and what fast open saved.
+
+use std::time::Duration;
+
+use tfo_core::capture::TextStyle;
+
+use super::results::{LabConnection, Results};
+use crate::prose::{more, next_step, style, time, words, wrap};
+
+pub(super) fn head(Results { network, address, .. }: &Results) -> String {
+    let mut path = format!("round trip {}", time(Some(network.rtt)));
+    if !network.jitter.is_zero() {
+        path += &format!(" + up to {}", time(Some(network.jitter)));
+    }
+    if network.loss > 0.0 {
+        path += &format!(", {} % loss", network.loss * 100.0);
+    }
+    let server = match network.servers {
+        1 => "the server".to_owned(),
+        many => format!("{many} servers with different keys"),
+    };
+    let mut boxes = String::new();
+    for middlebox in &network.boxes {
+        boxes += &wrap(&format!("box {middlebox}: {}", middlebox.does()));
+    }
+    let hosts = format!("A private network, {server} at {address}; {path}.");
+    wrap(&hosts) + &boxes + "\n"
+}
+
+pub(super) fn block(results: &Results, connection: &LabConnection, look: TextStyle) -> String {
+    let ladder = results.ladder(connection).to_text(look);
+    let Some(probed) = &connection.probed else { return ladder };
+    let verdict = &probed.verdict;
+    let style = style(verdict.outcome, look.colour);
+    let mut block = format!("{ladder}\n{style}{}{style:#}\n", words(verdict));
+    if probed.n > 0 {
+        block += &wrap(&verdict.finding);
+    }
+    if let Some(first_byte) = probed.timing.first_byte {
+        block += &format!("First byte of the answer after {}", time(Some(first_byte)));
+        if let Some(trips) = results.round_trips(first_byte) {
+            block += &format!(", {trips:.1} round trips");
+        }
+        block += ".\n";
+    }
+    block
+}
+
+pub(super) fn foot(results: &Results, colour: bool) -> String {
+    let mut foot = String::new();
+    if let Some(summary) = results.summary() {
+        let style = style(summary.verdict.outcome, colour);
+        foot += &format!("Verdict: {style}{}{style:#}\n", words(&summary.verdict));
+        foot += &wrap(&summary.verdict.finding);
+        foot += &wrap(&saved(results));
+        foot += &next_step(&summary.verdict);
+        foot += &more(&summary.verdict);
+    } else if results.connections.is_empty() {
+        foot += "No connection crossed the path.\n";
+    }
+    foot
+}
+
+fn saved(results: &Results) -> String {
+    let Some(saved) = results.saved() else {
+        return if results.has_round_trip() {
+            "Nothing was saved.".to_owned()
+        } else {
+            "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+        };
+    };
+    let time = time(Some(Duration::from_micros(saved.us.unsigned_abs())));
+    let trips = saved.round_trips.abs();
+    let unit = if format!("{trips:.1}") == "1.0" { "round trip" } else { "round trips" };
+    if trips < 0.5 {
+        "Nothing was saved: the first byte of the answer came no sooner.".to_owned()
+    } else if saved.us > 0 {
+        format!("Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer.")
+    } else {
+        format!("Trying fast open cost {time} until the first byte of the answer.")
+    }
+}

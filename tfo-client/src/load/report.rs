@@ -1,0 +1,41 @@
+//! What the load prints: as it goes, and at the end.
+
+use std::time::Duration;
+
+use tfo_core::cli::value::Format;
+
+use super::results::Results;
+use super::tally::Tally;
+use super::{document, text};
+use crate::output::{self, Failure, Progress};
+
+pub(super) struct LoadReport {
+    format: Format,
+    progress: Progress,
+}
+
+impl LoadReport {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, progress: Progress::new() }
+    }
+
+    /// Whether anybody sees the progress.
+    pub(super) fn is_live(&self) -> bool {
+        self.progress.is_shown()
+    }
+
+    /// Shows how far it has come.
+    pub(super) fn progress(&self, total: &Tally, time: Duration) {
+        if self.is_live() {
+            self.progress.show(&text::progress(total, time));
+        }
+    }
+
+    pub(super) fn finish(&self, results: &Results<'_>) -> Result<(), Failure> {
+        self.progress.erase();
+        output::print(match self.format {
+            Format::Json => document::document(results),
+            Format::Text => text::report(results, output::colour()),
+        })
+    }
+}

@@ -1,0 +1,85 @@
+#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+
+use std::{str::FromStr, time::Duration};
+
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
+use tfo_core::{
+    lab::Middlebox,
+    cli::{Expected, Integer, Period},
+};
+
+use super::served::NetworkSettings;
+
+/// Servers behind one address.
+type Servers = Integer<1, 16>;
+/// A time on the path.
+type PathTime = Period<0, 10_000>;
+
+/// The lab's network: what `lab` and others that run in it share.
+#[derive(Debug, Default, PartialEq, Args)]
+pub(crate) struct NetworkFlags {
+    /// Round trip time of the path, 0ms to 10s [default: 40ms]
+    #[arg(long, value_name = "TIME")]
+    rtt: Option<PathTime>,
+
+    /// Up to that much more for each packet, 0ms to 10s [default: 0ms]
+    #[arg(long, value_name = "TIME")]
+    jitter: Option<PathTime>,
+
+    /// Share of packets that the path loses, 0% to 100% [default: 0%]
+    #[arg(long, value_name = "SHARE")]
+    loss: Option<Share>,
+
+    /// A box on the path that does something to fast open; may be given several times
+    #[arg(long = "box", value_name = "NAME", value_parser = middlebox())]
+    boxes: Vec<Middlebox>,
+
+    /// Servers behind the one address, each with its own keys, as behind a load balancer, 1 to 16
+    /// [default: 1]
+    #[arg(long, value_name = "N")]
+    servers: Option<Servers>,
+
+    /// Shell command that serves on the server's host, instead of the mirror
+    #[arg(long, value_name = "COMMAND")]
+    server_command: Option<String>,
+}
+
+/// A share of a whole, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Share(pub(crate) f64);
+
+impl FromStr for Share {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        text.strip_suffix('%')
+            .and_then(|number| number.parse::<f64>().ok())
+            .filter(|percent| (0.0..=100.0).contains(percent))
+            .map(|percent| Self(percent / 100.0))
+            .ok_or_else(|| Expected::new(r#"a share from 0% to 100%, such as "1.5%""#))
+    }
+}
+
+fn middlebox() -> impl TypedValueParser<Value = Middlebox> {
+    let names = Middlebox::ALL
+        .iter()
+        .map(|middlebox| PossibleValue::new(middlebox.name()).help(middlebox.does()));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Middlebox>())
+}
+
+impl NetworkFlags {
+    pub(crate) fn settings(&self, v6: bool) -> NetworkSettings {
+        NetworkSettings {
+            rtt: self.rtt.map_or(Duration::from_millis(40), Period::get),
+            jitter: self.jitter.map_or(Duration::ZERO, Period::get),
+            loss: self.loss.map_or(0.0, |share| share.0),
+            boxes: self.boxes.clone(),
+            servers: self.servers.map_or(1, |servers| servers.get() as usize),
+            v6,
+            server_command: self.server_command.clone(),
+        }
+    }
+}

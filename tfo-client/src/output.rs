@@ -1,0 +1,188 @@
+//! Standard output, standard error and the exit status; nothing else writes to them.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use tfo_core::cli::output::{Output, Reader, colour_allowed};
+use tfo_core::cli::{SettingsError, error_chain};
+
+/// Exit status: wrong usage, an invalid configuration, or output that can't be written.
+pub(crate) const USAGE: u8 = 2;
+/// Exit status: no connection, or none that got its reply.
+pub(crate) const NO_CONNECTION: u8 = 3;
+
+/// Why a command ended without its result.
+///
+/// `Display` is one line, `what failed: why; what to do`, with the cause.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A flag, a file or this host is not as the command needs it.
+    Unusable(String),
+    /// There will be no connection.
+    NoConnection(String),
+    /// An operation failed.
+    Operation {
+        /// What failed, as "can't listen on 127.0.0.1:2222".
+        what: String,
+        source: tfo_core::Error,
+        /// What to do; may be empty.
+        advice: String,
+    },
+    /// Standard output can't be written.
+    Print {
+        /// What was to be printed, as "the report".
+        what: &'static str,
+        source: io::Error,
+    },
+    /// A file can't be written.
+    Write { path: PathBuf, source: io::Error },
+    /// The settings can't be used.
+    Settings(SettingsError),
+}
+
+impl Failure {
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::NoConnection(_) => NO_CONNECTION,
+            Self::Unusable(_)
+            | Self::Operation { .. }
+            | Self::Print { .. }
+            | Self::Write { .. }
+            | Self::Settings(_) => USAGE,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(message) | Self::NoConnection(message) => f.write_str(message),
+            Self::Operation { what, source, advice } => {
+                write!(f, "{what}: {}", error_chain(source))?;
+                if advice.is_empty() { Ok(()) } else { write!(f, "; {advice}") }
+            }
+            Self::Print { what, source } => write!(f, "can't print {what}: {source}"),
+            Self::Write { path, source } => write!(f, "can't write {}: {source}", path.display()),
+            Self::Settings(source) => f.write_str(&error_chain(source)),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+impl From<SettingsError> for Failure {
+    fn from(source: SettingsError) -> Self {
+        Self::Settings(source)
+    }
+}
+
+/// Prints `error: …`, one line, to standard error.
+pub(crate) fn error(error: &dyn Error) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {}", error_chain(error));
+}
+
+/// Prints a note to standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {text}");
+}
+
+/// Prints a whole report. A closed pipe is not an error.
+pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
+    print_as("the report", text)
+}
+
+/// [`print`] of something that is called otherwise.
+pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<(), Failure> {
+    match Output::stdout().print(text) {
+        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Err(source) => Err(Failure::Print { what, source }),
+    }
+}
+
+/// A report that is printed piece by piece.
+///
+/// The first failure is kept for [`finish`](Self::finish): what remains to be done without standard
+/// output, such as writing files, is done all the same.
+pub(crate) struct Printer {
+    output: Output,
+    failed: Option<io::Error>,
+}
+
+impl Printer {
+    pub(crate) fn stdout() -> Self {
+        Self { output: Output::stdout(), failed: None }
+    }
+
+    /// Prints, and returns whether more can be printed: `false` once the pipe is closed, and after a
+    /// failure.
+    pub(crate) fn print(&mut self, text: impl fmt::Display) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        match self.output.print(text) {
+            Ok(reader) => reader == Reader::Listening,
+            Err(error) => {
+                self.failed = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Returns the failure, if a piece could not be printed.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        match self.failed.take() {
+            Some(source) => Err(Failure::Print { what: "the report", source }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line on standard error that the next one overwrites: on a terminal only, and never with `NO_COLOR`.
+pub(crate) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self { shown: colour_allowed(&io::stderr()) }
+    }
+
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    pub(crate) fn show(&self, line: &str) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\x1b[2K{line}\r");
+        }
+    }
+
+    pub(crate) fn erase(&self) {
+        self.show("");
+    }
+}
+
+/// Returns whether standard output may have colours.
+pub(crate) fn colour() -> bool {
+    colour_allowed(&io::stdout())
+}
+
+/// A JSON document, ready to be printed.
+pub(crate) fn json(document: &impl Serialize) -> String {
+    // Serializing to a string fails only for maps whose keys are no strings.
+    serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
+}
+
+/// [`json`] on one line.
+pub(crate) fn json_line(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,71 @@
+//! One connection of the probe.
+
+use std::net::SocketAddr;
+
+use tfo_core::capture::PacketPath;
+use tfo_core::diagnosis::{self, Evidence, Verdict};
+use tfo_core::socket::Attempt;
+use tfo_core::probe::mirror::Answer;
+use tfo_core::probe::{Probe, Timing};
+
+use crate::config::Settings;
+use crate::first_bytes::{message, method, server_evidence, token};
+
+/// A connection that was made, and what became of it.
+pub(crate) struct ProbedConnection {
+    /// Counted from 1; 0 is the regular connection of the lab.
+    pub(crate) n: u32,
+    pub(crate) verdict: Verdict,
+    pub(crate) evidence: Evidence,
+    pub(crate) timing: Timing,
+    pub(crate) message_bytes: usize,
+    /// A mirror sent its half of the evidence.
+    pub(crate) mirrored: bool,
+    /// The packets, where they were traced.
+    pub(crate) packets: Vec<PacketPath>,
+}
+
+impl ProbedConnection {
+    /// The bytes that the SYN took along.
+    pub(super) fn syn_bytes(&self) -> usize {
+        match self.evidence.client.as_ref().map(|client| client.attempt) {
+            Some(Attempt::InSyn(bytes)) => bytes,
+            _ => 0,
+        }
+    }
+
+    /// The kernel's bit for it.
+    pub(super) fn syn_data_acked(&self) -> bool {
+        let tcp = self.evidence.client.as_ref().and_then(|client| client.tcp);
+        tcp.is_some_and(|tcp| tcp.syn_data)
+    }
+}
+
+/// How connections to this address are made.
+pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
+    let probe = Probe::new(address)
+        .connect_timeout(settings.connect_timeout)
+        .until(Answer::is_complete)
+        .method(method(settings.mode));
+    if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
+}
+
+/// Makes a connection, the `n`-th.
+pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> ProbedConnection {
+    let token = token();
+    let message = message(settings, &token);
+    let seen = probe.run(&message);
+    let server = server_evidence(&seen.answer, &token);
+    let mirrored = server.is_some();
+    let evidence = Evidence::new(Some(seen.evidence), server);
+    let verdict = diagnosis::judge(&evidence);
+    ProbedConnection {
+        n,
+        verdict,
+        evidence,
+        timing: seen.timing,
+        message_bytes: message.len(),
+        mirrored,
+        packets: Vec::new(),
+    }
+}

@@ -1,0 +1,26 @@
+//! `tfo-client [probe]`: connect a few times, say what happened, and why.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `run` | the command |
+//! | `report` | prints as the connections end; `text` for people, `document` for programs |
+//! | `results` | what the connections amount to |
+//! | `connection` | makes one connection, and its verdict |
+//! | `listen` | `--listen` |
+//! | `arguments` | the flags |
+
+mod arguments;
+mod connection;
+mod document;
+mod listen;
+mod report;
+mod results;
+mod run;
+mod text;
+
+pub(crate) use arguments::ProbeFlags;
+pub(crate) use connection::{ProbedConnection, connect, plan};
+#[cfg(test)]
+pub(crate) use document::ProbeDocument;
+pub(crate) use document::{ConnectionEntry, entry};
+pub(crate) use run::{run, status};

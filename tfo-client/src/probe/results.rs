@@ -1,0 +1,43 @@
+//! What the connections of a probe amount to.
+
+use std::net::SocketAddr;
+
+use tfo_core::capture::PacketPath;
+use tfo_core::diagnosis::{self, Balance, Outcome, Summary, Verdict};
+
+use super::connection::ProbedConnection;
+
+/// The connections so far, and what was asked for.
+pub(super) struct Results {
+    pub(super) host: String,
+    pub(super) address: SocketAddr,
+    /// Connections to make.
+    pub(super) count: u32,
+    pub(super) message_bytes: usize,
+    /// Count the keys behind the address.
+    pub(super) counts_keys: bool,
+    pub(super) connections: Vec<ProbedConnection>,
+}
+
+impl Results {
+    pub(super) fn last_outcome(&self) -> Option<Outcome> {
+        self.connections.last().map(|connection| connection.verdict.outcome)
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let verdicts: Vec<Verdict> =
+            self.connections.iter().map(|connection| connection.verdict.clone()).collect();
+        diagnosis::summarize(&verdicts)
+    }
+
+    /// The keys behind the address, where they are asked for.
+    pub(super) fn balance(&self) -> Option<Balance> {
+        let evidence = || self.connections.iter().map(|connection| connection.evidence.clone());
+        self.counts_keys.then(|| diagnosis::balance(&evidence().collect::<Vec<_>>()))
+    }
+
+    /// All packets that were traced.
+    pub(super) fn packets(&self) -> Vec<PacketPath> {
+        self.connections.iter().flat_map(|connection| connection.packets.iter().cloned()).collect()
+    }
+}

@@ -1,0 +1,65 @@
+//! Makes the connections, one after another.
+
+use std::process::ExitCode;
+use std::thread;
+
+use tfo_core::diagnosis::Outcome;
+use tfo_core::host::cookie_cache;
+
+use super::arguments::ProbeFlags;
+use super::connection::{connect, plan};
+use super::listen;
+use super::report::ProbeReport;
+use crate::config::Settings;
+use crate::config::file::BalanceCount;
+use crate::output::{Failure, NO_CONNECTION};
+use crate::trace::{self, Tracer};
+use crate::{cookies, target};
+
+/// Exit status: the last connection's data went in the SYN and was accepted.
+const FAST_OPEN: u8 = 0;
+/// Exit status: connected, but not by fast open.
+const REGULAR: u8 = 1;
+
+pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
+    let address = target::resolve(&settings.target, settings.family)?;
+    if flags.listen {
+        listen::start(address)?;
+    }
+    if settings.fresh {
+        cookie_cache::delete(None, address.ip())
+            .map_err(|e| cookies::cannot_forget("--fresh", address.ip(), e))?;
+    }
+    let tracer =
+        (flags.trace || flags.pcap.is_some()).then(|| Tracer::start(address)).transpose()?;
+    let probe = plan(settings, address);
+    let count = flags.balance.map_or(settings.count, BalanceCount::get);
+    let mut report = ProbeReport::new(settings, flags, address, count);
+    for n in 1..=count {
+        if n > 1 {
+            thread::sleep(settings.interval);
+        }
+        report.waiting(n);
+        let mut connection = connect(&probe, settings, n);
+        if let Some(tracer) = &tracer {
+            connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
+        }
+        if !report.connection(connection) {
+            break;
+        }
+    }
+    let results = report.finish()?;
+    if let Some(file) = &flags.pcap {
+        trace::write_pcap(file, &results.packets())?;
+    }
+    Ok(status(results.last_outcome()))
+}
+
+/// The exit status that the last connection decides.
+pub(crate) fn status(last: Option<Outcome>) -> ExitCode {
+    ExitCode::from(match last {
+        Some(Outcome::FastOpen) => FAST_OPEN,
+        None | Some(Outcome::Failed) => NO_CONNECTION,
+        Some(_) => REGULAR,
+    })
+}

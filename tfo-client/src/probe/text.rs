@@ -1,0 +1,80 @@
+//! The table for people: a row as each connection ends, the finding and the next step below.
+
+use std::net::SocketAddr;
+
+use tfo_core::capture::{Ladder, TextStyle};
+use tfo_core::diagnosis::Outcome;
+
+use super::connection::ProbedConnection;
+use super::results::Results;
+use crate::prose::{more, named, next, next_step, style, time, words, wrap};
+
+/// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
+const VERDICT: usize = 35;
+
+/// What stands above the rows.
+pub(super) fn head(results: &Results) -> String {
+    let target = named(&results.host, results.address);
+    let connections = if results.count == 1 { "connection" } else { "connections" };
+    format!(
+        "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
+        results.count, results.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
+    )
+}
+
+pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
+    let style = style(connection.verdict.outcome, colour);
+    let verdict = words(&connection.verdict);
+    format!(
+        "  {:>3}  {style}{verdict:<VERDICT$}{style:#} {:>10}  {:>10}  {:>9}\n",
+        connection.n,
+        format!("{} B", connection.syn_bytes()),
+        time(connection.timing.first_byte),
+        time(connection.timing.rtt),
+    )
+}
+
+pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: bool) -> String {
+    let client = connection.evidence.client.as_ref().and_then(|client| client.local);
+    let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
+    Ladder::new(client, server.ip().to_string())
+        .packets(&connection.packets)
+        .to_text(TextStyle::default().colour(colour))
+}
+
+pub(super) fn foot(results: &Results, colour: bool) -> String {
+    let verdict = &results.summary().verdict;
+    let style = style(verdict.outcome, colour);
+    let mut text = format!("\nVerdict: {style}{}{style:#}\n", words(verdict));
+    text += &wrap(&verdict.finding);
+    if !verdict.candidates.is_empty() {
+        let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
+        text += &wrap(&format!("It may be: {}.", names.join(", ")));
+    }
+    if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
+        text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
+    }
+    match results.balance() {
+        Some(balance) => {
+            text += &format!("\n{}", wrap(&balance.finding));
+            // Where keys differ they are why connections miss: one remedy is enough.
+            text +=
+                &if balance.cookies.len() > 1 { next(&balance.advice) } else { next_step(verdict) };
+        }
+        None => text += &next_step(verdict),
+    }
+    text + &more(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prose::WIDTH;
+
+    #[test]
+    fn the_verdicts_column_holds_the_longest() {
+        assert_eq!("not-attempted (paused-by-blackhole)".len(), VERDICT);
+        let row = 2 + 3 + 2 + VERDICT + 1 + 10 + 2 + 10 + 2 + 9;
+        assert!(row <= WIDTH, "a row fits: {row}");
+    }
+}

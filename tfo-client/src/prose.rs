@@ -1,0 +1,125 @@
+//! What reports for people share: lines of 80 columns, verdicts, times, the next step.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use tfo_core::diagnosis::{Outcome, Verdict};
+
+/// Columns of prose: what a terminal has at least.
+pub(crate) const WIDTH: usize = 80;
+/// An advice that needs no line.
+const NOTHING: &str = "Nothing to do.";
+
+/// Where the manual tells of it.
+pub(crate) fn more(verdict: &Verdict) -> String {
+    match (verdict.outcome, verdict.cause) {
+        (Outcome::FastOpen, _) => String::new(),
+        (outcome, None) => page(outcome.as_str()),
+        (_, Some(cause)) => page(cause.as_str()),
+    }
+}
+
+/// The command that shows the page of a verdict.
+fn page(word: &str) -> String {
+    format!("More: tfo-client explain {word}\n")
+}
+
+/// What to do next, if there is something.
+pub(crate) fn next_step(verdict: &Verdict) -> String {
+    next(&verdict.advice)
+}
+
+pub(crate) fn next(advice: &str) -> String {
+    match advice {
+        "" | NOTHING => String::new(),
+        advice => format!("\n{}", wrap(&format!("Next: {advice}"))),
+    }
+}
+
+/// Breaks lines between words, but never in a command: one in backticks can be pasted as it stands.
+pub(crate) fn wrap(text: &str) -> String {
+    wrap_to(text, WIDTH)
+}
+
+/// [`wrap`] to another width.
+pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    let mut in_command = false;
+    for piece in text.split_inclusive(|c| {
+        in_command ^= c == '`';
+        c == ' ' && !in_command
+    }) {
+        let width = piece.trim_end().chars().count();
+        if column > 0 && column + width > limit {
+            wrapped.truncate(wrapped.trim_end().len());
+            wrapped.push('\n');
+            column = 0;
+        }
+        wrapped += piece;
+        column += piece.chars().count();
+    }
+    wrapped + "\n"
+}
+
+/// A host and the address that stands for it; once where they are the same.
+pub(crate) fn named(host: &str, address: SocketAddr) -> String {
+    if host == address.ip().to_string() {
+        address.to_string()
+    } else {
+        format!("{host} ({address})")
+    }
+}
+
+/// The verdict with its cause, in the words of the documentation.
+pub(crate) fn words(verdict: &Verdict) -> String {
+    match verdict.cause {
+        Some(cause) => format!("{} ({cause})", verdict.outcome),
+        None => verdict.outcome.to_string(),
+    }
+}
+
+pub(crate) fn style(outcome: Outcome, colour: bool) -> Style {
+    if !colour {
+        return Style::new();
+    }
+    let colour = match outcome {
+        Outcome::FastOpen => AnsiColor::Green,
+        Outcome::Failed => AnsiColor::Red,
+        _ => AnsiColor::Yellow,
+    };
+    Style::new().bold().fg_color(Some(colour.into()))
+}
+
+pub(crate) fn time(time: Option<Duration>) -> String {
+    match time {
+        None => "-".to_owned(),
+        Some(time) if time < Duration::from_millis(1) => format!("{} µs", time.as_micros()),
+        Some(time) if time < Duration::from_secs(1) => {
+            format!("{:.1} ms", time.as_secs_f64() * 1e3)
+        }
+        Some(time) => format!("{:.2} s", time.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words_and_never_in_a_command() {
+        let command = "`sudo tcpdump -vni any 'host 192.0.2.2 and tcp port 2222 and tcp[tcpflags] & tcp-syn != 0'`";
+        let prose = "Find the box that removes the option, hop by hop, on both ends of the path";
+        let text = format!("{prose}: {command}; then repeat: `tfo-client -n 3`.");
+        let wrapped = wrap(&text);
+        assert_eq!(wrapped.lines().collect::<Vec<_>>().join(" "), text, "nothing is lost");
+        assert!(wrapped.contains(command), "{wrapped}");
+        assert!(wrapped.contains("`tfo-client -n 3`."), "{wrapped}");
+        for line in wrapped.lines() {
+            assert!(line.len() <= WIDTH || line.starts_with(command), "{line}");
+            assert_eq!(line, line.trim(), "no blanks at either end");
+        }
+        assert_eq!(wrap("short"), "short\n");
+    }
+}

@@ -1,0 +1,73 @@
+//! The packets of connections, on this host's interfaces: `--trace` and `--pcap`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tfo_core::capture::{PacketPath, Trace, pcapng};
+
+use crate::output::Failure;
+
+/// The least time without a packet after which a connection is taken for ended.
+const QUIET: Duration = Duration::from_millis(20);
+/// How long to wait for a connection's last packets.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The packets of one connection after the other.
+pub(crate) struct Tracer {
+    trace: Trace,
+}
+
+impl Tracer {
+    /// Sees the packets to and from this address from now on.
+    pub(crate) fn start(server: SocketAddr) -> Result<Self, Failure> {
+        match Trace::start(server) {
+            Ok(trace) => Ok(Self { trace }),
+            Err(source) => Err(cannot_trace(source)),
+        }
+    }
+
+    /// The packets since the last call, once no more of them come. The last ones (FIN, ACK) take a
+    /// round trip more than the answer.
+    pub(crate) fn take(&self, rtt: Duration) -> Vec<PacketPath> {
+        let quiet = (2 * rtt).max(QUIET);
+        let deadline = Instant::now() + TIMEOUT;
+        let mut last = usize::MAX;
+        loop {
+            let count = self.trace.count();
+            if count == last || Instant::now() > deadline {
+                return self.trace.take_all();
+            }
+            last = count;
+            thread::sleep(quiet);
+        }
+    }
+}
+
+fn cannot_trace(source: tfo_core::Error) -> Failure {
+    let advice = match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+             \"$(command -v tfo-client)\""
+        }
+        _ => "leave --trace and --pcap out",
+    };
+    Failure::Operation {
+        what: "packets can't be traced".to_owned(),
+        source,
+        advice: advice.to_owned(),
+    }
+}
+
+/// Writes packets for Wireshark.
+pub(crate) fn write_pcap(file: &Path, packets: &[PacketPath]) -> Result<(), Failure> {
+    let write = || {
+        let mut writer = BufWriter::new(File::create(file)?);
+        pcapng::write(&mut writer, packets)?;
+        writer.flush()
+    };
+    write().map_err(|e| Failure::write(file, e))
+}
