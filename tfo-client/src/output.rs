@@ -100,7 +100,7 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     print_as("the report", text)
 }
 
-/// [`print`] of something that is called otherwise.
+/// [`print()`] of something that is called otherwise.
 pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<(), Failure> {
     match Output::stdout().print(text) {
         Ok(Reader::Listening | Reader::Gone) => Ok(()),

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
-use tfo_core::probe::{Dialogue, Next};
 use tfo_core::cli::Expected;
+use tfo_core::probe::{Dialogue, Next};
 
 use super::dns;
 use super::reply::{Reply, ReplyTo};

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::host::cookie_cache::Entry;
 use tfo_core::cli::value::Format;
+use tfo_core::host::cookie_cache::Entry;
 
 use crate::{output, prose};
 

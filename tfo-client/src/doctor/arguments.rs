@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tfo_core::{
-    host::readiness::Role,
     cli::{Integer, Period},
+    host::readiness::Role,
 };
 
 /// Time between two frames.

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tfo_core::socket::{ClientFail, TcpState};
 use tfo_core::diagnosis::{Cause, End, Outcome};
 use tfo_core::host::features::Support;
-use tfo_core::host::readiness::{self, Role, HitRates, Level};
+use tfo_core::host::readiness::{self, HitRates, Level, Role};
 use tfo_core::host::{NamespaceKey, Process};
+use tfo_core::socket::{ClientFail, TcpState};
 
-use super::snapshot::{OpenConnection, Snapshot, rate};
+use super::open_connection::OpenConnection;
+use super::snapshot::{Snapshot, rate};
 use crate::{output, schema};
 
 /// What `tfo-client doctor -o json` prints: one document, and with --watch one a line.
@@ -206,8 +207,8 @@ fn doctor(snapshot: &Snapshot, half: Role) -> Doctor {
         client_ready: facts.is_ready(Role::Client),
         server_ready: facts.is_ready(Role::Server),
         judged: half,
-        place: snapshot.surroundings.place.to_string(),
-        settings_read_only: snapshot.surroundings.read_only,
+        place: snapshot.environment.place.to_string(),
+        settings_read_only: snapshot.environment.read_only,
         settings: Settings {
             tcp_fastopen: facts.tcp_fastopen.bits(),
             tcp_fastopen_bits: facts.tcp_fastopen.names().collect(),
@@ -225,7 +226,7 @@ fn doctor(snapshot: &Snapshot, half: Role) -> Doctor {
                 level: finding.level(),
                 half: finding.role(),
                 text: finding.what(),
-                fix: finding.fix(&snapshot.surroundings),
+                fix: finding.fix(&snapshot.environment),
             })
             .collect(),
         counters: facts.counters.map(|counters| {
@@ -288,16 +289,16 @@ fn features(snapshot: &Snapshot) -> Vec<Feature> {
 }
 
 fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> {
-    let OpenConnection { connection, end, verdict } = open;
+    let OpenConnection { connection, end, outcome, cause, says } = open;
     let info = connection.info.as_ref()?;
     Some(Connection {
         local: connection.local.to_string(),
         remote: connection.remote.to_string(),
         end: *end,
         state: connection.state,
-        verdict: verdict.outcome,
-        cause: verdict.cause,
-        says: verdict.says,
+        verdict: *outcome,
+        cause: *cause,
+        says,
         syn_data: info.syn_data,
         tfo_child: info.tfo_child,
         client_fail: info.client_fail,

@@ -5,10 +5,12 @@
 //! | `run` | the command |
 //! | `report` | prints a snapshot; `text` for people, `document` for programs |
 //! | `snapshot` | what this host shows at one time |
+//! | `open_connection` | what the bits of one connection say |
 //! | `arguments` | the flags |
 
 mod arguments;
 mod document;
+mod open_connection;
 mod report;
 mod run;
 mod snapshot;

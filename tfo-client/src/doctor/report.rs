@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use tfo_core::host::readiness::Role;
 use tfo_core::cli::value::Format;
+use tfo_core::host::readiness::Role;
 
 use super::arguments::DoctorFlags;
 use super::snapshot::Snapshot;
@@ -30,7 +30,7 @@ impl DoctorReport {
         let watch = flags.watch().is_some();
         Self {
             format,
-            half: flags.role(),
+            half: flags.half(),
             watch,
             colour: output::colour(),
             refresh: watch && format == Format::Text && io::stdout().is_terminal(),

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
-use tfo_core::host::Surroundings;
 use tfo_core::cli::error_chain;
+use tfo_core::host::RuntimeEnvironment;
 
 use super::arguments::DoctorFlags;
 use super::report::DoctorReport;
@@ -15,14 +15,14 @@ use crate::output::Failure;
 
 pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, Failure> {
     let mut report = DoctorReport::new(settings.format, flags);
-    let surroundings = Surroundings::detect();
+    let environment = RuntimeEnvironment::detect();
     let mut before = None;
     let mut frame = 1;
     let ready = loop {
-        let snapshot = Snapshot::take(surroundings.clone(), before.take())
+        let snapshot = Snapshot::take(environment.clone(), before.take())
             .map_err(|e| Failure::Unusable(error_chain(&e)))?;
         before = snapshot.facts.counters.map(|counters| (counters, Instant::now()));
-        let ready = snapshot.facts.is_ready(flags.role());
+        let ready = snapshot.facts.is_ready(flags.half());
         let read_on = report.show(&snapshot);
         match flags.watch() {
             Some(interval) if read_on && flags.frames().is_none_or(|frames| frame < frames) => {

@@ -3,26 +3,22 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tfo_core::diagnosis::{End, OpenVerdict, judge_open};
-use tfo_core::host::readiness::{Finding, Role, HostFacts};
-use tfo_core::host::{Connection, CounterChange, Counters, Owners, Surroundings};
+use tfo_core::diagnosis::End;
+use tfo_core::host::readiness::{Finding, HostFacts, Role};
+use tfo_core::host::{Connection, CounterChange, Counters, Owners, RuntimeEnvironment};
+use tfo_core::socket::TcpBits;
+
+use super::open_connection::OpenConnection;
 
 /// One look at this host.
 pub(super) struct Snapshot {
     pub(super) facts: HostFacts,
     pub(super) owners: Owners,
-    pub(super) surroundings: Surroundings,
+    pub(super) environment: RuntimeEnvironment,
     /// The connections of [`facts`](Self::facts) that have bits to judge.
     pub(super) open: Vec<OpenConnection>,
     /// How the counters changed since the snapshot before, and in which time.
     pub(super) change: Option<(CounterChange, Duration)>,
-}
-
-/// An open connection.
-pub(super) struct OpenConnection {
-    pub(super) connection: Connection,
-    pub(super) end: End,
-    pub(super) verdict: OpenVerdict,
 }
 
 /// Counters, and when they were read.
@@ -31,7 +27,7 @@ pub(super) type CountersAt = (Counters, Instant);
 impl Snapshot {
     /// Looks at this host. The change is that since `before`.
     pub(super) fn take(
-        surroundings: Surroundings,
+        environment: RuntimeEnvironment,
         before: Option<CountersAt>,
     ) -> tfo_core::Result<Self> {
         let facts = HostFacts::read()?;
@@ -40,7 +36,7 @@ impl Snapshot {
             .map(|((before, at), now)| (now.since(&before), at.elapsed()));
         let open =
             facts.connections.iter().flatten().filter_map(|found| open(&facts, found)).collect();
-        Ok(Self { owners: Owners::read(), surroundings, open, change, facts })
+        Ok(Self { owners: Owners::read(), environment, open, change, facts })
     }
 
     /// The findings about what is shown.
@@ -81,11 +77,7 @@ fn open(facts: &HostFacts, connection: &Connection) -> Option<OpenConnection> {
                 && entry.source.is_none_or(|own| own == source)
         })
     });
-    Some(OpenConnection {
-        connection: connection.clone(),
-        end,
-        verdict: judge_open(info, end, cached),
-    })
+    Some(OpenConnection::new(connection.clone(), TcpBits::from(info), end, cached))
 }
 
 fn listens(facts: &HostFacts, local: SocketAddr) -> bool {

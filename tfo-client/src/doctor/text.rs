@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use tfo_core::diagnosis::End;
-use tfo_core::host::readiness::{Finding, Role, HitRates, Level};
-use tfo_core::host::{Owners, cookie_cache};
 use tfo_core::cli::output::escape_control;
+use tfo_core::diagnosis::End;
+use tfo_core::host::readiness::{Finding, HitRates, Level, Role};
+use tfo_core::host::{Owners, cookie_cache};
 
-use super::snapshot::{OpenConnection, Snapshot, rate, shows};
+use super::open_connection::OpenConnection;
+use super::snapshot::{Snapshot, rate, shows};
 use crate::prose::{WIDTH, wrap_to};
 
 /// Rows of a table: more than these belong into the document.
@@ -40,9 +41,9 @@ pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool)
 fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> String {
     let mut text = format!(
         "{}, net.ipv4.tcp_fastopen {}",
-        snapshot.surroundings.place, snapshot.facts.tcp_fastopen
+        snapshot.environment.place, snapshot.facts.tcp_fastopen
     );
-    if snapshot.surroundings.read_only {
+    if snapshot.environment.read_only {
         text += ", /proc/sys is read-only";
     }
     text = wrap_to(&escape_control(&text), WIDTH);
@@ -73,7 +74,7 @@ fn section(
         let style = style(level, colour);
         text += &format!("  {style}{level:<7}{style:#}  ");
         text += &indent(&wrap_to(&escape_control(&finding.what()), WIDTH - MARGIN), MARGIN);
-        for step in finding.fix(&snapshot.surroundings) {
+        for step in finding.fix(&snapshot.environment) {
             text += &format!("    - {}", indent(&wrap_to(&escape_control(&step), WIDTH - 6), 6));
         }
     }
@@ -206,7 +207,7 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         })
         .collect();
     let (shown, rest): (Vec<&OpenConnection>, Vec<&OpenConnection>) =
-        of_half.into_iter().partition(|open| open.verdict.has_fast_open());
+        of_half.into_iter().partition(|open| open.has_fast_open());
     if shown.is_empty() && rest.is_empty() {
         return String::new();
     }
@@ -217,10 +218,10 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
     };
     let width = shown.iter().take(ROWS).map(|open| ends(open).len()).max().unwrap_or(0);
     for open in shown.iter().take(ROWS) {
-        let verdict = match (open.verdict.outcome, open.verdict.cause) {
+        let verdict = match (open.outcome, open.cause) {
             (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
             (Some(outcome), None) => outcome.to_string(),
-            (None, _) => open.verdict.says.to_owned(),
+            (None, _) => open.says.to_owned(),
         };
         let ends = ends(open);
         text += &if 2 + width + 2 + verdict.len() <= WIDTH {

@@ -10,8 +10,8 @@ mod report;
 use std::process::ExitCode;
 
 use clap::Args;
-use tfo_core::diagnosis::manual::Topic;
 use tfo_core::cli::value::{nearest, one_of};
+use tfo_core::diagnosis::manual::Topic;
 
 use crate::config::Settings;
 use crate::output::{self, Failure};

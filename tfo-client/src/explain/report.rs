@@ -2,8 +2,8 @@
 
 use anstyle::Style;
 use serde::Serialize;
-use tfo_core::diagnosis::manual::{Page, Section, Topic};
 use tfo_core::cli::value::Format;
+use tfo_core::diagnosis::manual::{Page, Section, Topic};
 
 use crate::output;
 use crate::prose::{WIDTH, wrap};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::capture::{PacketPath, Direction, Delivery, describe};
+use tfo_core::capture::{Delivery, Direction, PacketPath, describe};
 use tfo_core::diagnosis::Summary;
 
 use super::results::{LabConnection, Results, Saved};
@@ -47,6 +47,7 @@ struct Packet {
     /// In words.
     what: String,
     bytes: usize,
+    #[serde(rename = "deeds")]
     modifications: Vec<String>,
 }
 
@@ -74,7 +75,7 @@ fn connection(connection: &LabConnection) -> Connection<'_> {
     Connection {
         title: &connection.title,
         probed: connection.probed.as_ref().map(probe::entry),
-        packets: connection.packets.iter().map(|packet| packet(packet, start)).collect(),
+        packets: connection.packets.iter().map(|path| packet(path, start)).collect(),
     }
 }
 
@@ -88,7 +89,11 @@ fn packet(packet: &PacketPath, start: Duration) -> Packet {
         dropped: packet.delivery == Delivery::Dropped,
         what: sight.map(|sight| describe(&sight.frame).to_string()).unwrap_or_default(),
         bytes: sight.map_or(0, |sight| sight.frame.len()),
-        modifications: packet.modifications.iter().map(|deed| format!("{}: {}", deed.by, deed.what)).collect(),
+        modifications: packet
+            .modifications
+            .iter()
+            .map(|change| format!("{}: {}", change.by, change.what))
+            .collect(),
     }
 }
 

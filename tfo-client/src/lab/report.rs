@@ -44,7 +44,11 @@ impl LabReport {
     }
 
     /// Takes a connection of the probe, and returns whether somebody reads on.
-    pub(super) fn connection(&mut self, probed: ProbedConnection, packets: Vec<PacketPath>) -> bool {
+    pub(super) fn connection(
+        &mut self,
+        probed: ProbedConnection,
+        packets: Vec<PacketPath>,
+    ) -> bool {
         let title = match probed.n {
             0 => "A regular connection".to_owned(),
             n => format!("Fast open, connection {n}"),

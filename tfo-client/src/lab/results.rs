@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::capture::{PacketPath, Ladder};
+use tfo_core::capture::{Ladder, PacketPath};
 use tfo_core::diagnosis::{self, Outcome, Summary, Verdict};
 
 use crate::network::NetworkSettings;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
-use tfo_core::probe::mirror;
 use tfo_core::cli::error_chain;
+use tfo_core::probe::mirror;
 use tfo_core::socket::{Connector, Method};
 
 use super::settings::{Expect, LoadMessage, LoadSettings, Pace};

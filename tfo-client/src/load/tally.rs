@@ -4,10 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tfo_core::socket::FastOpenStatus;
-use tfo_core::diagnosis::{Cause, Outcome, judge_answered};
-use tfo_core::socket::Attempt;
+use tfo_core::diagnosis::{Cause, Outcome, Side, classify};
 use tfo_core::host::CpuTime;
+use tfo_core::socket::{Attempt, TcpBits, TcpState};
 
 use super::connection_error::ConnectionError;
 use super::reply::Wrong;
@@ -39,17 +38,16 @@ pub(crate) struct Tally {
 #[derive(Debug, Default, Clone)]
 struct Answered {
     /// Few: there are about ten that can be.
-    by_evidence: Vec<(Attempt, FastOpenStatus, u64)>,
+    by_evidence: Vec<(Attempt, Option<TcpBits>, u64)>,
     /// A cookie was granted to this source.
     granted: bool,
 }
 
 impl Answered {
-    fn add(&mut self, attempt: Attempt, status: FastOpenStatus, count: u64) {
-        let same = |(a, s, _): &&mut (Attempt, FastOpenStatus, u64)| *a == attempt && *s == status;
-        match self.by_evidence.iter_mut().find(same) {
+    fn add(&mut self, attempt: Attempt, tcp: Option<TcpBits>, count: u64) {
+        match self.by_evidence.iter_mut().find(|(a, t, _)| (*a, *t) == (attempt, tcp)) {
             Some((_, _, sum)) => *sum += count,
-            None => self.by_evidence.push((attempt, status, count)),
+            None => self.by_evidence.push((attempt, tcp, count)),
         }
     }
 }
@@ -109,13 +107,18 @@ impl Tally {
         })
     }
 
-    /// A connection from this source got its reply.
-    pub(super) fn answered(&mut self, source: usize, attempt: Attempt, status: FastOpenStatus) {
+    /// A connection from this source got its reply. `tcp`: as it was at the first byte.
+    pub(super) fn answered(&mut self, source: usize, attempt: Attempt, tcp: Option<TcpBits>) {
         if let Some(answered) = self.answered.get_mut(source) {
-            // How many bytes the SYN took is the same for all.
+            // Those with the same verdict are counted together: numbers do not matter to it, nor does the state of
+            // a connection that has its reply.
             let attempt =
                 if let Attempt::InSyn(1..) = attempt { Attempt::InSyn(1) } else { attempt };
-            answered.add(attempt, status, 1);
+            let tcp = tcp.map(|mut tcp| {
+                (tcp.state, tcp.total_retrans, tcp.rtt_us) = (TcpState::Established, 0, 0);
+                tcp
+            });
+            answered.add(attempt, tcp, 1);
         }
     }
 
@@ -137,8 +140,8 @@ impl Tally {
         self.not_started += other.not_started;
         for (own, answered) in self.answered.iter_mut().zip(&mut other.answered) {
             own.granted |= answered.granted;
-            for (attempt, status, count) in answered.by_evidence.drain(..) {
-                own.add(attempt, status, count);
+            for (attempt, tcp, count) in answered.by_evidence.drain(..) {
+                own.add(attempt, tcp, count);
             }
         }
         for (own, count) in self.errors.iter_mut().zip(&mut other.errors) {
@@ -164,9 +167,11 @@ impl Tally {
         // evicted before they were seen.
         let grants = self.answered.iter().any(|answered| answered.granted);
         for answered in &self.answered {
-            for (attempt, status, count) in &answered.by_evidence {
+            for (attempt, tcp, count) in &answered.by_evidence {
                 let cached = (answered.granted || !grants).then_some(answered.granted);
-                let (outcome, cause) = judge_answered(*attempt, *status, cached);
+                let (outcome, cause) = tcp
+                    .and_then(|tcp| classify(tcp, Side::client(Some(*attempt), cached)))
+                    .unwrap_or((Outcome::Fallback, None));
                 match verdicts.iter_mut().find(|(o, c, _)| (*o, *c) == (outcome, cause)) {
                     Some((_, _, sum)) => *sum += count,
                     None => verdicts.push((outcome, cause, *count)),

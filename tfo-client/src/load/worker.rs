@@ -11,9 +11,9 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tfo_core::socket::{ClientFail, FastOpenStatus};
-use tfo_core::socket::Attempt;
 use tfo_core::host::CpuTime;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::{ClientFail, TcpBits};
 use tfo_core::socket::{FastOpenStream, option};
 
 use super::connection_error::ConnectionError;
@@ -94,7 +94,7 @@ struct Open {
 #[derive(Clone, Copy)]
 struct Seen {
     at: u64,
-    status: FastOpenStatus,
+    tcp: Option<TcpBits>,
 }
 
 /// What is written down.
@@ -356,8 +356,8 @@ impl Turn<'_> {
 
     /// Takes the evidence: at the first byte, when all of it is settled.
     fn note(&mut self, open: &mut Open) {
-        let status = option::fastopen_status(&open.stream).unwrap_or_default();
-        open.seen = Some(Seen { at: since(self.begin), status });
+        let tcp = option::tcp_bits(&open.stream).ok();
+        open.seen = Some(Seen { at: since(self.begin), tcp });
     }
 
     fn closed(&mut self, open: &mut Open) -> Then {
@@ -400,14 +400,15 @@ impl Count {
     fn answered(&mut self, open: &Open, seen: Seen, now: u64) {
         let attempt = open.stream.attempt().unwrap_or(Attempt::Regular);
         let asked = matches!(attempt, Attempt::AfterHandshake)
-            && seen.status.client_fail == ClientFail::CookieUnavailable;
+            && seen.tcp.is_some_and(|tcp| tcp.client_fail == ClientFail::CookieUnavailable);
         if asked {
             self.cookies.asked(open.source, now);
         }
         let tally = &mut self.tally;
-        tally.answered(open.source, attempt, seen.status);
+        tally.answered(open.source, attempt, seen.tcp);
         let times = &mut tally.times;
-        let first = if seen.status.syn_data { &mut times.fast_open } else { &mut times.regular };
+        let fast_open = seen.tcp.is_some_and(|tcp| tcp.syn_data);
+        let first = if fast_open { &mut times.fast_open } else { &mut times.regular };
         first.saturating_record(seen.at.saturating_sub(open.start));
         times.reply.saturating_record(now.saturating_sub(open.start));
         tally.elapsed = Duration::from_nanos(now);

@@ -7,8 +7,8 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use tfo_core::{
-    lab::Middlebox,
     cli::{Expected, Integer, Period},
+    lab::Middlebox,
 };
 
 use super::served::NetworkSettings;

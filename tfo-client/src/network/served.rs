@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tfo_core::cli::error_chain;
 use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::serve_mirror;
-use tfo_core::cli::error_chain;
 use tfo_core::socket::FastOpenListener;
 
 use crate::output::Failure;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{self, Evidence, Verdict};
-use tfo_core::socket::Attempt;
 use tfo_core::probe::mirror::Answer;
 use tfo_core::probe::{Probe, Timing};
+use tfo_core::socket::Attempt;
 
 use crate::config::Settings;
 use crate::first_bytes::{message, method, server_evidence, token};

@@ -72,7 +72,7 @@ fn both_ends_of_open_connections_have_their_verdicts() {
         let line = connection(&there, port);
         assert_eq!((&line["end"], &line["verdict"]), (&"server".into(), &"fast-open".into()));
         assert_eq!(line["local"], format!("192.0.2.2:{PORT}"), "IPv4 on an IPv6 socket is IPv4");
-        if second_accepted.arrival.info.tfo_child {
+        if second_accepted.arrival.tcp.tfo_child {
             assert_eq!(line["tfo_child"], true, "what ss hides: {line}");
             let child = json!({"name": "TCPI_OPT_TFO_CHILD", "support": "yes"});
             assert!(there["features"].as_array().unwrap().contains(&child), "it was seen");

@@ -44,7 +44,9 @@ fn check(middlebox: Middlebox, more: &str) {
         let modifications = connections.iter().flat_map(|connection| {
             connection["packets"].as_array().unwrap().iter().map(|packet| &packet["modifications"])
         });
-        let did = modifications.filter(|modifications| modifications.to_string().contains(middlebox.name())).count();
+        let did = modifications
+            .filter(|modifications| modifications.to_string().contains(middlebox.name()))
+            .count();
         assert!(did > 0, "the record names the box: {middlebox}");
     }
 }

@@ -62,7 +62,10 @@ pub struct Balance {
 #[non_exhaustive]
 pub struct SeenCookie {
     /// The cookie; in text as hex digits.
-    #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$")))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$"))
+    )]
     pub cookie: FastOpenCookie,
     /// Connections whose server had made it, or would have.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]

@@ -6,6 +6,7 @@ use crate::socket::{Attempt, ClientFail, SynRecord, SynSummary, TcpBits, TcpStat
 /// Which end of a connection this host is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum End {

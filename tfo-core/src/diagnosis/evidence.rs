@@ -122,7 +122,10 @@ pub enum CachedCookie {
     None,
     /// This cookie is cached; in text as hex digits.
     Hex(
-        #[cfg_attr(feature = "schema", schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$")))]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "String", regex(pattern = "^([0-9a-f]{2}){4,16}$"))
+        )]
         FastOpenCookie,
     ),
 }

@@ -9,7 +9,9 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use tfo_core::lab::isolated;
-use tfo_core::socket::{Attempt, ClientFail, Connector, FastOpenListener, FastOpenStream, Method, TcpBits, option};
+use tfo_core::socket::{
+    Attempt, ClientFail, Connector, FastOpenListener, FastOpenStream, Method, TcpBits, option,
+};
 
 use crate::exchange::{METHODS, by};
 use crate::support::{Net, SERVERS, on};

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use tfo_core::socket::Attempt;
 use tfo_core::lab::{Network, PathSettings};
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, Method};
 
 use crate::ground::Ground;

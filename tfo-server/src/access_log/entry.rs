@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::cookie::forensics::Origin;
-use tfo_core::diagnosis::{
-    ArrivedOption, ArrivedSyn, Outcome, SavedSynEvidence, ServerEvidence, Verdict,
-};
 use tfo_core::cli::value::Format;
+use tfo_core::cookie::forensics::Origin;
+use tfo_core::diagnosis::{Outcome, ServerEvidence, Verdict};
+use tfo_core::socket::SynRecord;
 
-use crate::arrival::{self, ArrivalVerdict};
+use crate::arrival::{ArrivalDetails, ArrivalVerdict};
 use crate::config::values::ServiceKind;
 use crate::output::{json, micros};
 
@@ -22,11 +21,9 @@ pub(crate) struct ConnectionEntry {
     /// Whom it was handed to.
     pub(crate) upstream: Option<SocketAddr>,
     /// `None`: nobody looked.
-    pub(crate) evidence: Option<ServerEvidence>,
+    pub(crate) arrival: Option<Box<ArrivalDetails>>,
     /// What it was counted as.
     pub(crate) counted_as: ArrivalVerdict,
-    /// Which key made the cookie of its SYN, where keys are known.
-    pub(crate) cookie_origin: Option<Origin>,
     pub(crate) service: ServiceKind,
     pub(crate) duration: Duration,
     pub(crate) bytes_in: u64,
@@ -45,7 +42,7 @@ struct ConnectionLine<'a> {
     upstream: Option<SocketAddr>,
     #[serde(flatten)]
     verdict: Option<VerdictField<'a>>,
-    syn_bytes: usize,
+    syn_bytes: u16,
     cookie: Cookie,
     cookie_origin: Option<Origin>,
     duration_us: u64,
@@ -97,19 +94,22 @@ impl ConnectionEntry {
 
     /// Returns the line.
     pub(super) fn line(&self, format: Format) -> String {
-        let evidence = self.evidence.as_ref();
-        let verdict = evidence.and_then(|evidence| arrival::judge(evidence, self.counted_as));
-        let (syn_bytes, cookie) = match evidence {
-            Some(evidence) => of_syn(&evidence.syn),
+        let verdict = self.arrival.as_ref().and_then(|arrival| arrival.in_words(self.counted_as));
+        let (syn_bytes, cookie) = match &self.arrival {
+            Some(arrival) => of_syn(&arrival.evidence.syn),
             None => (0, Cookie::Unknown),
         };
         match format {
-            Format::Json => self.json(verdict.as_ref(), syn_bytes, cookie),
-            Format::Text => self.text(verdict.as_ref(), syn_bytes, cookie),
+            Format::Json => self.json(verdict.as_deref(), syn_bytes, cookie),
+            Format::Text => self.text(verdict.as_deref(), syn_bytes, cookie),
         }
     }
 
-    fn json(&self, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+    fn cookie_origin(&self) -> Option<Origin> {
+        self.arrival.as_ref()?.cookie_origin
+    }
+
+    fn json(&self, verdict: Option<&Verdict>, syn_bytes: u16, cookie: Cookie) -> String {
         json(&ConnectionLine {
             schema: 1,
             peer: self.peer().to_string(),
@@ -124,17 +124,17 @@ impl ConnectionEntry {
             },
             syn_bytes,
             cookie,
-            cookie_origin: self.cookie_origin,
+            cookie_origin: self.cookie_origin(),
             duration_us: micros(self.duration),
             service: self.service,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             cut_short: self.cut_short.as_deref(),
-            evidence: self.evidence.as_ref(),
+            evidence: self.arrival.as_ref().map(|arrival| &arrival.evidence),
         })
     }
 
-    fn text(&self, verdict: Option<&Verdict>, syn_bytes: usize, cookie: Cookie) -> String {
+    fn text(&self, verdict: Option<&Verdict>, syn_bytes: u16, cookie: Cookie) -> String {
         let mut line = self.peer().to_string();
         if let Some(client) = self.client {
             line += &format!(" for {client}");
@@ -159,7 +159,7 @@ impl ConnectionEntry {
         let refused = verdict
             .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
         if let Some(origin) =
-            self.cookie_origin.filter(|origin| refused || *origin != Origin::Primary)
+            self.cookie_origin().filter(|origin| refused || *origin != Origin::Primary)
         {
             line += &format!(" {origin}");
         }
@@ -171,17 +171,12 @@ impl ConnectionEntry {
     }
 }
 
-fn of_syn(syn: &SavedSynEvidence) -> (usize, Cookie) {
-    match syn {
-        SavedSynEvidence::Saved(ArrivedSyn { payload_bytes, fast_open, .. }) => {
-            let cookie = match fast_open {
-                None => Cookie::None,
-                Some(ArrivedOption { cookie, .. }) if cookie.is_empty() => Cookie::Request,
-                // Two hex digits a byte.
-                Some(ArrivedOption { cookie, .. }) => Cookie::Bytes(cookie.len() / 2),
-            };
-            (*payload_bytes, cookie)
-        }
-        _ => (0, Cookie::Unknown),
-    }
+fn of_syn(syn: &SynRecord) -> (u16, Cookie) {
+    let Some(syn) = syn.saved() else { return (0, Cookie::Unknown) };
+    let cookie = match syn.fast_open {
+        None => Cookie::None,
+        Some(option) if option.is_request() => Cookie::Request,
+        Some(option) => Cookie::Bytes(option.cookie.as_bytes().len()),
+    };
+    (syn.payload_bytes, cookie)
 }

@@ -180,7 +180,8 @@ impl LineWriter {
 
     fn connection(&mut self, entry: &ConnectionEntry) {
         self.print(&entry.line(self.format));
-        if let Some((tracer, evidence)) = self.tracer.as_mut().zip(entry.evidence.as_ref()) {
+        if let Some((tracer, arrival)) = self.tracer.as_mut().zip(entry.arrival.as_ref()) {
+            let evidence = &arrival.evidence;
             tracer.ended(evidence.source, evidence.destination);
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::diagnosis::{Cause, Outcome};
 use tfo_core::cli::value::Format;
+use tfo_core::diagnosis::{Cause, Outcome};
 
 use crate::arrival::ArrivalVerdict;
 use crate::metrics::stats::{CookieOrigin, Count, Totals};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::{PacketPath, Ladder, TextStyle, Trace, pcapng};
+use tfo_core::capture::{Ladder, PacketPath, TextStyle, Trace, pcapng};
 use tfo_core::cli::error_chain;
 use tfo_core::cli::output::colour_allowed;
 use tfo_core::cli::value::Format;

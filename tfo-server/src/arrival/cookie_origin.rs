@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
-use tfo_core::cookie::{FastOpenCookie, KeyRing};
-use tfo_core::socket::{Arrival, ArrivalSyn};
+use tfo_core::socket::Arrival;
 
 /// How many clients' addresses each worker remembers.
 const MAX_RECENT: usize = 64;
@@ -46,13 +46,12 @@ impl CookieForensics {
     /// The origin of the cookie in the SYN of this connection; `None` without a cookie, and when no
     /// key is known.
     pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<Origin> {
-        let ArrivalSyn::Saved(syn) = &arrival.syn else { return None };
-        let (source, destination) = (syn.source().ip(), syn.destination().ip());
-        let cookie = syn.fast_open().filter(|option| !option.is_request());
-        let cookie = cookie.and_then(|option| FastOpenCookie::new(option.cookie).ok());
-        let origin = cookie.zip(ring).map(|(cookie, ring)| {
+        let syn = arrival.syn.saved()?;
+        let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
+        let option = syn.fast_open.filter(|option| !option.is_request());
+        let origin = option.zip(ring).map(|(option, ring)| {
             let candidates = self.all_recent().chain(forensics::neighbours(source));
-            forensics::origin(&cookie, source, destination, ring, candidates)
+            forensics::origin(&option.cookie, source, destination, ring, candidates)
         });
         self.remember(source);
         origin

@@ -1,14 +1,16 @@
 //! How a connection arrived: the verdict on fast open, and the evidence for it.
 //!
-//! The verdict is made when a connection is accepted ([`verdict`]), and counted. The evidence is read later by
-//! the mirror and by the access log.
+//! The verdict is made once, when a connection is accepted ([`inspect`]). It is counted then, and what it rests on is
+//! kept for the mirror and the access log.
 
 pub(crate) mod cookie_origin;
 
+use std::borrow::Cow;
+
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdict};
-use tfo_core::probe::{ArrivalRecord, Arrived, ServerObserver};
-use tfo_core::socket::Arrival;
+use tfo_core::probe::ServerObserver;
+use tfo_core::socket::{Arrival, SynRecord};
 
 /// What came of fast open, as far as the arrival tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,65 +24,57 @@ pub(crate) enum ArrivalVerdict {
 
 /// What is kept of an arrival while the connection is open.
 pub(crate) struct ArrivalDetails {
-    pub(crate) record: ArrivalRecord,
-    /// Once all that the host can say was read.
-    pub(crate) evidence: Option<Box<ServerEvidence>>,
+    pub(crate) evidence: ServerEvidence,
+    /// The verdict in words, where more than the connection's own bits decided it.
+    judged: Option<Verdict>,
     pub(crate) cookie_origin: Option<Origin>,
 }
 
-/// Returns the verdict on a connection that was just accepted, and the evidence if it was needed for that or
-/// may change (`keep_evidence`).
-pub(crate) fn verdict(
+/// Returns the verdict on a connection that was just accepted, and with `keep` what it rests on.
+pub(crate) fn inspect(
     observer: &ServerObserver,
     arrival: &Arrival,
-    keep_evidence: bool,
-) -> (ArrivalVerdict, Option<ServerEvidence>) {
-    match observer.outcome(arrival) {
-        // What settles it may be another a moment later.
-        Arrived::Settled(outcome @ Outcome::CookieGranted) => {
-            (ArrivalVerdict::Is(outcome, None), keep_evidence.then(|| observer.evidence(arrival)))
-        }
-        Arrived::Settled(outcome) => (ArrivalVerdict::Is(outcome, None), None),
-        Arrived::NotSeen => (ArrivalVerdict::Unknown, None),
-        // Data came and the kernel did not take it, or the like. That is rare, and only the counters
-        // tell what came of it: now, before others come and count as well.
-        _ => {
-            let evidence = observer.evidence_within_budget(arrival);
-            let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-            (ArrivalVerdict::Is(verdict.outcome, verdict.cause), Some(evidence))
-        }
+    cookie_origin: Option<Origin>,
+    keep: bool,
+) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
+    let details = |evidence, judged| Box::new(ArrivalDetails { evidence, judged, cookie_origin });
+    if let Some((outcome, cause)) = observer.classify(arrival) {
+        let details = keep.then(|| details(observer.evidence(arrival), None));
+        return (ArrivalVerdict::Is(outcome, cause), details);
     }
-}
-
-/// Judges the evidence in words, for a connection that was counted as `verdict`.
-pub(crate) fn judge(evidence: &ServerEvidence, verdict: ArrivalVerdict) -> Option<Verdict> {
-    let ArrivalVerdict::Is(outcome, _) = verdict else { return None };
-    let verdict = diagnosis::judge(&Evidence::new(None, Some(evidence.clone())));
-    // What the workers count without words is what the words say.
-    debug_assert_eq!(verdict.outcome, outcome, "{evidence:?}");
-    Some(verdict)
+    if arrival.syn == SynRecord::NotSaved && !arrival.tcp.tfo_child {
+        let details = keep.then(|| details(observer.evidence(arrival), None));
+        return (ArrivalVerdict::Unknown, details);
+    }
+    // Data came and the kernel did not take it, or the like. That is rare, and only the counters tell what came of
+    // it: now, before others come and count as well.
+    let evidence = Evidence::new(None, Some(observer.evidence_within_budget(arrival)));
+    let judged = diagnosis::judge(&evidence);
+    let verdict = ArrivalVerdict::Is(judged.outcome, judged.cause);
+    let details = evidence.server.filter(|_| keep).map(|server| details(server, Some(judged)));
+    (verdict, details)
 }
 
 impl ArrivalDetails {
-    /// Returns what is known of the arrival, without reading the counters. The next call reads it again.
-    pub(crate) fn evidence(&mut self, observer: &ServerObserver) -> ServerEvidence {
-        match self.evidence.take() {
-            Some(evidence) => *evidence,
-            None => observer.evidence_of(&self.record),
+    /// Returns the verdict that was counted, in words.
+    pub(crate) fn in_words(&self, counted: ArrivalVerdict) -> Option<Cow<'_, Verdict>> {
+        match (&self.judged, counted) {
+            (Some(judged), _) => Some(Cow::Borrowed(judged)),
+            (None, ArrivalVerdict::Is(outcome, _)) => {
+                Some(Cow::Owned(diagnosis::in_words(outcome, &self.evidence)))
+            }
+            (None, ArrivalVerdict::NotLookedAt | ArrivalVerdict::Unknown) => None,
         }
     }
 
-    /// Returns all that is known of the arrival. Counter deltas can be read only once, so the evidence is kept.
-    pub(crate) fn full_evidence(&mut self, observer: &ServerObserver) -> ServerEvidence {
-        match self.evidence.as_deref() {
-            Some(evidence) if evidence.counters.is_some() => evidence.clone(),
-            // What was seen at the arrival is what the verdict rests on: it stays.
-            Some(_) => observer.full_evidence_of(&self.record),
-            None => {
-                let full = observer.full_evidence_of(&self.record);
-                self.evidence = Some(Box::new(full.clone()));
-                full
-            }
+    /// Returns all that this host can say of the arrival. The change of the counters can be told only once, so it is
+    /// kept.
+    pub(crate) fn evidence_with_counters(&mut self, observer: &ServerObserver) -> ServerEvidence {
+        let mut evidence = self.evidence.clone();
+        if evidence.counters.is_none() {
+            observer.add_counters(&mut evidence);
+            self.evidence.counters.clone_from(&evidence.counters);
         }
+        evidence
     }
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use serde::Serialize;
+use tfo_core::cli::value::Format;
 use tfo_core::cookie::Fingerprint;
-use tfo_core::host::Surroundings;
+use tfo_core::host::RuntimeEnvironment;
 use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
-use tfo_core::cli::value::Format;
 
 use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};
@@ -46,7 +46,7 @@ impl Finding {
         }
     }
 
-    fn describe(&self, surroundings: &Surroundings) -> String {
+    fn describe(&self, environment: &RuntimeEnvironment) -> String {
         match self {
             Self::UpstreamSilent { listener, upstream, why } => {
                 format!("upstream {upstream} of {listener} does not answer: {why}")
@@ -55,7 +55,7 @@ impl Finding {
                 "no upstream of {listener} answers: its clients would be closed at once. Fix: start one of \
                  them, or correct forward.upstreams"
             ),
-            Self::Host(finding) => finding.describe(surroundings),
+            Self::Host(finding) => finding.describe(environment),
         }
     }
 }
@@ -109,11 +109,11 @@ pub(super) fn text(
     upstreams: &[CheckedUpstream],
     findings: &[Finding],
 ) -> String {
-    let surroundings = Surroundings::detect();
+    let environment = RuntimeEnvironment::detect();
     let listeners = listeners(settings, facts, upstreams);
     match settings.format {
-        Format::Json => json(settings, keys, facts, listeners.collect(), findings, &surroundings),
-        Format::Text => lines(settings, keys, facts, listeners, findings, &surroundings),
+        Format::Json => json(settings, keys, facts, listeners.collect(), findings, &environment),
+        Format::Text => lines(settings, keys, facts, listeners, findings, &environment),
     }
 }
 
@@ -145,7 +145,7 @@ fn lines<'a>(
     facts: &ServerFacts,
     listeners: impl Iterator<Item = ListenerDocument<'a>>,
     findings: &[Finding],
-    surroundings: &Surroundings,
+    environment: &RuntimeEnvironment,
 ) -> String {
     let mut lines = Vec::new();
     for ListenerDocument { listen, service, fastopen_queue, backlog, upstreams } in listeners {
@@ -173,7 +173,7 @@ fn lines<'a>(
     ]);
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
-        lines.push(format!("{level}: {}", finding.describe(surroundings)));
+        lines.push(format!("{level}: {}", finding.describe(environment)));
     }
     lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
         0 => "ready: clients can get fast open here".to_owned(),
@@ -189,7 +189,7 @@ fn json(
     facts: &ServerFacts,
     listeners: Vec<ListenerDocument<'_>>,
     findings: &[Finding],
-    surroundings: &Surroundings,
+    environment: &RuntimeEnvironment,
 ) -> String {
     let document = CheckDocument {
         schema: 1,
@@ -214,7 +214,7 @@ fn json(
             .map(|finding| FindingDocument {
                 problem: finding.is_problem(),
                 finding,
-                text: finding.describe(surroundings),
+                text: finding.describe(environment),
             })
             .collect(),
     };

@@ -14,10 +14,8 @@ use std::{
     time::Duration,
 };
 
+use tfo_core::cli::{ConfigFile, Environment, Level, SettingsError, file::Places, value::Format};
 use tfo_core::host::readiness::Wish;
-use tfo_core::cli::{
-    ConfigFile, Environment, Level, SettingsError, file::Places, value::Format,
-};
 
 use self::file::{File, Keys, Listen, Listeners};
 use self::flags::Flags;

@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::socket::FastOpenStream;
 
 use crate::arrival::{ArrivalDetails, ArrivalVerdict};
@@ -325,7 +324,8 @@ impl Connection {
         let TurnContext { out, date, now, ending, .. } = turn;
         let mut out = out.lend();
         let (listener, arrival) = (&self.listener, &mut self.arrival);
-        let mut evidence = || Some(arrival.as_deref_mut()?.full_evidence(&listener.observer));
+        let mut evidence =
+            || Some(arrival.as_deref_mut()?.evidence_with_counters(&listener.observer));
         let mut context = SessionContext {
             respond: listener.service.respond(),
             buffer: listener.limits.buffer,
@@ -483,10 +483,5 @@ impl Connection {
             Responder::Relay(relay) => relay.upstream(),
             Responder::Session(_) => None,
         }
-    }
-
-    /// What is known of its arrival, without a look at the counters.
-    pub(crate) fn evidence(&mut self) -> Option<ServerEvidence> {
-        Some(self.arrival.as_deref_mut()?.evidence(&self.listener.observer))
     }
 }

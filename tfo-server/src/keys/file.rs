@@ -11,9 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
+use tfo_core::cli::file::open_regular;
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
-use tfo_core::cli::file::open_regular;
 
 use crate::output::Failure;
 

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
+use tfo_core::cli::error_chain;
 use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::derived::{Schedule, Secret, Slots};
 use tfo_core::host::sysctl;
-use tfo_core::cli::error_chain;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use file::{FileError, KeyReader, Pair};

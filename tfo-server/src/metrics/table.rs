@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use tfo_core::diagnosis::Outcome;
 use tfo_core::cli::output::escape_control;
+use tfo_core::diagnosis::Outcome;
 
 use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};

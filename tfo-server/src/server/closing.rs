@@ -13,8 +13,8 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tfo_core::host::unfinished_handshakes;
 use tfo_core::cli::error_chain;
+use tfo_core::host::unfinished_handshakes;
 
 use super::listeners::BoundListener;
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use tfo_core::probe::ServerObserver;
 use tfo_core::cli::error_chain;
+use tfo_core::probe::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
 use crate::config::ListenSettings;
@@ -71,7 +71,7 @@ impl BoundListener {
         first: &mut Option<ServerObserver>,
     ) -> impl Iterator<Item = ServerObserver> {
         self.sockets.iter().cycle().map(|socket| match first {
-            Some(first) => first.beside(socket),
+            Some(first) => first.for_listener(socket),
             None => first.insert(ServerObserver::new(socket)).clone(),
         })
     }

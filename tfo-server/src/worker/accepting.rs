@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use tfo_core::socket::TcpState;
-use tfo_core::probe::ArrivalRecord;
 use tfo_core::cli::error_chain;
-use tfo_core::socket::{Arrival, ArrivalSyn, FastOpenListener, FastOpenStream};
+use tfo_core::socket::TcpState;
+use tfo_core::socket::{Arrival, FastOpenListener, FastOpenStream};
 
 use super::Worker;
 use super::listener::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTENERS, WorkerListener};
 use super::reserve::{DescriptorReserve, GRACE};
-use crate::arrival::{self, ArrivalDetails};
+use crate::arrival;
 use crate::close_reason::CloseKind;
 use crate::connection::Connection;
 use crate::connection::budget::DescriptorCost;
@@ -171,8 +170,8 @@ impl Worker {
                 Err(e) if FastOpenListener::is_transient_accept_error(&e) => {
                     log::debug!("a connection was gone before it was accepted: {e}");
                 }
-                Err(e) if FastOpenListener::is_resource_exhaustion(&e) && self.lend_descriptor() => {
-                }
+                Err(e)
+                    if FastOpenListener::is_resource_exhaustion(&e) && self.lend_descriptor() => {}
                 Err(e) => {
                     self.accept_after = Some(Instant::now() + self.pause());
                     self.note_starved(context, |open| accept_advice(&e, open));
@@ -217,7 +216,7 @@ impl Worker {
         let arrival = arrival.and_then(|arrival| {
             arrival.inspect_err(|e| log::debug!("{peer}: {}", error_chain(e))).ok()
         });
-        let ended = arrival.as_ref().is_some_and(|arrival| arrival.info.state != TcpState::SynRecv);
+        let ended = arrival.as_ref().is_some_and(|arrival| arrival.tcp.state != TcpState::SynRecv);
         let now = self.scratch.turn.now;
         let mut connection = Connection::new(stream, ended, peer, Rc::clone(context), now);
         if let Some(arrival) = &arrival {
@@ -244,18 +243,13 @@ impl Worker {
         if let Some(origin) = cookie_origin {
             context.stats.add(Count::Cookie(origin.into()), 1);
         }
-        let (verdict, evidence) = arrival::verdict(&context.observer, seen, context.keep_evidence);
-        connection.verdict = verdict;
-        if let Some(rtt) = seen.info.rtt.filter(|_| seen.info.state != TcpState::SynRecv) {
-            context.stats.observe(Timing::Handshake, rtt);
+        (connection.verdict, connection.arrival) =
+            arrival::inspect(&context.observer, seen, cookie_origin, context.keep_evidence);
+        if seen.tcp.state != TcpState::SynRecv && seen.tcp.rtt_us > 0 {
+            context.stats.observe(Timing::Handshake, Duration::from_micros(seen.tcp.rtt_us.into()));
         }
-        if let ArrivalSyn::Saved(syn) = &seen.syn {
-            context.stats.add(Count::SynBytes, syn.payload_len() as u64);
-        }
-        if context.keep_evidence {
-            let record = ArrivalRecord::from(seen);
-            let evidence = evidence.map(Box::new);
-            connection.arrival = Some(Box::new(ArrivalDetails { record, evidence, cookie_origin }));
+        if let Some(syn) = seen.syn.saved() {
+            context.stats.add(Count::SynBytes, syn.payload_bytes.into());
         }
     }
 }

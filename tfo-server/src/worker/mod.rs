@@ -363,14 +363,12 @@ impl Worker {
         duration: Duration,
         reason: Option<CloseReason>,
     ) -> Box<ConnectionEntry> {
-        let evidence = connection.evidence();
         Box::new(ConnectionEntry {
             peer: connection.peer,
             client: connection.client(),
             upstream: connection.upstream(),
-            evidence,
             counted_as: connection.verdict,
-            cookie_origin: connection.arrival.as_ref().and_then(|arrival| arrival.cookie_origin),
+            arrival: connection.arrival.take(),
             service: connection.listener.service.kind(),
             duration,
             bytes_in: connection.bytes_in,

@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tfo_core::socket::ClientFail;
 use tfo_core::host::Counters;
 use tfo_core::lab::{isolated, require};
+use tfo_core::socket::ClientFail;
 use tfo_core::socket::{Connector, Method};
 
 use crate::support::{Lab, SERVER, answer, until};

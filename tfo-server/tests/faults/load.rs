@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use tfo_core::socket::TcpInfo;
 use tfo_core::lab::Host;
+use tfo_core::socket::TcpInfo;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use crate::support::until;

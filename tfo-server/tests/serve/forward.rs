@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::lab::{Program, isolated, require};
-use tfo_core::socket::{ArrivalSyn, option};
+use tfo_core::socket::option;
 
 use crate::support::{
     Lab, ONE_WORKER, answer, ask, descriptors, json, memory, pattern, peak_memory, until,
@@ -26,8 +26,8 @@ fn to(upstreams: &[&str], more: &str) -> String {
 
 /// What rode the SYN, and whether it was taken.
 fn in_syn(arrival: &tfo_core::socket::Arrival) -> (usize, bool) {
-    let ArrivalSyn::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
-    (syn.payload_len(), arrival.info.syn_data)
+    let Some(syn) = arrival.syn.saved() else { panic!("no SYN: {arrival:?}") };
+    (syn.payload_bytes.into(), arrival.tcp.syn_data)
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn an_upstream_without_fast_open_gets_regular_connections() {
             assert_eq!(seen.len(), 3);
             for (arrival, _) in seen {
                 assert_eq!(in_syn(&arrival), (0, false), "{arrival:?}");
-                let ArrivalSyn::Saved(syn) = &arrival.syn else { unreachable!() };
-                assert!(syn.fast_open().is_none(), "not even asked for: {arrival:?}");
+                let syn = arrival.syn.saved().expect("saved");
+                assert!(syn.fast_open.is_none(), "not even asked for: {arrival:?}");
             }
         }
     });

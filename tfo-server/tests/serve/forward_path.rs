@@ -270,8 +270,7 @@ fn the_last_bytes_and_the_end_leave_in_one_segment() {
         }
         network.settle(Duration::from_millis(20));
         let packets = network.packets();
-        let to_client =
-            packets.iter().filter(|packet| packet.direction == Direction::ToClient);
+        let to_client = packets.iter().filter(|packet| packet.direction == Direction::ToClient);
         let frames = to_client.filter_map(|packet| Some(&packet.sent.as_ref()?.frame));
         let (mut data, mut with_fin) = (0, 0);
         for frame in frames.filter(|frame| frame.windows(6).any(|bytes| bytes == b"answer")) {

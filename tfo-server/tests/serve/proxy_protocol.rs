@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use tfo_core::lab::isolated;
-use tfo_core::socket::{ArrivalSyn, FastOpenStream};
+use tfo_core::socket::FastOpenStream;
 
 use crate::support::{Lab, SERVER, answer, ask, json};
 use crate::upstream::{Upstream, read};
@@ -48,9 +48,10 @@ fn an_upstream_is_told_the_clients_address_with_the_first_bytes_in_one_syn() {
                     assert_eq!(told.escape_ascii().to_string(), header.escape_ascii().to_string());
                     assert_eq!(read(&mut accepted.stream, 8), b"question");
                     if n > 0 {
-                        let ArrivalSyn::Saved(syn) = &accepted.arrival.syn else { panic!("saved") };
-                        assert_eq!(syn.payload_len(), header.len() + 8, "all of it in the SYN");
-                        assert!(accepted.arrival.info.syn_data);
+                        let syn = accepted.arrival.syn.saved().expect("saved");
+                        let in_syn = usize::from(syn.payload_bytes);
+                        assert_eq!(in_syn, header.len() + 8, "all of it in the SYN");
+                        assert!(accepted.arrival.tcp.syn_data);
                     }
                     accepted.stream.write_all(b"answer").unwrap();
                     drop(accepted);

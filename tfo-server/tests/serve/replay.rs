@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tfo_core::capture::{PacketPath, Direction, describe};
+use tfo_core::capture::{Direction, PacketPath, describe};
 use tfo_core::lab::{Middlebox, Network, PathSettings, Program, SERVER_V4, SERVER_V6, isolated};
 use tfo_core::socket::{FastOpenListener, FastOpenStream};
 

@@ -8,10 +8,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tfo_core::capture::{PacketPath, Direction, describe};
-use tfo_core::socket::Attempt;
+use tfo_core::capture::{Direction, PacketPath, describe};
 use tfo_core::lab::{Network, PathSettings, Program, isolated};
 use tfo_core::probe::serve_mirror;
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream};
 
 use crate::support::Lab;

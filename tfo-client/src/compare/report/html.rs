@@ -1,6 +1,6 @@
 //! The page: all of it in one file, for a screen of any size, light or dark, and for paper.
 
-use tfo_core::capture::{PacketPath, Ladder};
+use tfo_core::capture::{Ladder, PacketPath};
 use tfo_core::diagnosis::{Cause, Outcome};
 
 use super::results::{Results, target_name};

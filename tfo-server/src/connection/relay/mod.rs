@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Registry, Token};
-use tfo_core::socket::TcpState;
-use tfo_core::socket::Attempt;
 use tfo_core::cli::error_chain;
+use tfo_core::socket::Attempt;
+use tfo_core::socket::TcpState;
 
 use super::leg::Leg;
 use super::turn::{DriveOutcome, LINGER, LentInput, TurnBudget, TurnContext};

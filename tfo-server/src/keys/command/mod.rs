@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tfo_core::cli::{error_chain, value::Format};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
-use tfo_core::host::{socket_of_inode, sysctl};
-use tfo_core::cli::{error_chain, value::Format};
+use tfo_core::host::sockets::socket_of_inode;
+use tfo_core::host::sysctl;
 use tfo_core::socket::option;
 
 use super::file::{self, ContentError, KeyReader, Pair};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Serialize;
-use tfo_core::cookie::{FastOpenKey, Fingerprint};
 use tfo_core::cli::value::Format;
+use tfo_core::cookie::{FastOpenKey, Fingerprint};
 
 use crate::keys::file::Pair;
 use crate::output::json;

@@ -14,10 +14,10 @@ use std::{io, mem};
 
 use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use tfo_core::host::readiness::ServerFacts;
-use tfo_core::probe::ServerObserver;
 use tfo_core::cli::value::Format;
 use tfo_core::cli::{SettingsError, error_chain};
+use tfo_core::host::readiness::ServerFacts;
+use tfo_core::probe::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
 use super::activation::InheritedSockets;

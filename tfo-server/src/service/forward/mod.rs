@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tfo_core::Error;
-use tfo_core::socket::Attempt;
 use tfo_core::cli::error_chain;
+use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
