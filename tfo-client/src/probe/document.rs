@@ -50,6 +50,7 @@ struct Target<'a> {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ConnectionEntry<'a> {
     /// Its number, from 1.
+    #[schemars(range(min = 1))]
     n: u32,
     #[serde(flatten)]
     verdict: &'a Verdict,

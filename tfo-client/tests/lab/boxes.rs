@@ -41,12 +41,10 @@ fn check(middlebox: Middlebox, more: &str) {
     if cause.is_some() {
         assert_eq!(summary["blame"], "path", "{middlebox}: {summary}");
         let connections = document["connections"].as_array().unwrap();
-        let modifications = connections.iter().flat_map(|connection| {
-            connection["packets"].as_array().unwrap().iter().map(|packet| &packet["modifications"])
+        let deeds = connections.iter().flat_map(|connection| {
+            connection["packets"].as_array().unwrap().iter().map(|packet| &packet["deeds"])
         });
-        let did = modifications
-            .filter(|modifications| modifications.to_string().contains(middlebox.name()))
-            .count();
+        let did = deeds.filter(|deeds| deeds.to_string().contains(middlebox.name())).count();
         assert!(did > 0, "the record names the box: {middlebox}");
     }
 }
