@@ -1,4 +1,6 @@
 //! `tfo-client`: connects with TCP Fast Open and says what happened, and why.
+//!
+//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
 #![forbid(unsafe_code)]
 
 mod cli;

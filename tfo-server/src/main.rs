@@ -1,22 +1,6 @@
 //! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether it happened.
 //!
-//! The folders, from top to bottom. A folder uses the folders below it, and none above:
-//!
-//! | folder | what |
-//! | --- | --- |
-//! | `cli` | the command line |
-//! | `check` | `tfo-server check`: whether this host and the configuration are ready |
-//! | `server` | the main thread: starts workers, binds listeners, handles signals, reloads, stops |
-//! | `worker` | a thread with an event loop and listeners of its own |
-//! | `access_log` | one line for each connection, the totals, and packet traces |
-//! | `connection` | the bytes between a client and its session or upstream |
-//! | `metrics` | what is counted, and how it is shown: `/metrics` and `tfo-server top` |
-//! | `service` | what is done with the bytes: mirror, echo, discard, respond, forward |
-//! | `arrival` | how a connection arrived: the verdict on fast open |
-//! | `close_reason` | why a connection was closed before it was done |
-//! | `config` | flags, environment, file and defaults, in that order |
-//! | `keys` | the keys of fast open cookies, and `tfo-server keys` |
-//! | `output` | standard output, standard error and exit status |
+//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
 #![forbid(unsafe_code)]
 
 mod access_log;

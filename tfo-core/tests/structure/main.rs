@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use source::{Crate, Module};
 
-const CRATES: [&str; 1] = ["tfo-core"];
+const CRATES: [&str; 3] = ["tfo-core", "tfo-server", "tfo-client"];
 /// A file of more lines, its tests not counted, has more than one subject.
 const MAX_LINES: usize = 500;
 

@@ -83,7 +83,8 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::service::http::{AnswerTerms, Date, Http};
+    use crate::service::http::Date;
+    use crate::service::http_session::{AnswerTerms, Http};
     use crate::service::{SessionAction, SessionOutput};
 
     #[derive(Debug)]

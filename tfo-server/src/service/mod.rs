@@ -7,6 +7,7 @@
 
 pub(crate) mod forward;
 pub(crate) mod http;
+pub(crate) mod http_session;
 mod mirror;
 mod output;
 pub(crate) mod proxy_protocol;
@@ -22,7 +23,8 @@ use crate::config::values::ServiceKind;
 use crate::output::Failure;
 
 use forward::Forward;
-use http::{Handler, Http};
+use http::Handler;
+use http_session::Http;
 use mirror::Mirror;
 use respond::Respond;
 use stateless::{Discard, Echo, FixedAnswer};

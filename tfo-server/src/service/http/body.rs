@@ -4,7 +4,7 @@ use super::content::Status;
 use super::head::{BodyFraming, FieldError, MAX_FIELDS, Refusal, read_fields};
 
 /// The most bytes of a body, the sizes of its chunks included.
-pub(super) const MAX_BODY: u64 = 1024 * 1024;
+pub(in crate::service) const MAX_BODY: u64 = 1024 * 1024;
 /// The most bytes of a line that tells a chunk's size.
 const MAX_LINE: usize = 256;
 /// The most hex digits of a chunk's size.
@@ -12,7 +12,7 @@ const MAX_DIGITS: usize = 16;
 
 /// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BodyReader {
+pub(in crate::service) struct BodyReader {
     part: BodyPart,
     /// How many bytes it may still have.
     allowed: u64,
@@ -34,7 +34,7 @@ enum BodyPart {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum BodyProgress {
+pub(in crate::service) enum BodyProgress {
     /// So many bytes were of the body, which goes on.
     More(usize),
     /// So many bytes were of the body, which has ended.
@@ -43,7 +43,7 @@ pub(super) enum BodyProgress {
 
 impl BodyReader {
     /// A body that says it is too large is refused before any of it comes.
-    pub(super) fn new(body: BodyFraming) -> Result<Self, Refusal> {
+    pub(in crate::service) fn new(body: BodyFraming) -> Result<Self, Refusal> {
         if body.length.is_some_and(|length| length > MAX_BODY) {
             return Err(TOO_LARGE);
         }
@@ -51,7 +51,11 @@ impl BodyReader {
     }
 
     /// `input` is what has come and was not taken before; `max` is the most bytes of the fields after the chunks.
-    pub(super) fn read(&mut self, input: &[u8], max: usize) -> Result<BodyProgress, Refusal> {
+    pub(in crate::service) fn read(
+        &mut self,
+        input: &[u8],
+        max: usize,
+    ) -> Result<BodyProgress, Refusal> {
         let mut taken = 0;
         loop {
             match self.part {

@@ -76,12 +76,12 @@ impl Content {
     }
 
     /// Whether the request is refused.
-    pub(super) fn is_error(&self) -> bool {
+    pub(in crate::service) fn is_error(&self) -> bool {
         self.status != Status::Ok
     }
 
     /// A body up to `copied` bytes is copied behind its head; a larger one is shared by its connections.
-    pub(super) fn write(
+    pub(in crate::service) fn write(
         &self,
         out: &mut SessionOutput,
         framing: Framing,
@@ -107,14 +107,14 @@ impl Content {
 
 /// How one response is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Framing {
-    pub(super) head_only: bool,
-    pub(super) connection: Persistence,
+pub(in crate::service) struct Framing {
+    pub(in crate::service) head_only: bool,
+    pub(in crate::service) connection: Persistence,
 }
 
 /// What becomes of the connection after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Persistence {
+pub(in crate::service) enum Persistence {
     /// As HTTP/1.1 has it: nothing need be said.
     Persistent,
     /// A client of HTTP/1.0 has asked for it, and must be told.
@@ -157,7 +157,7 @@ impl Date {
         }
     }
 
-    pub(super) fn line(&self) -> &[u8] {
+    pub(in crate::service) fn line(&self) -> &[u8] {
         &self.line
     }
 }

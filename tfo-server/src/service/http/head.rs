@@ -10,8 +10,8 @@ use super::content::{Content, Framing, Persistence, Status};
 use super::target::{self, is_target_byte};
 
 /// The most bytes of a request line with its fields, where there is room for as many.
-pub(super) const MAX_HEAD: usize = 8 * 1024;
-pub(super) const MAX_FIELDS: usize = 64;
+pub(in crate::service) const MAX_HEAD: usize = 8 * 1024;
+pub(in crate::service) const MAX_FIELDS: usize = 64;
 
 /// Returns the answer to a request.
 pub(crate) trait Handler: Debug + Send + Sync {
@@ -30,7 +30,7 @@ pub(crate) struct Request<'a> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head<'a> {
+pub(in crate::service) enum Head<'a> {
     /// It goes on.
     Partial,
     /// So many bytes were a head.
@@ -39,11 +39,11 @@ pub(super) enum Head<'a> {
 
 /// What follows the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BodyFraming {
+pub(in crate::service) struct BodyFraming {
     /// `None`: it comes in chunks.
-    pub(super) length: Option<u64>,
+    pub(in crate::service) length: Option<u64>,
     /// The client waits for a word before it sends it.
-    pub(super) expected: bool,
+    pub(in crate::service) expected: bool,
 }
 
 /// What the fields say, as far as it matters here.
@@ -60,7 +60,7 @@ struct FieldValues<'a> {
 }
 
 /// What is wrong.
-pub(super) type Refusal = (Status, &'static str);
+pub(in crate::service) type Refusal = (Status, &'static str);
 
 /// Reads a head. After a refusal nobody knows where the next request begins.
 ///
@@ -68,7 +68,7 @@ pub(super) type Refusal = (Status, &'static str);
 /// alone, so that a refusal of some bytes is the refusal of all that begin with them.
 ///
 /// `max` is the most bytes that a head may have.
-pub(super) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Refusal> {
+pub(in crate::service) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Refusal> {
     let bytes = bytes.get(..max).unwrap_or(bytes);
     let is_full = bytes.len() == max;
     let Some((line, fields)) = RequestLine::parse(bytes)? else {
@@ -138,7 +138,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 /// Why field lines are refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FieldError {
+pub(in crate::service) enum FieldError {
     Malformed,
     TooMany,
 }
@@ -148,7 +148,7 @@ pub(super) enum FieldError {
 ///
 /// A bare LF does not end a line. RFC 9112, section 2.2 lets a recipient accept it; who stands before
 /// this server may not, and would see other lines.
-pub(super) fn read_fields<'a, 'h>(
+pub(in crate::service) fn read_fields<'a, 'h>(
     bytes: &'a [u8],
     headers: &'h mut [Header<'a>],
 ) -> Result<Option<(usize, &'h [Header<'a>])>, FieldError> {

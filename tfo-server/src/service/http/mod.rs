@@ -1,15 +1,9 @@
-//! HTTP/1.1 and HTTP/1.0 for small answers: keep-alive, pipelining, HEAD, bodies that are dropped.
+//! The parts of HTTP/1.1 and HTTP/1.0 for small answers: heads, bodies that are dropped, contents to send.
 
-mod body;
-mod content;
-mod head;
-mod session;
+pub(super) mod body;
+pub(super) mod content;
+pub(super) mod head;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use content::{Content, Date, Status};
 pub(crate) use head::{Handler, Request};
-#[cfg(test)]
-pub(crate) use session::AnswerTerms;
-pub(crate) use session::Http;

@@ -1,15 +1,18 @@
-//! The session: requests in, answers out.
+//! A session that speaks HTTP: keep-alive, pipelining, HEAD; requests in, answers out.
 //!
 //! A request that arrives whole is read where it lies and costs no allocation; only the bytes of one
 //! that is not complete are kept.
 
 use std::mem;
 
-use super::body::{BodyProgress, BodyReader};
-use super::content::{Content, Date, Framing, Persistence, Status};
-use super::head::{self, Handler, Head, MAX_HEAD, Refusal};
-use crate::service::output::SessionOutput;
-use crate::service::session::{Session, SessionAction, SessionContext};
+use super::http::body::{BodyProgress, BodyReader};
+use super::http::content::{Content, Date, Framing, Persistence, Status};
+use super::http::head::{self, Handler, Head, MAX_HEAD, Refusal};
+use super::output::SessionOutput;
+use super::session::{Session, SessionAction, SessionContext};
+
+#[cfg(test)]
+mod tests;
 
 /// The most that is answered before it is sent: many requests at once are answered bit by bit.
 pub(super) const MAX_OUT: usize = 64 * 1024;

@@ -3,10 +3,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
-use super::content::*;
-use super::head::*;
-use super::session::*;
-use crate::service::{Session, SessionAction, SessionOutput};
+use super::*;
+use crate::service::http::content::*;
+use crate::service::http::head::*;
 
 /// Answers `/` with a small body, `/big` with a shared one.
 #[derive(Debug)]
