@@ -111,6 +111,12 @@ pub(crate) mod route {
     pub(crate) const RTA_GATEWAY: u16 = 5;
     /// `RTA_PRIORITY`.
     pub(crate) const RTA_PRIORITY: u16 = 6;
+    /// `RTA_PREFSRC`.
+    pub(crate) const RTA_PREFSRC: u16 = 7;
+    /// `RTA_IP_PROTO`.
+    pub(crate) const RTA_IP_PROTO: u16 = 27;
+    /// `RTA_DPORT`: network byte order.
+    pub(crate) const RTA_DPORT: u16 = 29;
     /// `RTA_METRICS`: nested u32.
     pub(crate) const RTA_METRICS: u16 = 8;
     /// `RTA_TABLE`.

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use tfo_core::lab::Network;
+use tfo_core::probe::Series;
 use tfo_core::socket::Method;
 
 use super::arguments::{LabFlags, On};
@@ -51,12 +52,16 @@ fn probes(
     quiet: Duration,
     report: &mut LabReport,
 ) {
+    let mut series = Series::default();
     for n in 0..=settings.count {
         let before = network.packets().len();
         let method = if n == 0 { Method::Off } else { first_bytes::method(settings.mode) };
         let plan = probe::plan(settings, address).method(method);
         let settings = settings.clone();
-        let connection = network.client().run(move || probe::connect(&plan, &settings, n));
+        let connection;
+        (connection, series) = network.client().run(move || {
+            (probe::connect(&plan, &settings, n, &mut series), series)
+        });
         network.settle(quiet);
         let packets = network.packets().split_off(before);
         if !report.connection(connection, packets) {

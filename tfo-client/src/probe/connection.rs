@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{self, Evidence, Verdict};
 use tfo_core::probe::mirror::Answer;
-use tfo_core::probe::{Probe, Timing};
+use tfo_core::probe::{Probe, Series, Timing};
 use tfo_core::socket::Attempt;
 
 use crate::config::Settings;
@@ -50,14 +50,20 @@ pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
 }
 
-/// Makes a connection, the `n`-th.
-pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> ProbedConnection {
+/// Makes a connection, the `n`-th of this series.
+pub(crate) fn connect(
+    probe: &Probe,
+    settings: &Settings,
+    n: u32,
+    series: &mut Series,
+) -> ProbedConnection {
     let token = token();
     let message = message(settings, &token);
     let seen = probe.run(&message);
     let server = server_evidence(&seen.answer, &token);
     let mirrored = server.is_some();
-    let evidence = Evidence::new(Some(seen.evidence), server);
+    let mut evidence = Evidence::new(Some(seen.evidence), server);
+    series.complete(probe, &mut evidence);
     let verdict = diagnosis::judge(&evidence);
     ProbedConnection {
         n,

@@ -5,6 +5,7 @@ use std::thread;
 
 use tfo_core::diagnosis::Outcome;
 use tfo_core::host::cookie_cache;
+use tfo_core::probe::Series;
 
 use super::arguments::ProbeFlags;
 use super::connection::{connect, plan};
@@ -34,13 +35,14 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         (flags.trace || flags.pcap.is_some()).then(|| Tracer::start(address)).transpose()?;
     let probe = plan(settings, address);
     let count = flags.balance.map_or(settings.count, BalanceCount::get);
+    let mut series = Series::default();
     let mut report = ProbeReport::new(settings, flags, address, count);
     for n in 1..=count {
         if n > 1 {
             thread::sleep(settings.interval);
         }
         report.waiting(n);
-        let mut connection = connect(&probe, settings, n);
+        let mut connection = connect(&probe, settings, n, &mut series);
         if let Some(tracer) = &tracer {
             connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
         }

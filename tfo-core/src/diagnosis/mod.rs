@@ -10,14 +10,15 @@ mod classify;
 mod evidence;
 mod judge;
 pub mod manual;
+pub mod rules;
 mod summary;
 mod verdict;
 
 pub use balance::{Balance, SeenCookie, balance};
 pub use classify::{End, Side, classify};
 pub use evidence::{
-    CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck, ServerCounters, ServerEvidence,
-    ServerHost,
+    CachedCookie, ClientEvidence, CookieAddresses, CookieOrigin, Ending, Evidence, RegularCheck,
+    Repetition, SentData, ServerCounters, ServerEvidence, ServerHost, SynTimestamps,
 };
 pub use judge::{in_words, judge};
 pub use summary::{Summary, summarize};

@@ -93,6 +93,10 @@ counters! {
     passive_alt_key = "TCPFastOpenPassiveAltKey",
     /// `TCPSynRetrans`: SYNs and SYN-ACKs sent again.
     syn_retrans = "TCPSynRetrans",
+    /// `ListenOverflows`: SYNs and ACKs dropped because the accept queue of their listener was full.
+    accept_overflows = "ListenOverflows",
+    /// `ListenDrops`: SYNs and ACKs dropped by listeners for any reason.
+    listen_drops = "ListenDrops",
 }
 
 impl Counters {

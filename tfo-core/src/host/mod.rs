@@ -17,7 +17,7 @@ mod thread;
 pub use capability::Capability;
 pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
-pub use routes::{Route, routes_without_cookie};
+pub use routes::{Route, TcpRoute, routes_without_cookie, tcp_route};
 pub use sockets::{Connection, Listener, Owners, Process, listeners, unfinished_handshakes};
 pub use sysctl::{FastOpenFlags, NamespaceKey};
 pub use thread::CpuTime;

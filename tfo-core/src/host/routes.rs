@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::netlink::Netlink;
 use crate::Result;
 use crate::sys;
 use crate::uapi::route as uapi;
 use crate::wire::bytes::array_at;
-use crate::wire::netlink::{Message, NLM_F_DUMP, Request};
+use crate::wire::netlink::{Attribute, Message, NLM_F_DUMP, Request};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
 
 /// Tries to list the routes while others change them.
 const ATTEMPTS: usize = 4;
@@ -82,6 +83,76 @@ pub fn routes_without_cookie() -> Result<Vec<Route>> {
     Ok(found)
 }
 
+/// The route that a TCP connection from this host would take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpRoute {
+    /// The source address that the kernel would choose.
+    pub source: Option<IpAddr>,
+    /// Whether it has `fastopen_no_cookie`.
+    pub without_cookie: bool,
+}
+
+/// The route of a TCP connection to this address, rules for the protocol and the port included. Sends nothing.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) if there is no route or the kernel refuses,
+/// [`Error::Malformed`](crate::Error::Malformed) if its answer can't be understood.
+#[doc(alias = "RTM_GETROUTE")]
+pub fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
+    let ip = destination.ip();
+    let mut header = [0; uapi::HEADER_SIZE];
+    (header[0], header[uapi::PREFIX]) = if ip.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
+    // The prefix stands behind the family; without it the destination is not looked at.
+    let scope = match destination {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
+        _ => None,
+    };
+    let request = |sequence| {
+        let request = Request::new(uapi::RTM_GETROUTE, 0, sequence)
+            .raw(&header)
+            .address(uapi::RTA_DST, uapi::RTA_DST, ip)
+            .attribute(uapi::RTA_IP_PROTO, &[IPPROTO_TCP])
+            .attribute(uapi::RTA_DPORT, &destination.port().to_be_bytes());
+        match scope {
+            Some(interface) => request.attribute(uapi::RTA_OIF, &interface.to_ne_bytes()),
+            None => request,
+        }
+    };
+    let mut route = TcpRoute::default();
+    Netlink::open(libc::NETLINK_ROUTE)?.request(
+        "read route to",
+        &ip.to_string(),
+        request,
+        |message| {
+            for attribute in message.attributes(uapi::HEADER_SIZE) {
+                let attribute = attribute?;
+                match attribute.kind {
+                    uapi::RTA_PREFSRC => {
+                        let source = if ip.is_ipv4() { attribute.ipv4() } else { attribute.ipv6() };
+                        route.source = Some(source?);
+                    }
+                    uapi::RTA_METRICS => route.without_cookie = has_no_cookie(&attribute)?,
+                    _ => {}
+                }
+            }
+            Ok(())
+        },
+    )?;
+    Ok(route)
+}
+
+/// Whether these metrics have `fastopen_no_cookie`.
+fn has_no_cookie(metrics: &Attribute<'_>) -> Result<bool> {
+    for metric in metrics.nested() {
+        let metric = metric?;
+        if metric.kind == uapi::RTAX_FASTOPEN_NO_COOKIE {
+            return Ok(metric.u32()? != 0);
+        }
+    }
+    Ok(false)
+}
+
 fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
     let mut attempt = 1;
     loop {
@@ -139,14 +210,7 @@ fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>
             uapi::RTA_OIF => interface = Some(attribute.u32()?),
             uapi::RTA_PRIORITY => route.metric = Some(attribute.u32()?),
             uapi::RTA_TABLE => route.table = attribute.u32()?,
-            uapi::RTA_METRICS => {
-                for metric in attribute.nested() {
-                    let metric = metric?;
-                    if metric.kind == uapi::RTAX_FASTOPEN_NO_COOKIE {
-                        no_cookie = metric.u32()? != 0;
-                    }
-                }
-            }
+            uapi::RTA_METRICS => no_cookie = has_no_cookie(&attribute)?,
             _ => {}
         }
     }

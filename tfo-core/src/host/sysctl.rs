@@ -14,6 +14,8 @@ use crate::{Error, Result};
 const TCP_FASTOPEN_KEY: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 const TCP_FASTOPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
 const BLACKHOLE_TIMEOUT: &str = "/proc/sys/net/ipv4/tcp_fastopen_blackhole_timeout_sec";
+const TCP_TIMESTAMPS: &str = "/proc/sys/net/ipv4/tcp_timestamps";
+const TCP_ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 const SYNCOOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
 const MAX_SYN_BACKLOG: &str = "/proc/sys/net/ipv4/tcp_max_syn_backlog";
 const UNPRIVILEGED_PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -245,6 +247,22 @@ pub fn somaxconn() -> Result<u32> {
 /// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
 pub fn syncookies() -> Result<u32> {
     number(SYNCOOKIES)
+}
+
+/// `net.ipv4.tcp_timestamps`: 0 off, 1 with an offset of its own for each connection, 2 without.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn tcp_timestamps() -> Result<u32> {
+    number(TCP_TIMESTAMPS)
+}
+
+/// `net.ipv4.tcp_ecn`: with 1 the first SYN of a connection asks for ECN.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn tcp_ecn() -> Result<u32> {
+    number(TCP_ECN)
 }
 
 /// `net.ipv4.tcp_max_syn_backlog`: how many handshakes may be unfinished.

@@ -160,6 +160,15 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
     TcpInfo::parse(&buffer[..len])
 }
 
+/// `getsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP)`: the TSval that a segment of this connection would carry now, in
+/// milliseconds unless the route asks for microseconds. Without timestamps it means nothing.
+#[doc(alias = "TCP_TIMESTAMP")]
+pub fn timestamp(fd: impl AsFd) -> Result<u32> {
+    let value = sockopt::int(fd, IPPROTO_TCP, libc::TCP_TIMESTAMP)
+        .map_err(|e| Error::system("getsockopt", "TCP_TIMESTAMP", e))?;
+    Ok(value.cast_unsigned())
+}
+
 /// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`, its beginning alone: what verdicts rest on.
 ///
 /// Cheaper than [`tcp_info`] where there are many connections: less is copied and parsed. As with

@@ -60,8 +60,9 @@ pub struct SynSummary {
     /// The address that the SYN came to. `None` where the summary was read from text.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub destination: Option<SocketAddr>,
-    /// The value of its timestamps option. `None` also where the summary was read from text.
-    #[cfg_attr(feature = "serde", serde(skip))]
+    /// The TSval of its timestamps option.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "u32"))]
     pub tsval: Option<u32>,
 }
 
@@ -194,7 +195,7 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(
             text,
-            r#"{"saved":{"ttl":64,"options":[2,4,8,1,3,34,1,1],"fast_open":{"kind":"standard","cookie":"49e6bfa17d023b07"},"payload_bytes":19,"trailing_nops":2}}"#
+            r#"{"saved":{"ttl":64,"options":[2,4,8,1,3,34,1,1],"fast_open":{"kind":"standard","cookie":"49e6bfa17d023b07"},"payload_bytes":19,"trailing_nops":2,"tsval":4082283581}}"#
         );
         assert_eq!(serde_json::to_string(&SynRecord::SynCookie).unwrap(), r#""empty""#);
         let too_many = text.replace("[2,", &format!("[{}", "1,".repeat(34)));

@@ -8,7 +8,7 @@ pub(crate) mod cookie_origin;
 use std::borrow::Cow;
 
 use tfo_core::cookie::forensics::Origin;
-use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdict};
+use tfo_core::diagnosis::{self, Cause, CookieOrigin, Evidence, Outcome, ServerEvidence, Verdict};
 use tfo_core::probe::ServerObserver;
 use tfo_core::socket::{Arrival, SynRecord};
 
@@ -37,7 +37,11 @@ pub(crate) fn inspect(
     cookie_origin: Option<Origin>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
-    let details = |evidence, judged| Box::new(ArrivalDetails { evidence, judged, cookie_origin });
+    let details = |evidence, judged| {
+        let evidence =
+            ServerEvidence { cookie_origin: cookie_origin.map(CookieOrigin::from), ..evidence };
+        Box::new(ArrivalDetails { evidence, judged, cookie_origin })
+    };
     if let Some((outcome, cause)) = observer.classify(arrival) {
         let details = keep.then(|| details(observer.evidence(arrival), None));
         return (ArrivalVerdict::Is(outcome, cause), details);
@@ -48,7 +52,9 @@ pub(crate) fn inspect(
     }
     // Data came and the kernel did not take it, or the like. That is rare, and only the counters tell what came of
     // it: now, before others come and count as well.
-    let evidence = Evidence::new(None, Some(observer.evidence_within_budget(arrival)));
+    let mut server = observer.evidence_within_budget(arrival);
+    server.cookie_origin = cookie_origin.map(CookieOrigin::from);
+    let evidence = Evidence::new(None, Some(server));
     let judged = diagnosis::judge(&evidence);
     let verdict = ArrivalVerdict::Is(judged.outcome, judged.cause);
     let details = evidence.server.filter(|_| keep).map(|server| details(server, Some(judged)));

@@ -13,5 +13,5 @@ mod listeners;
 mod owners;
 
 pub use connections::{Connection, OPEN, connections, unfinished_handshakes};
-pub use listeners::{Listener, listeners};
+pub use listeners::{Listener, fast_open_listeners, listeners};
 pub use owners::{Owners, Process, socket_of_inode};
