@@ -59,9 +59,9 @@ fn probes(
         let plan = probe::plan(settings, address).method(method);
         let settings = settings.clone();
         let connection;
-        (connection, series) = network.client().run(move || {
-            (probe::connect(&plan, &settings, n, &mut series), series)
-        });
+        (connection, series) = network
+            .client()
+            .run(move || (probe::connect(&plan, &settings, n, &mut series), series));
         network.settle(quiet);
         let packets = network.packets().split_off(before);
         if !report.connection(connection, packets) {

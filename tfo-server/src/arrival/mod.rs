@@ -37,9 +37,8 @@ pub(crate) fn inspect(
     cookie_origin: Option<Origin>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
-    let details = |evidence, judged| {
-        let evidence =
-            ServerEvidence { cookie_origin: cookie_origin.map(CookieOrigin::from), ..evidence };
+    let details = |mut evidence: ServerEvidence, judged| {
+        evidence.cookie_origin = cookie_origin.map(CookieOrigin::from);
         Box::new(ArrivalDetails { evidence, judged, cookie_origin })
     };
     if let Some((outcome, cause)) = observer.classify(arrival) {

@@ -286,7 +286,8 @@ fn data_not_acked(facts: &Facts<'_>) -> Verdict {
         let seen = format!("The server refused the cookie of the SYN with {data}{new}");
         return explained(facts, Cause::CookieRejected, &seen, &left);
     }
-    let seen = format!("The SYN carried {data} that the SYN-ACK did not acknowledge");
+    let cookie = if facts.cookie_sent_or_unknown() { "" } else { " without a cookie" };
+    let seen = format!("The SYN carried {data}{cookie} that the SYN-ACK did not acknowledge");
     explained(facts, Cause::DataNotAcked, &seen, &left)
 }
 

@@ -82,6 +82,10 @@ impl<'a> Facts<'a> {
                 (Some(syn), _) => Some(syn.fast_open.is_some()),
                 (None, counted) => counted.then_some(true),
             },
+            Sign::CookieArrived => match self.arrived() {
+                Some(syn) => Some(syn.fast_open.is_some_and(|option| !option.is_request())),
+                None => (self.counted(|n| n.passive_fail) == Some(true)).then_some(true),
+            },
             Sign::DataArrived => match self.arrived() {
                 Some(syn) => Some(syn.payload_bytes > 0),
                 None => self.server?.tcp.syn_data.then_some(true),
@@ -145,15 +149,9 @@ impl<'a> Facts<'a> {
     }
 
     fn cookie_unchanged(&self) -> Option<bool> {
-        if let Some((arrived, sent)) = self.arrived_cookie().zip(self.cookie_before()) {
+        let arrived = self.arrived_cookie().filter(|cookie| !cookie.is_empty());
+        if let Some((arrived, sent)) = arrived.zip(self.cookie_before()) {
             return Some(arrived == sent);
-        }
-        // A SYN with data has a cookie or no option: the cookie was taken out of a request.
-        let emptied = self.arrived().is_some_and(|syn| {
-            syn.payload_bytes > 0 && syn.fast_open.is_some_and(|option| option.is_request())
-        });
-        if emptied {
-            return Some(false);
         }
         match self.server.and_then(|server| server.cookie_origin) {
             Some(CookieOrigin::Current | CookieOrigin::OtherKey | CookieOrigin::OtherSource) => {

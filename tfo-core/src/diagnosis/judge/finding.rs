@@ -117,7 +117,7 @@ fn client_without_cookies(facts: &Facts<'_>) -> String {
         }
         _ => "TCP_FASTOPEN_NO_COOKIE".to_owned(),
     };
-    format!("the SYN was sent without a cookie ({why}), and this server asks for cookies")
+    format!("the client goes without cookies ({why}), and this server asks for them")
 }
 
 fn option_stripped(facts: &Facts<'_>) -> String {

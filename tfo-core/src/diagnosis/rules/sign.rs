@@ -39,6 +39,10 @@ signs! {
         "the fast open option arrived",
         "the SYN arrived without the fast open option";
     /// By the SYN that the server saved.
+    CookieArrived =
+        "a cookie arrived in the fast open option",
+        "no cookie arrived in the fast open option";
+    /// By the SYN that the server saved.
     DataArrived =
         "the data of the SYN arrived",
         "the SYN arrived without its data";

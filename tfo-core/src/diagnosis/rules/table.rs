@@ -1,9 +1,9 @@
 //! The table.
 
 use Sign::{
-    Child, CookieForDestination, CookieForSource, CookieGenuine, CookieRefused, CookieSent,
-    CookieUnchanged, CookieValid, DataArrived, ListenDropped, MessageAcknowledged, NewCookie,
-    OptionArrived, PartAcknowledged, QueueOverflowed, RegularFailsAlike, SameConnection,
+    Child, CookieArrived, CookieForDestination, CookieForSource, CookieGenuine, CookieRefused,
+    CookieSent, CookieUnchanged, CookieValid, DataArrived, ListenDropped, MessageAcknowledged,
+    NewCookie, OptionArrived, PartAcknowledged, QueueOverflowed, RegularFailsAlike, SameConnection,
     ServerEnabled, SynAbovePathMtu, SynCookie,
 };
 use Symptom::{DataNotAcked, NoAnswer, NoCookie, NoHandshake, Refused, SynRepeated};
@@ -120,14 +120,33 @@ pub const RULES: &[Rule] = &[
             (PartAcknowledged, false),
         ],
     ),
+    // Taken out of its option on its way, so that a request arrives.
+    rule(
+        DataNotAcked,
+        Cause::CookieCorrupted,
+        &[
+            (CookieSent, true),
+            (OptionArrived, true),
+            (CookieArrived, false),
+            (DataArrived, true),
+            (SynCookie, false),
+            (ServerEnabled, true),
+            (NewCookie, false),
+            (CookieRefused, false),
+            (QueueOverflowed, false),
+            (Child, false),
+            (PartAcknowledged, false),
+        ],
+    ),
     // Changed on its way to the server, which refuses it, and sends the one that was right.
     rule(
         DataNotAcked,
         Cause::CookieCorrupted,
         &[
             (CookieSent, true),
-            (CookieGenuine, false),
+            (CookieArrived, true),
             (CookieRefused, true),
+            (CookieGenuine, false),
             (OptionArrived, true),
             (DataArrived, true),
             (CookieUnchanged, false),
@@ -144,6 +163,7 @@ pub const RULES: &[Rule] = &[
         Cause::CookieCorrupted,
         &[
             (CookieSent, true),
+            (CookieArrived, true),
             (CookieGenuine, false),
             (CookieRefused, true),
             (OptionArrived, true),
@@ -162,6 +182,7 @@ pub const RULES: &[Rule] = &[
         Cause::AddressTranslated,
         &[
             (CookieSent, true),
+            (CookieArrived, true),
             (CookieValid, false),
             (CookieRefused, true),
             (OptionArrived, true),
@@ -180,6 +201,7 @@ pub const RULES: &[Rule] = &[
         Cause::DestinationTranslated,
         &[
             (CookieSent, true),
+            (CookieArrived, true),
             (CookieValid, false),
             (CookieRefused, true),
             (OptionArrived, true),
@@ -198,6 +220,7 @@ pub const RULES: &[Rule] = &[
         Cause::KeyMismatch,
         &[
             (CookieSent, true),
+            (CookieArrived, true),
             (CookieValid, false),
             (CookieRefused, true),
             (OptionArrived, true),
@@ -212,7 +235,11 @@ pub const RULES: &[Rule] = &[
             (PartAcknowledged, false),
         ],
     ),
-    rule(SynRepeated, Cause::RegularFailsToo, &[(RegularFailsAlike, true)]),
+    rule(
+        SynRepeated,
+        Cause::RegularFailsToo,
+        &[(RegularFailsAlike, true), (SynAbovePathMtu, false)],
+    ),
     rule(
         SynRepeated,
         Cause::PathMtuExceeded,
