@@ -201,7 +201,7 @@ fn read_request(stream: &mut FastOpenStream) -> Option<(String, usize)> {
         let len = stream.read(&mut buffer).ok().filter(|len| *len > 0)?;
         match reader.read(&buffer[..len]) {
             Progress::More => {}
-            Progress::Request { token, received } => return Some((token, received)),
+            Progress::Request { token, received, .. } => return Some((token, received)),
             other => panic!("no request: {other:?}"),
         }
     }
