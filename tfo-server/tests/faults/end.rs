@@ -124,7 +124,7 @@ fn who_waits_in_vain_until_the_drain_is_over_is_told_of() {
         server.signal("TERM").unwrap();
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        let warning = "warn: 127.0.0.1:2222: 3 connections waited in vain";
+        let warning = "warn: 127.0.0.1:2222: 3 queued connections were dropped";
         assert!(ended.err.contains(warning), "{}", ended.err);
     });
 }
