@@ -169,7 +169,7 @@ fn a_supervisor_that_reads_nothing_blocks_nobody_and_gets_its_messages_late() {
             let _ = server.err().expect(&["listening on"]);
             assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
             server.signal("HUP").unwrap();
-            let _ = server.err().expect(&["the settings were read again"]);
+            let _ = server.err().expect(&["settings reloaded"]);
             if reads {
                 supervisor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                 let mut told = String::new();
@@ -263,7 +263,7 @@ fn with_two_thousand_listeners_sigusr1_and_a_reload_hold_up_nothing() {
         let _ = server.err().expect(&["keys: "]);
         server.signal("USR1").unwrap();
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         let _ = server.err().expect(&["stopped accepting"]);

@@ -46,10 +46,10 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
             lab.config(config);
             server.signal("HUP").unwrap();
             until("the server answers", || {
-                server.err().count("the settings and keys before stay") > number
+                server.err().count("keeping the previous configuration") > number
             });
             let told = server.err().to_string();
-            let line = told.lines().rfind(|line| line.contains("before stay")).unwrap();
+            let line = told.lines().rfind(|line| line.contains("keeping the previous")).unwrap();
             assert!(line.contains("error: "), "{line}");
             for piece in *expected {
                 assert!(line.contains(piece), "{piece}: {line}");
@@ -60,7 +60,7 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
         connect(&lab, 2231).expect_err("bound on the way, and given up with the others");
         lab.config(good);
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         load.more(100);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
@@ -91,7 +91,7 @@ fn listeners_stay_come_and_go_and_who_is_connected_stays() {
         server.signal("HUP").unwrap();
         let _ = server.err().expect(&["no longer listening on 127.0.0.1:2223"]);
         let _ = server.err().expect(&["listening on 127.0.0.1:2224 (discard)"]);
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         load.more(100);
         until("the listener is gone", || connect(&lab, 2223).is_err());
         assert_eq!(ask(&mut connect(&lab, 2224).unwrap(), b"discarded"), b"");
@@ -106,7 +106,7 @@ fn listeners_stay_come_and_go_and_who_is_connected_stays() {
         // And back, on a port that this server had before.
         lab.config("[[listen]]\nport = 2223\nservice = \"echo\"\n");
         server.signal("HUP").unwrap();
-        until("the server answers", || server.err().count("the settings were read again") == 2);
+        until("the server answers", || server.err().count("settings reloaded") == 2);
         assert_eq!(ask(&mut connect(&lab, 2223).unwrap(), b"again"), b"again");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
@@ -123,7 +123,7 @@ fn a_connection_keeps_the_service_that_it_came_with() {
         old.read_exact(&mut [0]).unwrap();
         lab.config("[listen]\nservice = \"discard\"\n");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         until("new ones are served by the new settings", || {
             ask(&mut lab.connect(), b"y").is_empty()
         });
@@ -147,7 +147,7 @@ fn what_needs_a_restart_is_said_and_left_alone() {
              [process]\nuser = \"nobody\"\n[output]\nformat = \"json\"\n",
         );
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         for what in ["engine.workers", "listen.backlog", "metrics", "process", "output"] {
             let line = server.err().expect(&[what, "needs a restart"]);
             assert!(line.contains("warn: "), "{line}");

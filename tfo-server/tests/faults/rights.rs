@@ -126,7 +126,7 @@ fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
         assert_eq!(ended.code, Some(1), "{}", ended.err);
         let error = ended.err.lines().last().unwrap();
         assert!(
-            error.contains("can't work as \"daemon\"") && error.contains("only root"),
+            error.contains("can't switch to \"daemon\"") && error.contains("only root"),
             "{error}"
         );
         assert!(error.contains("Start it as root"), "{error}");

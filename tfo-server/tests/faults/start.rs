@@ -62,7 +62,7 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
         ]);
         command.arg(lab.config("[engine]\nworkers = 2\n[limits]\nconnections = 5000\n"));
         let server = Program::start(&lab.host, command).unwrap();
-        let line = server.err().expect(&["at most 300 descriptors: enough for "]);
+        let line = server.err().expect(&["descriptor limit 300, enough for "]);
         let enough: usize = line.split_ascii_whitespace().rev().nth(1).unwrap().parse().unwrap();
         let warning = server.err().expect(&["warn: limits.connections is 5000"]);
         assert!(

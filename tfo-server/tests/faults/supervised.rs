@@ -75,7 +75,7 @@ fn a_descriptor_that_nobody_can_serve_is_told() {
         let other = listen(&lab, SocketAddr::new(SERVER.ip(), 8080));
         let twice = listen(&lab, SERVER);
         let connected = lab.host.run(|| TcpStream::connect("127.0.0.1:8080")).unwrap();
-        let no_listener = "descriptor 3 (web): expected a TCP socket that listens";
+        let no_listener = "descriptor 3 (web): expected a listening TCP socket";
         for (socket, times, expected) in [
             (OwnedFd::from(udp), 1, no_listener),
             (connected.into(), 1, no_listener),
@@ -126,13 +126,13 @@ fn reload_that_removes_an_inherited_listener_is_refused() {
         }
         both_answer();
         // A listener of its own goes and comes back, and so do other settings of the inherited one.
-        reload("[listen]\nservice = \"discard\"\n", "settings were read again", 1);
+        reload("[listen]\nservice = \"discard\"\n", "settings reloaded", 1);
         assert_eq!(ask(&mut lab.connect(), b"discarded"), b"");
         let own = SocketAddr::new(SERVER.ip(), 2223);
         until("its own listener is gone", || {
             lab.host.run(move || TcpStream::connect(own)).is_err()
         });
-        reload(both, "settings were read again", 2);
+        reload(both, "settings reloaded", 2);
         both_answer();
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
@@ -192,7 +192,7 @@ fn systemd_is_told_of_start_reload_signs_of_life_and_end() {
 
         for (config, status) in [
             ("[listen]\nport = 2223\n", "STATUS=listening on 127.0.0.1:2223\n"),
-            ("[listen]\nport = 0\n", "STATUS=listening on 127.0.0.1:2223; not reloaded: "),
+            ("[listen]\nport = 0\n", "STATUS=listening on 127.0.0.1:2223; reload failed: "),
         ] {
             lab.config(config);
             server.signal("HUP").unwrap();
@@ -256,7 +256,7 @@ fn a_supervisor_that_is_gone_is_told_of_in_the_log_and_stops_nothing() {
         let mut command = lab.command("", &["--service", "echo"]);
         command.env("NOTIFY_SOCKET", "/nowhere/notify");
         let server = Program::start(&lab.host, command).unwrap();
-        let _ = server.err().expect(&["warn: systemd can't be told: "]);
+        let _ = server.err().expect(&["warn: can't notify systemd: "]);
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));

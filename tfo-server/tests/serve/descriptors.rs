@@ -178,7 +178,7 @@ fn a_reload_to_forwarding_keeps_descriptors_for_upstreams() {
         let old: Vec<_> = (0..10).map(|_| lab.connect()).collect();
         lab.config(&format!("{FORWARD}{workers}"));
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         ask_all(&lab, 150);
         assert_eq!(server.err().count("no socket"), 0, "{}", server.err());
         drop(old);
@@ -201,7 +201,10 @@ fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
             client.write_all(b"x").unwrap();
         }
         let warning = server.err().expect(&["warn: no descriptors left"]);
-        assert!(warning.contains("ulimit -n") && warning.contains("new ones wait"), "{warning}");
+        assert!(
+            warning.contains("ulimit -n") && warning.contains("new ones are queued"),
+            "{warning}"
+        );
 
         // As many as it has descriptors for, in the order in which they came.
         let open: usize = warning

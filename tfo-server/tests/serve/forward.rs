@@ -617,7 +617,7 @@ fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
         let _ = server.err().expect(&["127.0.0.1:8001 is down"]);
         // The same again: it is known to be down, and its checks go on.
         server.signal("HUP").unwrap();
-        until("read again", || server.err().count("the settings were read again") == 1);
+        until("read again", || server.err().count("settings reloaded") == 1);
         for _ in 0..4 {
             assert_eq!(ask(&mut lab.connect(), b"question"), b"other:question");
         }
@@ -631,7 +631,7 @@ fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
         before.read_exact(&mut name).unwrap();
         let _ = lab.config(&to(&[ONE], more));
         server.signal("HUP").unwrap();
-        until("read again", || server.err().count("the settings were read again") == 2);
+        until("read again", || server.err().count("settings reloaded") == 2);
         let count = one.count();
         for _ in 0..4 {
             assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");

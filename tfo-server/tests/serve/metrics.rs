@@ -467,7 +467,7 @@ fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
         assert!(before[0].contains("role=\"primary\""), "{before:?}");
         write(&format!("{two}\n{one}\n"));
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         let after = fingerprints();
         assert_eq!(after.len(), 2, "{after:?}");
         assert_ne!(after[0], before[0]);

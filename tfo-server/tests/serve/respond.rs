@@ -85,7 +85,7 @@ fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
         fs::write(&path, "two").unwrap();
         assert_eq!(said(), "one", "not before it is told to");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         assert_eq!(said(), "two");
         fs::remove_file(&path).unwrap();
         server.signal("HUP").unwrap();
