@@ -75,7 +75,10 @@ fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
         );
         server.signal("HUP").unwrap();
         let error = server.err().expect(&["error: can't listen on 127.0.0.1:81: "]);
-        assert!(error.contains("needs a restart") && error.contains("before stay"), "{error}");
+        assert!(
+            error.contains("needs a restart") && error.contains("keeping the previous"),
+            "{error}"
+        );
         load.more(50);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");

@@ -107,12 +107,12 @@ fn a_path_that_loses_syns_with_data_costs_one_client_a_second_and_not_each() {
         stage.network.set_boxes(&[Middlebox::DropSynData]);
         assert_eq!(stage.ask(), b"answer");
         assert_eq!(stage.syns(&mut known), [8, 0], "the kernel's second try has no data");
-        let _ = stage.server.err().expect(&["192.0.2.2:8001", "gets no data in SYNs"]);
+        let _ = stage.server.err().expect(&["192.0.2.2:8001", "sending no data in SYNs"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [0]);
         }
-        assert_eq!(stage.server.err().count("gets no data in SYNs"), 1);
+        assert_eq!(stage.server.err().count("sending no data in SYNs"), 1);
     });
 }
 
@@ -144,7 +144,7 @@ fn after_a_pause_one_connection_tries_syn_data_and_not_all() {
         let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
         assert_eq!(stage.ask(), b"", "the first after the path has changed");
-        let pauses = || stage.server.err().count("gets no data in SYNs for");
+        let pauses = || stage.server.err().count("sending no data in SYNs for");
         let mut unanswered = 1;
         until("three pauses", || {
             // They arrive within the round trip of a trial.
@@ -153,7 +153,7 @@ fn after_a_pause_one_connection_tries_syn_data_and_not_all() {
             unanswered >= 3
         });
         for pause in ["1s", "2s", "4s"] {
-            let line = format!("gets no data in SYNs for {pause}");
+            let line = format!("sending no data in SYNs for {pause}");
             let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
         }
         assert_eq!(pauses(), unanswered);
@@ -179,7 +179,7 @@ fn acknowledged_trial_ends_the_pause() {
             carried.last() == Some(&8)
         });
         assert!(carried.iter().rev().skip(1).all(|&len| len == 0), "{carried:?}");
-        let _ = stage.server.err().expect(&["192.0.2.2:8001 takes data in SYNs again"]);
+        let _ = stage.server.err().expect(&["192.0.2.2:8001 accepts data in SYNs again"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [8]);
@@ -205,7 +205,7 @@ fn trial_whose_data_is_stripped_does_not_end_the_pause() {
             trials == 2
         });
         assert!(others > trials, "connected is not acknowledged: {trials} trials, {others} others");
-        assert_eq!(stage.server.err().count("takes data in SYNs again"), 0);
+        assert_eq!(stage.server.err().count("accepts data in SYNs again"), 0);
     });
 }
 
@@ -234,7 +234,7 @@ fn trial_of_a_proxy_header_alone_loses_no_client() {
                 assert!(syns == [0] || syns == [header, 0], "{syns:?}");
                 syns.len() == 2
             });
-            let line = format!("gets no data in SYNs for {pause}");
+            let line = format!("sending no data in SYNs for {pause}");
             let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
         }
     });

@@ -57,7 +57,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_start() {
         for (name, why) in [
             ("missing", "No such file"),
             ("folder", "expected a regular file"),
-            ("large", "larger than 64 MiB"),
+            ("large", "expected at most 64 MiB"),
         ] {
             let ended = lab.start(&of_file(&lab, name), &["-q"]).finish();
             assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
