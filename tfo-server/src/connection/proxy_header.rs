@@ -56,7 +56,7 @@ impl ProxyHeader {
             let mut read = input.lend(MAX_HEADER - self.bytes.len());
             match read.read(|memory| leg.read(memory)) {
                 Ok(0) if self.bytes.is_empty() => return Ok(HeaderProgress::Closed),
-                Ok(0) => return Err(malformed("it is not complete")),
+                Ok(0) => return Err(malformed("incomplete")),
                 Ok(_) => self.bytes.extend_from_slice(read.bytes()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(HeaderProgress::Partial);

@@ -105,7 +105,7 @@ pub(crate) fn parse(bytes: &[u8]) -> ParseProgress<'_> {
     } else if starts(V1_PREFIX) {
         parse_v1(bytes)
     } else {
-        Err("expected a PROXY header")
+        Err("missing")
     };
     match parsed {
         Ok(Some((origin, extensions, len))) => ParseProgress::Header(origin, extensions, len),

@@ -111,7 +111,7 @@ fn keys_of_a_file_rotate_by_sighup_without_a_miss() {
         let change = since(&lab, &before);
         assert_eq!((change.passive_fail, change.passive), (0, 4), "{change:?}");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["as before"]);
+        let _ = server.err().expect(&["keys unchanged"]);
         let origins: Vec<_> =
             server.out().first(5).iter().map(|l| parse(l)["cookie_origin"].clone()).collect();
         let expected = [Value::Null, "primary".into(), "primary".into(), "backup".into()];
@@ -151,11 +151,11 @@ fn a_file_that_cannot_be_used_is_refused_and_the_old_keys_stay() {
         assert!(!connect(&lab));
         let stays = format!("those before stay: primary {}, no backup", name(0xa1));
         for (content, mode, why) in [
-            (keys(&[0xb2]), 0o640, "its mode 0640 lets others in"),
+            (keys(&[0xb2]), 0o640, "mode 0640 allows access by others"),
             (keys(&[0xb2, 0xb2]), 0o600, "keys:2: the backup key equals the primary"),
             (keys(&[0]), 0o600, "keys:1: a key of zeros"),
             (keys(&[0xb2])[1..].to_owned(), 0o600, "keys:1: expected a key of 32 hex digits"),
-            (keys(&[0xb2, 0xc3, 0xd4]), 0o600, "keys:3: expected one or two keys"),
+            (keys(&[0xb2, 0xc3, 0xd4]), 0o600, "keys:3: expected at most two keys"),
             (String::new(), 0o600, "keys: expected one or two keys"),
         ] {
             let path = replace(&lab, &content);
@@ -180,7 +180,7 @@ fn a_server_without_usable_keys_does_not_start() {
         let path = path.display();
         for (mode, named, why) in [
             ("file", "file", "keys:2: the backup key equals"),
-            ("derived", "secret", "keys:2: expected one secret, this is one more"),
+            ("derived", "secret", "keys:2: expected only one secret"),
         ] {
             let config = format!("[keys]\nmode = \"{mode}\"\n{named} = \"{path}\"\n");
             for arguments in [&[][..], &["check"], &["check", "-o", "json"]] {
@@ -199,7 +199,7 @@ fn check_tells_the_state_of_the_keys() {
     isolated(|| {
         let lab = Lab::new();
         let kernel = lab.start("", &["check"]).finish();
-        assert!(kernel.out.contains("keys: of the network namespace\n"), "{}", kernel.out);
+        assert!(kernel.out.contains("keys: those of the network namespace\n"), "{}", kernel.out);
         let path = replace(&lab, &keys(&[0xa1, 0xb2]));
         let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
         let text = lab.start(&config, &["check"]).finish();
@@ -402,7 +402,7 @@ fn key_file_of_another_user_is_refused_without_proc_too() {
         }
         for command in [lab.command(&config, &[]), without_proc(&lab, &config)] {
             let server = Program::start(&lab.host, command).unwrap();
-            let _ = server.err().expect(&["error: ", "it belongs to user 65534: expected root"]);
+            let _ = server.err().expect(&["error: ", "owned by user 65534: expected root"]);
             assert_eq!(server.finish().code, Some(2));
         }
     });

@@ -41,7 +41,7 @@ fn failure(answer: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     let output = top(&[], answer);
     let why = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{why}");
-    assert!(why.starts_with("error: no metrics from http://127.0.0.1:9413/metrics: "), "{why}");
+    assert!(why.starts_with("error: can't read metrics from http://127.0.0.1:9413/metrics: "), "{why}");
     assert_eq!(why.lines().count(), 1, "{why}");
     why
 }
@@ -74,7 +74,7 @@ fn an_answer_without_an_end_is_said_to_be_truncated() {
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
             stream.write_all([head, BUILD].concat().as_bytes()).unwrap();
         });
-        assert!(why.contains("the answer is truncated: 37 of 1000 bytes"), "{why}");
+        assert!(why.contains("the answer is truncated: received 37 of 1000 bytes"), "{why}");
     });
 }
 
