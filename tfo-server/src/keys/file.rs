@@ -45,7 +45,7 @@ pub(crate) struct ContentError {
     reason: String,
 }
 
-/// Who reads a key file.
+/// The reader of a key file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyReader {
     /// A server that will use the keys: rejects a file that others could read or change.
@@ -83,8 +83,7 @@ pub(crate) fn parse_keys(text: &[u8]) -> Result<Pair, ContentError> {
         }
         let key = FastOpenKey::from_hex(word).map_err(|_| {
             error(if word.contains('-') {
-                "expected a key of 32 hex digits; use `tfo-server keys convert` to convert the \
-                 sysctl's text"
+                "expected a key of 32 hex digits; `tfo-server keys convert` converts the sysctl's text"
             } else {
                 "expected a key of 32 hex digits"
             })
@@ -125,7 +124,7 @@ fn parse_secret(text: &[u8]) -> Result<Secret, ContentError> {
 fn words(text: &[u8]) -> Result<Vec<(usize, &str)>, ContentError> {
     let text = std::str::from_utf8(text).map_err(|_| ContentError {
         line: 0,
-        reason: "expected text; use `tfo-server keys convert` to convert raw keys".to_owned(),
+        reason: "expected text; `tfo-server keys convert` converts raw keys".to_owned(),
     })?;
     let words = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     Ok((1..).zip(words).filter(|(_, word)| !word.is_empty()).collect())

@@ -70,7 +70,7 @@ fn with_a_reader_that_reads_nothing_it_serves_on_and_ends() {
         assert_eq!(server.wait().unwrap().code(), Some(0));
         let mut err = String::new();
         std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut err).unwrap();
-        assert!(err.contains("warn: standard output took nothing"), "{err}");
+        assert!(err.contains("warn: standard output accepted nothing"), "{err}");
         drop(reader);
     });
 }

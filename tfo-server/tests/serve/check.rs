@@ -30,8 +30,8 @@ fn a_ready_host_is_status_0_and_nothing_changes() {
         let text = lab.start("", &["check"]).finish();
         assert_eq!(text.code, Some(0), "{} {}", text.out, text.err);
         assert!(text.out.contains("net.ipv4.tcp_fastopen 0x3 (client, server)"), "{}", text.out);
-        assert!(text.out.contains("\na stop loses no connection (IP_MINTTL)\n"), "{}", text.out);
-        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        assert!(text.out.contains("\nstopping loses no connection (IP_MINTTL)\n"), "{}", text.out);
+        assert!(text.out.ends_with("ready: clients can use fast open\n"), "{}", text.out);
         let document = lab.start("", &["check", "-o", "json"]).finish();
         assert_eq!(document.code, Some(0));
         let found = json(&document.out);
@@ -92,7 +92,7 @@ fn each_listener_is_told_and_what_is_true_of_the_host_once() {
         for line in [
             "listen on 127.0.0.1:2222, service mirror, fast open queue 256, backlog 1024",
             "listen on 127.0.0.1:2223, service echo, fast open queue 8, backlog 1024",
-            "2 workers, among which the queues are divided",
+            "2 workers, which share the queues",
         ] {
             assert!(text.out.lines().any(|told| told == line), "{line}: {}", text.out);
         }
@@ -159,7 +159,7 @@ fn upstream_that_does_not_answer_is_a_note() {
         ] {
             assert!(text.out.lines().any(|found| found == line), "{line}: {}", text.out);
         }
-        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        assert!(text.out.ends_with("ready: clients can use fast open\n"), "{}", text.out);
         there.set_nonblocking(true).unwrap();
         assert!(there.accept().is_ok(), "it was connected to");
         assert!(there.accept().is_err(), "once for all listeners");

@@ -41,7 +41,10 @@ fn failure(answer: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     let output = top(&[], answer);
     let why = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{why}");
-    assert!(why.starts_with("error: can't read metrics from http://127.0.0.1:9413/metrics: "), "{why}");
+    assert!(
+        why.starts_with("error: can't read metrics from http://127.0.0.1:9413/metrics: "),
+        "{why}"
+    );
     assert_eq!(why.lines().count(), 1, "{why}");
     why
 }

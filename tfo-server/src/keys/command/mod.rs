@@ -187,7 +187,7 @@ fn compare(compare: &CompareArguments, format: Format) -> Result<ExitCode, Failu
 
 fn cannot_create(path: &Path, found: &io::Error) -> Failure {
     let advice = match found.kind() {
-        io::ErrorKind::AlreadyExists => "; existing files are never replaced: choose another name",
+        io::ErrorKind::AlreadyExists => "; an existing file is never replaced: choose another name",
         _ => "",
     };
     Failure::new(format_args!("can't create {}: {found}{advice}", path.display()))
