@@ -46,7 +46,7 @@ Signals: SIGINT and SIGTERM stop the server after open connections, or at once i
 reloads settings, keys and files; on an error, the previous configuration is kept. SIGUSR1 prints
 the counters.
 
-Exit status: 0 stopped by a signal or success, 1 not ready or failed, 2 wrong usage or invalid
+Exit status: 0 success, or stopped by a signal; 1 not ready, or failed; 2 wrong usage, or invalid
 configuration.
 
 Examples:

@@ -1,4 +1,4 @@
-//! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether it happened.
+//! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether fast open was used.
 //!
 //! `CONTRIBUTING.md` describes the folders and their order.
 #![forbid(unsafe_code)]

@@ -82,7 +82,7 @@ impl Ground {
         Ok(path)
     }
 
-    /// Starts a program on these cores with the maximum number of descriptors. Its errors are kept, its output is not.
+    /// Starts a program on these cores with the maximum number of descriptors. Keeps standard error, and discards standard output.
     pub(crate) fn start(&self, name: &str, cores: &str, program: &Command) -> Result<Started> {
         let log = self.folder.path().join(format!("{}.err", name.replace(' ', "-")));
         let mut command = self.pinned(cores, program);

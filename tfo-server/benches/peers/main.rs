@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Debug, Parser)]
 #[command(
     bin_name = "cargo bench -p tfo-server --bench peers --",
-    about = "tfo-server beside nginx, HAProxy and the limit, in a network namespace of its own"
+    about = "Compare tfo-server with nginx, HAProxy and the limit, in a network namespace"
 )]
 struct Cli {
     /// Run three short rounds, to check that everything works; the results are inaccurate.

@@ -45,8 +45,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     let upstreams = check_upstreams(settings)?;
     for listen in &settings.listeners {
-        let its = upstreams.iter().filter(|checked| checked.listener == listen.address);
-        findings.extend(upstream_findings(listen.address, its));
+        let own = upstreams.iter().filter(|checked| checked.listener == listen.address);
+        findings.extend(upstream_findings(listen.address, own));
     }
     let Some(facts) = host else { return Ok(ExitCode::SUCCESS) };
     output::print(&report::text(settings, &keys, &facts, &upstreams, &findings))?;

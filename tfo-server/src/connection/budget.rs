@@ -138,7 +138,7 @@ fn add(used: &AtomicUsize, count: usize, capacity: &AtomicUsize) -> bool {
     room
 }
 
-/// What the connections of one worker use.
+/// The descriptors that one worker's connections use.
 #[derive(Debug)]
 pub(crate) struct DescriptorShare {
     budget: Arc<DescriptorBudget>,

@@ -1,7 +1,7 @@
 //! One connection: moves bytes between the client's socket and either a session of the service or an upstream.
 //!
 //! A worker calls [`Connection::drive`] whenever the connection may make progress. Each call is one bounded turn; its
-//! result ([`DriveOutcome`]) names what the connection needs next. [`Phase`] holds how far the connection is:
+//! result ([`DriveOutcome`]) names what the connection needs next. [`Phase`] records its progress:
 //!
 //! 1. The client completes the handshake, if `early-data = "await-handshake"`.
 //! 2. The header of the proxy is read ([`proxy_header`]), if `proxy-protocol = "required"`.
@@ -61,7 +61,7 @@ use turn::{DriveOutcome, InputBuffer, LINGER, TurnBudget, TurnContext, WorkerScr
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// A connection being served.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 pub(crate) struct Connection {
     leg: Leg,
     pub(crate) listener: Rc<ListenerContext>,

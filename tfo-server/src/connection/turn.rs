@@ -24,7 +24,7 @@ use crate::service::http::Date;
 /// How long a closing connection waits for the peer to close.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// What a connection needs next.
+/// The result of a turn: what the connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DriveOutcome {
     /// An event on one of its sockets.
@@ -37,13 +37,13 @@ pub(crate) enum DriveOutcome {
     Done,
 }
 
-/// What a worker lends to a connection for its turn.
+/// The buffers and state that a worker lends to a connection for its turn.
 pub(crate) struct WorkerScratch {
     pub(crate) input: InputBuffer,
     pub(crate) turn: TurnContext,
 }
 
-/// What a turn needs in addition to the input buffer.
+/// The resources of a turn, except the input buffer.
 pub(crate) struct TurnContext {
     pub(crate) out: OutputBuffer,
     pub(crate) pipes: Pipes,

@@ -93,7 +93,7 @@ impl InheritedSockets {
             return Err(ActivationError::TooMany { address, sockets: matching.len(), workers });
         }
         for socket in &matching {
-            log::info!("inherited {}, listening on {address}", socket.name);
+            log::info!("inherited {} for {address}", socket.name);
         }
         if (1..workers).contains(&matching.len()) {
             log::info!(

@@ -26,7 +26,7 @@ use tfo_core::host::unfinished_handshakes;
 
 use super::listeners::BoundListener;
 
-/// The first check comes after this time as well: a SYN that the kernel was processing may still begin a handshake.
+/// The first check is delayed by this time as well: a SYN that the kernel was processing may still begin a handshake.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// A handshake that takes longer is abandoned: its client or the path to it has failed.
 const MAX_WAIT: Duration = Duration::from_secs(1);

@@ -319,11 +319,11 @@ fn accept_advice(e: &io::Error, open: usize) -> String {
     }
 }
 
-/// Returns what the descriptor budget has no room for.
+/// Describes the connections for which the descriptor budget has no room.
 const fn purpose(cost: DescriptorCost) -> &'static str {
     match cost {
         DescriptorCost::Pair => " for a client and its upstream",
-        DescriptorCost::Single => " beside those for forwarded clients",
+        DescriptorCost::Single => " except those reserved for forwarded clients",
     }
 }
 

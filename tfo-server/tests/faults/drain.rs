@@ -38,7 +38,7 @@ impl Unprivileged {
         open_to_others(&lab);
         let binary = lab.path("tfo-server");
         std::fs::copy(env!("CARGO_BIN_EXE_tfo-server"), &binary).unwrap();
-        // Otherwise the tests already run as an unprivileged user, who is root in a user namespace.
+        // Otherwise the tests already run as an unprivileged user that is root in a user namespace.
         let user = is_root_of_the_host().then(|| User::from_name("nobody").unwrap().unwrap());
         let user = user.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         Self { binary, lab, user }

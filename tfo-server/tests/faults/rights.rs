@@ -74,7 +74,7 @@ fn server_started_by_root_drops_all_other_privileges() {
                 .replace("[respond]", "[[listen]]\nport = 81\n"),
         );
         server.signal("HUP").unwrap();
-        let error = server.err().expect(&["error: can't listen on 127.0.0.1:81: "]);
+        let error = server.err().expect(&["error: reload failed: can't listen on 127.0.0.1:81: "]);
         assert!(
             error.contains("needs a restart") && error.contains("keeping the previous"),
             "{error}"

@@ -37,7 +37,7 @@ fn inherited_socket_gets_fast_open_and_outlives_the_server() {
         let mut waits_for_a_server = Some(lab.connect());
         for round in 0..2 {
             let server = activate(&lab, config, socket.try_clone().unwrap().into(), 1);
-            let line = server.err().expect(&["descriptor 3 (web), listening on 127.0.0.1:2222"]);
+            let line = server.err().expect(&["descriptor 3 (web) for 127.0.0.1:2222"]);
             assert!(!line.contains("warn"), "{line}");
             let _ = server.err().expect(&["listening on", "queue 64"]);
             assert_eq!(ask(&mut waits_for_a_server.take().unwrap(), b"at last"), b"at last");

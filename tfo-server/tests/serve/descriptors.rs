@@ -208,7 +208,7 @@ fn server_out_of_descriptors_warns_once_and_recovers() {
 
         // As many as there are descriptors for, in the order of arrival.
         let open: usize = warning
-            .split("): ")
+            .split("still serving ")
             .nth(1)
             .and_then(|rest| rest.split(' ').next())
             .and_then(|number| number.parse().ok())

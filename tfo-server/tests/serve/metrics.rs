@@ -325,7 +325,7 @@ fn health_is_answered_beside_idle_peers() {
 }
 
 #[test]
-fn health_is_answered_without_free_descriptors_beside_idle_peers() {
+fn health_is_answered_beside_idle_peers_without_descriptors() {
     isolated(|| {
         let lab = Lab::new();
         let (_server, clients) = without_descriptors(&lab);

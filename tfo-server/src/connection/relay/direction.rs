@@ -31,7 +31,7 @@ pub(super) enum PumpError {
     Sink(io::Error),
 }
 
-/// What the worker lends to a direction for a turn.
+/// The resources that the worker lends to a direction for a turn.
 pub(super) struct PumpScratch<'a, 'b> {
     /// As large as the number of bytes that may be held.
     pub(super) input: &'a mut LentInput<'b>,

@@ -85,7 +85,7 @@ enum RelayPhase {
     Ending,
 }
 
-/// What a connection lends to its relay. `'b` is the lifetime of what the worker lends.
+/// The resources that a connection lends to its relay. `'b` is the lifetime of the worker's buffer.
 pub(super) struct RelayIo<'a, 'b> {
     pub(super) client: &'a Leg,
     pub(super) deadline: &'a mut Instant,

@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::connection::leg::Leg;
 
-/// What the last calls and events revealed about a socket.
+/// The state of a socket, as shown by the last calls and events.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is learned independently")]
 pub(super) struct Readiness {

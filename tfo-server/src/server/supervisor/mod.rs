@@ -90,7 +90,7 @@ pub(super) struct Supervisor {
     watchdog: Option<Watchdog>,
 }
 
-/// How far the stop has come.
+/// The progress of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopping {
     /// Workers serve queued connections and close their listeners.
