@@ -6,8 +6,7 @@
 //! 1. Descriptors of a connection are taken before it is accepted, and given back after they are closed.
 //! 2. All workers together never use more than the budget.
 //! 3. Each worker has one pair of its own, as far as the budget allows, so that no worker's clients wait forever for
-//!    those
-//!    of other workers.
+//!    those of other workers.
 //! 4. If some listeners do not forward, each pair leaves one descriptor for them: an upstream may be a listener of this
 //!    server, and its connections must not wait for those that wait for it.
 //! 5. Without a budget, workers share nothing.
@@ -182,7 +181,7 @@ impl DescriptorShare {
         true
     }
 
-    /// Returns when to try again, or `None` for now.
+    /// Returns when to try again; `None` means at once.
     pub(crate) fn next_try(&self, cost: DescriptorCost) -> Option<Instant> {
         let retry = match cost {
             DescriptorCost::Single => self.singles.retry,

@@ -62,10 +62,8 @@ impl Leg {
     /// Sends as many of `bytes` as the socket accepts now, and returns how many.
     ///
     /// The last bytes and the FIN share a segment unless that would delay the bytes. On a fast open connection whose
-    /// handshake
-    /// is incomplete, the kernel defers a shutdown until the client's ACK arrives. Bytes held back for the FIN would be
-    /// deferred
-    /// with it, and the round trip that fast open saved would be lost. A close is not deferred.
+    /// handshake is incomplete, the kernel defers a shutdown until the client's ACK arrives. Bytes held back for the
+    /// FIN would be deferred with it, and the round trip that fast open saved would be lost. A close is not deferred.
     pub(super) fn send(&self, bytes: &[u8], after: AfterSend) -> io::Result<usize> {
         let more = match after {
             AfterSend::Nothing => false,

@@ -2,8 +2,7 @@
 //! in it ([`TurnBudget`]), and the result ([`DriveOutcome`]).
 //!
 //! Each worker has one [`WorkerScratch`] and lends it to one connection at a time, so that connections need no buffers
-//! of
-//! their own.
+//! of their own.
 //!
 //! Invariants:
 //!

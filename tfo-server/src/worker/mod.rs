@@ -6,8 +6,7 @@
 //! 1. Waits for events, and handles the supervisor's commands ([`WorkerCommand`]).
 //! 2. Drives connections that have events.
 //! 3. Accepts from each listener in batches ([`Worker::accept_some`]). A new connection has its first turn at once:
-//!    with
-//!    fast open its data is already there.
+//!    with fast open its data is already there.
 //! 4. Drives connections that were not done at the end of their last turn.
 //! 5. Checks deadlines, and closes the sockets of connections that have ended.
 //!
@@ -20,8 +19,7 @@
 //! 4. A connection's descriptors are taken before it is accepted, and given back after they are closed
 //!    ([`DescriptorShare`]).
 //! 5. Every accepted connection is counted, logged and closed in one place ([`Worker::finish`]), even if the thread
-//!    ends by
-//!    an error or a panic.
+//!    ends by an error or a panic.
 //!
 //! [`TurnBudget`]: crate::connection::turn::TurnBudget
 

@@ -2,8 +2,7 @@
 //! metrics thread.
 //!
 //! 1. The thread holds a few descriptors that it does not need. When the process has no other left, one of them is
-//!    closed,
-//!    and the next connection is accepted in its place, answered and closed.
+//!    closed, and the next connection is accepted in its place, answered and closed.
 //! 2. If that is not enough, or the number of peers has reached its limit, the connection that has been idle longest is
 //!    closed in favour of the new one.
 //! 3. A connection younger than [`GRACE`] is not closed: its request is on its way.

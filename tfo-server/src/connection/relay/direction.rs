@@ -1,8 +1,7 @@
 //! One direction of a relay: moves bytes from a source socket to a sink socket.
 //!
 //! Bytes are copied through the worker's buffer ([`Direction::copy`]). After [`BULK_STREAK`] bytes of bulk transfer
-//! they
-//! are spliced through a pipe instead ([`Direction::splice`]).
+//! they are spliced through a pipe instead ([`Direction::splice`]).
 //!
 //! Invariants:
 //!

@@ -14,8 +14,8 @@
 //! 2. Bytes that one side sent before its end or its error are passed on before that end is.
 //! 3. A FIN is sent only after all bytes. If bytes are missing, the other side gets a reset.
 //! 4. A relay holds only bytes that a sink did not accept; reads use the worker's buffer.
-//! 5. A new relay is retried at the next turns before it registers for events. Under load, it is answered by then,
-//!    and a one-shot exchange needs no event at all.
+//! 5. A new relay is retried at the next turns before it registers for events. Under load the answer has
+//!    arrived by then, and a one-shot exchange needs no event at all.
 
 mod direction;
 mod socket;
@@ -284,7 +284,7 @@ impl Relay {
             // The SYN is not answered yet.
             let ready = Readiness { readable: false, connected: false, ..Readiness::NEW };
             let socket = SocketState { ready, interest: None };
-            // A connecting socket: a shutdown of it is not deferred as that of an accepted one is.
+            // A shutdown is deferred only on accepted sockets, not on connecting ones.
             self.upstream =
                 Some(UpstreamLeg { leg: Leg::new(stream, true), guard: upstream, socket });
             return Ok(());
@@ -339,7 +339,7 @@ impl Relay {
         let settings = &self.forward.settings;
         let left = io.deadline.saturating_duration_since(io.turn.now);
         let slow = settings.connect_timeout.saturating_sub(left) >= SLOW_HANDSHAKE;
-        // The time only decides whether to look; the kernel reports what happened.
+        // The time only decides whether to ask the kernel, which reports what happened.
         if syn_data
             && (slow || upstream.guard.is_trial())
             && let Ok(info) = upstream.leg.stream().info()

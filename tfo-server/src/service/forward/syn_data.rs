@@ -9,8 +9,7 @@
 //! 2. After the pause one connection at a time does: the trial. All others use regular SYNs until the trial has an
 //!    outcome.
 //! 3. Only a trial whose SYN data was acknowledged ends the pause. A trial that fails starts a pause of twice the
-//!    length, at
-//!    most [`MAX_PAUSE`].
+//!    length, at most [`MAX_PAUSE`].
 //! 4. Each trial has an outcome: its owner reports one, or gives the trial back on drop.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
