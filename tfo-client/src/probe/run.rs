@@ -1,4 +1,4 @@
-//! Makes the connections, one after another.
+//! Runs the command: makes the connections one after another.
 
 use std::process::ExitCode;
 use std::thread;
@@ -16,9 +16,9 @@ use crate::output::{Failure, NO_CONNECTION};
 use crate::trace::{self, Tracer};
 use crate::{cookies, target};
 
-/// Exit status: the last connection's data went in the SYN and was accepted.
+/// Exit status if the last connection's data was sent in the SYN and accepted.
 const FAST_OPEN: u8 = 0;
-/// Exit status: connected, but not by fast open.
+/// Exit status if the last connection was established, but not by fast open.
 const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
@@ -55,7 +55,7 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     Ok(status(results.last_outcome()))
 }
 
-/// The exit status that the last connection decides.
+/// Returns the exit status for the outcome of the last connection.
 pub(crate) fn status(last: Option<Outcome>) -> ExitCode {
     ExitCode::from(match last {
         Some(Outcome::FastOpen) => FAST_OPEN,

@@ -1,4 +1,4 @@
-//! The table for people: a row as each connection ends, the finding and the next step below.
+//! The text for people: a table row for each connection, then the finding and the next step.
 
 use std::net::SocketAddr;
 
@@ -9,10 +9,10 @@ use super::connection::ProbedConnection;
 use super::results::Results;
 use crate::prose::{more, named, next, next_step, style, time, words, wrap};
 
-/// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
+/// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
 
-/// What stands above the rows.
+/// Returns the title and the table head.
 pub(super) fn head(results: &Results) -> String {
     let target = named(&results.host, results.address);
     let connections = if results.count == 1 { "connection" } else { "connections" };
@@ -49,7 +49,7 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     text += &wrap(&verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        text += &wrap(&format!("It may be: {}.", names.join(", ")));
+        text += &wrap(&format!("Possible causes: {}.", names.join(", ")));
     }
     if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
@@ -57,7 +57,7 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     match results.balance() {
         Some(balance) => {
             text += &format!("\n{}", wrap(&balance.finding));
-            // Where keys differ they are why connections miss: one remedy is enough.
+            // Different keys are the reason for misses, so the balance's advice replaces the verdict's.
             text +=
                 &if balance.cookies.len() > 1 { next(&balance.advice) } else { next_step(verdict) };
         }
@@ -72,9 +72,9 @@ mod tests {
     use crate::prose::WIDTH;
 
     #[test]
-    fn the_verdicts_column_holds_the_longest() {
+    fn verdict_column_fits_the_longest_verdict() {
         assert_eq!("not-attempted (paused-by-blackhole)".len(), VERDICT);
         let row = 2 + 3 + 2 + VERDICT + 1 + 10 + 2 + 10 + 2 + 9;
-        assert!(row <= WIDTH, "a row fits: {row}");
+        assert!(row <= WIDTH, "a row is too wide: {row}");
     }
 }

@@ -39,7 +39,7 @@ fn balance(network: &Network, v6: bool, count: &str) -> (Value, Finished) {
 }
 
 #[test]
-fn one_to_four_keys_behind_one_address_are_counted() {
+fn balance_counts_one_to_four_keys() {
     isolated(|| {
         let sets: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 2, 3, 4]];
         for keys in sets {
@@ -83,7 +83,7 @@ fn servers_that_share_a_key_count_once() {
 }
 
 #[test]
-fn keys_are_counted_over_ipv6_and_by_an_ordinary_user() {
+fn balance_works_over_ipv6_without_privileges() {
     isolated(|| {
         let network = servers(&[1, 2], true);
         if !require("setpriv") {
@@ -100,7 +100,7 @@ fn keys_are_counted_over_ipv6_and_by_an_ordinary_user() {
 }
 
 #[test]
-fn the_text_says_keys_hits_and_confidence() {
+fn text_has_keys_hits_and_confidence() {
     isolated(|| {
         let network = servers(&[1, 2, 3, 4], false);
         let ended = probe(&network, false, &["--balance", "20"]);
@@ -123,7 +123,7 @@ fn the_text_says_keys_hits_and_confidence() {
 }
 
 #[test]
-fn without_the_flag_nothing_is_counted_and_the_schema_holds_with_it() {
+fn document_has_a_balance_only_with_the_flag() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };

@@ -10,7 +10,7 @@ fn summary<'a>(document: &'a Value, field: &str) -> &'a str {
 }
 
 #[test]
-fn the_servers_bit_off_is_told_and_its_advice_works() {
+fn server_bit_off_is_diagnosed_and_advice_fixes_it() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_server_bits(1);
@@ -32,7 +32,7 @@ fn the_servers_bit_off_is_told_and_its_advice_works() {
 }
 
 #[test]
-fn the_clients_bit_off_is_told_and_its_advice_works() {
+fn client_bit_off_is_diagnosed_and_advice_fixes_it() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_client_bits(2);
@@ -50,7 +50,7 @@ fn the_clients_bit_off_is_told_and_its_advice_works() {
 }
 
 #[test]
-fn a_replaced_key_is_told_once_and_heals() {
+fn replaced_key_is_a_mismatch_once() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_on_server("net/ipv4/tcp_fastopen_key", "00000001-00000002-00000003-00000004");
@@ -73,7 +73,7 @@ fn a_replaced_key_is_told_once_and_heals() {
 }
 
 #[test]
-fn a_listener_without_a_queue_is_told() {
+fn listener_without_a_queue_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 0\n";
@@ -88,7 +88,7 @@ fn a_listener_without_a_queue_is_told() {
 }
 
 #[test]
-fn syncookies_are_told() {
+fn syncookies_are_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_on_server("net/ipv4/tcp_syncookies", "2");
@@ -102,7 +102,7 @@ fn syncookies_are_told() {
 }
 
 #[test]
-fn a_server_without_cookies_is_told() {
+fn server_without_cookies_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_server_bits(0x203);
@@ -114,7 +114,7 @@ fn a_server_without_cookies_is_told() {
 }
 
 #[test]
-fn each_mode_does_what_it_says() {
+fn each_mode_sends_the_first_bytes_its_way() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };

@@ -28,7 +28,7 @@ fn lab_with_cookies() -> Lab {
 }
 
 #[test]
-fn an_empty_cache_is_a_friendly_line_and_an_empty_list() {
+fn empty_cache_prints_a_hint_and_an_empty_json_list() {
     isolated(|| {
         let lab = Lab::new();
         let ended = lab.probe(&["-q", "cookies"]);
@@ -38,14 +38,14 @@ fn an_empty_cache_is_a_friendly_line_and_an_empty_list() {
         assert_eq!(document, serde_json::json!({"schema": 1, "cookies": [], "others": 0}));
         let ended = lab.probe(&["cookies", "show", "192.0.2.2"]);
         assert_eq!(ended.code, Some(1), "nothing to show");
-        assert!(ended.out.starts_with("Nothing is remembered of 192.0.2.2"), "{}", ended.out);
+        assert!(ended.out.starts_with("192.0.2.2 is not in the cache"), "{}", ended.out);
         let ended = lab.probe(&["cookies", "forget", "--all"]);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "Nothing was remembered.\n"));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "Nothing to forget.\n"));
     });
 }
 
 #[test]
-fn the_list_shows_each_cookie_as_the_probe_saw_it() {
+fn list_shows_the_cookie_that_the_probe_reports() {
     isolated(|| {
         let lab = lab_with_cookies();
         let (probed, _) = lab.document(&["-n", "1"]);
@@ -117,7 +117,7 @@ fn lost_syns_with_data_are_noted() {
 }
 
 #[test]
-fn forgetting_needs_the_capability_and_says_so() {
+fn forget_without_the_capability_is_status_2_and_names_it() {
     isolated(|| {
         if !require("setpriv") {
             return;
@@ -132,10 +132,7 @@ fn forgetting_needs_the_capability_and_says_so() {
             assert_eq!(ended.code, Some(2), "{what}: {}", ended.out);
             assert_eq!(ended.out, "", "{what}: nothing was forgotten");
             let error = ended.err.lines().last().unwrap();
-            assert!(
-                error.starts_with("error: the cookie for 192.0.2.2 can't be forgotten"),
-                "{error}"
-            );
+            assert!(error.starts_with("error: can't forget the cookie for 192.0.2.2: "), "{error}");
             assert!(
                 error.contains("cookies forget needs CAP_NET_ADMIN: run it with sudo"),
                 "{error}"
@@ -147,7 +144,7 @@ fn forgetting_needs_the_capability_and_says_so() {
 }
 
 #[test]
-fn one_cookie_or_all_are_forgotten_where_that_is_allowed() {
+fn forget_deletes_one_or_all_cookies_with_the_capability() {
     isolated(|| {
         let lab = lab_with_cookies();
         let ended = lab.probe(&["cookies", "forget", "192.0.2.2"]);
@@ -169,7 +166,7 @@ fn one_cookie_or_all_are_forgotten_where_that_is_allowed() {
 }
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn invalid_usage_is_status_2() {
     isolated(|| {
         let lab = Lab::new();
         for arguments in [

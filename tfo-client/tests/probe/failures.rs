@@ -8,7 +8,7 @@ use tfo_core::lab::isolated;
 use crate::harness::{Lab, accept, each};
 
 #[test]
-fn a_closed_port_is_status_3_and_refused() {
+fn closed_port_is_status_3_and_refused() {
     isolated(|| {
         let lab = Lab::new();
         let (document, ended) = lab.document(&["-p", "9"]);
@@ -22,7 +22,7 @@ fn a_closed_port_is_status_3_and_refused() {
 }
 
 #[test]
-fn a_closed_port_of_a_host_with_a_cached_cookie_is_refused_too() {
+fn closed_port_with_a_cached_cookie_is_refused() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -36,7 +36,7 @@ fn a_closed_port_of_a_host_with_a_cached_cookie_is_refused_too() {
 }
 
 #[test]
-fn an_address_without_a_route_is_status_3_and_unreachable() {
+fn address_without_a_route_is_status_3_and_unreachable() {
     isolated(|| {
         let lab = Lab::new();
         let (document, ended) = lab.document(&["-s", "203.0.113.1", "-n", "1"]);
@@ -46,7 +46,7 @@ fn an_address_without_a_route_is_status_3_and_unreachable() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_timed_out_after_the_time_given() {
+fn silent_host_times_out_after_the_connect_timeout() {
     isolated(|| {
         let lab = Lab::new();
         // Nobody has this address, and the neighbour is looked for longer than this.
@@ -59,7 +59,7 @@ fn a_host_that_does_not_answer_is_timed_out_after_the_time_given() {
 }
 
 #[test]
-fn a_silent_server_is_failed_with_the_flag_that_helps() {
+fn silent_server_fails_with_advice_to_use_no_reply() {
     isolated(|| {
         let lab = Lab::new();
         let _silent = lab.silent_server();
@@ -79,7 +79,7 @@ fn a_silent_server_is_failed_with_the_flag_that_helps() {
 }
 
 #[test]
-fn discard_is_probed_without_waiting_for_a_reply() {
+fn no_reply_probes_a_discard_server() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["--service", "discard"]) else { return };
@@ -94,7 +94,7 @@ fn discard_is_probed_without_waiting_for_a_reply() {
 }
 
 #[test]
-fn a_server_that_speaks_first_is_heard() {
+fn greeting_of_a_server_counts_as_an_answer() {
     isolated(|| {
         let lab = Lab::new();
         let listener = lab.silent_server();

@@ -8,7 +8,7 @@ use tfo_core::lab::{SERVER_V4, isolated, require};
 use crate::harness::{Lab, clean, each, json};
 
 #[test]
-fn fresh_forgets_the_cookie_where_it_may() {
+fn fresh_deletes_the_cookie_with_the_capability() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -34,7 +34,7 @@ pub(crate) fn in_user_namespace() -> bool {
 }
 
 #[test]
-fn without_the_capability_fresh_is_status_2_and_names_it() {
+fn fresh_without_the_capability_is_status_2_and_names_it() {
     isolated(|| {
         if !require("setpriv") {
             return;
@@ -49,10 +49,7 @@ fn without_the_capability_fresh_is_status_2_and_names_it() {
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         assert_eq!(ended.out, "", "nothing was probed");
         let error = ended.err.lines().last().unwrap();
-        assert!(
-            error.starts_with("error: the cookie for 192.0.2.2 can't be forgotten: "),
-            "{error}"
-        );
+        assert!(error.starts_with("error: can't forget the cookie for 192.0.2.2: "), "{error}");
         assert!(error.contains("--fresh needs CAP_NET_ADMIN: run it with sudo"), "{error}");
     });
 }

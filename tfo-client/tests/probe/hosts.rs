@@ -5,7 +5,7 @@ use tfo_core::lab::{SERVER_V4, SERVER_V6, isolated};
 use crate::harness::{Lab, each, json};
 
 #[test]
-fn with_edited_files_the_first_connection_fetches_a_cookie_and_the_others_use_it() {
+fn edited_config_files_work_on_two_hosts() {
     isolated(|| {
         for (address, port, target) in [
             (SERVER_V4.to_string(), 4433, format!("{SERVER_V4}:4433")),
@@ -65,7 +65,7 @@ fn with_edited_files_the_first_connection_fetches_a_cookie_and_the_others_use_it
 }
 
 #[test]
-fn a_server_on_all_addresses_is_reached_by_both_families() {
+fn server_on_all_addresses_accepts_both_families() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&[]) else { return };
@@ -81,7 +81,7 @@ fn a_server_on_all_addresses_is_reached_by_both_families() {
 }
 
 #[test]
-fn as_many_connections_are_made_as_asked_for() {
+fn count_sets_the_number_of_connections() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };

@@ -8,7 +8,7 @@ use tfo_core::lab::{SERVER_V6, isolated};
 use crate::harness::{Lab, accept, each};
 
 #[test]
-fn what_the_syn_does_not_hold_follows() {
+fn bytes_beyond_the_syn_follow_after_the_handshake() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
@@ -26,7 +26,7 @@ fn what_the_syn_does_not_hold_follows() {
 }
 
 #[test]
-fn a_request_of_a_mebibyte_arrives_whole() {
+fn request_of_a_mebibyte_arrives_completely() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
@@ -38,7 +38,7 @@ fn a_request_of_a_mebibyte_arrives_whole() {
 }
 
 #[test]
-fn a_message_is_sent_as_it_is() {
+fn message_is_sent_unchanged() {
     isolated(|| {
         let lab = Lab::new();
         let listener = lab.silent_server();
@@ -58,7 +58,7 @@ fn a_message_is_sent_as_it_is() {
 }
 
 #[test]
-fn a_message_that_is_no_request_still_gets_the_clients_half() {
+fn message_that_is_no_request_gets_the_client_half() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };

@@ -34,7 +34,7 @@ fn nginx(lab: &Lab, listen: &str) -> Program {
 const REQUEST: &str = "GET / HTTP/1.0\r\n\r\n";
 
 #[test]
-fn nginx_with_fastopen_grants_a_cookie_and_takes_the_data() {
+fn nginx_with_fastopen_grants_a_cookie_and_accepts_data() {
     isolated(|| {
         if !require("nginx") {
             return;
@@ -53,7 +53,7 @@ fn nginx_with_fastopen_grants_a_cookie_and_takes_the_data() {
 }
 
 #[test]
-fn nginx_without_fastopen_is_told_without_a_guess() {
+fn nginx_without_fastopen_reports_candidates() {
     isolated(|| {
         if !require("nginx") {
             return;

@@ -61,7 +61,7 @@ fn shown(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_pipe_gets_no_escape_codes_and_no_progress() {
+fn pipe_gets_no_escape_codes_and_no_progress() {
     isolated(|| {
         let lab = Lab::new();
         let ended = shell(&lab, "\"$0\" --listen");
@@ -74,7 +74,7 @@ fn a_pipe_gets_no_escape_codes_and_no_progress() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn closed_pipe_is_quiet() {
     isolated(|| {
         let lab = Lab::new();
         for format in ["text", "json"] {
@@ -86,7 +86,7 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn full_disk_is_status_2_with_one_message() {
     isolated(|| {
         let lab = Lab::new();
         for (command, format) in ["--listen", "lab --rtt 1ms", "doctor", "cookies", "explain"]
@@ -103,7 +103,7 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
-fn a_file_size_limit_is_an_error_and_no_signal() {
+fn file_size_limit_is_an_error_and_no_signal() {
     isolated(|| {
         let lab = Lab::new();
         let [out, pcap, svg] = ["out", "pcap", "svg"].map(|name| lab.file(name, ""));
@@ -123,7 +123,7 @@ fn a_file_size_limit_is_an_error_and_no_signal() {
 }
 
 #[test]
-fn on_a_terminal_the_progress_leaves_nothing_behind() {
+fn progress_on_a_terminal_is_erased() {
     isolated(|| {
         if !require("script") {
             return;
@@ -151,7 +151,7 @@ fn on_a_terminal_the_progress_leaves_nothing_behind() {
 }
 
 #[test]
-fn no_color_turns_colour_and_progress_off() {
+fn no_color_disables_colour_and_progress() {
     isolated(|| {
         if !require("script") {
             return;
@@ -164,7 +164,7 @@ fn no_color_turns_colour_and_progress_off() {
 }
 
 #[test]
-fn json_is_the_only_thing_on_standard_output() {
+fn standard_output_has_nothing_but_json() {
     isolated(|| {
         let lab = Lab::new();
         let ended = shell(&lab, "\"$0\" --listen -vv -o json");

@@ -22,7 +22,7 @@ fn filter(host: &Host, rules: &str) -> bool {
 }
 
 #[test]
-fn a_full_queue_is_told() {
+fn full_queue_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         let config = "engine.workers = 1\n[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 1\n";
@@ -52,7 +52,7 @@ fn a_full_queue_is_told() {
 }
 
 #[test]
-fn an_option_that_is_stripped_on_the_way_is_told() {
+fn stripped_option_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         if !filter(

@@ -28,7 +28,7 @@ pub(crate) fn hold(document: &Value) {
 }
 
 #[test]
-fn documents_with_both_halves_hold() {
+fn documents_with_both_halves_are_valid() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -53,7 +53,7 @@ fn documents_with_both_halves_hold() {
 }
 
 #[test]
-fn documents_with_the_clients_half_alone_hold() {
+fn documents_with_the_client_half_only_are_valid() {
     isolated(|| {
         let lab = Lab::new();
         let refused = lab.document(&["-p", "9"]).0;
@@ -81,7 +81,7 @@ fn documents_with_the_clients_half_alone_hold() {
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     isolated(|| {
         let lab = Lab::new();
         let (document, _) = lab.document(&["--listen", "-s", "127.0.0.1"]);
