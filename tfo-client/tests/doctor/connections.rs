@@ -17,7 +17,7 @@ fn connection(found: &Value, port: u16) -> &Value {
 }
 
 #[test]
-fn each_listener_is_told_with_its_queue_and_its_process() {
+fn each_listener_is_listed_with_queue_and_process() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         assert!(has(&look(&host), "no-listener"), "nobody listens");
@@ -46,7 +46,7 @@ fn each_listener_is_told_with_its_queue_and_its_process() {
 }
 
 #[test]
-fn both_ends_of_open_connections_have_their_verdicts() {
+fn open_connections_have_verdicts_at_both_ends() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -82,7 +82,7 @@ fn both_ends_of_open_connections_have_their_verdicts() {
 }
 
 #[test]
-fn an_open_connection_without_a_cookie_or_without_its_data_is_a_fallback() {
+fn open_connection_without_cookie_or_data_is_a_fallback() {
     isolated(|| {
         let (client, server) = hosts();
         set_bits(&server, 1);
@@ -115,7 +115,7 @@ fn an_open_connection_without_a_cookie_or_without_its_data_is_a_fallback() {
 }
 
 #[test]
-fn syns_with_data_that_are_lost_show_in_the_cache_and_at_the_connection() {
+fn lost_syn_data_shows_in_the_cache_and_at_the_connection() {
     isolated(|| {
         let path = PathSettings::new()
             .round_trip(Duration::from_millis(2))

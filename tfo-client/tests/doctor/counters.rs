@@ -20,7 +20,7 @@ fn use_keys(listener: &FastOpenListener, primary: u8, backup: Option<u8>) {
 }
 
 #[test]
-fn the_hit_rate_of_a_working_pair_is_1() {
+fn hit_rate_of_a_working_pair_is_1() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -39,7 +39,7 @@ fn the_hit_rate_of_a_working_pair_is_1() {
 }
 
 #[test]
-fn cookies_that_are_asked_for_and_never_used_have_their_reason() {
+fn unused_cookies_are_reported_with_the_reason() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -62,7 +62,7 @@ fn cookies_that_are_asked_for_and_never_used_have_their_reason() {
 }
 
 #[test]
-fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
+fn replaced_key_is_invalid_cookies_and_rotated_key_is_backup() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -89,7 +89,7 @@ fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
 }
 
 #[test]
-fn a_full_queue_is_told() {
+fn full_queue_is_reported() {
     isolated(|| {
         let round_trip = Duration::from_millis(200);
         let network = Network::new(PathSettings::new().round_trip(round_trip)).unwrap();

@@ -9,7 +9,7 @@ use tfo_core::lab::{Host, Program, isolated, require};
 use crate::harness::{connect, doctor, hosts, listen, run, server_address, set, set_bits};
 
 #[test]
-fn the_screen_of_a_busy_host_has_80_columns_and_no_colour() {
+fn screen_of_a_busy_host_has_80_columns_and_no_colour() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -40,7 +40,7 @@ fn the_screen_of_a_busy_host_has_80_columns_and_no_colour() {
 }
 
 #[test]
-fn the_screen_changes_nothing() {
+fn doctor_changes_no_settings() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let settings = || {
@@ -54,7 +54,7 @@ fn the_screen_changes_nothing() {
 }
 
 #[test]
-fn watching_shows_rates_and_ends_after_its_frames() {
+fn watch_shows_rates_and_ends_after_its_frames() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -83,7 +83,7 @@ fn watching_shows_rates_and_ends_after_its_frames() {
 }
 
 #[test]
-fn frames_follow_each_other_where_there_is_no_terminal() {
+fn frames_are_appended_without_a_terminal() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 0);
@@ -96,7 +96,7 @@ fn frames_follow_each_other_where_there_is_no_terminal() {
 }
 
 #[test]
-fn watching_ends_with_ctrl_c_and_with_its_reader() {
+fn watch_ends_with_ctrl_c_or_a_closed_pipe() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let program = Program::start(&host, doctor(&["--watch", "100ms"])).unwrap();
@@ -116,7 +116,7 @@ fn watching_ends_with_ctrl_c_and_with_its_reader() {
 }
 
 #[test]
-fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
+fn terminal_gets_colour_and_frames_that_overwrite_each_other() {
     isolated(|| {
         if !require("script") {
             return;
@@ -143,7 +143,7 @@ fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
 }
 
 #[test]
-fn wrong_flags_are_refused() {
+fn invalid_flags_are_refused() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         for arguments in [

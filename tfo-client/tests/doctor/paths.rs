@@ -10,7 +10,7 @@ use tfo_core::socket::{Connector, Method};
 use crate::harness::{connect, finding, listen, look, server_address, set};
 
 #[test]
-fn a_pause_for_a_blackhole_is_told() {
+fn pause_for_a_blackhole_is_reported() {
     isolated(|| {
         let path = PathSettings::new().boxes(&[Middlebox::SwallowAfterSynData]);
         let network = Network::new(path).unwrap();

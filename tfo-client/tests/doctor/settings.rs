@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 #[test]
-fn a_host_that_allows_both_halves_is_ready() {
+fn host_that_allows_both_halves_is_ready() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let (found, status) = examine(&host, &[]);
@@ -24,7 +24,7 @@ fn a_host_that_allows_both_halves_is_ready() {
 }
 
 #[test]
-fn the_clients_bit_off_is_a_problem_of_the_client_alone() {
+fn client_bit_off_is_a_problem_of_the_client_half_only() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 2);
@@ -48,7 +48,7 @@ fn the_clients_bit_off_is_a_problem_of_the_client_alone() {
 }
 
 #[test]
-fn the_servers_bit_off_is_a_problem_of_the_server_alone() {
+fn server_bit_off_is_a_problem_of_the_server_half_only() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
@@ -62,7 +62,7 @@ fn the_servers_bit_off_is_a_problem_of_the_server_alone() {
 }
 
 #[test]
-fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
+fn bits_without_cookies_are_problems_all_listeners_is_a_note() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 0x607);
@@ -74,7 +74,7 @@ fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
 }
 
 #[test]
-fn the_key_is_told_by_its_presence_and_never_shown() {
+fn presence_of_a_key_is_reported_but_never_the_key() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         assert!(has(&look(&host), "key-unset"), "a new namespace has none");
@@ -94,7 +94,7 @@ fn the_key_is_told_by_its_presence_and_never_shown() {
 }
 
 #[test]
-fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
+fn key_of_zeros_with_a_listener_is_a_problem_and_its_fix_works() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
@@ -108,7 +108,7 @@ fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
 }
 
 #[test]
-fn the_kernel_makes_a_key_for_the_first_listener() {
+fn kernel_generates_a_key_for_the_first_listener() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let _listener = listen(&host);
@@ -117,7 +117,7 @@ fn the_kernel_makes_a_key_for_the_first_listener() {
 }
 
 #[test]
-fn a_small_somaxconn_is_a_note_and_none_is_a_problem() {
+fn small_somaxconn_is_a_note_and_zero_is_a_problem() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "core/somaxconn", "16");
@@ -133,7 +133,7 @@ fn a_small_somaxconn_is_a_note_and_none_is_a_problem() {
 }
 
 #[test]
-fn syncookies_always_are_a_problem() {
+fn syncookies_always_is_a_problem() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "ipv4/tcp_syncookies", "2");
@@ -147,7 +147,7 @@ fn syncookies_always_are_a_problem() {
 }
 
 #[test]
-fn the_blackhole_timer_is_told() {
+fn blackhole_timeout_is_reported() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         assert!(has(&look(&host), "blackhole-off"), "the kernel's default");
@@ -160,7 +160,7 @@ fn the_blackhole_timer_is_told() {
 }
 
 #[test]
-fn in_a_pod_the_fix_is_that_of_a_pod() {
+fn fix_in_a_pod_uses_the_security_context() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
@@ -181,7 +181,7 @@ fn in_a_pod_the_fix_is_that_of_a_pod() {
 }
 
 #[test]
-fn a_read_only_proc_sys_is_told_and_nobody_is_sent_to_write_there() {
+fn read_only_proc_sys_is_reported_and_no_fix_writes_there() {
     isolated(|| {
         if !require("unshare") || !require("mount") {
             return;
@@ -216,7 +216,7 @@ fn apply(host: &Host, fix: &str) {
 }
 
 #[test]
-fn a_route_without_cookies_is_found_and_its_fix_works() {
+fn route_without_cookies_is_found_and_its_fix_works() {
     isolated(|| {
         if !require("ip") {
             return;
@@ -241,7 +241,7 @@ fn a_route_without_cookies_is_found_and_its_fix_works() {
 }
 
 #[test]
-fn an_ordinary_user_gets_the_same_answers_but_for_what_is_roots() {
+fn ordinary_user_gets_all_findings_except_those_of_root() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
