@@ -10,7 +10,7 @@ use crate::harness::Lab;
 use crate::{answer, count, counters, load, serve, serve_at, verdicts};
 
 #[test]
-fn fast_open_is_counted_as_the_kernel_counts_it() {
+fn fast_open_count_matches_the_kernels_counter() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -26,7 +26,7 @@ fn fast_open_is_counted_as_the_kernel_counts_it() {
 }
 
 #[test]
-fn all_ways_of_the_first_bytes_count_what_they_are() {
+fn each_mode_is_counted_with_its_verdict() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -46,7 +46,7 @@ fn all_ways_of_the_first_bytes_count_what_they_are() {
 }
 
 #[test]
-fn mixed_is_half_and_half_with_times_of_each() {
+fn mixed_mode_is_half_regular_with_times_of_each() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -59,7 +59,7 @@ fn mixed_is_half_and_half_with_times_of_each() {
 }
 
 #[test]
-fn a_client_without_its_bit_and_a_server_without_its_own_are_told() {
+fn disabled_client_and_disabled_server_are_distinguished() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -75,7 +75,7 @@ fn a_client_without_its_bit_and_a_server_without_its_own_are_told() {
 }
 
 #[test]
-fn a_server_that_stops_taking_data_makes_fallbacks() {
+fn server_that_rejects_syn_data_causes_fallbacks() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -90,7 +90,7 @@ fn a_server_that_stops_taking_data_makes_fallbacks() {
 }
 
 #[test]
-fn ipv6_is_counted_too() {
+fn ipv6_connections_are_counted() {
     isolated(|| {
         if !lab::has_ipv6() {
             return lab::skip("this kernel has no IPv6");
@@ -112,7 +112,7 @@ fn answer_to_20000_bytes(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn what_the_syn_does_not_take_follows_and_long_replies_are_read_whole() {
+fn long_requests_and_long_replies_are_transferred_completely() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer_to_20000_bytes);
@@ -131,7 +131,7 @@ fn discard(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn without_a_reply_the_handshake_counts() {
+fn no_reply_counts_established_connections() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, discard);
@@ -159,7 +159,7 @@ fn answer_and_wait(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn who_closes_first_keeps_the_connection_and_a_reset_keeps_none() {
+fn closing_first_leaves_time_wait_and_a_reset_does_not() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);

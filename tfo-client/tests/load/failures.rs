@@ -10,7 +10,7 @@ use crate::harness::Lab;
 use crate::{answer, load, serve};
 
 #[test]
-fn a_closed_port_refuses_all_of_them() {
+fn closed_port_refuses_all_connections() {
     isolated(|| {
         let lab = Lab::new();
         for mode in ["auto", "off"] {
@@ -27,7 +27,7 @@ fn a_closed_port_refuses_all_of_them() {
 }
 
 #[test]
-fn an_address_without_a_route_is_unreachable() {
+fn address_without_a_route_is_unreachable() {
     isolated(|| {
         let lab = Lab::new();
         let (load, ended) = load(&lab, &["-s", "203.0.113.1", "--count", "5"]);
@@ -37,7 +37,7 @@ fn an_address_without_a_route_is_unreachable() {
 }
 
 #[test]
-fn a_silent_server_times_out() {
+fn silent_server_times_out() {
     isolated(|| {
         let lab = Lab::new();
         let _listener = lab.silent_server();
@@ -60,7 +60,7 @@ fn reset_some(mut stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn resets_are_errors_and_the_others_have_their_verdicts() {
+fn resets_are_errors_and_all_others_have_verdicts() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, reset_some);
@@ -79,7 +79,7 @@ fn answer_and_reset(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn a_reset_behind_a_part_of_the_reply_is_not_the_close_that_ends_one() {
+fn reset_does_not_complete_a_reply_that_ends_with_the_close() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer_and_reset);
@@ -99,7 +99,7 @@ fn close_early(mut stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_reply_that_is_cut_short_or_missing_is_closed_early() {
+fn truncated_or_missing_reply_is_closed_early() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, close_early);
@@ -114,7 +114,7 @@ fn a_reply_that_is_cut_short_or_missing_is_closed_early() {
 }
 
 #[test]
-fn a_reply_that_is_not_the_expected_one_is_wrong() {
+fn unexpected_reply_is_wrong() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -127,7 +127,7 @@ fn a_reply_that_is_not_the_expected_one_is_wrong() {
         assert_eq!(seen["errors"]["wrong-reply"], 40, "{seen:#}");
         let ended = lab.probe(&["-q", "load", "--count", "40", "--expect", "no"]);
         assert!(
-            ended.out.contains("A wrong reply: it does not begin as --expect says."),
+            ended.out.contains("A wrong reply: it does not begin with the text of --expect."),
             "{}",
             ended.out
         );
@@ -154,7 +154,7 @@ fn respond(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn the_status_of_a_response_is_checked() {
+fn unexpected_http_status_is_wrong() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, respond);

@@ -18,7 +18,7 @@ fn stall(stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_stall_shows_in_the_times_of_all_that_were_due_meanwhile() {
+fn stall_shows_in_the_times_of_all_connections_due_meanwhile() {
     isolated(|| {
         for cap in [None, Some("1")] {
             let lab = Lab::new();
@@ -39,7 +39,7 @@ fn a_stall_shows_in_the_times_of_all_that_were_due_meanwhile() {
 }
 
 #[test]
-fn a_rate_starts_as_many_as_it_says_whatever_becomes_of_them() {
+fn rate_starts_the_requested_number_of_connections() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -55,7 +55,7 @@ fn a_rate_starts_as_many_as_it_says_whatever_becomes_of_them() {
 }
 
 #[test]
-fn connections_that_find_no_room_are_told() {
+fn connections_beyond_the_concurrency_are_not_started() {
     isolated(|| {
         let lab = Lab::new();
         let _listener = lab.silent_server();
@@ -69,7 +69,7 @@ fn connections_that_find_no_room_are_told() {
 }
 
 #[test]
-fn limits_make_the_exit_status() {
+fn limits_decide_the_exit_status() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -95,7 +95,7 @@ fn leave_some(stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_connection_without_its_reply_is_slower_than_any_limit() {
+fn connection_without_a_reply_exceeds_any_limit() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, leave_some);

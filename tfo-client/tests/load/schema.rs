@@ -31,7 +31,7 @@ pub(crate) fn hold(document: &Value) {
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);

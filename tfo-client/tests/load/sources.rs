@@ -30,7 +30,7 @@ fn add_address(lab: &Lab, address: &str) {
 }
 
 #[test]
-fn no_port_left_is_an_error_of_its_own_that_names_the_way_out() {
+fn exhausted_ports_are_an_error_with_advice() {
     isolated(|| {
         let lab = Lab::new();
         few_ports(&lab);
@@ -48,7 +48,7 @@ fn no_port_left_is_an_error_of_its_own_that_names_the_way_out() {
 }
 
 #[test]
-fn another_source_address_has_ports_of_its_own() {
+fn second_source_address_provides_more_ports() {
     isolated(|| {
         if !lab::require("ip") {
             return;
@@ -66,7 +66,7 @@ fn another_source_address_has_ports_of_its_own() {
 }
 
 #[test]
-fn sources_take_turns_and_each_has_its_cookie() {
+fn sources_are_used_in_turn_each_with_its_cookie() {
     isolated(|| {
         if !lab::require("ip") {
             return;
@@ -92,7 +92,7 @@ fn sources_take_turns_and_each_has_its_cookie() {
 }
 
 #[test]
-fn cookies_that_evict_each_other_are_not_taken_for_refused_ones() {
+fn evicted_cookies_are_not_reported_as_refused() {
     isolated(|| {
         if !lab::require("ip") {
             return;
@@ -109,6 +109,6 @@ fn cookies_that_evict_each_other_are_not_taken_for_refused_ones() {
         let causes: Vec<String> = verdicts(&seen).into_iter().map(|(_, cause, _)| cause).collect();
         assert!(causes.iter().all(String::is_empty), "the server grants cookies: {seen:#}");
         let text = lab.probe(&["-q", "load", "--count", "60", "--source", &sources.join(",")]).out;
-        assert!(text.contains("12 source addresses towards one destination evict"), "{text}");
+        assert!(text.contains("12 source addresses evict each other's cookies"), "{text}");
     });
 }
