@@ -1,4 +1,4 @@
-//! The report for people: a ladder and a verdict for each connection, and what fast open saved.
+//! The text for people: a ladder and a verdict for each connection, and the time that fast open saved.
 
 use std::time::Duration;
 
@@ -66,14 +66,15 @@ fn saved(results: &Results) -> String {
         return if results.has_round_trip() {
             "Nothing was saved.".to_owned()
         } else {
-            "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+            "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
+                .to_owned()
         };
     };
     let time = time(Some(Duration::from_micros(saved.us.unsigned_abs())));
     let trips = saved.round_trips.abs();
     let unit = if format!("{trips:.1}") == "1.0" { "round trip" } else { "round trips" };
     if trips < 0.5 {
-        "Nothing was saved: the first byte of the answer came no sooner.".to_owned()
+        "Nothing was saved: the first byte of the answer arrived no sooner.".to_owned()
     } else if saved.us > 0 {
         format!("Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer.")
     } else {

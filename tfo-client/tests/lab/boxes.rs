@@ -50,7 +50,7 @@ fn check(middlebox: Middlebox, more: &str) {
 }
 
 #[test]
-fn each_box_gets_the_verdict_that_names_what_it_does() {
+fn each_box_gets_the_verdict_for_its_effect() {
     isolated(|| {
         // They wait, most of the time, for SYNs that are lost.
         std::thread::scope(|scope| {
@@ -62,7 +62,7 @@ fn each_box_gets_the_verdict_that_names_what_it_does() {
 }
 
 #[test]
-fn boxes_do_the_same_to_ipv6() {
+fn boxes_have_the_same_effect_on_ipv6() {
     isolated(|| {
         check(Middlebox::StripSynOption, "-6");
         check(Middlebox::CorruptCookie, "-6");
@@ -80,7 +80,7 @@ fn boxes_can_be_combined() {
 }
 
 #[test]
-fn servers_with_different_keys_behind_one_address_are_told() {
+fn servers_with_different_keys_are_reported() {
     isolated(|| {
         let document = document("--rtt 5ms --servers 4 -n 6");
         assert_eq!(document["lab"]["servers"], 4);

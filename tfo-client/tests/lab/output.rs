@@ -8,7 +8,7 @@ use tfo_core::lab::isolated;
 use super::{document, errors, lab, text};
 
 #[test]
-fn the_lab_shows_a_ladder_for_each_connection_and_what_was_saved() {
+fn text_has_a_ladder_per_connection_and_the_saved_time() {
     isolated(|| {
         let output = lab("");
         let text = text(&output);
@@ -33,7 +33,7 @@ fn the_lab_shows_a_ladder_for_each_connection_and_what_was_saved() {
 }
 
 #[test]
-fn ascii_is_ascii() {
+fn ascii_flag_prints_ascii_only() {
     isolated(|| {
         let text = text(&lab("--ascii -n 1 --rtt 5ms"));
         assert!(text.contains("|---"), "{text}");
@@ -42,7 +42,7 @@ fn ascii_is_ascii() {
 }
 
 #[test]
-fn json_tells_the_packets_with_their_times() {
+fn json_contains_packets_with_their_times() {
     isolated(|| {
         let document = document("-n 2 --rtt 20ms -6");
         assert_eq!(document["schema"], 1);
@@ -78,7 +78,7 @@ fn pictures_and_packets_are_written() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_what_is_allowed() {
+fn invalid_flags_are_refused_with_allowed_values() {
     for (arguments, pieces) in [
         ("--box nonsense", ["nonsense", "drop-syn-data"]),
         ("--loss 200%", ["200%", "0% to 100%"]),
