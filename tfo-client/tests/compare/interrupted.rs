@@ -9,7 +9,7 @@ use tfo_core::lab::{Host, Program, isolated};
 use super::{among_others, command, only, schema};
 
 #[test]
-fn the_first_signal_ends_the_measurement_and_the_report_is_made() {
+fn first_signal_ends_the_measurement_with_a_report() {
     let _others = among_others();
     isolated(|| {
         let host = Host::new("outside").unwrap();

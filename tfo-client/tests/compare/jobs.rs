@@ -82,7 +82,7 @@ fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), 
 }
 
 #[test]
-fn a_page_by_http_has_a_first_byte_and_an_end() {
+fn http_page_is_timed_to_first_byte_and_end() {
     let _alone = alone();
     isolated(|| {
         let network = network();
@@ -112,7 +112,7 @@ fn a_page_by_http_has_a_first_byte_and_an_end() {
 }
 
 #[test]
-fn the_mirror_answers_http_and_its_reply_ends_with_the_connection() {
+fn http_reply_of_the_mirror_ends_with_the_connection() {
     let _others = among_others();
     isolated(|| {
         let network = network();
@@ -124,14 +124,14 @@ fn the_mirror_answers_http_and_its_reply_ends_with_the_connection() {
 }
 
 #[test]
-fn what_does_not_speak_http_is_told() {
+fn server_without_http_is_reported() {
     let _others = among_others();
     isolated(|| {
         let network = network();
         serve_with(&network, |stream| stream.write_all(b"220 mail.example ESMTP\r\n"));
         let document = run(&network, "--http /", None);
         let error = document["targets"][0]["error"].as_str().unwrap();
-        assert!(error.contains("no response by HTTP"), "{error}");
+        assert!(error.contains("not an HTTP response"), "{error}");
     });
 }
 
@@ -162,7 +162,7 @@ fn serve_tls(network: &Network, config: Arc<ServerConfig>) {
 }
 
 #[test]
-fn the_first_flight_of_tls_goes_in_the_syn() {
+fn tls_client_hello_is_sent_in_the_syn() {
     let _alone = alone();
     isolated(|| {
         let network = network();
@@ -205,7 +205,7 @@ fn the_first_flight_of_tls_goes_in_the_syn() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_wanted() {
+fn untrusted_certificate_is_refused_without_insecure() {
     let _others = among_others();
     isolated(|| {
         let network = network();
@@ -227,7 +227,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_wanted() {
 }
 
 #[test]
-fn a_name_is_looked_up_by_dns_over_tcp() {
+fn dns_query_over_tcp_is_timed() {
     let _alone = alone();
     isolated(|| {
         let network = network();

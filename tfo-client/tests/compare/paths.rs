@@ -36,25 +36,25 @@ fn a_round_trip_is_saved(rtt_ms: f64, more: &str) {
 }
 
 #[test]
-fn a_round_trip_of_20_ms_is_saved() {
+fn fast_open_saves_a_round_trip_of_20_ms() {
     let _alone = alone();
     isolated(|| a_round_trip_is_saved(20.0, ""));
 }
 
 #[test]
-fn a_round_trip_of_50_ms_is_saved_over_ipv6_too() {
+fn fast_open_saves_a_round_trip_of_50_ms_over_ipv6() {
     let _alone = alone();
     isolated(|| a_round_trip_is_saved(50.0, "-6"));
 }
 
 #[test]
-fn a_round_trip_of_100_ms_is_saved() {
+fn fast_open_saves_a_round_trip_of_100_ms() {
     let _alone = alone();
     isolated(|| a_round_trip_is_saved(100.0, ""));
 }
 
 #[test]
-fn a_box_that_drops_syn_data_means_off_and_its_loss_is_told() {
+fn box_that_drops_syn_data_means_off_with_its_cost() {
     let _alone = alone();
     isolated(|| {
         let document = document("--lab --rtt 20ms --box drop-syn-data -n 10");
@@ -72,7 +72,7 @@ fn a_box_that_drops_syn_data_means_off_and_its_loss_is_told() {
 }
 
 #[test]
-fn a_box_that_resets_syn_data_means_off_too() {
+fn box_that_resets_syn_data_means_off() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 20ms --box reset-syn-data -n 10");
@@ -83,7 +83,7 @@ fn a_box_that_resets_syn_data_means_off_too() {
 }
 
 #[test]
-fn two_runs_of_a_path_overlap() {
+fn intervals_of_two_runs_overlap() {
     let _alone = alone();
     isolated(|| {
         let interval = |document: &Value, pointer: &str| {
@@ -107,7 +107,7 @@ fn two_runs_of_a_path_overlap() {
 }
 
 #[test]
-fn off_against_off_makes_no_difference() {
+fn mode_off_finds_no_difference() {
     let _alone = alone();
     isolated(|| {
         retried(
@@ -127,7 +127,7 @@ fn off_against_off_makes_no_difference() {
 }
 
 #[test]
-fn there_is_no_answer_where_none_can_be_given() {
+fn inconclusive_runs_report_their_reason() {
     let _others = among_others();
     isolated(|| {
         for (arguments, doubt) in [
@@ -145,7 +145,7 @@ fn there_is_no_answer_where_none_can_be_given() {
 }
 
 #[test]
-fn pairs_are_whole_in_random_order_and_the_warm_up_is_not_counted() {
+fn pairs_are_in_random_order_and_exclude_the_warm_up() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 2ms -n 60");
@@ -167,7 +167,7 @@ fn pairs_are_whole_in_random_order_and_the_warm_up_is_not_counted() {
 }
 
 #[test]
-fn it_goes_on_until_the_interval_is_narrow_enough() {
+fn until_ci_measures_until_the_interval_is_narrow() {
     let _others = among_others();
     isolated(|| {
         let wide = document("--lab --rtt 20ms --until-ci 20%");

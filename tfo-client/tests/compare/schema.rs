@@ -30,7 +30,7 @@ pub(crate) fn hold(document: &Value) {
 }
 
 #[test]
-fn what_could_not_be_measured_has_a_document_too() {
+fn document_of_a_failed_target_is_valid() {
     let _others = among_others();
     isolated(|| {
         let output = compare("-s 127.0.0.1:9 -o json");
@@ -45,7 +45,7 @@ fn what_could_not_be_measured_has_a_document_too() {
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 1ms -n 2");

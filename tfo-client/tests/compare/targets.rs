@@ -9,7 +9,7 @@ use tfo_core::lab::{Network, PathSettings, Program, isolated};
 use super::{among_others, command, compare, errors, jobs::serve, schema};
 
 #[test]
-fn each_target_has_a_row_and_one_that_fails_is_no_end() {
+fn each_target_has_a_row_despite_one_failure() {
     let _others = among_others();
     isolated(|| {
         let network =
@@ -54,13 +54,13 @@ fn each_target_has_a_row_and_one_that_fails_is_no_end() {
 }
 
 #[test]
-fn a_file_that_is_wrong_is_told_with_its_line() {
+fn invalid_targets_file_is_refused_with_its_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("targets.txt");
     let name = file.display().to_string();
     for (content, pieces) in [
         ("", ["names no target", "example.org:443"]),
-        ("# none\n\n", ["names no target", "one host a line"]),
+        ("# none\n\n", ["names no target", "one host per line"]),
         (
             "a.example\nb.example:0\n",
             [":2: invalid target \"b.example:0\"", "a port is 1 to 65535"],
