@@ -12,7 +12,7 @@ pub(crate) const WIDTH: usize = 80;
 const NOTHING: &str = "Nothing to do.";
 
 /// Returns the line that names the manual page of a verdict; empty for `fast-open`.
-pub(crate) fn more(verdict: &Verdict) -> String {
+pub(crate) fn page_hint(verdict: &Verdict) -> String {
     match (verdict.outcome, verdict.cause) {
         (Outcome::FastOpen, _) => String::new(),
         (outcome, None) => page(outcome.as_str()),
@@ -27,11 +27,11 @@ fn page(word: &str) -> String {
 
 /// Returns the paragraph with the advice of a verdict; empty if nothing needs to be done.
 pub(crate) fn next_step(verdict: &Verdict) -> String {
-    next(&verdict.advice)
+    format_advice(&verdict.advice)
 }
 
 /// Returns the paragraph with an advice; empty if nothing needs to be done.
-pub(crate) fn next(advice: &str) -> String {
+pub(crate) fn format_advice(advice: &str) -> String {
     match advice {
         "" | NOTHING => String::new(),
         advice => format!("\n{}", wrap(&format!("Next: {advice}"))),
@@ -65,7 +65,7 @@ pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
 }
 
 /// Returns the host and its address, or the address alone if the host was given as one.
-pub(crate) fn named(host: &str, address: SocketAddr) -> String {
+pub(crate) fn host_with_address(host: &str, address: SocketAddr) -> String {
     if host == address.ip().to_string() {
         address.to_string()
     } else {
@@ -74,7 +74,7 @@ pub(crate) fn named(host: &str, address: SocketAddr) -> String {
 }
 
 /// Returns the verdict with its cause, in the words of the documentation.
-pub(crate) fn words(verdict: &Verdict) -> String {
+pub(crate) fn verdict_with_cause(verdict: &Verdict) -> String {
     match verdict.cause {
         Some(cause) => format!("{} ({cause})", verdict.outcome),
         None => verdict.outcome.to_string(),

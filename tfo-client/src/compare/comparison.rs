@@ -23,7 +23,7 @@ pub(super) struct Comparison {
 /// A target that could not be measured.
 pub(super) struct FailedTarget {
     pub(super) target: Target,
-    pub(super) why: String,
+    pub(super) reason: String,
     /// What to do next; may be empty.
     pub(super) advice: String,
     /// Whether the reason is that no connection could be established.

@@ -192,11 +192,11 @@ impl JobDialogue {
     }
 
     /// Returns the beginning of the reply, and the token of the request to a mirror.
-    pub(super) fn mirrored(&self) -> (&[u8], &str) {
+    pub(super) fn reply_and_token(&self) -> (&[u8], &str) {
         (self.reply.beginning(), &self.token)
     }
 
-    fn plain(&mut self, bytes: &[u8], at: Duration) -> bool {
+    fn on_plain(&mut self, bytes: &[u8], at: Duration) -> bool {
         self.times.first_byte.get_or_insert(at);
         match self.reply.take(bytes) {
             Ok(false) => false,
@@ -211,7 +211,7 @@ impl JobDialogue {
         }
     }
 
-    fn encrypted(&mut self, mut bytes: &[u8], at: Duration) -> Next {
+    fn on_encrypted(&mut self, mut bytes: &[u8], at: Duration) -> Next {
         let Some(mut tls) = self.tls.take() else { return Next::End };
         let (mut plain, mut ended) = (Vec::new(), false);
         while !bytes.is_empty() && !ended {
@@ -239,7 +239,7 @@ impl JobDialogue {
             }
         }
         if !plain.is_empty() {
-            ended |= self.plain(&plain, at);
+            ended |= self.on_plain(&plain, at);
         }
         let outgoing = tls::outgoing(&mut tls);
         self.tls = Some(tls);
@@ -254,8 +254,8 @@ impl JobDialogue {
 impl Dialogue for JobDialogue {
     fn received(&mut self, bytes: &[u8], at: Duration) -> Next {
         if self.tls.is_some() {
-            self.encrypted(bytes, at)
-        } else if self.plain(bytes, at) {
+            self.on_encrypted(bytes, at)
+        } else if self.on_plain(bytes, at) {
             Next::End
         } else {
             Next::Read

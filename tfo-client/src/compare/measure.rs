@@ -127,7 +127,7 @@ impl<'a> Sampler<'a> {
         if let Some(fault) = dialogue.fault() {
             return Err(MeasureError::Fault(fault.to_owned()));
         }
-        let (beginning, token) = dialogue.mirrored();
+        let (beginning, token) = dialogue.reply_and_token();
         let client = seen.evidence;
         let lossy = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0);
         let evidence = Evidence::new(Some(client), first_bytes::server_evidence(beginning, token));

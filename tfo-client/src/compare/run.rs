@@ -88,14 +88,14 @@ fn measure_target(
     interrupted: &AtomicBool,
     report: &mut CompareReport,
 ) -> Result<Comparison, FailedTarget> {
-    let failed = |why: String, no_connection: bool| FailedTarget {
+    let failed = |reason: String, no_connection: bool| FailedTarget {
         target: settings.target.clone(),
-        why,
+        reason,
         advice: String::new(),
         no_connection,
     };
     let unmeasured = |error: MeasureError| match error {
-        MeasureError::Fault(why) => failed(why, false),
+        MeasureError::Fault(reason) => failed(reason, false),
         MeasureError::NoConnection(verdict) => {
             FailedTarget { advice: verdict.advice, ..failed(verdict.finding, true) }
         }
@@ -103,7 +103,7 @@ fn measure_target(
     let address = target::resolve(&settings.target, settings.family)
         .map_err(|e| failed(e.to_string(), true))?;
     let job = Job::new(&compare.job, &settings.target.host, settings)
-        .map_err(|why| failed(why, false))?;
+        .map_err(|reason| failed(reason, false))?;
     let sampler = Sampler::new(network, job, settings, address, interrupted);
     report.begin(&settings.target, address);
     sampler.warm_up().map_err(unmeasured)?;

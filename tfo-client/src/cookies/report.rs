@@ -124,7 +124,7 @@ fn table(entries: &[&Entry]) -> String {
                 entry.age.map_or_else(|| "-".to_owned(), |age| format!("{} ago", age_of(age))),
                 or_dash(entry.mss),
                 entry.syn_drops.to_string(),
-                drops(entry),
+                describe_drops(entry),
             ]
         })
         .collect();
@@ -160,7 +160,7 @@ fn block(entry: &Entry) -> String {
     if let Some(mss) = entry.mss {
         put("MSS", format!("{mss} B, received with the cookie: limits the SYN's data"));
     }
-    match drops(entry) {
+    match describe_drops(entry) {
         none if none.is_empty() => put("SYN drops", "none".to_owned()),
         note => put("SYN drops", format!("{}: {note}", entry.syn_drops)),
     }
@@ -171,7 +171,7 @@ fn block(entry: &Entry) -> String {
 }
 
 /// Describes the SYNs that were lost.
-fn drops(entry: &Entry) -> String {
+fn describe_drops(entry: &Entry) -> String {
     let last = entry.syn_drop_age.map(|age| format!(", the last {} ago", age_of(age)));
     match entry.syn_drops {
         0 => String::new(),

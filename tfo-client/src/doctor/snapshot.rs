@@ -42,7 +42,7 @@ impl Snapshot {
     /// Returns the findings about the half that is shown.
     pub(super) fn findings(&self, half: Role) -> Vec<Finding> {
         let findings = self.facts.findings().into_iter();
-        findings.filter(|finding| shows(half, finding.role())).collect()
+        findings.filter(|finding| includes(half, finding.role())).collect()
     }
 
     /// Returns whether an open connection shows that the kernel reports `TCPI_OPT_TFO_CHILD`.
@@ -53,7 +53,7 @@ impl Snapshot {
 }
 
 /// Returns whether a report about `half` includes what belongs to `other`.
-pub(super) fn shows(half: Role, other: Role) -> bool {
+pub(super) fn includes(half: Role, other: Role) -> bool {
     half == Role::Both || other == Role::Both || half == other
 }
 

@@ -9,7 +9,7 @@ use tfo_core::host::readiness::{Finding, HitRates, Level, Role};
 use tfo_core::host::{Owners, cookie_cache};
 
 use super::open_connection::OpenConnection;
-use super::snapshot::{Snapshot, rate, shows};
+use super::snapshot::{Snapshot, includes, rate};
 use crate::prose::{WIDTH, wrap_to};
 
 /// The maximum number of rows of a table. The JSON document has all of them.
@@ -23,16 +23,16 @@ pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool)
     for (title, part) in
         [("Client", Role::Client), ("Server", Role::Server), ("Both halves", Role::Both)]
     {
-        if shows(half, part) {
+        if includes(half, part) {
             text += &section(title, part, &found, snapshot, colour);
         }
     }
     text += &kernel(snapshot);
     text += &counters(snapshot, watch, half);
-    if shows(half, Role::Client) {
+    if includes(half, Role::Client) {
         text += &cookies(snapshot);
     }
-    if shows(half, Role::Server) {
+    if includes(half, Role::Server) {
         text += &listeners(snapshot);
     }
     text + &connections(snapshot, half)
@@ -48,8 +48,8 @@ fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> Str
     }
     text = wrap_to(&escape_control(&text), WIDTH);
     let judged = [("client", Role::Client), ("server", Role::Server)];
-    let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
-        let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.role())).count();
+    let words = judged.into_iter().filter(|(_, part)| includes(half, *part)).map(|(name, part)| {
+        let problems = found.iter().filter(|f| f.is_problem() && includes(part, f.role())).count();
         let (level, word) = match problems {
             0 => (Level::Ok, "ready".to_owned()),
             1 => (Level::Problem, "not ready, 1 problem".to_owned()),
@@ -103,13 +103,13 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
     let title = "\nCounters since this network namespace was created";
     let Some(counters) = snapshot.facts.counters else { return String::new() };
     if !watch && counters.total().is_zero() {
-        return format!("{title}\n  all 0: nothing has used fast open here\n");
+        return format!("{title}\n  all 0: no connection has used fast open here\n");
     }
     let rates = snapshot.change;
     let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
     for (index, (name, count)) in counters.iter().enumerate() {
         let (part, meaning) = meaning(name);
-        if !shows(half, part) || (count == 0 && !watch) {
+        if !includes(half, part) || (count == 0 && !watch) {
             continue;
         }
         text += &format!("  {:<14} {count:>9}", name.trim_start_matches("TCPFastOpen"));
@@ -125,7 +125,7 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
         (Role::Server, incoming, "of the SYNs with a cookie were accepted"),
     ] {
         if let Some(rate) = rate
-            && shows(half, part)
+            && includes(half, part)
         {
             text += &format!("  {:<14} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
         }
@@ -202,8 +202,8 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         .open
         .iter()
         .filter(|open| match open.end {
-            End::Server => shows(half, Role::Server),
-            _ => shows(half, Role::Client),
+            End::Server => includes(half, Role::Server),
+            _ => includes(half, Role::Client),
         })
         .collect();
     let (shown, rest): (Vec<&OpenConnection>, Vec<&OpenConnection>) =

@@ -40,7 +40,7 @@ pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Fai
         ));
     }
     let results = report.finish()?;
-    program_status.unwrap_or_else(|| Ok(probe::status(results.last_outcome())))
+    program_status.unwrap_or_else(|| Ok(probe::exit_status(results.last_outcome())))
 }
 
 /// Makes one regular connection, and then those of the probe.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tfo_core::capture::TextStyle;
 
 use super::results::{LabConnection, Results};
-use crate::prose::{more, next_step, style, time, words, wrap};
+use crate::prose::{next_step, page_hint, style, time, verdict_with_cause, wrap};
 
 pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     let mut path = format!("round trip {}", time(Some(network.rtt)));
@@ -32,7 +32,7 @@ pub(super) fn block(results: &Results, connection: &LabConnection, look: TextSty
     let Some(probed) = &connection.probed else { return ladder };
     let verdict = &probed.verdict;
     let style = style(verdict.outcome, look.colour);
-    let mut block = format!("{ladder}\n{style}{}{style:#}\n", words(verdict));
+    let mut block = format!("{ladder}\n{style}{}{style:#}\n", verdict_with_cause(verdict));
     if probed.n > 0 {
         block += &wrap(&verdict.finding);
     }
@@ -50,11 +50,11 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     let mut foot = String::new();
     if let Some(summary) = results.summary() {
         let style = style(summary.verdict.outcome, colour);
-        foot += &format!("Verdict: {style}{}{style:#}\n", words(&summary.verdict));
+        foot += &format!("Verdict: {style}{}{style:#}\n", verdict_with_cause(&summary.verdict));
         foot += &wrap(&summary.verdict.finding);
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
-        foot += &more(&summary.verdict);
+        foot += &page_hint(&summary.verdict);
     } else if results.connections.is_empty() {
         foot += "No connection crossed the path.\n";
     }

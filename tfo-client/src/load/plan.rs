@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::output::Failure;
 use crate::target;
 
-/// The token of requests to a mirror. All requests share it, because answers need not be told apart.
+/// The token of requests to a mirror. All requests share it, because answers are not matched to requests.
 const TOKEN: &str = "load";
 
 /// Describes what every connection does.

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::output::NO_CONNECTION;
 
 /// Exit status if one of the user's limits is not met.
-const BROKEN: u8 = 1;
+const LIMIT_NOT_MET: u8 = 1;
 
 /// The results of a run.
 pub(super) struct Results<'a> {
@@ -48,7 +48,7 @@ impl<'a> Results<'a> {
         ExitCode::from(if self.total.replies() == 0 {
             NO_CONNECTION
         } else if self.rate_met == Some(false) || self.p99_met == Some(false) {
-            BROKEN
+            LIMIT_NOT_MET
         } else {
             0
         })

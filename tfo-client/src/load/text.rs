@@ -8,16 +8,16 @@ use tfo_core::diagnosis::Outcome;
 use super::results::{Results, advice};
 use super::settings::{Expect, Pace};
 use super::tally::{Tally, per_second};
-use crate::prose::{named, style, wrap};
+use crate::prose::{host_with_address, style, wrap};
 
 /// The number of source addresses whose cookies Linux caches for one destination.
 const SOURCES_WITH_COOKIES: usize = 5;
 
 /// A longer delay of starts, in nanoseconds, is not only the kernel's wake-up latency.
-const LATE: u64 = 1_000_000;
+const MAX_WAKE_UP_DELAY: u64 = 1_000_000;
 
 /// The minimum CPU time for a split into user and system time, which the kernel samples.
-const FOR_A_SPLIT: Duration = Duration::from_millis(500);
+const MIN_CPU_FOR_SPLIT: Duration = Duration::from_millis(500);
 
 pub(super) fn progress(total: &Tally, time: Duration) -> String {
     let replies = total.replies();
@@ -55,7 +55,7 @@ pub(super) fn report(results: &Results<'_>, colour: bool) -> String {
 
 fn head(results: &Results<'_>) -> String {
     let Results { settings: load, plan, total, .. } = *results;
-    let target = named(results.host, results.address);
+    let target = host_with_address(results.host, results.address);
     let pace = match load.pace {
         Pace::Fast => format!("{} at once", grouped(load.concurrency as u64)),
         Pace::Rate(rate) => format!("{}/s requested", grouped(rate.into())),
@@ -139,7 +139,7 @@ fn percentiles(name: &str, times: &Histogram<u64>) -> String {
 fn cost(total: &Tally) -> String {
     let each = |time: Duration| total.per_connection(time);
     let mut text = format!("\n  client CPU {:.1} µs per connection", each(total.cpu.total()));
-    if total.cpu.total() >= FOR_A_SPLIT {
+    if total.cpu.total() >= MIN_CPU_FOR_SPLIT {
         let (user, system) = (each(total.cpu.user), each(total.cpu.system));
         text += &format!(": {user:.1} user, {system:.1} system");
     }
@@ -182,7 +182,7 @@ fn notes(results: &Results<'_>) -> Vec<String> {
         ));
     }
     // A delay that is small compared with the path's latency does not matter.
-    let matters = LATE.max(total.times.first_byte().value_at_quantile(0.5) / 10);
+    let matters = MAX_WAKE_UP_DELAY.max(total.times.first_byte().value_at_quantile(0.5) / 10);
     if total.times.start.value_at_quantile(0.99) > matters {
         notes.push(
             "Connections were started late (see late start above), and their times include the delay: this \

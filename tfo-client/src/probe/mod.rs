@@ -23,4 +23,4 @@ pub(crate) use connection::{ProbedConnection, connect, plan};
 #[cfg(test)]
 pub(crate) use document::ProbeDocument;
 pub(crate) use document::{ConnectionEntry, entry};
-pub(crate) use run::{run, status};
+pub(crate) use run::{exit_status, run};

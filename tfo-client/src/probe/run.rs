@@ -52,11 +52,11 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     if let Some(file) = &flags.pcap {
         trace::write_pcap(file, &results.packets())?;
     }
-    Ok(status(results.last_outcome()))
+    Ok(exit_status(results.last_outcome()))
 }
 
 /// Returns the exit status for the outcome of the last connection.
-pub(crate) fn status(last: Option<Outcome>) -> ExitCode {
+pub(crate) fn exit_status(last: Option<Outcome>) -> ExitCode {
     ExitCode::from(match last {
         Some(Outcome::FastOpen) => FAST_OPEN,
         None | Some(Outcome::Failed) => NO_CONNECTION,

@@ -7,14 +7,16 @@ use tfo_core::diagnosis::Outcome;
 
 use super::connection::ProbedConnection;
 use super::results::Results;
-use crate::prose::{more, named, next, next_step, style, time, words, wrap};
+use crate::prose::{
+    format_advice, host_with_address, next_step, page_hint, style, time, verdict_with_cause, wrap,
+};
 
 /// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
 
 /// Returns the title and the table head.
 pub(super) fn head(results: &Results) -> String {
-    let target = named(&results.host, results.address);
+    let target = host_with_address(&results.host, results.address);
     let connections = if results.count == 1 { "connection" } else { "connections" };
     format!(
         "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
@@ -24,7 +26,7 @@ pub(super) fn head(results: &Results) -> String {
 
 pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
     let style = style(connection.verdict.outcome, colour);
-    let verdict = words(&connection.verdict);
+    let verdict = verdict_with_cause(&connection.verdict);
     format!(
         "  {:>3}  {style}{verdict:<VERDICT$}{style:#} {:>10}  {:>10}  {:>9}\n",
         connection.n,
@@ -45,7 +47,7 @@ pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: 
 pub(super) fn foot(results: &Results, colour: bool) -> String {
     let verdict = &results.summary().verdict;
     let style = style(verdict.outcome, colour);
-    let mut text = format!("\nVerdict: {style}{}{style:#}\n", words(verdict));
+    let mut text = format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
     text += &wrap(&verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
@@ -58,12 +60,15 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
         Some(balance) => {
             text += &format!("\n{}", wrap(&balance.finding));
             // Different keys are the reason for misses, so the balance's advice replaces the verdict's.
-            text +=
-                &if balance.cookies.len() > 1 { next(&balance.advice) } else { next_step(verdict) };
+            text += &if balance.cookies.len() > 1 {
+                format_advice(&balance.advice)
+            } else {
+                next_step(verdict)
+            };
         }
         None => text += &next_step(verdict),
     }
-    text + &more(verdict)
+    text + &page_hint(verdict)
 }
 
 #[cfg(test)]

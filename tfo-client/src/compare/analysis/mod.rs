@@ -267,7 +267,7 @@ impl Analysis {
     }
 
     /// Returns whether the times of this connection count as those of its side.
-    pub(crate) fn counts(&self, sample: &Sample) -> bool {
+    pub(crate) fn is_counted(&self, sample: &Sample) -> bool {
         sample.is_proper(self.both_regular) && sample.time(self.metric).is_some()
     }
 

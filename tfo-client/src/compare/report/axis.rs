@@ -56,7 +56,7 @@ impl Axis {
             Some(usual.min(most * 1.04).max(series.times.median()? * 1.04))
         });
         let high = reach.fold(0.0, f64::max).max(0.001);
-        let step = nice(high / f64::from(ticks.max(1)));
+        let step = round_step(high / f64::from(ticks.max(1)));
         let high = (high / step).ceil() * step;
         let marks = |step: f64| {
             (0..).map(move |n| f64::from(n) * step).take_while(move |at| *at <= high * 1.0001)
@@ -111,7 +111,7 @@ pub(super) fn share_until(times: &Sorted, limit: f64) -> f64 {
 }
 
 /// Returns the smallest step of 1, 2 or 5 times a power of ten that is at least `least`.
-pub(super) fn nice(least: f64) -> f64 {
+pub(super) fn round_step(least: f64) -> f64 {
     let power = 10.0_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0]
         .into_iter()
@@ -155,7 +155,7 @@ mod tests {
         let (shares, beyond) = axis.histogram(&fast, 10);
         assert_eq!((shares[4], beyond), (1.0, 0), "{shares:?}");
         for (least, step) in [(0.9, 1.0), (1.1, 2.0), (2.1, 5.0), (5.1, 10.0), (0.03, 0.05)] {
-            assert!((nice(least) - step).abs() < 1e-12, "{least}");
+            assert!((round_step(least) - step).abs() < 1e-12, "{least}");
         }
     }
 

@@ -46,7 +46,7 @@ fn columns(found: &Comparison, sample: &Sample) -> [String; COLUMNS.len()] {
         sample.side.as_str().to_owned(),
         sample.verdict.outcome.to_string(),
         sample.verdict.cause.map_or("", Cause::as_str).to_owned(),
-        found.analysis.counts(sample).to_string(),
+        found.analysis.is_counted(sample).to_string(),
         metric(Metric::Handshake),
         metric(Metric::FirstByte),
         metric(Metric::Reply),

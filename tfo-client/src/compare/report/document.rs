@@ -251,9 +251,9 @@ pub(super) fn document(results: &Results) -> String {
 fn target(result: &Result<Comparison, FailedTarget>) -> Target<'_> {
     match result {
         Ok(found) => Target::Measured(Box::new(measured(found))),
-        Err(FailedTarget { target, why, .. }) => {
+        Err(FailedTarget { target, reason, .. }) => {
             let (host, port) = (&target.host, target.port);
-            Target::NotMeasured(NotMeasured { host, port, error: why })
+            Target::NotMeasured(NotMeasured { host, port, error: reason })
         }
     }
 }
@@ -318,7 +318,7 @@ fn line(sample: &Sample, analysis: &Analysis) -> SampleEntry {
         side: sample.side,
         verdict: sample.verdict.outcome,
         cause: sample.verdict.cause,
-        counted: analysis.counts(sample),
+        counted: analysis.is_counted(sample),
         handshake_us: time(Metric::Handshake),
         first_byte_us: time(Metric::FirstByte),
         reply_us: time(Metric::Reply),

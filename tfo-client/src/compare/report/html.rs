@@ -51,7 +51,7 @@ fn overview(results: &Results) -> String {
         Err(failure) => format!(
             "<tr><th>{}</th><td class=\"words\" colspan=\"6\">{}</td></tr>\n",
             escape(&target_name(&failure.target)),
-            code(&failure.why)
+            code(&failure.reason)
         ),
         Ok(found) => {
             let analysis = &found.analysis;
@@ -116,7 +116,7 @@ fn failed(failure: &FailedTarget) -> String {
         "<main class=\"unknown\">\n<h1>TCP Fast Open: {}</h1>\n<p class=\"answer\">Not measured.</p>\n\
          <p class=\"reason\">{}</p>\n</main>\n",
         escape(&target_name(&failure.target)),
-        code(&format!("{} {}", failure.why, failure.advice))
+        code(&format!("{} {}", failure.reason, failure.advice))
     )
 }
 
@@ -257,7 +257,7 @@ fn samples(found: &Comparison) -> String {
     let heads =
         each(&metrics, |metric| format!("<th>{}</th>", escape(words::metric_name(*metric))));
     let row = |sample: &Sample| {
-        let class = match (sample.side, analysis.counts(sample)) {
+        let class = match (sample.side, analysis.is_counted(sample)) {
             (_, false) => "missed",
             (Side::Regular, true) => "regular",
             (Side::FastOpen, true) => "fast",

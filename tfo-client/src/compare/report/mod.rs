@@ -133,14 +133,14 @@ impl CompareReport {
     pub(super) fn failed_target(&mut self, failed: FailedTarget) -> bool {
         self.progress.erase();
         let failed = FailedTarget {
-            why: escape_control(&failed.why),
+            reason: escape_control(&failed.reason),
             advice: escape_control(&failed.advice),
             ..failed
         };
         let shown = if self.rows && self.format == Format::Text {
             self.printer.print(text::failed_target(&failed))
         } else {
-            let message = format!("{} {}", failed.why, failed.advice);
+            let message = format!("{} {}", failed.reason, failed.advice);
             output::error(&Failure::Unusable(message.trim_end().to_owned()));
             true
         };

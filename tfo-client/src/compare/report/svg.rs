@@ -275,7 +275,7 @@ impl Picture {
         let words = format!("median {}{others}", words::time(median));
         self.text("cmp-dim", "start", (left, PANEL - BARS - 20.0), &words);
         self.line("cmp-trip", (x(median), PANEL - BARS - 8.0), (x(median), PANEL));
-        let step = axis::nice(span / 4.0);
+        let step = axis::round_step(span / 4.0);
         let first = (start / step).ceil();
         for tick in (0..).map(|n| (first + f64::from(n)) * step).take_while(|t| *t <= start + span)
         {

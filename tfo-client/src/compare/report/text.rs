@@ -146,7 +146,7 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
 
 /// Returns the row of a target that could not be measured.
 pub(super) fn failed_target(failed: &FailedTarget) -> String {
-    format!("{:<30} {}\n", shortened(&target_name(&failed.target)), failed.why)
+    format!("{:<30} {}\n", shortened(&target_name(&failed.target)), failed.reason)
 }
 
 fn answer(answer: &Answer) -> String {
