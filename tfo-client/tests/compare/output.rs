@@ -1,4 +1,4 @@
-//! What is printed and written, and what is refused.
+//! The text, the files, and invalid flags.
 
 use std::fs;
 
@@ -71,7 +71,7 @@ fn exported_files_contain_every_connection() {
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
 
         let document: Value = serde_json::from_str(&read("a.json")).unwrap();
-        super::schema::hold(&document);
+        super::schema::assert_valid(&document);
         let samples = document["targets"][0]["samples"].as_array().unwrap();
         assert_eq!(samples.len(), 22);
 
@@ -117,7 +117,7 @@ fn exported_files_contain_every_connection() {
         }
         assert_eq!(html.matches("<td class=\"words").count(), 44, "two words in each of 22 rows");
         for outside in ["<script", "src=\"http", "href=", "url(", "@import"] {
-            assert!(!html.contains(outside), "{outside}: the page needs nothing else");
+            assert!(!html.contains(outside), "{outside}: the page is not self-contained");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The screen, watching, and how it ends.
+//! The screen, `--watch`, and the exit status.
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
@@ -49,7 +49,7 @@ fn doctor_changes_no_settings() {
         };
         let before = host.run(settings);
         assert_eq!(run(&host, doctor(&[])).code, Some(0));
-        assert_eq!(host.run(settings), before, "above all the kernel made no key for a probe");
+        assert_eq!(host.run(settings), before, "and the kernel generated no key");
     });
 }
 
@@ -62,10 +62,14 @@ fn watch_shows_rates_and_ends_after_its_frames() {
         let program = Program::start(&client, doctor(&arguments)).unwrap();
         let frame = |number: usize| -> Value {
             let document = serde_json::from_str(&program.out().first(number)[number - 1]).unwrap();
-            crate::schema::hold(&document);
+            crate::schema::assert_valid(&document);
             document
         };
-        assert_eq!(frame(1)["doctor"]["change"], Value::Null, "there is nothing to compare with");
+        assert_eq!(
+            frame(1)["doctor"]["change"],
+            Value::Null,
+            "the first frame has no previous one"
+        );
         let before = program.out().count("schema");
         drop((connect(&client, server_address()), listener.accept().unwrap()));
         drop((connect(&client, server_address()), listener.accept().unwrap()));
@@ -73,12 +77,12 @@ fn watch_shows_rates_and_ends_after_its_frames() {
             let rates = &document["doctor"]["change"]["per_second"];
             rates["TCPFastOpenActive"].as_f64().unwrap() > 0.0
         });
-        let rose = rose.expect("a frame saw it");
+        let rose = rose.expect("no frame shows the connection");
         assert_eq!(rose["doctor"]["counters"]["TCPFastOpenActive"], 1, "after frame {before}");
         assert_eq!(rose["doctor"]["change"]["hit_rates"]["outgoing"], 1.0);
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert_eq!(ended.out.lines().count(), 50, "one line a document");
+        assert_eq!(ended.out.lines().count(), 50, "one line per document");
     });
 }
 
@@ -90,8 +94,8 @@ fn frames_are_appended_without_a_terminal() {
         let ended = run(&host, doctor(&["--watch", "100ms", "--frames", "3"]));
         assert_eq!(ended.code, Some(1), "not ready: {}", ended.out);
         assert_eq!(ended.out.matches("client: not ready, 1 problem; server: ").count(), 3);
-        assert_eq!(ended.out.matches("and per second").count(), 2, "not in the first");
-        assert!(!ended.out.contains('\x1b'), "nothing clears a screen that is none");
+        assert_eq!(ended.out.matches("and per second").count(), 2, "not in the first frame");
+        assert!(!ended.out.contains('\x1b'), "no escape codes without a terminal");
     });
 }
 

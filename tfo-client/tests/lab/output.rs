@@ -1,4 +1,4 @@
-//! What the lab prints and writes.
+//! The output and the files of the lab.
 
 use std::fs;
 
@@ -53,8 +53,8 @@ fn json_contains_packets_with_their_times() {
         let syn = &last["packets"][0];
         assert_eq!(syn["what"], "SYN, cookie 8 B, 64 B of data in the SYN");
         assert_eq!(syn["direction"], "to-server");
-        let way = syn["arrived_us"].as_u64().unwrap() - syn["sent_us"].as_u64().unwrap();
-        assert!(way >= 10_000, "half a round trip: {way} µs");
+        let delay = syn["arrived_us"].as_u64().unwrap() - syn["sent_us"].as_u64().unwrap();
+        assert!(delay >= 10_000, "less than half a round trip: {delay} µs");
     });
 }
 
@@ -68,12 +68,12 @@ fn pictures_and_packets_are_written() {
         assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
         let svg = fs::read_to_string(svg).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("A regular connection"), "{svg}");
-        assert!(svg.contains("strip-syn-data"), "the picture names the box");
+        assert!(svg.contains("strip-syn-data"), "the picture does not name the box");
         let pcap = fs::read(pcap).unwrap();
-        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "a section header of pcapng");
+        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
         let comment = b"strip-syn-data: 64 B of data removed";
-        let told = pcap.windows(comment.len()).any(|window| window == comment);
-        assert!(told, "the file tells what the box did");
+        let has_comment = pcap.windows(comment.len()).any(|window| window == comment);
+        assert!(has_comment, "no comment describes the modification");
     });
 }
 

@@ -1,4 +1,4 @@
-//! Other programs on the lab's hosts.
+//! Programs that run on the lab's hosts.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ fn ladder_shows_the_packets_of_curl() {
     }
     isolated(|| {
         let url = "http://192.0.2.2:2222/";
-        // The cookie of the first request rides the second one's SYN.
+        // The first request fetches the cookie that the second one uses.
         let twice = format!("curl -sS --tcp-fastopen {url} && curl -sS --tcp-fastopen {url}");
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
         let output = command
@@ -45,7 +45,7 @@ fn exit_status_of_the_program_is_returned() {
 fn program_runs_on_the_given_host() {
     isolated(|| {
         let output = lab("--on server -- cat /proc/net/tcp6");
-        // The mirror listens there: port 2222 in hexadecimal digits, state LISTEN.
+        // The mirror listens on port 2222, which is 08AE in hexadecimal.
         assert!(text(&output).contains(":08AE "), "{}", text(&output));
         let output = lab("--on client -- cat /proc/net/tcp6");
         assert!(!text(&output).contains(":08AE "), "{}", text(&output));

@@ -1,4 +1,4 @@
-//! Each verdict is the kernel's: its counters agree.
+//! Verdicts are counted like in the kernel's counters.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ fn fast_open_count_matches_the_kernels_counter() {
         assert_eq!(ended.code, Some(0), "{load:#}");
         assert_eq!(load["connections"]["replies"], 500, "{load:#}");
         assert_eq!(count(&load, "fast-open"), counters(&lab).active, "{load:#}");
-        // The first ones, until there is a cookie.
+        // The first connections, until a cookie is cached.
         assert!((1..=32).contains(&count(&load, "cookie-granted")), "{load:#}");
         assert_eq!(load["times_us"]["first_byte_fast_open"]["count"], counters(&lab).active);
-        assert_eq!(load["times_us"]["late_start"].as_object(), None, "nothing was due: {load:#}");
+        assert_eq!(load["times_us"]["late_start"].as_object(), None, "no rate was given: {load:#}");
     });
 }
 
@@ -41,7 +41,7 @@ fn each_mode_is_counted_with_its_verdict() {
         let (load, _) = load(&lab, &["--count", "100", "--mode", "off"]);
         let regular = [("not-attempted".to_owned(), "disabled-by-config".to_owned(), 100)];
         assert_eq!(verdicts(&load), regular, "{load:#}");
-        assert_eq!(counters(&lab).active, before, "the kernel saw none");
+        assert_eq!(counters(&lab).active, before, "the kernel counted no fast open");
     });
 }
 
@@ -103,7 +103,7 @@ fn ipv6_connections_are_counted() {
     });
 }
 
-/// Answers when all of it has come.
+/// Answers when the complete request has arrived.
 fn answer_to_20000_bytes(mut stream: FastOpenStream, _: usize) {
     let mut request = vec![0; 20_000];
     if stream.read_exact(&mut request).is_ok() && request.ends_with(b".\n") {
@@ -145,7 +145,7 @@ fn no_reply_counts_established_connections() {
     });
 }
 
-/// This end's connections in `TIME_WAIT`.
+/// Returns the number of the client's connections in `TIME_WAIT`.
 fn time_wait(lab: &Lab) -> usize {
     let table = lab.client.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp")).unwrap();
     table.lines().filter(|line| line.split_whitespace().nth(3) == Some("06")).count()
@@ -171,7 +171,7 @@ fn closing_first_leaves_time_wait_and_a_reset_does_not() {
         let arguments = ["--count", "40", "--expect-bytes", "2"];
         let (seen, _) = load(&lab, &[&arguments[..], &["--reset"]].concat());
         assert_eq!(seen["connections"]["replies"], 40, "{seen:#}");
-        assert_eq!(time_wait(&lab), 0, "nobody keeps it");
+        assert_eq!(time_wait(&lab), 0, "a reset leaves no TIME_WAIT");
         load(&lab, &arguments);
         assert!(time_wait(&lab) > 0, "this end closed first");
     });

@@ -1,4 +1,4 @@
-//! Connections that do not get their reply.
+//! Connections that get no reply.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn closed_port_refuses_all_connections() {
         }
         let _peers = serve(&lab, answer);
         load(&lab, &["--count", "20"]);
-        // With a cookie the SYN has data, and the kernel says yes at first.
+        // With a cookie the SYN has data, and the connecting call itself succeeds.
         let (load, _) = load(&lab, &["-p", "9", "--count", "100"]);
         assert_eq!(load["errors"]["refused"], 100, "{load:#}");
     });
@@ -47,7 +47,7 @@ fn silent_server_times_out() {
     });
 }
 
-/// Every second connection is reset, when its request has been read.
+/// Resets every second connection after reading its request.
 fn reset_some(mut stream: FastOpenStream, number: usize) {
     if stream.read_exact(&mut [0; 64]).is_err() {
         return;
@@ -85,13 +85,13 @@ fn reset_does_not_complete_a_reply_that_ends_with_the_close() {
         let _peers = serve(&lab, answer_and_reset);
         let (seen, _) = load(&lab, &["--count", "100"]);
         assert_eq!(seen["errors"]["reset"], 100, "{seen:#}");
-        // Where it is known to be complete it is one.
+        // A reply of known length is complete before the reset.
         let (seen, _) = load(&lab, &["--count", "100", "--expect-bytes", "2"]);
         assert_eq!(seen["connections"]["replies"], 100, "{seen:#}");
     });
 }
 
-/// Reads, and closes; every second one gets half of what it expects before.
+/// Reads the request and closes. Every second connection gets half of the expected reply first.
 fn close_early(mut stream: FastOpenStream, number: usize) {
     if stream.read_exact(&mut [0; 64]).is_ok() && number.is_multiple_of(2) {
         let _ = stream.write_all(b"ok");
@@ -104,7 +104,7 @@ fn truncated_or_missing_reply_is_closed_early() {
         let lab = Lab::new();
         let _peers = serve(&lab, close_early);
         let (seen, _) = load(&lab, &["--count", "40"]);
-        assert_eq!(seen["errors"]["closed-early"], 20, "an empty one: {seen:#}");
+        assert_eq!(seen["errors"]["closed-early"], 20, "the empty replies: {seen:#}");
         assert_eq!(seen["connections"]["replies"], 20, "{seen:#}");
         let (seen, _) = load(&lab, &["--count", "40", "--expect-bytes", "4"]);
         assert_eq!(seen["errors"]["closed-early"], 40, "{seen:#}");
@@ -134,7 +134,7 @@ fn unexpected_reply_is_wrong() {
     });
 }
 
-/// A response with a status that depends on the path.
+/// Sends a response with a status that depends on the path.
 fn respond(mut stream: FastOpenStream, _: usize) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {

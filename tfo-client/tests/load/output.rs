@@ -1,4 +1,4 @@
-//! What users see: text, progress, and an end by Ctrl-C.
+//! Text, progress, and the end by Ctrl-C.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ fn ctrl_c_ends_the_run_with_its_results() {
         for _ in 0..100 {
             peers.recv().unwrap();
         }
-        // As `timeout` does: to the process, and to its group.
+        // As `timeout` does, to the process and to its group.
         program.signal_burst("INT", 5).unwrap();
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);

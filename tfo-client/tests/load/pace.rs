@@ -1,4 +1,4 @@
-//! A fixed rate, and what a server that stalls can't hide.
+//! A fixed rate, at which a stalled server can't hide its delays.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tfo_core::socket::FastOpenStream;
 use crate::harness::Lab;
 use crate::{answer, load, serve};
 
-/// Sleeps once.
+/// Stalls once.
 fn stall(stream: FastOpenStream, number: usize) {
     if number == 50 {
         thread::sleep(Duration::from_millis(700));
@@ -24,7 +24,7 @@ fn stall_shows_in_the_times_of_all_connections_due_meanwhile() {
             let lab = Lab::new();
             let _peers = serve(&lab, stall);
             let mut arguments = vec!["--rate", "100", "--count", "200"];
-            // With one connection at a time a single one is slow by its own clock.
+            // With one connection at a time, only a single one is slow when measured from its start.
             arguments.extend(cap.iter().flat_map(|cap| ["--concurrency", cap]));
             let (load, ended) = load(&lab, &arguments);
             assert_eq!(ended.code, Some(0), "{load:#}");
@@ -87,7 +87,7 @@ fn limits_decide_the_exit_status() {
     });
 }
 
-/// Every tenth connection gets nothing.
+/// Answers all but every tenth connection.
 fn leave_some(stream: FastOpenStream, number: usize) {
     if !number.is_multiple_of(10) {
         answer(stream, number);

@@ -1,4 +1,4 @@
-//! Wrong usage: one line that says what is wrong, and what is allowed.
+//! Invalid usage, which prints one line with the fault and the allowed values.
 
 use tfo_core::lab::{Finished, isolated};
 

@@ -1,4 +1,4 @@
-//! Where connections come from, and what happens when there is no port left.
+//! Source addresses, and exhausted ports.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +9,8 @@ use tfo_core::lab::{self, isolated};
 use crate::harness::Lab;
 use crate::{answer, count, counters, load, serve, verdicts};
 
-/// Ten ports are all that the client's host has.
-fn few_ports(lab: &Lab) {
+/// Limits the client's host to ten ports.
+fn limit_ports(lab: &Lab) {
     let write = || std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009");
     lab.client.run(write).unwrap();
 }
@@ -33,7 +33,7 @@ fn add_address(lab: &Lab, address: &str) {
 fn exhausted_ports_are_an_error_with_advice() {
     isolated(|| {
         let lab = Lab::new();
-        few_ports(&lab);
+        limit_ports(&lab);
         let _listener = lab.silent_server();
         let arguments = ["--count", "20", "--concurrency", "20", "--timeout", "300ms"];
         let (seen, ended) = load(&lab, &arguments);
@@ -55,7 +55,7 @@ fn second_source_address_provides_more_ports() {
         }
         let lab = Lab::new();
         add_address(&lab, "192.0.2.11");
-        few_ports(&lab);
+        limit_ports(&lab);
         let _listener = lab.silent_server();
         let arguments = ["--count", "20", "--concurrency", "20", "--timeout", "300ms"];
         let sources = ["--source", "192.0.2.1,192.0.2.11"];
@@ -79,15 +79,15 @@ fn sources_are_used_in_turn_each_with_its_cookie() {
             let arguments = ["--count", "100", "--concurrency", "1", "--mode", mode];
             let (seen, ended) = load(&lab, &[&arguments[..], &sources].concat());
             assert_eq!(ended.code, Some(0), "{seen:#}");
-            let mut came: BTreeMap<IpAddr, u32> = BTreeMap::new();
+            let mut accepted: BTreeMap<IpAddr, u32> = BTreeMap::new();
             for peer in peers.try_iter().map(|peer: SocketAddr| peer.ip()) {
-                *came.entry(peer).or_default() += 1;
+                *accepted.entry(peer).or_default() += 1;
             }
-            assert_eq!(came.into_values().collect::<Vec<_>>(), [each, each], "{mode}");
+            assert_eq!(accepted.into_values().collect::<Vec<_>>(), [each, each], "{mode}");
             let granted = if mode == "auto" { 2 } else { 0 };
             assert_eq!(count(&seen, "cookie-granted"), granted, "{mode}: {seen:#}");
         }
-        assert_eq!(counters(&lab).active, 98 + 50, "and data in all other SYNs");
+        assert_eq!(counters(&lab).active, 98 + 50, "all other SYNs had data");
     });
 }
 

@@ -1,4 +1,4 @@
-//! What keeps a connection from fast open, and whether the next step works.
+//! The causes of fallbacks, and whether following the advice fixes them.
 
 use serde_json::Value;
 use tfo_core::lab::isolated;
@@ -27,7 +27,7 @@ fn server_bit_off_is_diagnosed_and_advice_fixes_it() {
 
         lab.set_server_bits(3);
         let (document, ended) = lab.document(&[]);
-        assert_eq!(ended.code, Some(0), "after what was advised: {document}");
+        assert_eq!(ended.code, Some(0), "after following the advice: {document}");
     });
 }
 
@@ -45,7 +45,7 @@ fn client_bit_off_is_diagnosed_and_advice_fixes_it() {
         let advice = summary(&document, "advice");
         assert!(advice.contains("sudo sysctl -w net.ipv4.tcp_fastopen=3"), "{advice}");
         lab.set_client_bits(3);
-        assert_eq!(lab.document(&[]).1.code, Some(0), "after what was advised");
+        assert_eq!(lab.document(&[]).1.code, Some(0), "after following the advice");
     });
 }
 
@@ -67,7 +67,7 @@ fn replaced_key_is_a_mismatch_once() {
         assert_eq!(evidence["server"]["counters"]["passive_fail"], 1, "{evidence}");
         assert_ne!(
             evidence["client"]["cookie_before"], evidence["client"]["cookie_after"],
-            "the new cookie came back: {evidence}"
+            "the server sent a new cookie: {evidence}"
         );
     });
 }
@@ -129,7 +129,7 @@ fn each_mode_sends_the_first_bytes_its_way() {
         assert_eq!(ended.code, Some(1), "{document}");
         assert_eq!(summary(&document, "verdict"), "not-attempted", "{document}");
         assert_eq!(summary(&document, "cause"), "disabled-by-config", "{document}");
-        assert_eq!(each(&document, "syn_bytes"), [0, 0, 0], "a cookie is cached, and not used");
+        assert_eq!(each(&document, "syn_bytes"), [0, 0, 0], "a cached cookie is not used");
         let syn = &document["connections"][0]["evidence"]["server"]["syn"]["saved"];
         assert!(syn["fast_open"].is_null(), "{syn}");
     });

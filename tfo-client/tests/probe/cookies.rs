@@ -12,7 +12,7 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::harness::{Lab, clean, json};
 
-/// A host that connected twice over both families, so that it has two cookies.
+/// Creates a lab whose client has two cookies, after two connections over each family.
 fn lab_with_cookies() -> Lab {
     let lab = Lab::new();
     let address: SocketAddr = "[::]:2222".parse().unwrap();
@@ -56,7 +56,7 @@ fn list_shows_the_cookie_that_the_probe_reports() {
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let rows: Vec<Vec<&str>> =
             ended.out.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows.len(), 3, "a head and two cookies: {}", ended.out);
+        assert_eq!(rows.len(), 3, "expected a head and two cookies: {}", ended.out);
         assert_eq!(rows[0], ["destination", "source", "cookie", "used", "MSS", "SYN", "drops"]);
         assert_eq!(rows[1][..3], ["192.0.2.2", "192.0.2.1", cookie], "{}", ended.out);
         assert_eq!(rows[2][..2], ["2001:db8::2", "2001:db8::1"], "{}", ended.out);
@@ -77,11 +77,11 @@ fn list_shows_the_cookie_that_the_probe_reports() {
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         assert!(ended.out.starts_with("192.0.2.2 from 192.0.2.1\n"), "{}", ended.out);
         assert!(ended.out.contains(&format!("cookie     {cookie}\n")), "{}", ended.out);
-        assert!(!ended.out.contains("2001:db8"), "only what was asked for: {}", ended.out);
+        assert!(!ended.out.contains("2001:db8"), "expected one destination only: {}", ended.out);
         let shown = json(&lab.probe(&["cookies", "show", "::ffff:192.0.2.2", "-o", "json"]).out);
         assert_eq!(
             shown["cookies"][0]["cookie"], cookie,
-            "a mapped address is the IPv4 one: {shown}"
+            "a mapped address selects the IPv4 entry: {shown}"
         );
     });
 }
@@ -130,7 +130,7 @@ fn forget_without_the_capability_is_status_2_and_names_it() {
             command.arg("--config").arg(lab.file("client.toml", ""));
             let ended = lab.run(command);
             assert_eq!(ended.code, Some(2), "{what}: {}", ended.out);
-            assert_eq!(ended.out, "", "{what}: nothing was forgotten");
+            assert_eq!(ended.out, "", "{what}: nothing was deleted");
             let error = ended.err.lines().last().unwrap();
             assert!(error.starts_with("error: can't forget the cookie for 192.0.2.2: "), "{error}");
             assert!(
@@ -149,7 +149,7 @@ fn forget_deletes_one_or_all_cookies_with_the_capability() {
         let lab = lab_with_cookies();
         let ended = lab.probe(&["cookies", "forget", "192.0.2.2"]);
         if crate::fresh::in_user_namespace() {
-            // The kernel wants the capability on the real host: all there is to see is the refusal.
+            // The kernel requires the capability on the real host, so only the refusal can be tested.
             assert_eq!(ended.code, Some(2), "{}", ended.err);
             assert!(ended.err.contains("CAP_NET_ADMIN of the real host"), "{}", ended.err);
             return;

@@ -66,8 +66,8 @@ fn unknown_word_is_status_2_with_a_suggestion() {
             assert_eq!(ended.err, wanted);
         }
         let ended = explain(&lab, &["fall\nback\u{1b}[31m"]);
-        assert_eq!(ended.err.lines().count(), 1, "no word forges a line: {:?}", ended.err);
-        assert!(!ended.err.contains('\u{1b}'), "or steers a terminal: {:?}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "a word can't forge a line: {:?}", ended.err);
+        assert!(!ended.err.contains('\u{1b}'), "or control a terminal: {:?}", ended.err);
     });
 }
 
@@ -126,6 +126,6 @@ fn boxes_named_on_a_page_produce_its_cause() {
             let document = json(&ended.out);
             assert_eq!(document["summary"]["cause"], topic.as_str(), "{command}: {document}");
         }
-        assert!(tried >= 8, "pages name boxes: {tried}");
+        assert!(tried >= 8, "only {tried} pages name boxes");
     });
 }

@@ -1,4 +1,4 @@
-//! No connection, or no answer.
+//! Connections that fail, or get no answer.
 
 use std::io::Write;
 use std::thread;
@@ -31,7 +31,7 @@ fn closed_port_with_a_cached_cookie_is_refused() {
         assert_eq!(ended.code, Some(3), "{document}");
         let line = &document["connections"][0];
         assert_eq!(line["evidence"]["client"]["attempt"]["in-syn"], 64, "{line}");
-        assert_eq!(line["cause"], "refused", "a regular one is refused as well: {line}");
+        assert_eq!(line["cause"], "refused", "a regular connection is refused as well: {line}");
     });
 }
 
@@ -49,7 +49,7 @@ fn address_without_a_route_is_status_3_and_unreachable() {
 fn silent_host_times_out_after_the_connect_timeout() {
     isolated(|| {
         let lab = Lab::new();
-        // Nobody has this address, and the neighbour is looked for longer than this.
+        // No host has this address, and neighbour discovery takes longer than the timeout.
         let time = ["--connect-timeout", "100ms"];
         let (document, ended) =
             lab.document(&[&["-s", "192.0.2.99", "-n", "1"], &time[..]].concat());
@@ -73,7 +73,7 @@ fn silent_server_fails_with_advice_to_use_no_reply() {
         assert!(document["connections"][0]["first_byte_us"].is_null(), "{document}");
 
         let (document, ended) = lab.document(&["--no-reply", "-n", "1"]);
-        assert_eq!(ended.code, Some(1), "what was advised works: {document}");
+        assert_eq!(ended.code, Some(1), "the advice works: {document}");
         assert_eq!(document["summary"]["cause"], "no-cookie-returned", "{document}");
     });
 }
@@ -102,7 +102,7 @@ fn greeting_of_a_server_counts_as_an_answer() {
             for _ in 0..3 {
                 let (mut stream, _) = accept(&listener);
                 stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
-                // To the end: closing with unread bytes would reset.
+                // Reads to the end, because closing with unread bytes would send a reset.
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
             }
         });

@@ -15,7 +15,7 @@ fn fresh_deletes_the_cookie_with_the_capability() {
         assert_eq!(lab.document(&["-n", "2"]).1.code, Some(0));
         let ended = lab.probe(&["--fresh", "-o", "json"]);
         if in_user_namespace() {
-            // The kernel wants the capability on the real host: all there is to see is the refusal.
+            // The kernel requires the capability on the real host, so only the refusal can be tested.
             assert_eq!(ended.code, Some(2), "{}", ended.err);
             assert!(ended.err.contains("CAP_NET_ADMIN"), "{}", ended.err);
             return;
@@ -27,7 +27,7 @@ fn fresh_deletes_the_cookie_with_the_capability() {
     });
 }
 
-/// Whether root is root of a user namespace alone.
+/// Returns whether the test runs in a user namespace, where root lacks capabilities on the real host.
 pub(crate) fn in_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap();
     map.split_whitespace().last() != Some("4294967295")
@@ -41,7 +41,7 @@ fn fresh_without_the_capability_is_status_2_and_names_it() {
         }
         let lab = Lab::new();
         let mut command = clean(Command::new("setpriv"));
-        // Out of the bounding set even root does not get it.
+        // Without the capability in the bounding set, even root does not get it.
         command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]);
         command.args([env!("CARGO_BIN_EXE_tfo-client"), "--fresh", "-s", &SERVER_V4.to_string()]);
         command.arg("--config").arg(lab.file("client.toml", ""));

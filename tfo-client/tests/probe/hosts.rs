@@ -1,4 +1,4 @@
-//! Both programs on two hosts, as their users run them: with edited configuration files.
+//! Both programs on two hosts, with edited configuration files, as users run them.
 
 use tfo_core::lab::{SERVER_V4, SERVER_V6, isolated};
 
@@ -53,7 +53,7 @@ fn edited_config_files_work_on_two_hosts() {
                     json(if n == 0 { "\"request\"" } else { "{\"bytes\":8}" })
                 );
                 let local = document["connections"][n]["evidence"]["client"]["local"].clone();
-                assert_eq!(line["peer"], local, "both ends speak of one connection: {line}");
+                assert_eq!(line["peer"], local, "both ends report the same connection: {line}");
             }
             server.signal("TERM").unwrap();
             let ended = server.finish();
@@ -74,7 +74,7 @@ fn server_on_all_addresses_accepts_both_families() {
             assert_eq!(ended.code, Some(0), "{address}: {document}");
             assert_eq!(document["summary"]["fast_open"], 2, "{address}: {document}");
         }
-        // An IPv4 client of an IPv6 socket is named as what it is.
+        // The IPv4 client of an IPv6 socket is printed with its IPv4 address.
         let _ = server.out().expect(&["192.0.2.1:", "fast-open"]);
         let _ = server.out().expect(&["[2001:db8::1]:", "fast-open"]);
     });
@@ -86,7 +86,7 @@ fn count_sets_the_number_of_connections() {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
         let (document, ended) = lab.document(&["-n", "1"]);
-        assert_eq!(ended.code, Some(1), "a cookie was granted, nothing was saved yet: {document}");
+        assert_eq!(ended.code, Some(1), "a cookie was granted, but not used: {document}");
         assert_eq!(document["summary"]["verdict"], "cookie-granted");
         let (document, ended) = lab.document(&["--count", "7", "--interval", "1ms"]);
         assert_eq!(ended.code, Some(0), "{document}");

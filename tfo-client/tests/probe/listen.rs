@@ -1,4 +1,4 @@
-//! `--listen`: the whole of it on one machine.
+//! `--listen`: server and client in one process.
 
 use std::fs;
 use std::net::TcpListener;
@@ -67,8 +67,8 @@ fn listen_works_over_ipv6() {
     });
 }
 
-/// `--listen` of a user who may not make namespaces: the limit is that of a user namespace made
-/// for this, so that no other is touched.
+/// Runs `--listen` as a user that may not create namespaces. The limit is set in a new user namespace, so that it
+/// affects no other process.
 fn without_namespaces(script: &str) -> Option<Finished> {
     if !(require("unshare") && require("setpriv")) {
         return None;
@@ -99,7 +99,7 @@ fn listen_without_namespaces_probes_the_host_with_a_note() {
             assert_eq!(notes.len(), 1, "{}", ended.err);
             assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
             assert!(notes[0].contains(ENABLE), "{}", notes[0]);
-            assert!(notes[0].contains(file), "says what forbids it: {}", notes[0]);
+            assert!(notes[0].contains(file), "names the setting that forbids it: {}", notes[0]);
             assert!(ended.out.contains("server-disabled"), "{}", ended.out);
             assert!(ended.out.contains(ENABLE), "{}", ended.out);
         }

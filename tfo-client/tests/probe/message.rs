@@ -12,13 +12,13 @@ fn bytes_beyond_the_syn_follow_after_the_handshake() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
-        for (host, room) in [("192.0.2.2".to_owned(), 1420), (SERVER_V6.to_string(), 1400)] {
+        for (host, in_syn) in [("192.0.2.2".to_owned(), 1420), (SERVER_V6.to_string(), 1400)] {
             let (document, ended) = lab.document(&["--size", "5000B", "-s", &host]);
             assert_eq!(ended.code, Some(0), "{document}");
             assert_eq!(each(&document, "sent_bytes"), [5000; 3]);
-            assert_eq!(each(&document, "syn_bytes"), [0, room, room], "{document}");
+            assert_eq!(each(&document, "syn_bytes"), [0, in_syn, in_syn], "{document}");
             let arrived = &document["connections"][2]["evidence"]["server"]["syn"]["saved"];
-            assert_eq!(arrived["payload_bytes"], room, "{document}");
+            assert_eq!(arrived["payload_bytes"], in_syn, "{document}");
         }
         let lines = server.out().first(6);
         assert!(lines.iter().all(|line| line.contains("\"bytes_in\":5000")), "{lines:?}");
@@ -42,7 +42,7 @@ fn message_is_sent_unchanged() {
     isolated(|| {
         let lab = Lab::new();
         let listener = lab.silent_server();
-        let heard = thread::spawn(move || {
+        let received = thread::spawn(move || {
             let (mut stream, _) = accept(&listener);
             let mut message = [0; 9];
             stream.read_exact(&mut message).unwrap();
@@ -53,7 +53,7 @@ fn message_is_sent_unchanged() {
         });
         let (document, _) = lab.document(&["--message", "EHLO m\u{e4}\n", "-n", "1"]);
         assert_eq!(each(&document, "sent_bytes"), [9]);
-        assert_eq!(heard.join().unwrap(), (*b"EHLO m\xc3\xa4\n", vec![]));
+        assert_eq!(received.join().unwrap(), (*b"EHLO m\xc3\xa4\n", vec![]));
     });
 }
 

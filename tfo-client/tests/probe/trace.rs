@@ -20,7 +20,7 @@ fn packets_of_each_connection_are_drawn_and_written() {
             assert!(ended.out.contains(piece), "{piece} is missing:\n{}", ended.out);
         }
         let pcap = fs::read(file).unwrap();
-        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "a section header of pcapng");
+        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
     });
 }
 
