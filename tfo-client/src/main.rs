@@ -1,6 +1,6 @@
-//! `tfo-client`: connects with TCP Fast Open and says what happened, and why.
+//! `tfo-client`: connects with TCP Fast Open and reports what happened, and why.
 //!
-//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
+//! `CONTRIBUTING.md` describes the folders, and which of them may use which.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -32,7 +32,7 @@ use cli::{Cli, Command};
 use output::Failure;
 
 fn main() -> ExitCode {
-    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    // Must precede all output. If it fails, SIGXFSZ terminates the process, which is the default.
     let _ = streams::survive_file_size_limit();
     run(&Cli::from_arguments()).unwrap_or_else(|failure| {
         output::error(&failure);
@@ -59,7 +59,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Prints the effective configuration, so that it can be used as a file.
+/// Prints the effective configuration as a valid configuration file.
 fn print_config(file: &config::file::File) -> Result<ExitCode, Failure> {
     const WHAT: &str = "the settings";
     let text = toml::to_string(file)

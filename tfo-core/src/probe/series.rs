@@ -37,6 +37,14 @@ impl Series {
     /// Adds to the evidence of a connection what the earlier ones showed. Makes regular connections, without data, where
     /// they decide something.
     pub fn complete(&mut self, probe: &Probe, evidence: &mut Evidence) {
+        self.learn(evidence);
+        if let Some(client) = &mut evidence.client {
+            self.compare(probe, client);
+        }
+    }
+
+    /// [`complete`](Self::complete) without regular connections: adds for which addresses the cookie was made.
+    pub fn learn(&mut self, evidence: &mut Evidence) {
         let same = evidence.same_connection() != Some(false);
         let server = evidence.server.as_ref().filter(|_| same);
         let Some(client) = &mut evidence.client else { return };
@@ -49,7 +57,6 @@ impl Series {
             self.made.retain(|(known, _)| *known != after);
             self.made.push((after, CookieAddresses::of(server)));
         }
-        self.compare(probe, client);
     }
 
     fn addresses(&self, cookie: FastOpenCookie) -> Option<CookieAddresses> {

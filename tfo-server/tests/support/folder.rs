@@ -1,4 +1,4 @@
-//! The program in a folder of its own.
+//! Runs the program in a temporary folder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::process::{self, output};
 
-/// A folder of its own to run in. It has a configuration file, so that a host's own in `/etc`
-/// plays no part.
+/// A temporary folder to run the program in. It contains a configuration file, so that one of the host in `/etc` is not
+/// used.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Folder {
         fs::write(path, content).unwrap();
     }
 
-    /// The program, here, with nothing inherited that settings could come from.
+    /// Returns the program, to run in this folder with the arguments and without inherited settings.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
         let mut command = process::program();
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
@@ -37,7 +37,7 @@ impl Folder {
         command
     }
 
-    /// What `--print-config` says.
+    /// Returns the output of `--print-config`.
     pub(crate) fn printed(&self, arguments: &[&str], variables: &[(&str, &str)]) -> toml::Table {
         let mut command = self.program(arguments);
         let output = output(command.arg("--print-config").envs(variables.iter().copied()));
@@ -46,7 +46,7 @@ impl Folder {
         String::from_utf8(output.stdout).unwrap().parse().unwrap()
     }
 
-    /// The error of a run that must end with status 2 and one line.
+    /// Returns the error of a run that must end with status 2 and one line.
     pub(crate) fn refused(&self, arguments: &[&str], variables: &[(&str, &str)]) -> String {
         refused(self.program(arguments).envs(variables.iter().copied()))
     }
@@ -56,9 +56,9 @@ pub(crate) fn refused(command: &mut Command) -> String {
     let output = output(command);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
-    assert!(output.stdout.is_empty(), "{command:?}: nothing belongs on standard output");
+    assert!(output.stdout.is_empty(), "{command:?}: standard output must be empty");
     let error = stderr.strip_prefix("error: ").expect("the message begins with error:");
-    // The parser of the flags adds a paragraph on how to get help.
+    // The parser of the flags adds a paragraph about the help.
     let (line, rest) = error.split_once('\n').expect("the message ends with a newline");
     assert!(
         rest.is_empty() || rest.contains("--help"),
