@@ -182,7 +182,7 @@ MPTcpExt: 0 9
             ..Counters::default()
         };
         assert_eq!(counters, expected, "MPTCP has a Blackhole of its own");
-        assert_eq!(counters.iter().count(), 9);
+        assert_eq!(counters.iter().count(), 11);
         assert_eq!(counters.iter().next(), Some(("TCPFastOpenActive", 3)));
     }
 
@@ -240,7 +240,7 @@ MPTcpExt: 0 9
         }
 
         #[test]
-        fn what_was_written_is_read_back(values: [u64; 9]) {
+        fn what_was_written_is_read_back(values: [u64; 11]) {
             let (mut names, mut numbers) = (PREFIX.to_owned(), PREFIX.to_owned());
             for ((name, _), value) in Counters::default().iter().zip(values) {
                 names = format!("{names} {name}");

@@ -114,10 +114,14 @@ impl ServerObserver {
     /// long as [`refresh`](Self::refresh) finds no full queue.
     #[must_use]
     pub fn classify(&self, arrival: &Arrival) -> Option<(Outcome, Option<Cause>)> {
+        self.note_child(arrival);
+        classify(arrival.tcp, Side::server(&arrival.syn, self.server_host()))
+    }
+
+    fn note_child(&self, arrival: &Arrival) {
         if arrival.tcp.tfo_child && !self.host.sets_child_bit.load(Ordering::Relaxed) {
             self.host.sets_child_bit.store(true, Ordering::Relaxed);
         }
-        classify(arrival.tcp, Side::server(&arrival.syn, self.server_host()))
     }
 
     fn server_host(&self) -> Option<ServerHost> {
@@ -140,6 +144,7 @@ impl ServerObserver {
     /// system call.
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
+        self.note_child(arrival);
         let destination = arrival.syn.saved().and_then(|syn| syn.destination);
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
@@ -196,7 +201,11 @@ impl ServerObserver {
         let canonical =
             |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let unfinished = sockets::connections(&[TcpState::SynRecv]).is_ok_and(|unfinished| {
-            unfinished.iter().all(|one| canonical(one.remote) == canonical(client))
+            // A child of fast open was counted when its SYN came, as one that was accepted.
+            unfinished.iter().all(|one| {
+                let child = one.info.as_ref().is_some_and(|info| info.tfo_child);
+                child || canonical(one.remote) == canonical(client)
+            })
         });
         unfinished && {
             let own = lock(&self.host.listeners);

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, Verdict, judge};
 use tfo_core::lab::{Middlebox, PathSettings, isolated};
-use tfo_core::probe::Observation;
 use tfo_core::probe::mirror::Answer;
+use tfo_core::probe::{Observation, Series};
 use tfo_core::socket::Method;
 use toml::Value;
 
@@ -107,11 +107,12 @@ fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
     let stage = Stage::new(path, scenario, v6);
     let mut wrong = Vec::new();
     let mut cookie = Some(CachedCookie::None);
+    let mut series = Series::default();
     for (number, expected) in (1..).zip(scenario.connections(v6, method)) {
         stage.change(&expected.before);
         let seen = stage.connect(method, scenario.message);
         let port = seen.evidence.local.map_or(0, |local| local.port());
-        let found = Found::new(&stage, &seen, port);
+        let found = Found::new(&stage, &seen, port, &mut series);
         let found_wrong = found.compare(&expected, cookie.as_ref());
         cookie.clone_from(&seen.evidence.cookie_after);
         let id = format!(
@@ -144,17 +145,17 @@ struct Found {
 }
 
 impl Found {
-    fn new(stage: &Stage, seen: &Observation, port: u16) -> Self {
+    fn new(stage: &Stage, seen: &Observation, port: u16, series: &mut Series) -> Self {
         let client = seen.evidence.clone();
         let records = stage.wait_for(port);
         let server = records.first().cloned();
         // What the client was told; where nothing came, what the server knows by itself.
         let mirrored = Answer::parse(&seen.answer).ok().map(|answer| answer.evidence);
         let other_half = mirrored.or_else(|| server.clone().map(|(_, later)| later));
-        let mut evidence = vec![
-            ("client", Evidence::new(Some(client.clone()), None)),
-            ("both", Evidence::new(Some(client.clone()), other_half)),
-        ];
+        let mut both = Evidence::new(Some(client.clone()), other_half);
+        series.learn(&mut both);
+        let mut evidence =
+            vec![("client", Evidence::new(Some(client.clone()), None)), ("both", both)];
         if let Some((answered, later)) = &server {
             evidence.push(("server", Evidence::new(None, Some(answered.clone()))));
             evidence.push(("server-later", Evidence::new(None, Some(later.clone()))));

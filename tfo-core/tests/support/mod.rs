@@ -5,11 +5,13 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, exit};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::host::{CounterChange, Counters, FastOpenFlags};
 use tfo_core::lab::{self, Host};
+use tfo_core::probe::Series;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 /// The server's address of each family.
@@ -22,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Net {
     pub(crate) client: Host,
     pub(crate) server: Host,
+    /// What the client's connections show together.
+    pub(crate) series: Arc<Mutex<Series>>,
 }
 
 impl Net {
@@ -35,7 +39,7 @@ impl Net {
         let client = Host::new("client").expect("namespaces can be made here");
         let server = Host::new("server").expect("namespaces can be made here");
         lab::join(&client, &server).expect("hosts can be joined");
-        Self { client, server }
+        Self { client, server, series: Arc::default() }
     }
 
     /// Listens on the server.

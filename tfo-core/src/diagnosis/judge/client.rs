@@ -110,6 +110,9 @@ fn saving(client: &ClientEvidence) -> String {
     if rtt == 0 {
         return String::new();
     }
+    if rtt < 1_000 {
+        return format!(" (with a round trip of {rtt} µs there is little to save)");
+    }
     if first_byte * 2 < rtt * 3 {
         return ": one round trip saved".to_owned();
     }

@@ -37,7 +37,11 @@ pub const RULES: &[Rule] = &[
             (QueueOverflowed, true),
         ],
     ),
-    rule(NoCookie, Cause::ServerWithoutCookies, &[(OptionArrived, true), (Child, true)]),
+    rule(
+        NoCookie,
+        Cause::ServerWithoutCookies,
+        &[(OptionArrived, true), (Child, true), (QueueOverflowed, false)],
+    ),
     rule(
         NoCookie,
         Cause::SynAckOptionStripped,
@@ -57,6 +61,7 @@ pub const RULES: &[Rule] = &[
         &[
             (CookieSent, false),
             (OptionArrived, false),
+            (DataArrived, true),
             (SynCookie, false),
             (NewCookie, false),
             (Child, false),
@@ -90,6 +95,12 @@ pub const RULES: &[Rule] = &[
             (SynCookie, false),
             (PartAcknowledged, false),
         ],
+    ),
+    // Of a client without cookies no option is missing.
+    rule(
+        DataNotAcked,
+        Cause::SynDataStripped,
+        &[(CookieSent, false), (DataArrived, false), (SynCookie, false), (PartAcknowledged, false)],
     ),
     rule(
         DataNotAcked,
