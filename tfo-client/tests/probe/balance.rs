@@ -114,10 +114,10 @@ fn the_text_says_keys_hits_and_confidence() {
         ] {
             assert!(prose.contains(piece), "{piece}: {}", ended.out);
         }
-        let readme = include_str!("../../../README.md");
-        let start = readme.find("4 keys answer").unwrap();
-        let shown = readme[start..].split("```").next().unwrap();
-        assert!(ended.out.contains(shown), "the README shows what is printed: {}", ended.out);
+        let guide = include_str!("../../README.md");
+        let start = guide.find("4 keys answer").unwrap();
+        let shown = guide[start..].split("```").next().unwrap();
+        assert!(ended.out.contains(shown), "the guide shows what is printed: {}", ended.out);
         assert_eq!(ended.out.matches("Next: ").count(), 1, "one remedy is enough: {}", ended.out);
     });
 }
