@@ -1,4 +1,4 @@
-//! Crossings, sorted by the connection that they belong to.
+//! Groups packets by the connection that they belong to.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::{Direction, PacketPath, Sighting};
 /// Groups packets by connection: one group for each pair of addresses and ports, and for each new
 /// SYN between them. Groups, and the packets in each, are in the order of time.
 ///
-/// A path that translates addresses does not split a connection: a packet that was seen on both
-/// sides tells which pair stands for which. An ICMP error belongs to the connection that it quotes;
-/// other packets that are no TCP belong to none and are left out.
+/// A path that translates addresses does not split a connection: a packet that was seen on both sides shows which
+/// pair of addresses corresponds to which. An ICMP error belongs to the connection that it quotes; other packets
+/// that are not TCP are left out.
 #[must_use]
 pub fn connections(packets: &[PacketPath]) -> Vec<Vec<PacketPath>> {
     let mut order: Vec<&PacketPath> = packets.iter().collect();
@@ -23,7 +23,7 @@ pub fn connections(packets: &[PacketPath]) -> Vec<Vec<PacketPath>> {
     groups.members
 }
 
-/// When a packet was first seen anywhere; those that never were stand first.
+/// Returns when a packet was first seen anywhere. Packets that were never seen sort first.
 pub(super) fn first_seen(packet: &PacketPath) -> Option<Duration> {
     let time = |sighting: &Option<Sighting>| sighting.as_ref().map(|sighting| sighting.at);
     match (time(&packet.sent), time(&packet.arrived)) {
@@ -35,13 +35,13 @@ pub(super) fn first_seen(packet: &PacketPath) -> Option<Duration> {
 #[derive(Default)]
 struct Groups {
     members: Vec<Vec<PacketPath>>,
-    /// By the ends as the client names them, else as the server does: the latest group, and its SYN.
+    /// The latest group and its SYN, by the endpoints as the client names them, else as the server does.
     latest: HashMap<Endpoints, (usize, Option<u32>)>,
-    /// What the server calls a connection, to what the client calls it.
+    /// From the endpoints as the server names them to the endpoints as the client does.
     aliases: HashMap<Endpoints, Endpoints>,
 }
 
-/// What tells a packet's connection.
+/// What identifies the connection of a packet.
 #[derive(Clone, Copy)]
 struct Mark {
     endpoints: Endpoints,

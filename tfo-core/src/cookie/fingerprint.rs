@@ -1,4 +1,4 @@
-//! A short name for a key that does not tell the key.
+//! A short name for a key that does not reveal the key.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::FastOpenKey;
 use super::derived::Secret;
 
-/// The first 32 bits of a labelled SHA-256 of a key: enough to tell the keys of a fleet apart, and
-/// nothing that helps to make cookies. `Display` gives 8 hex digits.
+/// The first 32 bits of a labelled SHA-256 of a key: enough to distinguish the keys of a fleet, and useless for
+/// making cookies. `Display` gives 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 4]);
 
 impl Fingerprint {
-    /// `label` keeps the fingerprints of different kinds of secrets apart.
+    /// Computes a fingerprint. `label` keeps different kinds of secrets apart.
     fn new(label: &str, bytes: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(label).chain_update([0]).chain_update(bytes);
         let hash: [u8; 32] = hash.finalize().into();
@@ -23,7 +23,7 @@ impl Fingerprint {
 }
 
 impl FastOpenKey {
-    /// The key's fingerprint, the same on every host that has this key.
+    /// Returns the key's fingerprint, which is the same on every host.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new("tfo fast open key fingerprint", self.as_bytes())
@@ -31,7 +31,7 @@ impl FastOpenKey {
 }
 
 impl Secret {
-    /// The secret's fingerprint, the same on every host that has this secret.
+    /// Returns the secret's fingerprint, which is the same on every host.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new("tfo fleet secret fingerprint", self.as_bytes())

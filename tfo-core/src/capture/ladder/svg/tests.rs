@@ -1,5 +1,5 @@
-//! The picture is well-formed and says what it must. How it looks, only eyes can judge:
-//! `TFO_PICTURES=folder` writes one of each kind there.
+//! The picture is well-formed and contains its text. Only a person can judge how it looks: `TFO_PICTURES=folder`
+//! writes one of each kind there.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -14,7 +14,7 @@ fn ladder(title: &str, packets: &[PacketPath]) -> Ladder {
     Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).packets(packets)
 }
 
-/// A reader of as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
+/// Parses as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
 #[track_caller]
 fn assert_well_formed(svg: &str) {
     let mut open = Vec::new();
@@ -23,7 +23,7 @@ fn assert_well_formed(svg: &str) {
         assert_text(text);
         let (tag, after) = after.split_once('>').expect("a tag ends");
         assert_eq!(tag.matches('"').count() % 2, 0, "quotes come in pairs: {tag}");
-        // Only here: a word of a text may hold these letters.
+        // Checked only inside tags: text may contain these letters.
         assert!(!tag.contains("NaN") && !tag.contains("inf"), "a place is unknown: {tag}");
         if let Some(name) = tag.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name), "tags are nested");
@@ -70,7 +70,10 @@ fn each_kind_of_picture_is_well_formed() {
     for (name, ladder) in kinds() {
         let svg = ladder.to_svg();
         assert_well_formed(&svg);
-        assert!(svg.contains("<title>") && svg.contains("<desc>"), "{name} is told in words");
+        assert!(
+            svg.contains("<title>") && svg.contains("<desc>"),
+            "{name} has a description in words"
+        );
         if let Some(folder) = &folder {
             fs::write(folder.join(name).with_extension("svg"), &svg).expect("the folder is there");
         }

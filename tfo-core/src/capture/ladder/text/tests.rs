@@ -1,4 +1,4 @@
-//! Ladders as stored text. `TFO_BLESS=1` writes what is drawn over what is stored.
+//! Ladders as stored text. `TFO_BLESS=1` replaces what is stored by what is drawn.
 
 use std::path::Path;
 use std::{env, fs};
