@@ -57,7 +57,7 @@ fn cookies_that_are_asked_for_and_never_used_have_their_reason() {
         assert!(reason().ends_with("no listener has a fast open queue"), "{}", reason());
         option::set_fastopen(&listener, 16).unwrap();
         ask();
-        assert!(reason().contains("fine if each client came once only"), "{}", reason());
+        assert!(reason().contains("fine if each client came only once"), "{}", reason());
     });
 }
 

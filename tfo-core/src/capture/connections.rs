@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_connections_are_told_apart() {
+    fn interleaved_connections_are_separated() {
         let mut all = Script::new(Wire::v4().port(50_000)).syn(0.5, &fixture::REQUEST, 0).done();
         all.extend(fixture::fast_open(Wire::v4()));
         all.extend(fixture::fast_open(Wire::v6()));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_syn_between_the_same_ports_is_a_new_connection() {
+    fn new_syn_between_the_same_ports_is_a_new_connection() {
         let all = Script::new(Wire::v4())
             .syn(0.0, &fixture::COOKIE, 64)
             .syn(1000.0, &[], 0)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_icmp_error_belongs_to_what_it_quotes_and_other_packets_to_nothing() {
+    fn icmp_error_belongs_to_the_connection_that_it_quotes() {
         let arp = vec![0xff; 60];
         let all = Script::new(Wire::v4())
             .packet(Direction::ToServer, 0.0, arp)
@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_packet_is_told_twice(all in proptest::collection::vec(fixture::any_crossing(), 0..30)) {
+        fn no_packet_appears_twice(all in proptest::collection::vec(fixture::any_crossing(), 0..30)) {
             prop_assert!(sizes(&all).iter().sum::<usize>() <= all.len());
             prop_assert!(sizes(&all).iter().all(|size| *size > 0));
         }

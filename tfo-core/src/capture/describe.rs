@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_open_connection_is_told_packet_by_packet() {
+    fn fast_open_connection_is_described_packet_by_packet() {
         for wire in [Wire::v4(), Wire::v6()] {
             let words = all(&[
                 wire.syn(&fixture::COOKIE, 64),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_options_are_told_apart() {
+    fn fast_open_options_are_distinguished() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::REQUEST, 0),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_ack_tells_how_much_of_the_syns_data_it_acknowledges() {
+    fn syn_ack_shows_how_much_syn_data_it_acknowledges() {
         let wire = Wire::v6();
         for (ack, words) in [
             (ISN, "SYN-ACK"),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_comes_again() {
+    fn retransmissions_are_described_as_again() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::COOKIE, 64),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn another_syn_between_the_same_ports_begins_anew() {
+    fn new_syn_between_the_same_ports_resets_the_describer() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::COOKIE, 64),
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tcp_is_told_too() {
+    fn packets_other_than_tcp_are_described() {
         let icmp = fixture::icmp_port_unreachable();
         assert_eq!(describe(&icmp).to_string(), "ICMP port unreachable");
         assert!(describe(&icmp).is_refusal());

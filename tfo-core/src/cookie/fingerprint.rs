@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_names_a_key_and_stays_as_it_is() {
+    fn fingerprint_of_a_key_is_stable() {
         let [zeros, ones] = [0, 1].map(|byte| FastOpenKey::new([byte; 16]));
         assert_eq!(zeros.fingerprint(), zeros.clone().fingerprint());
         assert_ne!(zeros.fingerprint(), ones.fingerprint());
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_the_same_bytes_has_another_name() {
+    fn fingerprints_of_a_key_and_an_equal_secret_differ() {
         let key = FastOpenKey::new([7; 16]);
         let secret = Secret::from_hex(&"07".repeat(16)).expect("16 bytes");
         assert_ne!(key.fingerprint(), secret.fingerprint());

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_of_the_ring_is_told() {
+    fn each_key_of_the_ring_is_identified() {
         for (source, destination) in [
             ("192.0.2.1", "192.0.2.2"),
             ("2001:db8::1", "2001:db8::2"),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_for_another_address_tells_the_address() {
+    fn cookie_for_another_address_reports_that_address() {
         let (server, client) = (ip("198.51.100.1"), ip("192.0.2.77"));
         for number in [1, 2, 3, 4] {
             let cookie = key(number).cookie(ip("192.0.2.9"), server);
@@ -165,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_cookie_is_of_no_key(source: [u8; 4], server: [u8; 4], bit in 0..64_usize) {
+        fn damaged_cookie_has_no_key(source: [u8; 4], server: [u8; 4], bit in 0..64_usize) {
             let (source, server) = (IpAddr::from(source), IpAddr::from(server));
             let mut bytes = key(1).cookie(source, server).as_bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -175,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cookie_of_any_length_is_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..=16)) {
+        fn cookie_of_any_length_is_accepted(bytes in proptest::collection::vec(any::<u8>(), 0..=16)) {
             let cookie = FastOpenCookie::new(&bytes).expect("short enough");
             let address = ip("192.0.2.1");
             prop_assert_eq!(origin(&cookie, address, address, &ring(), []), Origin::Unknown);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_shows_nowhere() {
+    fn key_is_never_printed() {
         let key = FastOpenKey::new([0xab; 16]);
         assert_eq!(format!("{key:?}"), "FastOpenKey(..)");
         let secret = "deadbeef-deadbeef-deadbeef-deadbee";
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_an_error() {
+    fn malformed_key_is_an_error() {
         let dashes = "00000000-11111111-22222222-33333333";
         FastOpenKey::from_hex(dashes).expect_err("its bytes would come out in another order");
         for text in [

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_remembers_the_keys_that_left_the_latest_first() {
+    fn rotation_remembers_removed_keys_latest_first() {
         let ring = KeyRing::new(key(1), None).rotated(key(1), Some(key(2)));
         assert_eq!(ring.previous(), [], "the new key is backup, nothing left");
         let ring = ring.rotated(key(2), Some(key(1))).rotated(key(2), None);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_shows_fingerprints_alone() {
+    fn ring_shows_only_fingerprints() {
         let ring = KeyRing::new(key(0xab), Some(key(0xcd))).with_next(Some(key(0xef)));
         let ring = ring.with_previous([key(0xba)]);
         let shown = format!("{ring} {ring:?} {ring:#?}");

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cookie_is_an_error() {
+    fn malformed_cookie_is_an_error() {
         for text in ["1", "0g", "+1", "é", &"00".repeat(17)] {
             FastOpenCookie::from_hex(text).expect_err(text);
         }

@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_pair_and_an_unknown_pair_is_none() {
+    fn refusal_names_the_pair_and_unknown_pair_is_none() {
         let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 7]));
         let refused = |errno| {
             let error = io::Error::from_raw_os_error(errno);

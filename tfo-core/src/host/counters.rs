@@ -183,7 +183,7 @@ MPTcpExt: 0 9
     }
 
     #[test]
-    fn a_counter_that_an_old_kernel_lacks_is_zero() {
+    fn counter_that_an_old_kernel_lacks_is_zero() {
         let counters =
             Counters::parse("TcpExt: TCPFastOpenActive\nTcpExt: 5\n").expect("well-formed");
         assert_eq!(counters, Counters { active: 5, ..Counters::default() });
@@ -201,7 +201,7 @@ MPTcpExt: 0 9
     }
 
     #[test]
-    fn what_is_no_netstat_is_an_error() {
+    fn malformed_netstat_is_an_error() {
         for text in [
             "",
             "TcpExt: TCPFastOpenActive\n",

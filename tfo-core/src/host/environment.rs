@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marks_tell_the_place() {
+    fn container_and_unit_are_detected_by_their_marks() {
         type Pairs = &'static [(&'static str, &'static str)];
         let cases: &[(Pairs, Pairs, Containment)] = &[
             (&[], &[], Containment::Host),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_proc_sys_is_seen_and_the_last_mount_counts() {
+    fn read_only_proc_sys_is_detected_and_the_last_mount_counts() {
         let mount = |line: &str| is_read_only(&format!("{MOUNTS}{line}\n"));
         assert!(!is_read_only(MOUNTS));
         assert!(!is_read_only(""), "unknown is not read-only");

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_of_the_kernel_decides() {
+    fn feature_support_follows_from_the_kernels_answer() {
         let refused = |errno| judge(Err(io::Error::from_raw_os_error(errno)));
         assert_eq!(judge(Ok(())), Support::Yes);
         assert_eq!(refused(libc::ENOPROTOOPT), Support::No);

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_without_cookies_is_found_and_written_as_ip_takes_it() {
+    fn route_without_cookies_is_formatted_for_ip_route() {
         let (route, interface) = read(&answer(1, 0), AF_INET).expect("it goes without cookies");
         assert_eq!(interface, Some(7));
         let route = Route { interface: Some("eth0".to_owned()), ..route };

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_told_by_its_presence_alone() {
+    fn namespace_key_is_reported_only_as_present() {
         let [zeros, key] = ["00000000", "0000000a"].map(|word| [word; 4].join("-"));
         for (text, found) in [
             (format!("{zeros}\n"), NamespaceKey::Zeros),

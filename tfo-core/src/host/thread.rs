@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_costs_time_of_the_thread_that_does_it() {
+    fn cpu_time_is_counted_for_the_working_thread() {
         let before = CpuTime::of_this_thread().unwrap();
         let worker = std::thread::spawn(|| {
             let mut rounds = 0_u64;

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn each_option_of_a_kind_is_overwritten_and_what_only_looks_like_one_is_not() {
+    fn only_real_options_of_the_kind_are_overwritten() {
         let mut twice = syn(false, &[34, 2, 34, 6, 34, 2, 34, 2], b"x");
         assert!(twice.overwrite_option(Standard));
         assert_eq!(header(&twice).options()[20..], [NOP; 8]);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_cut_off_and_the_option_stays() {
+    fn removing_data_keeps_the_option() {
         for (v6, kind, cookie, data) in syns() {
             let mut segment = syn(v6, &option(kind, cookie), data);
             segment.remove_data();
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_that_is_changed_is_the_one_that_counts() {
+    fn corrupt_cookie_changes_the_option_that_the_kernel_uses() {
         // The kernel does not accept the first option.
         let mut segment = syn(false, &[34, 5, 9, 9, 9, 34, 6, 1, 2, 3, 4, 1], b"x");
         assert!(segment.corrupt_cookie());
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_of_the_frame_is_no_data() {
+    fn padding_of_the_frame_is_not_data() {
         let mut bytes = frame(false, ACK, &[], &[]);
         bytes.resize(60, 0);
         let segment = Segment::parse(&bytes).expect("an acknowledgment in a frame of 60 bytes");
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_boxes_do_not_know_is_left_alone() {
+    fn frames_that_boxes_cannot_parse_are_unchanged() {
         for v6 in [false, true] {
             let good = frame(v6, SYN, &[], b"data");
             let ip = ETHERNET;
@@ -592,7 +592,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_frames_do_no_harm(
+        fn hostile_frames_are_handled(
             v6: bool,
             options in proptest::collection::vec(prop_oneof![
                 Just(34_u8), Just(254), Just(0xf9), Just(0x89), 0_u8..12, any::<u8>(),
@@ -617,7 +617,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_do_no_harm(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), v6: bool) {
+        fn any_bytes_are_handled(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), v6: bool) {
             if let Some(kind) = bytes.get_mut(12..15) {
                 let (kind_of_frame, version) = if v6 { (TYPE_IPV6, 0x60) } else { (TYPE_IPV4, 0x45) };
                 kind[..2].copy_from_slice(&kind_of_frame);

@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_boxes_leave_of_a_syn_is_what_they_say() {
+    fn each_box_changes_a_syn_as_described() {
         for v6 in [false, true] {
             for kind in [Standard, Experimental] {
                 let before = || syn(v6, &option(kind, &COOKIE), b"data");
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_syn_with_data_nothing_of_its_flow_passes_and_all_of_others_does() {
+    fn swallow_drops_only_the_flow_of_a_syn_with_data() {
         for v6 in [false, true] {
             let mut boxes = Middleboxes::new(&[Middlebox::SwallowAfterSynData]);
             let mut passes =
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn each_connection_gets_another_source_and_its_answers_find_back() {
+    fn translation_gives_each_connection_a_source_and_maps_back() {
         for v6 in [false, true] {
             let mut boxes = Middleboxes::new(&[Middlebox::TranslateSource]);
             let mut seen = HashSet::new();

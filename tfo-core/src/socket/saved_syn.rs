@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_saved_syn_is_an_error() {
+    fn malformed_saved_syn_is_an_error() {
         let mut udp = IPV4_COOKIE.to_vec();
         udp[9] = 17;
         let mut with_ethernet = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0];

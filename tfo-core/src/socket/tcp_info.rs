@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_end_says_that_the_syn_data_was_acknowledged() {
+    fn client_tcp_info_shows_acknowledged_syn_data() {
         let info = TcpInfo::parse(&bytes(CLIENT)).expect("captured from Linux");
         assert_eq!(info.state, TcpState::Established);
         assert!(info.syn_data && !info.tfo_child);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_end_says_that_it_is_a_fast_open_child() {
+    fn server_tcp_info_shows_a_fast_open_child() {
         let info = TcpInfo::parse(&bytes(SERVER)).expect("captured from Linux");
         assert!(info.syn_data && info.tfo_child, "0xa7 has both bits");
         assert_eq!(info.bytes_received, Some(19));
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fail_code_is_not_mixed_up_with_its_neighbour() {
+    fn client_fail_ignores_the_neighbouring_bit() {
         let mut bytes = [0; 8];
         for (byte, code) in [
             (0b001, ClientFail::Unspecified),
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernels_short_answer_lacks_the_later_fields() {
+    fn short_tcp_info_of_an_old_kernel_lacks_later_fields() {
         let all = bytes(CLIENT);
         let info = TcpInfo::parse(&all[..104]).expect("Linux 2.6 returned as much");
         assert_eq!((info.total_retrans, info.bytes_acked), (Some(0), None));
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sample_is_no_shortest_round_trip() {
+    fn min_rtt_without_a_sample_is_none() {
         let mut all = bytes(CLIENT);
         all[148..152].fill(0xff);
         assert_eq!(TcpInfo::parse(&all).expect("valid").min_rtt, None);

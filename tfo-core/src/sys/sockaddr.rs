@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_survives_the_way_to_the_kernels_form_and_back() {
+    fn address_survives_conversion_to_sockaddr_and_back() {
         for text in ["127.0.0.1:2222", "255.1.2.3:65535", "[::1]:1", "[fe80::1%7]:443"] {
             let address: SocketAddr = text.parse().unwrap();
             let (raw, _) = SockAddr::new(address);

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_header_says_more_than_the_bytes_at_hand() {
+    fn ipv4_header_states_more_than_the_bytes_at_hand() {
         let header = IpHeader::parse(&IPV4).expect("a whole header");
         assert_eq!(header.source(), IpAddr::from([127, 0, 0, 1]));
         assert_eq!((header.header_length(), header.total_length()), (20, 91));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_fragment_is_told_from_the_first() {
+    fn later_fragment_is_distinguished_from_the_first() {
         let bytes = ipv6(v6::FRAGMENT, &[60, 0, 0, 8, 0, 0, 0, 9, 1, 2]);
         let header = IpHeader::parse(&bytes).expect("what follows is data, not a header");
         assert_eq!((header.fragment_offset(), header.protocol()), (8, 60));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ip_header_is_an_error() {
+    fn malformed_ip_header_is_an_error() {
         let endless = ipv6(v6::HOP_BY_HOP, &[0; 80]);
         let mut short_total = IPV4;
         short_total[3] = 19;

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_dump_is_told_from_a_whole_one() {
+    fn interrupted_dump_is_distinguished_from_a_complete_one() {
         let mut answer = Answer::new(7);
         let _ = take(&mut answer, &message(27, 2 | NLM_F_DUMP_INTR, 7, b"one"));
         let (_, flow) = take(&mut answer, &message(NLMSG_DONE, 2, 7, &[0; 4]));

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_all_there_is_an_error() {
+    fn incomplete_header_is_an_error() {
         let mut short = SYN;
         short[12] = 0x40;
         for bytes in [&[][..], &SYN[..19], &SYN[..43], &short] {

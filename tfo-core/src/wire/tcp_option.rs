@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_ignores_is_no_fast_open_option() {
+    fn options_that_the_kernel_ignores_are_not_fast_open() {
         let other_experiment = [254, 4, 0x12, 0x34];
         let no_magic = [254, 2];
         let odd = [34, 7, 1, 2, 3, 4, 5];

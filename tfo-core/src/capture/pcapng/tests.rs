@@ -148,7 +148,7 @@ fn tshark_reads_names_comments_directions_and_options() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let required = std::env::var("TFO_LAB_REQUIRED").is_ok_and(|value| value == "1");
             assert!(!required, "TFO_LAB_REQUIRED=1, and tshark is not installed");
-            eprintln!("SKIPPED: tshark is not installed; the reader above was the only judge");
+            eprintln!("SKIPPED: tshark is not installed; only the reader above checked the file");
             return;
         }
         Err(error) => panic!("tshark does not start: {error}"),

@@ -72,7 +72,7 @@ impl Secret {
             return Err(malformed("a secret is 32 to 128 hex digits (16 to 64 bytes)"));
         }
         if bytes.iter().all(|byte| *byte == 0) {
-            return Err(malformed("a secret of zeros is none"));
+            return Err(malformed("a secret must not be all zeros"));
         }
         Ok(Self(bytes.to_vec()))
     }

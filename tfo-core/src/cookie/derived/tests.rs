@@ -24,7 +24,7 @@ fn slots(seconds: u64) -> Slots {
 }
 
 #[test]
-fn a_key_depends_on_secret_and_epoch_and_stays_as_it_is() {
+fn key_depends_only_on_secret_and_epoch() {
     let key = secret().key(7);
     assert_eq!(
         key.reveal_hex(),
@@ -50,7 +50,7 @@ fn the_last_fifth_of_an_epoch_prepares_the_next() {
 }
 
 #[test]
-fn a_clock_that_was_never_set_is_no_trouble() {
+fn clock_before_the_first_epoch_is_accepted() {
     let first = Slots { primary: 0, backup: 1 };
     assert_eq!(slots(0), first, "no epoch was before");
     let before = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
@@ -76,7 +76,7 @@ fn the_ring_holds_the_keys_around_the_two_in_use() {
 }
 
 #[test]
-fn a_secret_shows_nowhere() {
+fn secret_is_never_printed() {
     let hex = "deadbeef".repeat(8);
     let secret = Secret::from_hex(&hex).expect("32 bytes");
     assert_eq!(format!("{secret:?}"), "Secret(..)");
@@ -128,21 +128,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn with_clocks_a_tenth_apart_who_returns_within_seven_tenths_misses_nothing(
+    fn skew_of_a_tenth_misses_nothing_within_seven_tenths(
         (visits, start) in fleet(EPOCH / 10..=EPOCH / 10),
     ) {
         prop_assert_eq!(misses(&visits, start), 0);
     }
 
     #[test]
-    fn with_any_skew_up_to_a_fifth_who_returns_in_time_misses_nothing(
+    fn skew_up_to_a_fifth_misses_nothing_within_the_documented_time(
         (visits, start) in fleet(0..=EPOCH / 5),
     ) {
         prop_assert_eq!(misses(&visits, start), 0);
     }
 
     #[test]
-    fn a_cookie_lives_for_at_least_four_fifths_and_less_than_nine_fifths_of_an_epoch(
+    fn cookie_is_accepted_for_0_8_to_1_8_epochs(
         granted in 0..EPOCH,
         age in 0..3 * EPOCH,
     ) {
@@ -162,7 +162,7 @@ proptest! {
 }
 
 #[test]
-fn the_limits_of_the_rule_are_where_it_says() {
+fn documented_limits_of_the_rule_are_exact() {
     let d = EPOCH / 10;
     let longest = EPOCH / 5 * 4 - d;
     // Granted at the last moment of an epoch by a server that is behind, and used at one that is ahead.

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_connection_of_an_ipv6_socket_is_ipv4_and_a_request_has_no_info() {
+    fn ipv4_mapped_connection_is_ipv4_and_request_has_no_info() {
         let found = read(&answer(AF_INET6, 12, None)).expect("well-formed");
         assert_eq!(found.local, "192.0.2.1:8080".parse().unwrap());
         assert_eq!(found.remote.ip(), "::1".parse::<IpAddr>().unwrap());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_an_error() {
+    fn malformed_socket_message_is_an_error() {
         read(&answer(1, 1, None)).expect_err("a UNIX socket is none of ours");
         read(&answer(AF_INET, 1, Some(&[1; 7]))).expect_err("a TCP_INFO that is too short");
     }

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_row_that_is_cut_is_an_error() {
+    fn truncated_listener_row_is_an_error() {
         let text =
             "sl\n   0: 0100007F:08AE 00000000:0000 0A 00000000:00000000 00:00000000 0 0 0 1 1 0\n";
         let error = parse(TCP, text).expect_err("the queue is missing");

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_processes_hides_nothing() {
+    fn folder_without_processes_hides_nothing() {
         assert_eq!(Owners::of(Path::new("/nowhere")), Owners::default());
     }
 }

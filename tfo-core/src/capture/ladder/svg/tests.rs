@@ -81,7 +81,7 @@ fn each_kind_of_picture_is_well_formed() {
 }
 
 #[test]
-fn the_words_stand_in_the_picture() {
+fn picture_contains_labels_and_notes() {
     let svg = ladder("Stripped", &fixture::stripped()).to_svg();
     for words in [
         ">SYN, cookie 8 B, 64 B of data in the SYN</text>",
@@ -115,7 +115,7 @@ fn time_runs_downward_for_each_host() {
 }
 
 #[test]
-fn hostile_words_are_escaped() {
+fn hostile_text_is_escaped() {
     let mut packets = fixture::syn_data_dropped();
     packets[0].modifications =
         vec![Modification::new("box", "</text><script>&\"'\u{0}\u{1b}]]>\u{ffff}")];
@@ -128,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_crossings_make_a_well_formed_picture(
+    fn any_packets_make_a_well_formed_picture(
         all in proptest::collection::vec(fixture::any_crossing(), 0..50),
         names in [".{0,60}", ".{0,60}", ".{0,60}"],
     ) {
