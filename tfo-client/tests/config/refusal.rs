@@ -151,7 +151,7 @@ fn a_flag_is_refused_by_its_name() {
         (["-p", "0"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["--port", "70000"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["-s", "a:0"], "--server <HOST>", "a port is 1 to 65535"),
-        (["-s", "http://a/"], "--server <HOST>", "a URL is not taken"),
+        (["-s", "http://a/"], "--server <HOST>", "a URL is not supported"),
         (["-n", "0"], "--count <N>", "expected an integer from 1 to 10000"),
         (["--mode", "on"], "--mode <MODE>", "expected `auto`, `sendto`, `connect` or `off`"),
         (["--size", "64"], "--size <SIZE>", "expected a size from 1B to 1MiB"),

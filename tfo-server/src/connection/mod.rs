@@ -127,9 +127,9 @@ impl Connection {
     fn open(&mut self, now: Instant) {
         let limits = &self.listener.limits;
         (self.phase, self.deadline) = if self.proxy_header.is_some() {
-            (Phase::AwaitsHeader, now + limits.header_timeout)
+            (Phase::AwaitsHeader, now + limits.header_timeout.get())
         } else {
-            (Phase::Open, now + limits.idle_timeout)
+            (Phase::Open, now + limits.idle_timeout.get())
         };
     }
 
@@ -153,7 +153,7 @@ impl Connection {
     /// Serves it only once its client has completed the handshake.
     pub(crate) fn await_handshake(&mut self) {
         self.phase = Phase::AwaitsHandshake;
-        self.deadline = self.started + self.listener.limits.header_timeout;
+        self.deadline = self.started + self.listener.limits.header_timeout.get();
     }
 
     /// Moves as many bytes as the socket and fairness allow. An error ends the connection.
@@ -228,7 +228,7 @@ impl Connection {
             Responder::Relay(_) => 0,
         };
         // Reading into nothing would look like the end.
-        self.listener.limits.buffer.saturating_sub(held).max(1)
+        self.listener.limits.buffer.get().saturating_sub(held).max(1)
     }
 
     /// Closes this half; the rest of what the peer sends is read for a while.
@@ -251,7 +251,7 @@ impl Connection {
             Some(addresses) => Ok(addresses),
             None => Ok(ProxiedAddresses { source: self.peer, destination: client.local_addr()? }),
         };
-        let mut input = input.lend(self.listener.limits.buffer);
+        let mut input = input.lend(self.listener.limits.buffer.get());
         let mut io = RelayIo { client, input: &mut input, turn, deadline, extensions };
         let outcome = relay.drive(&mut io, addresses);
         let (bytes_in, bytes_out) = relay.bytes();
@@ -277,7 +277,7 @@ impl Connection {
     /// Gives the service what came behind the header.
     fn start_after_header(&mut self, turn: &mut TurnContext) -> io::Result<()> {
         self.phase = Phase::Open;
-        self.deadline = turn.now + self.listener.limits.idle_timeout;
+        self.deadline = turn.now + self.listener.limits.idle_timeout.get();
         let header = self.proxy_header.as_deref_mut();
         let rest = header.map(ProxyHeader::take_rest).unwrap_or_default();
         if rest.is_empty() {
@@ -312,7 +312,7 @@ impl Connection {
     /// asks before is answered, and told that it was the last answer.
     pub(crate) fn close_once_idle(&mut self) {
         if self.is_idle() {
-            let idle = self.listener.limits.idle_timeout;
+            let idle = self.listener.limits.idle_timeout.get();
             self.deadline =
                 self.deadline.checked_sub(idle.saturating_sub(DRAIN_IDLE)).unwrap_or(self.deadline);
         }
@@ -328,7 +328,7 @@ impl Connection {
             || Some(arrival.as_deref_mut()?.evidence_with_counters(&listener.observer));
         let mut context = SessionContext {
             respond: listener.service.respond(),
-            buffer: listener.limits.buffer,
+            buffer: listener.limits.buffer.get(),
             date,
             ending: *ending,
             evidence: &mut evidence,
@@ -345,14 +345,14 @@ impl Connection {
             SessionAction::More if self.unfinished => {}
             SessionAction::More | SessionAction::Begun => {
                 self.unfinished = true;
-                self.deadline = *now + limits.header_timeout;
+                self.deadline = *now + limits.header_timeout.get();
             }
             SessionAction::Read
             | SessionAction::Again
             | SessionAction::Close
             | SessionAction::Linger => {
                 self.unfinished = false;
-                self.deadline = *now + limits.idle_timeout;
+                self.deadline = *now + limits.idle_timeout.get();
             }
         }
         self.send(&out)
@@ -378,7 +378,7 @@ impl Connection {
             self.count_sent(sent);
             // A peer that takes what is sent is alive; that does not give a request more time.
             if !self.unfinished {
-                self.deadline = now + self.listener.limits.idle_timeout;
+                self.deadline = now + self.listener.limits.idle_timeout.get();
             }
         }
         Ok(self.unsent.is_none())

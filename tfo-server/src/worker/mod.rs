@@ -316,7 +316,9 @@ impl Worker {
     /// Counts the connection for its client's address, unless that has as many as it may have. Returns whether it
     /// was counted, or needs no counting.
     fn admit_source(sources: &SourceLimiter, connection: &mut Connection) -> bool {
-        let Some(most) = connection.listener.limits.connections_per_source else { return true };
+        let Some(most) = connection.listener.limits.connections_per_source.nonzero() else {
+            return true;
+        };
         connection.counted = sources.enter(connection.source(), most);
         connection.counted
     }

@@ -87,12 +87,12 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
         ("[listen]\nport = 80\nport = 81", "3:1: listen.port: duplicate key: expected once"),
         (
             "[[listen]]\nport = 80\n[[listen]]\nport = 80",
-            "4:8: listen[1].port: 127.0.0.1:80 stands in two tables: expected each address once",
+            "4:8: listen[1].port: duplicate listen address 127.0.0.1:80: expected each address once",
         ),
         (
             "[listen]\nservice = \"forward\"\n[forward]\nupstreams = []",
-            "4:13: forward.upstreams: service \"forward\" has nowhere to go: expected addresses with \
-             ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
+            "4:13: forward.upstreams: service \"forward\" needs at least one upstream: expected \
+             addresses with ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
         ),
         ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
     ] {

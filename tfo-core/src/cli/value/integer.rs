@@ -7,25 +7,31 @@ use serde::{
 
 use super::Expected;
 
-/// An integer from `MIN` to `MAX`.
+/// An integer from `MIN` to `MAX`, by default `DEFAULT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Integer<const MIN: u32, const MAX: u32>(u32);
+pub struct Integer<const MIN: u32, const MAX: u32, const DEFAULT: u32 = MIN>(u32);
 
-impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
-    /// A value that is known when the program is compiled.
+impl<const MIN: u32, const MAX: u32, const DEFAULT: u32> Integer<MIN, MAX, DEFAULT> {
+    /// Creates a value that is known at compile time.
     ///
     /// # Panics
-    /// When it is out of range: call it in a `const`.
+    /// If the value is out of range. Call it in a `const`.
     #[must_use]
     pub const fn new(value: u32) -> Self {
         assert!(value >= MIN && value <= MAX, "out of range");
         Self(value)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+
+    /// Returns the number, or `None` if it is 0: for settings in which 0 means "off" or "no limit".
+    #[must_use]
+    pub const fn nonzero(self) -> Option<u32> {
+        if self.0 == 0 { None } else { Some(self.0) }
     }
 
     fn checked(value: i128) -> Result<Self, Expected> {
@@ -40,7 +46,13 @@ impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
     }
 }
 
-impl<const MIN: u32, const MAX: u32> FromStr for Integer<MIN, MAX> {
+impl<const MIN: u32, const MAX: u32, const DEFAULT: u32> Default for Integer<MIN, MAX, DEFAULT> {
+    fn default() -> Self {
+        const { Self::new(DEFAULT) }
+    }
+}
+
+impl<const MIN: u32, const MAX: u32, const DEFAULT: u32> FromStr for Integer<MIN, MAX, DEFAULT> {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
@@ -48,19 +60,23 @@ impl<const MIN: u32, const MAX: u32> FromStr for Integer<MIN, MAX> {
     }
 }
 
-impl<const MIN: u32, const MAX: u32> fmt::Display for Integer<MIN, MAX> {
+impl<const MIN: u32, const MAX: u32, const DEFAULT: u32> fmt::Display
+    for Integer<MIN, MAX, DEFAULT>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl<const MIN: u32, const MAX: u32> Serialize for Integer<MIN, MAX> {
+impl<const MIN: u32, const MAX: u32, const DEFAULT: u32> Serialize for Integer<MIN, MAX, DEFAULT> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(self.0)
     }
 }
 
-impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Integer<MIN, MAX> {
+impl<'de, const MIN: u32, const MAX: u32, const DEFAULT: u32> Deserialize<'de>
+    for Integer<MIN, MAX, DEFAULT>
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_i64(Number {
             what: format!("an integer from {MIN} to {MAX}"),
@@ -69,61 +85,72 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Integer<MIN, MAX>
     }
 }
 
-/// A TCP port that one can connect to: 1 to 65535.
+/// A TCP port to connect to or to listen on, from 1 to 65535, by default `DEFAULT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Port(u16);
+pub struct Port<const DEFAULT: u16 = 1>(u16);
 
-impl Port {
-    const ALLOWED: &'static str = "a port from 1 to 65535";
+const PORT: &str = "a port from 1 to 65535";
 
-    /// A port that is known when the program is compiled.
+impl<const DEFAULT: u16> Port<DEFAULT> {
+    /// Creates a port that is known at compile time.
     ///
     /// # Panics
-    /// When it is 0: call it in a `const`.
+    /// If the port is 0. Call it in a `const`.
     #[must_use]
     pub const fn new(port: u16) -> Self {
         assert!(port != 0, "port 0");
         Self(port)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
     }
 
+    /// Returns the same port as a setting with another default.
+    #[must_use]
+    pub const fn with_default<const OTHER: u16>(self) -> Port<OTHER> {
+        Port(self.0)
+    }
+
     fn checked(value: i128) -> Result<Self, Expected> {
         match u16::try_from(value) {
             Ok(port @ 1..) => Ok(Self(port)),
-            _ => Err(Expected::new(Self::ALLOWED)),
+            _ => Err(Expected::new(PORT)),
         }
     }
 }
 
-impl FromStr for Port {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        text.parse().map_err(|_| Expected::new(Self::ALLOWED)).and_then(Self::checked)
+impl<const DEFAULT: u16> Default for Port<DEFAULT> {
+    fn default() -> Self {
+        const { Self::new(DEFAULT) }
     }
 }
 
-impl fmt::Display for Port {
+impl<const DEFAULT: u16> FromStr for Port<DEFAULT> {
+    type Err = Expected;
+
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        text.parse().map_err(|_| Expected::new(PORT)).and_then(Self::checked)
+    }
+}
+
+impl<const DEFAULT: u16> fmt::Display for Port<DEFAULT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Serialize for Port {
+impl<const DEFAULT: u16> Serialize for Port<DEFAULT> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u16(self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Port {
+impl<'de, const DEFAULT: u16> Deserialize<'de> for Port<DEFAULT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_i64(Number { what: Self::ALLOWED.to_owned(), check: Self::checked })
+        deserializer.deserialize_i64(Number { what: PORT.to_owned(), check: Self::checked })
     }
 }
 
@@ -153,7 +180,7 @@ impl<T> Visitor<'_> for Number<T> {
         self.visit(value.into())
     }
 
-    // TOML's integers may be longer than 64 bits on the page.
+    // An integer literal in TOML may have more than 64 bits.
     fn visit_i128<E: de::Error>(self, value: i128) -> Result<T, E> {
         self.visit(value)
     }

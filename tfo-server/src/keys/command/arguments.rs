@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
-use tfo_core::choice;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use tfo_core::{choice, cli::value::named};
 
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
@@ -58,7 +58,7 @@ pub(crate) struct ShowArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
     /// What to make: hex (a key file), sysctl (net.ipv4.tcp_fastopen_key) or raw (16 or 32 bytes)
-    #[arg(long, value_name = "FORM")]
+    #[arg(long, value_name = "FORM", value_parser = named::<KeyForm>)]
     pub(crate) to: KeyForm,
 
     /// Keys in any of these forms [default: standard input]
@@ -79,14 +79,15 @@ pub(crate) struct CompareArguments {
     pub(crate) b: PathBuf,
 }
 
-choice! {
-    /// How keys are written.
-    pub(crate) enum KeyForm {
-        /// 32 hex digits a line.
-        Hex = "hex",
-        /// The text of `net.ipv4.tcp_fastopen_key`.
-        Sysctl = "sysctl",
-        /// 16 bytes a key.
-        Raw = "raw",
-    }
+/// The form in which keys are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyForm {
+    /// A line of 32 hex digits for each key.
+    Hex,
+    /// The text of `net.ipv4.tcp_fastopen_key`.
+    Sysctl,
+    /// 16 bytes for each key.
+    Raw,
 }
+
+choice!(KeyForm);
