@@ -1,6 +1,6 @@
-use crate::harness::{Folder, output};
+use crate::support::Folder;
 
-/// Table and key, the flag's name, and what default, file, variable and flag say.
+/// Table, key, the name of the flag, and the values of default, file, variable and flag.
 const SETTINGS: [(&str, &str, &str, [&str; 4]); 11] = [
     ("server", "address", "server", ["127.0.0.1", "file", "::1", "192.0.2.1"]),
     ("server", "port", "port", ["2222", "10", "20", "30"]),
@@ -16,7 +16,7 @@ const SETTINGS: [(&str, &str, &str, [&str; 4]); 11] = [
 ];
 
 #[test]
-fn a_flag_beats_a_variable_which_beats_the_file_which_beats_the_default() {
+fn flag_beats_variable_beats_file_beats_default() {
     for (table, key, word, [default, file, variable, flag]) in SETTINGS {
         let (name, flags) = match word {
             "ipv4" => ("TFO_CLIENT_FAMILY".to_owned(), vec!["--ipv4".to_owned()]),
@@ -40,12 +40,12 @@ fn a_flag_beats_a_variable_which_beats_the_file_which_beats_the_default() {
         assert_eq!(found(&with, &[], &set), variable, "{key}");
         assert_eq!(found(&with, &flags, &set), flag, "{key}");
         let after = [&["probe"], &flags[..]].concat();
-        assert_eq!(found(&with, &after, &set), flag, "{key} behind the subcommand");
+        assert_eq!(found(&with, &after, &set), flag, "{key} after the subcommand");
     }
 }
 
 #[test]
-fn a_switch_is_turned_by_file_variable_and_flag() {
+fn switch_is_set_by_file_variable_and_flag() {
     let folder = Folder::new("[probe]\nexpect-reply = false\nfresh = true");
     let found = |flags: &[&str], variables: &[(&str, &str)]| {
         let probe = &folder.printed(flags, variables)["probe"];
@@ -59,61 +59,27 @@ fn a_switch_is_turned_by_file_variable_and_flag() {
 }
 
 #[test]
-fn the_port_beside_the_host_belongs_to_it() {
+fn port_in_the_address_belongs_to_it() {
     let folder = Folder::new("server.address = '[::1]:11'");
     let found = |flags: &[&str], variables: &[(&str, &str)]| {
         let server = &folder.printed(flags, variables)["server"];
         let host = server["address"].as_str().unwrap().to_owned();
         (host, server["port"].as_integer().unwrap())
     };
-    let told = |host: &str, port| (host.to_owned(), port);
-    assert_eq!(found(&[], &[]), told("::1", 11));
-    assert_eq!(found(&[], &[("TFO_CLIENT_PORT", "20")]), told("::1", 20));
-    assert_eq!(found(&["-s", "b"], &[]), told("b", 2222));
-    assert_eq!(found(&["-s", "b:31"], &[("TFO_CLIENT_PORT", "20")]), told("b", 31));
-    assert_eq!(found(&["-p", "30"], &[("TFO_CLIENT_SERVER", "c:21")]), told("c", 30));
+    let server = |host: &str, port| (host.to_owned(), port);
+    assert_eq!(found(&[], &[]), server("::1", 11));
+    assert_eq!(found(&[], &[("TFO_CLIENT_PORT", "20")]), server("::1", 20));
+    assert_eq!(found(&["-s", "b"], &[]), server("b", 2222));
+    assert_eq!(found(&["-s", "b:31"], &[("TFO_CLIENT_PORT", "20")]), server("b", 31));
+    assert_eq!(found(&["-p", "30"], &[("TFO_CLIENT_SERVER", "c:21")]), server("c", 30));
 }
 
 #[test]
-fn the_flag_chooses_the_file_before_the_variable_and_the_default_place() {
-    let folder = Folder::new("server.port = 10");
-    folder.write("by-variable.toml", "server.port = 20");
-    folder.write("by-flag.toml", "server.port = 30");
-    let variable = [("TFO_CLIENT_CONFIG", "by-variable.toml")];
-    let port = |flags: &[&str], variables: &[(&str, &str)]| {
-        folder.printed(flags, variables)["server"]["port"].as_integer()
-    };
-    assert_eq!(port(&[], &[]), Some(10));
-    assert_eq!(port(&[], &variable), Some(20));
-    assert_eq!(port(&["-c", "by-flag.toml"], &variable), Some(30));
-    // What is not asked is not looked at.
-    assert_eq!(port(&["-c", "by-flag.toml"], &[("TFO_CLIENT_CONFIG", "missing")]), Some(30));
-}
-
-#[test]
-fn a_log_line_names_the_file_and_quiet_hides_it() {
-    let folder = Folder::new("");
-    let log = |flags: &[&str]| {
-        let output = output(folder.program(flags).arg("--print-config"));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(log(&[]).ends_with("info: configuration file: config/client.toml\n"), "{}", log(&[]));
-    assert!(log(&["-v"]).contains("configuration file: config/client.toml"));
-    assert_eq!(log(&["-q"]), "");
-}
-
-#[test]
-fn what_is_printed_can_be_used_as_the_file() {
+fn printed_settings_can_be_used_as_the_file() {
     let flags =
         ["-s", "[fe80::1%eth0]:80", "-6", "--message", "a \"b\"\n\tü", "--no-reply", "--fresh"];
     let folder = Folder::new("[probe]\ninterval = '1m30s'");
     let printed = folder.printed(&flags, &[("TFO_CLIENT_SIZE", "1MiB")]);
     folder.write("printed.toml", printed.to_string());
     assert_eq!(folder.printed(&["-c", "printed.toml"], &[]), printed);
-}
-
-#[test]
-fn the_shipped_file_changes_nothing() {
-    let shipped = Folder::new(include_str!("../../../config/client.toml"));
-    assert_eq!(shipped.printed(&[], &[]), Folder::new("").printed(&[], &[]));
 }

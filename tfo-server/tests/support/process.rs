@@ -1,46 +1,11 @@
 //! The program as a process: how it is started, and what the kernel says of it.
 
-use std::env;
 use std::fs;
-use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tfo_core::lab::Program;
-
-/// The program, with nothing inherited that settings could come from.
-pub(crate) fn program() -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_tfo-server")))
-}
-
-/// Removes the variables that settings could come from.
-pub(crate) fn clean(mut command: Command) -> Command {
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("TFO_") {
-            command.env_remove(name);
-        }
-    }
-    for name in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "JOURNAL_STREAM"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// Runs a program that must end by itself.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("{command:?} must end by itself; it said {output:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
 
 /// Its resident memory in bytes.
 pub(crate) fn memory(program: &Program) -> u64 {
