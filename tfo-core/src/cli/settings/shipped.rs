@@ -23,27 +23,25 @@ impl Sources {
         let mut faults: Vec<String> = shipped
             .iter()
             .filter(|(key, _)| expected.iter().all(|(known, _)| known != key))
-            .map(|(key, _)| format!("{key}: no such key"))
+            .map(|(key, _)| format!("{key}: the model has no such key"))
             .collect();
         for (key, default) in &expected {
             if !shipped.contains(&(key.clone(), default.clone())) {
-                faults.push(format!("{key}: expected {default}, its default"));
+                faults.push(format!("{key}: set it to {default}, its default"));
             }
             let paragraph = paragraph(file, key);
             let variable = self.variable(key);
             let mut names = paragraph.split(|c: char| c != '_' && !c.is_ascii_uppercase());
             if names.all(|name| name != variable) {
-                faults.push(format!("{key}: expected its variable {variable}"));
+                faults.push(format!("{key}: name its variable, {variable}"));
             }
             let rule = rule_of::<T>(&defaults, key, default);
             let missing = words(&rule).into_iter().filter(|words| !paragraph.contains(words));
-            faults.extend(missing.map(|words| format!("{key}: expected {words}: {rule}")));
+            faults.extend(missing.map(|words| format!("{key}: state what is allowed, {words}")));
         }
         faults
     }
-}
 
-impl Sources {
     /// Returns the keys that their variable does not set, because another key has the same variable or because the
     /// text of the key's default is refused. For tests.
     #[must_use]
