@@ -80,7 +80,7 @@ fn array_in_place_of_a_table_is_refused() {
 }
 
 #[test]
-fn port_in_address_is_overridden_by_greater_sources_only() {
+fn port_in_address_is_overridden_by_higher_sources_only() {
     const PLAIN: &str = "[server]\naddress = 'file'\nport = 10";
     const WITH_PORT: &str = "[server]\naddress = 'file:11'\nport = 10";
     let server = |value| ("TFO_CLIENT_SERVER", value);
@@ -110,7 +110,7 @@ fn port_in_address_is_overridden_by_greater_sources_only() {
 }
 
 #[test]
-fn size_from_a_greater_source_overrides_the_message() {
+fn size_from_a_higher_source_overrides_the_message() {
     let message = ("TFO_CLIENT_MESSAGE", "var");
     let size = ("TFO_CLIENT_SIZE", "2B");
     let text = |text: &str| Payload::Text(text.to_owned());

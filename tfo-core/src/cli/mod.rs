@@ -18,7 +18,7 @@ pub mod value;
 pub use environment::Environment;
 pub use error::{SettingsError, error_chain};
 pub use file::ConfigFile;
-pub use settings::{FlagValues, Level, Resolved, Sources};
+pub use settings::{FlagValues, Resolved, Source, Sources};
 pub use value::{Expected, Integer, Period, Port, Size, Switch};
 
 #[doc(hidden)]

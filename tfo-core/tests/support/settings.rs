@@ -19,6 +19,40 @@ fn with(setting: &str) -> String {
     format!("[{}]\n{setting}\n", PROGRAM.table)
 }
 
+/// A key, the end of its variable, its flag, and the values of default, file, variable and flag.
+pub(crate) type Setting = (&'static str, &'static str, &'static str, [&'static str; 4]);
+
+/// Asserts the order of precedence for each setting, with the flag alone and after a subcommand.
+pub(crate) fn assert_precedence(subcommand: &str, settings: &[Setting]) {
+    for (key, name, flag, [default, file, by_variable, by_flag]) in settings {
+        let (table, name_in_table) = key.split_once('.').unwrap();
+        let name = variable(name);
+        let set = [(name.as_str(), *by_variable)];
+        let flags: Vec<_> = flag.split(' ').collect();
+        let quote = if file.parse::<u16>().is_ok() { "" } else { "'" };
+        let without = Folder::new("");
+        let with = Folder::new(format!("{key} = {quote}{file}{quote}"));
+        let found = |folder: &Folder, flags: &[&str], variables: &[(&str, &str)]| {
+            let value = folder.printed(flags, variables)[table][name_in_table].clone();
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        };
+        assert_eq!(found(&without, &[], &[]), *default, "{key}");
+        assert_eq!(found(&with, &[], &[]), *file, "{key}");
+        assert_eq!(found(&with, &[], &set), *by_variable, "{key}");
+        assert_eq!(found(&with, &flags, &set), *by_flag, "{key}");
+        let after = [&[subcommand], &flags[..]].concat();
+        assert_eq!(found(&with, &after, &set), *by_flag, "{key} after the subcommand");
+    }
+}
+
+/// Asserts that the printed configuration can be used as the configuration file.
+pub(crate) fn assert_printed_is_read_back(config: &str, flags: &[&str], name: &str, value: &str) {
+    let folder = Folder::new(config);
+    let printed = folder.printed(flags, &[(&variable(name), value)]);
+    folder.write("printed.toml", printed.to_string());
+    assert_eq!(folder.printed(&["-c", "printed.toml"], &[]), printed);
+}
+
 #[test]
 fn short_and_long_help_are_the_same() {
     let help = |flag| {

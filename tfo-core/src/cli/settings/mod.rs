@@ -5,8 +5,8 @@
 //!
 //! 1. The file is parsed into the model, so that a fault is reported with line, column and key.
 //! 2. The model is written as a [`toml::Table`]. For each key of the model's default, the value of its flag or else of
-//!    its variable replaces the value in the table. The text of a flag or variable becomes a value of the kind that the
-//!    default has.
+//!    its variable replaces the value in the table. The text of a flag or variable is converted to the type of the
+//!    default.
 //! 3. The table is read into the model again. A fault is then at a replaced key, and reported by the name of the flag
 //!    or variable.
 //!
@@ -37,7 +37,7 @@ use super::{
 pub struct Sources {
     /// The configuration file.
     pub places: Places<'static>,
-    /// The begin of each variable, such as `TFO_SERVER`.
+    /// The beginning of each variable's name, such as `TFO_SERVER`.
     pub prefix: &'static str,
     /// Tables that are not part of the variables: `TFO_SERVER_PORT` for `listen.port`.
     pub unnamed_tables: &'static [&'static str],
@@ -55,10 +55,10 @@ struct FlagValue {
     text: String,
 }
 
-/// A source of a setting. The greater source overrides the others.
+/// A source of a setting, in ascending order of precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::exhaustive_enums, reason = "the sources are a contract of the command line")]
-pub enum Level {
+pub enum Source {
     /// The configuration file, or the default.
     File,
     /// An environment variable.
@@ -82,7 +82,7 @@ pub struct Resolved<T> {
 /// The flag or variable that replaced the value of a key.
 #[derive(Debug)]
 struct Origin {
-    level: Level,
+    source: Source,
     name: String,
     text: String,
 }
@@ -183,19 +183,19 @@ impl Sources {
     ) -> Result<Option<Origin>, SettingsError> {
         if let Some(FlagValue { flag, text }) = flags.0.get(key) {
             let (name, text) = ((*flag).to_owned(), text.clone());
-            return Ok(Some(Origin { level: Level::Flag, name, text }));
+            return Ok(Some(Origin { source: Source::Flag, name, text }));
         }
         let name = self.variable(key);
         let text = environment.text(&name)?.map(str::to_owned);
-        Ok(text.map(|text| Origin { level: Level::Variable, name, text }))
+        Ok(text.map(|text| Origin { source: Source::Variable, name, text }))
     }
 }
 
 impl<T: Serialize> Resolved<T> {
     /// Returns the source of a key's value.
     #[must_use]
-    pub fn level(&self, key: &str) -> Level {
-        self.origins.get(key).map_or(Level::File, |origin| origin.level)
+    pub fn source(&self, key: &str) -> Source {
+        self.origins.get(key).map_or(Source::File, |origin| origin.source)
     }
 
     /// Returns the error for a value that contradicts other settings. The error names the flag or variable that set
@@ -220,8 +220,8 @@ impl<T: Serialize> Resolved<T> {
 }
 
 impl Origin {
-    /// Returns the text as a value of the kind that the default has. Text that is no such value stays text, so that
-    /// the key's own type refuses it and states its rule.
+    /// Converts the text to the TOML type of the default. Text that can't be converted stays text, so that the key's
+    /// own type refuses it and states its rule.
     fn value(&self, default: &Value) -> Result<Value, SettingsError> {
         let text = self.text.as_str();
         let as_text = || Value::String(text.to_owned());

@@ -95,18 +95,18 @@ fn flag_beats_variable_beats_file_beats_default() {
     let variable = [("TFO_X_PORT", "90")];
     let none = FlagValues::default();
     let file = "listen.port = 85";
-    for (text, flags, variables, port, level) in [
-        ("", &none, &[][..], 80, Level::File),
-        (file, &none, &[], 85, Level::File),
-        (file, &none, &variable, 90, Level::Variable),
-        ("", &none, &variable, 90, Level::Variable),
-        (file, &port_flag(100), &variable, 100, Level::Flag),
-        (file, &port_flag(100), &[("TFO_X_PORT", "bad")], 100, Level::Flag),
+    for (text, flags, variables, port, source) in [
+        ("", &none, &[][..], 80, Source::File),
+        (file, &none, &[], 85, Source::File),
+        (file, &none, &variable, 90, Source::Variable),
+        ("", &none, &variable, 90, Source::Variable),
+        (file, &port_flag(100), &variable, 100, Source::Flag),
+        (file, &port_flag(100), &[("TFO_X_PORT", "bad")], 100, Source::Flag),
     ] {
         let resolved = fill(text, flags, variables).unwrap();
         assert_eq!(resolved.model.listen.port.get(), port, "{text} {flags:?} {variables:?}");
-        assert_eq!(resolved.level("listen.port"), level);
-        assert_eq!(resolved.level("keys.name"), Level::File);
+        assert_eq!(resolved.source("listen.port"), source);
+        assert_eq!(resolved.source("keys.name"), Source::File);
     }
 }
 
