@@ -5,7 +5,8 @@ use tfo_core::{
     cli::{Expected, Port},
 };
 
-/// A host name or IP address, optionally with a port, by default 127.0.0.1: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`.
+/// A host name or IP address, optionally with a port: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`. By default
+/// 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     host: String,

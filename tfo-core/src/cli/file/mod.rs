@@ -265,8 +265,8 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((name, allowed.split('`').skip(1).step_by(2).collect()))
 }
 
-/// Returns the key on the line of a syntax error. The document is not parsed, so this searches for the table header above
-/// the line and the word before the `=`.
+/// Returns the key on the line of a syntax error. The document is not parsed, so this searches for the table header
+/// above the line and the word before the `=`.
 fn key_at(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,7 +1,7 @@
 //! The sources of a setting, in order of precedence: flag, environment variable, configuration file, default.
 //!
-//! A program states its settings once, as a *model*: a struct of tables with a default for each key. [`Sources::resolve`]
-//! fills the model from all sources. No key is listed anywhere else:
+//! A program states its settings once, as a *model*: a struct of tables with a default for each key.
+//! [`Sources::resolve`] fills the model from all sources. No key is listed anywhere else:
 //!
 //! 1. The file is parsed into the model, so that a fault is reported with line, column and key.
 //! 2. The model is written as a [`toml::Table`]. For each key of the model's default, the value of its flag or else of
