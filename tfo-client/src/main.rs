@@ -1,6 +1,6 @@
-//! `tfo-client`: connects with TCP Fast Open and says what happened, and why.
+//! `tfo-client`: connects with TCP Fast Open and reports what happened, and why.
 //!
-//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
+//! `CONTRIBUTING.md` describes the folders, and which of them may use which.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -31,7 +31,7 @@ use cli::{Cli, Command};
 use output::Failure;
 
 fn main() -> ExitCode {
-    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    // Must precede all output. If it fails, SIGXFSZ terminates the process, which is the default.
     let _ = streams::survive_file_size_limit();
     run(&Cli::from_arguments()).unwrap_or_else(|failure| {
         output::error(&failure);

@@ -19,22 +19,23 @@ use crate::{
     network::{NetworkFlags, Share},
 };
 
-/// Pairs of connections.
+/// Number of pairs of connections.
 type Pairs = Integer<1, 100_000>;
 
-/// The most pairs with `--until-ci`, where `--pairs` does not say.
+/// The maximum number of pairs with `--until-ci`, if `--pairs` is not given.
 const PAIRS_UNTIL: usize = 10_000;
 
 const AFTER_HELP: &str = "\
-A pair is a connection with fast open and a regular one, in random order. What fetches the cookie is
-not counted. Only a connection whose verdict is fast-open counts as one; the others are listed as
-what they were, with what they cost. The net expectation is hit rate x saved - miss rate x lost.
-Intervals are of 95 %: of quantiles by order statistics, of differences by bootstrap over the pairs.
-With --mode off both of a pair are regular: it must find no difference. Ctrl-C ends it, and shows
-what there is by then. The page of --html shows packets too, with --lab or CAP_NET_RAW.
+A pair is a connection with fast open and a regular one, in random order. Connections that fetch the
+cookie are not counted. A connection counts as fast open only if its verdict is fast-open; others
+are listed as misses, with their cost. The net expectation is hit rate x saved - miss rate x lost.
+Confidence intervals are at 95 %: of quantiles by order statistics, of differences by bootstrap over
+the pairs. With --mode off both connections of a pair are regular, so that no difference must be
+found. Ctrl-C stops measuring and prints the results so far. With --lab or CAP_NET_RAW, the page of
+--html also shows packets.
 
 Exit status: 0 turn it on (with several targets: for all of them), 1 leave it off, it makes no
-difference, or no answer can be given, 2 wrong usage or bad configuration, 3 no connection.
+difference, or the result is inconclusive, 2 wrong usage or bad configuration, 3 no connection.
 
 Examples:
   tfo-client compare --lab                 a path of 40 ms on this machine, without root
@@ -51,20 +52,20 @@ pub(crate) struct CompareFlags {
     #[arg(short = 'n', long, value_name = "N")]
     pairs: Option<Pairs>,
 
-    /// Measure until each interval reaches at most so far from its value, as a share of the regular
-    /// median, 0.1% to 50%
+    /// Measure until each confidence interval extends at most this far from its value, as a share of the
+    /// regular median, 0.1% to 50%
     #[arg(long, value_name = "SHARE")]
     until_ci: Option<Width>,
 
-    /// Ask for this by HTTP/1.1 instead of sending --message or --size bytes
+    /// Send an HTTP/1.1 GET for this path, instead of --message or --size bytes
     #[arg(long, value_name = "PATH", conflicts_with_all = ["dns", "message", "size"])]
     http: Option<HttpPath>,
 
-    /// Ask for the address of this name by DNS over TCP
+    /// Query the address of this name, by DNS over TCP
     #[arg(long, value_name = "NAME", conflicts_with_all = ["message", "size"])]
     dns: Option<DnsName>,
 
-    /// Speak TLS, its ClientHello in the SYN; alone: until the handshake ends
+    /// Use TLS, with the ClientHello in the SYN; without a request, measure the handshake only
     #[arg(long, conflicts_with_all = ["message", "size"])]
     tls: bool,
 
@@ -72,11 +73,11 @@ pub(crate) struct CompareFlags {
     #[arg(long, requires = "tls")]
     insecure: bool,
 
-    /// Compare for each host in this file, one a line, as for --server
+    /// Measure each host in this file, one per line in the format of --server
     #[arg(long, value_name = "FILE", conflicts_with = "lab")]
     targets: Option<PathBuf>,
 
-    /// Way of the first bytes: auto, sendto, connect or off [default: auto]
+    /// How to send the first bytes: auto, sendto, connect or off [default: auto]
     #[arg(long, value_name = "MODE", value_parser = named::<Mode>)]
     mode: Option<Mode>,
 
@@ -84,15 +85,15 @@ pub(crate) struct CompareFlags {
     #[arg(long, value_name = "TEXT", conflicts_with = "size")]
     message: Option<Message>,
 
-    /// Generate that many first bytes, 1B to 1MiB [default: 64B]
+    /// Number of first bytes to generate, 1B to 1MiB [default: 64B]
     #[arg(long, value_name = "SIZE")]
     size: Option<PayloadSize>,
 
-    /// Time for a connection to be made, 1ms to 1h [default: 5s]
+    /// Timeout for establishing a connection, 1ms to 1h [default: 5s]
     #[arg(long, value_name = "TIME")]
     connect_timeout: Option<Timeout>,
 
-    /// Time for the answer to come, 1ms to 1h [default: 5s]
+    /// Timeout for the answer, 1ms to 1h [default: 5s]
     #[arg(long, value_name = "TIME")]
     reply_timeout: Option<Timeout>,
 
@@ -100,23 +101,23 @@ pub(crate) struct CompareFlags {
     #[arg(long, value_name = "TIME")]
     interval: Option<Interval>,
 
-    /// Write both distributions as a picture
+    /// Write both distributions as an SVG picture
     #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     svg: Option<PathBuf>,
 
-    /// Write a page with all of it, which needs no other file
+    /// Write the complete report as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Write what -o json prints, each connection included
+    /// Write the document of -o json, with an entry for each connection
     #[arg(long, value_name = "FILE")]
     export_json: Option<PathBuf>,
 
-    /// Write a row for each connection
+    /// Write a CSV file with a row for each connection
     #[arg(long, value_name = "FILE")]
     export_csv: Option<PathBuf>,
 
-    /// Measure in the lab: two hosts and a path on this machine, which the flags below describe
+    /// Measure in the lab: two hosts on this machine, and a path that the flags below describe
     #[arg(long)]
     lab: bool,
 
@@ -124,7 +125,7 @@ pub(crate) struct CompareFlags {
     network: NetworkFlags,
 }
 
-/// How wide an interval may be: a share from 0 to 1.
+/// The maximum reach of a confidence interval: a share from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Width(f64);
 
@@ -152,14 +153,14 @@ impl CompareFlags {
             .with("--interval", "probe.interval", self.interval)
     }
 
-    /// What is wrong with the flags of the lab, if something is.
+    /// Returns an error message if flags that exclude each other are given.
     pub(crate) fn conflict(&self, server: bool) -> Option<&'static str> {
         if self.lab && server {
-            Some("with --lab the server is the lab's: leave --server out")
+            Some("--lab uses the lab's own server: omit --server")
         } else if !self.lab && self.network != NetworkFlags::default() {
-            Some("the flags that describe the lab's path need --lab")
+            Some("flags that describe the lab's path need --lab")
         } else if self.targets.is_some() && server {
-            Some("the servers stand in the file of --targets: leave --server out")
+            Some("--targets names the servers: omit --server")
         } else {
             None
         }
@@ -172,7 +173,11 @@ impl CompareFlags {
             pairs: pairs.unwrap_or(default),
             until_ci: self.until_ci.map(|width| width.0),
             job: JobSettings {
-                tls: self.tls.then_some(if self.insecure { Trust::Anyone } else { Trust::Known }),
+                tls: self.tls.then_some(if self.insecure {
+                    Trust::Any
+                } else {
+                    Trust::SystemRoots
+                }),
                 request: match (&self.http, &self.dns) {
                     (Some(path), _) => Request::Http(path.clone()),
                     (None, Some(name)) => Request::Dns(name.clone()),

@@ -19,7 +19,7 @@ pub(crate) struct LabFlags {
     #[command(flatten)]
     pub(super) network: NetworkFlags,
 
-    /// Connections of the probe, after one regular one, 1 to 10000 [default: 3]
+    /// Connections to make after a regular one, 1 to 10000 [default: 3]
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<Count>,
 
@@ -31,7 +31,7 @@ pub(crate) struct LabFlags {
     #[arg(long, value_name = "TEXT", conflicts_with = "size")]
     message: Option<Message>,
 
-    /// Generate that many first bytes, 1B to 1MiB [default: 64B]
+    /// Number of first bytes to generate, 1B to 1MiB [default: 64B]
     #[arg(long, value_name = "SIZE")]
     size: Option<PayloadSize>,
 
@@ -39,26 +39,26 @@ pub(crate) struct LabFlags {
     #[arg(long)]
     pub(super) ascii: bool,
 
-    /// Write the ladders as a picture
+    /// Write the ladders of the first and the last connection as an SVG picture
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
 
-    /// Write the packets, as each host saw them, for Wireshark (pcapng)
+    /// Write the packets, as each host sent and received them, to a pcapng file, for Wireshark
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
 
-    /// Host that COMMAND runs on
+    /// Host to run COMMAND on
     #[arg(long, value_name = "HOST", value_enum, default_value = "client", requires = "program")]
-    pub(super) on: On,
+    pub(super) on: RunOn,
 
-    /// Program to run in the lab instead of the probe, with its arguments. The server is
-    /// 192.0.2.2 or 2001:db8::2, on --port
+    /// Program and arguments to run in the lab instead of the probe. The server listens on --port of
+    /// 192.0.2.2 and 2001:db8::2
     #[arg(last = true, value_name = "COMMAND")]
     pub(super) program: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum On {
+pub(super) enum RunOn {
     /// 192.0.2.1, 2001:db8::1
     #[default]
     Client,

@@ -1,4 +1,4 @@
-//! The network as the flags describe it, with its servers.
+//! The network that the flags describe, with its servers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
@@ -12,33 +12,32 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::output::Failure;
 
-/// The network that a command runs in.
+/// The settings of the network that a command runs in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NetworkSettings {
     pub(crate) rtt: Duration,
     pub(crate) jitter: Duration,
-    /// From 0 to 1.
+    /// The share of packets that are dropped, from 0 to 1.
     pub(crate) loss: f64,
     pub(crate) boxes: Vec<Middlebox>,
-    /// How many share the server's address.
+    /// The number of servers that share the address.
     pub(crate) servers: usize,
     pub(crate) v6: bool,
     pub(crate) server_command: Option<String>,
 }
 
-/// The network with its servers, which end with it.
+/// A network and its servers, which are stopped when it is dropped.
 pub(crate) struct ServedNetwork {
     pub(crate) network: Network,
     pub(crate) address: SocketAddr,
     _servers: Vec<Child>,
 }
 
-/// How long a `--server-command` may take until it listens.
+/// The maximum time until a `--server-command` listens.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetworkSettings {
-    /// Makes the network, and starts its servers on this port. Must be called before the process has a
-    /// thread.
+    /// Creates the network, and starts its servers on this port. Must be called before the process starts a thread.
     pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
         lab::allow_hosts().map_err(|e| no_lab(&e))?;
         let path = PathSettings::new()
@@ -53,16 +52,16 @@ impl NetworkSettings {
     }
 }
 
-/// There is no lab: what forbids it, and how to allow it.
-fn no_lab(found: &tfo_core::Error) -> Failure {
+/// Returns the error if the lab can't be created: what forbids it, and how to allow it.
+fn no_lab(error: &tfo_core::Error) -> Failure {
     Failure::Unusable(format!(
-        "the lab needs network namespaces, and this process may not make them ({}): {}",
-        error_chain(found),
+        "the lab needs network namespaces, which this process may not create ({}): {}",
+        error_chain(error),
         lab::explain_denied()
     ))
 }
 
-/// Starts the lab's servers: our mirror, or what `--server-command` says.
+/// Starts the lab's servers: the mirror, or `--server-command`.
 fn serve(
     network: &Network,
     address: SocketAddr,
@@ -78,10 +77,10 @@ fn serve(
     Ok(commands)
 }
 
-/// The mirror. Its keys are those of its host, which the kernel makes by chance.
+/// Starts the mirror. Its keys are those of its host, which the kernel generates at random.
 fn mirror(host: &Host, port: u16) -> Result<(), String> {
     let listening = host.run(move || {
-        // IPv4 too: a namespace's `bindv6only` is 0.
+        // The IPv6 socket accepts IPv4 too: a new namespace has `bindv6only` 0.
         let any = if lab::has_ipv6() {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         } else {
@@ -96,16 +95,16 @@ fn mirror(host: &Host, port: u16) -> Result<(), String> {
 
 fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     let mut command = Command::new("sh");
-    // Its output is no data of ours.
+    // Standard output is reserved for this program's own data.
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_TIMEOUT;
     while !listens(host) {
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(format!("the server command ended before it listened: {status}"));
+            return Err(format!("the server command exited before it listened: {status}"));
         }
         if Instant::now() > deadline {
-            return Err(format!("the server command does not listen after {SERVER_TIMEOUT:?}"));
+            return Err(format!("the server command did not listen within {SERVER_TIMEOUT:?}"));
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -11,13 +11,15 @@ use tfo_core::cli::{FlagValues, Integer, value::named};
 
 use crate::config::file::{Count, Interval, Message, Mode, PayloadSize, Timeout};
 
-/// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
-/// `probe -n 1` fill two of these, which are joined.
+/// The flags of `probe`.
+///
+/// The flags are not global, because other subcommands must not list or accept them. `-n 1 probe` and
+/// `probe -n 1` therefore fill two of these structs, which [`over`](Self::over) merges.
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
-    /// Make the listener in this process too, then probe it
+    /// Start a listener in this process, and probe it
     #[arg(short, long)]
     pub(crate) listen: bool,
 
@@ -25,7 +27,7 @@ pub(crate) struct ProbeFlags {
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<Count>,
 
-    /// Way of the first bytes: auto, sendto, connect or off [default: auto]
+    /// How to send the first bytes: auto, sendto, connect or off [default: auto]
     #[arg(long, value_name = "MODE", value_parser = named::<Mode>)]
     pub(crate) mode: Option<Mode>,
 
@@ -33,7 +35,7 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TEXT")]
     pub(crate) message: Option<Message>,
 
-    /// Generate that many first bytes, 1B to 1MiB [default: 64B]
+    /// Number of first bytes to generate, 1B to 1MiB [default: 64B]
     #[arg(long, value_name = "SIZE")]
     pub(crate) size: Option<PayloadSize>,
 
@@ -45,11 +47,11 @@ pub(crate) struct ProbeFlags {
     #[arg(long)]
     pub(crate) no_reply: bool,
 
-    /// Time for a connection to be made, 1ms to 1h [default: 5s]
+    /// Timeout for establishing a connection, 1ms to 1h [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub(crate) connect_timeout: Option<Timeout>,
 
-    /// Time for the answer to come, 1ms to 1h [default: 5s]
+    /// Timeout for the answer, 1ms to 1h [default: 5s]
     #[arg(long, value_name = "TIME")]
     pub(crate) reply_timeout: Option<Timeout>,
 
@@ -57,7 +59,7 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TIME")]
     pub(crate) interval: Option<Interval>,
 
-    /// Count the keys of the servers behind the address, over N connections, 2 to 10000
+    /// Make N connections, 2 to 10000, and count the keys of the servers behind the address
     #[arg(long, value_name = "N")]
     pub(crate) balance: Option<Integer<2, 10_000>>,
 
@@ -69,11 +71,11 @@ pub(crate) struct ProbeFlags {
     #[arg(long, help = "Draw the packets of each connection; needs CAP_NET_RAW")]
     pub(crate) trace: bool,
 
-    /// Write the packets of all connections for Wireshark (pcapng)
+    /// Write the packets of all connections to a pcapng file, for Wireshark
     #[arg(
         long,
         value_name = "FILE",
-        help = "Write the packets for Wireshark (pcapng); needs CAP_NET_RAW"
+        help = "Write the packets to a pcapng file, for Wireshark; needs CAP_NET_RAW"
     )]
     pub(crate) pcap: Option<PathBuf>,
 }
@@ -94,7 +96,7 @@ impl ProbeFlags {
             .with("--fresh", "probe.fresh", self.fresh.then_some(true))
     }
 
-    /// Joins two sets of flags: these come before the others.
+    /// Merges two sets of flags. A value in `self` takes precedence over one in `before`.
     pub(crate) fn over(self, before: Self) -> Self {
         Self {
             listen: self.listen || before.listen,

@@ -11,22 +11,22 @@ use tfo_core::socket::Attempt;
 use crate::config::Settings;
 use crate::first_bytes::{message, method, server_evidence, token};
 
-/// A connection that was made, and what became of it.
+/// The result of one connection.
 pub(crate) struct ProbedConnection {
-    /// Counted from 1; 0 is the regular connection of the lab.
+    /// The connection's number, from 1; 0 is the regular connection of the lab.
     pub(crate) n: u32,
     pub(crate) verdict: Verdict,
     pub(crate) evidence: Evidence,
     pub(crate) timing: Timing,
     pub(crate) message_bytes: usize,
-    /// A mirror sent its half of the evidence.
+    /// Whether a mirror sent its half of the evidence.
     pub(crate) mirrored: bool,
-    /// The packets, where they were traced.
+    /// The connection's packets; empty unless they were traced.
     pub(crate) packets: Vec<PacketPath>,
 }
 
 impl ProbedConnection {
-    /// The bytes that the SYN took along.
+    /// Returns the number of bytes sent in the SYN.
     pub(super) fn syn_bytes(&self) -> usize {
         match self.evidence.client.as_ref().map(|client| client.attempt) {
             Some(Attempt::InSyn(bytes)) => bytes,
@@ -34,14 +34,14 @@ impl ProbedConnection {
         }
     }
 
-    /// The kernel's bit for it.
+    /// Returns whether the kernel reports the SYN's data as acknowledged.
     pub(super) fn syn_data_acked(&self) -> bool {
         let tcp = self.evidence.client.as_ref().and_then(|client| client.tcp);
         tcp.is_some_and(|tcp| tcp.syn_data)
     }
 }
 
-/// How connections to this address are made.
+/// Returns the probe that makes connections to this address.
 pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     let probe = Probe::new(address)
         .connect_timeout(settings.probe.connect_timeout.get())
@@ -54,7 +54,7 @@ pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     }
 }
 
-/// Makes a connection, the `n`-th.
+/// Makes the `n`-th connection.
 pub(crate) fn connect(probe: &Probe, settings: &Settings, n: u32) -> ProbedConnection {
     let token = token();
     let message = message(settings, &token);

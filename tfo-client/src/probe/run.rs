@@ -1,4 +1,4 @@
-//! Makes the connections, one after another.
+//! Runs the command: makes the connections one after another.
 
 use std::process::ExitCode;
 use std::thread;
@@ -16,9 +16,9 @@ use crate::output::{Failure, NO_CONNECTION};
 use crate::trace::{self, Tracer};
 use crate::{cookies, target};
 
-/// Exit status: the last connection's data went in the SYN and was accepted.
+/// Exit status if the last connection's data was sent in the SYN and accepted.
 const FAST_OPEN: u8 = 0;
-/// Exit status: connected, but not by fast open.
+/// Exit status if the last connection was established, but not by fast open.
 const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
@@ -52,11 +52,11 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     if let Some(file) = &flags.pcap {
         trace::write_pcap(file, &results.packets())?;
     }
-    Ok(status(results.last_outcome()))
+    Ok(exit_status(results.last_outcome()))
 }
 
-/// The exit status that the last connection decides.
-pub(crate) fn status(last: Option<Outcome>) -> ExitCode {
+/// Returns the exit status for the outcome of the last connection.
+pub(crate) fn exit_status(last: Option<Outcome>) -> ExitCode {
     ExitCode::from(match last {
         Some(Outcome::FastOpen) => FAST_OPEN,
         None | Some(Outcome::Failed) => NO_CONNECTION,

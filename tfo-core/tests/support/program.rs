@@ -72,7 +72,7 @@ impl Folder {
     }
 }
 
-/// Removes the variables that settings could come from.
+/// Removes the environment variables that contain settings.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("TFO_") {
@@ -92,7 +92,7 @@ pub(crate) fn refused(command: &mut Command) -> String {
     assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
     assert!(output.stdout.is_empty(), "{command:?}: printed to standard output");
     let error = stderr.strip_prefix("error: ").expect("the message begins with error:");
-    // The parser of the flags adds a paragraph on how to get help.
+    // The parser of the flags adds a paragraph about the help.
     let (line, rest) = error.split_once('\n').expect("the message ends with a newline");
     assert!(
         rest.is_empty() || rest.contains("--help"),

@@ -1,4 +1,4 @@
-//! Whose cookie did a SYN bring?
+//! Finds out which key generated a SYN's cookie, and for which client.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -8,23 +8,23 @@ use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::socket::Arrival;
 
-/// How many clients' addresses each worker remembers.
+/// Number of recent client addresses that each worker remembers.
 const MAX_RECENT: usize = 64;
 
-/// Tells the origin of cookies, and remembers for that who has been here.
+/// Determines the origin of cookies, and remembers recent clients for this purpose.
 ///
-/// A refused cookie may have been made for another address: one that a translator gave to the client
-/// before. The addresses of recent clients are tried, and those of the client's own IPv4 network, at a
-/// cost of some ten microseconds; only a client that has made a whole handshake can cause it.
+/// A refused cookie may have been generated for another address, which a NAT previously assigned to the client. The
+/// addresses of recent clients and those of the client's own IPv4 network are tried, which costs some ten microseconds.
+/// Only a client that has completed a handshake can cause this cost.
 #[derive(Debug)]
 pub(crate) struct CookieForensics {
     recent: Arc<RecentClients>,
-    /// Which of them is this worker's.
+    /// The index of this worker.
     own: usize,
 }
 
-/// The addresses of the clients that each worker had last. A worker writes its own alone, and reads the
-/// others' only when a cookie is strange: they are in nobody's way.
+/// The most recent client addresses of each worker. A worker writes only its own list, and reads the others' only for
+/// refused cookies, so that workers rarely contend.
 #[derive(Debug)]
 pub(crate) struct RecentClients(Vec<Mutex<VecDeque<IpAddr>>>);
 
@@ -43,8 +43,7 @@ impl CookieForensics {
         Self { recent, own }
     }
 
-    /// The origin of the cookie in the SYN of this connection; `None` without a cookie, and when no
-    /// key is known.
+    /// Returns the origin of the cookie in the connection's SYN; `None` without a cookie, or if no key is known.
     pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<Origin> {
         let syn = arrival.syn.saved()?;
         let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_clients_are_remembered_once_each_and_of_all_workers() {
+    fn recent_clients_of_all_workers_are_remembered_once_each() {
         let recent = Arc::new(RecentClients::new(2));
         let [one, two] = [0, 1].map(|own| CookieForensics::new(Arc::clone(&recent), own));
         let address = |number: u8| IpAddr::from([192, 0, 2, number]);

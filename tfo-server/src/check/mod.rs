@@ -1,5 +1,5 @@
-//! `tfo-server check`: checks this host and the configuration, without changing anything. Upstreams are
-//! connected to once.
+//! `tfo-server check`: checks this host and the configuration, without changing anything. Connects to each upstream
+//! once.
 
 mod report;
 
@@ -21,7 +21,7 @@ use crate::service::forward::{self, CheckResult};
 
 use report::{CheckedUpstream, Finding};
 
-/// The longest wait for upstreams.
+/// Maximum time to wait for upstreams.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     for listen in &settings.listeners {
         let (queue, backlog) = listen.queue_and_backlog(settings.workers);
         let facts = ServerFacts::read(listen.address)?;
-        // What is true of the host is true for each listener, and told once.
+        // Findings about the host are the same for each listener, and reported once.
         let found = facts.findings(listen.address, queue, backlog);
         for finding in found.into_iter().map(Finding::Host) {
             if !findings.contains(&finding) {
@@ -47,8 +47,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     let upstreams = check_upstreams(settings)?;
     for listen in &settings.listeners {
-        let its = upstreams.iter().filter(|checked| checked.listener == listen.address);
-        findings.extend(upstream_findings(listen.address, its));
+        let own = upstreams.iter().filter(|checked| checked.listener == listen.address);
+        findings.extend(upstream_findings(listen.address, own));
     }
     let Some(facts) = host else { return Ok(ExitCode::SUCCESS) };
     output::print(&report::text(settings, &keys, &facts, &upstreams, &findings))?;
@@ -56,7 +56,7 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Connects to each upstream once, although several listeners may have it.
+/// Connects to each upstream once, even if several listeners share it.
 fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut timeout = Duration::ZERO;
@@ -82,12 +82,13 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     Ok(checked)
 }
 
-/// The listeners that forward, and where to.
+/// Returns the listeners that forward, with their settings.
 fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &Forward)> {
     settings.listeners.iter().filter_map(|listen| Some((listen.address, listen.forward()?)))
 }
 
-/// A silent upstream is a note, since another one serves its clients. A listener without any is a problem.
+/// Reports an unreachable upstream as a note, since others serve its clients, and a listener without reachable
+/// upstreams as a problem.
 fn upstream_findings<'a>(
     listener: SocketAddr,
     checked: impl Iterator<Item = &'a CheckedUpstream> + Clone,

@@ -1,4 +1,4 @@
-//! What the connections of a listener share.
+//! The state that all connections of a listener share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,33 +14,33 @@ use crate::config::{ListenSettings, Settings};
 use crate::metrics::stats::ListenerStats;
 use crate::service::Service;
 
-/// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
-/// connection.
+/// Maximum header and idle timeout on the server's internal listeners: their clients send a request as soon as they are
+/// connected.
 const MAX_INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One listener, as its connections see it. A connection keeps the context that it began with.
+/// One listener, as seen by its connections. A connection keeps the context that it started with.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting, or follows from some")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting, or derived from settings")]
 pub(crate) struct ListenerContext {
     pub(crate) address: SocketAddr,
     pub(crate) service: Service,
-    /// What each of its connections takes of the descriptors.
+    /// The descriptors that each connection needs.
     pub(crate) cost: DescriptorCost,
     pub(crate) await_handshake: bool,
-    /// A PROXY protocol header comes first.
+    /// A PROXY protocol header precedes the client's bytes.
     pub(crate) expects_header: bool,
-    /// Inspect how each connection arrived.
+    /// Collect the evidence on each arrival.
     pub(crate) inspect: bool,
-    /// Keep what was seen until the end of the connection.
+    /// Keep the evidence until the connection ends.
     pub(crate) keep_evidence: bool,
     pub(crate) limits: Limits,
     pub(crate) observer: ServerObserver,
-    /// The worker's own for this listener.
+    /// The counters of this worker for this listener.
     pub(crate) stats: Arc<ListenerStats>,
 }
 
 impl ListenerContext {
-    /// For a listener of the server's own, whose connections are neither inspected nor logged.
+    /// Creates the context of an internal listener, whose connections are neither inspected nor logged.
     pub(crate) fn internal(
         address: SocketAddr,
         service: Service,

@@ -1,4 +1,4 @@
-//! What no test from outside can bring about: a worker that fails.
+//! Tests of cases that cannot be caused from outside: a worker that fails.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ use crate::service::respond::Respond;
 const LARGE: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A worker with one connection to this service, which has had its first turns; and its client.
+/// Returns a worker with one connection to this service, which has had its first turns, and the client.
 fn worker_and_client(service: Service) -> (Worker, TcpStream) {
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
@@ -40,7 +40,7 @@ fn worker_and_client(service: Service) -> (Worker, TcpStream) {
     client.write_all(b"a request").unwrap();
     worker.listen(0, Arc::new(listener), Box::new(context)).unwrap();
     worker.accept_some(0, 1);
-    assert_eq!(worker.connections.len(), 1, "it was not done at once");
+    assert_eq!(worker.connections.len(), 1, "the connection is still open");
     (worker, client)
 }
 
@@ -55,7 +55,7 @@ fn is_reset(client: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn failed_worker_resets_answers_that_are_not_whole() {
+fn failed_worker_resets_incomplete_answers() {
     let service = Service::Respond(Arc::new(Respond::Once(vec![b'x'; LARGE].into())));
     let (worker, mut client) = worker_and_client(service.clone());
     drop(worker);
@@ -70,7 +70,7 @@ fn failed_worker_resets_answers_that_are_not_whole() {
 }
 
 #[test]
-fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
+fn failed_worker_resets_both_legs_of_forwarded_connection() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let service = forward_to(upstream.local_addr().unwrap());
     let (worker, mut client) = worker_and_client(service);
@@ -78,12 +78,12 @@ fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
     there.set_read_timeout(Some(PATIENCE)).unwrap();
     drop(worker);
     assert!(is_reset(&mut client));
-    assert!(is_reset(&mut there), "half an upload is no whole one");
+    assert!(is_reset(&mut there), "an incomplete upload must not look complete");
 }
 
-/// What one connection moves in a turn, however much there is: a turn is bounded, and there is one a pass.
+/// A turn is bounded, and a connection has one turn per pass.
 #[test]
-fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
+fn connection_with_much_input_has_one_bounded_turn_per_pass() {
     let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let forward = forward_to(sink.local_addr().unwrap());
     for service in [Service::Discard, Service::Echo, forward] {
@@ -103,9 +103,9 @@ fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
             assert!(start.elapsed() < PATIENCE, "{before} bytes");
             worker.pass(&mut events).unwrap();
             let turn = moved(&worker).map_or(0, |after| after - before);
-            // The last step may take it beyond.
-            let most = TurnBudget::BYTES + INPUT_BUFFER;
-            assert!(turn <= most as u64, "{kind}: {turn} bytes in one pass");
+            // The last step may exceed the budget.
+            let max = TurnBudget::BYTES + INPUT_BUFFER;
+            assert!(turn <= max as u64, "{kind}: {turn} bytes in one pass");
             assert!(worker.again.len() <= 1, "{:?}", worker.again);
         }
         sending.join().unwrap().unwrap();

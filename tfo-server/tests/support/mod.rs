@@ -1,4 +1,4 @@
-//! What the tests of the built program share.
+//! Support code of the tests that run the program.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
