@@ -14,30 +14,41 @@ fn ready() -> ServerFacts {
     }
 }
 
-fn wish() -> Wish {
-    Wish::new(([127, 0, 0, 1], 2222).into(), 256, 1024)
-}
+const ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 2222);
 
 #[test]
 fn a_ready_host_has_no_findings() {
-    assert_eq!(ready().findings(wish()), []);
+    assert_eq!(ready().findings(ADDRESS.into(), 256, 1024), []);
 }
 
 #[test]
 fn each_lack_is_a_finding_with_its_fix() {
     let bits = FastOpenFlags::new(1);
-    let cases: [(ServerFacts, Wish, &str); 8] = [
-        (ServerFacts { tcp_fastopen: bits, ..ready() }, wish(), "net.ipv4.tcp_fastopen=3"),
-        (ServerFacts { syncookies: 2, ..ready() }, wish(), "net.ipv4.tcp_syncookies=1"),
-        (ServerFacts { address_is_local: Some(false), ..ready() }, wish(), "ip address"),
-        (ready(), Wish { queue: 0, ..wish() }, "listen.fastopen-queue"),
-        (ready(), Wish { queue: 5000, ..wish() }, "net.core.somaxconn=5000"),
-        (ready(), Wish { backlog: 5000, ..wish() }, "net.core.somaxconn=5000"),
-        (ready(), Wish { address: ([127, 0, 0, 1], 80).into(), ..wish() }, "setcap"),
-        (ServerFacts { min_ttl: Support::Refused(1), ..ready() }, wish(), "IP_MINTTL"),
+    let low_port = ([127, 0, 0, 1], 80);
+    let cases = [
+        (
+            ServerFacts { tcp_fastopen: bits, ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "net.ipv4.tcp_fastopen=3",
+        ),
+        (ServerFacts { syncookies: 2, ..ready() }, ADDRESS, 256, 1024, "net.ipv4.tcp_syncookies=1"),
+        (
+            ServerFacts { address_is_local: Some(false), ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "ip address",
+        ),
+        (ready(), ADDRESS, 0, 1024, "listen.fastopen-queue"),
+        (ready(), ADDRESS, 5000, 1024, "net.core.somaxconn=5000"),
+        (ready(), ADDRESS, 256, 5000, "net.core.somaxconn=5000"),
+        (ready(), low_port, 256, 1024, "setcap"),
+        (ServerFacts { min_ttl: Support::Refused(1), ..ready() }, ADDRESS, 256, 1024, "IP_MINTTL"),
     ];
-    for (facts, wish, fix) in cases {
-        let findings = facts.findings(wish);
+    for (facts, address, queue, backlog, fix) in cases {
+        let findings = facts.findings(address.into(), queue, backlog);
         assert_eq!(findings.len(), 1, "{fix}: {findings:?}");
         assert!(findings[0].to_string().contains(fix), "{}", findings[0]);
     }
