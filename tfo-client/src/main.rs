@@ -23,7 +23,6 @@ mod schema_files;
 mod target;
 mod trace;
 
-use std::io;
 use std::process::ExitCode;
 
 use tfo_core::cli::{Environment, logging, output as streams};
@@ -43,9 +42,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(&cli.overrides(), &environment)?;
+    let config = config::resolve(cli.config.as_deref(), &cli.values(), &environment)?;
     if cli.print_config {
-        return print_config(&config.file);
+        output::print_as("the settings", config.file.to_toml()?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let settings = &config.settings;
     match &cli.command {
@@ -57,13 +57,4 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Load(flags)) => load::run(settings, flags),
         Some(Command::Lab(flags)) => lab::run(settings, flags),
     }
-}
-
-/// Prints the effective configuration as a valid configuration file.
-fn print_config(file: &config::file::File) -> Result<ExitCode, Failure> {
-    const WHAT: &str = "the settings";
-    let text = toml::to_string(file)
-        .map_err(|e| Failure::Print { what: WHAT, source: io::Error::other(e) })?;
-    output::print_as(WHAT, text)?;
-    Ok(ExitCode::SUCCESS)
 }

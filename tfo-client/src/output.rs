@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tfo_core::cli::output::{Output, Reader, colour_allowed};
+use tfo_core::cli::output::{Output, Pipe, colour_allowed};
 use tfo_core::cli::{SettingsError, error_chain};
 
 /// Exit status for wrong usage, an invalid configuration, or output that can't be written.
@@ -103,7 +103,7 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
 /// Like [`print()`], with a name for the output in the error message.
 pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Ok(Pipe::Open | Pipe::Closed) => Ok(()),
         Err(source) => Err(Failure::Print { what, source }),
     }
 }
@@ -128,7 +128,7 @@ impl Printer {
             return false;
         }
         match self.output.print(text) {
-            Ok(reader) => reader == Reader::Listening,
+            Ok(pipe) => pipe == Pipe::Open,
             Err(error) => {
                 self.failed = Some(error);
                 false

@@ -92,9 +92,9 @@ pub(crate) mod route {
     pub(crate) const RTM_GETROUTE: u16 = 26;
     /// `sizeof(struct rtmsg)`.
     pub(crate) const HEADER_SIZE: usize = 12;
-    /// Offset of `rtm_dst_len` there.
+    /// Offset of `rtm_dst_len`.
     pub(crate) const PREFIX: usize = 1;
-    /// Offset of `rtm_table`: 252 stands for one that needs [`RTA_TABLE`].
+    /// Offset of `rtm_table`; 252 means a table that needs [`RTA_TABLE`].
     pub(crate) const TABLE: usize = 4;
     /// Offset of `rtm_flags`.
     pub(crate) const FLAGS: usize = 8;
@@ -156,7 +156,7 @@ pub(crate) mod packet {
         pub(crate) const NSEC: usize = 20;
         /// `sll_hatype` of the `struct sockaddr_ll` that follows the 32 bytes of the header.
         pub(crate) const HARDWARE_TYPE: usize = 32 + 8;
-        /// `sll_pkttype` there.
+        /// Offset of `sll_pkttype`.
         pub(crate) const PACKET_TYPE: usize = 32 + 10;
     }
 }
@@ -168,7 +168,7 @@ pub(crate) mod ethtool {
     pub(crate) const STXCSUM: u32 = 0x17;
     /// `ETHTOOL_STSO`: whether TCP segmentation is left to the device.
     pub(crate) const STSO: u32 = 0x1f;
-    /// `ETHTOOL_SGSO`: whether segmentation is put off until just before the device.
+    /// `ETHTOOL_SGSO`: whether segmentation is postponed until just before the device.
     pub(crate) const SGSO: u32 = 0x24;
     /// `ETHTOOL_SGRO`: whether received segments are joined.
     pub(crate) const SGRO: u32 = 0x2c;

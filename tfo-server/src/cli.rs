@@ -68,7 +68,7 @@ impl Cli {
 mod tests {
     use clap::CommandFactory;
     use tfo_core::cli::Port;
-    use tfo_core::cli::value::Format;
+    use tfo_core::cli::value::{Format, names};
 
     use super::*;
     use crate::config::file::File;
@@ -95,8 +95,8 @@ mod tests {
 
     #[test]
     fn help_states_defaults_and_allowed_values() {
-        let File { mut listen, output, .. } = File::default();
-        let listen = listen.only().unwrap();
+        let File { listen, output, .. } = File::default();
+        let listen = &listen.all()[0];
         let command = Cli::command();
         for (name, default, allowed) in [
             ("address", listen.address.to_string(), String::new()),
@@ -104,9 +104,9 @@ mod tests {
             (
                 "service",
                 listen.service.to_string(),
-                ServiceKind::NAMES.join(", ").replace(", forward", " or forward"),
+                names::<ServiceKind>().join(", ").replace(", forward", " or forward"),
             ),
-            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+            ("output", output.format.to_string(), names::<Format>().join(" or ")),
         ] {
             let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
             let help = argument.get_help().unwrap().to_string();

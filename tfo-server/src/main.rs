@@ -46,15 +46,15 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let config = config::resolve(flags, &environment)?;
     let reload = || config::resolve_again(flags, &environment).map(|config| config.settings);
     if flags.print_config {
-        let text = toml::to_string(&config.file)
-            .map_err(|e| Failure::because("can't format the settings", &e))?;
-        output::print(&text)?;
+        output::print(&config.file.to_toml()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     match &cli.command {
         None => server::run(config.settings, &reload),
         Some(Command::Check) => check::run(&config.settings),
         Some(Command::Top(top)) => metrics::top::run(&config.settings, top),
-        Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
+        Some(Command::Keys(keys)) => {
+            keys::command::run(&keys.command, config.settings.output.format)
+        }
     }
 }

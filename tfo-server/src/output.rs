@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::cli::output::{Output, Reader, escape_control};
+use tfo_core::cli::output::{Output, Pipe, escape_control};
 use tfo_core::cli::{SettingsError, error_chain};
 
 /// Exit status of wrong usage and of invalid configuration.
@@ -77,7 +77,7 @@ impl From<tfo_core::Error> for Failure {
 /// Prints data to standard output. A closed pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Ok(Pipe::Open | Pipe::Closed) => Ok(()),
         Err(error) => Err(cannot_print(&error)),
     }
 }

@@ -56,15 +56,15 @@ impl<'a> Sampler<'a> {
         interrupted: &'a AtomicBool,
     ) -> Self {
         let probe = Probe::new(address)
-            .connect_timeout(settings.connect_timeout)
-            .reply_timeout(settings.reply_timeout);
+            .connect_timeout(settings.probe.connect_timeout.get())
+            .reply_timeout(settings.probe.reply_timeout.get());
         Self {
             network,
             job,
             address,
-            fast: probe.clone().method(first_bytes::method(settings.mode)),
+            fast: probe.clone().method(first_bytes::method(settings.probe.mode)),
             regular: probe.method(Method::Off),
-            interval: settings.interval,
+            interval: settings.probe.interval.get(),
             interrupted,
         }
     }

@@ -30,7 +30,7 @@ const TRACED: usize = 5;
 const CHECK_EVERY: usize = 10;
 
 pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
-    let compare = flags.settings(settings.family == Family::Ipv6);
+    let compare = flags.settings(settings.probe.family == Family::Ipv6);
     let network = match &compare.lab {
         None => Network::ThisHost,
         Some(lab) => Network::Lab(Box::new(lab.start(settings.target.port)?)),
@@ -100,7 +100,7 @@ fn measure_target(
             FailedTarget { advice: verdict.advice, ..failed(verdict.finding, true) }
         }
     };
-    let address = target::resolve(&settings.target, settings.family)
+    let address = target::resolve(&settings.target, settings.probe.family)
         .map_err(|e| failed(e.to_string(), true))?;
     let job = Job::new(&compare.job, &settings.target.host, settings)
         .map_err(|reason| failed(reason, false))?;
@@ -108,7 +108,7 @@ fn measure_target(
     report.begin(&settings.target, address);
     sampler.warm_up().map_err(unmeasured)?;
 
-    let both_regular = settings.mode == Mode::Off;
+    let both_regular = settings.probe.mode == Mode::Off;
     let has_request = compare.job.request != Request::Nothing;
     let metrics = analysis::metrics(compare.job.tls.is_some(), has_request);
     let analyse = |samples: &[Sample]| {

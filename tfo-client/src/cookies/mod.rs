@@ -54,7 +54,7 @@ cookies, and loses them on reboot.";
 const NOTHING: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &CookiesFlags) -> Result<ExitCode, Failure> {
-    let format = settings.format;
+    let format = settings.output.format;
     let mut entries = entries()?;
     let mut status = 0;
     let text = match flags.action {

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::output::Failure;
 
 pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, Failure> {
-    let mut report = DoctorReport::new(settings.format, flags);
+    let mut report = DoctorReport::new(settings.output.format, flags);
     let environment = RuntimeEnvironment::detect();
     let mut before = None;
     let mut frame = 1;

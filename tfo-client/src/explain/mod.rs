@@ -25,9 +25,9 @@ pub(crate) struct ExplainFlags {
 
 pub(crate) fn run(settings: &Settings, flags: &ExplainFlags) -> Result<ExitCode, Failure> {
     let text = match &flags.word {
-        None => report::contents(settings.format),
+        None => report::contents(settings.output.format),
         Some(word) => {
-            report::page(settings.format, Topic::named(word).ok_or_else(|| unknown(word))?)
+            report::page(settings.output.format, Topic::named(word).ok_or_else(|| unknown(word))?)
         }
     };
     output::print(text)?;

@@ -20,11 +20,11 @@ use crate::{first_bytes, probe, trace};
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
-    let network_settings = flags.network.settings(settings.family == Family::Ipv6);
+    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6);
     let served = network_settings.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = network_settings.rtt + network_settings.jitter + QUIET;
-    let mut report = LabReport::new(settings.format, flags, network_settings, *address);
+    let mut report = LabReport::new(settings.output.format, flags, network_settings, *address);
     let program_status = if flags.program.is_empty() {
         probes(settings, network, *address, quiet, &mut report);
         None
@@ -53,9 +53,9 @@ fn probes(
     report: &mut LabReport,
 ) {
     let mut series = Series::default();
-    for n in 0..=settings.count {
+    for n in 0..=settings.probe.count.get() {
         let before = network.packets().len();
-        let method = if n == 0 { Method::Off } else { first_bytes::method(settings.mode) };
+        let method = if n == 0 { Method::Off } else { first_bytes::method(settings.probe.mode) };
         let plan = probe::plan(settings, address).method(method);
         let settings = settings.clone();
         let connection;

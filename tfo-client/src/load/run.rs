@@ -24,9 +24,9 @@ use crate::{interruption, target};
 
 pub(crate) fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Failure> {
     let load = flags.settings();
-    let address = target::resolve(&settings.target, settings.family)?;
+    let address = target::resolve(&settings.target, settings.probe.family)?;
     let plan = Plan::new(settings, &load, address)?;
-    let report = LoadReport::new(settings.format);
+    let report = LoadReport::new(settings.output.format);
     let total = measure(&load, &plan, &report)
         .map_err(|e| Failure::Unusable(format!("can't generate load: {}", error_chain(&e))))?;
     let results = Results::new(&settings.target.host, &load, &plan, &total);

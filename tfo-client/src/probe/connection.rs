@@ -44,10 +44,14 @@ impl ProbedConnection {
 /// Returns the probe that makes connections to this address.
 pub(crate) fn plan(settings: &Settings, address: SocketAddr) -> Probe {
     let probe = Probe::new(address)
-        .connect_timeout(settings.connect_timeout)
+        .connect_timeout(settings.probe.connect_timeout.get())
         .until(Answer::is_complete)
-        .method(method(settings.mode));
-    if settings.expect_reply { probe.reply_timeout(settings.reply_timeout) } else { probe }
+        .method(method(settings.probe.mode));
+    if settings.probe.expect_reply.get() {
+        probe.reply_timeout(settings.probe.reply_timeout.get())
+    } else {
+        probe
+    }
 }
 
 /// Makes the `n`-th connection of this series.

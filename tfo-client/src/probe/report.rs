@@ -30,7 +30,7 @@ impl ProbeReport {
         count: u32,
     ) -> Self {
         let mut report = Self {
-            format: settings.format,
+            format: settings.output.format,
             colour: output::colour(),
             progress: Progress::new(),
             printer: Printer::stdout(),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::thread;
 
+use tfo_core::cli::Integer;
 use tfo_core::diagnosis::Outcome;
 use tfo_core::host::cookie_cache;
 use tfo_core::probe::Series;
@@ -12,7 +13,6 @@ use super::connection::{connect, plan};
 use super::listen;
 use super::report::ProbeReport;
 use crate::config::Settings;
-use crate::config::file::BalanceCount;
 use crate::output::{Failure, NO_CONNECTION};
 use crate::trace::{self, Tracer};
 use crate::{cookies, target};
@@ -23,23 +23,23 @@ const FAST_OPEN: u8 = 0;
 const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
-    let address = target::resolve(&settings.target, settings.family)?;
+    let address = target::resolve(&settings.target, settings.probe.family)?;
     if flags.listen {
         listen::start(address)?;
     }
-    if settings.fresh {
+    if settings.probe.fresh.get() {
         cookie_cache::delete(None, address.ip())
             .map_err(|e| cookies::cannot_forget("--fresh", address.ip(), e))?;
     }
     let tracer =
         (flags.trace || flags.pcap.is_some()).then(|| Tracer::start(address)).transpose()?;
     let probe = plan(settings, address);
-    let count = flags.balance.map_or(settings.count, BalanceCount::get);
+    let count = flags.balance.map_or(settings.probe.count.get(), Integer::get);
     let mut series = Series::default();
     let mut report = ProbeReport::new(settings, flags, address, count);
     for n in 1..=count {
         if n > 1 {
-            thread::sleep(settings.interval);
+            thread::sleep(settings.probe.interval.get());
         }
         report.waiting(n);
         let mut connection = connect(&probe, settings, n, &mut series);

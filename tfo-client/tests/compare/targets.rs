@@ -65,7 +65,7 @@ fn invalid_targets_file_is_refused_with_its_line() {
             "a.example\nb.example:0\n",
             [":2: invalid target \"b.example:0\"", "a port is 1 to 65535"],
         ),
-        ("http://a.example/\n", [":1: invalid target", "a URL is not taken"]),
+        ("http://a.example/\n", [":1: invalid target", "a URL is not supported"]),
     ] {
         fs::write(&file, content).unwrap();
         let output = compare(&format!("--targets {name}"));

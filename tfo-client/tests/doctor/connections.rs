@@ -24,7 +24,7 @@ fn each_listener_is_listed_with_queue_and_process() {
         let _plain = host.run(|| TcpListener::bind("127.0.0.1:80")).unwrap();
         let found = look(&host);
         let text = finding(&found, "no-listener")["text"].as_str().unwrap();
-        assert!(text.contains("1 listener is there, without fast open"), "{text}");
+        assert!(text.contains("1 listener has no fast open"), "{text}");
         let listener = listen(&host);
         let found = look(&host);
         assert!(has(&found, "listeners"), "{found}");

@@ -60,7 +60,7 @@ fn unused_cookies_are_reported_with_the_reason() {
         assert!(reason().ends_with("no listener has a fast open queue"), "{}", reason());
         option::set_fastopen(&listener, 16).unwrap();
         request();
-        assert!(reason().contains("fine if each client came once only"), "{}", reason());
+        assert!(reason().contains("fine if each client came only once"), "{}", reason());
     });
 }
 

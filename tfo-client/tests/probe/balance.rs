@@ -115,10 +115,10 @@ fn text_has_keys_hits_and_confidence() {
         ] {
             assert!(prose.contains(piece), "{piece}: {}", ended.out);
         }
-        let readme = include_str!("../../../README.md");
-        let start = readme.find("4 keys answer").unwrap();
-        let shown = readme[start..].split("```").next().unwrap();
-        assert!(ended.out.contains(shown), "the README shows the printed text: {}", ended.out);
+        let guide = include_str!("../../README.md");
+        let start = guide.find("4 keys answer").unwrap();
+        let shown = guide[start..].split("```").next().unwrap();
+        assert!(ended.out.contains(shown), "the guide shows the printed text: {}", ended.out);
         assert_eq!(ended.out.matches("Next: ").count(), 1, "a single advice: {}", ended.out);
     });
 }

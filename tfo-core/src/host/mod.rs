@@ -1,6 +1,6 @@
-//! What this host (this network namespace) allows and has seen.
+//! What this host (this network namespace) allows, and what it has counted and cached.
 //!
-//! Everything is read for the network namespace of the calling thread.
+//! All functions read the network namespace of the calling thread.
 
 mod capability;
 pub mod cookie_cache;

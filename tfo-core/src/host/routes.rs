@@ -1,4 +1,4 @@
-//! Routes that go without cookies: `ip route … fastopen_no_cookie 1`.
+//! Routes without cookies: `ip route … fastopen_no_cookie 1`.
 
 use std::fmt;
 use std::io;
@@ -15,13 +15,13 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 
-/// Tries to list the routes while others change them.
+/// How often to list the routes if they change meanwhile.
 const ATTEMPTS: usize = 4;
 
-/// A route with `fastopen_no_cookie`: data goes into SYNs on it without a cookie, and that of SYNs
-/// whose answer takes it is accepted without one, forged ones' too.
+/// A route with `fastopen_no_cookie`: SYNs that leave by it carry data without a cookie, and data of SYNs whose
+/// answer leaves by it is accepted without one, forged SYNs included.
 ///
-/// `Display` gives it as `ip route` takes it.
+/// `Display` formats it as `ip route` takes it.
 ///
 /// # References
 /// - [`ip-route(8)`](https://man7.org/linux/man-pages/man8/ip-route.8.html)
@@ -30,9 +30,9 @@ const ATTEMPTS: usize = 4;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Route {
-    /// Where it leads.
+    /// The destination network.
     pub destination: IpAddr,
-    /// How many bits of the destination count; 0: the default route.
+    /// The number of significant bits of the destination; 0: the default route.
     pub prefix: u8,
     /// The next hop.
     pub gateway: Option<IpAddr>,
@@ -40,7 +40,7 @@ pub struct Route {
     pub interface: Option<String>,
     /// The routing table; 254 is the main one.
     pub table: u32,
-    /// Its preference, the lowest first. IPv6 tells routes apart by it.
+    /// The route's preference, the lowest first. It distinguishes IPv6 routes.
     pub metric: Option<u32>,
 }
 
@@ -66,9 +66,9 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes with `fastopen_no_cookie`, those of IPv4 first.
+/// Returns the routes with `fastopen_no_cookie`, IPv4 first.
 ///
-/// All routes are looked at, in all tables: on a router with a full table that takes its time.
+/// Reads all routes of all tables, which takes a while on a router with a full table.
 ///
 /// # Errors
 /// [`Error::System`](crate::Error::System) if the kernel refuses,
@@ -170,9 +170,9 @@ fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
         });
         match answer {
             Ok(()) => return Ok(found),
-            // They changed meanwhile.
+            // The routes changed meanwhile.
             Err(e) if e.kind() == io::ErrorKind::Interrupted && attempt < ATTEMPTS => attempt += 1,
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(e) if family == AF_INET6 && e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 return Ok(Vec::new());
             }
@@ -181,9 +181,9 @@ fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
     }
 }
 
-/// The route of this message with the number of its interface, if it goes without cookies.
+/// Returns the route in this message with the number of its interface, if it uses no cookies.
 fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>)>> {
-    // Without this family the kernel lists those of others.
+    // Without this family the kernel lists the routes of other families.
     if message.payload.first() != Some(&family) {
         return Ok(None);
     }
@@ -214,7 +214,7 @@ fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>
             _ => {}
         }
     }
-    // A cached route is only the shadow of another.
+    // A cached route is only a copy of another.
     Ok((no_cookie && flags & uapi::RTM_F_CLONED == 0).then_some((route, interface)))
 }
 
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_without_cookies_is_found_and_written_as_ip_takes_it() {
+    fn route_without_cookies_is_formatted_for_ip_route() {
         let (route, interface) = read(&answer(1, 0), AF_INET).expect("it goes without cookies");
         assert_eq!(interface, Some(7));
         let route = Route { interface: Some("eth0".to_owned()), ..route };

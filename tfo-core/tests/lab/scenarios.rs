@@ -1,5 +1,5 @@
-//! Verdicts against paths and hosts whose truth is known: each scenario over IPv4 and IPv6, without delay
-//! and with 20 ms, in each way of connecting.
+//! Verdicts against paths and hosts whose truth is known: each scenario over IPv4 and IPv6, without delay and with
+//! 20 ms, in each way of connecting.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::env;
@@ -20,11 +20,11 @@ use crate::scenario_file::{self, Connection, Scenario, as_text, differences, nam
 use crate::stage::Stage;
 use crate::support::families;
 
-/// So many networks play at the same time: most of them wait most of the time.
+/// How many networks run at the same time: most of them wait most of the time.
 const AT_ONCE: usize = 8;
 /// Half the shortest retransmission timeout.
 const TOO_LATE: Duration = Duration::from_millis(100);
-/// Plays only the scenarios whose name holds this; and says what it saw.
+/// Runs only the scenarios whose name contains this, and prints what was seen.
 const ONLY: &str = "TFO_LAB_SCENARIO";
 
 struct Case<'a> {
@@ -35,7 +35,7 @@ struct Case<'a> {
 }
 
 #[test]
-fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
+fn each_scenario_gets_its_verdicts() {
     isolated(|| {
         let only = env::var(ONLY).ok();
         let families = families();
@@ -53,7 +53,7 @@ fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
                 }
             }
         }
-        // Those that wait for dead paths first: they are what the others can run beside.
+        // Those that wait for dead paths start first, so that the others run beside them.
         cases.make_contiguous().sort_by_key(|case| case.scenario.connect_timeout);
         let (count, start) = (cases.len(), Instant::now());
         let cases = Mutex::new(cases);
@@ -87,8 +87,8 @@ fn each_box_has_a_scenario_of_its_own() {
     assert_eq!(names.len(), scenarios.len());
 }
 
-/// Plays a case on a machine that keeps the path's times. Where packets were so late that a host may have sent
-/// something again, whatever came of it, the path was not the one that the scenario is about.
+/// Runs a case on a machine that keeps the path's times. If packets were so late that a host may have
+/// retransmitted, the path was not the one that the scenario describes, and the case is repeated.
 fn play_in_time(case: &Case<'_>, tell: bool) -> Vec<String> {
     for _ in 0..10 {
         let (wrong, lateness) = play(case, tell);
@@ -100,7 +100,7 @@ fn play_in_time(case: &Case<'_>, tell: bool) -> Vec<String> {
     vec![format!("{}: this machine is too busy for the path", case.scenario.name)]
 }
 
-/// What was not as expected, and how late packets were.
+/// Returns what was not as expected, and how late packets were.
 fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
     let Case { scenario, v6, delay, method } = *case;
     let path = PathSettings::new().boxes(&scenario.boxes).delays(delay, delay);
@@ -136,7 +136,7 @@ fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
 /// What was seen of one connection.
 struct Found {
     client: ClientEvidence,
-    /// When it answered, and when the client had its answer or had given up.
+    /// The server's evidence when it answered, and when the client had its answer or had given up.
     server: Option<(ServerEvidence, ServerEvidence)>,
     verdicts: Vec<(&'static str, Verdict)>,
     packets: Vec<String>,
@@ -149,7 +149,7 @@ impl Found {
         let client = seen.evidence.clone();
         let records = stage.wait_for(port);
         let server = records.first().cloned();
-        // What the client was told; where nothing came, what the server knows by itself.
+        // What the mirror reported to the client; if nothing arrived, what the server knows.
         let mirrored = Answer::parse(&seen.answer).ok().map(|answer| answer.evidence);
         let other_half = mirrored.or_else(|| server.clone().map(|(_, later)| later));
         let mut both = Evidence::new(Some(client.clone()), other_half);
@@ -204,7 +204,7 @@ impl Found {
         wrong
     }
 
-    /// In the form of a scenario file.
+    /// Returns it in the form of a scenario file.
     fn as_text(&self) -> String {
         let mut text = String::new();
         for (view, verdict) in &self.verdicts {
@@ -229,7 +229,7 @@ fn became(before: Option<&CachedCookie>, after: Option<&CachedCookie>) -> &'stat
     }
 }
 
-/// All of them are expected, or those before `...`.
+/// Returns whether the packets are as expected, up to `...` if that is given.
 fn same_packets(expected: &[String], found: &[String]) -> bool {
     match expected.split_last() {
         None => true,
@@ -238,7 +238,7 @@ fn same_packets(expected: &[String], found: &[String]) -> bool {
     }
 }
 
-/// A verdict may not rest on the addresses of the test: with others it is the same.
+/// Checks that a verdict does not rest on the addresses of the test: with others it must be the same.
 fn leak(view: &str, evidence: &Evidence) -> Option<String> {
     let text = toml::to_string(evidence).unwrap();
     let other = text

@@ -178,7 +178,7 @@ fn a_server_without_cookies_never_grants_one() {
                 withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);
             }
         }
-        // A listener may be told the same by an option of its own.
+        // An option of the listener has the same effect.
         net.set_server_bits(3);
         let mirror = net.mirror(on(SERVERS[0]).no_cookie(true));
         withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);

@@ -120,7 +120,7 @@ impl Net {
         self.probe_with(SIZE, probe(mirror.local_addr()))
     }
 
-    /// Makes one connection from the client, with so many bytes, and judges it.
+    /// Makes one connection from the client, with this many bytes, and judges it.
     pub(crate) fn probe_with(&self, size: usize, probe: Probe) -> Judged {
         let token = "abc123";
         let series = Arc::clone(&self.series);

@@ -41,7 +41,7 @@ fn the_option_is_stripped_from_the_syn() {
                     &[Cause::OptionStripped, Cause::ServerDisabled, Cause::SynAckOptionStripped],
                 );
                 let (option, nops) = arrived(&judged);
-                assert!(option.is_none() && nops >= 4, "NOPs stand in its place: {judged:#?}");
+                assert!(option.is_none() && nops >= 4, "NOPs are in its place: {judged:#?}");
                 // Another option may have been overwritten.
                 judged.server(Outcome::NotAttempted, None);
                 let server = judged.server.as_ref().expect("a mirror answered");
@@ -114,7 +114,7 @@ fn the_option_is_stripped_from_the_syn_ack() {
             nft_flush(&net.server);
             net.fetch_cookie(&mirror);
             nft(&net.server, &[STRIP_34, STRIP_254]);
-            // Who has a cookie does not notice: an accepting SYN-ACK has no option.
+            // A client with a cookie does not notice: an accepting SYN-ACK has no option.
             net.probe(&mirror).fast_open();
             nft_flush(&net.server);
         }

@@ -37,7 +37,7 @@ impl Tracer {
         let traces = settings.listeners.iter().map(|listen| Trace::start(listen.address));
         let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
         let pcap = settings.pcap.as_deref().map(create).transpose()?;
-        let draw = settings.trace && settings.format == Format::Text;
+        let draw = settings.trace && settings.output.format == Format::Text;
         let style = TextStyle::default().colour(colour_allowed(&io::stdout()));
         Ok(Some(Self { traces, draw, style, pcap, ended: Vec::new() }))
     }

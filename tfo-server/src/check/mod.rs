@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use tfo_core::host::readiness::ServerFacts;
 
-use crate::config::{ForwardSettings, ServiceSettings, Settings};
+use crate::config::Settings;
+use crate::config::file::Forward;
 use crate::keys::Keys;
 use crate::output::{self, Failure};
 use crate::server::privileges::RunAs;
@@ -25,18 +26,19 @@ const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let keys = Keys::load(&settings.keys, SystemTime::now())?;
-    RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
+    RunAs::look_up(settings.process.user.get(), settings.process.group.get())
         .map_err(|e| Failure::settings(&e))?;
     for listen in &settings.listeners {
-        Service::new(&listen.service)?;
+        Service::new(listen)?;
     }
     let mut findings: Vec<Finding> = Vec::new();
     let mut host = None;
     for listen in &settings.listeners {
-        let wish = listen.wish(settings.workers);
-        let facts = ServerFacts::read(wish)?;
+        let (queue, backlog) = listen.queue_and_backlog(settings.workers);
+        let facts = ServerFacts::read(listen.address)?;
         // Findings about the host are the same for each listener, and reported once.
-        for finding in facts.findings(wish).into_iter().map(Finding::Host) {
+        let found = facts.findings(listen.address, queue, backlog);
+        for finding in found.into_iter().map(Finding::Host) {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
@@ -59,8 +61,8 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut timeout = Duration::ZERO;
     for (_, forward) in forwarding(settings) {
-        addresses.extend(&forward.upstreams);
-        timeout = timeout.max(forward.connect_timeout.min(UPSTREAM_TIMEOUT));
+        addresses.extend(forward.upstreams.get());
+        timeout = timeout.max(forward.connect_timeout.get().min(UPSTREAM_TIMEOUT));
     }
     addresses.sort_unstable();
     addresses.dedup();
@@ -72,7 +74,7 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
     let mut checked = Vec::new();
     for (listener, forward) in forwarding(settings) {
-        for &upstream in &forward.upstreams {
+        for &upstream in forward.upstreams.get() {
             let error = errors.get(&upstream).cloned().flatten();
             checked.push(CheckedUpstream { listener, upstream, error });
         }
@@ -81,11 +83,8 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
 }
 
 /// Returns the listeners that forward, with their settings.
-fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &ForwardSettings)> {
-    settings.listeners.iter().filter_map(|listen| match &listen.service {
-        ServiceSettings::Forward(forward) => Some((listen.address, forward)),
-        _ => None,
-    })
+fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &Forward)> {
+    settings.listeners.iter().filter_map(|listen| Some((listen.address, listen.forward()?)))
 }
 
 /// Reports an unreachable upstream as a note, since others serve its clients, and a listener without reachable

@@ -111,7 +111,7 @@ pub(super) fn text(
 ) -> String {
     let environment = RuntimeEnvironment::detect();
     let listeners = listeners(settings, facts, upstreams);
-    match settings.format {
+    match settings.output.format {
         Format::Json => json(settings, keys, facts, listeners.collect(), findings, &environment),
         Format::Text => lines(settings, keys, facts, listeners, findings, &environment),
     }
@@ -125,12 +125,12 @@ fn listeners<'a>(
     let workers = settings.workers;
     let all = u32::try_from(workers).unwrap_or(u32::MAX);
     settings.listeners.iter().map(move |listen| {
-        let wish = listen.wish(workers);
+        let (queue, backlog) = listen.queue_and_backlog(workers);
         ListenerDocument {
             listen: listen.address,
-            service: listen.service.kind(),
-            fastopen_queue: wish.queue.min(facts.somaxconn).saturating_mul(all),
-            backlog: wish.backlog.min(facts.somaxconn).saturating_mul(all),
+            service: listen.table.service,
+            fastopen_queue: queue.min(facts.somaxconn).saturating_mul(all),
+            backlog: backlog.min(facts.somaxconn).saturating_mul(all),
             upstreams: upstreams
                 .iter()
                 .filter(|checked| checked.listener == listen.address)

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tfo_core::cli::Integer;
 use tfo_core::probe::ServerObserver;
 
 use super::budget::DescriptorCost;
+use crate::config::file::Limits;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
-use crate::config::{Limits, ListenSettings, Settings};
+use crate::config::{ListenSettings, Settings};
 use crate::metrics::stats::ListenerStats;
 use crate::service::Service;
 
@@ -46,9 +48,9 @@ impl ListenerContext {
         observer: ServerObserver,
     ) -> Self {
         let limits = Limits {
-            connections_per_source: None,
-            header_timeout: limits.header_timeout.min(MAX_INTERNAL_TIMEOUT),
-            idle_timeout: limits.idle_timeout.min(MAX_INTERNAL_TIMEOUT),
+            connections_per_source: const { Integer::new(0) },
+            header_timeout: limits.header_timeout.at_most(MAX_INTERNAL_TIMEOUT),
+            idle_timeout: limits.idle_timeout.at_most(MAX_INTERNAL_TIMEOUT),
             ..limits.clone()
         };
         Self {
@@ -72,7 +74,7 @@ impl ListenerContext {
         observer: ServerObserver,
         stats: Arc<ListenerStats>,
     ) -> Self {
-        let inspect = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
+        let inspect = settings.engine.evidence == EvidenceLevel::Full || service.needs_evidence();
         Self {
             address: listen.address,
             cost: if service.forward().is_some() {
@@ -80,8 +82,8 @@ impl ListenerContext {
             } else {
                 DescriptorCost::Single
             },
-            await_handshake: listen.early_data == EarlyData::AwaitHandshake,
-            expects_header: listen.proxy_protocol == ProxyIn::Required,
+            await_handshake: listen.table.early_data == EarlyData::AwaitHandshake,
+            expects_header: listen.table.proxy_protocol == ProxyIn::Required,
             inspect,
             keep_evidence: inspect && (settings.prints_lines() || service.needs_evidence()),
             limits: settings.limits.clone(),

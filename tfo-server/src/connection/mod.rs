@@ -138,9 +138,9 @@ impl Connection {
     fn open(&mut self, now: Instant) {
         let limits = &self.listener.limits;
         (self.phase, self.deadline) = if self.proxy_header.is_some() {
-            (Phase::AwaitsHeader, now + limits.header_timeout)
+            (Phase::AwaitsHeader, now + limits.header_timeout.get())
         } else {
-            (Phase::Open, now + limits.idle_timeout)
+            (Phase::Open, now + limits.idle_timeout.get())
         };
     }
 
@@ -164,7 +164,7 @@ impl Connection {
     /// Defers service until the client has completed the handshake.
     pub(crate) fn await_handshake(&mut self) {
         self.phase = Phase::AwaitsHandshake;
-        self.deadline = self.started + self.listener.limits.header_timeout;
+        self.deadline = self.started + self.listener.limits.header_timeout.get();
     }
 
     /// Moves as many bytes as the sockets and the turn's budget allow. An error ends the connection.
@@ -239,7 +239,7 @@ impl Connection {
             Responder::Relay(_) => 0,
         };
         // A read into an empty buffer would look like end of file.
-        self.listener.limits.buffer.saturating_sub(held).max(1)
+        self.listener.limits.buffer.get().saturating_sub(held).max(1)
     }
 
     /// Sends the FIN. What the peer still sends is read and discarded for up to [`LINGER`].
@@ -262,7 +262,7 @@ impl Connection {
             Some(addresses) => Ok(addresses),
             None => Ok(ProxiedAddresses { source: self.peer, destination: client.local_addr()? }),
         };
-        let mut input = input.lend(self.listener.limits.buffer);
+        let mut input = input.lend(self.listener.limits.buffer.get());
         let mut io = RelayIo { client, input: &mut input, turn, deadline, extensions };
         let outcome = relay.drive(&mut io, addresses);
         let (bytes_in, bytes_out) = relay.bytes();
@@ -288,7 +288,7 @@ impl Connection {
     /// Passes the bytes that followed the header to the service.
     fn start_after_header(&mut self, turn: &mut TurnContext) -> io::Result<()> {
         self.phase = Phase::Open;
-        self.deadline = turn.now + self.listener.limits.idle_timeout;
+        self.deadline = turn.now + self.listener.limits.idle_timeout.get();
         let header = self.proxy_header.as_deref_mut();
         let rest = header.map(ProxyHeader::take_rest).unwrap_or_default();
         if rest.is_empty() {
@@ -323,7 +323,7 @@ impl Connection {
     /// request that arrives before is answered, and the answer announces the close.
     pub(crate) fn close_once_idle(&mut self) {
         if self.is_idle() {
-            let idle = self.listener.limits.idle_timeout;
+            let idle = self.listener.limits.idle_timeout.get();
             self.deadline =
                 self.deadline.checked_sub(idle.saturating_sub(DRAIN_IDLE)).unwrap_or(self.deadline);
         }
@@ -339,7 +339,7 @@ impl Connection {
             || Some(arrival.as_deref_mut()?.evidence_with_counters(&listener.observer));
         let mut context = SessionContext {
             respond: listener.service.respond(),
-            buffer: listener.limits.buffer,
+            buffer: listener.limits.buffer.get(),
             date,
             ending: *ending,
             evidence: &mut evidence,
@@ -356,14 +356,14 @@ impl Connection {
             SessionAction::More if self.request_unfinished => {}
             SessionAction::More | SessionAction::Begun => {
                 self.request_unfinished = true;
-                self.deadline = *now + limits.header_timeout;
+                self.deadline = *now + limits.header_timeout.get();
             }
             SessionAction::Read
             | SessionAction::Again
             | SessionAction::Close
             | SessionAction::Linger => {
                 self.request_unfinished = false;
-                self.deadline = *now + limits.idle_timeout;
+                self.deadline = *now + limits.idle_timeout.get();
             }
         }
         self.send(&out)
@@ -389,7 +389,7 @@ impl Connection {
             self.count_sent(sent);
             // A peer that accepts output is alive. This does not extend the deadline of a request.
             if !self.request_unfinished {
-                self.deadline = now + self.listener.limits.idle_timeout;
+                self.deadline = now + self.listener.limits.idle_timeout.get();
             }
         }
         Ok(self.unsent.is_none())

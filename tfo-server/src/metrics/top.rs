@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tfo_core::cli::output::{Output, Reader};
+use tfo_core::cli::output::{Output, Pipe};
 use tfo_core::cli::value::Format;
 
 use super::parse::Samples;
@@ -39,14 +39,14 @@ pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitC
                    --from ADDR:PORT";
         return Err(Failure::usage(why));
     };
-    let mut screen = Screen::new(settings.format);
+    let mut screen = Screen::new(settings.output.format);
     let mut before: Option<(Samples, Instant)> = None;
     loop {
         let shown = match fetch(address) {
             Ok(samples) => {
                 let now = Instant::now();
                 let earlier = before.as_ref().map(|(samples, at)| (samples, now - *at));
-                let shown = match settings.format {
+                let shown = match settings.output.format {
                     Format::Json => screen.show(&samples.to_json()),
                     Format::Text => screen.show(&table(&samples, earlier)),
                 };
@@ -60,8 +60,8 @@ pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitC
             Err(e) => return Err(no_metrics(address, &e)),
         };
         match shown.map_err(|e| output::cannot_print(&e))? {
-            Reader::Listening if screen.refreshes() => thread::sleep(REFRESH),
-            Reader::Listening | Reader::Gone => return Ok(ExitCode::SUCCESS),
+            Pipe::Open if screen.refreshes() => thread::sleep(REFRESH),
+            Pipe::Open | Pipe::Closed => return Ok(ExitCode::SUCCESS),
         }
     }
 }
@@ -84,7 +84,7 @@ impl Screen {
     }
 
     /// Replaces what is shown.
-    fn show(&mut self, text: &str) -> io::Result<Reader> {
+    fn show(&mut self, text: &str) -> io::Result<Pipe> {
         let clear = if self.refreshes { HOME_AND_CLEAR } else { "" };
         let text = text.trim_end();
         self.output.print_line(format_args!("{clear}{text}"))

@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::file::Limits;
-use crate::config::{ListenSettings, ServiceSettings, Settings};
+use crate::config::{ListenSettings, Settings};
 
 /// Upper bound for descriptors of logs, standard streams, key files, metrics and the like.
 const OWN_DESCRIPTORS: u64 = 32;
@@ -21,10 +21,9 @@ pub(crate) struct DescriptorNeed {
 
 impl DescriptorNeed {
     pub(crate) fn from_settings(settings: &Settings) -> Self {
-        let forward =
-            |listen: &ListenSettings| matches!(listen.service, ServiceSettings::Forward(_));
+        let forward = |listen: &ListenSettings| listen.forward().is_some();
         Self {
-            connections: settings.limits.connections,
+            connections: settings.limits.connections.get() as usize,
             per_connection: if settings.listeners.iter().any(forward) { 2 } else { 1 },
             listeners: settings.listeners.len(),
             workers: settings.workers,
@@ -53,8 +52,8 @@ pub(crate) fn for_connections(settings: &Settings, limit: u64, others: u64) -> O
     let forwards = || settings.listeners.iter().filter_map(ListenSettings::forward);
     forwards().next()?;
     // Health checks use a connection per upstream, an epoll instance and a waker.
-    let checked = forwards().filter(|forward| forward.health_interval.is_some());
-    let checks: u64 = checked.map(|forward| forward.upstreams.len() as u64 + 2).sum();
+    let checked = forwards().filter(|forward| forward.health_interval.nonzero().is_some());
+    let checks: u64 = checked.map(|forward| forward.upstreams.get().len() as u64 + 2).sum();
     let metrics =
         settings.metrics.map_or(0, |_| METRICS_THREAD + max_metrics_connections(limit) as u64);
     let left = limit.saturating_sub(others + checks + metrics);

@@ -33,10 +33,11 @@ impl BoundListener {
         workers: usize,
         passed: Vec<OwnedFd>,
     ) -> tfo_core::Result<Self> {
-        let wish = settings.wish(if passed.is_empty() { workers } else { passed.len() });
-        let builder = FastOpenListener::builder(wish.address)
-            .backlog(wish.backlog)
-            .queue(wish.queue)
+        let sockets = if passed.is_empty() { workers } else { passed.len() };
+        let (queue, backlog) = settings.queue_and_backlog(sockets);
+        let builder = FastOpenListener::builder(settings.address)
+            .backlog(backlog)
+            .queue(queue)
             .reuse_port(workers > 1)
             // Later pieces of a reply must not wait for the peer's acknowledgments.
             .nodelay(true)

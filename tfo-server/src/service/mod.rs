@@ -11,14 +11,14 @@ pub(crate) mod http_session;
 mod mirror;
 mod output;
 pub(crate) mod proxy_protocol;
-mod respond;
+pub(crate) mod respond;
 mod session;
 mod stateless;
 
 use std::io;
 use std::sync::Arc;
 
-use crate::config::ServiceSettings;
+use crate::config::ListenSettings;
 use crate::config::values::ServiceKind;
 use crate::output::Failure;
 
@@ -45,13 +45,13 @@ pub(crate) enum Service {
 
 impl Service {
     /// Creates the service, and reads the files that its settings name.
-    pub(crate) fn new(settings: &ServiceSettings) -> Result<Self, Failure> {
-        Ok(match settings {
-            ServiceSettings::Mirror => Self::Mirror,
-            ServiceSettings::Echo => Self::Echo,
-            ServiceSettings::Discard => Self::Discard,
-            ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::new(forward))),
+    pub(crate) fn new(listen: &ListenSettings) -> Result<Self, Failure> {
+        Ok(match listen.table.service {
+            ServiceKind::Mirror => Self::Mirror,
+            ServiceKind::Echo => Self::Echo,
+            ServiceKind::Discard => Self::Discard,
+            ServiceKind::Respond => Self::Respond(Arc::new(Respond::new(&listen.respond)?)),
+            ServiceKind::Forward => Self::Forward(Arc::new(Forward::new(&listen.forward))),
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tfo_core::cli::file::open_regular;
 
 use super::http::{Content, Handler, Request, Status};
-use crate::config::{Body, RespondSettings};
+use crate::config::file::Respond as RespondSettings;
 use crate::output::Failure;
 
 /// Maximum size of a file, which is held in memory.
@@ -30,12 +30,12 @@ pub(crate) enum Respond {
 impl Respond {
     /// Creates the answer. Reads the file if the settings name one.
     pub(super) fn new(settings: &RespondSettings) -> Result<Self, Failure> {
-        let body: Arc<[u8]> = match &settings.body {
-            Body::Text(text) => text.as_bytes().into(),
-            Body::File(path) => read(path)?.into(),
+        let body: Arc<[u8]> = match settings.file.get() {
+            None => settings.body.as_bytes().into(),
+            Some(path) => read(path)?.into(),
         };
-        Ok(if settings.http {
-            let found = Content::new(Status::Ok, &settings.content_type, body);
+        Ok(if settings.http.get() {
+            let found = Content::new(Status::Ok, settings.content_type.get(), body);
             let allowed = "allowed methods: GET, HEAD";
             Self::Http { found, other_method: Content::line(Status::MethodNotAllowed, allowed) }
         } else {

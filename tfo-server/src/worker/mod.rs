@@ -326,7 +326,9 @@ impl Worker {
     /// Counts the connection for its client's address, unless the address has reached its limit. Returns whether the
     /// connection may be served.
     fn admit_source(sources: &SourceLimiter, connection: &mut Connection) -> bool {
-        let Some(max) = connection.listener.limits.connections_per_source else { return true };
+        let Some(max) = connection.listener.limits.connections_per_source.nonzero() else {
+            return true;
+        };
         connection.counted_for_source = sources.enter(connection.source(), max);
         connection.counted_for_source
     }

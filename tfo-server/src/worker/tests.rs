@@ -10,18 +10,20 @@ use tfo_core::socket::FastOpenListener;
 
 use super::*;
 use crate::arrival::cookie_origin::RecentClients;
-use crate::config::values::{Balance, ProxyOut};
-use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSettings};
+use crate::config::file::Limits;
+use crate::config::values::ServiceKind;
 use crate::connection::listener::ListenerContext;
 use crate::connection::turn::TurnBudget;
 use crate::keys::{KeySource, Keys};
 use crate::service::Service;
+use crate::service::forward::Forward;
+use crate::service::respond::Respond;
 
 const LARGE: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns a worker with one connection to this service, which has had its first turns, and the client.
-fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
+fn worker_and_client(service: Service) -> (Worker, TcpStream) {
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let keys = Keys::load(&KeySource::Kernel, SystemTime::now()).unwrap().view();
@@ -30,17 +32,8 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     let mut worker = Worker::new(shared, keys, forensics, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = FastOpenListener::builder(address).nonblocking(true).listen().unwrap();
-    let long = Duration::from_secs(3600);
-    let limits = Limits {
-        connections: 8,
-        connections_per_source: None,
-        buffer: 64 * 1024,
-        header_timeout: long,
-        idle_timeout: long,
-        drain_timeout: long,
-    };
-    let service = Service::new(service).unwrap();
     let observer = ServerObserver::new(&listener);
+    let limits = Limits::default();
     let context = ListenerContext::internal(listener.local_addr(), service, &limits, observer);
     let mut client = TcpStream::connect(listener.local_addr()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -51,17 +44,9 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     (worker, client)
 }
 
-fn forward_to(upstream: SocketAddr) -> ServiceSettings {
-    ServiceSettings::Forward(ForwardSettings {
-        upstreams: vec![upstream],
-        balance: Balance::RoundRobin,
-        fast_open: true,
-        syn_data_pause: PATIENCE,
-        proxy_protocol: ProxyOut::Off,
-        connect_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        health_interval: None,
-    })
+fn forward_to(upstream: SocketAddr) -> Service {
+    let settings = toml::from_str(&format!("upstreams = [\"{upstream}\"]")).unwrap();
+    Service::Forward(Arc::new(Forward::new(&settings)))
 }
 
 fn is_reset(client: &mut TcpStream) -> bool {
@@ -71,13 +56,11 @@ fn is_reset(client: &mut TcpStream) -> bool {
 
 #[test]
 fn failed_worker_resets_incomplete_answers() {
-    let body = Body::Text("x".repeat(LARGE));
-    let respond = RespondSettings { body, http: false, content_type: "a/b".to_owned() };
-    let service = ServiceSettings::Respond(respond);
-    let (worker, mut client) = worker_and_client(&service);
+    let service = Service::Respond(Arc::new(Respond::Once(vec![b'x'; LARGE].into())));
+    let (worker, mut client) = worker_and_client(service.clone());
     drop(worker);
     assert!(is_reset(&mut client), "by an error");
-    let (worker, mut client) = worker_and_client(&service);
+    let (worker, mut client) = worker_and_client(service);
     let panicked = catch_unwind(AssertUnwindSafe(move || {
         let _worker = worker;
         panic!("as a bug would");
@@ -90,7 +73,7 @@ fn failed_worker_resets_incomplete_answers() {
 fn failed_worker_resets_both_legs_of_forwarded_connection() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let service = forward_to(upstream.local_addr().unwrap());
-    let (worker, mut client) = worker_and_client(&service);
+    let (worker, mut client) = worker_and_client(service);
     let (mut there, _) = upstream.accept().unwrap();
     there.set_read_timeout(Some(PATIENCE)).unwrap();
     drop(worker);
@@ -103,11 +86,12 @@ fn failed_worker_resets_both_legs_of_forwarded_connection() {
 fn connection_with_much_input_has_one_bounded_turn_per_pass() {
     let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let forward = forward_to(sink.local_addr().unwrap());
-    for service in [ServiceSettings::Discard, ServiceSettings::Echo, forward] {
-        let (mut worker, client) = worker_and_client(&service);
+    for service in [Service::Discard, Service::Echo, forward] {
+        let kind = service.kind();
+        let (mut worker, client) = worker_and_client(service);
         let mut reading = client.try_clone().unwrap();
         thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
-        if service.kind() == crate::config::values::ServiceKind::Forward {
+        if kind == ServiceKind::Forward {
             let (mut stream, _) = sink.accept().unwrap();
             thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
         }
@@ -121,7 +105,7 @@ fn connection_with_much_input_has_one_bounded_turn_per_pass() {
             let turn = moved(&worker).map_or(0, |after| after - before);
             // The last step may exceed the budget.
             let max = TurnBudget::BYTES + INPUT_BUFFER;
-            assert!(turn <= max as u64, "{:?}: {turn} bytes in one pass", service.kind());
+            assert!(turn <= max as u64, "{kind}: {turn} bytes in one pass");
             assert!(worker.again.len() <= 1, "{:?}", worker.again);
         }
         sending.join().unwrap().unwrap();

@@ -209,7 +209,7 @@ fn config_from_a_pipe_is_read_once_and_refused_at_sighup() {
         let _ = server.err().expect(&["listening on 127.0.0.1:2222 (echo)"]);
         server.signal("HUP").unwrap();
         let error = server.err().expect(&["keeping the previous"]);
-        let why = "it is not a regular file: a pipe or a device is read at the start only";
+        let why = "it is not a regular file: a pipe or a device can be read only at the start";
         assert!(error.contains("--config") && error.contains(why), "{error}");
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();

@@ -13,7 +13,8 @@ use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Program};
 use tfo_core::socket::{Connector, FastOpenStream};
 
-use super::process::program;
+use super::PROGRAM;
+use super::program::clean;
 
 /// For tests that depend on the order in which clients are served.
 pub(crate) const ONE_WORKER: &str = "[engine]\nworkers = 1\n";
@@ -54,7 +55,7 @@ impl Lab {
 
     /// Returns the program with this configuration and without inherited settings.
     pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
-        let mut command = program();
+        let mut command = clean(Command::new(PROGRAM.path));
         command.arg("--config").arg(self.config(config)).args(arguments);
         command
     }

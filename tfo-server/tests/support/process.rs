@@ -1,46 +1,11 @@
 //! Runs the program as a process, and reads its state from the kernel.
 
-use std::env;
 use std::fs;
-use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tfo_core::lab::Program;
-
-/// Returns the program without inherited settings.
-pub(crate) fn program() -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_tfo-server")))
-}
-
-/// Removes the environment variables that contain settings.
-pub(crate) fn clean(mut command: Command) -> Command {
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("TFO_") {
-            command.env_remove(name);
-        }
-    }
-    for name in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "JOURNAL_STREAM"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// Runs a program that must end by itself.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("{command:?} must end by itself; its output: {output:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
 
 /// Returns the resident memory in bytes.
 pub(crate) fn memory(program: &Program) -> u64 {

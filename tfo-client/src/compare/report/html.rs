@@ -297,7 +297,7 @@ fn foot(results: &Results) -> String {
     let mut rows = vec![
         ("job", compare.job.to_string()),
         ("maximum pairs", compare.pairs.to_string()),
-        ("mode", settings.mode.to_string()),
+        ("mode", settings.probe.mode.to_string()),
     ];
     if let Some(width) = compare.until_ci {
         rows.push(("until", format!("± {}", words::percent(width))));
@@ -306,9 +306,9 @@ fn foot(results: &Results) -> String {
         rows.push(("first bytes", format!("{} B", settings.payload.bytes())));
     }
     rows.extend([
-        ("connect timeout", time(settings.connect_timeout)),
-        ("reply timeout", time(settings.reply_timeout)),
-        ("interval", time(settings.interval)),
+        ("connect timeout", time(settings.probe.connect_timeout.get())),
+        ("reply timeout", time(settings.probe.reply_timeout.get())),
+        ("interval", time(settings.probe.interval.get())),
     ]);
     if let Some(lab) = &compare.lab {
         let boxes: Vec<&str> = lab.boxes.iter().map(|middlebox| middlebox.name()).collect();

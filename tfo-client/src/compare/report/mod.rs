@@ -53,7 +53,7 @@ pub(super) struct CompareReport {
 impl CompareReport {
     pub(super) fn new(settings: &Settings, compare: &CompareSettings, targets: usize) -> Self {
         Self {
-            format: settings.format,
+            format: settings.output.format,
             rows: targets > 1,
             colour: output::colour(),
             progress: Progress::new(),

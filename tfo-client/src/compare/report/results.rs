@@ -47,7 +47,7 @@ impl Results {
     /// Describes the number of pairs, and the request of each connection.
     pub(super) fn plan(&self) -> String {
         let pairs = self.compare.pairs;
-        let sides = if self.settings.mode == Mode::Off {
+        let sides = if self.settings.probe.mode == Mode::Off {
             "regular connections"
         } else {
             "a regular connection and one with fast open"

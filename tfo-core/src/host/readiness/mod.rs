@@ -20,26 +20,6 @@ use super::sysctl::{self, FastOpenFlags};
 use super::{Capability, Listener, listeners};
 use crate::error::Result;
 
-/// A wish for a listener, as a configuration says it.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Wish {
-    /// The address to listen on.
-    pub address: SocketAddr,
-    /// The fast open queue's length.
-    pub queue: u32,
-    /// The backlog.
-    pub backlog: u32,
-}
-
-impl Wish {
-    /// A wish for a listener on `address`.
-    #[must_use]
-    pub fn new(address: SocketAddr, queue: u32, backlog: u32) -> Self {
-        Self { address, queue, backlog }
-    }
-}
-
 /// What this host (this network namespace, this process) says that matters to a listener.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -55,9 +35,9 @@ pub struct ServerFacts {
     pub unprivileged_port_start: u32,
     /// Whether this process may bind the ports below.
     pub may_bind_low_ports: bool,
-    /// Whether the wished address is this host's. `None`: it can't be told.
+    /// Whether the address is this host's. `None`: it can't be told.
     pub address_is_local: Option<bool>,
-    /// Who listens on the wished address and port already.
+    /// Who listens on the address and port already.
     pub occupant: Option<Listener>,
     /// Whether a listener can stop without losing connections ([`Feature::MinTtl`]).
     pub min_ttl: Support,
@@ -69,14 +49,13 @@ impl ServerFacts {
     ///
     /// # Errors
     /// A setting under `/proc/sys/net` can't be read.
-    pub fn read(wish: Wish) -> Result<Self> {
-        let address = wish.address;
+    pub fn read(address: SocketAddr) -> Result<Self> {
         let occupant = listeners()?.into_iter().find(|listener| {
             let ip = listener.address.ip();
             listener.address.port() == address.port()
                 && (ip == address.ip() || ip.is_unspecified() || address.ip().is_unspecified())
         });
-        Ok(Self { occupant, ..Self::of_own(wish)? })
+        Ok(Self { occupant, ..Self::of_own(address)? })
     }
 
     /// [`read`](Self::read) for the address that this process listens on already, without a look at all
@@ -84,8 +63,7 @@ impl ServerFacts {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn of_own(wish: Wish) -> Result<Self> {
-        let address = wish.address;
+    pub fn of_own(address: SocketAddr) -> Result<Self> {
         let probe = UdpSocket::bind(SocketAddr::new(address.ip(), 0));
         Ok(Self {
             tcp_fastopen: sysctl::tcp_fastopen()?,
@@ -103,22 +81,21 @@ impl ServerFacts {
         })
     }
 
-    /// What these facts mean for the wish: problems first.
+    /// Returns what these facts mean for a listener with this address, fast open queue and backlog: problems first.
     #[must_use]
-    pub fn findings(&self, wish: Wish) -> Vec<Finding> {
+    pub fn findings(&self, address: SocketAddr, queue: u32, backlog: u32) -> Vec<Finding> {
         let mut findings = Vec::new();
         if self.address_is_local == Some(false) {
-            findings.push(Finding::AddressNotLocal(wish.address));
+            findings.push(Finding::AddressNotLocal(address));
         }
-        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports
-        {
+        if u32::from(address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports {
             let start = self.unprivileged_port_start;
-            findings.push(Finding::PortNeedsPrivilege { port: wish.address.port(), start });
+            findings.push(Finding::PortNeedsPrivilege { port: address.port(), start });
         }
         if !self.tcp_fastopen.server() {
             findings.push(Finding::ServerBitOff(self.tcp_fastopen));
         }
-        if wish.queue == 0 {
+        if queue == 0 {
             findings.push(Finding::QueueIsZero);
         }
         if self.syncookies >= 2 {
@@ -128,11 +105,11 @@ impl ServerFacts {
             findings.push(Finding::NoCookies(self.tcp_fastopen));
         }
         let somaxconn = self.somaxconn;
-        if wish.queue > somaxconn {
-            findings.push(Finding::QueueCut { wished: wish.queue, somaxconn });
+        if queue > somaxconn {
+            findings.push(Finding::QueueCut { wished: queue, somaxconn });
         }
-        if wish.backlog > somaxconn {
-            findings.push(Finding::BacklogCut { wished: wish.backlog, somaxconn });
+        if backlog > somaxconn {
+            findings.push(Finding::BacklogCut { wished: backlog, somaxconn });
         }
         if let Some(occupant) = &self.occupant {
             let queue = occupant.fast_open_queue;

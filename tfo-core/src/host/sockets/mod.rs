@@ -1,4 +1,4 @@
-//! The TCP sockets of this network namespace, of whatever process.
+//! The TCP sockets of this network namespace, of any process.
 //!
 //! | file | what | from |
 //! | --- | --- | --- |
@@ -6,7 +6,7 @@
 //! | `connections` | open connections, with their `TCP_INFO` | `inet_diag` |
 //! | `owners` | which process holds a socket | `/proc/PID/fd` |
 //!
-//! Any user may read the first two; the third shows this user's processes alone, unless root asks.
+//! Any user may read the first two. The third shows only this user's processes, unless root asks.
 
 mod connections;
 mod listeners;

@@ -249,7 +249,7 @@ impl Relay {
     ) -> io::Result<DriveOutcome> {
         match connected {
             Ok(()) => {
-                *io.deadline = io.turn.now + self.forward.settings.connect_timeout;
+                *io.deadline = io.turn.now + self.forward.settings.connect_timeout.get();
                 Ok(self.wait())
             }
             Err(kind) => self.give_up(io, kind),
@@ -303,7 +303,7 @@ impl Relay {
             self.connected(io);
             return self.exchange(io);
         }
-        let timeout = self.forward.settings.connect_timeout;
+        let timeout = self.forward.settings.connect_timeout.get();
         self.failed(io, &format_args!("no answer within {timeout:?}"))
     }
 
@@ -338,7 +338,7 @@ impl Relay {
         upstream.guard.succeeded();
         let settings = &self.forward.settings;
         let left = io.deadline.saturating_duration_since(io.turn.now);
-        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW_HANDSHAKE;
+        let slow = settings.connect_timeout.get().saturating_sub(left) >= SLOW_HANDSHAKE;
         // The time only decides whether to ask the kernel, which reports what happened.
         if syn_data
             && (slow || upstream.guard.is_trial())
@@ -347,7 +347,7 @@ impl Relay {
             upstream.guard.syn_data_answered(&info);
         }
         self.phase = RelayPhase::Open;
-        *io.deadline = io.turn.now + settings.idle_timeout;
+        *io.deadline = io.turn.now + settings.idle_timeout.get();
     }
 
     /// Moves bytes in both directions.
@@ -365,7 +365,7 @@ impl Relay {
         if self.to_upstream.moved() + self.to_client.moved() > before {
             self.retries = RETRIES;
             if self.phase == RelayPhase::Open {
-                *io.deadline = io.turn.now + self.forward.settings.idle_timeout;
+                *io.deadline = io.turn.now + self.forward.settings.idle_timeout.get();
             }
         }
         if self.to_upstream.is_over() && self.to_client.is_over() {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
-use tfo_core::choice;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use tfo_core::{choice, cli::value::named};
 
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
@@ -58,7 +58,7 @@ pub(crate) struct ShowArguments {
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
     /// Output form: hex (a key file), sysctl (net.ipv4.tcp_fastopen_key) or raw (16 or 32 bytes)
-    #[arg(long, value_name = "FORM")]
+    #[arg(long, value_name = "FORM", value_parser = named::<KeyForm>)]
     pub(crate) to: KeyForm,
 
     /// Input file, in any of these forms [default: standard input]
@@ -79,14 +79,15 @@ pub(crate) struct CompareArguments {
     pub(crate) b: PathBuf,
 }
 
-choice! {
-    /// The forms of keys.
-    pub(crate) enum KeyForm {
-        /// 32 hex digits per line.
-        Hex = "hex",
-        /// The text of `net.ipv4.tcp_fastopen_key`.
-        Sysctl = "sysctl",
-        /// 16 bytes per key.
-        Raw = "raw",
-    }
+/// The forms of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyForm {
+    /// 32 hex digits per line.
+    Hex,
+    /// The text of `net.ipv4.tcp_fastopen_key`.
+    Sysctl,
+    /// 16 bytes per key.
+    Raw,
 }
+
+choice!(KeyForm);

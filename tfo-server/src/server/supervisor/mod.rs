@@ -102,7 +102,7 @@ enum Stopping {
 impl Supervisor {
     /// Binds the sockets, drops privileges and starts the workers.
     pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
-        let run_as = RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
+        let run_as = RunAs::look_up(settings.process.user.get(), settings.process.group.get())
             .map_err(|e| Failure::settings(&e))?;
         let inherited = InheritedSockets::for_listeners(&settings)?;
         descriptors::raise(DescriptorNeed::from_settings(&settings));
@@ -137,10 +137,10 @@ impl Supervisor {
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let access_log = AccessLog::start(settings.format, tracer)?;
+        let access_log = AccessLog::start(settings.output.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
         let shared = Arc::new(SharedState::new(
-            settings.limits.connections,
+            settings.limits.connections.get() as usize,
             settings.workers,
             Arc::clone(&waker),
         ));
@@ -319,7 +319,7 @@ impl Supervisor {
         // The workers close the sockets: references held here would keep them open.
         let listeners = mem::take(&mut self.listeners);
         self.close(&listeners)?;
-        let limit = self.settings.limits.drain_timeout;
+        let limit = self.settings.limits.drain_timeout.get();
         self.notifier.stopping("draining open connections", limit);
         let until = Instant::now() + limit;
         self.command_all(|| WorkerCommand::Drain { until })
@@ -358,7 +358,7 @@ impl Supervisor {
             self.stopping = Some(Stopping::Draining);
             log::info!(
                 "stopped accepting; waiting up to {:?} for {}",
-                self.settings.limits.drain_timeout,
+                self.settings.limits.drain_timeout.get(),
                 self.open_connections()
             );
         }
@@ -366,7 +366,7 @@ impl Supervisor {
 
     /// Prints the counters.
     fn print_stats(&self) {
-        match self.settings.format {
+        match self.settings.output.format {
             Format::Json => {
                 self.access_log.totals(TotalsEntry::new(&self.instruments.registry.sum()));
             }
@@ -461,27 +461,27 @@ impl Supervisor {
     /// Logs what each listener and this host allow, with advice if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
-            let wish = listen.wish(bound.sockets.len());
-            let facts = match ServerFacts::of_own(wish) {
+            let (queue, backlog) = listen.queue_and_backlog(bound.sockets.len());
+            let facts = match ServerFacts::of_own(listen.address) {
                 Ok(facts) => facts,
                 Err(e) => {
                     log::warn!("can't read this host's settings: {e}");
                     continue;
                 }
             };
-            let (queue, backlog) = bound.queue_and_backlog();
+            let (effective_queue, effective_backlog) = bound.queue_and_backlog();
             let workers = match bound.sockets.len() {
                 1 => String::new(),
                 workers => format!(", each divided among {workers} workers"),
             };
             log::info!(
-                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; \
+                "listening on {} ({}); fast open queue {effective_queue}, backlog {effective_backlog}{workers}; \
                  net.ipv4.tcp_fastopen {}",
                 bound.address,
                 bound.service.kind(),
                 facts.tcp_fastopen,
             );
-            for finding in facts.findings(wish) {
+            for finding in facts.findings(listen.address, queue, backlog) {
                 log::warn!("{finding}");
             }
         }
@@ -495,5 +495,5 @@ fn all_sockets(listeners: &[BoundListener]) -> impl Iterator<Item = &FastOpenLis
 
 /// Creates the services of the listeners.
 fn make_services(settings: &Settings) -> Result<Vec<Service>, Failure> {
-    settings.listeners.iter().map(|listen| Service::new(&listen.service)).collect()
+    settings.listeners.iter().map(Service::new).collect()
 }

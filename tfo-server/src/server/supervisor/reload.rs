@@ -122,7 +122,7 @@ impl Supervisor {
             (io::ErrorKind::AddrInUse, Some(own)) => {
                 format!(" (possibly by this server's {}: that needs a restart)", own.address)
             }
-            (io::ErrorKind::PermissionDenied, _) if self.settings.user.is_some() => {
+            (io::ErrorKind::PermissionDenied, _) if self.settings.process.user.get().is_some() => {
                 " (privileges were dropped at the start: that needs a restart)".to_owned()
             }
             _ => String::new(),
@@ -159,7 +159,8 @@ impl Supervisor {
         if settings.limits.connections != self.settings.limits.connections {
             descriptors::raise(DescriptorNeed::from_settings(&settings));
         }
-        self.shared.max_connections.store(settings.limits.connections, Ordering::Relaxed);
+        let max_connections = settings.limits.connections.get() as usize;
+        self.shared.max_connections.store(max_connections, Ordering::Relaxed);
         self.settings = settings;
         self.limit_descriptors();
         self.set_queues();
@@ -177,7 +178,8 @@ impl Supervisor {
         let settings = self.settings.listeners_by_address();
         for bound in &self.listeners {
             let Some(listen) = settings.get(&bound.address) else { continue };
-            if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
+            let (queue, _) = listen.queue_and_backlog(bound.sockets.len());
+            if let Err(e) = bound.set_queue(queue) {
                 log::error!("{}: {}", bound.address, error_chain(&e));
             }
         }
@@ -193,19 +195,18 @@ impl Supervisor {
         };
         keep("engine.workers", new.workers != old.workers);
         keep("metrics", new.metrics != old.metrics);
-        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
-        keep("output", (new.format, new.lines) != (old.format, old.lines));
+        keep("process", new.process != old.process);
+        keep("output", new.output != old.output);
         let before = old.listeners_by_address();
         for listen in &mut new.listeners {
             if let Some(other) = before.get(&listen.address) {
-                keep("listen.backlog", listen.backlog != other.backlog);
-                listen.backlog = other.backlog;
+                keep("listen.backlog", listen.table.backlog != other.table.backlog);
+                listen.table.backlog = other.table.backlog;
             }
         }
         new.workers = old.workers;
         new.metrics = old.metrics;
-        new.user.clone_from(&old.user);
-        new.group.clone_from(&old.group);
-        (new.format, new.lines) = (old.format, old.lines);
+        new.process.clone_from(&old.process);
+        new.output.clone_from(&old.output);
     }
 }

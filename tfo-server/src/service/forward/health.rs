@@ -226,20 +226,10 @@ mod tests {
     use tfo_core::socket::FastOpenListener;
 
     use super::*;
-    use crate::config::ForwardSettings;
-    use crate::config::values::{Balance, ProxyOut};
 
-    fn set(upstreams: Vec<SocketAddr>) -> Arc<Upstreams> {
-        Arc::new(Upstreams::new(&ForwardSettings {
-            upstreams,
-            balance: Balance::RoundRobin,
-            fast_open: true,
-            proxy_protocol: ProxyOut::Off,
-            connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            syn_data_pause: Duration::from_secs(60),
-            health_interval: Some(Duration::from_secs(1)),
-        }))
+    fn set(upstreams: &[SocketAddr]) -> Arc<Upstreams> {
+        let addresses: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
+        Arc::new(Upstreams::new(&toml::from_str(&format!("upstreams = {addresses:?}")).unwrap()))
     }
 
     #[test]
@@ -250,7 +240,7 @@ mod tests {
                 let listening = TcpListener::bind("127.0.0.1:0").unwrap();
                 let listening_address = listening.local_addr().unwrap();
                 let refusing = "127.0.0.1:1".parse().unwrap();
-                let set = set(vec![listening_address, refusing]);
+                let set = set(&[listening_address, refusing]);
                 let poll = Poll::new().unwrap();
                 let mut checking = HealthChecker {
                     upstreams: Arc::clone(&set),
@@ -281,7 +271,7 @@ mod tests {
             let host = Host::new("upstreams").unwrap();
             host.run(|| {
                 let full = silent();
-                let (asleep, waiting) = (set(vec![]), set(vec![full.local_addr()]));
+                let (asleep, waiting) = (set(&[]), set(&[full.local_addr()]));
                 for set in [asleep, waiting] {
                     let hour = Duration::from_secs(3600);
                     let checks = HealthChecks::start(&set, hour, hour).unwrap();

@@ -20,7 +20,7 @@ use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
-use crate::config::ForwardSettings;
+use crate::config::file::Forward as ForwardSettings;
 use crate::config::values::ProxyOut;
 
 use health::HealthChecks;
@@ -54,10 +54,10 @@ impl Forward {
 
     /// Starts the health checks, if they are configured and not running.
     pub(crate) fn start(&self) -> io::Result<()> {
-        let Some(interval) = self.settings.health_interval else { return Ok(()) };
+        let Some(interval) = self.settings.health_interval.nonzero() else { return Ok(()) };
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         if checks.is_none() {
-            let timeout = self.settings.connect_timeout;
+            let timeout = self.settings.connect_timeout.get();
             *checks = Some(HealthChecks::start(&self.upstreams, interval, timeout)?);
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Forward {
         first: &[u8],
         header: usize,
     ) -> tfo_core::Result<FastOpenStream> {
-        let wanted = self.settings.fast_open && !first.is_empty();
+        let wanted = self.settings.fast_open.get() && !first.is_empty();
         let permit = if wanted { upstream.permit_syn_data() } else { SynDataPermit::No };
         let in_syn = match permit {
             // A trial that carries only the header leaves its client servable if it fails.

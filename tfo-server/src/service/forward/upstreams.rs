@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tfo_core::socket::{ClientFail, TcpInfo};
 
 use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
-use crate::config::ForwardSettings;
+use crate::config::file::Forward as ForwardSettings;
 use crate::config::values::Balance;
 
 /// An upstream is down after this many consecutive failures of connections or checks.
@@ -86,14 +86,14 @@ impl Upstreams {
             failures: AtomicU32::new(0),
             down: AtomicBool::new(false),
             try_at: AtomicU64::new(0),
-            syn_data: SynData::new(settings.syn_data_pause),
+            syn_data: SynData::new(settings.syn_data_pause.get()),
             chosen: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
         Self {
-            all: settings.upstreams.iter().map(upstream).collect(),
+            all: settings.upstreams.get().iter().map(upstream).collect(),
             balance: settings.balance,
-            checked: settings.health_interval.is_some(),
+            checked: settings.health_interval.nonzero().is_some(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -343,20 +343,14 @@ impl Drop for UpstreamGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::values::ProxyOut;
 
     fn set(count: u16, balance: Balance, checked: bool) -> Arc<Upstreams> {
-        let address = |number| SocketAddr::from(([127, 0, 0, 1], 8000 + number));
-        Arc::new(Upstreams::new(&ForwardSettings {
-            upstreams: (0..count).map(address).collect(),
-            balance,
-            fast_open: true,
-            proxy_protocol: ProxyOut::Off,
-            connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            syn_data_pause: Duration::from_secs(60),
-            health_interval: checked.then_some(Duration::from_secs(1)),
-        }))
+        let addresses: Vec<_> = (0..count).map(|n| format!("127.0.0.1:{}", 8000 + n)).collect();
+        let interval = if checked { "1s" } else { "0ms" };
+        let text = format!(
+            "upstreams = {addresses:?}\nbalance = \"{balance}\"\nhealth-interval = \"{interval}\""
+        );
+        Arc::new(Upstreams::new(&toml::from_str(&text).unwrap()))
     }
 
     fn chosen(set: &Arc<Upstreams>) -> Option<usize> {
