@@ -33,7 +33,7 @@ impl Evidence {
         Self { client, server }
     }
 
-    /// Whether both halves are of one connection, by the TSval that was sent and the one that arrived. `Some(false)`:
+    /// Whether both halves are of one connection, by the `TSval` that was sent and the one that arrived. `Some(false)`:
     /// a proxy opened the one that the server saw, or a box rewrites timestamps.
     #[must_use]
     pub fn same_connection(&self) -> Option<bool> {
@@ -88,7 +88,7 @@ pub struct ClientEvidence {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "SentData"))]
     pub sent: Option<SentData>,
-    /// The TSvals that the connection's SYNs can have carried. Absent without timestamps.
+    /// The `TSvals` that the connection's SYNs can have carried. Absent without timestamps.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "SynTimestamps"))]
     pub syn_timestamps: Option<SynTimestamps>,
@@ -145,7 +145,7 @@ impl From<&TcpInfo> for SentData {
     }
 }
 
-/// The TSvals that the SYNs of a connection can have carried, from the first to the last.
+/// The `TSvals` that the SYNs of a connection can have carried, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -154,10 +154,10 @@ impl From<&TcpInfo> for SentData {
 pub struct SynTimestamps {
     /// The earliest.
     pub earliest: u32,
-    /// The latest. TSvals wrap around.
+    /// The latest. `TSvals` wrap around.
     pub latest: u32,
     /// `net.ipv4.tcp_timestamps` is 1: each connection has an offset of its own, so that no other has the same
-    /// TSval but by chance.
+    /// `TSval` but by chance.
     pub own_offset: bool,
 }
 
@@ -168,7 +168,7 @@ impl SynTimestamps {
         Self { earliest, latest, own_offset }
     }
 
-    /// Whether a SYN of the connection can have carried this TSval.
+    /// Whether a SYN of the connection can have carried this `TSval`.
     #[must_use]
     pub const fn contain(&self, tsval: u32) -> bool {
         tsval.wrapping_sub(self.earliest) <= self.latest.wrapping_sub(self.earliest)

@@ -191,7 +191,7 @@ pub(super) struct Control {
     pub(super) retransmitted: bool,
 }
 
-/// The TSvals that the SYNs of a connection can have carried that was started at this time and is established.
+/// The `TSvals` that the SYNs of a connection can have carried that was started at this time and is established.
 /// `None`: it has no timestamps.
 fn syn_timestamps(stream: &FastOpenStream, start: Instant) -> Option<SynTimestamps> {
     /// The kernel's clock of timestamps and this program's need not tick together.

@@ -104,8 +104,8 @@ impl Series {
     fn count(&mut self, fault: Fault, control: Control) {
         let alike = match (fault, control.result) {
             (Fault::Repeated, RegularCheck::Connected) => control.retransmitted,
-            (Fault::Repeated | Fault::NoHandshake, RegularCheck::TimedOut) => true,
-            (Fault::AnsweredByError, RegularCheck::Failed(_)) => true,
+            (Fault::Repeated | Fault::NoHandshake, RegularCheck::TimedOut)
+            | (Fault::AnsweredByError, RegularCheck::Failed(_)) => true,
             _ => false,
         };
         self.repetition.controls += 1;

@@ -159,7 +159,7 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
     TcpInfo::parse(&buffer[..len])
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP)`: the TSval that a segment of this connection would carry now, in
+/// `getsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP)`: the `TSval` that a segment of this connection would carry now, in
 /// milliseconds unless the route asks for microseconds. Without timestamps it means nothing.
 #[doc(alias = "TCP_TIMESTAMP")]
 pub fn timestamp(fd: impl AsFd) -> Result<u32> {

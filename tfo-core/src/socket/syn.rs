@@ -60,7 +60,7 @@ pub struct SynSummary {
     /// The address that the SYN was sent to. `None` if the summary was read from text.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub destination: Option<SocketAddr>,
-    /// The TSval of its timestamps option.
+    /// The `TSval` of its timestamps option.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "u32"))]
     pub tsval: Option<u32>,

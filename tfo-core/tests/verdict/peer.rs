@@ -36,7 +36,7 @@ fn not_taken(judged: &Judged, cause: Cause) {
     judged.server(Outcome::Fallback, Some(cause));
 }
 
-/// The server keeps nothing of a SYN that it answers with a SYN cookie, no TSval either: nothing excludes a proxy in
+/// The server keeps nothing of a SYN that it answers with a SYN cookie, no `TSval` either: nothing excludes a proxy in
 /// between.
 #[track_caller]
 fn syncookies(judged: &Judged, broad: Cause) {

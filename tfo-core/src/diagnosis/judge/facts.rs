@@ -134,17 +134,15 @@ impl<'a> Facts<'a> {
         {
             return Some(true);
         }
-        match self.client {
-            Some(client) => match (self.client_without_cookie(), client.route_without_cookie) {
-                (Some(true), _) | (_, Some(true)) => Some(false),
-                (Some(false), Some(false)) => Some(true),
-                _ => None,
-            },
+        let Some(client) = self.client else {
             // Data in a SYN was meant for fast open: what was overwritten was its option.
-            None => {
-                let syn = self.arrived().filter(|syn| syn.payload_bytes > 0)?;
-                overwritten(syn).then_some(true)
-            }
+            let syn = self.arrived().filter(|syn| syn.payload_bytes > 0)?;
+            return overwritten(syn).then_some(true);
+        };
+        match (self.client_without_cookie(), client.route_without_cookie) {
+            (Some(true), _) | (_, Some(true)) => Some(false),
+            (Some(false), Some(false)) => Some(true),
+            _ => None,
         }
     }
 
@@ -169,9 +167,8 @@ impl<'a> Facts<'a> {
         let setting = server.host.map(|host| host.syncookies);
         match (&server.syn, setting) {
             (SynRecord::Saved(_), _) | (_, Some(0)) => Some(false),
-            (SynRecord::SynCookie, _) => Some(true),
             (SynRecord::NotSaved, _) if self.counted_option() || has_child(server) => Some(false),
-            (SynRecord::NotSaved, Some(2)) => Some(true),
+            (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
             (SynRecord::NotSaved, _) => None,
         }
     }

@@ -26,7 +26,7 @@ macro_rules! signs {
 }
 
 signs! {
-    /// By `TCP_TIMESTAMP` of the client and the TSval that arrived.
+    /// By `TCP_TIMESTAMP` of the client and the `TSval` that arrived.
     SameConnection =
         "the server saw the SYN that this client sent (its TSval)",
         "the SYN that arrived has another TSval than the client's";
