@@ -134,7 +134,7 @@ fn inconclusive_runs_report_their_reason() {
             ("--lab --rtt 0ms -n 10", "rtt-too-small"),
             ("--lab --rtt 5ms -n 9", "too-few-samples"),
             // Each of four servers accepts only its own cookies.
-            ("--lab --rtt 20ms --servers 4 -n 12", "hit-rate-too-low"),
+            ("--lab --rtt 20ms --servers 4 -n 40", "hit-rate-too-low"),
         ] {
             let document = document(arguments);
             let found = only(&document);
