@@ -13,7 +13,7 @@ pub mod manual;
 mod summary;
 mod verdict;
 
-pub use balance::{Balance, SeenCookie, balance};
+pub use balance::{Balance, KeyEstimate, SeenCookie, balance};
 pub use classify::{End, Side, classify};
 pub use evidence::{
     CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck, ServerCounters, ServerEvidence,
