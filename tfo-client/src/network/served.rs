@@ -1,11 +1,13 @@
 //! The network as the flags describe it, with its servers.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::cli::error_chain;
+use tfo_core::host::sysctl;
 use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
@@ -55,6 +57,13 @@ impl NetworkSettings {
 
 /// There is no lab: what forbids it, and how to allow it.
 fn no_lab(found: &tfo_core::Error) -> Failure {
+    if sysctl::tcp_fastopen().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Failure::Unusable(
+            "the lab sets net.ipv4.tcp_fastopen on its hosts, and this kernel, or what hides its settings, has \
+             no such setting: run it on another host, or outside of this container"
+                .to_owned(),
+        );
+    }
     Failure::Unusable(format!(
         "the lab needs network namespaces, and this process may not make them ({}): {}",
         error_chain(found),
@@ -97,7 +106,7 @@ fn mirror(host: &Host, port: u16) -> Result<(), String> {
 fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     let mut command = Command::new("sh");
     // Its output is no data of ours.
-    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(io::stderr()));
     let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_TIMEOUT;
     while !listens(host) {

@@ -1,10 +1,13 @@
 //! Makes the connections, one after another.
 
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
 use tfo_core::diagnosis::Outcome;
-use tfo_core::host::cookie_cache;
+use tfo_core::host::features::Feature;
+use tfo_core::host::readiness::Finding;
+use tfo_core::host::{cookie_cache, sysctl};
 
 use super::arguments::ProbeFlags;
 use super::connection::{connect, plan};
@@ -12,7 +15,7 @@ use super::listen;
 use super::report::ProbeReport;
 use crate::config::Settings;
 use crate::config::file::BalanceCount;
-use crate::output::{Failure, NO_CONNECTION};
+use crate::output::{Failure, NO_CONNECTION, note};
 use crate::trace::{self, Tracer};
 use crate::{cookies, target};
 
@@ -23,6 +26,7 @@ const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
     let address = target::resolve(&settings.target, settings.family)?;
+    note_missing_setting();
     if flags.listen {
         listen::start(address)?;
     }
@@ -53,6 +57,14 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         trace::write_pcap(file, &results.packets())?;
     }
     Ok(status(results.last_outcome()))
+}
+
+/// Says so where the kernel has no `net.ipv4.tcp_fastopen`: no advice about that setting can be followed.
+fn note_missing_setting() {
+    if sysctl::tcp_fastopen().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        let missing = Finding::ClientSettingMissing(Feature::Connect.probe());
+        note(&format!("{}; `tfo-client doctor` says more", missing.what()));
+    }
 }
 
 /// The exit status that the last connection decides.

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{Error, Result};
 
 /// Follows the calling thread into its network namespace; `/proc/net` shows the main thread's.
-const PATH: &str = "/proc/thread-self/net/netstat";
+pub(super) const PATH: &str = "/proc/thread-self/net/netstat";
 const PREFIX: &str = "TcpExt:";
 
 /// Defines [`Counters`] and [`CounterChange`] from one table, so that each name stands once.
@@ -112,27 +112,35 @@ impl Counters {
     /// [`Error::Malformed`] if there is no pair of `TcpExt` lines, if they do not match, or if one of
     /// these counters is no number.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(PREFIX));
-        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-            return Err(malformed(format!(
-                "a line of names and one of values begin with {PREFIX}"
-            )));
-        };
-        let (mut names, mut values) =
-            (names.split_ascii_whitespace(), values.split_ascii_whitespace());
         let mut counters = Self::default();
-        loop {
-            match (names.next(), values.next()) {
-                (Some(name), Some(value)) => {
-                    if let Some(counter) = counters.by_name(name) {
-                        *counter = value
-                            .parse()
-                            .map_err(|_| malformed(format!("{name} is no number: {value:?}")))?;
-                    }
+        values(text, &mut counters, Self::by_name)?;
+        Ok(counters)
+    }
+}
+
+/// Reads counters of `TcpExt` into the places that `place` returns for their names: the text of
+/// `/proc/net/netstat` has pairs of lines, names above values.
+pub(super) fn values<T>(
+    text: &str,
+    counters: &mut T,
+    place: impl for<'a> Fn(&'a mut T, &str) -> Option<&'a mut u64>,
+) -> Result<()> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(PREFIX));
+    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+        return Err(malformed(format!("a line of names and one of values begin with {PREFIX}")));
+    };
+    let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
+    loop {
+        match (names.next(), values.next()) {
+            (Some(name), Some(value)) => {
+                if let Some(counter) = place(counters, name) {
+                    *counter = value
+                        .parse()
+                        .map_err(|_| malformed(format!("{name} is no number: {value:?}")))?;
                 }
-                (None, None) => return Ok(counters),
-                _ => return Err(malformed("there are not as many names as values".into())),
             }
+            (None, None) => return Ok(()),
+            _ => return Err(malformed("there are not as many names as values".into())),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod cookie_cache;
 mod counters;
 pub mod environment;
 pub mod features;
+mod listen_counters;
 pub(crate) mod netlink;
 pub mod readiness;
 mod routes;
@@ -17,7 +18,11 @@ mod thread;
 pub use capability::Capability;
 pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
+pub use listen_counters::ListenCounters;
 pub use routes::{Route, routes_without_cookie};
-pub use sockets::{Connection, Listener, Owners, Process, listeners, unfinished_handshakes};
+pub use sockets::{
+    AcceptQueue, Connection, Listener, Owners, Process, accept_queues, listeners,
+    unfinished_handshakes,
+};
 pub use sysctl::{FastOpenFlags, NamespaceKey};
 pub use thread::CpuTime;

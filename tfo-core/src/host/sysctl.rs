@@ -97,6 +97,28 @@ impl FastOpenFlags {
         Self(self.0 | Self::SERVER)
     }
 
+    /// Returns the value to advise where a half of fast open is off or goes without cookies: both halves on, with
+    /// cookies. [`all_listeners`](Self::all_listeners) stays.
+    ///
+    /// There is one value for both halves, so that the advice of a client and of a server on the same host never
+    /// undo each other. A number with bits that mean nothing to the kernel, such as -1, was not put together from
+    /// bits: the result is 0x3.
+    #[must_use]
+    pub const fn recommended(self) -> Self {
+        let both = Self::CLIENT | Self::SERVER;
+        Self(if self.unknown() == 0 { both | self.0 & Self::ALL_LISTENERS } else { both })
+    }
+
+    /// The bits that mean nothing to the kernel.
+    const fn unknown(self) -> u32 {
+        self.0
+            & !(Self::CLIENT
+                | Self::SERVER
+                | Self::CLIENT_NO_COOKIE
+                | Self::SERVER_NO_COOKIE
+                | Self::ALL_LISTENERS)
+    }
+
     /// The names of the bits that are set and mean something to the kernel.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
@@ -111,7 +133,7 @@ impl fmt::Display for FastOpenFlags {
             write!(f, "{separator}{name}")?;
             separator = ", ";
         }
-        let unknown = Self::NAMES.iter().fold(self.0, |rest, (bit, _)| rest & !bit);
+        let unknown = self.unknown();
         match (self.0, unknown) {
             (0, _) => f.write_str("off)"),
             (_, 0) => f.write_str(")"),
@@ -319,6 +341,24 @@ mod tests {
         assert_eq!(FastOpenFlags::new(0x1).with_server().bits(), 3);
         assert_eq!(FastOpenFlags::new(0x402).with_client().bits(), 0x403);
         assert_eq!(FastOpenFlags::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+    }
+
+    #[test]
+    fn recommended_value_has_both_halves_with_cookies() {
+        for (bits, recommended) in [
+            (0, 3),
+            (1, 3),
+            (2, 3),
+            (5, 3),
+            (7, 3),
+            (0x207, 3),
+            (0x402, 0x403),
+            (0x607, 0x403),
+            (u32::MAX, 3),
+            (0x1001, 3),
+        ] {
+            assert_eq!(FastOpenFlags::new(bits).recommended().bits(), recommended, "{bits:#x}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What `tfo-server check` found.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 use tfo_core::cli::value::Format;
 use tfo_core::cookie::Fingerprint;
-use tfo_core::host::RuntimeEnvironment;
 use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
+use tfo_core::host::{FastOpenFlags, RuntimeEnvironment};
 
 use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};
@@ -66,9 +67,9 @@ struct CheckDocument<'a> {
     ready: bool,
     listeners: Vec<ListenerDocument<'a>>,
     workers: usize,
-    tcp_fastopen: u32,
-    somaxconn: u32,
-    syncookies: u32,
+    tcp_fastopen: Option<u32>,
+    somaxconn: Option<u32>,
+    syncookies: Option<u32>,
     /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
     stop_without_loss: bool,
     keys: KeySourceDocument,
@@ -124,13 +125,14 @@ fn listeners<'a>(
 ) -> impl Iterator<Item = ListenerDocument<'a>> {
     let workers = settings.workers;
     let all = u32::try_from(workers).unwrap_or(u32::MAX);
+    let most = facts.somaxconn.unwrap_or(u32::MAX);
     settings.listeners.iter().map(move |listen| {
         let wish = listen.wish(workers);
         ListenerDocument {
             listen: listen.address,
             service: listen.service.kind(),
-            fastopen_queue: wish.queue.min(facts.somaxconn).saturating_mul(all),
-            backlog: wish.backlog.min(facts.somaxconn).saturating_mul(all),
+            fastopen_queue: wish.queue.min(most).saturating_mul(all),
+            backlog: wish.backlog.min(most).saturating_mul(all),
             upstreams: upstreams
                 .iter()
                 .filter(|checked| checked.listener == listen.address)
@@ -162,9 +164,9 @@ fn lines<'a>(
             1 => "1 worker".to_owned(),
             many => format!("{many} workers, among which the queues are divided"),
         },
-        format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
-        format!("net.core.somaxconn {}", facts.somaxconn),
-        format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+        setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
+        setting("net.core.somaxconn", facts.somaxconn),
+        setting("net.ipv4.tcp_syncookies", facts.syncookies),
         match facts.min_ttl {
             Support::Yes => "a stop loses no connection (IP_MINTTL)".to_owned(),
             support => format!("a stop may lose connections (IP_MINTTL: {support})"),
@@ -183,6 +185,10 @@ fn lines<'a>(
     lines.join("\n") + "\n"
 }
 
+fn setting(name: &str, value: Option<impl Display>) -> String {
+    value.map_or_else(|| format!("no {name}"), |value| format!("{name} {value}"))
+}
+
 fn json(
     settings: &Settings,
     keys: &Keys,
@@ -196,7 +202,7 @@ fn json(
         ready: !findings.iter().any(Finding::is_problem),
         listeners,
         workers: settings.workers,
-        tcp_fastopen: facts.tcp_fastopen.bits(),
+        tcp_fastopen: facts.tcp_fastopen.map(FastOpenFlags::bits),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
         stop_without_loss: facts.min_ttl == Support::Yes,

@@ -469,11 +469,13 @@ impl Supervisor {
                 workers => format!(", each divided among {workers} workers"),
             };
             log::info!(
-                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; \
-                 net.ipv4.tcp_fastopen {}",
+                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; {}",
                 bound.address,
                 bound.service.kind(),
-                facts.tcp_fastopen,
+                facts.tcp_fastopen.map_or_else(
+                    || "no net.ipv4.tcp_fastopen".to_owned(),
+                    |bits| format!("net.ipv4.tcp_fastopen {bits}")
+                ),
             );
             for finding in facts.findings(wish) {
                 log::warn!("{finding}");
