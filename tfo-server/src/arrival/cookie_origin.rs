@@ -1,12 +1,44 @@
 //! Whose cookie did a SYN bring?
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::socket::Arrival;
+
+/// Whose cookie it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CookieOrigin {
+    /// The kernel has other keys than this server knows, and does not let it read them.
+    Unknown,
+    /// Of these keys, or of none of them.
+    #[serde(untagged)]
+    Of(Origin),
+}
+
+impl CookieOrigin {
+    /// Whether the kernel did not do what it does with such a cookie: the keys may have changed.
+    pub(crate) fn is_contradicted_by(self, arrival: &Arrival) -> bool {
+        let Self::Of(origin) = self else { return false };
+        let payload = arrival.syn.saved().map_or(0, |syn| syn.payload_bytes);
+        let accepted = arrival.tcp.syn_data || arrival.tcp.tfo_child;
+        if origin.is_accepted() { payload > 0 && !accepted } else { accepted }
+    }
+}
+
+impl fmt::Display for CookieOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(origin) => origin.fmt(f),
+            Self::Unknown => f.write_str("of unknown origin"),
+        }
+    }
+}
 
 /// How many clients' addresses each worker remembers.
 const MAX_RECENT: usize = 64;
@@ -45,7 +77,7 @@ impl CookieForensics {
 
     /// The origin of the cookie in the SYN of this connection; `None` without a cookie, and when no
     /// key is known.
-    pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<Origin> {
+    pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<CookieOrigin> {
         let syn = arrival.syn.saved()?;
         let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
         let option = syn.fast_open.filter(|option| !option.is_request());
@@ -54,7 +86,7 @@ impl CookieForensics {
             forensics::origin(&option.cookie, source, destination, ring, candidates)
         });
         self.remember(source);
-        origin
+        origin.map(CookieOrigin::Of)
     }
 
     fn all_recent(&self) -> impl Iterator<Item = IpAddr> {

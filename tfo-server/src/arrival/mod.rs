@@ -7,10 +7,11 @@ pub(crate) mod cookie_origin;
 
 use std::borrow::Cow;
 
-use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdict};
 use tfo_core::probe::ServerObserver;
 use tfo_core::socket::{Arrival, SynRecord};
+
+use cookie_origin::CookieOrigin;
 
 /// What came of fast open, as far as the arrival tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +28,14 @@ pub(crate) struct ArrivalDetails {
     pub(crate) evidence: ServerEvidence,
     /// The verdict in words, where more than the connection's own bits decided it.
     judged: Option<Verdict>,
-    pub(crate) cookie_origin: Option<Origin>,
+    pub(crate) cookie_origin: Option<CookieOrigin>,
 }
 
 /// Returns the verdict on a connection that was just accepted, and with `keep` what it rests on.
 pub(crate) fn inspect(
     observer: &ServerObserver,
     arrival: &Arrival,
-    cookie_origin: Option<Origin>,
+    cookie_origin: Option<CookieOrigin>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
     let details = |evidence, judged| Box::new(ArrivalDetails { evidence, judged, cookie_origin });

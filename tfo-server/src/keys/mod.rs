@@ -6,15 +6,16 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
 use tfo_core::cli::error_chain;
-use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::derived::{Schedule, Secret, Slots};
+use tfo_core::cookie::{FastOpenKey, KeyRing};
+use tfo_core::host::readiness::Finding;
 use tfo_core::host::sysctl;
-use tfo_core::socket::{FastOpenListener, ListenerBuilder};
+use tfo_core::socket::{FastOpenListener, ListenerBuilder, option};
 
 use file::{FileError, KeyReader, Pair};
 use watch::{FileChange, WatchedFile};
@@ -38,7 +39,8 @@ pub(crate) struct Keys {
     ring: Option<KeyRing>,
     /// The listener has other keys than the ring: setting them failed.
     pending: bool,
-    /// What other threads see.
+    /// What other threads see. Of a network namespace's keys each thread may find out first that they have changed,
+    /// so these are the ones that count.
     shared: Arc<SharedRing>,
 }
 
@@ -66,9 +68,42 @@ struct SharedRing {
 
 impl SharedRing {
     fn put(&self, ring: Option<KeyRing>) {
-        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+        *self.lock() = ring;
         self.changes.fetch_add(1, Ordering::Release);
     }
+
+    /// Makes these the keys, and remembers those before. Returns the ring.
+    fn rotate(&self, (primary, backup): Pair) -> KeyRing {
+        let mut current = self.lock();
+        let ring = rotated(current.as_ref(), (primary, backup));
+        match current.as_ref() {
+            Some(current) if current.accepts_as(&ring) => current.clone(),
+            _ => {
+                *current = Some(ring.clone());
+                self.changes.fetch_add(1, Ordering::Release);
+                ring
+            }
+        }
+    }
+
+    /// Ignores poisoning: every critical section leaves the data consistent.
+    fn lock(&self) -> MutexGuard<'_, Option<KeyRing>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rotated(current: Option<&KeyRing>, (primary, backup): Pair) -> KeyRing {
+    match current {
+        Some(ring) => ring.rotated(primary, backup),
+        None => KeyRing::new(primary, backup),
+    }
+}
+
+/// The keys of this network namespace, in which a listener has fast open: zeros are somebody's choice then, since the
+/// kernel has made a key for the listener if there was none.
+fn namespace_keys() -> tfo_core::Result<Pair> {
+    let zeros = || (FastOpenKey::new([0; FastOpenKey::LENGTH]), None);
+    Ok(sysctl::tcp_fastopen_key()?.unwrap_or_else(zeros))
 }
 
 /// A thread's own copy of the keys, made again when they have changed: looking costs one load.
@@ -89,10 +124,23 @@ impl KeyView {
         let changes = self.shared.changes.load(Ordering::Acquire);
         if changes != self.seen {
             self.seen = changes;
-            let ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = self.shared.lock();
             self.ring.clone_from(&ring);
         }
         self.ring.as_ref()
+    }
+
+    /// Reads the keys that the listener uses now, after a cookie contradicted those that are known. `None`: they
+    /// can't be read, or the listener has not got yet the ones that it is to have.
+    pub(crate) fn read_again(&mut self, listener: &FastOpenListener) -> Option<KeyRing> {
+        let mut own = option::fastopen_key(listener).ok()?.into_iter();
+        match own.next() {
+            Some(primary) => {
+                let ring = KeyRing::new(primary, own.next());
+                self.ring().filter(|known| known.accepts_as(&ring)).cloned()
+            }
+            None => Some(self.shared.rotate(namespace_keys().ok()?)),
+        }
     }
 }
 
@@ -171,7 +219,12 @@ impl Keys {
         match self.next_ring(now, asked) {
             Some(ring) => {
                 // Before cookies of it can come.
-                self.shared.put(Some(ring.clone()));
+                if own {
+                    self.shared.put(Some(ring.clone()));
+                }
+                if ring.primary().is_zero() {
+                    log::warn!("keys: {}", Finding::KeyIsZeros);
+                }
                 // The first ones are told with the listener.
                 let told = self.ring.replace(ring).is_none();
                 self.pending = own;
@@ -205,25 +258,20 @@ impl Keys {
 
     /// The ring, if it has changed.
     fn next_ring(&mut self, now: SystemTime, asked: bool) -> Option<KeyRing> {
-        let rotated = |ring: &Option<KeyRing>, (primary, backup): Pair| match ring {
-            Some(ring) => ring.rotated(primary, backup),
-            None => KeyRing::new(primary, backup),
-        };
-        let current = &self.ring;
+        let current = self.ring.as_ref();
         match &mut self.origin {
             KeyOrigin::Kernel { readable: false } => None,
             KeyOrigin::Kernel { readable: true } => {
-                let (primary, backup) = sysctl::tcp_fastopen_key().ok().flatten()?;
-                let ring = rotated(current, (primary, backup));
-                let same = current.as_ref().is_some_and(|current| current.accepts_as(&ring));
+                let ring = self.shared.rotate(namespace_keys().ok()?);
+                let same = current.is_some_and(|current| current.accepts_as(&ring));
                 (!same).then_some(ring)
             }
             KeyOrigin::File(watched) => {
-                let changed = has_changed(watched.check(asked), current.as_ref());
+                let changed = has_changed(watched.check(asked), current);
                 changed.then(|| rotated(current, watched.current().clone()))
             }
             KeyOrigin::Derived { secret, schedule, slots } => {
-                let changed = has_changed(secret.check(asked), current.as_ref());
+                let changed = has_changed(secret.check(asked), current);
                 let before = mem::replace(slots, schedule.slots(now));
                 (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
             }
