@@ -5,10 +5,12 @@
 //! | `run` | the command: the probe in the lab's network, or a program |
 //! | `report` | prints as the connections end; `text` for people, `document` for programs |
 //! | `results` | what the connections amount to |
+//! | `next_step` | what to do next, in the lab |
 //! | `arguments` | the flags |
 
 mod arguments;
 mod document;
+mod next_step;
 mod report;
 mod results;
 mod run;

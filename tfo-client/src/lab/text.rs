@@ -63,10 +63,16 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
 
 fn saved(results: &Results) -> String {
     let Some(saved) = results.saved() else {
-        return if results.has_round_trip() {
+        return if !results.has_round_trip() {
+            "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+        } else if results.network.is_steady() {
             "Nothing was saved.".to_owned()
         } else {
-            "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+            format!(
+                "What was saved, single connections can't tell on a path that loses or delays packets by chance: \
+                 measure many: {}.",
+                results.network.command("compare --lab", "")
+            )
         };
     };
     let time = time(Some(Duration::from_micros(saved.us.unsigned_abs())));

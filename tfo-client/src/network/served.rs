@@ -39,6 +39,44 @@ pub(crate) struct ServedNetwork {
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetworkSettings {
+    /// The round trip time where no flag gives one.
+    pub(crate) const DEFAULT_RTT: Duration = Duration::from_millis(40);
+
+    /// Whether nothing makes a connection slow by chance: then one that is measured once tells something.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.jitter.is_zero() && self.loss <= 0.0
+    }
+
+    /// Returns the command that makes this network again, with more flags, in backticks.
+    pub(crate) fn command(&self, command: &str, more: &str) -> String {
+        let mut line = format!("tfo-client {command}");
+        if self.v6 {
+            line += " -6";
+        }
+        if self.rtt != Self::DEFAULT_RTT {
+            line += &format!(" --rtt {}", in_flag(self.rtt));
+        }
+        if !self.jitter.is_zero() {
+            line += &format!(" --jitter {}", in_flag(self.jitter));
+        }
+        if self.loss > 0.0 {
+            line += &format!(" --loss {}%", (self.loss * 1e5).round() / 1e3);
+        }
+        for middlebox in &self.boxes {
+            line += &format!(" --box {}", middlebox.name());
+        }
+        if self.servers > 1 {
+            line += &format!(" --servers {}", self.servers);
+        }
+        if let Some(command) = &self.server_command {
+            line += &format!(" --server-command {}", quoted(command));
+        }
+        if !more.is_empty() {
+            line += &format!(" {more}");
+        }
+        format!("`{line}`")
+    }
+
     /// Makes the network, and starts its servers on this port. Must be called before the process has a
     /// thread.
     pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
@@ -53,6 +91,20 @@ impl NetworkSettings {
         let servers = serve(&network, address, self).map_err(Failure::Unusable)?;
         Ok(ServedNetwork { network, address, _servers: servers })
     }
+}
+
+/// A time, as flags take it.
+fn in_flag(time: Duration) -> String {
+    if time.subsec_micros().is_multiple_of(1000) {
+        format!("{}ms", time.as_millis())
+    } else {
+        format!("{}us", time.as_micros())
+    }
+}
+
+/// A word for the shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// There is no lab: what forbids it, and how to allow it.
@@ -123,4 +175,36 @@ fn server_command(host: &Host, line: &str) -> Result<Child, String> {
 
 fn listens(host: &Host) -> bool {
     host.run(|| tfo_core::host::listeners().is_ok_and(|listeners| !listeners.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_makes_the_same_network_again() {
+        let default = NetworkSettings {
+            rtt: NetworkSettings::DEFAULT_RTT,
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            boxes: Vec::new(),
+            servers: 1,
+            v6: false,
+            server_command: None,
+        };
+        assert_eq!(default.command("lab", "-n 3"), "`tfo-client lab -n 3`");
+        let all = NetworkSettings {
+            rtt: Duration::from_micros(1500),
+            jitter: Duration::from_secs(1),
+            loss: 0.07,
+            boxes: vec![Middlebox::StripSynData, Middlebox::CorruptCookie],
+            servers: 4,
+            v6: true,
+            server_command: Some("echo 'x'".to_owned()),
+        };
+        let flags =
+            "-6 --rtt 1500us --jitter 1000ms --loss 7% --box strip-syn-data --box corrupt-cookie";
+        let server = r"--servers 4 --server-command 'echo '\''x'\'''";
+        assert_eq!(all.command("lab", ""), format!("`tfo-client lab {flags} {server}`"));
+    }
 }
