@@ -51,6 +51,10 @@ struct Load {
     replies_per_second: f64,
     /// What became of fast open on the connections that got their reply, the most frequent first.
     verdicts: Vec<Verdict>,
+    /// Of the connections with a reply that tried fast open and had a cookie or needed none, the share that used it.
+    /// Null: there are none.
+    #[schemars(range(min = 0, max = 1))]
+    hit_rate: Option<f64>,
     /// Why connections did not get their reply, and how many, by kind; kinds that did not occur are left out.
     #[schemars(schema_with = "counted_errors")]
     errors: BTreeMap<ConnectionError, u64>,
@@ -226,6 +230,7 @@ fn load(results: &Results<'_>) -> Load {
             .into_iter()
             .map(|(outcome, cause, count)| Verdict { outcome, cause, count })
             .collect(),
+        hit_rate: total.hit_rate(),
         errors: total.connection_errors().filter(|(_, count)| *count > 0).collect(),
         times_us: Times {
             first_byte: percentiles(&times.first_byte()),

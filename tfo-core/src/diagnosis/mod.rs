@@ -8,6 +8,7 @@
 mod balance;
 mod classify;
 mod evidence;
+mod hit_rate;
 mod judge;
 pub mod manual;
 mod summary;
@@ -19,6 +20,7 @@ pub use evidence::{
     CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck, ServerCounters, ServerEvidence,
     ServerHost,
 };
+pub use hit_rate::HitRate;
 pub use judge::{in_words, judge};
 pub use summary::{Summary, summarize};
 pub use verdict::{Blame, Cause, Outcome, Verdict};

@@ -5,7 +5,7 @@ mod costs;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tfo_core::diagnosis::Cause;
+use tfo_core::diagnosis::{Cause, HitRate};
 
 use super::sample::{Metric, Sample, Side, millis};
 use crate::compare::statistics::{Estimate, Quantile, Resampling, Share, Sorted};
@@ -13,6 +13,8 @@ use costs::{Costs, Setback, pairs};
 
 /// Fewer connections of either side answer nothing.
 pub(crate) const LEAST_SAMPLES: usize = 10;
+/// So many connections that miss for the same reason are no accident.
+const LEAST_ALIKE: usize = 3;
 /// A shorter round trip drowns in what the hosts themselves take.
 pub(crate) const LEAST_RTT: f64 = 1.0;
 /// With a lower hit rate the first thing to do is to find out why.
@@ -38,12 +40,15 @@ pub(crate) struct Analysis {
     /// Median of TCP's own round trip times.
     pub(crate) rtt: Option<f64>,
     pub(crate) distributions: Vec<Distribution>,
-    /// Fast open's share of the connections that were to use it.
+    /// The hit rate: of the connections that tried fast open and had a cookie, those that used it. Of a
+    /// comparison of regular connections: those that came about, of all.
     pub(crate) hit_rate: Share,
     /// The regular connections that came about, of all.
     pub(crate) regular: Share,
     /// What became of the others.
     pub(crate) misses: Vec<Miss>,
+    /// The command that shows connections in the lab, in backticks, where that is where they were made.
+    pub(crate) lab: Option<String>,
     /// Their times, until the answer or the failure.
     pub(crate) miss_times: Sorted,
     /// Mean cost of a miss, against the regular median.
@@ -106,6 +111,8 @@ pub(crate) enum Inconclusive {
     RttTooSmall,
     Drift,
     HitRateTooLow,
+    /// This host does not let clients use fast open.
+    ClientDisabled,
 }
 
 impl Answer {
@@ -129,6 +136,7 @@ impl Inconclusive {
             Self::RttTooSmall => "rtt-too-small",
             Self::Drift => "drift",
             Self::HitRateTooLow => "hit-rate-too-low",
+            Self::ClientDisabled => "client-disabled",
         }
     }
 }
@@ -162,7 +170,15 @@ impl Analysis {
             let all = samples.iter().filter(|sample| sample.side == side).count();
             Share::new(proper(side, metric).count(), all)
         };
-        let (hit_rate, regular) = (share(Side::FastOpen), share(Side::Regular));
+        let regular = share(Side::Regular);
+        let hit_rate = if both_regular {
+            share(Side::FastOpen)
+        } else {
+            let tried = samples.iter().filter(|sample| {
+                sample.side == Side::FastOpen && HitRate::is_hit(sample.verdict.outcome).is_some()
+            });
+            Share::new(proper(Side::FastOpen, metric).count(), tried.count())
+        };
         let regular_median = Sorted::new(proper(Side::Regular, metric)).median();
 
         let pairs = pairs(samples, metric, both_regular);
@@ -195,6 +211,7 @@ impl Analysis {
             regular,
             lost: (all > 0).then(|| whole / real(all)),
             misses,
+            lab: None,
             miss_times: Sorted::new(pairs.iter().filter_map(|pair| Some(pair.miss?.time))),
             ordinary_loss: costs.ordinary_loss(&vec![1; pairs.len()]).unwrap_or_default(),
             net,
@@ -211,7 +228,13 @@ impl Analysis {
     }
 
     fn answer(&self, loopback: bool) -> Answer {
-        let attempts = self.hit_rate.total;
+        if self.is_client_disabled() {
+            return Answer::Unknown(Inconclusive::ClientDisabled);
+        }
+        let attempts = self.regular.total;
+        if self.always_misses() && attempts < LEAST_SAMPLES {
+            return Answer::Unknown(Inconclusive::HitRateTooLow);
+        }
         if attempts < LEAST_SAMPLES || self.regular.count < LEAST_SAMPLES {
             return Answer::Unknown(Inconclusive::TooFewSamples);
         }
@@ -226,7 +249,7 @@ impl Analysis {
         }
         let matters = net.value.abs() >= LEAST_EFFECT * rtt;
         // Where few used it a small loss is no answer yet: it may turn into a gain once they do.
-        let hits = self.hit_rate.value() >= LEAST_HIT_RATE;
+        let hits = self.used() >= LEAST_HIT_RATE;
         if net.high < 0.0 && matters && (hits || net.value.abs() >= GRAVE * rtt) {
             return Answer::Off;
         }
@@ -244,6 +267,24 @@ impl Analysis {
         } else {
             Answer::NoDifference
         }
+    }
+
+    /// Whether this host forbade all connections that were to use fast open to do so.
+    fn is_client_disabled(&self) -> bool {
+        let [miss] = self.misses.as_slice() else { return false };
+        miss.cause == Some(Cause::ClientDisabled) && miss.count == self.regular.total
+    }
+
+    /// Whether none of a few connections used fast open, and all for the same reason: more of them tell nothing new.
+    fn always_misses(&self) -> bool {
+        let [miss] = self.misses.as_slice() else { return false };
+        miss.cause.is_some() && miss.count == self.regular.total && miss.count >= LEAST_ALIKE
+    }
+
+    /// The share of all connections that were to use fast open and did, from 0 to 1.
+    pub(crate) fn used(&self) -> f64 {
+        let all = self.regular.total;
+        if all == 0 { 0.0 } else { real(self.hit_rate.count) / real(all) }
     }
 
     /// Whether the times of this connection are among those of its side.

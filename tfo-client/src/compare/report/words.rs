@@ -47,10 +47,11 @@ fn saved(analysis: &Analysis) -> String {
         .round_trips(saved.value)
         .map_or_else(String::new, |trips| format!(": {trips:.2} round trips"));
     let hits = analysis.hit_rate;
-    let used = if hits.count == hits.total {
-        format!("All {} connections that were to use it did.", hits.total)
+    let all = analysis.regular.total;
+    let used = if hits.count == all {
+        format!("All {all} connections that were to use it did.")
     } else {
-        format!("{} of {} connections that were to use it did.", hits.count, hits.total)
+        format!("{} of {all} connections that were to use it did.", hits.count)
     };
     format!("Fast open saves {} {}{trips}. {used}", time(saved.value), until(analysis.metric))
 }
@@ -85,7 +86,7 @@ fn off(analysis: &Analysis) -> String {
          takes {} longer than a regular connection{}.",
         time(net),
         hits.count,
-        hits.total,
+        analysis.regular.total,
         miss.count,
         miss.word,
         time(miss.cost),
@@ -159,20 +160,25 @@ fn doubted(analysis: &Analysis, doubt: Inconclusive) -> String {
             format!(
                 "Fast open was used by {} of {} connections, which is less than {:.0} %: find out why first.{}",
                 hits.count,
-                hits.total,
+                analysis.regular.total,
                 LEAST_HIT_RATE * 100.0,
                 advice(analysis)
             )
         }
+        Inconclusive::ClientDisabled => format!(
+            "The client's bit (0x1) of net.ipv4.tcp_fastopen is off on this host, so all {} connections that were \
+             to use fast open were regular ones. How to switch it on here: `tfo-client doctor --only client`.",
+            analysis.regular.total
+        ),
     }
 }
 
 /// What to look at, where connections miss.
 fn advice(analysis: &Analysis) -> String {
     analysis.misses.first().map_or_else(String::new, |miss| {
+        let evidence = analysis.lab.as_deref().unwrap_or("`tfo-client -s HOST -n 5`");
         format!(
-            " Most of the others were {}: `tfo-client explain {}`, and `tfo-client -s HOST -n 5` for the \
-             evidence.",
+            " Most of the others were {}: `tfo-client explain {}`, and {evidence} for the evidence.",
             miss.word, miss.word
         )
     })
@@ -181,7 +187,7 @@ fn advice(analysis: &Analysis) -> String {
 /// The sum behind the net expectation.
 pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
     let net = analysis.net?;
-    let hits = analysis.hit_rate.value();
+    let hits = analysis.used();
     let mut sum = match analysis.saved() {
         Some(saved) => format!("{} × {}", percent(hits), time(saved.value)),
         None => percent(hits),

@@ -312,8 +312,11 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
-/// Of the SYNs that could have saved a round trip, the share that did, from 0 to 1. `None`: there
-/// were none.
+/// The hit rates by the kernel's counters: of the SYNs that could have saved a round trip, the share that did, from 0
+/// to 1. `None`: there were none.
+///
+/// The definition is that of `diagnosis::HitRate`, which counts verdicts: a SYN that only asks for a
+/// cookie is neither hit nor miss.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
