@@ -235,7 +235,10 @@ impl Balance {
             _ => "cookies",
         };
         let found = match self.why() {
-            Why::Key if distinct == 1 => "One key answers behind this address".to_owned(),
+            Why::Key if distinct == 1 && estimate.high == Some(1) => {
+                "One key answers behind this address".to_owned()
+            }
+            Why::Key if distinct == 1 => "At least one key answers behind this address".to_owned(),
             Why::Key if estimate.likely.is_none() => format!(
                 "Each of {} connections showed another key: a new key each time, or more keys than so few \
                  connections show",
@@ -292,6 +295,9 @@ impl Balance {
             }
             (Some(_), Some(high)) if high == distinct => {
                 format!("There is no other, with 95 % confidence {after}{ASSUMED}.")
+            }
+            (Some(_), Some(high)) if distinct == 1 => {
+                format!("With 95 % confidence there are at most {high} {kind} {after}{ASSUMED}.")
             }
             (Some(likely), Some(high)) => {
                 let rates = match self.expected_hit_rate {
