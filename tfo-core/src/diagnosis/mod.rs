@@ -3,7 +3,7 @@
 //! [`judge`] is the decision table of this project: which signal settles what. It begins with [`classify`], which
 //! sees the bits alone, for programs that have very many connections or did not watch them begin.
 //! [`summarize`] adds what only a sequence of connections tells, [`balance`] counts the servers' keys behind
-//! one address, and the [`manual`] has a page for each verdict and cause.
+//! one address, [`HitRate`] is the one definition of that word, and the [`manual`] has a page for each verdict and cause.
 
 mod balance;
 mod classify;

@@ -119,7 +119,8 @@ struct Measured<'a> {
     rtt_us: Option<i64>,
     #[schemars(length(min = 1))]
     times: Vec<Times>,
-    /// Connections that used fast open, of those that were to.
+    /// Connections that used fast open, of those that tried it and had a cookie: one that only fetched a cookie, or that
+    /// this host kept from trying, is neither hit nor miss.
     hit_rate: Share,
     /// Regular connections that came about, of all.
     regular: Share,
