@@ -1,4 +1,4 @@
-//! The first bytes of a connection, how they are sent, and what a mirror answers to them.
+//! The first bytes of a connection: their content, how they are sent, and the mirror's answer.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -9,7 +9,7 @@ use tfo_core::socket::Method;
 use crate::config::file::Mode;
 use crate::config::{Payload, Settings};
 
-/// Returns how the library sends the first bytes in this mode.
+/// Returns the library's method for sending the first bytes in this mode.
 pub(crate) fn method(mode: Mode) -> Method {
     match mode {
         Mode::Auto => Method::Auto,
@@ -19,17 +19,17 @@ pub(crate) fn method(mode: Mode) -> Method {
     }
 }
 
-/// The first bytes: a request to a mirror, unless the settings say others.
+/// Returns the first bytes: those of the settings, or by default a request to a mirror.
 pub(crate) fn message(settings: &Settings, token: &str) -> Vec<u8> {
     match &settings.payload {
         Payload::Text(text) => text.clone().into_bytes(),
-        // Too short for a mirror's request: such a probe has the client's half alone.
+        // Too short for a request to a mirror: the probe gets the client's half of the evidence only.
         Payload::Generated(size) if *size < mirror::request_len(token) => vec![b'.'; *size],
         Payload::Generated(size) => mirror::request(token, *size),
     }
 }
 
-/// The server's half of the evidence, if a mirror answered this very request.
+/// Returns the server's half of the evidence, if a mirror answered the request with this token.
 pub(crate) fn server_evidence(answer: &[u8], token: &str) -> Option<ServerEvidence> {
     if !answer.starts_with(mirror::ANSWER) {
         return None;
@@ -37,18 +37,18 @@ pub(crate) fn server_evidence(answer: &[u8], token: &str) -> Option<ServerEviden
     match Answer::parse(answer) {
         Ok(answer) if answer.token == token => Some(answer.evidence),
         Ok(_) => {
-            log::warn!("the mirror answered with the token of another request: not used");
+            log::warn!("ignoring the mirror's answer: it has the token of another request");
             None
         }
         Err(e) => {
-            log::warn!("{e}: not used");
+            log::warn!("ignoring the mirror's answer: {e}");
             None
         }
     }
 }
 
-/// Six characters that tell this request from others. No secret: chance is enough.
+/// Returns six random characters that identify a request. They need not be secret.
 pub(crate) fn token() -> String {
-    let chance = RandomState::new().hash_one(std::process::id());
-    format!("{:06x}", chance & 0xff_ffff)
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{:06x}", random & 0xff_ffff)
 }

@@ -1,4 +1,4 @@
-//! The end of a measurement by Ctrl-C: the first signal asks for the results so far, a second one ends the program.
+//! Handles Ctrl-C during a measurement: the first signal requests the results so far, the second one ends the program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use std::{io, process, thread};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
+/// Signals within this time count as one: `timeout(1)` signals both the process and its group.
 const ONE_SIGNAL: Duration = Duration::from_millis(200);
 
 /// Returns the flag that the first SIGINT or SIGTERM sets.
 ///
-/// It starts a thread: a private network namespace must be entered before.
+/// Starts a thread, so a private network namespace must be entered before.
 pub(super) fn flag() -> io::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

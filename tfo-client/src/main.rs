@@ -1,6 +1,6 @@
-//! `tfo-client`: connects with TCP Fast Open and says what happened, and why.
+//! `tfo-client`: connects with TCP Fast Open and reports what happened, and why.
 //!
-//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
+//! `CONTRIBUTING.md` describes the folders, and which of them may use which.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -23,7 +23,6 @@ mod schema_files;
 mod target;
 mod trace;
 
-use std::io;
 use std::process::ExitCode;
 
 use tfo_core::cli::{Environment, logging, output as streams};
@@ -32,7 +31,7 @@ use cli::{Cli, Command};
 use output::Failure;
 
 fn main() -> ExitCode {
-    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    // Must precede all output. If it fails, SIGXFSZ terminates the process, which is the default.
     let _ = streams::survive_file_size_limit();
     run(&Cli::from_arguments()).unwrap_or_else(|failure| {
         output::error(&failure);
@@ -43,9 +42,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let environment = Environment::of_process();
     logging::init(cli.verbose, cli.quiet, &environment)?;
-    let config = config::resolve(&cli.overrides(), &environment)?;
+    let config = config::resolve(cli.config.as_deref(), &cli.values(), &environment)?;
     if cli.print_config {
-        return print_config(&config.file);
+        output::print_as("the settings", config.file.to_toml()?)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let settings = &config.settings;
     match &cli.command {
@@ -57,13 +57,4 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Load(flags)) => load::run(settings, flags),
         Some(Command::Lab(flags)) => lab::run(settings, flags),
     }
-}
-
-/// Prints the effective configuration, so that it can be used as a file.
-fn print_config(file: &config::file::File) -> Result<ExitCode, Failure> {
-    const WHAT: &str = "the settings";
-    let text = toml::to_string(file)
-        .map_err(|e| Failure::Print { what: WHAT, source: io::Error::other(e) })?;
-    output::print_as(WHAT, text)?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Standard output, standard error and the exit status; nothing else writes to them.
+//! Standard output, standard error and the exit status. No other module writes to them.
 
 use std::error::Error;
 use std::fmt;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tfo_core::cli::output::{Output, Reader, colour_allowed};
+use tfo_core::cli::output::{Output, Pipe, colour_allowed};
 use tfo_core::cli::{SettingsError, error_chain};
 
-/// Exit status: wrong usage, an invalid configuration, or output that can't be written.
+/// Exit status for wrong usage, an invalid configuration, or output that can't be written.
 pub(crate) const USAGE: u8 = 2;
-/// Exit status: no connection, or none that got its reply.
+/// Exit status if no connection was established, or none got its reply.
 pub(crate) const NO_CONNECTION: u8 = 3;
 
-/// Why a command ended without its result.
+/// The error that a command failed with.
 ///
-/// `Display` is one line, `what failed: why; what to do`, with the cause.
+/// `Display` writes one line, `what failed: why; what to do`, including the cause.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A flag, a file or this host is not as the command needs it.
+    /// A flag, a file or this host does not meet the command's requirements.
     Unusable(String),
-    /// There will be no connection.
+    /// No connection can be made.
     NoConnection(String),
     /// An operation failed.
     Operation {
-        /// What failed, as "can't listen on 127.0.0.1:2222".
+        /// What failed, such as "can't listen on 127.0.0.1:2222".
         what: String,
         source: tfo_core::Error,
         /// What to do; may be empty.
@@ -34,7 +34,7 @@ pub(crate) enum Failure {
     },
     /// Standard output can't be written.
     Print {
-        /// What was to be printed, as "the report".
+        /// The output that could not be printed, such as "the report".
         what: &'static str,
         source: io::Error,
     },
@@ -86,7 +86,7 @@ impl From<SettingsError> for Failure {
 
 /// Prints `error: …`, one line, to standard error.
 pub(crate) fn error(error: &dyn Error) {
-    // A closed standard error leaves nobody to tell.
+    // If standard error is closed, the error can't be reported anywhere.
     let _ = writeln!(io::stderr(), "error: {}", error_chain(error));
 }
 
@@ -100,18 +100,18 @@ pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     print_as("the report", text)
 }
 
-/// [`print()`] of something that is called otherwise.
+/// Like [`print()`], with a name for the output in the error message.
 pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Ok(Pipe::Open | Pipe::Closed) => Ok(()),
         Err(source) => Err(Failure::Print { what, source }),
     }
 }
 
-/// A report that is printed piece by piece.
+/// Prints a report piece by piece.
 ///
-/// The first failure is kept for [`finish`](Self::finish): what remains to be done without standard
-/// output, such as writing files, is done all the same.
+/// Stores the first failure for [`finish`](Self::finish), so that work that does not need standard output, such as
+/// writing files, still completes.
 pub(crate) struct Printer {
     output: Output,
     failed: Option<io::Error>,
@@ -122,14 +122,13 @@ impl Printer {
         Self { output: Output::stdout(), failed: None }
     }
 
-    /// Prints, and returns whether more can be printed: `false` once the pipe is closed, and after a
-    /// failure.
+    /// Prints, and returns whether more can be printed: `false` after a failure, and once the pipe is closed.
     pub(crate) fn print(&mut self, text: impl fmt::Display) -> bool {
         if self.failed.is_some() {
             return false;
         }
         match self.output.print(text) {
-            Ok(reader) => reader == Reader::Listening,
+            Ok(pipe) => pipe == Pipe::Open,
             Err(error) => {
                 self.failed = Some(error);
                 false
@@ -137,7 +136,7 @@ impl Printer {
         }
     }
 
-    /// Returns the failure, if a piece could not be printed.
+    /// Returns the stored failure, if any.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         match self.failed.take() {
             Some(source) => Err(Failure::Print { what: "the report", source }),
@@ -146,7 +145,7 @@ impl Printer {
     }
 }
 
-/// A line on standard error that the next one overwrites: on a terminal only, and never with `NO_COLOR`.
+/// A status line on standard error, overwritten by the next one. Shown only on a terminal, and never with `NO_COLOR`.
 pub(crate) struct Progress {
     shown: bool,
 }
@@ -176,13 +175,13 @@ pub(crate) fn colour() -> bool {
     colour_allowed(&io::stdout())
 }
 
-/// A JSON document, ready to be printed.
+/// Serializes a document as indented JSON with a final newline.
 pub(crate) fn json(document: &impl Serialize) -> String {
-    // Serializing to a string fails only for maps whose keys are no strings.
+    // Serializing to a string fails only for maps with keys that are not strings.
     serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
-/// [`json`] on one line.
+/// Like [`json`], on one line.
 pub(crate) fn json_line(document: &impl Serialize) -> String {
     serde_json::to_string(document).unwrap_or_default() + "\n"
 }

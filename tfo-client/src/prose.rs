@@ -1,4 +1,4 @@
-//! What reports for people share: lines of 80 columns, verdicts, times, the next step.
+//! Text that the reports for people share: lines of 80 columns, verdicts, times, the next step.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use tfo_core::diagnosis::{Outcome, Verdict};
 
-/// Columns of prose: what a terminal has at least.
+/// Columns of prose: the width of a narrow terminal.
 pub(crate) const WIDTH: usize = 80;
-/// An advice that needs no line.
+/// The advice that is not printed.
 const NOTHING: &str = "Nothing to do.";
 
-/// Where the manual tells of it.
-pub(crate) fn more(verdict: &Verdict) -> String {
+/// Returns the line that names the manual page of a verdict; empty for `fast-open`.
+pub(crate) fn page_hint(verdict: &Verdict) -> String {
     match (verdict.outcome, verdict.cause) {
         (Outcome::FastOpen, _) => String::new(),
         (outcome, None) => page(outcome.as_str()),
@@ -20,29 +20,30 @@ pub(crate) fn more(verdict: &Verdict) -> String {
     }
 }
 
-/// The command that shows the page of a verdict.
+/// Returns the line with the command that shows the page of a verdict or cause.
 fn page(word: &str) -> String {
     format!("More: tfo-client explain {word}\n")
 }
 
-/// What to do next, if there is something.
+/// Returns the paragraph with the advice of a verdict; empty if nothing needs to be done.
 pub(crate) fn next_step(verdict: &Verdict) -> String {
-    next(&verdict.advice)
+    format_advice(&verdict.advice)
 }
 
-pub(crate) fn next(advice: &str) -> String {
+/// Returns the paragraph with an advice; empty if nothing needs to be done.
+pub(crate) fn format_advice(advice: &str) -> String {
     match advice {
         "" | NOTHING => String::new(),
         advice => format!("\n{}", wrap(&format!("Next: {advice}"))),
     }
 }
 
-/// Breaks lines between words, but never in a command: one in backticks can be pasted as it stands.
+/// Breaks lines between words, but never within backticks, so that commands can be pasted.
 pub(crate) fn wrap(text: &str) -> String {
     wrap_to(text, WIDTH)
 }
 
-/// [`wrap`] to another width.
+/// Like [`wrap`], with another width.
 pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
     let mut wrapped = String::new();
     let mut column = 0;
@@ -63,8 +64,8 @@ pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
     wrapped + "\n"
 }
 
-/// A host and the address that stands for it; once where they are the same.
-pub(crate) fn named(host: &str, address: SocketAddr) -> String {
+/// Returns the host and its address, or the address alone if the host was given as one.
+pub(crate) fn host_with_address(host: &str, address: SocketAddr) -> String {
     if host == address.ip().to_string() {
         address.to_string()
     } else {
@@ -72,8 +73,8 @@ pub(crate) fn named(host: &str, address: SocketAddr) -> String {
     }
 }
 
-/// The verdict with its cause, in the words of the documentation.
-pub(crate) fn words(verdict: &Verdict) -> String {
+/// Returns the verdict with its cause, in the words of the documentation.
+pub(crate) fn verdict_with_cause(verdict: &Verdict) -> String {
     match verdict.cause {
         Some(cause) => format!("{} ({cause})", verdict.outcome),
         None => verdict.outcome.to_string(),
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_broken_between_words_and_never_in_a_command() {
+    fn wrap_breaks_between_words_and_never_in_a_command() {
         let command = "`sudo tcpdump -vni any 'host 192.0.2.2 and tcp port 2222 and tcp[tcpflags] & tcp-syn != 0'`";
         let prose = "Find the box that removes the option, hop by hop, on both ends of the path";
         let text = format!("{prose}: {command}; then repeat: `tfo-client -n 3`.");

@@ -1,4 +1,4 @@
-//! The files of `schema/` are generated from the types of the documents. To update them:
+//! Generates the files of `schema/` from the document types. To update them:
 //! `TFO_UPDATE_SCHEMAS=1 cargo test -p tfo-client schema_files`.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::doctor::DoctorDocument;
 use crate::load::LoadDocument;
 use crate::probe::ProbeDocument;
 
-/// A document has the fields that its schema names, and no others.
+/// Forbids fields that the schema does not name.
 fn deny_unknown_fields(schema: &mut Schema) {
     if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
         schema.insert("additionalProperties".to_owned(), false.into());
@@ -22,15 +22,14 @@ fn deny_unknown_fields(schema: &mut Schema) {
     transform_subschemas(&mut deny_unknown_fields, schema);
 }
 
-/// What says nothing of a document: formats such as `uint32`, and defaults of fields that are always there.
+/// Removes formats such as `uint32`, and defaults: every field is always present.
 fn remove_needless(schema: &mut Schema) {
     schema.remove("format");
     schema.remove("default");
     transform_subschemas(&mut remove_needless, schema);
 }
 
-/// Comments of the code become descriptions of JSON: their first paragraph, without links, and `None` is
-/// null.
+/// Turns doc comments into descriptions of JSON: the first paragraph, without links, with "null" for `None`.
 fn plain_descriptions(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = plain(text);
@@ -44,7 +43,7 @@ fn plain(comment: &str) -> String {
     while let Some((before, link)) = rest.split_once("[`") {
         let Some((name, after)) = link.split_once("`]") else { break };
         text += &format!("{before}`{name}`");
-        // The target, if the link names one.
+        // Skips the target, if the link names one.
         let target = after.strip_prefix('(').and_then(|after| after.split_once(')'));
         rest = target.map_or(after, |(_, rest)| rest);
     }
@@ -63,7 +62,7 @@ fn generated<T: JsonSchema>() -> String {
 }
 
 #[test]
-fn schema_files_are_as_generated() {
+fn schema_files_match_the_document_types() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     for (name, schema) in [
         ("probe.json", generated::<ProbeDocument<'_>>()),
@@ -77,7 +76,7 @@ fn schema_files_are_as_generated() {
         }
         assert!(
             fs::read_to_string(&path).unwrap_or_default() == schema,
-            "{} differs from the types of the document; if that is meant: \
+            "{} differs from the document's types; if the change is intended, run \
              TFO_UPDATE_SCHEMAS=1 cargo test -p tfo-client schema_files",
             path.display()
         );
@@ -85,7 +84,7 @@ fn schema_files_are_as_generated() {
 }
 
 #[test]
-fn descriptions_have_no_links_and_no_code() {
+fn descriptions_omit_links_and_later_paragraphs() {
     assert_eq!(
         plain("As [`x`](Self::x), or [`y`].\n`None`: nothing [of it].\n\n# References\n"),
         "As `x`, or `y`. null: nothing [of it]."

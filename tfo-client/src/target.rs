@@ -1,4 +1,4 @@
-//! From a host's name to the one address that is used.
+//! Resolves a host to the one address to connect to.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -7,7 +7,8 @@ use crate::config::Target;
 use crate::config::file::Family;
 use crate::output::Failure;
 
-/// Returns the first address of the wanted family that this host has a route to, else the first of it.
+/// Returns the first address of the wanted family that this host has a route to, or the first of the family if this
+/// host has a route to none of them.
 pub(crate) fn resolve(target: &Target, family: Family) -> Result<SocketAddr, Failure> {
     find(target, family)
         .map_err(|e| Failure::NoConnection(format!("no address for {}: {e}", target.host)))
@@ -34,8 +35,8 @@ fn find(Target { host, port }: &Target, family: Family) -> io::Result<SocketAddr
     Ok(chosen)
 }
 
-/// Returns the address that this host would connect from; `None` without a route. Sends nothing:
-/// "connecting" a UDP socket only asks for the route.
+/// Returns the address that this host would connect from; `None` without a route. Sends no packet:
+/// connecting a UDP socket only looks up the route.
 pub(crate) fn local_address(server: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr =
         if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };

@@ -1,4 +1,4 @@
-//! The packets of connections, on this host's interfaces: `--trace` and `--pcap`.
+//! Captures the packets of connections on this host's interfaces, for `--trace` and `--pcap`.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -11,18 +11,18 @@ use tfo_core::capture::{PacketPath, Trace, pcapng};
 
 use crate::output::Failure;
 
-/// The least time without a packet after which a connection is taken for ended.
+/// The minimum time without a packet after which a connection counts as ended.
 const QUIET: Duration = Duration::from_millis(20);
-/// How long to wait for a connection's last packets.
+/// The maximum time to wait for a connection's last packets.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The packets of one connection after the other.
+/// Captures the packets of consecutive connections.
 pub(crate) struct Tracer {
     trace: Trace,
 }
 
 impl Tracer {
-    /// Sees the packets to and from this address from now on.
+    /// Starts to capture the packets to and from this address.
     pub(crate) fn start(server: SocketAddr) -> Result<Self, Failure> {
         match Trace::start(server) {
             Ok(trace) => Ok(Self { trace }),
@@ -30,8 +30,8 @@ impl Tracer {
         }
     }
 
-    /// The packets since the last call, once no more of them come. The last ones (FIN, ACK) take a
-    /// round trip more than the answer.
+    /// Returns the packets since the last call. Waits until no more packets arrive: the last ones (FIN, ACK) take
+    /// one round trip more than the answer.
     pub(crate) fn take(&self, rtt: Duration) -> Vec<PacketPath> {
         let quiet = (2 * rtt).max(QUIET);
         let deadline = Instant::now() + TIMEOUT;
@@ -53,16 +53,12 @@ fn cannot_trace(source: tfo_core::Error) -> Failure {
             "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
              \"$(command -v tfo-client)\""
         }
-        _ => "leave --trace and --pcap out",
+        _ => "omit --trace and --pcap",
     };
-    Failure::Operation {
-        what: "packets can't be traced".to_owned(),
-        source,
-        advice: advice.to_owned(),
-    }
+    Failure::Operation { what: "can't trace packets".to_owned(), source, advice: advice.to_owned() }
 }
 
-/// Writes packets for Wireshark.
+/// Writes packets to a pcapng file, which Wireshark reads.
 pub(crate) fn write_pcap(file: &Path, packets: &[PacketPath]) -> Result<(), Failure> {
     let write = || {
         let mut writer = BufWriter::new(File::create(file)?);

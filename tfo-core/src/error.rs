@@ -1,11 +1,11 @@
-//! The one error type: which operation failed, on what, and why.
+//! The error type: which operation failed, on what, and why.
 
 use std::{error, fmt, io};
 
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, sorted by who is at fault.
+/// An error, by its origin.
 ///
 /// A connection that did not use fast open is never an error: it is a
 /// [`Verdict`](crate::diagnosis::Verdict).
@@ -15,19 +15,19 @@ pub enum Error {
     /// The kernel refused an operation. The message names the operation, its object and the kernel's answer.
     #[non_exhaustive]
     System {
-        /// What was tried, such as `bind`.
+        /// The operation, such as `bind`.
         operation: &'static str,
-        /// What it was tried on, such as `127.0.0.1:2222`; may be empty.
+        /// The object of the operation, such as `127.0.0.1:2222`; may be empty.
         object: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: io::Error,
     },
     /// Input from the kernel, the network or the user is malformed.
     #[non_exhaustive]
     Malformed {
-        /// What was read, such as `TCP_INFO` or `/proc/net/netstat`.
+        /// The input, such as `TCP_INFO` or `/proc/net/netstat`.
         what: &'static str,
-        /// What is wrong with it, and what is allowed.
+        /// What is wrong with the input, and what is allowed.
         reason: String,
     },
 }
@@ -45,7 +45,7 @@ impl Error {
         Self::Malformed { what, reason: reason.into() }
     }
 
-    /// The errno, where the kernel gave one.
+    /// Returns the errno, if the kernel returned one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
@@ -54,7 +54,7 @@ impl Error {
         }
     }
 
-    /// The class of the error in the terms of [`io::ErrorKind`].
+    /// Returns the class of the error as [`io::ErrorKind`].
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
@@ -81,8 +81,8 @@ impl fmt::Display for Error {
 /// The message contains the cause, so there is no [`source`](error::Error::source).
 impl error::Error for Error {}
 
-/// Keeps the errno, so that [`raw_os_error`](io::Error::raw_os_error) and the kind stay; then the message is the
-/// kernel's answer alone.
+/// Keeps the errno, so that [`raw_os_error`](io::Error::raw_os_error) and the kind stay. The message is then the
+/// kernel's error alone.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {

@@ -1,14 +1,14 @@
-//! TCP Fast Open ([RFC 7413]) on Linux: sockets that keep their contract, the evidence that the
-//! kernel leaves about each connection, and the verdict that follows from it.
+//! TCP Fast Open ([RFC 7413]) on Linux: sockets that keep the contract of a socket, the evidence that the kernel leaves
+//! about each connection, and the verdict that follows from it.
 //!
-//! | you want | start at |
+//! | to | use |
 //! | --- | --- |
-//! | a connection whose first bytes ride the SYN | [`socket::FastOpenStream`] |
-//! | a listener that accepts such connections | [`socket::FastOpenListener`] |
-//! | to know what happened to a connection, and why | [`probe`], [`diagnosis`] |
-//! | what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
-//! | one socket option | [`socket::option`] |
-//! | what this host allows and has seen | [`host`] |
+//! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
+//! | accept such connections | [`socket::FastOpenListener`] |
+//! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
+//! | look up what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
+//! | set or read one socket option | [`socket::option`] |
+//! | read what this host allows and has counted | [`host`] |
 //!
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
 
@@ -31,7 +31,7 @@ mod wire;
 
 pub use error::{Error, Result};
 
-/// The README's examples compile.
+/// Compiles the README's examples.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -100,9 +100,9 @@ pub(crate) mod route {
     pub(crate) const RTM_GETROUTE: u16 = 26;
     /// `sizeof(struct rtmsg)`.
     pub(crate) const HEADER_SIZE: usize = 12;
-    /// Offset of `rtm_dst_len` there.
+    /// Offset of `rtm_dst_len`.
     pub(crate) const PREFIX: usize = 1;
-    /// Offset of `rtm_table`: 252 stands for one that needs [`RTA_TABLE`].
+    /// Offset of `rtm_table`; 252 means a table that needs [`RTA_TABLE`].
     pub(crate) const TABLE: usize = 4;
     /// Offset of `rtm_flags`.
     pub(crate) const FLAGS: usize = 8;
@@ -119,6 +119,12 @@ pub(crate) mod route {
     pub(crate) const RTA_GATEWAY: u16 = 5;
     /// `RTA_PRIORITY`.
     pub(crate) const RTA_PRIORITY: u16 = 6;
+    /// `RTA_PREFSRC`.
+    pub(crate) const RTA_PREFSRC: u16 = 7;
+    /// `RTA_IP_PROTO`.
+    pub(crate) const RTA_IP_PROTO: u16 = 27;
+    /// `RTA_DPORT`: network byte order.
+    pub(crate) const RTA_DPORT: u16 = 29;
     /// `RTA_METRICS`: nested u32.
     pub(crate) const RTA_METRICS: u16 = 8;
     /// `RTA_TABLE`.
@@ -158,7 +164,7 @@ pub(crate) mod packet {
         pub(crate) const NSEC: usize = 20;
         /// `sll_hatype` of the `struct sockaddr_ll` that follows the 32 bytes of the header.
         pub(crate) const HARDWARE_TYPE: usize = 32 + 8;
-        /// `sll_pkttype` there.
+        /// Offset of `sll_pkttype`.
         pub(crate) const PACKET_TYPE: usize = 32 + 10;
     }
 }
@@ -170,7 +176,7 @@ pub(crate) mod ethtool {
     pub(crate) const STXCSUM: u32 = 0x17;
     /// `ETHTOOL_STSO`: whether TCP segmentation is left to the device.
     pub(crate) const STSO: u32 = 0x1f;
-    /// `ETHTOOL_SGSO`: whether segmentation is put off until just before the device.
+    /// `ETHTOOL_SGSO`: whether segmentation is postponed until just before the device.
     pub(crate) const SGSO: u32 = 0x24;
     /// `ETHTOOL_SGRO`: whether received segments are joined.
     pub(crate) const SGRO: u32 = 0x2c;

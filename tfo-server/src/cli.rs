@@ -10,7 +10,7 @@ use crate::config::flags::Flags;
 use crate::keys::command::arguments::KeysArguments;
 use crate::metrics::top::TopArguments;
 
-/// Serves over TCP Fast Open (RFC 7413) and says, for each connection, whether it happened.
+/// Serves over TCP Fast Open (RFC 7413) and reports, for each connection, whether fast open was used.
 #[derive(Debug, Parser)]
 #[command(
     name = "tfo-server",
@@ -31,33 +31,34 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Check this host, the configuration and its upstreams, without changing anything
     Check,
-    /// Make, show, convert and compare keys
+    /// Create, show, convert and compare keys
     Keys(KeysArguments),
-    /// Show what a running server has counted, each second on a terminal; needs its [metrics]
+    /// Show the counters of a running server, refreshed on a terminal; needs its [metrics]
     Top(TopArguments),
 }
 
-const AFTER_HELP: &str = r#"A value comes from its flag, else its environment variable, else the configuration file, else the
-default. config/server.toml names all keys with their rules, and the variable of each. The flags'
-variables are TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG and
-TFO_SERVER_OUTPUT. RUST_LOG chooses the log where neither -v nor -q does; NO_COLOR turns colour off.
+const AFTER_HELP: &str = r#"Settings are taken from flags, then environment variables, then the configuration file, then the
+defaults. config/server.toml documents every key and its environment variable. The variables of the
+flags are TFO_SERVER_ADDRESS, TFO_SERVER_PORT, TFO_SERVER_SERVICE, TFO_SERVER_CONFIG and
+TFO_SERVER_OUTPUT. RUST_LOG sets the log level unless -v or -q does; NO_COLOR disables colour.
 
-Signals: SIGINT and SIGTERM end it, after open connections or at once when sent twice. SIGHUP makes
-it read its settings, keys and files again; when they are bad, those before stay. SIGUSR1 prints
-what was counted so far.
+Signals: SIGINT and SIGTERM stop the server after open connections, or at once if sent twice. SIGHUP
+reloads settings, keys and files; on an error, the previous configuration is kept. SIGUSR1 prints
+the counters.
 
-Exit status: 0 ended as asked, 1 not ready or failed, 2 wrong usage or bad configuration.
+Exit status: 0 success, or stopped by a signal; 1 not ready, or failed; 2 wrong usage, or invalid
+configuration.
 
 Examples:
   tfo-server                                   serve on 127.0.0.1:2222 until SIGINT or SIGTERM
   tfo-server -a :: -p 4433 --service echo      echo on every address of this host
-  tfo-server check                             say what this host lacks, and the fix
-  tfo-server keys new /etc/tfo/keys            make a key file for keys.mode = "file"
+  tfo-server check                             report what this host lacks, and how to fix it
+  tfo-server keys new /etc/tfo/keys            create a key file for keys.mode = "file"
   tfo-server top --from 127.0.0.1:9413         watch a running server that has [metrics]
-  tfo-server --print-config > server.toml      start a configuration file"#;
+  tfo-server --print-config > server.toml      create a configuration file"#;
 
 impl Cli {
-    /// The flags of this process; ends it when they are wrong, or ask for help.
+    /// Parses the flags of this process. Exits if they are invalid or request the help.
     pub(crate) fn from_arguments() -> Self {
         Self::parse()
     }
@@ -67,14 +68,14 @@ impl Cli {
 mod tests {
     use clap::CommandFactory;
     use tfo_core::cli::Port;
-    use tfo_core::cli::value::Format;
+    use tfo_core::cli::value::{Format, names};
 
     use super::*;
     use crate::config::file::File;
     use crate::config::values::ServiceKind;
 
     #[test]
-    fn the_flags_are_consistent() {
+    fn flags_are_consistent() {
         Cli::command().debug_assert();
     }
 
@@ -93,9 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn the_help_states_the_defaults_and_the_rules() {
-        let File { mut listen, output, .. } = File::default();
-        let listen = listen.only().unwrap();
+    fn help_states_defaults_and_allowed_values() {
+        let File { listen, output, .. } = File::default();
+        let listen = &listen.all()[0];
         let command = Cli::command();
         for (name, default, allowed) in [
             ("address", listen.address.to_string(), String::new()),
@@ -103,9 +104,9 @@ mod tests {
             (
                 "service",
                 listen.service.to_string(),
-                ServiceKind::NAMES.join(", ").replace(", forward", " or forward"),
+                names::<ServiceKind>().join(", ").replace(", forward", " or forward"),
             ),
-            ("output", output.format.to_string(), Format::NAMES.join(" or ")),
+            ("output", output.format.to_string(), names::<Format>().join(" or ")),
         ] {
             let argument = command.get_arguments().find(|arg| arg.get_id() == name).unwrap();
             let help = argument.get_help().unwrap().to_string();

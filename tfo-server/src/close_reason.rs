@@ -1,40 +1,40 @@
-//! Why a connection was closed before it was done.
+//! The reasons for closing a connection early.
 
 use std::fmt;
 use std::io;
 
-/// A reason without its error: one byte, as connections keep it and metrics count it.
+/// A reason without its error: one byte, held by connections and counted by metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseKind {
     HandshakeTimeout,
     HeaderTimeout,
     IdleTimeout,
-    /// All was sent, and the peer did not close its half in time.
+    /// All was sent, and the peer did not close in time.
     LingerTimeout,
-    /// A request came after the connection was closed, idle, by a server that stops.
+    /// A request arrived after a stopping server had closed the idle connection.
     RequestTooLate,
     DrainTimeout,
     SecondSignal,
     WorkerFailed,
-    /// Its source address had as many connections as it may have.
+    /// The source address had reached its maximum number of connections.
     PerSource,
-    /// The peer has reset it, or its host has.
+    /// The peer or its host has reset the connection.
     Reset,
-    /// The same, seen when sending.
+    /// As [`Reset`](Self::Reset), but noticed when sending.
     BrokenPipe,
-    /// The peer's host did not acknowledge what was sent.
+    /// The peer's host did not acknowledge the data.
     TimedOut,
-    /// No PROXY protocol header came first.
+    /// The connection did not start with a valid PROXY protocol header.
     ProxyHeader,
-    /// No upstream could be connected to.
+    /// No upstream could be reached.
     NoUpstream,
-    /// One could not, and another must not be tried: it may have got the client's first bytes.
+    /// An upstream failed, and no other may be tried, because it may have received the client's first bytes.
     UpstreamLost,
-    /// This host had no socket for it.
+    /// This host had no socket for the upstream connection.
     NoSocket,
-    /// The upstream, or its host, has reset its connection.
+    /// The upstream or its host has reset its connection.
     UpstreamReset,
-    /// Another error of the socket.
+    /// Another socket error.
     Error,
 }
 
@@ -84,11 +84,11 @@ impl CloseKind {
     }
 }
 
-/// A reason, as the access log shows it.
+/// A reason, as shown in the access log.
 #[derive(Debug)]
 pub(crate) struct CloseReason {
     pub(crate) kind: CloseKind,
-    /// Shown in place of the kind, where that says too little.
+    /// Shown instead of the kind if the kind alone is too general.
     error: Option<io::Error>,
 }
 
@@ -101,7 +101,7 @@ impl From<CloseKind> for CloseReason {
 impl From<io::Error> for CloseReason {
     fn from(e: io::Error) -> Self {
         match e.kind() {
-            // Without the number that the kernel has for it.
+            // Without the kernel's error number.
             io::ErrorKind::ConnectionReset => CloseKind::Reset.into(),
             io::ErrorKind::BrokenPipe => CloseKind::BrokenPipe.into(),
             io::ErrorKind::TimedOut => CloseKind::TimedOut.into(),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_are_those_of_the_standard_library_and_others_are_told_in_full() {
+    fn close_reason_shows_known_errors_briefly_and_others_in_full() {
         for (error, kind) in [
             (io::ErrorKind::ConnectionReset, CloseKind::Reset),
             (io::ErrorKind::BrokenPipe, CloseKind::BrokenPipe),

@@ -1,6 +1,6 @@
-//! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether it happened.
+//! `tfo-server`: serves over TCP Fast Open and reports, for each connection, whether fast open was used.
 //!
-//! What each folder has, and which may use which, stands in `CONTRIBUTING.md`.
+//! `CONTRIBUTING.md` describes the folders and their order.
 #![forbid(unsafe_code)]
 
 mod access_log;
@@ -26,7 +26,7 @@ use cli::{Cli, Command};
 use output::Failure;
 
 fn main() -> ExitCode {
-    // Before anything is printed. Should it fail, SIGXFSZ ends the process, as by default.
+    // Before anything is printed. If this fails, SIGXFSZ ends the process, as it does by default.
     let _ = survive_file_size_limit();
     let cli = Cli::from_arguments();
     let status = run(&cli).unwrap_or_else(|failure| {
@@ -44,17 +44,17 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let start_logging = if serves { logging::init_queued } else { logging::init };
     start_logging(flags.verbose, flags.quiet, &environment)?;
     let config = config::resolve(flags, &environment)?;
-    let again = || config::resolve_again(flags, &environment).map(|config| config.settings);
+    let reload = || config::resolve_again(flags, &environment).map(|config| config.settings);
     if flags.print_config {
-        let text = toml::to_string(&config.file)
-            .map_err(|e| Failure::because("can't print the settings", &e))?;
-        output::print(&text)?;
+        output::print(&config.file.to_toml()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     match &cli.command {
-        None => server::run(config.settings, &again),
+        None => server::run(config.settings, &reload),
         Some(Command::Check) => check::run(&config.settings),
         Some(Command::Top(top)) => metrics::top::run(&config.settings, top),
-        Some(Command::Keys(keys)) => keys::command::run(&keys.command, config.settings.format),
+        Some(Command::Keys(keys)) => {
+            keys::command::run(&keys.command, config.settings.output.format)
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Standard output, and why a program ends without success. `main` prints failures, the logger logs; all else
-//! that is printed goes through here or through the access log.
+//! Standard output, and failures of the program. `main` prints failures and the logger logs; everything else is printed
+//! through this module or the access log.
 
 use std::error::Error;
 use std::fmt;
@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tfo_core::cli::output::{Output, Reader, escape_control};
+use tfo_core::cli::output::{Output, Pipe, escape_control};
 use tfo_core::cli::{SettingsError, error_chain};
 
-/// Exit status of wrong usage and of bad configuration.
+/// Exit status of wrong usage and of invalid configuration.
 const USAGE: u8 = 2;
-/// Exit status of every other failure.
+/// Exit status of all other failures.
 const FAILED: u8 = 1;
 
-/// Why the program ends without success: what failed, the cause, and what to do, on one line.
+/// A failure of the program, on one line: what failed, the cause, and what to do.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
@@ -24,12 +24,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The host, the network or another program stands in the way.
+    /// Creates a failure with exit status 1, caused by the host, the network or another program.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         Self { message: escape_control(&message.to_string()), status: FAILED }
     }
 
-    /// Wrong usage, or a bad configuration or file that it names.
+    /// Creates a failure with exit status 2, caused by wrong usage, or by an invalid configuration or a file that it
+    /// names.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self { status: USAGE, ..Self::new(message) }
     }
@@ -39,7 +40,7 @@ impl Failure {
         Self::usage(error_chain(error))
     }
 
-    /// `what: …`, with the causes of `error`.
+    /// Creates a failure `what: …` with the causes of `error`.
     pub(crate) fn because(what: impl fmt::Display, error: &dyn Error) -> Self {
         Self::new(format_args!("{what}: {}", error_chain(error)))
     }
@@ -76,21 +77,21 @@ impl From<tfo_core::Error> for Failure {
 /// Prints data to standard output. A closed pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match Output::stdout().print(text) {
-        Ok(Reader::Listening | Reader::Gone) => Ok(()),
+        Ok(Pipe::Open | Pipe::Closed) => Ok(()),
         Err(error) => Err(cannot_print(&error)),
     }
 }
 
-/// Standard output takes no data.
+/// Creates the failure for an error of standard output.
 pub(crate) fn cannot_print(error: &io::Error) -> Failure {
     Failure::because("can't print", error)
 }
 
-/// A document on one line, without control characters.
+/// Formats a document as one line of JSON without control characters.
 pub(crate) fn json(value: &impl Serialize) -> String {
-    // None of our documents has a key that is no text, the one thing that can't be written.
+    // Serialization fails only for keys that are not text, which no document has.
     let text = serde_json::to_string(value).unwrap_or_default();
-    // Serde escapes those below U+0020; DEL and those from U+0080 on may steer a terminal too.
+    // Serde escapes characters below U+0020. DEL and those from U+0080 on may also control a terminal.
     if !text.contains(char::is_control) {
         return text;
     }
@@ -104,7 +105,12 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     })
 }
 
-/// A time, as it is in documents.
+/// Formats a setting of the kernel, which may lack it.
+pub(crate) fn setting(name: &str, value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| format!("no {name}"), |value| format!("{name} {value}"))
+}
+
+/// Returns a time in microseconds, the unit of documents.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,5 @@
-/* The least that a client with fast open does in an event loop: what `tfo-client load` is held against.
- * It counts replies, and looks at nothing: no verdict, no clock, no histogram.
+/* A minimal fast open client with an event loop, with which `tfo-client load` is compared.
+ * It only counts replies: no verdicts, no clock, no histograms.
  *
  * client PORT CONCURRENCY SECONDS REQUEST    prints: REPLIES SECONDS CPU-SECONDS */
 #define _GNU_SOURCE
@@ -34,7 +34,7 @@ static void start(void) {
                           (struct sockaddr *)&server, sizeof server);
     if (sent < 0 && errno != EINPROGRESS) err(1, "sendto");
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.fd = fd};
-    /* Without a cookie nothing was taken. */
+    /* Without a cookie, no data was sent. */
     if (sent < 0) event.events |= EPOLLOUT;
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) err(1, "epoll_ctl");
 }
@@ -61,7 +61,7 @@ int main(int argc, char **argv) {
                 err(1, "send");
             for (;;) {
                 ssize_t len = recv(fd, buffer, sizeof buffer, 0);
-                /* All that came before the close that was told has been read with it. */
+                /* A short read has emptied the receive buffer; a close, if reported, comes next. */
                 int whole = len > 0 && len < (ssize_t)sizeof buffer;
                 if (whole && !(events[i].events & EPOLLRDHUP)) break;
                 if (len > 0 && !whole) continue;

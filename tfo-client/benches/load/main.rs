@@ -1,13 +1,13 @@
-//! `tfo-client load` against others that open a connection for each request, side by side:
+//! Compares `tfo-client load` with other clients that open a connection for each request:
 //! `cargo bench -p tfo-client --bench load`.
 //!
-//! - `wrk` with `Connection: close`, against nginx: load is to make at least 1.3 times its rate;
-//! - a minimal client in C ([`client.c`](client.c)), against a minimal server ([`server.c`](server.c)): load is to
-//!   come within 5 % of it.
+//! - `wrk` with `Connection: close`, against nginx. Target: load reaches at least 1.3 times its rate.
+//! - A minimal client in C ([`client.c`](client.c)), against a minimal server ([`server.c`](server.c)). Target: load
+//!   reaches at least 95 % of its rate.
 //!
-//! Client and server have a core each, in a network namespace of their own. A round runs each of them once, in
-//! random order; the ratios are within a round. What is not installed is left out, loudly.
-//! Arguments, behind `--`: ROUNDS [default: 9] SECONDS [default: 1].
+//! Client and server have one core each, in a separate network namespace. A round runs each client once, in random
+//! order, and ratios are computed within a round. Programs that are not installed are skipped with a message.
+//! Arguments after `--`: ROUNDS [default: 9] SECONDS [default: 1].
 
 #![allow(
     clippy::print_stdout,
@@ -30,14 +30,14 @@ use tfo_core::lab::{self, Host};
 const NGINX: &str = "8080";
 const MINIMAL: &str = "8081";
 const CONCURRENCY: &str = "32";
-/// As `load --http /` sends it, to the byte.
+/// The exact bytes that `load --http /` sends.
 const REQUEST: &str = concat!(
     "GET / HTTP/1.1\r\nHost: 127.0.0.1:8081\r\nUser-Agent: tfo-client/",
     env!("CARGO_PKG_VERSION"),
     "\r\nConnection: close\r\n\r\n"
 );
 
-/// Who makes connections, and to whom.
+/// A client, and the server that it connects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Contender {
     Wrk,
@@ -65,16 +65,16 @@ impl Contender {
     }
 }
 
-/// Whose rate is set in relation to whose, and what is wanted.
+/// The ratios of rates: dividend, divisor, and target.
 const RATIOS: [(Contender, Contender, &str); 3] =
     [(LoadAtNginx, Wrk, "at least 1.30"), (Load, C, "at least 0.95"), (LoadReset, C, "")];
 
-/// One run.
+/// The result of one run.
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    /// Replies a second.
+    /// Replies per second.
     rate: f64,
-    /// µs of the client's processor for each.
+    /// CPU time of the client per reply, in µs.
     cpu: f64,
 }
 
@@ -90,7 +90,7 @@ fn main() {
     let (rounds, seconds) = (numbers.next().unwrap_or(9), numbers.next().unwrap_or(1));
     lab::allow_hosts().unwrap_or_else(|e| panic!("{e}: {}", lab::explain_denied()));
     if thread::available_parallelism().map_or(1, usize::from) == 1 {
-        eprintln!("ONE CORE: client and server share it, so that the rates are of both together");
+        eprintln!("ONE CORE: client and server share it, so the rates include the work of both");
     }
     let bench = Bench::new(seconds);
     let contenders = bench.contenders();
@@ -117,28 +117,28 @@ fn main() {
             bench.syscalls(*contender)
         );
     }
-    println!("\n  {:<46} {:>7}   {:<15} wanted", "within a round", "median", "least to most");
-    for (one, other, wanted) in RATIOS {
+    println!("\n  {:<46} {:>7}   {:<15} target", "within a round", "median", "least to most");
+    for (one, other, target) in RATIOS {
         if !contenders.contains(&one) || !contenders.contains(&other) {
             continue;
         }
         let name = format!("{} : {}", one.name(), other.name().split(',').next().unwrap());
         let both = || runs(&results, one).zip(runs(&results, other));
-        // A machine with other work to do disturbs the rate more than what a reply costs.
+        // Other load on the machine affects the rate more than the CPU time per reply.
         let rates = spread(both().map(|(a, b)| a.rate / b.rate));
         let costs = spread(both().map(|(a, b)| a.cpu / b.cpu));
         println!("  {name}");
-        for (what, Spread { least, median, most }, wanted) in
-            [("rate", rates, wanted), ("client's processor for each reply", costs, "")]
+        for (what, Spread { least, median, most }, target) in
+            [("rate", rates, target), ("client CPU time per reply", costs, "")]
         {
-            println!("    {what:<44} {median:>7.2}   {least:.2} to {most:.2}    {wanted}");
+            println!("    {what:<44} {median:>7.2}   {least:.2} to {most:.2}    {target}");
         }
     }
 }
 
-/// Of all rounds, in their order.
-fn runs(results: &[Vec<(Contender, Run)>], wanted: Contender) -> impl Iterator<Item = Run> {
-    results.iter().flatten().filter(move |(contender, _)| *contender == wanted).map(|(_, run)| *run)
+/// Returns the runs of one contender, in the order of the rounds.
+fn runs(results: &[Vec<(Contender, Run)>], only: Contender) -> impl Iterator<Item = Run> {
+    results.iter().flatten().filter(move |(contender, _)| *contender == only).map(|(_, run)| *run)
 }
 
 struct Spread {
@@ -159,7 +159,7 @@ fn spread(values: impl Iterator<Item = f64>) -> Spread {
     Spread { least: values[0], median, most: *values.last().unwrap() }
 }
 
-/// Another order each round, the same each time.
+/// Shuffles the order of a round, reproducibly.
 fn shuffle(order: &mut [Contender], round: u64) {
     let mut state = round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for last in (1..order.len()).rev() {
@@ -175,7 +175,7 @@ impl Bench {
         let set = |name: &'static str, value: &'static str| {
             host.run(move || fs::write(format!("/proc/sys/net/{name}"), value)).unwrap();
         };
-        // A port that is in TIME_WAIT is used again after a second, on loopback.
+        // On loopback, Linux reuses a port in TIME_WAIT after a second.
         set("ipv4/ip_local_port_range", "10000 65000");
         set("core/somaxconn", "4096");
         Self { host, folder: TempDir::new().unwrap(), seconds }
@@ -186,7 +186,7 @@ impl Bench {
         let has = |program: &str| {
             let found = on_path(program).is_some();
             if !found {
-                eprintln!("LEFT OUT: {program} is not installed");
+                eprintln!("SKIPPED: {program} is not installed");
             }
             found
         };
@@ -209,7 +209,7 @@ impl Bench {
         compiler.args(["-O2", "-Wall", "-o"]).arg(self.path(name)).arg(source.with_extension("c"));
         let done = compiler.status().unwrap().success();
         if !done {
-            eprintln!("LEFT OUT: {name}.c does not compile here");
+            eprintln!("SKIPPED: {name}.c does not compile here");
         }
         done
     }
@@ -248,7 +248,7 @@ impl Bench {
         servers
     }
 
-    /// The command of a contender, on the first core.
+    /// Returns the command of a contender.
     fn command(&self, contender: Contender, seconds: u32) -> Command {
         let text = seconds.to_string();
         let mut command = match contender {
@@ -289,7 +289,7 @@ impl Bench {
         Run { rate: replies / time, cpu: cpu * 1e6 / replies }
     }
 
-    /// System calls for each reply, counted by strace in a run of its own.
+    /// Counts the system calls per reply, by strace in a separate run.
     fn syscalls(&self, contender: Contender) -> String {
         if on_path("strace").is_none() {
             return "(no strace)".to_owned();
@@ -310,7 +310,7 @@ impl Bench {
     }
 }
 
-/// Replies, and seconds.
+/// Parses the number of replies and the seconds from a contender's output.
 fn result(contender: Contender, out: &str) -> (f64, f64) {
     let wrong = || -> f64 { panic!("{}: {out}", contender.name()) };
     match contender {
@@ -336,7 +336,7 @@ fn result(contender: Contender, out: &str) -> (f64, f64) {
     }
 }
 
-/// Ends with the benchmark.
+/// A server process, which is killed when dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -350,7 +350,7 @@ fn pinned(core: usize, program: PathBuf) -> Command {
     pinned_command(core, &Command::new(program))
 }
 
-/// On a core of its own, as far as there are several.
+/// Pins a command to a core, if there are several.
 fn pinned_command(core: usize, command: &Command) -> Command {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut pinned = Command::new("taskset");
@@ -366,11 +366,11 @@ fn on_path(program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Processor's seconds of the children that have ended: `cutime` and `cstime`, in ticks of 10 ms.
+/// Returns the CPU time of terminated children in seconds: `cutime` and `cstime`, in ticks of 10 ms.
 fn cpu_of_children() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let behind_name = stat.rsplit(')').next().unwrap();
-    let fields: Vec<&str> = behind_name.split_whitespace().collect();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks: f64 = [13, 14].iter().map(|at| fields[*at].parse::<f64>().unwrap()).sum();
     ticks / 100.0
 }

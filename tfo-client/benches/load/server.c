@@ -1,5 +1,5 @@
-/* The least that a server with fast open does: one connection after another, a fixed reply each.
- * Reply and FIN leave in one segment, so that the client is what limits the rate.
+/* A minimal fast open server, which sends a fixed reply on one connection after another.
+ * Reply and FIN are sent in one segment, so that the client limits the rate.
  *
  * server PORT */
 #define _GNU_SOURCE

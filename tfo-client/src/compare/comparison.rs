@@ -1,4 +1,4 @@
-//! What became of a target.
+//! The result for one target.
 
 use std::net::SocketAddr;
 
@@ -14,18 +14,18 @@ pub(super) struct Comparison {
     pub(super) address: SocketAddr,
     pub(super) samples: Vec<Sample>,
     pub(super) analysis: Analysis,
-    /// Somebody did not want to wait.
+    /// Whether the user interrupted the measurement.
     pub(super) interrupted: bool,
-    /// A regular connection and one with fast open, with their packets, where they can be seen.
+    /// A regular connection and one with fast open, with their packets, if these can be captured.
     pub(super) typical: Option<[(Sample, Vec<PacketPath>); 2]>,
 }
 
 /// A target that could not be measured.
 pub(super) struct FailedTarget {
     pub(super) target: Target,
-    pub(super) why: String,
+    pub(super) reason: String,
     /// What to do next; may be empty.
     pub(super) advice: String,
-    /// Nothing is wrong but that there is no connection.
+    /// Whether the reason is that no connection could be established.
     pub(super) no_connection: bool,
 }

@@ -1,4 +1,4 @@
-//! What each connection of a comparison does: the first bytes, and what is said then.
+//! The job of each connection of a comparison: its first bytes, and the dialogue that follows.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -18,30 +18,30 @@ use super::tls::{self, Trust};
 use crate::config::Settings;
 use crate::first_bytes;
 
-/// The job as the flags name it.
+/// The job that the flags describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct JobSettings {
-    /// TLS under the request, and who is trusted.
+    /// The certificates that are trusted; `None`: without TLS.
     pub(crate) tls: Option<Trust>,
     pub(crate) request: Request,
 }
 
-/// What is asked.
+/// The request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// The settings' first bytes.
+    /// The first bytes of the settings.
     Message,
     Http(HttpPath),
     Dns(DnsName),
-    /// The TLS handshake is all.
+    /// No request: the job ends with the TLS handshake.
     Nothing,
 }
 
-/// The target of an HTTP request.
+/// The path of an HTTP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpPath(String);
 
-/// A name that can be looked up.
+/// A valid DNS name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DnsName(String);
 
@@ -73,7 +73,7 @@ impl FromStr for DnsName {
 }
 
 impl JobSettings {
-    /// Whether the first bytes are those of the settings.
+    /// Returns whether the first bytes are those of the settings.
     pub(crate) fn sends_message(&self) -> bool {
         self.request == Request::Message
     }
@@ -101,7 +101,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// An error says what is wrong with host or host's settings.
+    /// Creates the job. An error says what is wrong with the host's name, or with this host's settings.
     pub(super) fn new(job: &JobSettings, host: &str, settings: &Settings) -> Result<Self, String> {
         let with_http = matches!(job.request, Request::Http(_));
         let tls = match job.tls {
@@ -116,8 +116,8 @@ impl Job {
         })
     }
 
-    /// The first bytes of a new connection, and what it says then.
-    pub(super) fn start(&self) -> Result<(Vec<u8>, Talk), String> {
+    /// Returns the first bytes of a new connection, and the dialogue that follows them.
+    pub(super) fn start(&self) -> Result<(Vec<u8>, JobDialogue), String> {
         let token = first_bytes::token();
         let (request, to) = match &self.request {
             Request::Message => (first_bytes::message(&self.settings, &token), ReplyTo::Message),
@@ -128,7 +128,7 @@ impl Job {
             }
             Request::Nothing => (Vec::new(), ReplyTo::Message),
         };
-        let mut talk = Talk {
+        let mut dialogue = JobDialogue {
             token,
             reply: Reply::new(to),
             pending: Vec::new(),
@@ -136,13 +136,13 @@ impl Job {
             times: Times::default(),
             fault: None,
         };
-        let Some((config, name)) = &self.tls else { return Ok((request, talk)) };
+        let Some((config, name)) = &self.tls else { return Ok((request, dialogue)) };
         let mut connection = ClientConnection::new(Arc::clone(config), name.clone())
             .map_err(|e| format!("TLS: {e}"))?;
         let hello = tls::outgoing(&mut connection);
-        talk.tls = Some(Box::new(connection));
-        talk.pending = request;
-        Ok((hello, talk))
+        dialogue.tls = Some(Box::new(connection));
+        dialogue.pending = request;
+        Ok((hello, dialogue))
     }
 
     fn get(&self, path: &str) -> Vec<u8> {
@@ -162,19 +162,19 @@ impl Job {
     }
 }
 
-/// One connection's conversation.
-pub(super) struct Talk {
+/// The dialogue on one connection.
+pub(super) struct JobDialogue {
     token: String,
     reply: Reply,
-    /// The request, until the TLS handshake has ended.
+    /// The request, until the TLS handshake completes.
     pending: Vec<u8>,
     tls: Option<Box<ClientConnection>>,
     times: Times,
-    /// What the peer said that this job can't go on with.
+    /// A reply of the peer that makes the job impossible.
     fault: Option<String>,
 }
 
-impl Talk {
+impl JobDialogue {
     pub(super) fn times(&self) -> Times {
         self.times
     }
@@ -191,12 +191,12 @@ impl Talk {
         self.fault.as_deref()
     }
 
-    /// The beginning of the reply, and the token of a request to a mirror.
-    pub(super) fn mirrored(&self) -> (&[u8], &str) {
+    /// Returns the beginning of the reply, and the token of the request to a mirror.
+    pub(super) fn reply_and_token(&self) -> (&[u8], &str) {
         (self.reply.beginning(), &self.token)
     }
 
-    fn plain(&mut self, bytes: &[u8], at: Duration) -> bool {
+    fn on_plain(&mut self, bytes: &[u8], at: Duration) -> bool {
         self.times.first_byte.get_or_insert(at);
         match self.reply.take(bytes) {
             Ok(false) => false,
@@ -211,20 +211,20 @@ impl Talk {
         }
     }
 
-    fn encrypted(&mut self, mut bytes: &[u8], at: Duration) -> Next {
+    fn on_encrypted(&mut self, mut bytes: &[u8], at: Duration) -> Next {
         let Some(mut tls) = self.tls.take() else { return Next::End };
         let (mut plain, mut ended) = (Vec::new(), false);
         while !bytes.is_empty() && !ended {
-            // Reading from a slice does not fail; what the peer sent may be wrong.
+            // Reading from a slice does not fail, but the peer's bytes may be invalid.
             if tls.read_tls(&mut bytes).is_err() {
                 break;
             }
             if let Err(e) = tls.process_new_packets() {
                 self.fault = Some(tls::explain(&e));
-                // An alert tells the peer.
+                // Sends an alert to the peer.
                 return Next::SendLast(tls::outgoing(&mut tls));
             }
-            // An error says that there is no more for now, or that the peer has closed.
+            // An error means that there is no more data for now, or that the peer has closed.
             let _ = tls.reader().read_to_end(&mut plain);
         }
         if !tls.is_handshaking() && self.times.handshake.is_none() {
@@ -239,7 +239,7 @@ impl Talk {
             }
         }
         if !plain.is_empty() {
-            ended |= self.plain(&plain, at);
+            ended |= self.on_plain(&plain, at);
         }
         let outgoing = tls::outgoing(&mut tls);
         self.tls = Some(tls);
@@ -251,11 +251,11 @@ impl Talk {
     }
 }
 
-impl Dialogue for Talk {
+impl Dialogue for JobDialogue {
     fn received(&mut self, bytes: &[u8], at: Duration) -> Next {
         if self.tls.is_some() {
-            self.encrypted(bytes, at)
-        } else if self.plain(bytes, at) {
+            self.on_encrypted(bytes, at)
+        } else if self.on_plain(bytes, at) {
             Next::End
         } else {
             Next::Read

@@ -1,4 +1,4 @@
-//! Makes the connections: pairs, each in random order, after a warm-up that does not count.
+//! Makes the connections: pairs in random order, after a warm-up that is not counted.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::first_bytes;
 use crate::network::ServedNetwork;
 use crate::trace::Tracer;
 
-/// Connections to get a cookie with: the second request uses the other option, the third connection the
-/// cookie.
+/// The maximum number of connections to get a cookie with: the first requests it, the second requests it with the
+/// other option, and the third uses it.
 const WARM_UP: usize = 3;
 
 /// The network that the connections are made in.
@@ -27,16 +27,16 @@ pub(super) enum Network {
     Lab(Box<ServedNetwork>),
 }
 
-/// Why there is nothing to compare.
+/// The reason why a target can't be measured.
 #[derive(Debug)]
 pub(super) enum MeasureError {
-    /// No regular connection comes about, says this verdict.
+    /// A regular connection fails, with this verdict.
     NoConnection(Box<Verdict>),
-    /// The peer does not do what the job needs.
+    /// The job can't be started, or the peer does not support it.
     Fault(String),
 }
 
-/// Connections of one job to one server.
+/// Makes connections of one job to one server.
 pub(super) struct Sampler<'a> {
     network: &'a Network,
     job: Job,
@@ -56,20 +56,20 @@ impl<'a> Sampler<'a> {
         interrupted: &'a AtomicBool,
     ) -> Self {
         let probe = Probe::new(address)
-            .connect_timeout(settings.connect_timeout)
-            .reply_timeout(settings.reply_timeout);
+            .connect_timeout(settings.probe.connect_timeout.get())
+            .reply_timeout(settings.probe.reply_timeout.get());
         Self {
             network,
             job,
             address,
-            fast: probe.clone().method(first_bytes::method(settings.mode)),
+            fast: probe.clone().method(first_bytes::method(settings.probe.mode)),
             regular: probe.method(Method::Off),
-            interval: settings.interval,
+            interval: settings.probe.interval.get(),
             interrupted,
         }
     }
 
-    /// Fetches the cookie, and fills the other caches on the way. Does it work at all?
+    /// Fetches the cookie, and fills other caches of the path. Fails if no regular connection can be made.
     pub(super) fn warm_up(&self) -> Result<(), MeasureError> {
         let regular = self.connect(Side::Regular)?;
         if regular.verdict.outcome == Outcome::Failed {
@@ -85,7 +85,7 @@ impl<'a> Sampler<'a> {
         Ok(())
     }
 
-    /// Makes pairs until `enough` says so of all that there are, or somebody interrupts.
+    /// Makes pairs until `enough` returns true for all samples so far, or the user interrupts.
     pub(super) fn pairs(
         &self,
         mut enough: impl FnMut(&[Sample]) -> bool,
@@ -121,12 +121,13 @@ impl<'a> Sampler<'a> {
     /// Makes one connection.
     pub(super) fn connect(&self, side: Side) -> Result<Sample, MeasureError> {
         let probe = if side == Side::FastOpen { &self.fast } else { &self.regular }.clone();
-        let (first, mut talk) = self.job.start().map_err(MeasureError::Fault)?;
-        let (seen, talk) = self.network.run(move || (probe.converse(&first, &mut talk), talk));
-        if let Some(fault) = talk.fault() {
+        let (first, mut dialogue) = self.job.start().map_err(MeasureError::Fault)?;
+        let (seen, dialogue) =
+            self.network.run(move || (probe.converse(&first, &mut dialogue), dialogue));
+        if let Some(fault) = dialogue.fault() {
             return Err(MeasureError::Fault(fault.to_owned()));
         }
-        let (beginning, token) = talk.mirrored();
+        let (beginning, token) = dialogue.reply_and_token();
         let client = seen.evidence;
         let lossy = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0);
         let evidence = Evidence::new(Some(client), first_bytes::server_evidence(beginning, token));
@@ -135,15 +136,15 @@ impl<'a> Sampler<'a> {
             first: true,
             side,
             verdict: diagnosis::judge(&evidence),
-            times: talk.times(),
+            times: dialogue.times(),
             rtt: seen.timing.handshake_rtt,
             ended: seen.timing.ended.unwrap_or_default(),
             lossy,
-            tls: talk.tls_version(),
+            tls: dialogue.tls_version(),
         })
     }
 
-    /// One more connection, with its packets; `None` where they can't be seen.
+    /// Makes one connection and captures its packets; `None` if they can't be captured.
     pub(super) fn traced(&self, side: Side) -> Option<(Sample, Vec<PacketPath>)> {
         let (sample, packets) = match self.network {
             Network::ThisHost => {
@@ -161,7 +162,7 @@ impl<'a> Sampler<'a> {
                 (sample, lab.network.packets().split_off(before))
             }
         };
-        // The lab's record has an end.
+        // The lab records a limited number of packets.
         (!packets.is_empty()).then_some((sample, packets))
     }
 }

@@ -1,16 +1,16 @@
-//! `tfo-client compare`: what fast open saves against regular connections on the same path.
+//! `tfo-client compare`: measures how much time fast open saves, compared with regular connections on the same path.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `run` | the command: one target after another |
-//! | `report/` | prints and writes |
-//! | `comparison` | what became of a target |
+//! | `run` | the command: measures one target after another |
+//! | `report/` | prints the results, and writes them to files |
+//! | `comparison` | the result for one target |
 //! | `measure` | makes the connections |
-//! | `analysis/`, `statistics/` | from samples to an answer |
-//! | `job`, `tls`, `dns`, `reply` | what each connection does |
-//! | `sample` | what is kept of each connection |
-//! | `targets` | the file of `--targets` |
-//! | `arguments`, `settings` | the flags, and what they say |
+//! | `analysis/`, `statistics/` | derive an answer from the samples |
+//! | `job`, `tls`, `dns`, `reply` | the request and the reply of each connection |
+//! | `sample` | the times and the verdict of a connection |
+//! | `targets` | reads the file of `--targets` |
+//! | `arguments`, `settings` | the flags, and the settings that they describe |
 
 mod analysis;
 mod arguments;

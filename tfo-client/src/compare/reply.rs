@@ -1,37 +1,37 @@
-//! When is a reply whole?
+//! Detects whether a reply is complete.
 
 use tfo_core::probe::mirror::Answer;
 
 use super::dns;
 
-/// What was asked.
+/// The kind of request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReplyTo {
     Message,
     Http,
-    /// The query of this id.
+    /// A DNS query with this id.
     Dns(u16),
 }
 
-/// The most that is kept of a reply: what its end is found by.
-const KEPT: usize = 64 * 1024;
+/// The maximum size of the head of an HTTP response.
+const MAX_HEAD: usize = 64 * 1024;
 
-/// A reply as it comes.
+/// A reply whose bytes arrive in pieces.
 #[derive(Debug)]
 pub(super) struct Reply {
     to: ReplyTo,
     beginning: Vec<u8>,
-    /// How a response by HTTP goes on after its head, once that is there.
+    /// The body of an HTTP response, once its head is complete.
     body: Option<Body>,
 }
 
 #[derive(Debug)]
 enum Body {
-    /// So many bytes are to come.
-    Left(u64),
-    /// Chunks; the bytes of one that is not whole yet.
+    /// The number of bytes that are outstanding.
+    Remaining(u64),
+    /// A chunked body; the bytes of the incomplete chunk.
     Chunks(Vec<u8>),
-    /// It ends with the connection.
+    /// A body that ends when the server closes.
     UntilClosed,
 }
 
@@ -44,7 +44,7 @@ impl Reply {
         &self.beginning
     }
 
-    /// Takes the next bytes: is the reply whole? An error says that it is none.
+    /// Adds bytes. Returns whether the reply is complete, or an error if it is invalid.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<bool, String> {
         if let Some(body) = &mut self.body {
             return body.take(bytes);
@@ -65,14 +65,14 @@ impl Reply {
         let mut headers = [httparse::EMPTY_HEADER; 128];
         let mut response = httparse::Response::new(&mut headers);
         let parsed = response.parse(&self.beginning);
-        let length = match parsed.map_err(|e| format!("this is no response by HTTP: {e}"))? {
+        let length = match parsed.map_err(|e| format!("the reply is not an HTTP response: {e}"))? {
             httparse::Status::Complete(length) => length,
-            httparse::Status::Partial if self.beginning.len() > KEPT => {
-                return Err("the head of the response by HTTP is longer than 64 KiB".to_owned());
+            httparse::Status::Partial if self.beginning.len() > MAX_HEAD => {
+                return Err("the head of the HTTP response is longer than 64 KiB".to_owned());
             }
             httparse::Status::Partial => return Ok(false),
         };
-        let mut body = Body::of(&response);
+        let mut body = Body::from_response(&response);
         let whole = body.take(self.beginning.get(length..).unwrap_or_default());
         self.body = Some(body);
         whole
@@ -80,18 +80,18 @@ impl Reply {
 }
 
 impl Body {
-    fn of(response: &httparse::Response<'_, '_>) -> Self {
+    fn from_response(response: &httparse::Response<'_, '_>) -> Self {
         let header = |name: &str| {
             let found = response.headers.iter().find(|found| found.name.eq_ignore_ascii_case(name));
             found.and_then(|found| std::str::from_utf8(found.value).ok()).map(str::trim)
         };
         let coding = header("transfer-encoding").unwrap_or_default().to_ascii_lowercase();
         if matches!(response.code, Some(204 | 304)) {
-            Self::Left(0)
+            Self::Remaining(0)
         } else if coding.ends_with("chunked") {
             Self::Chunks(Vec::new())
         } else if let Some(length) = header("content-length").and_then(|text| text.parse().ok()) {
-            Self::Left(length)
+            Self::Remaining(length)
         } else {
             Self::UntilClosed
         }
@@ -99,7 +99,7 @@ impl Body {
 
     fn take(&mut self, bytes: &[u8]) -> Result<bool, String> {
         match self {
-            Self::Left(left) => {
+            Self::Remaining(left) => {
                 *left = left.saturating_sub(bytes.len() as u64);
                 Ok(*left == 0)
             }
@@ -112,13 +112,13 @@ impl Body {
     }
 }
 
-/// Takes whole chunks away: was the last one there, with the end of the trailers?
+/// Removes complete chunks. Returns whether the last chunk and the trailers are complete.
 fn take_chunks(open: &mut Vec<u8>) -> Result<bool, String> {
     const END: &[u8] = b"\r\n";
 
     loop {
         let size = httparse::parse_chunk_size(open)
-            .map_err(|_| "the response by HTTP has a chunk without a size".to_owned())?;
+            .map_err(|_| "the HTTP response has a chunk without a size".to_owned())?;
         let httparse::Status::Complete((start, size)) = size else { return Ok(false) };
         let rest = open.get(start..).unwrap_or_default();
         if size == 0 {
@@ -136,7 +136,7 @@ fn take_chunks(open: &mut Vec<u8>) -> Result<bool, String> {
 mod tests {
     use super::*;
 
-    /// Feeds a reply in pieces of each size; says after how many bytes it was whole.
+    /// Feeds a reply in pieces of every size. Returns the number of bytes after which it was complete.
     fn whole_at(to: ReplyTo, bytes: &[u8]) -> Option<usize> {
         let mut found = Vec::new();
         for size in 1..=bytes.len() {
@@ -146,7 +146,7 @@ mod tests {
                 seen += piece.len();
                 reply.take(piece).unwrap().then_some(seen)
             });
-            // Pieces end where they end: the first piece that has the last byte.
+            // The reply is complete with the piece that contains its last byte.
             found.push(whole.map(|at| (at.div_ceil(size), size)));
         }
         let end = found[0].map(|(pieces, _)| pieces);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_ends_with_its_length_its_last_chunk_or_its_connection() {
+    fn response_ends_by_length_last_chunk_or_close() {
         let http = |text: &str| whole_at(ReplyTo::Http, text.as_bytes());
         assert_eq!(http("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"), Some(41));
         assert_eq!(http("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nab"), None);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_told() {
+    fn invalid_response_is_an_error() {
         assert!(Reply::new(ReplyTo::Http).take(b"220 mail ESMTP\r\n").is_err());
         let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let mut reply = Reply::new(ReplyTo::Http);
@@ -183,11 +183,11 @@ mod tests {
         assert!(reply.take(b"xyz\r\n").is_err());
         let mut endless = Reply::new(ReplyTo::Http);
         assert_eq!(endless.take(b"HTTP/1.1 200 OK\r\nx: "), Ok(false));
-        assert!(endless.take(&vec![b'y'; KEPT]).is_err(), "a head without end");
+        assert!(endless.take(&vec![b'y'; MAX_HEAD]).is_err(), "an endless head is refused");
     }
 
     #[test]
-    fn a_chunk_that_can_not_be_is_no_panic() {
+    fn chunk_of_impossible_size_does_not_panic() {
         let mut open = b"ffffffffffffffff\r\n".to_vec();
         assert_eq!(take_chunks(&mut open), Ok(false));
     }

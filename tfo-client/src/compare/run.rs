@@ -1,4 +1,4 @@
-//! Compares for each target.
+//! Runs the command: measures one target after another.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use crate::config::{Settings, Target};
 use crate::output::{Failure, NO_CONNECTION, USAGE, note};
 use crate::{interruption, target};
 
-/// Exit status: turn it on.
+/// Exit status if fast open should be on for all targets.
 const ON: u8 = 0;
-/// Exit status: leave it off, no difference, or no answer.
+/// Exit status if it should be off, makes no difference, or the result is inconclusive.
 const NOT_ON: u8 = 1;
-/// How many pairs are made for the picture of a typical one.
+/// The number of connections of each side that are traced to choose a typical one.
 const TRACED: usize = 5;
-/// How often the width of the intervals is looked at.
-const LOOK_EVERY: usize = 10;
+/// The number of pairs between two checks of the intervals' width.
+const CHECK_EVERY: usize = 10;
 
 pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
-    let compare = flags.settings(settings.family == Family::Ipv6);
+    let compare = flags.settings(settings.probe.family == Family::Ipv6);
     let network = match &compare.lab {
         None => Network::ThisHost,
         Some(lab) => Network::Lab(Box::new(lab.start(settings.target.port)?)),
@@ -45,23 +45,24 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
         }
     };
     let interrupted = interruption::flag().unwrap_or_else(|e| {
-        log::warn!("Ctrl-C will end the program at once: {e}");
+        log::warn!("can't handle signals, so Ctrl-C ends the program without results: {e}");
         Arc::default()
     });
     let mut report = CompareReport::new(settings, &compare, targets.len());
     let mut status = ON;
     for target in targets {
         let settings = Settings { target, ..settings.clone() };
-        let (found, shown) = match one(&settings, &compare, &network, &interrupted, &mut report) {
-            Ok(found) => {
-                let on = found.analysis.answer == Answer::On;
-                (if on { ON } else { NOT_ON }, report.comparison(found))
-            }
-            Err(failed) => {
-                let status = if failed.no_connection { NO_CONNECTION } else { USAGE };
-                (status, report.failed_target(failed))
-            }
-        };
+        let (found, shown) =
+            match measure_target(&settings, &compare, &network, &interrupted, &mut report) {
+                Ok(found) => {
+                    let on = found.analysis.answer == Answer::On;
+                    (if on { ON } else { NOT_ON }, report.comparison(found))
+                }
+                Err(failed) => {
+                    let status = if failed.no_connection { NO_CONNECTION } else { USAGE };
+                    (status, report.failed_target(failed))
+                }
+            };
         status = status.max(found);
         if !shown || interrupted.load(Ordering::Relaxed) {
             break;
@@ -71,7 +72,7 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
         && lab.network.missed() > 0
     {
         note(&format!(
-            "this machine was too slow for {} packets, which are lost: expect late times",
+            "this machine was too slow for {} packets, which were lost: some times are too long",
             lab.network.missed()
         ));
     }
@@ -80,34 +81,34 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
 }
 
 /// Measures one target.
-fn one(
+fn measure_target(
     settings: &Settings,
     compare: &CompareSettings,
     network: &Network,
     interrupted: &AtomicBool,
     report: &mut CompareReport,
 ) -> Result<Comparison, FailedTarget> {
-    let failed = |why: String, no_connection: bool| FailedTarget {
+    let failed = |reason: String, no_connection: bool| FailedTarget {
         target: settings.target.clone(),
-        why,
+        reason,
         advice: String::new(),
         no_connection,
     };
     let unmeasured = |error: MeasureError| match error {
-        MeasureError::Fault(why) => failed(why, false),
+        MeasureError::Fault(reason) => failed(reason, false),
         MeasureError::NoConnection(verdict) => {
             FailedTarget { advice: verdict.advice, ..failed(verdict.finding, true) }
         }
     };
-    let address = target::resolve(&settings.target, settings.family)
+    let address = target::resolve(&settings.target, settings.probe.family)
         .map_err(|e| failed(e.to_string(), true))?;
     let job = Job::new(&compare.job, &settings.target.host, settings)
-        .map_err(|why| failed(why, false))?;
+        .map_err(|reason| failed(reason, false))?;
     let sampler = Sampler::new(network, job, settings, address, interrupted);
     report.begin(&settings.target, address);
     sampler.warm_up().map_err(unmeasured)?;
 
-    let both_regular = settings.mode == Mode::Off;
+    let both_regular = settings.probe.mode == Mode::Off;
     let has_request = compare.job.request != Request::Nothing;
     let metrics = analysis::metrics(compare.job.tls.is_some(), has_request);
     let lab = compare.lab.as_ref().map(|lab| lab.command("lab", "-n 5"));
@@ -142,16 +143,16 @@ fn is_narrow(
     samples: &[Sample],
     analyse: impl Fn(&[Sample]) -> Analysis,
 ) -> bool {
-    // With more of them it takes ever more to change anything.
-    let due = pairs.is_multiple_of(LOOK_EVERY.max(pairs / 10 / LOOK_EVERY * LOOK_EVERY));
+    // More pairs change the intervals less, and take longer to analyse: the checks become rarer.
+    let due = pairs.is_multiple_of(CHECK_EVERY.max(pairs / 10 / CHECK_EVERY * CHECK_EVERY));
     wanted.is_some_and(|wanted| {
-        due && pairs >= analysis::LEAST_SAMPLES
+        due && pairs >= analysis::MIN_SAMPLES
             && analyse(samples).width().is_some_and(|width| width <= wanted)
     })
 }
 
-/// Makes a few more pairs, and keeps the one that is nearest to both medians. They don't count: looking
-/// at packets takes time.
+/// Makes a few more connections of each side with their packets, and returns those nearest to the medians. They are
+/// not counted, because capturing packets takes time.
 fn typical(sampler: &Sampler<'_>, analysis: &Analysis) -> Option<[(Sample, Vec<PacketPath>); 2]> {
     let main = analysis.main()?;
     let nearest = |side: Side, median: Option<f64>| {
@@ -159,7 +160,7 @@ fn typical(sampler: &Sampler<'_>, analysis: &Analysis) -> Option<[(Sample, Vec<P
         for _ in 0..TRACED {
             let (sample, packets) = sampler.traced(side)?;
             let time = sample.time(analysis.metric);
-            // A side without a median, such as that of fast open that never worked, takes any.
+            // If a side has no median, such as that of fast open that never worked, any connection will do.
             let distance = match (time, median) {
                 (Some(time), Some(median)) => (time - median).abs(),
                 _ => f64::MAX,

@@ -1,4 +1,4 @@
-//! One measured connection.
+//! The times and the verdict of one connection.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tfo_core::diagnosis::{Outcome, Verdict};
 /// The times of one connection, from the call that started it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// Until the TLS handshake had ended.
+    /// Time until the TLS handshake completed.
     pub(crate) handshake: Option<Duration>,
-    /// Until the first byte of the reply to the request; in a bare TLS handshake of the server's part.
+    /// Time until the first byte of the reply; without a request, until the TLS handshake completed.
     pub(crate) first_byte: Option<Duration>,
-    /// Until the reply was whole.
+    /// Time until the reply was complete.
     pub(crate) reply: Option<Duration>,
 }
 
-/// Which of a pair a connection is.
+/// The side of a pair that a connection belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Side {
-    /// Fast open was to be used.
+    /// A connection that attempts fast open.
     FastOpen,
     /// A regular connection.
     Regular,
@@ -40,34 +40,35 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
-    /// Until the TLS handshake had ended.
+    /// Time until the TLS handshake completed.
     Handshake,
     FirstByte,
-    /// Until the reply was whole.
+    /// Time until the reply was complete.
     Reply,
 }
 
+/// One measured connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
-    /// From 1.
+    /// The number of its pair, from 1.
     pub(crate) pair: usize,
-    /// It was made first of its pair.
+    /// Whether it was the first connection of its pair.
     pub(crate) first: bool,
     pub(crate) side: Side,
     pub(crate) verdict: Verdict,
     pub(crate) times: Times,
-    /// The round trip time of the handshake, where no retransmission spoiled it.
+    /// The round trip time of the handshake; `None` if a retransmission made it unusable.
     pub(crate) rtt: Option<Duration>,
-    /// Until all was said, or it was given up.
+    /// Time until the dialogue ended, or the connection failed.
     pub(crate) ended: Duration,
-    /// Something was sent again.
+    /// Whether a segment was retransmitted.
     pub(crate) lossy: bool,
-    /// The version of TLS that was spoken.
+    /// The negotiated version of TLS.
     pub(crate) tls: Option<&'static str>,
 }
 
 impl Sample {
-    /// In milliseconds.
+    /// Returns a time in milliseconds.
     pub(crate) fn time(&self, metric: Metric) -> Option<f64> {
         let time = match metric {
             Metric::Handshake => self.times.handshake,
@@ -77,8 +78,8 @@ impl Sample {
         time.map(millis)
     }
 
-    /// Whether it is what its side is meant to be: only then its times count as those of its side.
-    /// `both_regular`: fast open was not to be used by either.
+    /// Returns whether the verdict is that of its side, so that its times count as those of the side.
+    /// `both_regular` is whether neither side attempts fast open.
     pub(crate) fn is_proper(&self, both_regular: bool) -> bool {
         let regular = self.side == Side::Regular || both_regular;
         let wanted = if regular { Outcome::NotAttempted } else { Outcome::FastOpen };

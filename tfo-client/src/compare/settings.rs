@@ -1,4 +1,4 @@
-//! What is to be compared, as the flags say.
+//! The settings of a comparison, as the flags describe them.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use crate::network::NetworkSettings;
 
 #[derive(Debug, Clone)]
 pub(super) struct CompareSettings {
-    /// The most pairs.
+    /// The maximum number of pairs.
     pub(super) pairs: usize,
-    /// How far the intervals may reach from their values, as a share of the regular median.
+    /// How far the intervals may extend from their values, as a share of the regular median.
     pub(super) until_ci: Option<f64>,
     pub(super) job: JobSettings,
     pub(super) targets: Option<PathBuf>,
@@ -17,7 +17,7 @@ pub(super) struct CompareSettings {
     pub(super) files: Files,
 }
 
-/// What is written, and where.
+/// The files to write.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files {
     pub(super) svg: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! The file of `--targets`: a host a line, as for `--server`.
+//! Reads the file of `--targets`: one host per line, in the format of `--server`.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,10 @@ use tfo_core::cli::Port;
 use crate::config::Target;
 use crate::config::server_address::ServerAddress;
 
-/// The most targets of one run.
+/// The maximum number of targets.
 const MAX: usize = 1000;
 
-/// Reads the targets; those without a port have this one. An error names the file, the line and what is
-/// wrong.
+/// Reads the targets. `port` is the default port. An error names the file, the line and the fault.
 pub(super) fn read(path: &Path, port: u16) -> Result<Vec<Target>, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|e| format!("can't read {shown}: {e}"))?;
@@ -28,10 +27,10 @@ pub(super) fn read(path: &Path, port: u16) -> Result<Vec<Target>, String> {
         targets.push(Target { host: address.host().to_owned(), port });
     }
     match targets.len() {
-        0 => {
-            Err(format!("{shown} names no target: write one host a line, such as example.org:443"))
-        }
+        0 => Err(format!(
+            "{shown} names no target: expected one host per line, such as example.org:443"
+        )),
         1..=MAX => Ok(targets),
-        count => Err(format!("{shown} names {count} targets: at most {MAX} are taken")),
+        count => Err(format!("{shown} names {count} targets: expected at most {MAX}")),
     }
 }

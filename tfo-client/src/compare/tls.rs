@@ -1,4 +1,4 @@
-//! TLS as a client whose first flight is gathered for the SYN.
+//! TLS as a client, whose first flight is sent in the SYN.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,16 +11,17 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-/// Whose certificates are accepted.
+/// The certificates that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Those of the authorities that this host knows.
-    Known,
-    Anyone,
+    /// Certificates of the authorities that this host trusts.
+    SystemRoots,
+    /// Any certificate.
+    Any,
 }
 
-/// How to speak TLS with this host. Each connection has a full handshake: a resumed one is another
-/// measurement.
+/// Returns the TLS configuration for a host. Every connection does a full handshake, because a resumed one would
+/// measure something else.
 pub(super) fn client(
     trust: Trust,
     host: &str,
@@ -31,8 +32,8 @@ pub(super) fn client(
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS: {e}"))?;
     let mut config = match trust {
-        Trust::Known => builder.with_root_certificates(known()?).with_no_client_auth(),
-        Trust::Anyone => builder
+        Trust::SystemRoots => builder.with_root_certificates(system_roots()?).with_no_client_auth(),
+        Trust::Any => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
             .with_no_client_auth(),
@@ -44,7 +45,7 @@ pub(super) fn client(
     Ok((Arc::new(config), name(host)?))
 }
 
-/// The bytes that the connection wants to send.
+/// Returns the bytes that the connection has to send.
 pub(super) fn outgoing(connection: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
     while connection.wants_write() {
@@ -56,28 +57,28 @@ pub(super) fn outgoing(connection: &mut ClientConnection) -> Vec<u8> {
     bytes
 }
 
-/// Why the handshake failed, and what to do about it.
+/// Returns the reason why the handshake failed, and what to do about it.
 pub(super) fn explain(error: &Error) -> String {
     let advice = match error {
         Error::InvalidCertificate(_) => {
-            "; add its authority to this host's (SSL_CERT_FILE names a file of them), or accept any \
-             certificate: --insecure"
+            "; add its authority to those of this host (SSL_CERT_FILE names a file of them), or accept any \
+             certificate with --insecure"
         }
-        Error::InvalidMessage(_) => "; is there TLS on this port?",
+        Error::InvalidMessage(_) => "; check that this port uses TLS",
         _ => "",
     };
     format!("TLS: {error}{advice}")
 }
 
-fn known() -> Result<RootCertStore, String> {
+fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(String::new, |e| format!(" ({e})"));
         return Err(format!(
-            "TLS: this host knows no certificate authorities{why}; install them (ca-certificates), name a \
-             file of them in SSL_CERT_FILE, or accept any certificate: --insecure"
+            "TLS: this host has no certificate authorities{why}; install them (ca-certificates), name a \
+             file of them in SSL_CERT_FILE, or accept any certificate with --insecure"
         ));
     }
     Ok(roots)
@@ -92,7 +93,7 @@ fn name(host: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(host.clone()).map_err(|e| format!("TLS: {host}: {e}"))
 }
 
-/// Takes any certificate, as `--insecure` says. The signatures of the handshake are checked all the same.
+/// Accepts any certificate, for `--insecure`. The signatures of the handshake are still verified.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,18 +1,24 @@
-//! The model of `config/client.toml`: tables, keys, their rules and defaults.
+//! The model of `config/client.toml`: every table and key, with its type, range and default.
+//!
+//! A key is a field here, a paragraph in `config/client.toml`, and the code that uses it. Its environment variable
+//! follows from its name. A flag that sets a key has a line in the `values` of its command's arguments. Numbers state
+//! `<MIN, MAX, DEFAULT>`; the default of another type is that of the type.
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use tfo_core::{
-    choice,
+    as_text, choice,
     cli::{
         Expected, Integer, Period, Port, Size, Switch,
-        value::{Format, from_text, table},
+        value::{Format, HOUR, MIB, SECOND, table},
     },
 };
 
 use super::server_address::ServerAddress;
 
+/// All tables, in the order in which `--print-config` prints them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct File {
@@ -24,27 +30,34 @@ pub(crate) struct File {
     pub(crate) output: Output,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Server {
     pub(crate) address: ServerAddress,
-    pub(crate) port: Port,
+    pub(crate) port: Port<2222>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Probe {
     pub(crate) count: Count,
     pub(crate) mode: Mode,
     pub(crate) message: Message,
     pub(crate) size: PayloadSize,
-    pub(crate) expect_reply: Switch,
-    pub(crate) connect_timeout: ConnectTimeout,
-    pub(crate) reply_timeout: ReplyTimeout,
+    pub(crate) expect_reply: Switch<true>,
+    pub(crate) connect_timeout: Timeout,
+    pub(crate) reply_timeout: Timeout,
     pub(crate) interval: Interval,
-    pub(crate) fresh: Switch,
+    /// Remove the cached cookie first.
+    pub(crate) fresh: Switch<false>,
     pub(crate) family: Family,
 }
+
+// Types of keys that flags of several commands set too.
+pub(crate) type Count = Integer<1, 10_000, 3>;
+pub(crate) type PayloadSize = Size<1, MIB, 64>;
+pub(crate) type Timeout = Period<1, HOUR, { 5 * SECOND }>;
+pub(crate) type Interval = Period<0, HOUR, 0>;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -52,74 +65,36 @@ pub(crate) struct Output {
     pub(crate) format: Format,
 }
 
-const MAX_PAYLOAD: usize = 1 << 20;
+choice!(Mode, Family);
 
-pub(crate) type Count = Integer<1, 10_000>;
-pub(crate) type BalanceCount = Integer<2, 10_000>;
-pub(crate) type PayloadSize = Size<1, MAX_PAYLOAD>;
-pub(crate) type ConnectTimeout = Period<1, 3_600_000>;
-pub(crate) type ReplyTimeout = Period<1, 3_600_000>;
-pub(crate) type Interval = Period<0, 3_600_000>;
-
-impl Default for Server {
-    fn default() -> Self {
-        const PORT: Port = Port::new(2222);
-        Self { address: ServerAddress::new("127.0.0.1"), port: PORT }
-    }
+/// How the first bytes are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Mode {
+    /// The library chooses.
+    #[default]
+    Auto,
+    /// By `sendto` with `MSG_FASTOPEN`.
+    Sendto,
+    /// By `TCP_FASTOPEN_CONNECT`, `connect` and a write.
+    Connect,
+    /// After a regular handshake.
+    Off,
 }
 
-impl Default for Probe {
-    fn default() -> Self {
-        const COUNT: Count = Count::new(3);
-        const SIZE: PayloadSize = PayloadSize::from_bytes(64);
-        const TIMEOUT: ConnectTimeout = ConnectTimeout::from_millis(5_000);
-        const INTERVAL: Interval = Interval::from_millis(0);
-        Self {
-            count: COUNT,
-            mode: Mode::default(),
-            message: Message::default(),
-            size: SIZE,
-            expect_reply: Switch(true),
-            connect_timeout: TIMEOUT,
-            reply_timeout: TIMEOUT,
-            interval: INTERVAL,
-            fresh: Switch(false),
-            family: Family::default(),
-        }
-    }
+/// Which addresses of the server are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Family {
+    #[default]
+    Any,
+    Ipv4,
+    Ipv6,
 }
 
-choice! {
-    /// How the first bytes are sent.
-    #[derive(Default)]
-    pub(crate) enum Mode {
-        /// As the library thinks best.
-        #[default]
-        Auto = "auto",
-        /// By `sendto` with `MSG_FASTOPEN`.
-        Sendto = "sendto",
-        /// By `TCP_FASTOPEN_CONNECT`, `connect` and a write.
-        Connect = "connect",
-        /// After a regular handshake.
-        Off = "off",
-    }
-}
-
-choice! {
-    /// Which addresses of the host are used.
-    #[derive(Default)]
-    pub(crate) enum Family {
-        #[default]
-        Any = "any",
-        Ipv4 = "ipv4",
-        Ipv6 = "ipv6",
-    }
-}
-
-/// First bytes as text; none means generated ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+/// The first bytes as text; empty: generated bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Message(String);
+
+as_text!(Message, Message::ALLOWED);
 
 impl Message {
     const ALLOWED: &str = "text of at most 1MiB";
@@ -133,7 +108,7 @@ impl FromStr for Message {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        if text.len() > MAX_PAYLOAD {
+        if text.len() > MIB {
             return Err(Expected::new(Self::ALLOWED));
         }
         Ok(Self(text.to_owned()))
@@ -143,11 +118,5 @@ impl FromStr for Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Message {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, Self::ALLOWED)
     }
 }

@@ -1,44 +1,39 @@
-//! The settings in force: flag, else variable, else file, else default.
+//! The effective settings: flag, else environment variable, else configuration file, else default.
 
 pub(crate) mod file;
-mod overrides;
 pub(crate) mod server_address;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::path::Path;
 
-use tfo_core::cli::{ConfigFile, Environment, SettingsError, file::Places, value::Format};
+use tfo_core::cli::{Environment, FlagValues, Resolved, SettingsError, Sources, file::Places};
 
-pub(crate) use self::overrides::Overrides;
 use self::{
-    file::{Family, File, Message, Mode},
+    file::{File, Message, Output, Probe},
     server_address::ServerAddress,
 };
 
-const PLACES: Places<'_> = Places {
-    variable: "TFO_CLIENT_CONFIG",
-    defaults: &["config/client.toml", "/etc/tfo/client.toml"],
+const SOURCES: Sources = Sources {
+    places: Places {
+        variable: "TFO_CLIENT_CONFIG",
+        defaults: &["config/client.toml", "/etc/tfo/client.toml"],
+    },
+    prefix: "TFO_CLIENT",
+    unnamed_tables: &["server", "probe", "output"],
+    renamed: &[("server.address", "SERVER"), ("output.format", "OUTPUT")],
 };
 
-/// What the client works with: every value is valid.
+/// The settings in the form that the client uses. Tables that need no conversion are those of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) target: Target,
-    pub(crate) family: Family,
-    pub(crate) count: u32,
-    pub(crate) mode: Mode,
     pub(crate) payload: Payload,
-    pub(crate) expect_reply: bool,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) reply_timeout: Duration,
-    pub(crate) interval: Duration,
-    /// Forget the cached cookie first.
-    pub(crate) fresh: bool,
-    pub(crate) format: Format,
+    pub(crate) probe: Probe,
+    pub(crate) output: Output,
 }
 
-/// Where to connect. The host may be a name, and an IPv6 address has no brackets.
+/// The host to connect to: a name or an IP address, IPv6 without brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) host: String,
@@ -49,7 +44,7 @@ pub(crate) struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
     Text(String),
-    /// That many bytes, at least 1.
+    /// The number of bytes to generate, at least 1.
     Generated(usize),
 }
 
@@ -62,97 +57,57 @@ impl Payload {
     }
 }
 
-/// The settings, and the same as a file would say them.
+/// The settings, and the effective configuration file that they come from.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    pub(crate) file: File,
+    pub(crate) file: Resolved<File>,
 }
 
+/// Resolves the settings. `config` is the value of `--config`.
 pub(crate) fn resolve(
-    flags: &Overrides,
+    config: Option<&Path>,
+    flags: &FlagValues,
     environment: &Environment,
 ) -> Result<Config, SettingsError> {
-    let found = ConfigFile::find(flags.config.as_deref(), environment, PLACES)?;
-    let mut file: File = match &found {
-        Some(found) => found.parse()?,
-        None => File::default(),
-    };
-    overlay(&mut file, flags, environment)?;
-    match found {
-        Some(found) => log::info!("configuration file: {found}"),
-        // Nothing to name, and nothing to stand between the command and its table.
+    let mut file = SOURCES.resolve(config, flags, environment)?;
+    combine(&mut file);
+    match &file.file {
+        Some(path) => log::info!("configuration file: {path}"),
+        // Less prominent than a file, so that no line precedes the table of a probe without one.
         None => log::debug!("no configuration file"),
     }
-    Ok(Config { settings: Settings::new(&file), file })
+    Ok(Config { settings: Settings::new(&file.model), file })
 }
 
-fn overlay(
-    file: &mut File,
-    flags: &Overrides,
-    environment: &Environment,
-) -> Result<(), SettingsError> {
-    let File { server, probe, output } = file;
-
-    let address =
-        environment.overlay(&mut server.address, flags.server.clone(), "TFO_CLIENT_SERVER")?;
-    let port = environment.overlay(&mut server.port, flags.port, "TFO_CLIENT_PORT")?;
-    // A port that was given with the host belongs to that host, until somebody who outranks it
-    // says another one.
-    if let Some(own) = server.address.port() {
-        if address >= port {
-            server.port = own;
+/// Applies the rules for keys that replace each other, by the sources of their values.
+fn combine(file: &mut Resolved<File>) {
+    let address_decides_port = file.source("server.address") >= file.source("server.port");
+    let size_replaces_message = file.source("probe.size") > file.source("probe.message");
+    let File { server, probe, .. } = &mut file.model;
+    // A port in the address belongs to the address. Only a port from a source of higher precedence overrides it.
+    if let Some(port) = server.address.port() {
+        if address_decides_port {
+            server.port = port.with_default();
         }
         server.address = ServerAddress::new(server.address.host());
     }
-
-    environment.overlay(&mut probe.count, flags.count, "TFO_CLIENT_COUNT")?;
-    environment.overlay(&mut probe.mode, flags.mode, "TFO_CLIENT_MODE")?;
-    let message =
-        environment.overlay(&mut probe.message, flags.message.clone(), "TFO_CLIENT_MESSAGE")?;
-    let size = environment.overlay(&mut probe.size, flags.size, "TFO_CLIENT_SIZE")?;
-    // Who asks for a size wants generated bytes, not the message that stands in the file.
-    if size > message {
+    // A size asks for generated bytes, and overrides a message from a source of lower precedence.
+    if size_replaces_message {
         probe.message = Message::default();
     }
-    environment.overlay(&mut probe.expect_reply, flags.expect_reply, "TFO_CLIENT_EXPECT_REPLY")?;
-    environment.overlay(
-        &mut probe.connect_timeout,
-        flags.connect_timeout,
-        "TFO_CLIENT_CONNECT_TIMEOUT",
-    )?;
-    environment.overlay(
-        &mut probe.reply_timeout,
-        flags.reply_timeout,
-        "TFO_CLIENT_REPLY_TIMEOUT",
-    )?;
-    environment.overlay(&mut probe.interval, flags.interval, "TFO_CLIENT_INTERVAL")?;
-    environment.overlay(&mut probe.fresh, flags.fresh, "TFO_CLIENT_FRESH")?;
-    environment.overlay(&mut probe.family, flags.family, "TFO_CLIENT_FAMILY")?;
-    environment.overlay(&mut output.format, flags.output, "TFO_CLIENT_OUTPUT")?;
-    Ok(())
 }
 
 impl Settings {
     fn new(File { server, probe, output }: &File) -> Self {
         Self {
-            target: Target {
-                host: server.address.host().to_owned(),
-                port: server.address.port().unwrap_or(server.port).get(),
-            },
-            family: probe.family,
-            count: probe.count.get(),
-            mode: probe.mode,
+            target: Target { host: server.address.host().to_owned(), port: server.port.get() },
             payload: match probe.message.as_str() {
                 "" => Payload::Generated(probe.size.get()),
                 text => Payload::Text(text.to_owned()),
             },
-            expect_reply: probe.expect_reply.0,
-            connect_timeout: probe.connect_timeout.get(),
-            reply_timeout: probe.reply_timeout.get(),
-            interval: probe.interval.get(),
-            fresh: probe.fresh.0,
-            format: output.format,
+            probe: probe.clone(),
+            output: output.clone(),
         }
     }
 }

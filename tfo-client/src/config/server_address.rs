@@ -1,9 +1,12 @@
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tfo_core::cli::{Expected, Port, value::from_text};
+use tfo_core::{
+    as_text,
+    cli::{Expected, Port},
+};
 
-/// A host name or address, maybe with a port: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`.
+/// A host name or IP address, optionally with a port: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`. By default
+/// 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     host: String,
@@ -13,12 +16,14 @@ pub(crate) struct ServerAddress {
 const ALLOWED: &str =
     r#"a host name or address, such as "example.org", "192.0.2.1:443", "::1" or "[::1]:2222""#;
 
+as_text!(ServerAddress, ALLOWED);
+
 impl ServerAddress {
     pub(crate) fn new(host: &str) -> Self {
         Self { host: host.to_owned(), port: None }
     }
 
-    /// Without brackets.
+    /// Returns the name or address, IPv6 without brackets.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
@@ -27,13 +32,13 @@ impl ServerAddress {
         self.port
     }
 
-    /// An error is a hint on what is wrong; it may be empty.
+    /// Parses an address. The error is a hint on what is wrong; it may be empty.
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or("; the closing ] is missing")?;
                 if !is_ipv6(host) {
-                    return Err("; brackets hold an IPv6 address");
+                    return Err("; brackets are for an IPv6 address");
                 }
                 match rest.strip_prefix(':') {
                     Some(port) => (host, Some(port)),
@@ -42,10 +47,10 @@ impl ServerAddress {
                 }
             }
             None if is_ipv6(text) => (text, None),
-            None if text.contains("://") => return Err("; a URL is not taken"),
+            None if text.contains("://") => return Err("; a URL is not supported"),
             None => match text.split_once(':') {
                 Some((_, port)) if port.contains(':') => {
-                    return Err("; an IPv6 address with a port stands in brackets");
+                    return Err("; an IPv6 address with a port needs brackets");
                 }
                 Some((host, port)) => (host, Some(port)),
                 None => (text, None),
@@ -54,9 +59,10 @@ impl ServerAddress {
         if host.is_empty() {
             return Err("; the host is empty");
         }
-        // The resolver judges names; here only what can't be one is stopped.
-        let strange = |c: char| c.is_whitespace() || c.is_control() || "/\\@?#[]\"'`".contains(c);
-        if host.len() > 254 || host.contains(strange) {
+        // Refuses only what can't be a name. The resolver checks the rest.
+        let is_invalid =
+            |c: char| c.is_whitespace() || c.is_control() || "/\\@?#[]\"'`".contains(c);
+        if host.len() > 254 || host.contains(is_invalid) {
             return Err("");
         }
         let port = port.map(str::parse).transpose().map_err(|_| "; a port is 1 to 65535")?;
@@ -64,11 +70,17 @@ impl ServerAddress {
     }
 }
 
-/// With a zone too, such as `fe80::1%eth0`.
+/// Returns whether the text is an IPv6 address, optionally with a zone: `fe80::1%eth0`.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
     let zone_fits = !zone.is_empty() && !zone.contains(':');
     zone_fits && address.parse::<Ipv6Addr>().is_ok()
+}
+
+impl Default for ServerAddress {
+    fn default() -> Self {
+        Self::new("127.0.0.1")
+    }
 }
 
 impl FromStr for ServerAddress {
@@ -89,24 +101,12 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-impl Serialize for ServerAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ServerAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, ALLOWED)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_host_stands_alone_or_with_a_port() {
+    fn host_is_parsed_with_and_without_a_port() {
         for (text, host, port) in [
             ("example.org", "example.org", None),
             ("example.org.:1", "example.org.", Some(1)),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_host_is_refused_with_a_hint() {
+    fn invalid_host_is_refused_with_a_hint() {
         for (text, hint) in [
             ("", "; the host is empty"),
             (":80", "; the host is empty"),
@@ -136,10 +136,10 @@ mod tests {
             ("[::1]:0", "; a port is 1 to 65535"),
             ("[::1", "; the closing ] is missing"),
             ("[::1]80", "; a port follows the ] after a colon"),
-            ("[192.0.2.1]:80", "; brackets hold an IPv6 address"),
-            ("fe80::1%eth0:80", "; an IPv6 address with a port stands in brackets"),
-            ("a:b:c", "; an IPv6 address with a port stands in brackets"),
-            ("http://example.org/", "; a URL is not taken"),
+            ("[192.0.2.1]:80", "; brackets are for an IPv6 address"),
+            ("fe80::1%eth0:80", "; an IPv6 address with a port needs brackets"),
+            ("a:b:c", "; an IPv6 address with a port needs brackets"),
+            ("http://example.org/", "; a URL is not supported"),
             ("a b", ""),
             ("user@host", ""),
             ("host\0", ""),

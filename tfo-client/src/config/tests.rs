@@ -1,6 +1,12 @@
-use tfo_core::cli::Switch;
+use std::time::Duration;
 
-use super::*;
+use tfo_core::cli::{ConfigFile, value::Format};
+
+use super::{
+    file::{Family, Mode},
+    *,
+};
+use crate::cli::Cli;
 
 const SHIPPED: &str = include_str!("../../../config/client.toml");
 
@@ -8,61 +14,57 @@ fn parse(text: &str) -> Result<File, toml::de::Error> {
     toml::from_str(text)
 }
 
-/// The dotted names of all keys of a document.
-fn keys(text: &str) -> Vec<String> {
-    let document: toml::Table = text.parse().unwrap();
-    let tables = document.iter().map(|(name, table)| (name, table.as_table().unwrap()));
-    tables.flat_map(|(name, table)| table.keys().map(move |key| format!("{name}.{key}"))).collect()
-}
-
-/// What the flags of a command line set.
-fn overrides(flags: &str) -> Overrides {
-    let mut overrides = Overrides::default();
-    let mut words = flags.split_whitespace();
-    while let Some(flag) = words.next() {
-        let mut value = || words.next().unwrap();
-        match flag {
-            "-s" => overrides.server = Some(value().parse().unwrap()),
-            "-p" => overrides.port = Some(value().parse().unwrap()),
-            "-n" => overrides.count = Some(value().parse().unwrap()),
-            "-o" => overrides.output = Some(value().parse().unwrap()),
-            "--mode" => overrides.mode = Some(value().parse().unwrap()),
-            "--message" => overrides.message = Some(value().parse().unwrap()),
-            "--size" => overrides.size = Some(value().parse().unwrap()),
-            "--connect-timeout" => overrides.connect_timeout = Some(value().parse().unwrap()),
-            "--reply-timeout" => overrides.reply_timeout = Some(value().parse().unwrap()),
-            "--interval" => overrides.interval = Some(value().parse().unwrap()),
-            "--expect-reply" => overrides.expect_reply = Some(Switch(true)),
-            "--no-reply" => overrides.expect_reply = Some(Switch(false)),
-            "--fresh" => overrides.fresh = Some(Switch(true)),
-            other => panic!("{other} is no flag of these tests"),
-        }
-    }
-    overrides
-}
-
-/// The settings from a file's text, variables and flags, and what `--print-config` says of them.
+/// Returns the settings and their text as a file, from a file's text, variables and the flags of a command line.
 fn resolved(file: &str, variables: &[(&str, &str)], flags: &str) -> (Settings, String) {
-    let mut file = parse(file).unwrap();
-    overlay(&mut file, &overrides(flags), &variables.iter().copied().collect()).unwrap();
-    (Settings::new(&file), toml::to_string(&file).unwrap())
+    let words = ["tfo-client"].into_iter().chain(flags.split_whitespace());
+    let flags = Cli::try_from_arguments(words).unwrap().values();
+    let file = ConfigFile::new("x.toml", file);
+    let mut file = SOURCES.fill(Some(file), &flags, &variables.iter().copied().collect()).unwrap();
+    combine(&mut file);
+    (Settings::new(&file.model), file.to_toml().unwrap())
 }
 
 #[test]
-fn the_shipped_file_says_the_defaults_and_leaves_no_key_out() {
-    assert_eq!(parse(SHIPPED).unwrap(), File::default());
-    assert_eq!(keys(SHIPPED), keys(&toml::to_string(&File::default()).unwrap()));
+fn shipped_file_documents_every_key() {
+    assert_eq!(SOURCES.undocumented::<File>(SHIPPED), [""; 0], "in config/client.toml");
+}
+
+/// Names that users rely on: they must not change when keys or tables are renamed or moved.
+#[test]
+fn variables_keep_their_names() {
+    for (key, variable) in [
+        ("server.address", "TFO_CLIENT_SERVER"),
+        ("server.port", "TFO_CLIENT_PORT"),
+        ("probe.count", "TFO_CLIENT_COUNT"),
+        ("probe.mode", "TFO_CLIENT_MODE"),
+        ("probe.message", "TFO_CLIENT_MESSAGE"),
+        ("probe.size", "TFO_CLIENT_SIZE"),
+        ("probe.expect-reply", "TFO_CLIENT_EXPECT_REPLY"),
+        ("probe.connect-timeout", "TFO_CLIENT_CONNECT_TIMEOUT"),
+        ("probe.reply-timeout", "TFO_CLIENT_REPLY_TIMEOUT"),
+        ("probe.interval", "TFO_CLIENT_INTERVAL"),
+        ("probe.fresh", "TFO_CLIENT_FRESH"),
+        ("probe.family", "TFO_CLIENT_FAMILY"),
+        ("output.format", "TFO_CLIENT_OUTPUT"),
+    ] {
+        assert_eq!(SOURCES.variable(key), variable);
+    }
 }
 
 #[test]
-fn the_keys_that_everyone_edits_stand_first_in_the_shipped_file() {
+fn every_key_is_set_by_its_own_variable() {
+    assert_eq!(SOURCES.unreachable_keys::<File>(), [""; 0]);
+}
+
+#[test]
+fn shipped_file_begins_with_the_keys_that_everyone_edits() {
     let lines: Vec<_> =
         SHIPPED.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(lines[..3], ["[server]", "address = \"127.0.0.1\"", "port = 2222"]);
 }
 
 #[test]
-fn every_table_refuses_a_key_that_it_does_not_know() {
+fn unknown_key_is_refused_in_every_table() {
     for table in ["", "[server]", "[probe]", "[output]"] {
         let error = parse(&format!("{table}\nnonsense = 1")).unwrap_err();
         assert!(error.message().starts_with("unknown field `nonsense`"), "{table}: {error}");
@@ -70,7 +72,7 @@ fn every_table_refuses_a_key_that_it_does_not_know() {
 }
 
 #[test]
-fn every_table_refuses_an_array_in_its_place() {
+fn array_in_place_of_a_table_is_refused() {
     for table in ["server", "probe", "output"] {
         let error = parse(&format!("{table} = []")).unwrap_err();
         assert!(error.message().ends_with("expected a table"), "{error}");
@@ -78,7 +80,7 @@ fn every_table_refuses_an_array_in_its_place() {
 }
 
 #[test]
-fn a_port_goes_with_its_host_until_somebody_who_outranks_it_says_another() {
+fn port_in_address_is_overridden_by_higher_sources_only() {
     const PLAIN: &str = "[server]\naddress = 'file'\nport = 10";
     const WITH_PORT: &str = "[server]\naddress = 'file:11'\nport = 10";
     let server = |value| ("TFO_CLIENT_SERVER", value);
@@ -108,7 +110,7 @@ fn a_port_goes_with_its_host_until_somebody_who_outranks_it_says_another() {
 }
 
 #[test]
-fn a_size_that_outranks_the_message_means_generated_bytes() {
+fn size_from_a_higher_source_overrides_the_message() {
     let message = ("TFO_CLIENT_MESSAGE", "var");
     let size = ("TFO_CLIENT_SIZE", "2B");
     let text = |text: &str| Payload::Text(text.to_owned());
@@ -127,64 +129,30 @@ fn a_size_that_outranks_the_message_means_generated_bytes() {
 }
 
 #[test]
-fn what_is_printed_reads_back_as_the_same_settings() {
+fn printed_settings_are_read_back() {
     let variables = [("TFO_CLIENT_FAMILY", "ipv6"), ("TFO_CLIENT_MESSAGE", "a \"b\"\n\tü\u{7f}")];
     let flags = "-n 10000 --mode connect --no-reply --connect-timeout 1ms --reply-timeout 1m30s \
                  --interval 1h --fresh -o json -s [fe80::1%eth0]:80";
     let (settings, printed) = resolved("probe.size = '1MiB'", &variables, flags);
     assert_eq!(resolved(&printed, &[], "").0, settings, "{printed}");
-    assert_eq!(
-        settings,
-        Settings {
-            target: Target { host: "fe80::1%eth0".to_owned(), port: 80 },
-            family: Family::Ipv6,
-            count: 10_000,
-            mode: Mode::Connect,
-            payload: Payload::Text(variables[1].1.to_owned()),
-            expect_reply: false,
-            connect_timeout: Duration::from_millis(1),
-            reply_timeout: Duration::from_secs(90),
-            interval: Duration::from_secs(3600),
-            fresh: true,
-            format: Format::Json,
-        }
-    );
+    let Settings { target, payload, probe, output } = settings;
+    assert_eq!(target, Target { host: "fe80::1%eth0".to_owned(), port: 80 });
+    assert_eq!(payload, Payload::Text(variables[1].1.to_owned()));
+    assert_eq!((probe.family, probe.mode), (Family::Ipv6, Mode::Connect));
+    assert_eq!((probe.count.get(), probe.size.get()), (10_000, 1 << 20));
+    assert_eq!((probe.expect_reply.get(), probe.fresh.get()), (false, true));
+    assert_eq!(probe.connect_timeout.get(), Duration::from_millis(1));
+    assert_eq!(probe.reply_timeout.get(), Duration::from_secs(90));
+    assert_eq!(probe.interval.get(), Duration::from_secs(3600));
+    assert_eq!(output.format, Format::Json);
 }
 
 #[test]
-fn a_switch_that_the_file_turned_is_turned_back() {
+fn switch_in_the_file_is_overridden_in_both_directions() {
     let file = "[probe]\nexpect-reply = false\nfresh = true";
-    assert!(!resolved(file, &[], "").0.expect_reply);
-    assert!(resolved(file, &[], "--expect-reply").0.expect_reply);
-    assert!(resolved(file, &[("TFO_CLIENT_EXPECT_REPLY", "true")], "").0.expect_reply);
-    assert!(!resolved(file, &[("TFO_CLIENT_FRESH", "false")], "").0.fresh);
-    assert!(resolved(file, &[("TFO_CLIENT_FRESH", "false")], "--fresh").0.fresh);
-}
-
-#[test]
-fn every_key_has_a_variable_of_its_name() {
-    let value = |key: &str| match key {
-        "address" | "message" => "text",
-        "mode" => "off",
-        "size" => "77B",
-        "expect-reply" => "false",
-        "fresh" => "true",
-        "connect-timeout" | "reply-timeout" | "interval" => "7s",
-        "family" => "ipv6",
-        "format" => "json",
-        _ => "77",
-    };
-    for key in keys(SHIPPED) {
-        let name = key.split_once('.').unwrap().1;
-        // The keys whose flags have other names.
-        let of_flag = match name {
-            "address" => "server",
-            "format" => "output",
-            name => name,
-        };
-        let variable = format!("TFO_CLIENT_{}", of_flag.replace('-', "_").to_uppercase());
-        let default = resolved("", &[], "").1;
-        assert_ne!(resolved("", &[(&variable, value(name))], "").1, default, "{variable} {key}");
-        assert!(SHIPPED.contains(&variable), "the shipped file must name {variable}");
-    }
+    assert!(!resolved(file, &[], "").0.probe.expect_reply.get());
+    assert!(resolved(file, &[], "--expect-reply").0.probe.expect_reply.get());
+    assert!(resolved(file, &[("TFO_CLIENT_EXPECT_REPLY", "true")], "").0.probe.expect_reply.get());
+    assert!(!resolved(file, &[("TFO_CLIENT_FRESH", "false")], "").0.probe.fresh.get());
+    assert!(resolved(file, &[("TFO_CLIENT_FRESH", "false")], "--fresh").0.probe.fresh.get());
 }

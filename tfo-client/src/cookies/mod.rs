@@ -1,4 +1,4 @@
-//! `tfo-client cookies`: what the kernel remembers of other hosts, and how to make it forget.
+//! `tfo-client cookies`: lists, shows and deletes the entries of the kernel's cookie cache.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -28,39 +28,39 @@ pub(crate) struct CookiesFlags {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum CookiesAction {
-    /// All that is remembered of one destination; exit status 1: nothing
+    /// Show the cache entries of one destination; exit with status 1 if there are none
     Show {
-        /// The destination: an IPv4 or IPv6 address
+        /// IPv4 or IPv6 address of the destination
         address: IpAddr,
     },
-    /// Forget what is remembered, so that the next connection asks for a cookie; needs CAP_NET_ADMIN
+    /// Delete cache entries, so that the next connection requests a cookie; needs CAP_NET_ADMIN
     Forget {
-        /// The destination: an IPv4 or IPv6 address
+        /// IPv4 or IPv6 address of the destination
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         address: Option<IpAddr>,
 
-        /// All destinations with a cookie
+        /// Forget all destinations with a cookie
         #[arg(long)]
         all: bool,
     },
 }
 
 const AFTER_HELP: &str = "\
-Without a command it lists the cookies that this host's kernel has cached as a client, in this
-network namespace: one for each pair of addresses, whatever the port. It keeps few of them, and
-none over a reboot.";
+Without a command, lists the cookies that the kernel has cached as a client in this network
+namespace, one for each pair of addresses, whatever the port. The kernel caches only a few
+cookies, and loses them on reboot.";
 
-/// Exit status: there is nothing to show.
+/// Exit status if there is nothing to show.
 const NOTHING: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &CookiesFlags) -> Result<ExitCode, Failure> {
-    let format = settings.format;
+    let format = settings.output.format;
     let mut entries = entries()?;
     let mut status = 0;
     let text = match flags.action {
         None => report::list(format, &entries),
         Some(CookiesAction::Show { address }) => {
-            keep(&mut entries, address);
+            retain_destination(&mut entries, address);
             if entries.is_empty() {
                 status = NOTHING;
             }
@@ -68,7 +68,7 @@ pub(crate) fn run(settings: &Settings, flags: &CookiesFlags) -> Result<ExitCode,
         }
         Some(CookiesAction::Forget { address, .. }) => {
             match address {
-                Some(address) => keep(&mut entries, address),
+                Some(address) => retain_destination(&mut entries, address),
                 None => entries.retain(|entry| entry.cookie.is_some()),
             }
             report::forgotten(format, &forget(entries)?)
@@ -78,11 +78,11 @@ pub(crate) fn run(settings: &Settings, flags: &CookiesFlags) -> Result<ExitCode,
     Ok(ExitCode::from(status))
 }
 
-/// Returns all entries, in the order of their addresses.
+/// Returns all entries, sorted by address.
 fn entries() -> Result<Vec<Entry>, Failure> {
     let listed = CookieCache::open().and_then(|mut cache| cache.list());
     let mut entries = listed.map_err(|source| Failure::Operation {
-        what: "the cookie cache can't be read".to_owned(),
+        what: "can't read the cookie cache".to_owned(),
         source,
         advice: String::new(),
     })?;
@@ -90,12 +90,12 @@ fn entries() -> Result<Vec<Entry>, Failure> {
     Ok(entries)
 }
 
-/// Keeps the entries of one destination.
-fn keep(entries: &mut Vec<Entry>, destination: IpAddr) {
+/// Removes the entries of all other destinations from the list.
+fn retain_destination(entries: &mut Vec<Entry>, destination: IpAddr) {
     entries.retain(|entry| entry.destination == destination.to_canonical());
 }
 
-/// Deletes these entries, and returns those that were there.
+/// Deletes these entries from the cache, and returns those that still existed.
 fn forget(entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
     let mut forgotten = Vec::new();
     for entry in entries {
@@ -103,7 +103,7 @@ fn forget(entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
             CookieCache::open().and_then(|mut cache| cache.delete(entry.source, entry.destination));
         match deleted {
             Ok(true) => forgotten.push(entry),
-            // Somebody else did it.
+            // Another process deleted the entry.
             Ok(false) => {}
             Err(e) => return Err(cannot_forget("cookies forget", entry.destination, e)),
         }
@@ -111,22 +111,18 @@ fn forget(entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
     Ok(forgotten)
 }
 
-/// A flag or command, `what`, may not forget a cookie.
+/// Returns the error if the flag or command `what` can't delete a cookie.
 pub(crate) fn cannot_forget(what: &str, address: IpAddr, source: tfo_core::Error) -> Failure {
     let advice = match source.kind() {
         io::ErrorKind::PermissionDenied if Capability::NetAdmin.is_effective() => format!(
-            "{what} needs CAP_NET_ADMIN of the real host, which root of a user namespace has not got: \
-             run it there: sudo nsenter --net=/proc/PID/ns/net tfo-client {what}"
+            "{what} needs CAP_NET_ADMIN of the real host, which root in a user namespace lacks: \
+             run it on the host: sudo nsenter --net=/proc/PID/ns/net tfo-client {what}"
         ),
         io::ErrorKind::PermissionDenied => format!(
             "{what} needs CAP_NET_ADMIN: run it with sudo, or grant it: sudo setcap cap_net_admin=+ep \
              \"$(command -v tfo-client)\""
         ),
-        _ => format!("leave {what} out"),
+        _ => format!("omit {what}"),
     };
-    Failure::Operation {
-        what: format!("the cookie for {address} can't be forgotten"),
-        source,
-        advice,
-    }
+    Failure::Operation { what: format!("can't forget the cookie for {address}"), source, advice }
 }

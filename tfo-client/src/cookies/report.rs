@@ -13,7 +13,7 @@ use crate::{output, prose};
 struct Listed {
     schema: u32,
     cookies: Vec<Line>,
-    /// Destinations that the kernel remembers, without a cookie and without a lost SYN.
+    /// Number of cached destinations without a cookie and without lost SYNs.
     others: usize,
 }
 
@@ -42,52 +42,52 @@ struct Line {
     rtt_us: Option<u64>,
 }
 
-/// The list: entries with a cookie, or with lost SYNs.
+/// Lists the entries with a cookie or with lost SYNs.
 pub(super) fn list(format: Format, entries: &[Entry]) -> String {
-    let (worth, others): (Vec<&Entry>, Vec<&Entry>) =
+    let (relevant, others): (Vec<&Entry>, Vec<&Entry>) =
         entries.iter().partition(|entry| entry.cookie.is_some() || entry.syn_drops > 0);
     match format {
         Format::Json => output::json(&Listed {
             schema: 1,
-            cookies: worth.iter().map(|entry| line(entry)).collect(),
+            cookies: relevant.iter().map(|entry| line(entry)).collect(),
             others: others.len(),
         }),
-        Format::Text if worth.is_empty() => format!(
-            "No cookies are cached here{}: the first connection to a server asks for one.\n\
+        Format::Text if relevant.is_empty() => format!(
+            "No cookies are cached here{}: the first connection to a server requests one.\n\
              To get one: tfo-client -s HOST -n 2\n",
             match others.len() {
                 0 => String::new(),
-                1 => " (1 destination is remembered without one)".to_owned(),
-                count => format!(" ({count} destinations are remembered without one)"),
+                1 => " (1 destination is cached without one)".to_owned(),
+                count => format!(" ({count} destinations are cached without one)"),
             }
         ),
-        Format::Text => table(&worth),
+        Format::Text => table(&relevant),
     }
 }
 
-/// All that is remembered of one destination.
+/// Shows the entries of one destination.
 pub(super) fn destination(format: Format, address: IpAddr, entries: &[Entry]) -> String {
     match format {
         Format::Json => {
             output::json(&Shown { schema: 1, address, cookies: entries.iter().map(line).collect() })
         }
         Format::Text if entries.is_empty() => {
-            format!("Nothing is remembered of {address}: the next connection asks for a cookie.\n")
+            format!("{address} is not in the cache: the next connection requests a cookie.\n")
         }
         Format::Text => entries.iter().map(block).collect::<Vec<_>>().join("\n"),
     }
 }
 
-/// What was forgotten.
+/// Lists the entries that were deleted.
 pub(super) fn forgotten(format: Format, entries: &[Entry]) -> String {
     match format {
         Format::Json => {
             output::json(&Forgotten { schema: 1, forgotten: entries.iter().map(line).collect() })
         }
-        Format::Text if entries.is_empty() => "Nothing was remembered.\n".to_owned(),
+        Format::Text if entries.is_empty() => "Nothing to forget.\n".to_owned(),
         Format::Text => entries.iter().fold(String::new(), |text, entry| {
             let what =
-                if entry.cookie.is_some() { "the cookie" } else { "what was known, no cookie," };
+                if entry.cookie.is_some() { "the cookie" } else { "the entry without a cookie" };
             text + &format!("Forgotten: {what} for {}{}\n", entry.destination, from(entry))
         }),
     }
@@ -110,7 +110,7 @@ fn line(entry: &Entry) -> Line {
 }
 
 const HEADS: [&str; 7] = ["destination", "source", "cookie", "used", "MSS", "SYN drops", "note"];
-/// The columns that hold numbers, which stand at the right.
+/// The columns with numbers, which are right-aligned.
 const NUMBERS: std::ops::Range<usize> = 3..6;
 
 fn table(entries: &[&Entry]) -> String {
@@ -124,7 +124,7 @@ fn table(entries: &[&Entry]) -> String {
                 entry.age.map_or_else(|| "-".to_owned(), |age| format!("{} ago", age_of(age))),
                 or_dash(entry.mss),
                 entry.syn_drops.to_string(),
-                drops(entry),
+                describe_drops(entry),
             ]
         })
         .collect();
@@ -158,9 +158,9 @@ fn block(entry: &Entry) -> String {
         put("used", format!("{} ago", age_of(age)));
     }
     if let Some(mss) = entry.mss {
-        put("MSS", format!("{mss} B, as it came with the cookie: it bounds the SYN's data"));
+        put("MSS", format!("{mss} B, received with the cookie: limits the SYN's data"));
     }
-    match drops(entry) {
+    match describe_drops(entry) {
         none if none.is_empty() => put("SYN drops", "none".to_owned()),
         note => put("SYN drops", format!("{}: {note}", entry.syn_drops)),
     }
@@ -170,8 +170,8 @@ fn block(entry: &Entry) -> String {
     block
 }
 
-/// What lost SYNs mean.
-fn drops(entry: &Entry) -> String {
+/// Describes the SYNs that were lost.
+fn describe_drops(entry: &Entry) -> String {
     let last = entry.syn_drop_age.map(|age| format!(", the last {} ago", age_of(age)));
     match entry.syn_drops {
         0 => String::new(),
@@ -190,7 +190,7 @@ fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// An age in the largest unit that leaves two digits or one.
+/// Formats an age in seconds, minutes, hours or days.
 fn age_of(age: Duration) -> String {
     match age.as_secs() {
         0 => format!("{} ms", age.as_millis()),
@@ -206,8 +206,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_units_that_people_use() {
-        for (seconds, told) in [
+    fn age_is_rounded_to_seconds_minutes_hours_or_days() {
+        for (seconds, text) in [
             (0, "0 ms"),
             (7, "7 s"),
             (119, "119 s"),
@@ -215,7 +215,7 @@ mod tests {
             (7200, "2 h"),
             (172_800, "2 days"),
         ] {
-            assert_eq!(age_of(Duration::from_secs(seconds)), told, "{seconds} s");
+            assert_eq!(age_of(Duration::from_secs(seconds)), text, "{seconds} s");
         }
         assert_eq!(age_of(Duration::from_millis(320)), "320 ms");
     }

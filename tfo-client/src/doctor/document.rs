@@ -18,50 +18,51 @@ use super::open_connection::OpenConnection;
 use super::snapshot::{Snapshot, rate};
 use crate::{output, schema};
 
-/// What `tfo-client doctor -o json` prints: one document, and with --watch one a line.
+/// The output of `tfo-client doctor -o json`: one document, or with --watch one document per line.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "tfo-client doctor")]
 pub(crate) struct DoctorDocument {
-    /// The version of this format. A field may be added to it, none changes or goes.
+    /// The version of this format. Fields may be added within a version, but never change or disappear.
     #[schemars(extend("const" = 1))]
     schema: u32,
     doctor: Doctor,
 }
 
-/// What this network namespace allows and does. A part that can't be read is null; a finding says why.
+/// The settings and the state of this network namespace. A part that can't be read is null; a finding gives the
+/// reason.
 #[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "a document says yes or no")]
 struct Doctor {
-    /// Whether nothing keeps the judged half from working: the exit status.
+    /// Whether no finding about the checked half is a problem; decides the exit status.
     ready: bool,
     /// Whether this host can use fast open as a client.
     client_ready: bool,
     /// Whether this host can use fast open as a server.
     server_ready: bool,
     judged: Role,
-    /// What this runs in, as far as marks tell: host, container (docker), Kubernetes pod, systemd unit NAME.
+    /// The detected runtime environment: host, container (docker), Kubernetes pod, systemd unit NAME.
     #[schemars(length(min = 1))]
     place: String,
     /// Whether /proc/sys is read-only.
     settings_read_only: bool,
     settings: Settings,
-    /// What the kernel can do, by trying it.
+    /// The kernel's features, as probed.
     features: Vec<Feature>,
-    /// What was found.
+    /// The findings.
     findings: Vec<Finding>,
-    /// The counters of TcpExt since this network namespace was made, by the kernel's name.
+    /// The counters of TcpExt since this network namespace was created, by the kernel's name.
     #[schemars(extend("minProperties" = 9))]
     counters: Option<BTreeMap<String, u64>>,
-    /// Since this network namespace was made.
+    /// The hit rates since this network namespace was created.
     hit_rates: Option<HitRates>,
-    /// Only with --watch, and not in its first document.
+    /// The change since the previous document; null in the first one, and without --watch.
     change: Option<Change>,
     /// The routes with fastopen_no_cookie, as `ip route` writes them.
     #[schemars(inner(length(min = 1)))]
     routes_without_cookie: Option<Vec<String>>,
-    /// The cache of cookies, those with a cookie first.
+    /// The entries of the cookie cache, those with a cookie first.
     cookies: Option<Vec<Cookie>>,
-    /// The listening sockets of all processes, also those without fast open.
+    /// The listening sockets of all processes, including those without fast open.
     listeners: Option<Vec<Listener>>,
     /// The open connections.
     connections: Vec<Connection>,
@@ -72,10 +73,10 @@ struct Doctor {
 struct Settings {
     /// net.ipv4.tcp_fastopen; null: this kernel has no such setting.
     tcp_fastopen: Option<u32>,
-    /// Its bits by name.
+    /// The names of its bits.
     tcp_fastopen_bits: Vec<&'static str>,
     key: Option<NamespaceKey>,
-    /// net.core.somaxconn: the longest that a fast open queue can be.
+    /// net.core.somaxconn: the maximum length of a fast open queue.
     somaxconn: Option<u32>,
     /// net.ipv4.tcp_syncookies.
     syncookies: Option<u32>,
@@ -83,51 +84,51 @@ struct Settings {
     blackhole_timeout_s: Option<u64>,
 }
 
-/// Something that the kernel can do.
+/// A feature of the kernel.
 #[derive(Serialize, JsonSchema)]
 struct Feature {
     /// The kernel's name.
     #[schemars(length(min = 1))]
     name: &'static str,
-    /// What trying it gave; switched-off: the kernel has it and tcp_fastopen forbids it; unknown: only a
-    /// connection would show it.
+    /// The result of probing it; switched-off: supported, but disabled by tcp_fastopen; unknown: only a connection
+    /// can show it.
     #[schemars(extend("enum" = ["yes", "switched-off", "no", "refused", "unknown"]))]
     support: &'static str,
 }
 
-/// Something that was found.
+/// A finding about this host.
 #[derive(Serialize, JsonSchema)]
 struct Finding {
-    /// The word of the finding.
+    /// The code of the finding.
     #[schemars(extend("enum" = readiness::Finding::CODES))]
     code: &'static str,
     level: Level,
     half: Role,
-    /// What was found, and what it means.
+    /// The observation, and its meaning.
     #[schemars(length(min = 1))]
     text: String,
-    /// How to fix it where this runs; commands stand in backticks.
+    /// How to fix it in this runtime environment; commands are in backticks.
     #[schemars(inner(length(min = 1)))]
     fix: Vec<String>,
 }
 
-/// What changed since the document before.
+/// The change since the previous document.
 #[derive(Serialize, JsonSchema)]
 struct Change {
-    /// The time between the two.
+    /// The time since the previous document.
     #[schemars(range(min = 0))]
     seconds: f64,
-    /// The counters' rates.
+    /// The rates of the counters.
     #[schemars(extend("minProperties" = 9))]
     per_second: BTreeMap<String, Rate>,
     hit_rates: HitRates,
 }
 
-/// So many a second.
+/// A rate per second.
 #[derive(Serialize, JsonSchema)]
 struct Rate(#[schemars(range(min = 0))] f64);
 
-/// What is cached of a pair of addresses.
+/// The cache entry for a pair of addresses.
 #[derive(Serialize, JsonSchema)]
 #[expect(clippy::struct_field_names, reason = "the document's names")]
 struct Cookie {
@@ -138,63 +139,63 @@ struct Cookie {
     /// The cookie, hexadecimal.
     #[schemars(extend("pattern" = schema::COOKIE))]
     cookie: Option<String>,
-    /// The MSS that came with it, in bytes.
+    /// The MSS received with the cookie, in bytes.
     mss: Option<u16>,
-    /// Time since the entry was used.
+    /// Time since the entry was last used.
     age_ms: Option<u64>,
-    /// SYNs with data in a row that were lost.
+    /// Number of consecutive SYNs with data that were lost.
     syn_drops: u16,
-    /// Time since the last of them.
+    /// Time since the last loss.
     syn_drop_age_ms: Option<u64>,
 }
 
 /// A listening socket.
 #[derive(Serialize, JsonSchema)]
 struct Listener {
-    /// Where it listens.
+    /// The address and port that it listens on.
     #[schemars(length(min = 3))]
     address: String,
     /// The effective length of the fast open queue; 0: no fast open.
     fast_open_queue: u32,
-    /// The user who made it.
+    /// The user that created the socket.
     uid: u32,
-    /// Who holds it, as far as that may be seen.
+    /// The processes that hold the socket, if visible.
     processes: Vec<Process>,
 }
 
 /// An open connection, of any process.
 #[derive(Serialize, JsonSchema)]
 struct Connection {
-    /// This host's end.
+    /// The local address.
     #[schemars(length(min = 3))]
     local: String,
-    /// The other end.
+    /// The remote address.
     #[schemars(length(min = 3))]
     remote: String,
-    /// Whether it was made here, or accepted.
+    /// Whether this host connected or accepted.
     end: End,
-    /// Its TCP state.
+    /// The TCP state.
     state: TcpState,
-    /// What happened, where the bits settle it.
+    /// The verdict; null if the bits are inconclusive.
     verdict: Option<Outcome>,
-    /// Why, where the bits say so.
+    /// The cause, if the bits show it.
     cause: Option<Cause>,
-    /// What the bits say, in a few words.
+    /// The meaning of the bits, in a few words.
     #[schemars(length(min = 1))]
     says: &'static str,
-    /// TCPI_OPT_SYN_DATA: the SYN's data was taken.
+    /// TCPI_OPT_SYN_DATA: the SYN's data was accepted.
     syn_data: bool,
-    /// TCPI_OPT_TFO_CHILD: born of a valid fast open SYN.
+    /// TCPI_OPT_TFO_CHILD: created by a valid fast open SYN.
     tfo_child: bool,
     /// tcpi_fastopen_client_fail.
     client_fail: ClientFail,
-    /// The user who made the socket.
+    /// The user that created the socket.
     uid: u32,
-    /// Who holds it, as far as that may be seen.
+    /// The processes that hold the socket, if visible.
     processes: Vec<Process>,
 }
 
-/// One line a document while watching, so that a program can read them as they come.
+/// Returns the document. With `watch` it is one line, so that a program can read the documents as they arrive.
 pub(super) fn document(snapshot: &Snapshot, half: Role, watch: bool) -> String {
     let document = DoctorDocument { schema: 1, doctor: doctor(snapshot, half) };
     if watch { output::json_line(&document) } else { output::json(&document) }
@@ -293,7 +294,7 @@ fn features(snapshot: &Snapshot) -> Vec<Feature> {
 }
 
 fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> {
-    let OpenConnection { connection, end, outcome, cause, says } = open;
+    let OpenConnection { connection, end, outcome, cause, description } = open;
     let info = connection.info.as_ref()?;
     Some(Connection {
         local: connection.local.to_string(),
@@ -302,7 +303,7 @@ fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> 
         state: connection.state,
         verdict: *outcome,
         cause: *cause,
-        says,
+        says: description,
         syn_data: info.syn_data,
         tfo_child: info.tfo_child,
         client_fail: info.client_fail,

@@ -1,11 +1,11 @@
-//! `tfo-client doctor`: what this host allows and does. Changes nothing.
+//! `tfo-client doctor`: checks this host's fast open settings and state, without changing anything.
 //!
 //! | file | subject |
 //! | --- | --- |
 //! | `run` | the command |
 //! | `report` | prints a snapshot; `text` for people, `document` for programs |
-//! | `snapshot` | what this host shows at one time |
-//! | `open_connection` | what the bits of one connection say |
+//! | `snapshot` | the state of this host at one time |
+//! | `open_connection` | judges an open connection by its bits |
 //! | `arguments` | the flags |
 
 mod arguments;

@@ -1,25 +1,25 @@
-//! What the bits of an open connection say, when nobody has watched it begin.
+//! Judges an open connection by its bits alone: its handshake was not observed.
 
 use tfo_core::diagnosis::{Cause, End, Outcome, Side, classify};
 use tfo_core::host::Connection;
 use tfo_core::socket::{ClientFail, SynRecord, TcpBits, TcpState};
 
-/// An open connection, and what its bits alone say of fast open.
+/// An open connection, judged by its bits alone.
 pub(super) struct OpenConnection {
     pub(super) connection: Connection,
     pub(super) end: End,
-    /// What happened, if the bits settle it.
+    /// The outcome; `None` if the bits are inconclusive.
     pub(super) outcome: Option<Outcome>,
-    /// Why, where the bits say so.
+    /// The cause, if the bits show it.
     pub(super) cause: Option<Cause>,
-    /// What the bits say, in a few words.
-    pub(super) says: &'static str,
+    /// The meaning of the bits, in a few words.
+    pub(super) description: &'static str,
 }
 
 const SYN_WITHOUT_DATA: &str = "fast open, no data in the SYN";
 
 impl OpenConnection {
-    /// `cookie`: whether a cookie is cached for its pair of addresses by now; `None` if that is unknown.
+    /// Judges a connection. `cookie` is whether a cookie is now cached for its pair of addresses; `None` if unknown.
     pub(super) fn new(
         connection: Connection,
         tcp: TcpBits,
@@ -31,32 +31,33 @@ impl OpenConnection {
             _ => classify(tcp, Side::client(None, cookie)),
         };
         let (outcome, cause) = settled.unzip();
-        let (cause, says) = (cause.flatten(), words(settled, tcp, end));
-        Self { connection, end, outcome, cause, says }
+        let (cause, description) = (cause.flatten(), describe(settled, tcp, end));
+        Self { connection, end, outcome, cause, description }
     }
 
-    /// Whether fast open had a part in it, as far as the bits say.
+    /// Returns whether the bits show that fast open was attempted.
     pub(super) fn has_fast_open(&self) -> bool {
-        !matches!(self.outcome, None | Some(Outcome::NotAttempted)) || self.says == SYN_WITHOUT_DATA
+        !matches!(self.outcome, None | Some(Outcome::NotAttempted))
+            || self.description == SYN_WITHOUT_DATA
     }
 }
 
-fn words(settled: Option<(Outcome, Option<Cause>)>, tcp: TcpBits, end: End) -> &'static str {
+fn describe(settled: Option<(Outcome, Option<Cause>)>, tcp: TcpBits, end: End) -> &'static str {
     match settled {
-        Some((Outcome::FastOpen, _)) => "the SYN's data was taken",
-        Some((Outcome::CookieGranted, _)) => "asked for a cookie, one is cached by now",
-        Some((_, Some(Cause::DataNotAcked))) => "the SYN's data was not taken",
-        Some((_, Some(Cause::SynRetransmitted))) => "the SYN with data got no answer",
-        Some((_, Some(Cause::NoCookieReturned))) => "asked for a cookie, none is cached",
-        // An empty first write, or a box that removes data: one end can't tell.
+        Some((Outcome::FastOpen, _)) => "the SYN's data was accepted",
+        Some((Outcome::CookieGranted, _)) => "requested a cookie, now cached",
+        Some((_, Some(Cause::DataNotAcked))) => "the SYN's data was not accepted",
+        Some((_, Some(Cause::SynRetransmitted))) => "the SYN with data was not answered",
+        Some((_, Some(Cause::NoCookieReturned))) => "requested a cookie, none cached",
+        // An empty first write, or a middlebox that removes data: one end can't distinguish them.
         None if end == End::Server && tcp.tfo_child => SYN_WITHOUT_DATA,
         None if end == End::Server => "regular",
         None => match (tcp.client_fail, tcp.state) {
-            (ClientFail::CookieUnavailable, TcpState::SynSent) => "asking for a cookie",
-            (ClientFail::CookieUnavailable, _) => "asked for a cookie",
+            (ClientFail::CookieUnavailable, TcpState::SynSent) => "requesting a cookie",
+            (ClientFail::CookieUnavailable, _) => "requested a cookie",
             _ => "connecting",
         },
-        // Regular on purpose, because the host does not allow more, or for a pause.
+        // Regular by request, because the host does not allow fast open, or because it is paused.
         Some(_) => "regular",
     }
 }
@@ -65,24 +66,24 @@ fn words(settled: Option<(Outcome, Option<Cause>)>, tcp: TcpBits, end: End) -> &
 mod tests {
     use super::*;
 
-    /// State, options, code.
+    /// Returns the bits for a TCP state, options and a client failure code.
     fn bits(state: u8, options: u8, code: u8) -> TcpBits {
         TcpBits::parse(&[state, 0, 0, 0, 0, options, 0, code << 1]).expect("long enough")
     }
 
     #[test]
-    fn each_case_has_its_words() {
+    fn each_combination_of_bits_is_described() {
         let table = [
-            (End::Client, (1, 0x20, 0), None, "the SYN's data was taken"),
+            (End::Client, (1, 0x20, 0), None, "the SYN's data was accepted"),
             (End::Client, (1, 0, 0), None, "regular"),
             (End::Client, (2, 0, 0), None, "connecting"),
-            (End::Client, (2, 0, 1), Some(false), "asking for a cookie"),
-            (End::Client, (1, 0, 1), Some(true), "asked for a cookie, one is cached by now"),
-            (End::Client, (1, 0, 1), Some(false), "asked for a cookie, none is cached"),
-            (End::Client, (1, 0, 1), None, "asked for a cookie"),
-            (End::Client, (1, 0, 2), Some(true), "the SYN's data was not taken"),
-            (End::Client, (1, 0, 3), Some(true), "the SYN with data got no answer"),
-            (End::Server, (3, 0xa0, 0), None, "the SYN's data was taken"),
+            (End::Client, (2, 0, 1), Some(false), "requesting a cookie"),
+            (End::Client, (1, 0, 1), Some(true), "requested a cookie, now cached"),
+            (End::Client, (1, 0, 1), Some(false), "requested a cookie, none cached"),
+            (End::Client, (1, 0, 1), None, "requested a cookie"),
+            (End::Client, (1, 0, 2), Some(true), "the SYN's data was not accepted"),
+            (End::Client, (1, 0, 3), Some(true), "the SYN with data was not answered"),
+            (End::Server, (3, 0xa0, 0), None, "the SYN's data was accepted"),
             (End::Server, (1, 0x80, 0), None, SYN_WITHOUT_DATA),
             (End::Server, (1, 0, 0), None, "regular"),
         ];
@@ -92,7 +93,11 @@ mod tests {
                 End::Server => classify(tcp, Side::server(&SynRecord::NotSaved, None)),
                 _ => classify(tcp, Side::client(None, cookie)),
             };
-            assert_eq!(words(settled, tcp, end), expected, "{end:?} {state} {options:#x} {code}");
+            assert_eq!(
+                describe(settled, tcp, end),
+                expected,
+                "{end:?} {state} {options:#x} {code}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the doctor prints: a screen for people, a document for programs.
+//! The doctor's output: a screen for people, a document for programs.
 
 use std::io::{self, IsTerminal};
 
@@ -10,16 +10,16 @@ use super::snapshot::Snapshot;
 use super::{document, text};
 use crate::output::{self, Failure, Printer};
 
-/// Top left, and nothing below.
+/// Moves the cursor to the top left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// The report on its way to standard output.
+/// Prints the report to standard output.
 pub(super) struct DoctorReport {
     format: Format,
     half: Role,
     watch: bool,
     colour: bool,
-    /// A frame takes the place of the one before.
+    /// Whether each frame overwrites the previous one.
     refresh: bool,
     frames: u64,
     printer: Printer,
@@ -39,7 +39,7 @@ impl DoctorReport {
         }
     }
 
-    /// Prints a frame, and returns whether somebody reads on.
+    /// Prints a frame, and returns whether more can be printed.
     pub(super) fn show(&mut self, snapshot: &Snapshot) -> bool {
         let text = match self.format {
             Format::Json => document::document(snapshot, self.half, self.watch),

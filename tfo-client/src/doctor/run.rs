@@ -1,4 +1,4 @@
-//! Looks at this host, once or again and again.
+//! Runs the command: takes one snapshot, or with `--watch` one in each interval.
 
 use std::process::ExitCode;
 use std::thread;
@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::output::Failure;
 
 pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, Failure> {
-    let mut report = DoctorReport::new(settings.format, flags);
+    let mut report = DoctorReport::new(settings.output.format, flags);
     let environment = RuntimeEnvironment::detect();
     let mut before = None;
     let mut frame = 1;
@@ -21,9 +21,9 @@ pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, 
         let snapshot = Snapshot::take(environment.clone(), before.take());
         before = snapshot.facts.counters.map(|counters| (counters, Instant::now()));
         let ready = snapshot.facts.is_ready(flags.half());
-        let read_on = report.show(&snapshot);
+        let can_print = report.show(&snapshot);
         match flags.watch() {
-            Some(interval) if read_on && flags.frames().is_none_or(|frames| frame < frames) => {
+            Some(interval) if can_print && flags.frames().is_none_or(|frames| frame < frames) => {
                 thread::sleep(interval);
             }
             _ => break ready,

@@ -1,4 +1,4 @@
-//! What a look at this host shows.
+//! The state of this host at one time.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,21 +10,21 @@ use tfo_core::socket::TcpBits;
 
 use super::open_connection::OpenConnection;
 
-/// One look at this host.
+/// The state of this host at one time.
 pub(super) struct Snapshot {
     pub(super) facts: HostFacts,
     pub(super) environment: RuntimeEnvironment,
-    /// The connections of [`facts`](Self::facts) that have bits to judge.
+    /// The connections of [`facts`](Self::facts) for which the kernel reports the bits to judge.
     pub(super) open: Vec<OpenConnection>,
-    /// How the counters changed since the snapshot before, and in which time.
+    /// The change of the counters since the previous snapshot, and the time since then.
     pub(super) change: Option<(CounterChange, Duration)>,
 }
 
-/// Counters, and when they were read.
+/// Counters, and the time at which they were read.
 pub(super) type CountersAt = (Counters, Instant);
 
 impl Snapshot {
-    /// Looks at this host. The change is that since `before`.
+    /// Reads the state of this host. The change of the counters is relative to `before`.
     pub(super) fn take(environment: RuntimeEnvironment, before: Option<CountersAt>) -> Self {
         let facts = HostFacts::read();
         let change = before
@@ -35,25 +35,25 @@ impl Snapshot {
         Self { facts, environment, open, change }
     }
 
-    /// The findings about what is shown.
+    /// Returns the findings about the half that is shown.
     pub(super) fn findings(&self, half: Role) -> Vec<Finding> {
         let findings = self.facts.findings().into_iter();
-        findings.filter(|finding| shows(half, finding.role())).collect()
+        findings.filter(|finding| includes(half, finding.role())).collect()
     }
 
-    /// Whether a connection of this host has shown that its kernel marks the children of fast open.
+    /// Returns whether an open connection shows that the kernel reports `TCPI_OPT_TFO_CHILD`.
     pub(super) fn child_seen(&self) -> bool {
         let mut infos = self.open.iter().filter_map(|open| open.connection.info.as_ref());
         infos.any(|info| info.tfo_child)
     }
 }
 
-/// Whether a report about `half` shows what belongs to `other`.
-pub(super) fn shows(half: Role, other: Role) -> bool {
+/// Returns whether a report about `half` includes what belongs to `other`.
+pub(super) fn includes(half: Role, other: Role) -> bool {
     half == Role::Both || other == Role::Both || half == other
 }
 
-/// So many a second.
+/// Returns the rate per second; 0 if no time has passed.
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
 pub(super) fn rate(count: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { count as f64 / time.as_secs_f64() }
@@ -61,8 +61,8 @@ pub(super) fn rate(count: u64, time: Duration) -> f64 {
 
 fn open(facts: &HostFacts, connection: &Connection) -> Option<OpenConnection> {
     let info = connection.info.as_ref()?;
-    // Without a listener at its own address a connection was made from here. A server that has
-    // stopped listening is taken for a client, unless the kernel knows better.
+    // If no socket listens on its local address, the connection was opened by this host. A server that has
+    // stopped listening therefore counts as a client, unless the kernel reports otherwise.
     let server = info.tfo_child || listens(facts, connection.local);
     let end = if server { End::Server } else { End::Client };
     let (source, destination) = (connection.local.ip(), connection.remote.ip());
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_needs_time() {
+    fn rate_without_elapsed_time_is_zero() {
         assert!(rate(5, Duration::ZERO).abs() < f64::EPSILON);
         assert!((rate(5, Duration::from_secs(2)) - 2.5).abs() < f64::EPSILON);
     }

@@ -1,4 +1,4 @@
-//! The screen: sections of 80 columns.
+//! The text for people: sections of 80 columns.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tfo_core::host::readiness::{Finding, HitRates, Level, Role};
 use tfo_core::host::{Owners, cookie_cache};
 
 use super::open_connection::OpenConnection;
-use super::snapshot::{Snapshot, rate, shows};
+use super::snapshot::{Snapshot, includes, rate};
 use crate::prose::{WIDTH, wrap_to};
 
-/// Rows of a table: more than these belong into the document.
+/// The maximum number of rows of a table. The JSON document has all of them.
 const ROWS: usize = 10;
-/// Columns of a finding's level with the spaces around it.
+/// Width of a finding's level, including the surrounding spaces.
 const MARGIN: usize = 11;
 
 pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool) -> String {
@@ -24,16 +24,16 @@ pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool)
     for (title, part) in
         [("Client", Role::Client), ("Server", Role::Server), ("Both halves", Role::Both)]
     {
-        if shows(half, part) {
+        if includes(half, part) {
             text += &section(title, part, &found, &mut fixes, snapshot, colour);
         }
     }
     text += &kernel(snapshot);
     text += &counters(snapshot, watch, half);
-    if shows(half, Role::Client) {
+    if includes(half, Role::Client) {
         text += &cookies(snapshot);
     }
-    if shows(half, Role::Server) {
+    if includes(half, Role::Server) {
         text += &listeners(snapshot);
     }
     text + &connections(snapshot, half)
@@ -50,8 +50,8 @@ fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> Str
     }
     text = wrap_to(&escape_control(&text), WIDTH);
     let judged = [("client", Role::Client), ("server", Role::Server)];
-    let words = judged.into_iter().filter(|(_, part)| shows(half, *part)).map(|(name, part)| {
-        let problems = found.iter().filter(|f| f.is_problem() && shows(part, f.role())).count();
+    let words = judged.into_iter().filter(|(_, part)| includes(half, *part)).map(|(name, part)| {
+        let problems = found.iter().filter(|f| f.is_problem() && includes(part, f.role())).count();
         let (level, word) = match problems {
             0 => (Level::Ok, "ready".to_owned()),
             1 => (Level::Problem, "not ready, 1 problem".to_owned()),
@@ -91,7 +91,7 @@ fn section(
     if text.is_empty() { text } else { format!("\n{title}\n{text}") }
 }
 
-/// Lines but the first moved to the right.
+/// Indents all lines but the first.
 fn indent(lines: &str, columns: usize) -> String {
     lines.trim_end().replace('\n', &format!("\n{}", " ".repeat(columns))) + "\n"
 }
@@ -103,23 +103,23 @@ fn kernel(snapshot: &Snapshot) -> String {
     words.push(if snapshot.child_seen() {
         "TFO_CHILD yes".to_owned()
     } else {
-        "TFO_CHILD unknown (only a connection shows it)".to_owned()
+        "TFO_CHILD unknown (only a connection can show it)".to_owned()
     });
     let text = wrap_to(&(words.join(", ") + "."), WIDTH - 2);
     format!("\nKernel, as probed\n  {}", indent(&text, 2))
 }
 
 fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
-    let title = "\nCounters since this network namespace was made";
+    let title = "\nCounters since this network namespace was created";
     let Some(counters) = snapshot.facts.counters else { return String::new() };
     if !watch && counters.total().is_zero() {
-        return format!("{title}\n  all 0: nothing has used fast open here\n");
+        return format!("{title}\n  all 0: no connection has used fast open here\n");
     }
     let rates = snapshot.change;
     let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
     for (index, (name, count)) in counters.iter().enumerate() {
         let (part, meaning) = meaning(name);
-        if !shows(half, part) || (count == 0 && !watch) {
+        if !includes(half, part) || (count == 0 && !watch) {
             continue;
         }
         text += &format!("  {:<14} {count:>9}", name.trim_start_matches("TCPFastOpen"));
@@ -131,11 +131,11 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
     }
     let HitRates { outgoing, incoming, .. } = HitRates::of(&counters.total());
     for (part, rate, what) in [
-        (Role::Client, outgoing, "of this host's SYNs with data were taken"),
-        (Role::Server, incoming, "of the SYNs with a cookie were taken"),
+        (Role::Client, outgoing, "of this host's SYNs with data were accepted"),
+        (Role::Server, incoming, "of the SYNs with a cookie were accepted"),
     ] {
         if let Some(rate) = rate
-            && shows(half, part)
+            && includes(half, part)
         {
             text += &format!("  {:<14} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
         }
@@ -145,15 +145,15 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
 
 fn meaning(counter: &str) -> (Role, &'static str) {
     match counter {
-        "TCPFastOpenActive" => (Role::Client, "connected, SYN data taken"),
-        "TCPFastOpenActiveFail" => (Role::Client, "SYN data not taken"),
-        "TCPFastOpenPassive" => (Role::Server, "valid SYNs, data-less too"),
+        "TCPFastOpenActive" => (Role::Client, "connected, SYN data accepted"),
+        "TCPFastOpenActiveFail" => (Role::Client, "SYN data not accepted"),
+        "TCPFastOpenPassive" => (Role::Server, "valid SYNs, with or without data"),
         "TCPFastOpenPassiveFail" => (Role::Server, "SYNs with an invalid cookie"),
         "TCPFastOpenListenOverflow" => (Role::Server, "refused, queue full"),
-        "TCPFastOpenCookieReqd" => (Role::Server, "cookies asked for, given or not"),
-        "TCPFastOpenBlackhole" => (Role::Client, "pauses for a blackhole"),
+        "TCPFastOpenCookieReqd" => (Role::Server, "cookie requests, granted or not"),
+        "TCPFastOpenBlackhole" => (Role::Client, "pauses after a blackhole"),
         "TCPFastOpenPassiveAltKey" => (Role::Server, "cookies of the backup key"),
-        "TCPSynRetrans" => (Role::Both, "SYNs and SYN-ACKs sent again"),
+        "TCPSynRetrans" => (Role::Both, "retransmitted SYNs and SYN-ACKs"),
         _ => (Role::Both, ""),
     }
 }
@@ -196,7 +196,7 @@ fn listeners(snapshot: &Snapshot) -> String {
     table("Listeners and their fast open queues", columns, rows.collect())
 }
 
-/// Who holds a socket: the first of them, and how many more.
+/// Names the first process that holds a socket, and the number of others.
 fn processes(owners: &Owners, inode: u64, uid: u32) -> String {
     match owners.of_inode(inode) {
         [] => format!("not visible (uid {uid})"),
@@ -212,8 +212,8 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         .open
         .iter()
         .filter(|open| match open.end {
-            End::Server => shows(half, Role::Server),
-            _ => shows(half, Role::Client),
+            End::Server => includes(half, Role::Server),
+            _ => includes(half, Role::Client),
         })
         .collect();
     let (shown, rest): (Vec<&OpenConnection>, Vec<&OpenConnection>) =
@@ -231,7 +231,7 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         let verdict = match (open.outcome, open.cause) {
             (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
             (Some(outcome), None) => outcome.to_string(),
-            (None, _) => open.says.to_owned(),
+            (None, _) => open.description.to_owned(),
         };
         let ends = ends(open);
         text += &if 2 + width + 2 + verdict.len() <= WIDTH {
@@ -241,17 +241,17 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         };
     }
     if shown.len() > ROWS {
-        text += &format!("  and {} more with fast open: -o json has all\n", shown.len() - ROWS);
+        text += &format!("  and {} more with fast open: -o json lists all\n", shown.len() - ROWS);
     }
     match (shown.len(), rest.len()) {
         (_, 0) => {}
-        (0, count) => text += &format!("  {count}, none with a trace of fast open\n"),
-        (_, count) => text += &format!("  and {count} without a trace of fast open\n"),
+        (0, count) => text += &format!("  {count}, none with signs of fast open\n"),
+        (_, count) => text += &format!("  and {count} without signs of fast open\n"),
     }
     text
 }
 
-/// Columns as wide as they need to be.
+/// Formats a table whose columns are as wide as their widest cell.
 fn table<const N: usize>(title: &str, head: [String; N], rows: Vec<[String; N]>) -> String {
     let hidden = rows.len().saturating_sub(ROWS);
     let shown: Vec<[String; N]> = [head].into_iter().chain(rows.into_iter().take(ROWS)).collect();
@@ -267,7 +267,7 @@ fn table<const N: usize>(title: &str, head: [String; N], rows: Vec<[String; N]>)
         text += "\n";
     }
     if hidden > 0 {
-        text += &format!("  and {hidden} more: -o json has all\n");
+        text += &format!("  and {hidden} more: -o json lists all\n");
     }
     text
 }
@@ -297,16 +297,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_as_wide_as_its_cells_and_tells_what_it_hides() {
+    fn table_fits_its_cells_and_counts_hidden_rows() {
         let cells = |row: [&str; 2]| row.map(ToOwned::to_owned);
         let rows = (0..12).map(|n| cells(["a long address", &n.to_string()])).collect();
         let text = table("Title", cells(["address", "n"]), rows);
         assert!(text.starts_with("\nTitle\n  address         n\n  a long address  0\n"), "{text}");
-        assert!(text.ends_with("  a long address  9\n  and 2 more: -o json has all\n"), "{text}");
+        assert!(text.ends_with("  a long address  9\n  and 2 more: -o json lists all\n"), "{text}");
     }
 
     #[test]
-    fn old_times_are_told_roughly() {
+    fn ago_rounds_to_seconds_minutes_or_hours() {
         for (seconds, text) in
             [(0, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7200, "2 h ago")]
         {

@@ -1,4 +1,4 @@
-//! `tfo-client explain [VERDICT|CAUSE]`: a page of the manual.
+//! `tfo-client explain [VERDICT|CAUSE]`: prints a page of the manual.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -18,23 +18,23 @@ use crate::output::{self, Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainFlags {
-    /// Verdict or cause, as the probe names it; without one: all of them, one line each
+    /// Verdict or cause to explain, as printed by the probe [default: list all of them]
     #[arg(value_name = "VERDICT|CAUSE")]
     word: Option<String>,
 }
 
 pub(crate) fn run(settings: &Settings, flags: &ExplainFlags) -> Result<ExitCode, Failure> {
     let text = match &flags.word {
-        None => report::contents(settings.format),
+        None => report::contents(settings.output.format),
         Some(word) => {
-            report::page(settings.format, Topic::named(word).ok_or_else(|| unknown(word))?)
+            report::page(settings.output.format, Topic::named(word).ok_or_else(|| unknown(word))?)
         }
     };
     output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// No topic has this name.
+/// Returns the error for a word that is neither a verdict nor a cause.
 fn unknown(word: &str) -> Failure {
     let words: Vec<&str> = Topic::all().map(Topic::as_str).collect();
     let near: Vec<&str> = match nearest(&words, word) {
@@ -42,8 +42,8 @@ fn unknown(word: &str) -> Failure {
         None => words.into_iter().filter(|known| word.len() > 2 && known.contains(word)).collect(),
     };
     let hint = match near.as_slice() {
-        [] => "all of them: tfo-client explain".to_owned(),
+        [] => "list all of them: tfo-client explain".to_owned(),
         near => format!("did you mean {}?", one_of(near)),
     };
-    Failure::Unusable(format!("no verdict and no cause is called {word:?}; {hint}"))
+    Failure::Unusable(format!("unknown verdict or cause {word:?}; {hint}"))
 }

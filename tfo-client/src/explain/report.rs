@@ -8,7 +8,7 @@ use tfo_core::diagnosis::manual::{Page, Section, Topic};
 use crate::output;
 use crate::prose::{WIDTH, wrap};
 
-/// Columns of a word in the list: the longest is `syn-ack-option-stripped`.
+/// Width of the column with the words; the longest is `syn-ack-option-stripped`.
 const WORD: usize = 23;
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct Entry {
     what_to_do: &'static str,
 }
 
-/// All words, one line each; in JSON their pages.
+/// Lists all verdicts and causes, one line each; as JSON, with their pages.
 pub(super) fn contents(format: Format) -> String {
     match format {
         Format::Json => document(Topic::all()),
@@ -38,7 +38,7 @@ pub(super) fn contents(format: Format) -> String {
     }
 }
 
-/// One page.
+/// Returns the page of one verdict or cause.
 pub(super) fn page(format: Format, topic: Topic) -> String {
     match format {
         Format::Json => document([topic]),
@@ -60,21 +60,22 @@ fn kind(topic: Topic) -> &'static str {
 fn list(bold: Style) -> String {
     let hanging = format!("\n{:width$}", "", width = WORD + 4);
     let mut text = String::new();
-    for (title, wanted) in
-        [("Verdicts: what happened to a connection", "verdict"), ("Causes: why", "cause")]
-    {
+    for (title, wanted) in [
+        ("Verdicts: what happened to a connection", "verdict"),
+        ("Causes: why it happened", "cause"),
+    ] {
         text += &format!("{bold}{title}{bold:#}\n");
         for topic in Topic::all().filter(|topic| kind(*topic) == wanted) {
-            let summary = broken(topic.page().summary(), WIDTH - WORD - 4).join(&hanging);
+            let summary = break_lines(topic.page().summary(), WIDTH - WORD - 4).join(&hanging);
             text += &format!("  {topic:<WORD$}  {summary}\n");
         }
         text.push('\n');
     }
-    text + "A page with the packets, the evidence and the remedy: tfo-client explain WORD\n"
+    text + "For the packets, the evidence and the remedy: tfo-client explain WORD\n"
 }
 
-/// Lines of at most `width` columns, broken between words.
-fn broken(text: &str, width: usize) -> Vec<String> {
+/// Breaks a text between words into lines of at most `width` columns.
+fn break_lines(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -138,20 +139,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_has_each_word_and_fits_a_terminal() {
+    fn list_has_each_word_and_fits_80_columns() {
         let list = list(Style::new());
         for topic in Topic::all() {
             assert!(list.contains(&format!("\n  {topic} ")), "{topic} is missing:\n{list}");
-            assert!(topic.as_str().len() <= WORD, "{topic}: the column holds the longest");
+            assert!(topic.as_str().len() <= WORD, "{topic} is wider than its column");
         }
         assert!(list.lines().all(|line| line.chars().count() <= WIDTH), "{list}");
-        let causes = list.split("Causes: why\n").nth(1).unwrap();
+        let causes = list.split("Causes: why it happened\n").nth(1).unwrap();
         let rows: Vec<_> = causes.lines().take_while(|line| !line.is_empty()).collect();
-        assert_eq!(rows.len(), Cause::ALL.len(), "one line each:\n{causes}");
+        assert_eq!(rows.len(), Cause::ALL.len(), "expected one line per cause:\n{causes}");
     }
 
     #[test]
-    fn a_page_shows_its_sections_without_markdown_and_fits_a_terminal() {
+    fn page_shows_sections_without_markdown_in_80_columns() {
         for topic in Topic::all() {
             let text = text(topic.page(), Style::new());
             assert!(!text.contains("```") && !text.contains("\n#"), "{text}");

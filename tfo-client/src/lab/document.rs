@@ -40,11 +40,11 @@ struct Connection<'a> {
 #[derive(Serialize)]
 struct Packet {
     direction: Direction,
-    /// Since the connection's first packet; the clock of both hosts is one.
+    /// Time since the connection's first packet. Both hosts share one clock.
     sent_us: Option<u64>,
     arrived_us: Option<u64>,
     dropped: bool,
-    /// In words.
+    /// The packet in words.
     what: String,
     bytes: usize,
     #[serde(rename = "deeds")]
@@ -70,8 +70,8 @@ pub(super) fn document(results: &Results) -> String {
 }
 
 fn connection(connection: &LabConnection) -> Connection<'_> {
-    let sights = connection.packets.iter().flat_map(|packet| [&packet.sent, &packet.arrived]);
-    let start = sights.flatten().map(|sight| sight.at).min().unwrap_or_default();
+    let sightings = connection.packets.iter().flat_map(|packet| [&packet.sent, &packet.arrived]);
+    let start = sightings.flatten().map(|sighting| sighting.at).min().unwrap_or_default();
     Connection {
         title: &connection.title,
         probed: connection.probed.as_ref().map(probe::entry),
@@ -81,14 +81,14 @@ fn connection(connection: &LabConnection) -> Connection<'_> {
 
 fn packet(packet: &PacketPath, start: Duration) -> Packet {
     let since = |at: Duration| micros(at.saturating_sub(start));
-    let sight = packet.sent.as_ref().or(packet.arrived.as_ref());
+    let sighting = packet.sent.as_ref().or(packet.arrived.as_ref());
     Packet {
         direction: packet.direction,
-        sent_us: packet.sent.as_ref().map(|sight| since(sight.at)),
-        arrived_us: packet.arrived.as_ref().map(|sight| since(sight.at)),
+        sent_us: packet.sent.as_ref().map(|sighting| since(sighting.at)),
+        arrived_us: packet.arrived.as_ref().map(|sighting| since(sighting.at)),
         dropped: packet.delivery == Delivery::Dropped,
-        what: sight.map(|sight| describe(&sight.frame).to_string()).unwrap_or_default(),
-        bytes: sight.map_or(0, |sight| sight.frame.len()),
+        what: sighting.map(|sighting| describe(&sighting.frame).to_string()).unwrap_or_default(),
+        bytes: sighting.map_or(0, |sighting| sighting.frame.len()),
         modifications: packet
             .modifications
             .iter()

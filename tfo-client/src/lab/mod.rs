@@ -1,11 +1,11 @@
-//! `tfo-client lab`: two hosts and a path on this machine, and the packets that cross it.
+//! `tfo-client lab`: connects two hosts on this machine over a configurable path, and draws their packets.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `run` | the command: the probe in the lab's network, or a program |
-//! | `report` | prints as the connections end; `text` for people, `document` for programs |
-//! | `results` | what the connections amount to |
-//! | `next_step` | what to do next, in the lab |
+//! | `run` | the command: runs the probe, or a program, in the lab's network |
+//! | `report` | prints the results as connections end; `text` for people, `document` for programs |
+//! | `results` | the results of all connections |
+//! | `next_step` | the next step, as a lab command |
 //! | `arguments` | the flags |
 
 mod arguments;

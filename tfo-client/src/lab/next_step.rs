@@ -1,10 +1,10 @@
-//! The next step in the lab: another lab command. What the judge advises is for hosts and paths that exist.
+//! The next step in the lab: another lab command. The advice of a verdict is for real hosts and paths.
 
 use tfo_core::diagnosis::{Cause, Outcome, Verdict};
 
 use crate::network::NetworkSettings;
 
-/// Returns what to do next in the lab. Empty where there is nothing to do.
+/// Returns the next step in the lab; empty if there is none.
 pub(super) fn next_step(network: &NetworkSettings, verdict: &Verdict) -> String {
     match (verdict.outcome, verdict.cause) {
         (Outcome::FastOpen, _) => String::new(),
@@ -19,7 +19,7 @@ pub(super) fn next_step(network: &NetworkSettings, verdict: &Verdict) -> String 
     }
 }
 
-/// The same path without what may stand in the way, one thing at a time.
+/// Returns the command for the same path without one of its obstacles.
 fn without_trouble(network: &NetworkSettings) -> String {
     let calm = |change: fn(&mut NetworkSettings)| {
         let mut calm = network.clone();

@@ -1,4 +1,4 @@
-//! What the lab prints and writes, as the connections end.
+//! The lab's output, printed and written as connections end.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::network::NetworkSettings;
 use crate::output::{self, Failure, Printer};
 use crate::probe::ProbedConnection;
 
-/// The report on its way to standard output.
+/// Prints the report to standard output.
 pub(super) struct LabReport {
     format: Format,
     style: TextStyle,
@@ -44,7 +44,7 @@ impl LabReport {
         report
     }
 
-    /// Takes a connection of the probe, and returns whether somebody reads on.
+    /// Adds a connection of the probe and prints it. Returns whether more can be printed.
     pub(super) fn connection(
         &mut self,
         mut probed: ProbedConnection,
@@ -58,7 +58,7 @@ impl LabReport {
         self.show(LabConnection { title, probed: Some(probed), packets })
     }
 
-    /// Takes the connections of a program.
+    /// Adds the connections of a program and prints them.
     pub(super) fn program(&mut self, packets: &[PacketPath]) {
         for (number, packets) in (1..).zip(connections(packets)) {
             let title = format!("Connection {number}");
@@ -74,7 +74,7 @@ impl LabReport {
         self.format == Format::Json || self.printer.print(format_args!("{text}\n"))
     }
 
-    /// Prints what it all amounts to, and writes the picture.
+    /// Prints the summary, and writes the picture.
     pub(super) fn finish(mut self) -> Result<Results, Failure> {
         self.printer.print(match self.format {
             Format::Json => document::document(&self.results),

@@ -1,4 +1,4 @@
-//! What the lab showed: connections with their packets, and what fast open saved.
+//! The results of the lab: connections with their packets, and the time that fast open saved.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,15 +20,15 @@ pub(super) struct Results {
 /// A connection with its packets.
 pub(super) struct LabConnection {
     pub(super) title: String,
-    /// `None`: a program made it, not the probe.
+    /// The probe's result; `None` if another program made the connection.
     pub(super) probed: Option<ProbedConnection>,
     pub(super) packets: Vec<PacketPath>,
 }
 
-/// What fast open saved against the regular connection.
+/// The time that fast open saved, compared with the regular connection.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Saved {
-    /// Negative: it cost time.
+    /// The time in microseconds; negative if fast open cost time.
     pub(super) us: i64,
     pub(super) round_trips: f64,
 }
@@ -38,7 +38,7 @@ impl Results {
         self.connections.last()?.probed.as_ref().map(|probed| probed.verdict.outcome)
     }
 
-    /// The summary of the probe's connections, the regular one left out.
+    /// Summarizes the probe's connections, without the regular one.
     pub(super) fn summary(&self) -> Option<Summary> {
         let verdicts: Vec<Verdict> = self
             .probed()
@@ -56,12 +56,13 @@ impl Results {
         self.connections.iter().filter_map(|connection| connection.probed.as_ref())
     }
 
-    /// A time in round trips of the path, where that says something.
+    /// Converts a time to round trips of the path; `None` if the round trip time is too short.
     pub(super) fn round_trips(&self, time: Duration) -> Option<f64> {
         self.has_round_trip().then(|| time.as_secs_f64() / self.network.rtt.as_secs_f64())
     }
 
-    /// Below a millisecond the machine itself takes most of the time.
+    /// Returns whether the round trip time is long enough to compare times with. Below a millisecond, the
+    /// machine itself takes most of the time.
     pub(super) fn has_round_trip(&self) -> bool {
         self.network.rtt >= Duration::from_millis(1)
     }
@@ -81,7 +82,7 @@ impl Results {
         };
         let mut times = tried(Outcome::FastOpen);
         if times.is_empty() {
-            // It never worked: what did trying cost?
+            // Fast open never worked, so measure the cost of trying it.
             times = tried(Outcome::Fallback);
         }
         times.sort_unstable();
@@ -100,7 +101,7 @@ impl Results {
         Ladder::new(client, server).title(&connection.title).packets(&connection.packets)
     }
 
-    /// The first and the last connection: what it was without fast open, and what it became.
+    /// Draws the first and the last connection, to compare a regular one with fast open.
     pub(super) fn picture(&self) -> String {
         let ladders: Vec<Ladder> = match self.connections.as_slice() {
             [] => vec![Ladder::new("client", "server").title("No connection crossed the path")],

@@ -1,13 +1,14 @@
-//! The probe, or a program, in the lab's network.
+//! Runs the command: the probe, or a program, in the lab's network.
 
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use tfo_core::lab::Network;
+use tfo_core::probe::Series;
 use tfo_core::socket::Method;
 
-use super::arguments::{LabFlags, On};
+use super::arguments::{LabFlags, RunOn};
 use super::report::LabReport;
 use crate::config::Settings;
 use crate::config::file::Family;
@@ -15,16 +16,16 @@ use crate::network::ServedNetwork;
 use crate::output::{Failure, note};
 use crate::{first_bytes, probe, trace};
 
-/// The time after which a path without delay is taken for quiet.
+/// The time without a packet after which a path without delay counts as idle.
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
-    let described = flags.network.settings(settings.family == Family::Ipv6);
-    let served = described.start(settings.target.port)?;
+    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6);
+    let served = network_settings.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
-    let quiet = described.rtt + described.jitter + QUIET;
-    let mut report = LabReport::new(settings.format, flags, described, *address);
-    let of_program = if flags.program.is_empty() {
+    let quiet = network_settings.rtt + network_settings.jitter + QUIET;
+    let mut report = LabReport::new(settings.output.format, flags, network_settings, *address);
+    let program_status = if flags.program.is_empty() {
         probes(settings, network, *address, quiet, &mut report);
         None
     } else {
@@ -35,15 +36,15 @@ pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Fai
     }
     if network.missed() > 0 {
         note(&format!(
-            "this machine was too slow for {} packets, which are lost: the pictures are not the whole truth",
+            "this machine was too slow for {} packets, which were lost: the ladders are incomplete",
             network.missed()
         ));
     }
     let results = report.finish()?;
-    of_program.unwrap_or_else(|| Ok(probe::status(results.last_outcome())))
+    program_status.unwrap_or_else(|| Ok(probe::exit_status(results.last_outcome())))
 }
 
-/// One regular connection, then those of the probe.
+/// Makes one regular connection, and then those of the probe.
 fn probes(
     settings: &Settings,
     network: &Network,
@@ -51,12 +52,16 @@ fn probes(
     quiet: Duration,
     report: &mut LabReport,
 ) {
-    for n in 0..=settings.count {
+    let mut series = Series::default();
+    for n in 0..=settings.probe.count.get() {
         let before = network.packets().len();
-        let method = if n == 0 { Method::Off } else { first_bytes::method(settings.mode) };
+        let method = if n == 0 { Method::Off } else { first_bytes::method(settings.probe.mode) };
         let plan = probe::plan(settings, address).method(method);
         let settings = settings.clone();
-        let connection = network.client().run(move || probe::connect(&plan, &settings, n));
+        let connection;
+        (connection, series) = network
+            .client()
+            .run(move || (probe::connect(&plan, &settings, n, &mut series), series));
         network.settle(quiet);
         let packets = network.packets().split_off(before);
         if !report.connection(connection, packets) {
@@ -65,8 +70,7 @@ fn probes(
     }
 }
 
-/// Runs the given program on a host of the lab, shows the connections that it made, and returns its
-/// exit status.
+/// Runs the given program on a host of the lab, prints its connections, and returns its exit status.
 fn program(
     network: &Network,
     flags: &LabFlags,
@@ -74,14 +78,14 @@ fn program(
     report: &mut LabReport,
 ) -> Result<ExitCode, Failure> {
     let Some((name, arguments)) = flags.program.split_first() else { return Ok(ExitCode::SUCCESS) };
-    let host = if flags.on == On::Server { network.server() } else { network.client() };
+    let host = if flags.on == RunOn::Server { network.server() } else { network.client() };
     let mut command = Command::new(name);
     command.args(arguments);
     let ended = host.spawn_tree(command).and_then(|mut child| child.wait());
     network.settle(quiet);
     report.program(&network.packets());
     match ended {
-        // A program that a signal ended has no status; 1 stands for it.
+        // A program terminated by a signal has no exit status; 1 is used instead.
         Ok(status) => {
             Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
         }

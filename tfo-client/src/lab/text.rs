@@ -1,11 +1,11 @@
-//! The report for people: a ladder and a verdict for each connection, and what fast open saved.
+//! The text for people: a ladder and a verdict for each connection, and the time that fast open saved.
 
 use std::time::Duration;
 
 use tfo_core::capture::TextStyle;
 
 use super::results::{LabConnection, Results};
-use crate::prose::{more, next_step, style, time, words, wrap};
+use crate::prose::{next_step, page_hint, style, time, verdict_with_cause, wrap};
 
 pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     let mut path = format!("round trip {}", time(Some(network.rtt)));
@@ -32,7 +32,7 @@ pub(super) fn block(results: &Results, connection: &LabConnection, look: TextSty
     let Some(probed) = &connection.probed else { return ladder };
     let verdict = &probed.verdict;
     let style = style(verdict.outcome, look.colour);
-    let mut block = format!("{ladder}\n{style}{}{style:#}\n", words(verdict));
+    let mut block = format!("{ladder}\n{style}{}{style:#}\n", verdict_with_cause(verdict));
     if probed.n > 0 {
         block += &wrap(&verdict.finding);
     }
@@ -50,11 +50,11 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     let mut foot = String::new();
     if let Some(summary) = results.summary() {
         let style = style(summary.verdict.outcome, colour);
-        foot += &format!("Verdict: {style}{}{style:#}\n", words(&summary.verdict));
+        foot += &format!("Verdict: {style}{}{style:#}\n", verdict_with_cause(&summary.verdict));
         foot += &wrap(&summary.verdict.finding);
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
-        foot += &more(&summary.verdict);
+        foot += &page_hint(&summary.verdict);
     } else if results.connections.is_empty() {
         foot += "No connection crossed the path.\n";
     }
@@ -64,12 +64,13 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
 fn saved(results: &Results) -> String {
     let Some(saved) = results.saved() else {
         return if !results.has_round_trip() {
-            "Without a round trip time there is nothing to save: choose one, --rtt 40ms.".to_owned()
+            "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
+                .to_owned()
         } else if results.network.is_steady() {
             "Nothing was saved.".to_owned()
         } else {
             format!(
-                "What was saved, single connections can't tell on a path that loses or delays packets by chance: \
+                "Single connections do not show what is saved on a path that loses or delays packets by chance: \
                  measure many: {}.",
                 results.network.command("compare --lab", "")
             )
@@ -79,7 +80,7 @@ fn saved(results: &Results) -> String {
     let trips = saved.round_trips.abs();
     let unit = if format!("{trips:.1}") == "1.0" { "round trip" } else { "round trips" };
     if trips < 0.5 {
-        "Nothing was saved: the first byte of the answer came no sooner.".to_owned()
+        "Nothing was saved: the first byte of the answer arrived no sooner.".to_owned()
     } else if saved.us > 0 {
         format!("Fast open saved {trips:.1} {unit} ({time}) until the first byte of the answer.")
     } else {

@@ -1,19 +1,19 @@
-//! Why a connection did not get its reply.
+//! The reasons why connections get no reply.
 
 use std::io;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What went wrong, by kind.
+/// The reason why a connection got no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ConnectionError {
     /// A RST answered the SYN.
     Refused,
-    /// A RST came later.
+    /// A RST arrived later.
     Reset,
-    /// The time was over.
+    /// The connection timed out.
     TimedOut,
     /// There is no route, or a firewall forbids it.
     Unreachable,
@@ -23,9 +23,9 @@ pub(crate) enum ConnectionError {
     WrongReply,
     /// This host has no free port for another connection to the server.
     PortsExhausted,
-    /// This process may not open another file.
+    /// This process can't open more files.
     TooManyFiles,
-    /// Another error of the kernel.
+    /// Any other error reported by the kernel.
     Other,
 }
 
@@ -42,7 +42,7 @@ impl ConnectionError {
         Self::Other,
     ];
 
-    /// The word, as it stands in text and JSON.
+    /// Returns the word for the error in text and JSON.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -57,9 +57,9 @@ impl ConnectionError {
         }
     }
 
-    /// Of a call on a connection, or of the one that should have made it.
-    pub(super) fn of(kind: io::ErrorKind, errno: Option<i32>) -> Self {
-        /// `EMFILE` and `ENFILE` have no kind.
+    /// Classifies the error of a system call that connects, or that uses a connection.
+    pub(super) fn from_io(kind: io::ErrorKind, errno: Option<i32>) -> Self {
+        /// `EMFILE` and `ENFILE`, which have no `ErrorKind`.
         const FILES: [i32; 2] = [24, 23];
         match kind {
             io::ErrorKind::ConnectionRefused => Self::Refused,

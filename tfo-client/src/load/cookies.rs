@@ -1,14 +1,14 @@
-//! Whether the server granted a cookie to a source address: only this host's cache tells.
+//! Checks whether the server granted a cookie to a source address. Only this host's cookie cache shows that.
 
 use std::net::IpAddr;
 
 use tfo_core::host::cookie_cache;
 
-/// Between two looks at the cache for one source, in nanoseconds: where no cookie is ever granted each
-/// connection asks.
-const PAUSE: u64 = 100_000_000;
+/// The minimum time between two checks of the cache for one source, in nanoseconds. If the server never grants a
+/// cookie, every connection requests one.
+const CHECK_INTERVAL: u64 = 100_000_000;
 
-/// What one thread knows of the sources.
+/// The source addresses of one thread, and whether they were granted a cookie.
 #[derive(Debug)]
 pub(super) struct Cookies {
     server: IpAddr,
@@ -18,29 +18,29 @@ pub(super) struct Cookies {
 #[derive(Debug, Clone, Copy)]
 struct Source {
     address: Option<IpAddr>,
-    /// A cookie was seen in the cache after a connection had asked for one.
+    /// Whether a cookie was found in the cache after a connection had requested one.
     granted: bool,
-    look_again: u64,
+    next_check: u64,
 }
 
 impl Cookies {
     pub(super) fn new(server: IpAddr, sources: &[Option<IpAddr>]) -> Self {
         let source =
-            |address: &Option<IpAddr>| Source { address: *address, granted: false, look_again: 0 };
+            |address: &Option<IpAddr>| Source { address: *address, granted: false, next_check: 0 };
         Self { server, sources: sources.iter().map(source).collect() }
     }
 
-    /// A connection of this source had no cookie, and has its answer.
-    pub(super) fn asked(&mut self, source: usize, now: u64) {
+    /// Checks the cache, after a connection from this source requested a cookie and was answered.
+    pub(super) fn requested(&mut self, source: usize, now: u64) {
         let Some(source) = self.sources.get_mut(source) else { return };
-        if !source.granted && now >= source.look_again {
-            source.look_again = now.saturating_add(PAUSE);
+        if !source.granted && now >= source.next_check {
+            source.next_check = now.saturating_add(CHECK_INTERVAL);
             let entry = cookie_cache::get(source.address, self.server).ok().flatten();
             source.granted = entry.is_some_and(|entry| entry.cookie.is_some());
         }
     }
 
-    /// Whether a cookie was granted, source by source.
+    /// Returns for each source whether a cookie was granted.
     pub(super) fn granted(&self) -> impl Iterator<Item = bool> {
         self.sources.iter().map(|source| source.granted)
     }

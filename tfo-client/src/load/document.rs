@@ -12,14 +12,14 @@ use tfo_core::diagnosis::{Cause, Outcome};
 
 use super::connection_error::ConnectionError;
 use super::results::Results;
-use super::settings::{End, Expect, LoadMode, Pace};
+use super::settings::{Expect, LoadMode, Pace, RunLength};
 use crate::{output, schema};
 
-/// What `tfo-client load -o json` prints: one document.
+/// The output of `tfo-client load -o json`: one document.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "tfo-client load")]
 pub(crate) struct LoadDocument {
-    /// The version of this format. A field may be added to it, none changes or goes.
+    /// The version of this format. Fields may be added within a version, but never change or disappear.
     #[schemars(extend("const" = 1))]
     schema: u32,
     target: Target,
@@ -28,10 +28,10 @@ pub(crate) struct LoadDocument {
 
 #[derive(Serialize, JsonSchema)]
 struct Target {
-    /// The host as it was given.
+    /// The host as given by the user.
     #[schemars(length(min = 1))]
     host: String,
-    /// Where the connections went: address and port.
+    /// The address and port that the connections were made to.
     #[schemars(extend("pattern" = schema::ADDRESS))]
     address: String,
 }
@@ -39,32 +39,31 @@ struct Target {
 #[derive(Serialize, JsonSchema)]
 struct Load {
     settings: Settings,
-    /// The user ended it.
+    /// Whether the user interrupted the run.
     interrupted: bool,
-    /// From the beginning to when no more connections were started, or to the last reply, whichever is later.
+    /// Time from the beginning to the end of new connections, or to the last reply, whichever is later.
     #[schemars(range(min = 0))]
     elapsed_s: f64,
-    /// Each connection is counted once.
+    /// The connections, each counted once.
     connections: Connections,
-    /// Replies in elapsed_s.
+    /// Replies per second of elapsed_s.
     #[schemars(range(min = 0))]
     replies_per_second: f64,
-    /// What became of fast open on the connections that got their reply, the most frequent first.
+    /// The verdicts on the connections that got their reply, the most frequent first.
     verdicts: Vec<Verdict>,
-    /// Of the connections with a reply that tried fast open and had a cookie or needed none, the share that used it.
-    /// Null: there are none.
+    /// Of the connections with a reply that tried fast open with a cookie, or without needing one, the share that used
+    /// it; null if there are none.
     #[schemars(range(min = 0, max = 1))]
     hit_rate: Option<f64>,
-    /// Why connections did not get their reply, and how many, by kind; kinds that did not occur are left out.
+    /// The number of connections without a reply, by error; errors that did not occur are omitted.
     #[schemars(schema_with = "counted_errors")]
     errors: BTreeMap<ConnectionError, u64>,
-    /// Times of the connections that got their reply, µs: from their start, or at a rate from when they were
-    /// due. Null: there are none.
+    /// Times of the connections that got their reply, in µs: from their start, or with a rate from when they were
+    /// due. Null if there are none.
     times_us: Times,
-    /// Time of the processor that this client used for each connection that was started, µs. In a short run
-    /// the split is a rough one.
+    /// CPU time of this client per started connection, in µs. The split is inaccurate in a short run.
     cpu_us_per_connection: Cpu,
-    /// The user's limits; null: there is none. One that is not met makes the exit status 1.
+    /// The user's limits; null if not set. A limit that is not met makes the exit status 1.
     limits: Limits,
 }
 
@@ -80,46 +79,46 @@ fn counted_errors(generator: &mut SchemaGenerator) -> Schema {
 struct Settings {
     /// How the first bytes are sent.
     mode: LoadMode,
-    /// Connections to be started a second; null: as fast as the concurrency allows.
+    /// Connections to start per second; null: as fast as the concurrency allows.
     #[schemars(range(min = 1))]
     rate: Option<u32>,
-    /// The most connections that are open at once.
+    /// The maximum number of open connections.
     #[schemars(range(min = 1))]
     concurrency: usize,
-    /// Threads that open connections.
+    /// The number of threads that open connections.
     #[schemars(range(min = 1))]
     threads: u32,
-    /// How long connections are started; null: until there have been as many as count says.
+    /// How long connections are started; null if count limits the run.
     #[schemars(range(min = 0))]
     duration_s: Option<f64>,
-    /// Connections to be started; null: for duration_s.
+    /// The number of connections to start; null if duration_s limits the run.
     #[schemars(range(min = 1))]
     count: Option<u64>,
-    /// Bytes that each connection sends.
+    /// The size of the request, in bytes.
     request_bytes: usize,
-    /// What a reply is: none is waited for, all until the server closes, so many bytes, or an HTTP response.
+    /// The expected reply: none, everything until the server closes, a number of bytes, or an HTTP response.
     #[schemars(extend("enum" = ["none", "until-close", "bytes", "http"]))]
     reply: &'static str,
-    /// Local addresses that take turns; empty: the kernel chooses.
+    /// The local addresses used in turn; empty: the kernel chooses.
     sources: Vec<IpAddr>,
-    /// Connections are closed with a RST.
+    /// Whether connections are closed with a RST.
     reset: bool,
-    /// The time that a connection may take.
+    /// The timeout of a connection.
     #[schemars(range(min = 0))]
     timeout_s: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Connections {
-    /// All that were started, or tried to: replies + errors + unfinished.
+    /// Connections that were started, including failed attempts: replies + errors + unfinished.
     started: u64,
-    /// Those that got their reply: the sum of the verdicts.
+    /// Connections that got their reply: the sum of the verdicts.
     replies: u64,
-    /// Those that did not: the sum of the errors.
+    /// Connections that failed: the sum of the errors.
     errors: u64,
-    /// Those that were open when the user ended it.
+    /// Connections that were open when the user interrupted the run.
     unfinished: u64,
-    /// Those that were due at the rate, and found no room: none of the above.
+    /// Connections that were due at the rate, but exceeded the concurrency; not included in started.
     not_started: u64,
 }
 
@@ -127,50 +126,50 @@ struct Connections {
 struct Verdict {
     #[serde(rename = "verdict")]
     outcome: Outcome,
-    /// Why, as far as a connection's own bits say.
+    /// The cause, if the connection's own bits show it.
     cause: Option<Cause>,
-    /// How many.
+    /// The number of connections.
     #[schemars(range(min = 1))]
     count: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Times {
-    /// To the reply's first byte; without a reply, to the end of the handshake.
+    /// Time to the first byte of the reply; if no reply is expected, to the end of the handshake.
     first_byte: Option<Percentiles>,
-    /// The same, of the connections whose SYN data was acknowledged.
+    /// Time to the first byte, of connections whose SYN data was acknowledged.
     first_byte_fast_open: Option<Percentiles>,
-    /// The same, of the others.
+    /// Time to the first byte, of all other connections.
     first_byte_others: Option<Percentiles>,
-    /// To the reply's end.
+    /// Time to the end of the reply.
     reply: Option<Percentiles>,
-    /// From when a connection was due to when it was started. Null without a rate.
+    /// Time from when a connection was due to its start. Null without a rate.
     late_start: Option<Percentiles>,
 }
 
 /// Times in µs, exact to three digits.
 #[derive(Serialize, JsonSchema)]
 struct Percentiles {
-    /// How many times were measured.
+    /// The number of measured times.
     #[schemars(range(min = 1))]
     count: u64,
-    /// The shortest.
+    /// The minimum.
     min: Micros,
-    /// Their mean.
+    /// The mean.
     mean: Micros,
     /// The median.
     p50: Micros,
-    /// 90 % are at most that long.
+    /// The 90th percentile.
     p90: Micros,
-    /// 95 % are.
+    /// The 95th percentile.
     p95: Micros,
-    /// 99 % are.
+    /// The 99th percentile.
     p99: Micros,
-    /// 99.9 % are.
+    /// The 99.9th percentile.
     p99_9: Micros,
-    /// 99.99 % are.
+    /// The 99.99th percentile.
     p99_99: Micros,
-    /// The longest.
+    /// The maximum.
     max: Micros,
 }
 
@@ -180,25 +179,25 @@ struct Micros(#[schemars(range(min = 0))] f64);
 
 #[derive(Serialize, JsonSchema)]
 struct Cpu {
-    /// Both together.
+    /// User and system time.
     total: Micros,
-    /// In this program's own code.
+    /// Time in this program's own code.
     user: Micros,
-    /// In the kernel, on its behalf.
+    /// Time in the kernel, on behalf of this program.
     system: Micros,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Limits {
-    /// --fail-under: replies a second.
+    /// The limit of --fail-under, in replies per second.
     #[schemars(range(min = 1))]
     fail_under: Option<u32>,
-    /// Whether there were as many.
+    /// Whether the rate of replies reached fail_under.
     rate_met: Option<bool>,
-    /// --max-p99, µs.
+    /// The limit of --max-p99, in µs.
     max_p99_us: Option<Micros>,
-    /// Whether the 99th percentile to the first byte is within; connections without a reply count as slower
-    /// than any other.
+    /// Whether the 99th percentile of the time to the first byte is at most max_p99_us. A connection without a
+    /// reply counts as slower than any other.
     p99_met: Option<bool>,
 }
 
@@ -263,13 +262,13 @@ fn settings(results: &Results<'_>) -> Settings {
         },
         concurrency: load.concurrency,
         threads: load.threads,
-        duration_s: match load.end {
-            End::After(time) => Some(time.as_secs_f64()),
-            End::Count(_) => None,
+        duration_s: match load.length {
+            RunLength::Time(time) => Some(time.as_secs_f64()),
+            RunLength::Count(_) => None,
         },
-        count: match load.end {
-            End::After(_) => None,
-            End::Count(count) => Some(count),
+        count: match load.length {
+            RunLength::Time(_) => None,
+            RunLength::Count(count) => Some(count),
         },
         request_bytes: plan.request.len(),
         reply: match plan.expect {

@@ -1,19 +1,19 @@
-//! `tfo-client load`: many connections, their verdicts, and how long they took.
+//! `tfo-client load`: makes many connections, and reports their verdicts and times.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `run` | the command: its threads |
+//! | `run` | the command, and its threads |
 //! | `report` | prints progress and results; `text` for people, `document` for programs |
-//! | `results` | what a run amounts to: limits, exit status |
-//! | `worker` | one thread's event loop |
-//! | `start_timer` | wakes it for the next start |
-//! | `tally` | what is counted |
-//! | `cookies` | was a cookie granted to this source address? |
-//! | `schedule` | when does a thread start its next connection? |
-//! | `plan` | what does a connection send, how, from where? |
-//! | `reply` | is the reply complete, and right? |
-//! | `connection_error` | why a connection did not get its reply |
-//! | `arguments`, `settings` | the flags, and what they say |
+//! | `results` | the results of a run: limits, exit status |
+//! | `worker` | the event loop of one thread |
+//! | `start_timer` | wakes an event loop for the next start |
+//! | `tally` | counters and histograms |
+//! | `cookies` | checks whether a source address was granted a cookie |
+//! | `schedule` | when a thread starts its next connection |
+//! | `plan` | request, expected reply, methods and source addresses of all connections |
+//! | `reply` | checks whether a reply is complete and correct |
+//! | `connection_error` | the reasons why connections get no reply |
+//! | `arguments`, `settings` | the flags, and the settings that they describe |
 
 mod arguments;
 mod connection_error;

@@ -1,4 +1,4 @@
-//! What every connection of a run is: made once, before the first one.
+//! The plan that all connections of a run follow, made once before the first connection.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::config::Settings;
 use crate::output::Failure;
 use crate::target;
 
-/// A token that a mirror's request must have. All are the same: nobody asks which answer is whose.
+/// The token of requests to a mirror. All requests share it, because answers are not matched to requests.
 const TOKEN: &str = "load";
 
-/// What a connection does.
+/// Describes what every connection does.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) server: SocketAddr,
     pub(crate) request: Vec<u8>,
     pub(crate) expect: Expect,
-    /// The addresses that connections come from; one that is unknown where the host has no route.
+    /// The source addresses; one unknown address if the host has no route.
     pub(crate) sources: Vec<Option<IpAddr>>,
-    /// They take turns.
-    pub(super) ways: Vec<Way>,
+    /// The combinations of method and source address, which connections use in turn.
+    pub(super) variants: Vec<Variant>,
     pub(crate) timeout: Duration,
     pub(super) reset: bool,
-    /// Connections are due at certain times.
+    /// Whether connections are started at a fixed rate.
     pub(super) paced: bool,
 }
 
-/// From where, and how.
+/// A method of connecting, and a source address.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Variant {
     pub(super) connector: Connector,
-    /// Which of the plan's sources it is.
+    /// The index into the plan's `sources`.
     pub(super) source: usize,
 }
 
 impl Plan {
-    /// An error is the user's: it says what is wrong with which flag.
+    /// Makes the plan. An error names the flag that is wrong.
     pub(crate) fn new(
         settings: &Settings,
         load: &LoadSettings,
@@ -48,7 +48,7 @@ impl Plan {
     ) -> Result<Self, Failure> {
         if load.concurrency < load.threads as usize {
             return Err(Failure::Unusable(format!(
-                "--concurrency {} leaves some of --threads {} without a connection: expected at least {}",
+                "--concurrency {} is less than --threads {}: expected at least {}, one connection per thread",
                 load.concurrency, load.threads, load.threads
             )));
         }
@@ -56,16 +56,16 @@ impl Plan {
             check_source(*source, server)?;
         }
         let methods = load.mode.methods();
-        let mut ways = Vec::new();
+        let mut variants = Vec::new();
         let sources = if load.sources.is_empty() {
-            ways.extend(methods.iter().map(|method| way(*method, 0)));
+            variants.extend(methods.iter().map(|method| variant(*method, 0)));
             vec![target::local_address(server)]
         } else {
             for method in methods {
                 for (number, source) in load.sources.iter().enumerate() {
-                    let Way { connector, source: _ } = way(*method, number);
+                    let Variant { connector, source: _ } = variant(*method, number);
                     let connector = connector.bind(SocketAddr::new(*source, 0));
-                    ways.push(Way { connector, source: number });
+                    variants.push(Variant { connector, source: number });
                 }
             }
             load.sources.iter().copied().map(Some).collect()
@@ -75,7 +75,7 @@ impl Plan {
             request: request(settings, load),
             expect: load.expect.clone(),
             sources,
-            ways,
+            variants,
             timeout: load.timeout,
             reset: load.reset,
             paced: load.pace != Pace::Fast,
@@ -83,14 +83,14 @@ impl Plan {
     }
 }
 
-fn way(method: Method, source: usize) -> Way {
-    Way { connector: Connector::default().method(method), source }
+fn variant(method: Method, source: usize) -> Variant {
+    Variant { connector: Connector::default().method(method), source }
 }
 
 fn request(settings: &Settings, load: &LoadSettings) -> Vec<u8> {
     match &load.message {
         LoadMessage::Text(text) => text.clone().into_bytes(),
-        // Too short for a mirror, which then refuses it: a reply as well.
+        // Too short for a mirror, whose refusal counts as a reply too.
         LoadMessage::Generated(size) if *size < mirror::request_len(TOKEN) => vec![b'.'; *size],
         LoadMessage::Generated(size) => mirror::request(TOKEN, *size),
         LoadMessage::Http(path) => {
@@ -107,13 +107,13 @@ fn request(settings: &Settings, load: &LoadSettings) -> Vec<u8> {
     }
 }
 
-/// Whether connections can come from there: found out before thousands fail.
+/// Checks that connections can be made from this address, before thousands of them fail.
 fn check_source(source: IpAddr, server: SocketAddr) -> Result<(), Failure> {
     let refused = |why: String| Err(Failure::Unusable(format!("--source {source}: {why}")));
     if source.is_ipv4() != server.is_ipv4() {
         let family = if server.is_ipv4() { "IPv4" } else { "IPv6" };
         return refused(format!(
-            "expected an {family} address, as the server's is {}",
+            "expected an {family} address, because the server's is {}",
             server.ip()
         ));
     }

@@ -1,4 +1,4 @@
-//! What the load prints: as it goes, and at the end.
+//! The output of the load: progress, and the results at the end.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ impl LoadReport {
         Self { format, progress: Progress::new() }
     }
 
-    /// Whether anybody sees the progress.
+    /// Returns whether the progress is shown.
     pub(super) fn is_live(&self) -> bool {
         self.progress.is_shown()
     }
 
-    /// Shows how far it has come.
+    /// Shows the results so far.
     pub(super) fn progress(&self, total: &Tally, time: Duration) {
         if self.is_live() {
             self.progress.show(&text::progress(total, time));

@@ -1,4 +1,4 @@
-//! What a run amounts to, and whether the limits are met.
+//! The results of a run, and whether its limits are met.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,10 +9,10 @@ use super::settings::LoadSettings;
 use super::tally::Tally;
 use crate::output::NO_CONNECTION;
 
-/// Exit status: a limit of the user's is broken.
-const BROKEN: u8 = 1;
+/// Exit status if one of the user's limits is not met.
+const LIMIT_NOT_MET: u8 = 1;
 
-/// A run that has ended.
+/// The results of a run.
 pub(super) struct Results<'a> {
     pub(super) host: &'a str,
     pub(super) address: SocketAddr,
@@ -48,33 +48,34 @@ impl<'a> Results<'a> {
         ExitCode::from(if self.total.replies() == 0 {
             NO_CONNECTION
         } else if self.rate_met == Some(false) || self.p99_met == Some(false) {
-            BROKEN
+            LIMIT_NOT_MET
         } else {
             0
         })
     }
 }
 
-/// What helps against errors that are this host's own, or look like it.
+/// Returns advice for errors that have, or may have, their cause on this host.
 pub(super) fn advice(error: ConnectionError, server: SocketAddr) -> Option<String> {
     let fixed = match error {
         ConnectionError::PortsExhausted => Some(
-            "this host has no free port left towards the server: give more source addresses \
+            "this host has no free port left for the server: use more source addresses \
              (`--source ADDR,ADDR`), close with `--reset`, or widen net.ipv4.ip_local_port_range",
         ),
         ConnectionError::TooManyFiles => Some(
-            "this process may not open more files: raise the limit (`ulimit -n 100000`), or lower \
+            "this process can't open more files: raise the limit (`ulimit -n 100000`), or lower \
              `--concurrency`",
         ),
         ConnectionError::Refused => {
             return Some(format!(
-                "nobody listens there, or a box resets SYNs with data: `tfo-client -s {server} -n 3` \
-                 tells which"
+                "no server listens there, or a middlebox resets SYNs with data: \
+                 `tfo-client -s {server} -n 3` shows which"
             ));
         }
         ConnectionError::TimedOut => Some(
-            "the reply was not complete in time: does the server answer this request, and close? \
-             `--no-reply` waits for none, `--expect-bytes` for no close, `--timeout` longer",
+            "the reply was not complete in time. Check that the server answers this request and then \
+             closes. `--no-reply` does not wait for a reply, `--expect-bytes` does not wait for the close, \
+             `--timeout` sets a longer time",
         ),
         ConnectionError::Reset
         | ConnectionError::Unreachable

@@ -1,4 +1,4 @@
-//! The threads of a run.
+//! Runs the command and its threads.
 
 use std::io;
 use std::process::ExitCode;
@@ -17,24 +17,24 @@ use super::results::Results;
 use super::schedule;
 use super::settings::LoadSettings;
 use super::tally::Tally;
-use super::worker::{GLANCE, Shared, Worker};
+use super::worker::{PROGRESS_INTERVAL, Shared, Worker};
 use crate::config::Settings;
 use crate::output::Failure;
 use crate::{interruption, target};
 
 pub(crate) fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Failure> {
     let load = flags.settings();
-    let address = target::resolve(&settings.target, settings.family)?;
+    let address = target::resolve(&settings.target, settings.probe.family)?;
     let plan = Plan::new(settings, &load, address)?;
-    let report = LoadReport::new(settings.format);
+    let report = LoadReport::new(settings.output.format);
     let total = measure(&load, &plan, &report)
-        .map_err(|e| Failure::Unusable(format!("the load can't go on: {}", error_chain(&e))))?;
+        .map_err(|e| Failure::Unusable(format!("can't generate load: {}", error_chain(&e))))?;
     let results = Results::new(&settings.target.host, &load, &plan, &total);
     report.finish(&results)?;
     Ok(results.exit_code())
 }
 
-/// Runs the threads until they have ended, or the user ends them.
+/// Runs the threads until all of them have ended, or the user interrupts them.
 fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<Tally> {
     let stop = interruption::flag()?;
     let total = Mutex::new(Tally::new(plan.sources.len())?);
@@ -42,7 +42,7 @@ fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<
     let begin = Instant::now();
     let mut workers = Vec::new();
     for number in 0..load.threads {
-        workers.push(Worker::new(plan, &shared, schedule::of_thread(load, number), begin)?);
+        workers.push(Worker::new(plan, &shared, schedule::for_thread(load, number), begin)?);
     }
     let (done, ended) = mpsc::channel();
     thread::scope(|scope| -> io::Result<()> {
@@ -55,7 +55,7 @@ fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<
                 if result.is_err() {
                     stop.store(true, Ordering::Relaxed);
                 }
-                // Nobody listens any more when another thread has failed.
+                // Fails if another thread has failed, since the receiver is gone then.
                 let _ = done.send(());
                 result
             })?);
@@ -63,7 +63,7 @@ fn measure(load: &LoadSettings, plan: &Plan, report: &LoadReport) -> io::Result<
         drop(done);
         let mut left = threads.len();
         while left > 0 {
-            match ended.recv_timeout(GLANCE) {
+            match ended.recv_timeout(PROGRESS_INTERVAL) {
                 Ok(()) => left -= 1,
                 Err(RecvTimeoutError::Timeout) if shared.live => {
                     let total = shared.total.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,25 +1,25 @@
-//! When a thread starts its next connection. Times are nanoseconds since the run began.
+//! Decides when a thread starts its next connection. Times are nanoseconds since the run began.
 
-use super::settings::{End, LoadSettings, Pace};
+use super::settings::{LoadSettings, Pace, RunLength};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// One thread's part of the run.
+/// The schedule of one thread.
 #[derive(Debug, Clone)]
 pub(super) struct Schedule {
-    /// The time between two starts, in nanoseconds times the rate; `None` starts at once.
+    /// When connections are due; `None`: as soon as possible.
     pace: Option<Grid>,
-    /// No more are started then.
+    /// The time at which the thread stops starting connections.
     until: Option<u64>,
     count: Option<u64>,
     started: u64,
-    /// The most that are open at once.
-    pub(super) room: usize,
-    /// After a failure of this host's own, nothing is tried before then.
-    held_until: u64,
+    /// The maximum number of open connections.
+    pub(super) max_open: usize,
+    /// The time of the next attempt, after this host refused to start a connection.
+    retry_at: u64,
 }
 
-/// The starts of all threads lie evenly on one grid; each thread has every n-th of them.
+/// The starts of all threads are evenly spaced on one grid. Each thread takes every n-th of them.
 #[derive(Debug, Clone, Copy)]
 struct Grid {
     rate: u64,
@@ -33,7 +33,7 @@ impl Grid {
         u64::try_from(place * u128::from(SECOND) / u128::from(self.rate)).unwrap_or(u64::MAX)
     }
 
-    /// How many are due before this time.
+    /// Returns how many connections are due before this time.
     fn before(self, time: u64) -> u64 {
         let places = (u128::from(time) * u128::from(self.rate)).div_ceil(u128::from(SECOND));
         let own = places.saturating_sub(u128::from(self.first)).div_ceil(u128::from(self.every));
@@ -41,55 +41,55 @@ impl Grid {
     }
 }
 
-/// What is to be done.
+/// The next action of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Start one that was due at this time.
+    /// Start a connection that was due at this time.
     Start(u64),
     /// Wait until this time.
     Wait(u64),
-    /// All have been started.
-    Over,
+    /// All connections have been started.
+    Done,
 }
 
-/// The part of one of the threads, counted from 0.
-pub(super) fn of_thread(load: &LoadSettings, number: u32) -> Schedule {
+/// Returns the schedule of one thread; `number` starts at 0.
+pub(super) fn for_thread(load: &LoadSettings, number: u32) -> Schedule {
     let (threads, number) = (u64::from(load.threads), u64::from(number));
-    // The first threads take what is left over.
+    // The first threads take the remainder.
     let part = |whole: u64| whole / threads + u64::from(number < whole % threads);
-    let room = part(load.concurrency as u64);
+    let max_open = part(load.concurrency as u64);
     Schedule {
         pace: match load.pace {
             Pace::Fast => None,
             Pace::Rate(rate) => Some(Grid { rate: rate.into(), first: number, every: threads }),
         },
-        until: match load.end {
-            End::After(time) => Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            End::Count(_) => None,
+        until: match load.length {
+            RunLength::Time(time) => Some(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            RunLength::Count(_) => None,
         },
-        count: match load.end {
-            End::After(_) => None,
-            End::Count(count) => Some(part(count)),
+        count: match load.length {
+            RunLength::Time(_) => None,
+            RunLength::Count(count) => Some(part(count)),
         },
         started: 0,
-        room: usize::try_from(room).unwrap_or(usize::MAX),
-        held_until: 0,
+        max_open: usize::try_from(max_open).unwrap_or(usize::MAX),
+        retry_at: 0,
     }
 }
 
 impl Schedule {
     pub(super) fn next(&self, now: u64) -> Next {
         if self.is_over(now) {
-            return Next::Over;
+            return Next::Done;
         }
         let due = self.pace.map_or(now, |grid| grid.due(self.started));
-        let due_or_held = due.max(self.held_until);
-        if due_or_held <= now {
+        let due_or_retry = due.max(self.retry_at);
+        if due_or_retry <= now {
             Next::Start(due)
-        } else if self.until.is_some_and(|until| due_or_held >= until) {
-            Next::Over
+        } else if self.until.is_some_and(|until| due_or_retry >= until) {
+            Next::Done
         } else {
-            Next::Wait(due_or_held)
+            Next::Wait(due_or_retry)
         }
     }
 
@@ -97,15 +97,15 @@ impl Schedule {
         self.started += 1;
     }
 
-    /// Puts off the next try of a thread that goes as fast as it can. At a rate each is tried once, and in time.
-    pub(super) fn hold(&mut self, until: u64) {
+    /// Delays the next attempt. Has no effect with a rate, at which each connection is attempted once, when due.
+    pub(super) fn delay_retry(&mut self, until: u64) {
         if self.pace.is_none() {
-            self.held_until = until;
+            self.retry_at = until;
         }
     }
 
-    /// How many were due by now, or by the end, and have not been started.
-    pub(super) fn behind(&self, now: u64) -> u64 {
+    /// Returns how many connections were due by now, or by the end of the run, but have not been started.
+    pub(super) fn overdue(&self, now: u64) -> u64 {
         let end = self.until.map_or(now, |until| until.min(now));
         let due = self.pace.map_or(0, |grid| grid.before(end));
         self.count.map_or(due, |count| due.min(count)).saturating_sub(self.started)
@@ -127,12 +127,12 @@ mod tests {
             until: Some(SECOND),
             count: None,
             started: 0,
-            room: 1,
-            held_until: 0,
+            max_open: 1,
+            retry_at: 0,
         }
     }
 
-    /// The times of all starts of a thread that is never late.
+    /// Returns the times of all starts of a thread that is never late.
     fn starts(mut schedule: Schedule) -> Vec<u64> {
         let (mut now, mut starts) = (0, Vec::new());
         loop {
@@ -145,13 +145,13 @@ mod tests {
                     assert!(until > now);
                     now = until;
                 }
-                Next::Over => return starts,
+                Next::Done => return starts,
             }
         }
     }
 
     #[test]
-    fn the_starts_of_all_threads_lie_evenly_and_make_the_rate() {
+    fn starts_of_all_threads_are_evenly_spaced_at_the_rate() {
         for (rate, threads) in [(1, 1), (3, 2), (1000, 3), (7, 10), (999_983, 4)] {
             let mut all: Vec<u64> = (0..threads)
                 .flat_map(|first| starts(schedule(Some(rate), threads, first)))
@@ -163,26 +163,26 @@ mod tests {
     }
 
     #[test]
-    fn a_late_start_keeps_the_time_when_it_was_due_and_what_is_left_is_known() {
+    fn late_start_keeps_its_due_time_and_overdue_are_counted() {
         let mut schedule = schedule(Some(10), 1, 0);
         assert_eq!(schedule.next(SECOND / 2), Next::Start(0), "five are due, the first at 0");
         schedule.started();
         assert_eq!(schedule.next(SECOND / 2), Next::Start(SECOND / 10));
-        assert_eq!(schedule.behind(SECOND / 2), 4);
-        assert_eq!(schedule.next(2 * SECOND), Next::Over);
-        assert_eq!(schedule.behind(2 * SECOND), 9, "those due after the end don't count");
+        assert_eq!(schedule.overdue(SECOND / 2), 4);
+        assert_eq!(schedule.next(2 * SECOND), Next::Done);
+        assert_eq!(schedule.overdue(2 * SECOND), 9, "those due after the end don't count");
     }
 
     #[test]
-    fn a_thread_without_a_rate_starts_at_once_until_it_is_held() {
+    fn schedule_without_rate_starts_at_once_unless_delayed() {
         let mut schedule = schedule(None, 1, 0);
         assert_eq!(schedule.next(5), Next::Start(5));
-        schedule.hold(9);
+        schedule.delay_retry(9);
         assert_eq!(schedule.next(5), Next::Wait(9));
         assert_eq!(schedule.next(9), Next::Start(9));
-        assert_eq!(schedule.behind(9), 0);
+        assert_eq!(schedule.overdue(9), 0);
         schedule.count = Some(1);
         schedule.started();
-        assert_eq!(schedule.next(9), Next::Over);
+        assert_eq!(schedule.next(9), Next::Done);
     }
 }

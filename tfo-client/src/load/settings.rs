@@ -1,4 +1,4 @@
-//! What is to be done, as the flags say.
+//! The settings of a run, as the flags describe them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use tfo_core::socket::Method;
 #[derive(Debug, Clone)]
 pub(super) struct LoadSettings {
     pub(super) pace: Pace,
-    /// Connections that are open at once, over all threads.
+    /// The maximum number of open connections, over all threads.
     pub(super) concurrency: usize,
     pub(super) threads: u32,
-    pub(super) end: End,
+    pub(super) length: RunLength,
     pub(super) mode: LoadMode,
     pub(super) message: LoadMessage,
     pub(super) expect: Expect,
-    /// Local addresses to connect from, in turn; none leaves it to the kernel.
+    /// Local addresses to connect from, in turn; if empty, the kernel chooses.
     pub(super) sources: Vec<IpAddr>,
-    /// Close with a RST.
+    /// Whether to close with a RST.
     pub(super) reset: bool,
-    /// From a connection's start to its end.
+    /// The maximum time from a connection's start to its end.
     pub(super) timeout: Duration,
-    /// Fewer replies a second break the limit.
+    /// The minimum number of replies per second.
     pub(super) fail_under: Option<u32>,
-    /// A 99th percentile above breaks the limit.
+    /// The maximum of the 99th percentile of the time to the first byte.
     pub(super) max_p99: Option<Duration>,
 }
 
-/// When connections are started.
+/// How fast connections are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// As soon as another one has ended.
+    /// Each as soon as another one has ended.
     Fast,
-    /// So many a second, whatever becomes of them.
+    /// This number per second, however long they take.
     Rate(u32),
 }
 
-/// When no more are started.
+/// How long connections are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    After(Duration),
+pub(super) enum RunLength {
+    Time(Duration),
     Count(u64),
 }
 
@@ -55,12 +55,12 @@ pub(super) enum LoadMode {
     Sendto,
     Connect,
     Off,
-    /// Auto and off in turn.
+    /// Alternates auto and off.
     Mixed,
 }
 
 impl LoadMode {
-    /// The ways that connections take in turn.
+    /// Returns the methods that connections use in turn.
     pub(super) fn methods(self) -> &'static [Method] {
         match self {
             Self::Auto => &[Method::Auto],
@@ -76,21 +76,21 @@ impl LoadMode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LoadMessage {
     Text(String),
-    /// A mirror's request of that many bytes.
+    /// A request to a mirror, of this size in bytes.
     Generated(usize),
     /// A GET for this path.
     Http(String),
 }
 
-/// The reply.
+/// The expected reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expect {
-    /// None is waited for.
+    /// No reply; connections do not wait for one.
     Nothing,
-    /// It begins with this, is at least one byte, and ends with the server's close.
+    /// A reply that begins with this text, has at least one byte, and ends when the server closes.
     Beginning(String),
-    /// It has that many bytes; then this end closes.
+    /// A reply of this number of bytes, after which this end closes.
     Bytes(u64),
-    /// A response with this status, or one from 200 to 399.
+    /// An HTTP response with this status; `None`: 200 to 399.
     Http(Option<u32>),
 }

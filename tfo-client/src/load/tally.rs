@@ -1,4 +1,4 @@
-//! What is counted: every connection once, as a verdict or as an error.
+//! The counters of a run. Every connection is counted once, as a verdict or as an error.
 
 use std::io;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use tfo_core::host::CpuTime;
 use tfo_core::socket::{Attempt, TcpBits, TcpState};
 
 use super::connection_error::ConnectionError;
-use super::reply::Wrong;
+use super::reply::Mismatch;
 
-/// What a run, a thread, or a part of its time came to.
+/// The counters of a run, or of one thread since they were last added to those of the run.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// Connections that were started, those that could not be included.
+    /// Connections that were started, including failed attempts.
     pub(crate) started: u64,
-    /// Open when the user ended the run.
+    /// Connections that were open when the user interrupted the run.
     pub(crate) unfinished: u64,
-    /// Due by the end, at a rate, and never started.
+    /// Connections that were due by the end, with a rate, and never started.
     pub(crate) not_started: u64,
-    /// Answered connections, of each source address by their evidence.
+    /// Answered connections, by source address and evidence.
     answered: Vec<Answered>,
-    /// In the order of [`ConnectionError::ALL`].
+    /// Failed connections, in the order of [`ConnectionError::ALL`].
     errors: [u64; ConnectionError::ALL.len()],
-    /// What was wrong with one of the wrong replies.
-    pub(crate) wrong: Option<Wrong>,
-    /// One of the errors that have no kind of their own.
-    pub(crate) other: Option<i32>,
+    /// The first wrong reply.
+    pub(crate) wrong_reply: Option<Mismatch>,
+    /// The first errno counted as [`ConnectionError::Other`].
+    pub(crate) other_errno: Option<i32>,
     pub(crate) times: Times,
-    /// Since the run began: when no more were started, or when the last reply came, whichever is later.
+    /// Time from the beginning of the run to the end of new connections, or to the last reply, whichever is later.
     pub(crate) elapsed: Duration,
     pub(crate) cpu: CpuTime,
     pub(crate) interrupted: bool,
@@ -37,9 +37,9 @@ pub(crate) struct Tally {
 
 #[derive(Debug, Default, Clone)]
 struct Answered {
-    /// Few: there are about ten that can be.
+    /// A short list, since only about ten combinations are possible.
     by_evidence: Vec<(Attempt, Option<TcpBits>, u64)>,
-    /// A cookie was granted to this source.
+    /// Whether a cookie was granted to this source.
     granted: bool,
 }
 
@@ -52,22 +52,22 @@ impl Answered {
     }
 }
 
-/// How long it took, in nanoseconds: from a connection's start, or from when it was due.
+/// Times in nanoseconds, from a connection's start or, with a rate, from when it was due.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
-    /// To the first byte, where the SYN's data was acknowledged.
+    /// Time to the first byte, of connections whose SYN data was acknowledged.
     pub(crate) fast_open: Histogram<u64>,
-    /// To the first byte, of the others.
+    /// Time to the first byte, of all other connections.
     pub(crate) regular: Histogram<u64>,
-    /// To the reply's end, of all.
+    /// Time to the end of the reply, of all connections.
     pub(crate) reply: Histogram<u64>,
-    /// From when a connection was due to its start, at a rate.
+    /// Time from when a connection was due to its start, with a rate.
     pub(crate) start: Histogram<u64>,
 }
 
 impl Times {
     fn new() -> io::Result<Self> {
-        // From 1 µs to more than the longest timeout, to three digits.
+        // From 1 µs to more than the longest timeout, with three significant digits.
         let histogram = || Histogram::new_with_bounds(1_000, 1 << 42, 3).map_err(io::Error::other);
         Ok(Self {
             fast_open: histogram()?,
@@ -81,10 +81,10 @@ impl Times {
         [&mut self.fast_open, &mut self.regular, &mut self.reply, &mut self.start]
     }
 
-    /// To the first byte, of all.
+    /// Returns the times to the first byte of all connections.
     pub(crate) fn first_byte(&self) -> Histogram<u64> {
         let mut both = self.fast_open.clone();
-        // Fails only for other bounds.
+        // Fails only for histograms with different bounds.
         let _ = both.add(&self.regular);
         both
     }
@@ -98,8 +98,8 @@ impl Tally {
             not_started: 0,
             answered: vec![Answered::default(); sources],
             errors: [0; ConnectionError::ALL.len()],
-            wrong: None,
-            other: None,
+            wrong_reply: None,
+            other_errno: None,
             times: Times::new()?,
             elapsed: Duration::ZERO,
             cpu: CpuTime::default(),
@@ -107,11 +107,11 @@ impl Tally {
         })
     }
 
-    /// A connection from this source got its reply. `tcp`: as it was at the first byte.
+    /// Counts a connection from this source that got its reply. `tcp` was read at the first byte.
     pub(super) fn answered(&mut self, source: usize, attempt: Attempt, tcp: Option<TcpBits>) {
         if let Some(answered) = self.answered.get_mut(source) {
-            // Those with the same verdict are counted together: numbers do not matter to it, nor does the state of
-            // a connection that has its reply.
+            // Removes what does not affect the verdict, so that connections with the same verdict are counted
+            // together: numbers, and the state of a connection that has its reply.
             let attempt =
                 if let Attempt::InSyn(1..) = attempt { Attempt::InSyn(1) } else { attempt };
             let tcp = tcp.map(|mut tcp| {
@@ -126,15 +126,15 @@ impl Tally {
         self.errors[error as usize] += 1;
     }
 
-    /// Says of each source whether a cookie was granted.
-    pub(super) fn granted(&mut self, granted: impl Iterator<Item = bool>) {
+    /// Records for each source whether a cookie was granted.
+    pub(super) fn record_granted(&mut self, granted: impl Iterator<Item = bool>) {
         for (answered, granted) in self.answered.iter_mut().zip(granted) {
             answered.granted |= granted;
         }
     }
 
-    /// Adds what another one counted, and empties that.
-    pub(super) fn take(&mut self, other: &mut Self) {
+    /// Adds the counters of another tally, and resets those.
+    pub(super) fn add(&mut self, other: &mut Self) {
         self.started += other.started;
         self.unfinished += other.unfinished;
         self.not_started += other.not_started;
@@ -147,10 +147,10 @@ impl Tally {
         for (own, count) in self.errors.iter_mut().zip(&mut other.errors) {
             *own += std::mem::take(count);
         }
-        self.wrong = self.wrong.or(other.wrong);
-        self.other = self.other.or(other.other);
+        self.wrong_reply = self.wrong_reply.or(other.wrong_reply);
+        self.other_errno = self.other_errno.or(other.other_errno);
         for (own, times) in self.times.all().into_iter().zip(other.times.all()) {
-            // Fails only for other bounds.
+            // Fails only for histograms with different bounds.
             let _ = own.add(&*times);
             times.reset();
         }
@@ -160,11 +160,11 @@ impl Tally {
         (other.started, other.unfinished, other.not_started) = (0, 0, 0);
     }
 
-    /// How many got their reply, by verdict; the most frequent first.
+    /// Returns the number of answered connections by verdict, the most frequent first.
     pub(crate) fn verdicts(&self) -> Vec<(Outcome, Option<Cause>, u64)> {
         let mut verdicts: Vec<(Outcome, Option<Cause>, u64)> = Vec::new();
-        // A server that grants cookies to one source does so to others, whose cookies may have been
-        // evicted before they were seen.
+        // A server that grants a cookie to one source grants cookies to all of them, but some may have been
+        // evicted before the cache was checked.
         let grants = self.answered.iter().any(|answered| answered.granted);
         for answered in &self.answered {
             for (attempt, tcp, count) in &answered.by_evidence {
@@ -182,24 +182,24 @@ impl Tally {
         verdicts
     }
 
-    /// The hit rate of those that got their reply, from 0 to 1. `None`: none tried fast open.
+    /// Returns the hit rate of the connections that got their reply, from 0 to 1. `None`: none tried fast open.
     pub(crate) fn hit_rate(&self) -> Option<f64> {
         let counts = self.verdicts().into_iter().map(|(outcome, _, count)| (outcome, count));
         counts.collect::<HitRate>().share()
     }
 
-    /// How many got their reply.
+    /// Returns the number of connections that got their reply.
     pub(crate) fn replies(&self) -> u64 {
         let counts = self.answered.iter().flat_map(|answered| &answered.by_evidence);
         counts.map(|(.., count)| count).sum()
     }
 
-    /// How many of them by fast open.
+    /// Returns the number of connections that got their reply and whose SYN data was acknowledged.
     pub(crate) fn fast_open(&self) -> u64 {
         self.times.fast_open.len()
     }
 
-    /// How many failed, by kind.
+    /// Returns the number of failed connections by error.
     pub(crate) fn connection_errors(&self) -> impl Iterator<Item = (ConnectionError, u64)> {
         ConnectionError::ALL.into_iter().zip(self.errors)
     }
@@ -208,19 +208,19 @@ impl Tally {
         self.errors.iter().sum()
     }
 
-    /// Replies a second.
+    /// Returns the replies per second.
     pub(crate) fn rate(&self) -> f64 {
         per_second(self.replies(), self.elapsed)
     }
 
-    /// Microseconds for each connection that was started.
+    /// Divides a time by the number of started connections. Returns microseconds.
     #[expect(clippy::cast_precision_loss, reason = "2^53 connections take a while")]
     pub(crate) fn per_connection(&self, time: Duration) -> f64 {
         if self.started == 0 { 0.0 } else { time.as_secs_f64() * 1e6 / self.started as f64 }
     }
 
-    /// The 99th percentile to the first byte, where a connection without its reply is slower than any other:
-    /// `None` if there are too many of them.
+    /// Returns the 99th percentile of the time to the first byte, counting a connection without a reply as slower
+    /// than any other. `None` if more than 1 % have no reply.
     pub(crate) fn p99(&self) -> Option<Duration> {
         let times = self.times.first_byte();
         let (replies, missed) = (times.len(), self.errors() + self.not_started);

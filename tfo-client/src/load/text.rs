@@ -8,20 +8,20 @@ use tfo_core::diagnosis::Outcome;
 use super::results::{Results, advice};
 use super::settings::{Expect, Pace};
 use super::tally::{Tally, per_second};
-use crate::prose::{named, style, wrap};
+use crate::prose::{host_with_address, style, wrap};
 
-/// More source addresses than this evict each other's cookies.
+/// The number of source addresses whose cookies Linux caches for one destination.
 const SOURCES_WITH_COOKIES: usize = 5;
 
-/// A start that is later than so many nanoseconds is not the kernel's waking up alone.
-const LATE: u64 = 1_000_000;
+/// A longer delay of starts, in nanoseconds, is not only the kernel's wake-up latency.
+const MAX_WAKE_UP_DELAY: u64 = 1_000_000;
 
-/// The kernel samples whether a thread is in its own code: less time makes a poor split.
-const FOR_A_SPLIT: Duration = Duration::from_millis(500);
+/// The minimum CPU time for a split into user and system time, which the kernel samples.
+const MIN_CPU_FOR_SPLIT: Duration = Duration::from_millis(500);
 
 pub(super) fn progress(total: &Tally, time: Duration) -> String {
     let replies = total.replies();
-    // What is counted was counted a moment ago.
+    // The threads add their counters with a delay.
     let counted = total.elapsed.max(time.saturating_sub(Duration::from_secs(1)));
     let first_byte = total.times.first_byte();
     format!(
@@ -55,10 +55,10 @@ pub(super) fn report(results: &Results<'_>, colour: bool) -> String {
 
 fn head(results: &Results<'_>) -> String {
     let Results { settings: load, plan, total, .. } = *results;
-    let target = named(results.host, results.address);
+    let target = host_with_address(results.host, results.address);
     let pace = match load.pace {
         Pace::Fast => format!("{} at once", grouped(load.concurrency as u64)),
-        Pace::Rate(rate) => format!("{}/s wanted", grouped(rate.into())),
+        Pace::Rate(rate) => format!("{}/s requested", grouped(rate.into())),
     };
     let threads =
         if load.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", load.threads) };
@@ -142,8 +142,8 @@ fn percentiles(name: &str, times: &Histogram<u64>) -> String {
 
 fn cost(total: &Tally) -> String {
     let each = |time: Duration| total.per_connection(time);
-    let mut text = format!("\n  client CPU {:.1} µs a connection", each(total.cpu.total()));
-    if total.cpu.total() >= FOR_A_SPLIT {
+    let mut text = format!("\n  client CPU {:.1} µs per connection", each(total.cpu.total()));
+    if total.cpu.total() >= MIN_CPU_FOR_SPLIT {
         let (user, system) = (each(total.cpu.user), each(total.cpu.system));
         text += &format!(": {user:.1} user, {system:.1} system");
     }
@@ -152,7 +152,7 @@ fn cost(total: &Tally) -> String {
 
 fn limits(results: &Results<'_>) -> String {
     let load = results.settings;
-    let met = |met: bool| if met { "met" } else { "broken" };
+    let met = |met: bool| if met { "met" } else { "not met" };
     let mut text = String::new();
     if let (Some(least), Some(fast)) = (load.fail_under, results.rate_met) {
         text += &format!("  --fail-under {least}: {}\n", met(fast));
@@ -172,38 +172,38 @@ fn notes(results: &Results<'_>) -> Vec<String> {
             notes.push(format!("{} {}: {advice}.", grouped(count), error.as_str()));
         }
     }
-    if let Some(wrong) = total.wrong {
+    if let Some(wrong) = total.wrong_reply {
         notes.push(format!("A wrong reply: {wrong}."));
     }
-    if let Some(errno) = total.other {
+    if let Some(errno) = total.other_errno {
         notes.push(format!("Another error: {}.", std::io::Error::from_raw_os_error(errno)));
     }
     if total.not_started > 0 {
         notes.push(format!(
-            "{} connections were due and could not be started: {} were open already. See --concurrency.",
+            "{} connections were due but not started, because {} were already open. Raise --concurrency.",
             grouped(total.not_started),
             grouped(load.concurrency as u64)
         ));
     }
-    // Little beside what the path takes is no matter.
-    let matters = LATE.max(total.times.first_byte().value_at_quantile(0.5) / 10);
+    // A delay that is small compared with the path's latency does not matter.
+    let matters = MAX_WAKE_UP_DELAY.max(total.times.first_byte().value_at_quantile(0.5) / 10);
     if total.times.start.value_at_quantile(0.99) > matters {
         notes.push(
-            "Connections were started late (late start, above), which counts in their times: this client \
-             or its --concurrency held them back. More --threads may help."
+            "Connections were started late (see late start above), and their times include the delay: this \
+             client or its --concurrency limits the rate. Try more --threads."
                 .to_owned(),
         );
     }
     if plan.sources.len() > SOURCES_WITH_COOKIES {
         notes.push(format!(
-            "{} source addresses towards one destination evict each other's cookies: Linux keeps about \
-             {SOURCES_WITH_COOKIES}.",
+            "{} source addresses evict each other's cookies: Linux caches about {SOURCES_WITH_COOKIES} of them \
+             per destination.",
             plan.sources.len()
         ));
     }
     if address.ip().is_loopback() {
         notes.push(
-            "Loopback has no round trip to save: fast open saves packets here, not waiting."
+            "Loopback has no round trip to save: fast open saves packets here, but no time."
                 .to_owned(),
         );
     }
@@ -217,7 +217,7 @@ fn quantile(times: &Histogram<u64>, at: f64) -> String {
     time(Duration::from_nanos(times.value_at_quantile(at)))
 }
 
-/// Three digits, as a histogram has them.
+/// Formats a time with three significant digits, the precision of a histogram.
 fn time(time: Duration) -> String {
     let (value, unit) = match time.as_nanos() {
         0..1_000_000 => (time.as_secs_f64() * 1e6, "µs"),
@@ -232,7 +232,7 @@ fn time(time: Duration) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// `12,345`.
+/// Formats a number with thousands separators: `12,345`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -248,7 +248,7 @@ fn grouped(number: u64) -> String {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a rate is positive, and not that high"
+    reason = "a rate is positive, and below 2^64"
 )]
 fn rounded(rate: f64) -> u64 {
     rate.round() as u64

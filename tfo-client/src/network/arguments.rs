@@ -13,36 +13,36 @@ use tfo_core::{
 
 use super::served::NetworkSettings;
 
-/// Servers behind one address.
+/// Number of servers behind one address.
 type Servers = Integer<1, 16>;
-/// A time on the path.
+/// A delay on the path.
 type PathTime = Period<0, 10_000>;
 
-/// The lab's network: what `lab` and others that run in it share.
+/// The flags of the lab's network, shared by the commands that run in it.
 #[derive(Debug, Default, PartialEq, Args)]
 pub(crate) struct NetworkFlags {
     /// Round trip time of the path, 0ms to 10s [default: 40ms]
     #[arg(long, value_name = "TIME")]
     rtt: Option<PathTime>,
 
-    /// Up to that much more for each packet, 0ms to 10s [default: 0ms]
+    /// Maximum random delay added to each packet, 0ms to 10s [default: 0ms]
     #[arg(long, value_name = "TIME")]
     jitter: Option<PathTime>,
 
-    /// Share of packets that the path loses, 0% to 100% [default: 0%]
+    /// Share of packets that the path drops, 0% to 100% [default: 0%]
     #[arg(long, value_name = "SHARE")]
     loss: Option<Share>,
 
-    /// A box on the path that does something to fast open; may be given several times
+    /// Add a middlebox to the path; may be given several times
     #[arg(long = "box", value_name = "NAME", value_parser = middlebox())]
     boxes: Vec<Middlebox>,
 
-    /// Servers behind the one address, each with its own keys, as behind a load balancer, 1 to 16
+    /// Number of servers behind the address, each with its own keys, as behind a load balancer, 1 to 16
     /// [default: 1]
     #[arg(long, value_name = "N")]
     servers: Option<Servers>,
 
-    /// Shell command that serves on the server's host, instead of the mirror
+    /// Shell command to run on the server's host, instead of the mirror
     #[arg(long, value_name = "COMMAND")]
     server_command: Option<String>,
 }

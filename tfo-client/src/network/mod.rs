@@ -1,4 +1,4 @@
-//! The lab's network and its servers: `lab` and `compare --lab` run in one.
+//! The lab's network and its servers, in which `lab` and `compare --lab` run.
 
 mod arguments;
 mod served;

@@ -1,4 +1,4 @@
-//! The network as the flags describe it, with its servers.
+//! The network that the flags describe, with its servers.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,40 +14,40 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::output::Failure;
 
-/// The network that a command runs in.
+/// The settings of the network that a command runs in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct NetworkSettings {
     pub(crate) rtt: Duration,
     pub(crate) jitter: Duration,
-    /// From 0 to 1.
+    /// The share of packets that are dropped, from 0 to 1.
     pub(crate) loss: f64,
     pub(crate) boxes: Vec<Middlebox>,
-    /// How many share the server's address.
+    /// The number of servers that share the address.
     pub(crate) servers: usize,
     pub(crate) v6: bool,
     pub(crate) server_command: Option<String>,
 }
 
-/// The network with its servers, which end with it.
+/// A network and its servers, which are stopped when it is dropped.
 pub(crate) struct ServedNetwork {
     pub(crate) network: Network,
     pub(crate) address: SocketAddr,
     _servers: Vec<Child>,
 }
 
-/// How long a `--server-command` may take until it listens.
+/// The maximum time until a `--server-command` listens.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetworkSettings {
-    /// The round trip time where no flag gives one.
+    /// The round trip time without `--rtt`.
     pub(crate) const DEFAULT_RTT: Duration = Duration::from_millis(40);
 
-    /// Whether nothing makes a connection slow by chance: then one that is measured once tells something.
+    /// Returns whether the path delays and drops no packets by chance, so that a single connection is meaningful.
     pub(crate) fn is_steady(&self) -> bool {
         self.jitter.is_zero() && self.loss <= 0.0
     }
 
-    /// Returns the command that makes this network again, with more flags, in backticks.
+    /// Returns the command that creates this network again, with more flags, in backticks.
     pub(crate) fn command(&self, command: &str, more: &str) -> String {
         let mut line = format!("tfo-client {command}");
         if self.v6 {
@@ -77,8 +77,7 @@ impl NetworkSettings {
         format!("`{line}`")
     }
 
-    /// Makes the network, and starts its servers on this port. Must be called before the process has a
-    /// thread.
+    /// Creates the network, and starts its servers on this port. Must be called before the process starts a thread.
     pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
         lab::allow_hosts().map_err(|e| no_lab(&e))?;
         let path = PathSettings::new()
@@ -93,7 +92,7 @@ impl NetworkSettings {
     }
 }
 
-/// A time, as flags take it.
+/// Formats a time as a flag takes it.
 fn in_flag(time: Duration) -> String {
     if time.subsec_micros().is_multiple_of(1000) {
         format!("{}ms", time.as_millis())
@@ -102,28 +101,28 @@ fn in_flag(time: Duration) -> String {
     }
 }
 
-/// A word for the shell.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// There is no lab: what forbids it, and how to allow it.
-fn no_lab(found: &tfo_core::Error) -> Failure {
+/// Returns the error if the lab can't be created: what forbids it, and how to allow it.
+fn no_lab(error: &tfo_core::Error) -> Failure {
     if sysctl::tcp_fastopen().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return Failure::Unusable(
-            "the lab sets net.ipv4.tcp_fastopen on its hosts, and this kernel, or what hides its settings, has \
-             no such setting: run it on another host, or outside of this container"
+            "the lab sets net.ipv4.tcp_fastopen on its hosts, and this kernel or container has no such setting: \
+             run it on another host, or outside of this container"
                 .to_owned(),
         );
     }
     Failure::Unusable(format!(
-        "the lab needs network namespaces, and this process may not make them ({}): {}",
-        error_chain(found),
+        "the lab needs network namespaces, which this process may not create ({}): {}",
+        error_chain(error),
         lab::explain_denied()
     ))
 }
 
-/// Starts the lab's servers: our mirror, or what `--server-command` says.
+/// Starts the lab's servers: the mirror, or `--server-command`.
 fn serve(
     network: &Network,
     address: SocketAddr,
@@ -139,10 +138,10 @@ fn serve(
     Ok(commands)
 }
 
-/// The mirror. Its keys are those of its host, which the kernel makes by chance.
+/// Starts the mirror. Its keys are those of its host, which the kernel generates at random.
 fn mirror(host: &Host, port: u16) -> Result<(), String> {
     let listening = host.run(move || {
-        // IPv4 too: a namespace's `bindv6only` is 0.
+        // The IPv6 socket accepts IPv4 too: a new namespace has `bindv6only` 0.
         let any = if lab::has_ipv6() {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED)
         } else {
@@ -157,16 +156,16 @@ fn mirror(host: &Host, port: u16) -> Result<(), String> {
 
 fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     let mut command = Command::new("sh");
-    // Its output is no data of ours.
+    // Standard output is reserved for this program's own data.
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(io::stderr()));
     let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_TIMEOUT;
     while !listens(host) {
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(format!("the server command ended before it listened: {status}"));
+            return Err(format!("the server command exited before it listened: {status}"));
         }
         if Instant::now() > deadline {
-            return Err(format!("the server command does not listen after {SERVER_TIMEOUT:?}"));
+            return Err(format!("the server command did not listen within {SERVER_TIMEOUT:?}"));
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -13,70 +13,70 @@ use super::connection::ProbedConnection;
 use super::results::Results;
 use crate::{output, schema};
 
-/// What `tfo-client [probe] -o json` prints: one document for one run.
+/// The output of `tfo-client [probe] -o json`: one document for one run.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "tfo-client probe")]
 pub(crate) struct ProbeDocument<'a> {
-    /// The version of this format. A field may be added to it, none changes or goes.
+    /// The version of this format. Fields may be added within a version, but never change or disappear.
     #[schemars(extend("const" = 1))]
     schema: u32,
-    /// Where the connections went.
+    /// The server that was probed.
     target: Target<'a>,
     /// The connections, in the order in which they were made.
     #[schemars(length(min = 1))]
     connections: Vec<ConnectionEntry<'a>>,
-    /// What they amount to: verdict, cause, blame and candidates of the last one, finding and advice of all.
+    /// The summary: verdict, cause, blame and candidates of the last connection, finding and advice for all.
     summary: Summary,
-    /// With --balance: how many keys answer behind the address.
+    /// With --balance: the number of keys behind the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Balance")]
     balance: Option<Balance>,
 }
 
-/// Where the connections went.
+/// The server that was probed.
 #[derive(Serialize, JsonSchema)]
 struct Target<'a> {
-    /// The host as it was given.
+    /// The host as given by the user.
     #[schemars(length(min = 1))]
     host: &'a str,
-    /// The address and port that it stands for.
+    /// The address and port that the connections were made to.
     #[schemars(with = "SocketAddr", extend("pattern" = schema::ADDRESS))]
     address: String,
-    /// Whether a mirror (tfo-server) told what it saw.
+    /// Whether a mirror (tfo-server) sent its half of the evidence.
     mirror: bool,
 }
 
 /// One connection.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ConnectionEntry<'a> {
-    /// Its number, from 1.
+    /// The connection's number, from 1.
     #[schemars(range(min = 1))]
     n: u32,
     #[serde(flatten)]
     verdict: &'a Verdict,
-    /// The bytes of the first message.
+    /// The size of the first message, in bytes.
     sent_bytes: usize,
-    /// How many of them the SYN took along.
+    /// The number of its bytes that were sent in the SYN.
     syn_bytes: usize,
     /// TCPI_OPT_SYN_DATA: the SYN-ACK acknowledged data of the SYN.
     syn_data_acked: bool,
-    /// Until the handshake had ended and the kernel held the message; null without a connection.
+    /// Time until the handshake completed and the kernel accepted the message; null without a connection.
     connect_us: Option<u64>,
-    /// Until the first byte of the answer; null without one.
+    /// Time until the first byte of the answer; null without an answer.
     first_byte_us: Option<u64>,
-    /// TCP's smoothed round trip time; null where a retransmission spoiled it.
+    /// TCP's smoothed round trip time; null if a retransmission made it unusable.
     rtt_us: Option<u64>,
-    /// What both ends saw.
+    /// The evidence of both ends.
     evidence: EvidenceEntry<'a>,
 }
 
-/// What both ends saw.
+/// The evidence of both ends.
 #[derive(Serialize, JsonSchema)]
 struct EvidenceEntry<'a> {
-    /// The client's half is always there.
+    /// The client's half, which is always present.
     #[schemars(with = "ClientEvidence")]
     client: Option<&'a ClientEvidence>,
-    /// Null where no mirror answered.
+    /// The server's half; null if no mirror answered.
     server: Option<&'a ServerEvidence>,
 }
 

@@ -1,11 +1,11 @@
-//! `tfo-client [probe]`: connect a few times, say what happened, and why.
+//! `tfo-client [probe]`: connects a few times, and reports what happened and why.
 //!
 //! | file | subject |
 //! | --- | --- |
 //! | `run` | the command |
-//! | `report` | prints as the connections end; `text` for people, `document` for programs |
-//! | `results` | what the connections amount to |
-//! | `connection` | makes one connection, and its verdict |
+//! | `report` | prints the results as connections end; `text` for people, `document` for programs |
+//! | `results` | the results of all connections |
+//! | `connection` | makes one connection and judges it |
 //! | `listen` | `--listen` |
 //! | `arguments` | the flags |
 
@@ -23,4 +23,4 @@ pub(crate) use connection::{ProbedConnection, connect, plan};
 #[cfg(test)]
 pub(crate) use document::ProbeDocument;
 pub(crate) use document::{ConnectionEntry, entry};
-pub(crate) use run::{run, status};
+pub(crate) use run::{exit_status, run};

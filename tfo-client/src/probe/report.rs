@@ -1,4 +1,4 @@
-//! What the probe prints: as it goes for people, as one document for programs.
+//! The probe's output: row by row for people, one document for programs.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,13 @@ use super::{document, text};
 use crate::config::Settings;
 use crate::output::{self, Failure, Printer, Progress};
 
-/// The report on its way to standard output.
+/// Prints the report to standard output.
 pub(super) struct ProbeReport {
     format: Format,
     colour: bool,
     progress: Progress,
     printer: Printer,
-    /// Draw the packets of each connection.
+    /// Whether to draw the packets of each connection.
     trace: bool,
     results: Results,
 }
@@ -30,7 +30,7 @@ impl ProbeReport {
         count: u32,
     ) -> Self {
         let mut report = Self {
-            format: settings.format,
+            format: settings.output.format,
             colour: output::colour(),
             progress: Progress::new(),
             printer: Printer::stdout(),
@@ -50,12 +50,12 @@ impl ProbeReport {
         report
     }
 
-    /// Shows that a connection is under way: it may take seconds.
+    /// Shows that a connection is being made, which may take seconds.
     pub(super) fn waiting(&self, n: u32) {
         self.progress.show(&format!("  {n:>3}  connecting…"));
     }
 
-    /// Takes a connection, and returns whether somebody reads on.
+    /// Adds a connection and prints its row. Returns whether more can be printed.
     pub(super) fn connection(&mut self, connection: ProbedConnection) -> bool {
         self.progress.erase();
         let mut row = text::row(&connection, self.colour);
@@ -67,7 +67,7 @@ impl ProbeReport {
         self.format == Format::Json || self.printer.print(row)
     }
 
-    /// Prints what it all amounts to, and returns it.
+    /// Prints the summary, and returns the results.
     pub(super) fn finish(mut self) -> Result<Results, Failure> {
         self.printer.print(match self.format {
             Format::Json => document::document(&self.results),

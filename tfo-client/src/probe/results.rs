@@ -1,4 +1,4 @@
-//! What the connections of a probe amount to.
+//! The results of a probe.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use tfo_core::diagnosis::{self, Balance, Outcome, Summary, Verdict};
 
 use super::connection::ProbedConnection;
 
-/// The connections so far, and what was asked for.
+/// The connections so far, and the parameters of the probe.
 pub(super) struct Results {
     pub(super) host: String,
     pub(super) address: SocketAddr,
-    /// Connections to make.
+    /// The number of connections to make.
     pub(super) count: u32,
     pub(super) message_bytes: usize,
-    /// Count the keys behind the address.
+    /// Whether to count the keys behind the address.
     pub(super) counts_keys: bool,
     pub(super) connections: Vec<ProbedConnection>,
 }
@@ -30,13 +30,13 @@ impl Results {
         diagnosis::summarize(&verdicts)
     }
 
-    /// The keys behind the address, where they are asked for.
+    /// Counts the keys behind the address; `None` without `--balance`.
     pub(super) fn balance(&self) -> Option<Balance> {
         let evidence = || self.connections.iter().map(|connection| connection.evidence.clone());
         self.counts_keys.then(|| diagnosis::balance(&evidence().collect::<Vec<_>>()))
     }
 
-    /// All packets that were traced.
+    /// Returns the traced packets of all connections.
     pub(super) fn packets(&self) -> Vec<PacketPath> {
         self.connections.iter().flat_map(|connection| connection.packets.iter().cloned()).collect()
     }

@@ -1,4 +1,4 @@
-//! The table for people: a row as each connection ends, the finding and the next step below.
+//! The text for people: a table row for each connection, then the finding and the next step.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,16 @@ use tfo_core::diagnosis::Outcome;
 
 use super::connection::ProbedConnection;
 use super::results::Results;
-use crate::prose::{more, named, next, next_step, style, time, words, wrap};
+use crate::prose::{
+    format_advice, host_with_address, next_step, page_hint, style, time, verdict_with_cause, wrap,
+};
 
-/// Columns of a verdict with its cause: the longest is `not-attempted (paused-by-blackhole)`.
+/// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
 
-/// What stands above the rows.
+/// Returns the title and the table head.
 pub(super) fn head(results: &Results) -> String {
-    let target = named(&results.host, results.address);
+    let target = host_with_address(&results.host, results.address);
     let connections = if results.count == 1 { "connection" } else { "connections" };
     format!(
         "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
@@ -24,7 +26,7 @@ pub(super) fn head(results: &Results) -> String {
 
 pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
     let style = style(connection.verdict.outcome, colour);
-    let verdict = words(&connection.verdict);
+    let verdict = verdict_with_cause(&connection.verdict);
     format!(
         "  {:>3}  {style}{verdict:<VERDICT$}{style:#} {:>10}  {:>10}  {:>9}\n",
         connection.n,
@@ -45,11 +47,11 @@ pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: 
 pub(super) fn foot(results: &Results, colour: bool) -> String {
     let verdict = &results.summary().verdict;
     let style = style(verdict.outcome, colour);
-    let mut text = format!("\nVerdict: {style}{}{style:#}\n", words(verdict));
+    let mut text = format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
     text += &wrap(&verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        text += &wrap(&format!("It may be: {}.", names.join(", ")));
+        text += &wrap(&format!("Possible causes: {}.", names.join(", ")));
     }
     if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
@@ -57,13 +59,16 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     match results.balance() {
         Some(balance) => {
             text += &format!("\n{}", wrap(&balance.finding));
-            // Where keys differ they are why connections miss: one remedy is enough.
-            text +=
-                &if balance.cookies.len() > 1 { next(&balance.advice) } else { next_step(verdict) };
+            // Different keys are the reason for misses, so the balance's advice replaces the verdict's.
+            text += &if balance.cookies.len() > 1 {
+                format_advice(&balance.advice)
+            } else {
+                next_step(verdict)
+            };
         }
         None => text += &next_step(verdict),
     }
-    text + &more(verdict)
+    text + &page_hint(verdict)
 }
 
 #[cfg(test)]
@@ -72,9 +77,9 @@ mod tests {
     use crate::prose::WIDTH;
 
     #[test]
-    fn the_verdicts_column_holds_the_longest() {
+    fn verdict_column_fits_the_longest_verdict() {
         assert_eq!("not-attempted (paused-by-blackhole)".len(), VERDICT);
         let row = 2 + 3 + 2 + VERDICT + 1 + 10 + 2 + 10 + 2 + 9;
-        assert!(row <= WIDTH, "a row fits: {row}");
+        assert!(row <= WIDTH, "a row is too wide: {row}");
     }
 }

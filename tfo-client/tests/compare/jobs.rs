@@ -1,4 +1,4 @@
-//! What the connections do: HTTP, TLS, DNS, against servers that the tests make.
+//! The jobs of connections, HTTP, TLS and DNS, against servers that the tests start.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -28,7 +28,7 @@ fn listen(port: u16) -> FastOpenListener {
     FastOpenListener::bind(SocketAddr::from(([0_u16; 8], port))).unwrap()
 }
 
-/// A mirror on the server's host.
+/// Starts a mirror on the server's host.
 pub(crate) fn serve(network: &Network, port: u16) {
     network.server().run(move || {
         let listener = listen(port);
@@ -36,7 +36,7 @@ pub(crate) fn serve(network: &Network, port: u16) {
     });
 }
 
-/// A server of our own: `answer` has each connection.
+/// Starts a server that handles each connection with `answer`.
 fn serve_with(
     network: &Network,
     answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static,
@@ -46,9 +46,9 @@ fn serve_with(
         thread::spawn(move || {
             while let Ok(accepted) = listener.accept() {
                 let mut stream = TcpStream::from(accepted.stream);
-                // A flight of TLS is several writes.
+                // A flight of TLS consists of several writes.
                 stream.set_nodelay(true).unwrap();
-                // A client that has heard enough may be gone.
+                // The client may close before the answer is complete.
                 let _ = answer(&mut stream);
             }
         });
@@ -60,15 +60,14 @@ fn run(network: &Network, arguments: &str, certificates: Option<&str>) -> Value 
     command.env("SSL_CERT_FILE", certificates.unwrap_or("/dev/null"));
     let ended = Program::start(network.client(), command).unwrap().finish();
     let document = serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {ended:?}"));
-    schema::hold(&document);
+    schema::assert_valid(&document);
     document
 }
 
-/// The medians of this time are so many round trips, regular and with fast open. A protocol takes the
-/// hosts' time too: 8 % of it.
+/// Checks the medians of a time, in round trips, on both sides. The tolerance is 8 %, for the hosts' own time.
 fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), String> {
     let found = only(document);
-    assert_eq!(found["hit_rate"]["count"], 10, "by the bits: {found}");
+    assert_eq!(found["hit_rate"]["count"], 10, "not all attempts used fast open: {found}");
     let all = found["times"].as_array().unwrap();
     let times = all.iter().find(|times| times["metric"] == metric);
     let times = times.unwrap_or_else(|| panic!("no {metric}: {found}"));
@@ -82,7 +81,7 @@ fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), 
 }
 
 #[test]
-fn a_page_by_http_has_a_first_byte_and_an_end() {
+fn http_page_is_timed_to_first_byte_and_end() {
     let _alone = alone();
     isolated(|| {
         let network = network();
@@ -95,10 +94,10 @@ fn a_page_by_http_has_a_first_byte_and_an_end() {
             stream.write_all(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
             )?;
-            // The end comes one round trip later.
+            // Sends the end one round trip later.
             thread::sleep(RTT);
             stream.write_all(b"0\r\n\r\n")?;
-            // The connection stays open: the end is told by the last chunk.
+            // Keeps the connection open: the last chunk marks the end.
             stream.read(&mut [0]).map(drop)
         });
         retried(
@@ -112,7 +111,7 @@ fn a_page_by_http_has_a_first_byte_and_an_end() {
 }
 
 #[test]
-fn the_mirror_answers_http_and_its_reply_ends_with_the_connection() {
+fn http_reply_of_the_mirror_ends_with_the_connection() {
     let _others = among_others();
     isolated(|| {
         let network = network();
@@ -124,18 +123,18 @@ fn the_mirror_answers_http_and_its_reply_ends_with_the_connection() {
 }
 
 #[test]
-fn what_does_not_speak_http_is_told() {
+fn server_without_http_is_reported() {
     let _others = among_others();
     isolated(|| {
         let network = network();
         serve_with(&network, |stream| stream.write_all(b"220 mail.example ESMTP\r\n"));
         let document = run(&network, "--http /", None);
         let error = document["targets"][0]["error"].as_str().unwrap();
-        assert!(error.contains("no response by HTTP"), "{error}");
+        assert!(error.contains("not an HTTP response"), "{error}");
     });
 }
 
-/// The certificate as PEM, and what a server needs.
+/// Returns a certificate as PEM, and the configuration of a server that uses it.
 fn certificate() -> (String, Arc<ServerConfig>) {
     let made = rcgen::generate_simple_self_signed(["192.0.2.2".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -162,7 +161,7 @@ fn serve_tls(network: &Network, config: Arc<ServerConfig>) {
 }
 
 #[test]
-fn the_first_flight_of_tls_goes_in_the_syn() {
+fn tls_client_hello_is_sent_in_the_syn() {
     let _alone = alone();
     isolated(|| {
         let network = network();
@@ -188,24 +187,21 @@ fn the_first_flight_of_tls_goes_in_the_syn() {
         );
         let hellos = network.packets();
         let syns = hellos.iter().filter(|packet| {
-            let sight = packet.sent.as_ref();
-            // A record of TLS begins with its type, 22, and the version 3.1; that is the ClientHello.
-            sight.is_some_and(|sight| {
-                let words = tfo_core::capture::describe(&sight.frame).to_string();
+            let sighting = packet.sent.as_ref();
+            // The record with the ClientHello begins with its type, 22, and the version 3.1.
+            sighting.is_some_and(|sighting| {
+                let words = tfo_core::capture::describe(&sighting.frame).to_string();
                 words.starts_with("SYN, cookie")
                     && words.contains("data in the SYN")
-                    && sight.frame.windows(3).any(|window| window == [22, 3, 1])
+                    && sighting.frame.windows(3).any(|window| window == [22, 3, 1])
             })
         });
-        assert!(
-            syns.count() >= 20,
-            "each connection with fast open had its ClientHello in the SYN"
-        );
+        assert!(syns.count() >= 20, "a connection with fast open had no ClientHello in its SYN");
     });
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_wanted() {
+fn untrusted_certificate_is_refused_without_insecure() {
     let _others = among_others();
     isolated(|| {
         let network = network();
@@ -227,7 +223,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_unless_that_is_wanted() {
 }
 
 #[test]
-fn a_name_is_looked_up_by_dns_over_tcp() {
+fn dns_query_over_tcp_is_timed() {
     let _alone = alone();
     isolated(|| {
         let network = network();
@@ -236,7 +232,7 @@ fn a_name_is_looked_up_by_dns_over_tcp() {
             let len = stream.read(&mut query)?;
             let mut answer = query[..len].to_vec();
             assert!(answer.windows(9).any(|window| window == b"\x07example\x00"), "{answer:?}");
-            // The same message as a response, without an answer: that there is none.
+            // Returns the query as a response without answer records.
             answer[4] |= 0x80;
             stream.write_all(&answer)?;
             stream.read(&mut [0]).map(drop)

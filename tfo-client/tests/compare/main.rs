@@ -18,7 +18,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
 
-/// `tfo-client compare` with these arguments, separated by blanks.
+/// Returns the command `tfo-client compare` with these arguments, separated by blanks.
 fn command(arguments: &str) -> Command {
     let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
     command.args(["-q", "compare"]).args(arguments.split_whitespace());
@@ -37,51 +37,51 @@ fn errors(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The document, which is held against the schema.
+/// Runs `compare` and parses its document, which must match the schema.
 fn document(arguments: &str) -> Value {
     let output = compare(&format!("{arguments} -o json"));
     let document =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
-    schema::hold(&document);
+    schema::assert_valid(&document);
     document
 }
 
-/// The comparison for the only target.
+/// Returns the comparison for the only target.
 fn only(document: &Value) -> &Value {
     assert_eq!(document["targets"].as_array().map(Vec::len), Some(1), "{document}");
     &document["targets"][0]
 }
 
-/// What a test of times is disturbed by: other tests.
+/// Excludes other tests while a test measures times.
 static OTHERS: RwLock<()> = RwLock::new(());
 
-/// Keeps other tests out as long as it lives.
+/// Prevents other tests from running until the guard is dropped.
 fn alone() -> RwLockWriteGuard<'static, ()> {
     OTHERS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps out of the tests of times.
+/// Waits until no test that measures times is running, and delays such tests until the guard is dropped.
 fn among_others() -> RwLockReadGuard<'static, ()> {
     OTHERS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a measurement again, at most twice, when `judge` finds its times off: on a machine with other
-/// work a run may be late. What is no matter of time is asserted at once.
+/// Repeats a measurement at most twice while `judge` rejects its times, which other load on the machine may delay.
+/// `judge` asserts everything that does not depend on time.
 fn retried(measure: impl Fn() -> Value, judge: impl Fn(&Value) -> Result<(), String>) {
     for again in [true, true, false] {
         match judge(&measure()) {
             Ok(()) => return,
-            // `isolated` passes such lines on, so that it is seen although the test passes.
+            // `isolated` prints such lines even if the test passes.
             Err(why) if again => {
-                let line = format!("MEASURED a noisy run, once more: {why}\n");
+                let line = format!("MEASURED a noisy run, repeating: {why}\n");
                 std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
-            Err(why) => panic!("three runs were off, the last one: {why}"),
+            Err(why) => panic!("three runs were rejected, the last one: {why}"),
         }
     }
 }
 
-/// A number in a document.
+/// Returns a number in a document.
 fn number(value: &Value, pointer: &str) -> f64 {
     let found = value.pointer(pointer).and_then(Value::as_f64);
     found.unwrap_or_else(|| panic!("no number at {pointer}: {value}"))

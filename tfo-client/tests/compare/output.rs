@@ -1,4 +1,4 @@
-//! What is printed and written, and what is refused.
+//! The text, the files, and invalid flags.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use tfo_core::lab::isolated;
 use super::{among_others, compare, errors, text};
 
 #[test]
-fn a_terminal_gets_the_answer_the_tables_and_both_pictures() {
+fn text_has_answer_tables_and_both_plots_in_80_columns() {
     let _others = among_others();
     isolated(|| {
         let output = compare("--lab --rtt 20ms -n 15");
@@ -23,8 +23,8 @@ fn a_terminal_gets_the_answer_the_tables_and_both_pictures() {
             "in RTT",
             "Hit rate      15 of 15 (78 % to 100 %)",
             "Expectation   100 % × ",
-            "how the times are spread",
-            "the share that has come by then",
+            "distribution of the times",
+            "cumulative distribution",
             "1 RTT",
             "2 RTT",
             "█",
@@ -43,18 +43,18 @@ fn a_terminal_gets_the_answer_the_tables_and_both_pictures() {
 }
 
 #[test]
-fn loopback_has_no_answer() {
+fn path_without_round_trip_is_inconclusive() {
     let _others = among_others();
     isolated(|| {
         let output = compare("--lab --rtt 0ms -n 10");
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output).contains("\nNo answer.\n"), "{}", text(&output));
-        assert!(text(&output).contains("there is none to save"), "{}", text(&output));
+        assert!(text(&output).contains("\nInconclusive.\n"), "{}", text(&output));
+        assert!(text(&output).contains("there is no round trip to save"), "{}", text(&output));
     });
 }
 
 #[test]
-fn files_hold_every_connection() {
+fn exported_files_contain_every_connection() {
     let _others = among_others();
     isolated(|| {
         let folder = TempDir::new().unwrap();
@@ -71,7 +71,7 @@ fn files_hold_every_connection() {
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
 
         let document: Value = serde_json::from_str(&read("a.json")).unwrap();
-        super::schema::hold(&document);
+        super::schema::assert_valid(&document);
         let samples = document["targets"][0]["samples"].as_array().unwrap();
         assert_eq!(samples.len(), 22);
 
@@ -117,13 +117,13 @@ fn files_hold_every_connection() {
         }
         assert_eq!(html.matches("<td class=\"words").count(), 44, "two words in each of 22 rows");
         for outside in ["<script", "src=\"http", "href=", "url(", "@import"] {
-            assert!(!html.contains(outside), "{outside}: the page needs nothing else");
+            assert!(!html.contains(outside), "{outside}: the page is not self-contained");
         }
     });
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_what_is_allowed() {
+fn invalid_flags_are_refused_with_allowed_values() {
     for (arguments, pieces) in [
         ("--rtt 20ms", ["--lab", "path"]),
         ("--lab -s 192.0.2.1", ["--lab", "--server"]),
@@ -146,7 +146,7 @@ fn what_is_wrong_is_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn no_connection_is_told_with_what_to_do() {
+fn refused_connection_is_status_3_with_the_reason() {
     let _others = among_others();
     isolated(|| {
         let output = compare("-s 127.0.0.1:9");

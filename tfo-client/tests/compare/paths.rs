@@ -1,22 +1,22 @@
-//! The figures are those that the path was made to have.
+//! Checks the figures against the configured path.
 
 use serde_json::{Value, json};
 use tfo_core::lab::isolated;
 
 use super::{alone, among_others, document, number, only, retried};
 
-/// Whether a time is so many round trips, within 3 %.
-fn is(name: &str, us: f64, round_trips: f64, rtt_ms: f64) -> Result<(), String> {
+/// Checks that a time is this number of round trips, within 3 %.
+fn check_round_trips(name: &str, us: f64, round_trips: f64, rtt_ms: f64) -> Result<(), String> {
     let found = us / 1e3 / rtt_ms;
     let off = (found - round_trips).abs() / round_trips;
     if off <= 0.03 { Ok(()) } else { Err(format!("{name}: {found:.3} RTT, not {round_trips}")) }
 }
 
-fn a_round_trip_is_saved(rtt_ms: f64, more: &str) {
+fn check_saved_round_trip(rtt_ms: f64, more: &str) {
     let measure = || document(&format!("--lab --rtt {rtt_ms}ms -n 12 {more}"));
     retried(measure, |document| {
         let found = only(document);
-        assert_eq!(found["hit_rate"]["count"], 12, "by the bits: {found}");
+        assert_eq!(found["hit_rate"]["count"], 12, "not all attempts used fast open: {found}");
         let fast_open: Vec<&Value> = found["samples"]
             .as_array()
             .unwrap()
@@ -26,35 +26,35 @@ fn a_round_trip_is_saved(rtt_ms: f64, more: &str) {
         assert!(fast_open.iter().all(|sample| sample["verdict"] == "fast-open"), "{fast_open:?}");
         let times = &found["times"][0];
         assert_eq!(times["metric"], "first-byte");
-        is("TCP's RTT", number(found, "/rtt_us"), 1.0, rtt_ms)?;
+        check_round_trips("TCP's RTT", number(found, "/rtt_us"), 1.0, rtt_ms)?;
         let rtt_ms = number(found, "/rtt_us") / 1e3;
-        is("regular", number(times, "/regular/median/us"), 2.0, rtt_ms)?;
-        is("fast open", number(times, "/fast_open/median/us"), 1.0, rtt_ms)?;
-        is("saved", number(times, "/saved/us"), 1.0, rtt_ms)?;
+        check_round_trips("regular", number(times, "/regular/median/us"), 2.0, rtt_ms)?;
+        check_round_trips("fast open", number(times, "/fast_open/median/us"), 1.0, rtt_ms)?;
+        check_round_trips("saved", number(times, "/saved/us"), 1.0, rtt_ms)?;
         if found["answer"] == "on" { Ok(()) } else { Err(found["finding"].to_string()) }
     });
 }
 
 #[test]
-fn a_round_trip_of_20_ms_is_saved() {
+fn fast_open_saves_a_round_trip_of_20_ms() {
     let _alone = alone();
-    isolated(|| a_round_trip_is_saved(20.0, ""));
+    isolated(|| check_saved_round_trip(20.0, ""));
 }
 
 #[test]
-fn a_round_trip_of_50_ms_is_saved_over_ipv6_too() {
+fn fast_open_saves_a_round_trip_of_50_ms_over_ipv6() {
     let _alone = alone();
-    isolated(|| a_round_trip_is_saved(50.0, "-6"));
+    isolated(|| check_saved_round_trip(50.0, "-6"));
 }
 
 #[test]
-fn a_round_trip_of_100_ms_is_saved() {
+fn fast_open_saves_a_round_trip_of_100_ms() {
     let _alone = alone();
-    isolated(|| a_round_trip_is_saved(100.0, ""));
+    isolated(|| check_saved_round_trip(100.0, ""));
 }
 
 #[test]
-fn a_box_that_drops_syn_data_means_off_and_its_loss_is_told() {
+fn box_that_drops_syn_data_means_off_with_its_cost() {
     let _alone = alone();
     isolated(|| {
         let document = document("--lab --rtt 20ms --box drop-syn-data -n 10");
@@ -63,7 +63,7 @@ fn a_box_that_drops_syn_data_means_off_and_its_loss_is_told() {
         assert_eq!(found["hit_rate"]["count"], 0);
         let miss = &found["misses"][0];
         assert_eq!((&miss["what"], &miss["count"]), (&"syn-retransmitted".into(), &10.into()));
-        // The kernel's timeout for a SYN: a second and a bit.
+        // The kernel's timeout for a SYN is slightly more than a second.
         assert!((900_000.0..2_000_000.0).contains(&number(miss, "/cost_us")), "{miss}");
         assert!(number(found, "/net/us") < -900_000.0, "{found}");
         assert!(number(found, "/net/high_us") < 0.0, "{found}");
@@ -72,18 +72,18 @@ fn a_box_that_drops_syn_data_means_off_and_its_loss_is_told() {
 }
 
 #[test]
-fn a_box_that_resets_syn_data_means_off_too() {
+fn box_that_resets_syn_data_means_off() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 20ms --box reset-syn-data -n 10");
         let found = only(&document);
         assert_eq!(found["misses"][0]["what"], "reset-on-syn-data", "{found}");
-        assert_eq!(found["answer"], "off", "a program must connect again: {}", found["finding"]);
+        assert_eq!(found["answer"], "off", "a program has to connect again: {}", found["finding"]);
     });
 }
 
 #[test]
-fn two_runs_of_a_path_overlap() {
+fn intervals_of_two_runs_overlap() {
     let _alone = alone();
     isolated(|| {
         let interval = |document: &Value, pointer: &str| {
@@ -97,7 +97,7 @@ fn two_runs_of_a_path_overlap() {
                 for pointer in ["/regular/median", "/fast_open/median", "/saved"] {
                     let [one, other] = [&both[0], &both[1]].map(|run| interval(run, pointer));
                     if one[0] > other[1] || other[0] > one[1] {
-                        return Err(format!("{pointer}: {one:?} and {other:?} are apart"));
+                        return Err(format!("{pointer}: {one:?} and {other:?} do not overlap"));
                     }
                 }
                 Ok(())
@@ -107,7 +107,7 @@ fn two_runs_of_a_path_overlap() {
 }
 
 #[test]
-fn off_against_off_makes_no_difference() {
+fn mode_off_finds_no_difference() {
     let _alone = alone();
     isolated(|| {
         retried(
@@ -116,7 +116,7 @@ fn off_against_off_makes_no_difference() {
                 let found = only(document);
                 let samples = found["samples"].as_array().unwrap();
                 let regular = samples.iter().all(|sample| sample["verdict"] == "not-attempted");
-                assert!(regular, "no SYN had an option: {samples:?}");
+                assert!(regular, "a SYN had the option: {samples:?}");
                 match found["answer"].as_str() {
                     Some("no-difference") => Ok(()),
                     _ => Err(found["finding"].to_string()),
@@ -127,13 +127,13 @@ fn off_against_off_makes_no_difference() {
 }
 
 #[test]
-fn there_is_no_answer_where_none_can_be_given() {
+fn inconclusive_runs_report_their_reason() {
     let _others = among_others();
     isolated(|| {
         for (arguments, doubt) in [
             ("--lab --rtt 0ms -n 10", "rtt-too-small"),
             ("--lab --rtt 5ms -n 9", "too-few-samples"),
-            // Each of four servers takes its own cookies alone.
+            // Each of four servers accepts only its own cookies.
             ("--lab --rtt 20ms --servers 4 -n 12", "hit-rate-too-low"),
         ] {
             let document = document(arguments);
@@ -145,7 +145,7 @@ fn there_is_no_answer_where_none_can_be_given() {
 }
 
 #[test]
-fn pairs_are_whole_in_random_order_and_the_warm_up_is_not_counted() {
+fn pairs_are_in_random_order_and_exclude_the_warm_up() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 2ms -n 60");
@@ -153,27 +153,27 @@ fn pairs_are_whole_in_random_order_and_the_warm_up_is_not_counted() {
         assert_eq!(samples.len(), 120);
         let mut fast_first = 0;
         for (pair, number) in samples.chunks(2).zip(1..) {
-            assert_ne!(pair[0]["side"], pair[1]["side"], "one of each");
+            assert_ne!(pair[0]["side"], pair[1]["side"], "one connection of each side");
             assert_eq!((&pair[0]["pair"], &pair[1]["pair"]), (&number.into(), &number.into()));
             assert_eq!((&pair[0]["first"], &pair[1]["first"]), (&true.into(), &false.into()));
             fast_first += usize::from(pair[0]["side"] == "fast-open");
             for sample in pair {
-                assert_ne!(sample["verdict"], "cookie-granted", "the cookie was fetched before");
+                assert_ne!(sample["verdict"], "cookie-granted", "the warm-up fetched the cookie");
             }
         }
-        // Fewer than 10 or more than 50 of 60 by chance: once in fifteen million runs.
+        // By chance, fewer than 10 or more than 50 of 60 occur once in fifteen million runs.
         assert!((10..=50).contains(&fast_first), "{fast_first} of 60 began with fast open");
     });
 }
 
 #[test]
-fn it_goes_on_until_the_interval_is_narrow_enough() {
+fn until_ci_measures_until_the_interval_is_narrow() {
     let _others = among_others();
     isolated(|| {
         let wide = document("--lab --rtt 20ms --until-ci 20%");
         let found = only(&wide);
         let pairs = number(found, "/hit_rate/total");
-        assert!((10.0..200.0).contains(&pairs), "{pairs}: far less than the most");
+        assert!((10.0..200.0).contains(&pairs), "{pairs}: expected far fewer than the maximum");
         let regular = &found["times"][0]["regular"]["median"];
         let reach = (number(regular, "/high_us") - number(regular, "/us")) / number(regular, "/us");
         assert!(reach <= 0.2, "{regular}");

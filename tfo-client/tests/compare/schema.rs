@@ -1,5 +1,5 @@
-//! `schema/compare.json` says what is printed, and no more. Each document of the other tests is held
-//! against it.
+//! Checks that `schema/compare.json` accepts the printed documents, and nothing else. The other tests validate each of
+//! their documents too.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -13,30 +13,30 @@ fn schema() -> Value {
 
 fn validator() -> Validator {
     let schema = schema();
-    assert!(jsonschema::draft202012::meta::is_valid(&schema), "the schema itself is one");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema), "invalid schema");
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-fn faults(document: &Value) -> Vec<String> {
-    let fault =
+fn errors(document: &Value) -> Vec<String> {
+    let describe =
         |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
-    validator().iter_errors(document).map(fault).collect()
+    validator().iter_errors(document).map(describe).collect()
 }
 
-/// Panics if the document is not as the schema says.
-pub(crate) fn hold(document: &Value) {
-    let faults = faults(document);
-    assert!(faults.is_empty(), "{faults:#?}\n{document:#}");
+/// Panics if the document does not match the schema.
+pub(crate) fn assert_valid(document: &Value) {
+    let errors = errors(document);
+    assert!(errors.is_empty(), "{errors:#?}\n{document:#}");
 }
 
 #[test]
-fn what_could_not_be_measured_has_a_document_too() {
+fn document_of_a_failed_target_is_valid() {
     let _others = among_others();
     isolated(|| {
         let output = compare("-s 127.0.0.1:9 -o json");
         assert_eq!(output.status.code(), Some(3));
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-        hold(&document);
+        assert_valid(&document);
         assert!(
             document["targets"][0]["error"].as_str().unwrap().contains("refused"),
             "{document}"
@@ -45,7 +45,7 @@ fn what_could_not_be_measured_has_a_document_too() {
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     let _others = among_others();
     isolated(|| {
         let document = document("--lab --rtt 1ms -n 2");
@@ -64,7 +64,7 @@ fn a_broken_document_does_not_hold() {
         ] {
             let mut broken = document.clone();
             *broken.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
-            assert!(!faults(&broken).is_empty(), "{pointer}");
+            assert!(!errors(&broken).is_empty(), "{pointer}");
         }
         let objects = [
             "",
@@ -80,12 +80,12 @@ fn a_broken_document_does_not_hold() {
             let mut more = document.clone();
             let object = more.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             object.insert("surprise".to_owned(), json!(1));
-            assert!(!faults(&more).is_empty(), "a field that nobody knows in {pointer:?}");
+            assert!(!errors(&more).is_empty(), "an unknown field in {pointer:?}");
             let mut less = document.clone();
             let object = less.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             let name = object.keys().next().unwrap().clone();
             object.remove(&name);
-            assert!(!faults(&less).is_empty(), "{name} missing in {pointer:?}");
+            assert!(!errors(&less).is_empty(), "{name} missing in {pointer:?}");
         }
     });
 }

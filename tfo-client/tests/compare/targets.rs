@@ -1,4 +1,4 @@
-//! `--targets`: a file of hosts.
+//! `--targets`, a file of hosts.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use tfo_core::lab::{Network, PathSettings, Program, isolated};
 use super::{among_others, command, compare, errors, jobs::serve, schema};
 
 #[test]
-fn each_target_has_a_row_and_one_that_fails_is_no_end() {
+fn each_target_has_a_row_despite_one_failure() {
     let _others = among_others();
     isolated(|| {
         let network =
@@ -20,14 +20,14 @@ fn each_target_has_a_row_and_one_that_fails_is_no_end() {
         serve(&network, 2223);
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("targets.txt");
-        let hosts = "# hosts\n192.0.2.2\n\n192.0.2.2:9  # nobody\n[2001:db8::2]:2223\n";
+        let hosts = "# hosts\n192.0.2.2\n\n192.0.2.2:9  # closed\n[2001:db8::2]:2223\n";
         fs::write(&file, hosts).unwrap();
         let run = |more: &str| {
             let line = format!("-n 10 --targets {} {more}", file.display());
             Program::start(network.client(), command(&line)).unwrap().finish()
         };
         let ended = run("");
-        assert_eq!(ended.code, Some(3), "the worst of all: {ended:?}");
+        assert_eq!(ended.code, Some(3), "the highest status of all targets: {ended:?}");
         let rows: Vec<&str> = ended.out.lines().collect();
         assert_eq!(rows.len(), 4, "{}", ended.out);
         assert!(rows[0].starts_with("target"), "{}", rows[0]);
@@ -38,13 +38,13 @@ fn each_target_has_a_row_and_one_that_fails_is_no_end() {
         let page = folder.path().join("all.html");
         run(&format!("--html {}", page.display()));
         let page = fs::read_to_string(page).unwrap();
-        assert!(page.contains("<h1>TCP Fast Open: 3 targets</h1>"), "an overview stands first");
-        assert_eq!(page.matches("<main ").count(), 3, "and a section for each");
-        assert!(page.contains("Not measured."), "also for the one that failed");
+        assert!(page.contains("<h1>TCP Fast Open: 3 targets</h1>"), "no overview");
+        assert_eq!(page.matches("<main ").count(), 3, "expected a section for each target");
+        assert!(page.contains("Not measured."), "no section for the failed target");
 
         let ended = run("-o json");
         let document: Value = serde_json::from_str(&ended.out).unwrap();
-        schema::hold(&document);
+        schema::assert_valid(&document);
         let targets = document["targets"].as_array().unwrap();
         assert_eq!(targets.len(), 3);
         for measured in [&targets[0], &targets[2]] {
@@ -55,18 +55,18 @@ fn each_target_has_a_row_and_one_that_fails_is_no_end() {
 }
 
 #[test]
-fn a_file_that_is_wrong_is_told_with_its_line() {
+fn invalid_targets_file_is_refused_with_its_line() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("targets.txt");
     let name = file.display().to_string();
     for (content, pieces) in [
         ("", ["names no target", "example.org:443"]),
-        ("# none\n\n", ["names no target", "one host a line"]),
+        ("# none\n\n", ["names no target", "one host per line"]),
         (
             "a.example\nb.example:0\n",
             [":2: invalid target \"b.example:0\"", "a port is 1 to 65535"],
         ),
-        ("http://a.example/\n", [":1: invalid target", "a URL is not taken"]),
+        ("http://a.example/\n", [":1: invalid target", "a URL is not supported"]),
     ] {
         fs::write(&file, content).unwrap();
         let output = compare(&format!("--targets {name}"));
@@ -99,7 +99,7 @@ fn client_bit_that_is_off_is_the_answer() {
             assert!(text.contains("client's bit (0x1) of net.ipv4.tcp_fastopen is off"), "{text}");
             assert!(!text.contains("Measure more"), "{text}");
             let document: Value = serde_json::from_str(&run("-o json").out).unwrap();
-            schema::hold(&document);
+            schema::assert_valid(&document);
             assert_eq!(document["targets"][0]["doubt"], "client-disabled", "{document}");
             assert_eq!(document["targets"][0]["hit_rate"]["total"], 0, "none tried: {document}");
         }

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-#[cfg(test)]
-mod harness;
-#[cfg(test)]
 mod help;
-#[cfg(test)]
 mod precedence;
-#[cfg(test)]
 mod refusal;
+#[path = "../../../tfo-core/tests/support/settings.rs"]
+mod settings;
+mod support;

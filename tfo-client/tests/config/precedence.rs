@@ -1,51 +1,43 @@
-use crate::harness::{Folder, output};
-
-/// Table and key, the flag's name, and what default, file, variable and flag say.
-const SETTINGS: [(&str, &str, &str, [&str; 4]); 11] = [
-    ("server", "address", "server", ["127.0.0.1", "file", "::1", "192.0.2.1"]),
-    ("server", "port", "port", ["2222", "10", "20", "30"]),
-    ("probe", "count", "count", ["3", "10", "20", "30"]),
-    ("probe", "mode", "mode", ["auto", "off", "sendto", "connect"]),
-    ("probe", "message", "message", ["", "file", "variable", "flag"]),
-    ("probe", "size", "size", ["64B", "1KiB", "2KiB", "1MiB"]),
-    ("probe", "connect-timeout", "connect-timeout", ["5s", "1s", "2s", "1m30s"]),
-    ("probe", "reply-timeout", "reply-timeout", ["5s", "1s", "2s", "250ms"]),
-    ("probe", "interval", "interval", ["0ms", "1s", "2s", "3s"]),
-    ("output", "format", "output", ["text", "json", "text", "json"]),
-    ("probe", "family", "ipv4", ["any", "ipv6", "any", "ipv4"]),
-];
+use crate::settings::{assert_precedence, assert_printed_is_read_back};
+use crate::support::Folder;
 
 #[test]
-fn a_flag_beats_a_variable_which_beats_the_file_which_beats_the_default() {
-    for (table, key, word, [default, file, variable, flag]) in SETTINGS {
-        let (name, flags) = match word {
-            "ipv4" => ("TFO_CLIENT_FAMILY".to_owned(), vec!["--ipv4".to_owned()]),
-            _ => (
-                format!("TFO_CLIENT_{}", word.replace('-', "_").to_uppercase()),
-                vec![format!("--{word}"), flag.to_owned()],
+fn flag_beats_variable_beats_file_beats_default() {
+    assert_precedence(
+        "probe",
+        &[
+            (
+                "server.address",
+                "SERVER",
+                "--server 192.0.2.1",
+                ["127.0.0.1", "file", "::1", "192.0.2.1"],
             ),
-        };
-        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-        let set = [(name.as_str(), variable)];
-
-        let quote = if matches!(key, "port" | "count") { "" } else { "'" };
-        let without = Folder::new("");
-        let with = Folder::new(format!("[{table}]\n{key} = {quote}{file}{quote}"));
-        let found = |folder: &Folder, flags: &[&str], variables: &[(&str, &str)]| {
-            let value = folder.printed(flags, variables)[table][key].clone();
-            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-        };
-        assert_eq!(found(&without, &[], &[]), default, "{key}");
-        assert_eq!(found(&with, &[], &[]), file, "{key}");
-        assert_eq!(found(&with, &[], &set), variable, "{key}");
-        assert_eq!(found(&with, &flags, &set), flag, "{key}");
-        let after = [&["probe"], &flags[..]].concat();
-        assert_eq!(found(&with, &after, &set), flag, "{key} behind the subcommand");
-    }
+            ("server.port", "PORT", "--port 30", ["2222", "10", "20", "30"]),
+            ("probe.count", "COUNT", "--count 30", ["3", "10", "20", "30"]),
+            ("probe.mode", "MODE", "--mode connect", ["auto", "off", "sendto", "connect"]),
+            ("probe.message", "MESSAGE", "--message flag", ["", "file", "variable", "flag"]),
+            ("probe.size", "SIZE", "--size 1MiB", ["64B", "1KiB", "2KiB", "1MiB"]),
+            (
+                "probe.connect-timeout",
+                "CONNECT_TIMEOUT",
+                "--connect-timeout 1m30s",
+                ["5s", "1s", "2s", "1m30s"],
+            ),
+            (
+                "probe.reply-timeout",
+                "REPLY_TIMEOUT",
+                "--reply-timeout 250ms",
+                ["5s", "1s", "2s", "250ms"],
+            ),
+            ("probe.interval", "INTERVAL", "--interval 3s", ["0ms", "1s", "2s", "3s"]),
+            ("output.format", "OUTPUT", "--output json", ["text", "json", "text", "json"]),
+            ("probe.family", "FAMILY", "--ipv4", ["any", "ipv6", "any", "ipv4"]),
+        ],
+    );
 }
 
 #[test]
-fn a_switch_is_turned_by_file_variable_and_flag() {
+fn switch_is_set_by_file_variable_and_flag() {
     let folder = Folder::new("[probe]\nexpect-reply = false\nfresh = true");
     let found = |flags: &[&str], variables: &[(&str, &str)]| {
         let probe = &folder.printed(flags, variables)["probe"];
@@ -59,61 +51,24 @@ fn a_switch_is_turned_by_file_variable_and_flag() {
 }
 
 #[test]
-fn the_port_beside_the_host_belongs_to_it() {
+fn port_in_the_address_belongs_to_it() {
     let folder = Folder::new("server.address = '[::1]:11'");
     let found = |flags: &[&str], variables: &[(&str, &str)]| {
         let server = &folder.printed(flags, variables)["server"];
         let host = server["address"].as_str().unwrap().to_owned();
         (host, server["port"].as_integer().unwrap())
     };
-    let told = |host: &str, port| (host.to_owned(), port);
-    assert_eq!(found(&[], &[]), told("::1", 11));
-    assert_eq!(found(&[], &[("TFO_CLIENT_PORT", "20")]), told("::1", 20));
-    assert_eq!(found(&["-s", "b"], &[]), told("b", 2222));
-    assert_eq!(found(&["-s", "b:31"], &[("TFO_CLIENT_PORT", "20")]), told("b", 31));
-    assert_eq!(found(&["-p", "30"], &[("TFO_CLIENT_SERVER", "c:21")]), told("c", 30));
+    let server = |host: &str, port| (host.to_owned(), port);
+    assert_eq!(found(&[], &[]), server("::1", 11));
+    assert_eq!(found(&[], &[("TFO_CLIENT_PORT", "20")]), server("::1", 20));
+    assert_eq!(found(&["-s", "b"], &[]), server("b", 2222));
+    assert_eq!(found(&["-s", "b:31"], &[("TFO_CLIENT_PORT", "20")]), server("b", 31));
+    assert_eq!(found(&["-p", "30"], &[("TFO_CLIENT_SERVER", "c:21")]), server("c", 30));
 }
 
 #[test]
-fn the_flag_chooses_the_file_before_the_variable_and_the_default_place() {
-    let folder = Folder::new("server.port = 10");
-    folder.write("by-variable.toml", "server.port = 20");
-    folder.write("by-flag.toml", "server.port = 30");
-    let variable = [("TFO_CLIENT_CONFIG", "by-variable.toml")];
-    let port = |flags: &[&str], variables: &[(&str, &str)]| {
-        folder.printed(flags, variables)["server"]["port"].as_integer()
-    };
-    assert_eq!(port(&[], &[]), Some(10));
-    assert_eq!(port(&[], &variable), Some(20));
-    assert_eq!(port(&["-c", "by-flag.toml"], &variable), Some(30));
-    // What is not asked is not looked at.
-    assert_eq!(port(&["-c", "by-flag.toml"], &[("TFO_CLIENT_CONFIG", "missing")]), Some(30));
-}
-
-#[test]
-fn a_log_line_names_the_file_and_quiet_hides_it() {
-    let folder = Folder::new("");
-    let log = |flags: &[&str]| {
-        let output = output(folder.program(flags).arg("--print-config"));
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(log(&[]).ends_with("info: configuration file: config/client.toml\n"), "{}", log(&[]));
-    assert!(log(&["-v"]).contains("configuration file: config/client.toml"));
-    assert_eq!(log(&["-q"]), "");
-}
-
-#[test]
-fn what_is_printed_can_be_used_as_the_file() {
+fn printed_settings_can_be_used_as_the_file() {
     let flags =
         ["-s", "[fe80::1%eth0]:80", "-6", "--message", "a \"b\"\n\tü", "--no-reply", "--fresh"];
-    let folder = Folder::new("[probe]\ninterval = '1m30s'");
-    let printed = folder.printed(&flags, &[("TFO_CLIENT_SIZE", "1MiB")]);
-    folder.write("printed.toml", printed.to_string());
-    assert_eq!(folder.printed(&["-c", "printed.toml"], &[]), printed);
-}
-
-#[test]
-fn the_shipped_file_changes_nothing() {
-    let shipped = Folder::new(include_str!("../../../config/client.toml"));
-    assert_eq!(shipped.printed(&[], &[]), Folder::new("").printed(&[], &[]));
+    assert_printed_is_read_back("probe.interval = '1m30s'", &flags, "SIZE", "1MiB");
 }

@@ -1,13 +1,7 @@
-use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-};
-
-use crate::harness::{Folder, refused};
+use crate::support::Folder;
 
 #[test]
-fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
+fn invalid_file_reports_line_key_and_allowed_values() {
     for (config, message) in [
         (
             "\n\n[server]\nprot = 80",
@@ -67,61 +61,7 @@ fn a_file_is_refused_with_file_line_key_and_what_is_allowed() {
 }
 
 #[test]
-fn a_fault_of_syntax_names_line_and_key() {
-    let error = Folder::new("[server]\naddress = example.org\n").refused(&[], &[]);
-    assert!(error.starts_with("config/client.toml:2:11: server.address: "), "{error}");
-}
-
-#[test]
-fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
-    let error = Folder::new(b"# fine\n# caf\xe9\n").refused(&[], &[]);
-    assert_eq!(error, "config/client.toml:2:6: not UTF-8: found byte 0xe9");
-}
-
-#[test]
-fn a_file_that_cannot_be_read_is_named() {
-    let folder = Folder::new("");
-    fs::create_dir(folder.path("folder")).unwrap();
-
-    let by_flag = folder.refused(&["-c", "folder"], &[]);
-    assert!(
-        by_flag.starts_with(
-            "can't read the configuration file folder, named by --config: Is a directory"
-        ),
-        "{by_flag}"
-    );
-    let by_variable = folder.refused(&[], &[("TFO_CLIENT_CONFIG", "missing.toml")]);
-    assert!(
-        by_variable.starts_with(
-            "can't read the configuration file missing.toml, named by TFO_CLIENT_CONFIG: No such"
-        ),
-        "{by_variable}"
-    );
-
-    fs::remove_file(folder.path("config/client.toml")).unwrap();
-    fs::create_dir(folder.path("config/client.toml")).unwrap();
-    let found = folder.refused(&[], &[]);
-    assert!(
-        found.starts_with("can't read the configuration file config/client.toml: Is a directory"),
-        "{found}"
-    );
-}
-
-#[test]
-fn a_file_without_permission_is_named() {
-    let folder = Folder::new("");
-    let path = folder.path("config/client.toml");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
-    if File::open(&path).is_ok() {
-        eprintln!("SKIPPED: permission bits don't bind this user");
-        return;
-    }
-    let error = folder.refused(&[], &[]);
-    assert!(error.contains("config/client.toml: Permission denied"), "{error}");
-}
-
-#[test]
-fn a_variable_is_refused_by_its_name() {
+fn invalid_variable_is_named() {
     let folder = Folder::new("");
     for (name, value, expected) in [
         ("TFO_CLIENT_PORT", "70000", "expected a port from 1 to 65535"),
@@ -139,19 +79,16 @@ fn a_variable_is_refused_by_its_name() {
         let beginning = format!("{name}: invalid value {value:?}: {expected}");
         assert!(error.starts_with(&beginning), "{error}");
     }
-    let mut command = folder.program(&[]);
-    let error = refused(command.env("TFO_CLIENT_MESSAGE", OsStr::from_bytes(b"\xff")));
-    assert_eq!(error, "TFO_CLIENT_MESSAGE: is not UTF-8");
 }
 
 #[test]
-fn a_flag_is_refused_by_its_name() {
+fn invalid_flag_is_named() {
     let folder = Folder::new("");
     for (arguments, flag, expected) in [
         (["-p", "0"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["--port", "70000"], "--port <PORT>", "expected a port from 1 to 65535"),
         (["-s", "a:0"], "--server <HOST>", "a port is 1 to 65535"),
-        (["-s", "http://a/"], "--server <HOST>", "a URL is not taken"),
+        (["-s", "http://a/"], "--server <HOST>", "a URL is not supported"),
         (["-n", "0"], "--count <N>", "expected an integer from 1 to 10000"),
         (["--mode", "on"], "--mode <MODE>", "expected `auto`, `sendto`, `connect` or `off`"),
         (["--size", "64"], "--size <SIZE>", "expected a size from 1B to 1MiB"),
@@ -169,7 +106,7 @@ fn a_flag_is_refused_by_its_name() {
 }
 
 #[test]
-fn flags_that_exclude_each_other_are_refused() {
+fn conflicting_flags_are_refused() {
     let folder = Folder::new("");
     for arguments in [
         &["-4", "-6"][..],

@@ -1,4 +1,4 @@
-//! Listeners and open connections of any process.
+//! Listeners and open connections of all processes.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use tfo_core::lab::{Host, Middlebox, Network, PathSettings, isolated};
 
 use crate::harness::{PORT, connect, finding, has, hosts, listen, look, server_address, set_bits};
 
-/// The connection with this local or remote port that is not the listener's.
+/// Returns the connection with this local or remote port.
 fn connection(found: &Value, port: u16) -> &Value {
     let list = found["connections"].as_array().unwrap();
-    let ends_so = |value: &Value| value.as_str().unwrap().ends_with(&format!(":{port}"));
-    let fits = |line: &&Value| ends_so(&line["local"]) || ends_so(&line["remote"]);
-    list.iter().find(fits).unwrap_or_else(|| panic!("no port {port} in {list:#?}"))
+    let has_port = |value: &Value| value.as_str().unwrap().ends_with(&format!(":{port}"));
+    let matches = |line: &&Value| has_port(&line["local"]) || has_port(&line["remote"]);
+    list.iter().find(matches).unwrap_or_else(|| panic!("no port {port} in {list:#?}"))
 }
 
 #[test]
-fn each_listener_is_told_with_its_queue_and_its_process() {
+fn each_listener_is_listed_with_queue_and_process() {
     isolated(|| {
         let host = Host::new("host").unwrap();
-        assert!(has(&look(&host), "no-listener"), "nobody listens");
+        assert!(has(&look(&host), "no-listener"), "no socket listens");
         let _plain = host.run(|| TcpListener::bind("127.0.0.1:80")).unwrap();
         let found = look(&host);
         let text = finding(&found, "no-listener")["text"].as_str().unwrap();
-        assert!(text.contains("1 listener is there, without fast open"), "{text}");
+        assert!(text.contains("1 listener has no fast open"), "{text}");
         let listener = listen(&host);
         let found = look(&host);
         assert!(has(&found, "listeners"), "{found}");
@@ -35,18 +35,18 @@ fn each_listener_is_told_with_its_queue_and_its_process() {
             let pids: Vec<_> = line["processes"].as_array().unwrap().iter().collect();
             assert!(
                 pids.iter().any(|process| process["pid"] == std::process::id()),
-                "this process holds it: {line}"
+                "this process holds the socket: {line}"
             );
             line["fast_open_queue"].as_u64().unwrap()
         };
-        assert_eq!(queue("127.0.0.1:80"), 0, "no fast open there");
+        assert_eq!(queue("127.0.0.1:80"), 0, "without fast open");
         let effective = listener.effective_queue().unwrap();
-        assert_eq!(queue("[::]:2222"), u64::from(effective), "what the kernel made of it");
+        assert_eq!(queue("[::]:2222"), u64::from(effective), "the effective queue");
     });
 }
 
 #[test]
-fn both_ends_of_open_connections_have_their_verdicts() {
+fn open_connections_have_verdicts_at_both_ends() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -59,7 +59,7 @@ fn both_ends_of_open_connections_have_their_verdicts() {
         let port = first.local_addr().unwrap().port();
         let line = connection(&here, port);
         assert_eq!((&line["end"], &line["verdict"]), (&"client".into(), &"cookie-granted".into()));
-        assert_eq!(line["client_fail"], "cookie-unavailable", "what ss hides: {line}");
+        assert_eq!(line["client_fail"], "cookie-unavailable", "not shown by ss: {line}");
         let line = connection(&there, port);
         assert_eq!((&line["end"], &line["verdict"]), (&"server".into(), &Value::Null), "{line}");
 
@@ -71,18 +71,18 @@ fn both_ends_of_open_connections_have_their_verdicts() {
         assert!(pids.iter().any(|process| process["pid"] == std::process::id()), "{line}");
         let line = connection(&there, port);
         assert_eq!((&line["end"], &line["verdict"]), (&"server".into(), &"fast-open".into()));
-        assert_eq!(line["local"], format!("192.0.2.2:{PORT}"), "IPv4 on an IPv6 socket is IPv4");
+        assert_eq!(line["local"], format!("192.0.2.2:{PORT}"), "an IPv4 address on an IPv6 socket");
         if second_accepted.arrival.tcp.tfo_child {
-            assert_eq!(line["tfo_child"], true, "what ss hides: {line}");
+            assert_eq!(line["tfo_child"], true, "not shown by ss: {line}");
             let child = json!({"name": "TCPI_OPT_TFO_CHILD", "support": "yes"});
-            assert!(there["features"].as_array().unwrap().contains(&child), "it was seen");
+            assert!(there["features"].as_array().unwrap().contains(&child), "{there}");
         }
         drop(first_accepted);
     });
 }
 
 #[test]
-fn an_open_connection_without_a_cookie_or_without_its_data_is_a_fallback() {
+fn open_connection_without_cookie_or_data_is_a_fallback() {
     isolated(|| {
         let (client, server) = hosts();
         set_bits(&server, 1);
@@ -109,13 +109,13 @@ fn an_open_connection_without_a_cookie_or_without_its_data_is_a_fallback() {
             (&line["verdict"], &line["cause"]),
             (&"fallback".into(), &"data-not-acked".into())
         );
-        assert_eq!(line["client_fail"], "data-not-acked", "what ss hides: {line}");
-        assert!(has(&found, "data-not-taken"), "the counters say so too: {found}");
+        assert_eq!(line["client_fail"], "data-not-acked", "not shown by ss: {line}");
+        assert!(has(&found, "data-not-taken"), "the counters agree: {found}");
     });
 }
 
 #[test]
-fn syns_with_data_that_are_lost_show_in_the_cache_and_at_the_connection() {
+fn lost_syn_data_shows_in_the_cache_and_at_the_connection() {
     isolated(|| {
         let path = PathSettings::new()
             .round_trip(Duration::from_millis(2))

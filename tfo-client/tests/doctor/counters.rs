@@ -1,4 +1,4 @@
-//! What the counters mean.
+//! Findings from the counters.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tfo_core::cookie::FastOpenKey;
-use tfo_core::host::ListenCounters;
+use tfo_core::host::Counters;
 use tfo_core::lab::{Host, Network, PathSettings, isolated};
 use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, option};
 
@@ -24,49 +24,52 @@ fn use_keys(listener: &FastOpenListener, primary: u8, backup: Option<u8>) {
 }
 
 #[test]
-fn the_hit_rate_of_a_working_pair_is_1() {
+fn hit_rate_of_a_working_pair_is_1() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
         assert_eq!(look(&client)["hit_rates"], json!({"outgoing": null, "incoming": null}));
         for _ in 0..3 {
-            let _one = connect(&client, server_address());
-            let _other = listener.accept().unwrap();
+            let _connected = connect(&client, server_address());
+            let _accepted = listener.accept().unwrap();
         }
         let (here, there) = (look(&client), look(&server));
-        assert_eq!(here["counters"]["TCPFastOpenActive"], 2, "the first one fetched the cookie");
+        assert_eq!(
+            here["counters"]["TCPFastOpenActive"], 2,
+            "the first connection fetched the cookie"
+        );
         assert_eq!(here["hit_rates"], json!({"outgoing": 1.0, "incoming": null}));
         assert_eq!(there["counters"]["TCPFastOpenCookieReqd"], 1);
         assert_eq!(there["hit_rates"], json!({"outgoing": null, "incoming": 1.0}));
-        assert!(!has(&there, "cookies-never-used"), "they are used: {there}");
+        assert!(!has(&there, "cookies-never-used"), "the cookies are used: {there}");
     });
 }
 
 #[test]
-fn cookies_that_are_asked_for_and_never_used_have_their_reason() {
+fn unused_cookies_are_reported_with_the_reason() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
-        let ask = || drop((connect(&client, server_address()), listener.accept().unwrap()));
+        let request = || drop((connect(&client, server_address()), listener.accept().unwrap()));
         let reason = || {
             let found = look(&server);
             finding(&found, "cookies-never-used")["text"].as_str().unwrap().to_owned()
         };
         set_bits(&server, 1);
-        ask();
+        request();
         assert!(reason().ends_with("the server's bit is off"), "{}", reason());
         set_bits(&server, 3);
         option::set_fastopen(&listener, 0).unwrap();
-        ask();
+        request();
         assert!(reason().ends_with("no listener has a fast open queue"), "{}", reason());
         option::set_fastopen(&listener, 16).unwrap();
-        ask();
-        assert!(reason().contains("fine if each client came once only"), "{}", reason());
+        request();
+        assert!(reason().contains("fine if each client came only once"), "{}", reason());
     });
 }
 
 #[test]
-fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
+fn replaced_key_is_invalid_cookies_and_rotated_key_is_backup() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -77,7 +80,7 @@ fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
         visit();
         let found = look(&server);
         assert_eq!(finding(&found, "backup-key-used")["level"], "ok");
-        assert!(!has(&found, "invalid-cookies"), "a rotation costs nothing: {found}");
+        assert!(!has(&found, "invalid-cookies"), "a rotation keeps old cookies valid: {found}");
         use_keys(&listener, 3, None);
         visit();
         let found = look(&server);
@@ -93,14 +96,14 @@ fn a_changed_key_shows_as_invalid_cookies_and_a_rotated_one_as_backup() {
 }
 
 #[test]
-fn a_full_queue_is_told() {
+fn full_queue_is_reported() {
     isolated(|| {
         let round_trip = Duration::from_millis(200);
         let network = Network::new(PathSettings::new().round_trip(round_trip)).unwrap();
         let listener = listen(network.server());
         drop((connect(network.client(), server_address()), listener.accept().unwrap()));
         option::set_fastopen(&listener, 1).unwrap();
-        // Both SYNs arrive before the handshake of either has ended.
+        // Both SYNs arrive before either handshake completes.
         network.client().run(|| {
             let start = Arc::new(Barrier::new(2));
             let one = || {
@@ -160,7 +163,7 @@ fn connect_without_waiting(address: SocketAddr) -> FastOpenStream {
 
 /// Waits until an accept queue has dropped something.
 fn until_full(host: &Host) {
-    let overflows = || host.run(|| ListenCounters::read().unwrap().overflows);
+    let overflows = || host.run(|| Counters::read().unwrap().accept_overflows);
     let start = Instant::now();
     while overflows() == 0 {
         assert!(start.elapsed() < Duration::from_secs(20), "nothing was dropped");
@@ -169,7 +172,7 @@ fn until_full(host: &Host) {
 }
 
 #[test]
-fn syncookies_that_were_sent_are_told() {
+fn sent_syncookies_are_reported() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);

@@ -13,14 +13,14 @@ use tfo_core::{
 
 pub(crate) const PORT: u16 = 2222;
 
-/// The program with the shipped configuration, and with nothing inherited that settings could come from.
-/// The ordinary user of some tests may read that file.
+/// Returns the command with the shipped configuration, which all users may read, and without inherited variables that
+/// set values.
 pub(crate) fn doctor(arguments: &[&str]) -> Command {
     clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")), arguments)
 }
 
-/// As [`doctor`], by a user who owns nothing here. `None` where the test itself is an ordinary user's,
-/// who has no other; and, loudly, without `setpriv`.
+/// Like [`doctor`], run by an unprivileged user. Returns `None` if the test runs as an ordinary user, which can't
+/// change to another one, and skips the test if `setpriv` is missing.
 pub(crate) fn doctor_of_nobody(arguments: &[&str]) -> Option<Command> {
     let users = fs::read_to_string("/proc/self/uid_map").unwrap();
     if users.split_ascii_whitespace().nth(2) == Some("1") {
@@ -53,21 +53,21 @@ pub(crate) fn run(host: &Host, command: Command) -> Finished {
     Program::start(host, command).unwrap().finish()
 }
 
-/// The document about a host, and the exit status.
+/// Returns the document about a host, and the exit status.
 pub(crate) fn examine(host: &Host, arguments: &[&str]) -> (Value, Option<i32>) {
     let ended = run(host, doctor(&[arguments, &["-o", "json"]].concat()));
     assert_eq!(ended.err, "", "{}", ended.out);
     let document: Value = serde_json::from_str(&ended.out).unwrap();
-    crate::schema::hold(&document);
+    crate::schema::assert_valid(&document);
     (document["doctor"].clone(), ended.code)
 }
 
-/// The document about a host.
+/// Returns the document about a host.
 pub(crate) fn look(host: &Host) -> Value {
     examine(host, &[]).0
 }
 
-/// The finding of this word.
+/// Returns the finding with this code.
 pub(crate) fn finding<'a>(found: &'a Value, code: &str) -> &'a Value {
     let list = found["findings"].as_array().unwrap();
     list.iter().find(|finding| finding["code"] == code).unwrap_or_else(|| {
@@ -80,7 +80,7 @@ pub(crate) fn has(found: &Value, code: &str) -> bool {
     found["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == code)
 }
 
-/// All that the steps of a fix say.
+/// Returns all steps of a fix, one per line.
 pub(crate) fn fix(finding: &Value) -> String {
     let steps = finding["fix"].as_array().unwrap();
     steps.iter().map(|step| step.as_str().unwrap()).collect::<Vec<_>>().join("\n")
@@ -100,26 +100,26 @@ pub(crate) fn server_address() -> SocketAddr {
     SocketAddr::new(Network::server_address(false), PORT)
 }
 
-/// Somebody who listens with fast open on all addresses.
+/// Starts a listener with fast open on all addresses.
 pub(crate) fn listen(host: &Host) -> FastOpenListener {
     let any = SocketAddr::new(IpAddr::from([0_u16; 8]), PORT);
     host.run(move || FastOpenListener::bind(any)).unwrap()
 }
 
-/// Connects from this host with some first bytes, and stays open.
+/// Connects from this host with a few first bytes. The connection stays open.
 pub(crate) fn connect(host: &Host, address: SocketAddr) -> FastOpenStream {
     let connector = Connector::default().method(Method::SendTo);
     host.run(move || connector.connect(address, b"hello")).unwrap()
 }
 
-/// Two joined hosts.
+/// Creates two connected hosts.
 pub(crate) fn hosts() -> (Host, Host) {
     let (client, server) = (Host::new("client").unwrap(), Host::new("server").unwrap());
     lab::join(&client, &server).unwrap();
     (client, server)
 }
 
-/// Runs the command of a fix: the first that stands in backticks.
+/// Runs the first command in backticks of a fix.
 pub(crate) fn apply(host: &Host, fix: &str) {
     let command = fix.split('`').nth(1).unwrap().replace("sudo ", "");
     let mut shell = Command::new("sh");

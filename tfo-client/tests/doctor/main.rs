@@ -1,4 +1,4 @@
-//! `tfo-client doctor` on hosts that are in the state that it is to find.
+//! `tfo-client doctor` on hosts that are set up with the states to be found.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! The screen, watching, and how it ends.
+//! The screen, `--watch`, and the exit status.
 
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use tfo_core::lab::{Host, Program, isolated, require};
 use crate::harness::{connect, doctor, hosts, listen, run, server_address, set, set_bits};
 
 #[test]
-fn the_screen_of_a_busy_host_has_80_columns_and_no_colour() {
+fn screen_of_a_busy_host_has_80_columns_and_no_colour() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -40,7 +40,7 @@ fn the_screen_of_a_busy_host_has_80_columns_and_no_colour() {
 }
 
 #[test]
-fn the_screen_changes_nothing() {
+fn doctor_changes_no_settings() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let settings = || {
@@ -49,12 +49,12 @@ fn the_screen_changes_nothing() {
         };
         let before = host.run(settings);
         assert_eq!(run(&host, doctor(&[])).code, Some(0));
-        assert_eq!(host.run(settings), before, "above all the kernel made no key for a probe");
+        assert_eq!(host.run(settings), before, "and the kernel generated no key");
     });
 }
 
 #[test]
-fn watching_shows_rates_and_ends_after_its_frames() {
+fn watch_shows_rates_and_ends_after_its_frames() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
@@ -62,10 +62,14 @@ fn watching_shows_rates_and_ends_after_its_frames() {
         let program = Program::start(&client, doctor(&arguments)).unwrap();
         let frame = |number: usize| -> Value {
             let document = serde_json::from_str(&program.out().first(number)[number - 1]).unwrap();
-            crate::schema::hold(&document);
+            crate::schema::assert_valid(&document);
             document
         };
-        assert_eq!(frame(1)["doctor"]["change"], Value::Null, "there is nothing to compare with");
+        assert_eq!(
+            frame(1)["doctor"]["change"],
+            Value::Null,
+            "the first frame has no previous one"
+        );
         let before = program.out().count("schema");
         drop((connect(&client, server_address()), listener.accept().unwrap()));
         drop((connect(&client, server_address()), listener.accept().unwrap()));
@@ -73,30 +77,30 @@ fn watching_shows_rates_and_ends_after_its_frames() {
             let rates = &document["doctor"]["change"]["per_second"];
             rates["TCPFastOpenActive"].as_f64().unwrap() > 0.0
         });
-        let rose = rose.expect("a frame saw it");
+        let rose = rose.expect("no frame shows the connection");
         assert_eq!(rose["doctor"]["counters"]["TCPFastOpenActive"], 1, "after frame {before}");
         assert_eq!(rose["doctor"]["change"]["hit_rates"]["outgoing"], 1.0);
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert_eq!(ended.out.lines().count(), 50, "one line a document");
+        assert_eq!(ended.out.lines().count(), 50, "one line per document");
     });
 }
 
 #[test]
-fn frames_follow_each_other_where_there_is_no_terminal() {
+fn frames_are_appended_without_a_terminal() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 0);
         let ended = run(&host, doctor(&["--watch", "100ms", "--frames", "3"]));
         assert_eq!(ended.code, Some(1), "not ready: {}", ended.out);
         assert_eq!(ended.out.matches("client: not ready, 1 problem; server: ").count(), 3);
-        assert_eq!(ended.out.matches("and per second").count(), 2, "not in the first");
-        assert!(!ended.out.contains('\x1b'), "nothing clears a screen that is none");
+        assert_eq!(ended.out.matches("and per second").count(), 2, "not in the first frame");
+        assert!(!ended.out.contains('\x1b'), "no escape codes without a terminal");
     });
 }
 
 #[test]
-fn watching_ends_with_ctrl_c_and_with_its_reader() {
+fn watch_ends_with_ctrl_c_or_a_closed_pipe() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let program = Program::start(&host, doctor(&["--watch", "100ms"])).unwrap();
@@ -116,7 +120,7 @@ fn watching_ends_with_ctrl_c_and_with_its_reader() {
 }
 
 #[test]
-fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
+fn terminal_gets_colour_and_frames_that_overwrite_each_other() {
     isolated(|| {
         if !require("script") {
             return;
@@ -143,7 +147,7 @@ fn a_terminal_gets_colour_and_each_frame_in_the_place_of_the_last() {
 }
 
 #[test]
-fn wrong_flags_are_refused() {
+fn invalid_flags_are_refused() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         for arguments in [

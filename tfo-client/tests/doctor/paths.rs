@@ -1,4 +1,4 @@
-//! Paths that swallow what fast open sends.
+//! Paths that drop the packets of fast open.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tfo_core::socket::{Connector, Method};
 use crate::harness::{connect, finding, listen, look, server_address, set};
 
 #[test]
-fn a_pause_for_a_blackhole_is_told() {
+fn pause_for_a_blackhole_is_reported() {
     isolated(|| {
         let path = PathSettings::new().boxes(&[Middlebox::SwallowAfterSynData]);
         let network = Network::new(path).unwrap();
@@ -18,7 +18,7 @@ fn a_pause_for_a_blackhole_is_told() {
         set(client, "ipv4/tcp_fastopen_blackhole_timeout_sec", "60");
         let listener = listen(network.server());
         drop((connect(client, server_address()), listener.accept().unwrap()));
-        // The kernel takes it for a blackhole at the third timeout, after about three seconds.
+        // The kernel detects a blackhole at the third timeout, after about three seconds.
         let pauses = client.run(|| {
             let connector =
                 Connector::default().method(Method::SendTo).timeout(Duration::from_secs(20));

@@ -1,5 +1,5 @@
-//! `schema/doctor.json` says what is printed, and no more. Each document of the other tests is held
-//! against it.
+//! Checks that `schema/doctor.json` accepts the printed documents, and nothing else. The other tests validate each of
+//! their documents too.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -13,31 +13,31 @@ fn schema() -> Value {
 
 fn validator() -> Validator {
     let schema = schema();
-    assert!(jsonschema::draft202012::meta::is_valid(&schema), "the schema itself is one");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema), "invalid schema");
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-fn faults(document: &Value) -> Vec<String> {
-    let fault =
+fn errors(document: &Value) -> Vec<String> {
+    let describe =
         |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
-    validator().iter_errors(document).map(fault).collect()
+    validator().iter_errors(document).map(describe).collect()
 }
 
-/// Panics if the document is not as the schema says.
-pub(crate) fn hold(document: &Value) {
-    let faults = faults(document);
-    assert!(faults.is_empty(), "{faults:#?}\n{document:#}");
+/// Panics if the document does not match the schema.
+pub(crate) fn assert_valid(document: &Value) {
+    let errors = errors(document);
+    assert!(errors.is_empty(), "{errors:#?}\n{document:#}");
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     isolated(|| {
         let (client, server) = hosts();
         let listener = listen(&server);
         let _open = (connect(&client, server_address()), listener.accept().unwrap());
         let ended = run(&client, doctor(&["-o", "json"]));
         let document: Value = serde_json::from_str(&ended.out).unwrap();
-        hold(&document);
+        assert_valid(&document);
         for (pointer, value) in [
             ("/schema", json!(2)),
             ("/doctor/ready", json!("yes")),
@@ -49,7 +49,7 @@ fn a_broken_document_does_not_hold() {
         ] {
             let mut broken = document.clone();
             *broken.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
-            assert!(!faults(&broken).is_empty(), "{pointer}");
+            assert!(!errors(&broken).is_empty(), "{pointer}");
         }
         for pointer in
             ["", "/doctor", "/doctor/settings", "/doctor/findings/0", "/doctor/connections/0"]
@@ -57,12 +57,12 @@ fn a_broken_document_does_not_hold() {
             let mut more = document.clone();
             let object = more.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             object.insert("surprise".to_owned(), json!(1));
-            assert!(!faults(&more).is_empty(), "a field that nobody knows in {pointer:?}");
+            assert!(!errors(&more).is_empty(), "an unknown field in {pointer:?}");
             let mut less = document.clone();
             let object = less.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             let name = object.keys().next().unwrap().clone();
             object.remove(&name);
-            assert!(!faults(&less).is_empty(), "{name} missing in {pointer:?}");
+            assert!(!errors(&less).is_empty(), "{name} missing in {pointer:?}");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! What the settings allow.
+//! Findings from the settings.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 #[test]
-fn a_host_that_allows_both_halves_is_ready() {
+fn host_that_allows_both_halves_is_ready() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let (found, status) = examine(&host, &[]);
@@ -27,7 +27,7 @@ fn a_host_that_allows_both_halves_is_ready() {
 }
 
 #[test]
-fn the_clients_bit_off_is_a_problem_of_the_client_alone() {
+fn client_bit_off_is_a_problem_of_the_client_half_only() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 2);
@@ -40,18 +40,14 @@ fn the_clients_bit_off_is_a_problem_of_the_client_alone() {
         assert!(steps.contains("tcp_fastopen=3") || steps.contains("value: \"3\""), "{steps}");
         let features = found["features"].as_array().unwrap();
         let connect = features.iter().find(|feature| feature["name"] == "TCP_FASTOPEN_CONNECT");
-        assert_eq!(
-            connect.unwrap()["support"],
-            "switched-off",
-            "the kernel has it, the bit is off"
-        );
+        assert_eq!(connect.unwrap()["support"], "switched-off", "supported, but the bit is off");
         assert_eq!(examine(&host, &["--only", "server"]).1, Some(0), "the server's half is ready");
         assert_eq!(examine(&host, &["--only", "client"]).1, Some(1));
     });
 }
 
 #[test]
-fn the_servers_bit_off_is_a_problem_of_the_server_alone() {
+fn server_bit_off_is_a_problem_of_the_server_half_only() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
@@ -60,12 +56,15 @@ fn the_servers_bit_off_is_a_problem_of_the_server_alone() {
         assert!(finding(&found, "server-bit-off")["text"].as_str().unwrap().contains("0x2"));
         let (client, status) = examine(&host, &["--only", "client"]);
         assert_eq!(status, Some(0), "{client}");
-        assert!(!has(&client, "server-bit-off"), "it is not asked for: {client}");
+        assert!(
+            !has(&client, "server-bit-off"),
+            "--only client includes no finding about the server: {client}"
+        );
     });
 }
 
 #[test]
-fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
+fn bits_without_cookies_are_problems_all_listeners_is_a_note() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 0x607);
@@ -77,14 +76,14 @@ fn bits_that_go_without_cookies_are_problems_and_all_listeners_is_a_note() {
 }
 
 #[test]
-fn the_key_is_told_by_its_presence_and_never_shown() {
+fn presence_of_a_key_is_reported_but_never_the_key() {
     isolated(|| {
         let host = Host::new("host").unwrap();
-        assert!(has(&look(&host), "key-unset"), "a new namespace has none");
+        assert!(has(&look(&host), "key-unset"), "a new namespace has no key");
         set(&host, "ipv4/tcp_fastopen_key", "5ec12e75-5ec12e75-5ec12e75-5ec12e75");
         let found = look(&host);
         assert_eq!(finding(&found, "key-set")["level"], "ok");
-        assert!(!found.to_string().contains("5ec12e75"), "a key is not for display: {found}");
+        assert!(!found.to_string().contains("5ec12e75"), "the key is printed: {found}");
         set(
             &host,
             "ipv4/tcp_fastopen_key",
@@ -92,12 +91,12 @@ fn the_key_is_told_by_its_presence_and_never_shown() {
         );
         let found = look(&host);
         assert_eq!(found["settings"]["key"], "set-with-backup");
-        assert!(!found.to_string().contains("5ec12e75"), "a key is not for display: {found}");
+        assert!(!found.to_string().contains("5ec12e75"), "the key is printed: {found}");
     });
 }
 
 #[test]
-fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
+fn key_of_zeros_with_a_listener_is_a_problem_and_its_fix_works() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
@@ -111,16 +110,16 @@ fn a_key_of_zeros_is_a_problem_once_somebody_listens_and_its_fix_works() {
 }
 
 #[test]
-fn the_kernel_makes_a_key_for_the_first_listener() {
+fn kernel_generates_a_key_for_the_first_listener() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let _listener = listen(&host);
-        assert!(has(&look(&host), "key-set"), "no zeros are left");
+        assert!(has(&look(&host), "key-set"), "the key is not zeros");
     });
 }
 
 #[test]
-fn a_small_somaxconn_is_a_note_and_none_is_a_problem() {
+fn small_somaxconn_is_a_note_and_zero_is_a_problem() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "core/somaxconn", "16");
@@ -136,7 +135,7 @@ fn a_small_somaxconn_is_a_note_and_none_is_a_problem() {
 }
 
 #[test]
-fn syncookies_always_are_a_problem() {
+fn syncookies_always_is_a_problem() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set(&host, "ipv4/tcp_syncookies", "2");
@@ -150,7 +149,7 @@ fn syncookies_always_are_a_problem() {
 }
 
 #[test]
-fn the_blackhole_timer_is_told() {
+fn blackhole_timeout_is_reported() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         assert!(has(&look(&host), "blackhole-off"), "the kernel's default");
@@ -163,7 +162,7 @@ fn the_blackhole_timer_is_told() {
 }
 
 #[test]
-fn in_a_pod_the_fix_is_that_of_a_pod() {
+fn fix_in_a_pod_uses_the_security_context() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
@@ -184,14 +183,14 @@ fn in_a_pod_the_fix_is_that_of_a_pod() {
 }
 
 #[test]
-fn a_read_only_proc_sys_is_told_and_nobody_is_sent_to_write_there() {
+fn read_only_proc_sys_is_reported_and_no_fix_writes_there() {
     isolated(|| {
         if !require("unshare") || !require("mount") {
             return;
         }
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
-        // As container runtimes do it.
+        // As container runtimes do.
         let script = "mount --bind /proc/sys /proc/sys && \
                       mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys && exec \"$0\" \"$@\"";
         let examined = doctor(&["-o", "json"]);
@@ -204,11 +203,11 @@ fn a_read_only_proc_sys_is_told_and_nobody_is_sent_to_write_there() {
         let found = &document["doctor"];
         assert_eq!(found["settings_read_only"], true, "{found}");
         let steps = fix(finding(found, "server-bit-off"));
-        assert!(!steps.contains("in here"), "a write in here fails: {steps}");
+        assert!(!steps.contains("in here"), "a write to /proc/sys here would fail: {steps}");
     });
 }
 
-/// The program where no setting of IPv4 is to be seen.
+/// Returns the program, to run without the settings of IPv4.
 fn without_settings(arguments: &[&str]) -> Command {
     let examined = doctor(arguments);
     let mut command = Command::new("unshare");
@@ -219,7 +218,7 @@ fn without_settings(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn a_kernel_without_the_setting_is_told_with_what_follows() {
+fn kernel_without_the_setting_is_reported_with_consequences() {
     isolated(|| {
         if !require("unshare") || !require("mount") {
             return;
@@ -230,18 +229,18 @@ fn a_kernel_without_the_setting_is_told_with_what_follows() {
             let ended = run(&host, without_settings(&["-o", "json"]));
             assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""), "{}", ended.out);
             let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
-            crate::schema::hold(&document);
+            crate::schema::assert_valid(&document);
             let found = &document["doctor"];
             assert_eq!(found["settings"]["tcp_fastopen"], serde_json::Value::Null);
-            let told = finding(found, "client-setting-missing");
-            assert_eq!(told["level"], level, "{told}");
-            let text = told["text"].as_str().unwrap();
+            let missing = finding(found, "client-setting-missing");
+            assert_eq!(missing["level"], level, "{missing}");
+            let text = missing["text"].as_str().unwrap();
             assert!(text.contains("has no net.ipv4.tcp_fastopen"), "{text}");
             assert!(text.contains(client), "by what the kernel allows: {text}");
-            let told = finding(found, "server-setting-missing");
-            assert!(told["text"].as_str().unwrap().contains("clients get regular connections"));
+            let missing = finding(found, "server-setting-missing");
+            assert!(missing["text"].as_str().unwrap().contains("clients get regular connections"));
             assert!(!has(found, "unreadable"), "{found}");
-            assert!(!ended.out.contains("os error"), "an errno helps nobody: {}", ended.out);
+            assert!(!ended.out.contains("os error"), "an errno is reported: {}", ended.out);
         }
         let text = run(&host, without_settings(&[])).out;
         assert!(text.contains(", no net.ipv4.tcp_fastopen"), "{text}");
@@ -249,7 +248,7 @@ fn a_kernel_without_the_setting_is_told_with_what_follows() {
 }
 
 #[test]
-fn any_bad_value_is_mended_by_one_command() {
+fn any_bad_value_is_fixed_by_one_command() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         for bits in ["0", "1", "2", "4", "519", "-1", "1543", "4096"] {
@@ -292,7 +291,7 @@ fn listeners_from_before_bit_0x400_are_to_be_restarted() {
             let early = host.run(move || TcpListener::bind(address)).unwrap();
             set_bits(&host, 0x403);
             let (found, status) = examine(&host, &[]);
-            assert_eq!(status, Some(1), "nobody listens with fast open: {found}");
+            assert_eq!(status, Some(1), "no listener has fast open: {found}");
             let problem = finding(&found, "restart-listeners");
             assert_eq!(problem["level"], "problem");
             let text = problem["text"].as_str().unwrap();
@@ -315,7 +314,7 @@ fn zeros_that_a_listener_used_are_the_key() {
     isolated(|| {
         let (client, server) = hosts();
         set(&server, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
-        assert!(has(&look(&server), "key-unset"), "zeros alone tell nothing");
+        assert!(has(&look(&server), "key-unset"), "zeros alone do not show a key");
         let listener = listen(&server);
         for _ in 0..2 {
             drop((connect(&client, server_address()), listener.accept().unwrap()));
@@ -326,7 +325,7 @@ fn zeros_that_a_listener_used_are_the_key() {
 }
 
 #[test]
-fn a_route_without_cookies_is_found_and_its_fix_works() {
+fn route_without_cookies_is_found_and_its_fix_works() {
     isolated(|| {
         if !require("ip") {
             return;
@@ -334,7 +333,7 @@ fn a_route_without_cookies_is_found_and_its_fix_works() {
         let host = Host::new("host").unwrap();
         apply(&host, "`ip route add 203.0.113.0/24 dev lo`");
         apply(&host, "`ip -6 route add 2001:db8:1::/64 dev lo`");
-        assert!(!has(&look(&host), "route-without-cookie"), "these use cookies");
+        assert!(!has(&look(&host), "route-without-cookie"), "these routes use cookies");
         for (route, v6) in [("203.0.113.0/24", ""), ("2001:db8:1::/64", "-6 ")] {
             apply(&host, &format!("`ip {v6}route replace {route} dev lo fastopen_no_cookie 1`"));
             let found = look(&host);
@@ -345,13 +344,16 @@ fn a_route_without_cookies_is_found_and_its_fix_works() {
             let listed = found["routes_without_cookie"][0].as_str().unwrap();
             assert!(listed.starts_with(route), "{listed}");
             apply(&host, &fix(note));
-            assert!(!has(&look(&host), "route-without-cookie"), "the fix did it: {note}");
+            assert!(
+                !has(&look(&host), "route-without-cookie"),
+                "the fix removed the finding: {note}"
+            );
         }
     });
 }
 
 #[test]
-fn an_ordinary_user_gets_the_same_answers_but_for_what_is_roots() {
+fn ordinary_user_gets_all_findings_except_those_of_root() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
@@ -360,12 +362,16 @@ fn an_ordinary_user_gets_the_same_answers_but_for_what_is_roots() {
         let ended = run(&host, command);
         assert_eq!(ended.code, Some(1), "{} {}", ended.out, ended.err);
         let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
-        crate::schema::hold(&document);
+        crate::schema::assert_valid(&document);
         let found = &document["doctor"];
         assert!(has(found, "server-bit-off") && has(found, "client-on"), "{found}");
-        assert!(has(found, "key-not-readable"), "the key is root's: {found}");
-        assert!(!has(found, "unreadable"), "all else anybody may read: {found}");
-        assert_eq!(found["listeners"][0]["processes"], serde_json::json!([]), "another user's");
+        assert!(has(found, "key-not-readable"), "only root may read the key: {found}");
+        assert!(!has(found, "unreadable"), "all other settings are readable: {found}");
+        assert_eq!(
+            found["listeners"][0]["processes"],
+            serde_json::json!([]),
+            "processes of other users are hidden"
+        );
         assert!(found["listeners"][0]["fast_open_queue"].as_u64().unwrap() > 0, "{found}");
         let text = run(&host, doctor_of_nobody(&[]).unwrap()).out;
         assert!(text.contains("not visible (uid 0)"), "{text}");

@@ -1,20 +1,20 @@
-//! Each box does what its name says, and the verdict names it.
+//! Each middlebox has its effect, and the verdict identifies it.
 
 use serde_json::Value;
 use tfo_core::lab::{Middlebox, isolated};
 
 use super::document;
 
-/// What the last of three connections across a path with this box is: verdict, cause.
+/// Returns the expected verdict and cause of the last of three connections across a path with this box.
 fn expected(middlebox: Middlebox) -> (&'static str, Option<&'static str>) {
     match middlebox {
         // The second request uses the other option, and the third connection its cookie.
         Middlebox::StripSynOption34
         | Middlebox::StripSynAckOption34
-        // Linux asks by option 34 first: nobody uses 254.
+        // Linux requests a cookie by option 34 first, so option 254 is not used.
         | Middlebox::StripSynOption254
         | Middlebox::StripSynAckOption254
-        // Its second SYN is one too many, and does no harm.
+        // The second SYN has no effect.
         | Middlebox::DuplicateSyn => ("fast-open", None),
         Middlebox::StripSynOption | Middlebox::OverwriteOption => {
             ("fallback", Some("option-stripped"))
@@ -41,18 +41,20 @@ fn check(middlebox: Middlebox, more: &str) {
     if cause.is_some() {
         assert_eq!(summary["blame"], "path", "{middlebox}: {summary}");
         let connections = document["connections"].as_array().unwrap();
-        let deeds = connections.iter().flat_map(|connection| {
+        let mut modifications = connections.iter().flat_map(|connection| {
             connection["packets"].as_array().unwrap().iter().map(|packet| &packet["deeds"])
         });
-        let did = deeds.filter(|deeds| deeds.to_string().contains(middlebox.name())).count();
-        assert!(did > 0, "the record names the box: {middlebox}");
+        assert!(
+            modifications.any(|found| found.to_string().contains(middlebox.name())),
+            "no packet names the box: {middlebox}"
+        );
     }
 }
 
 #[test]
-fn each_box_gets_the_verdict_that_names_what_it_does() {
+fn each_box_gets_the_verdict_for_its_effect() {
     isolated(|| {
-        // They wait, most of the time, for SYNs that are lost.
+        // In parallel, because most of them wait for lost SYNs.
         std::thread::scope(|scope| {
             for middlebox in Middlebox::ALL {
                 scope.spawn(|| check(*middlebox, ""));
@@ -62,7 +64,7 @@ fn each_box_gets_the_verdict_that_names_what_it_does() {
 }
 
 #[test]
-fn boxes_do_the_same_to_ipv6() {
+fn boxes_have_the_same_effect_on_ipv6() {
     isolated(|| {
         check(Middlebox::StripSynOption, "-6");
         check(Middlebox::CorruptCookie, "-6");
@@ -80,12 +82,15 @@ fn boxes_can_be_combined() {
 }
 
 #[test]
-fn servers_with_different_keys_behind_one_address_are_told() {
+fn servers_with_different_keys_are_reported() {
     isolated(|| {
         let document = document("--rtt 5ms --servers 4 -n 6");
         assert_eq!(document["lab"]["servers"], 4);
         let summary = &document["summary"];
-        assert_eq!(summary["cause"], "key-mismatch", "each goes to the next server: {summary}");
+        assert_eq!(
+            summary["cause"], "key-mismatch",
+            "each connection goes to the next server: {summary}"
+        );
         assert_eq!(summary["blame"], "peer", "{summary}");
     });
 }

@@ -1,4 +1,4 @@
-//! `tfo-client lab`, as users run it: the built program, in namespaces that it makes itself.
+//! `tfo-client lab`, as users run it: the built program, in namespaces that it creates itself.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! What the lab prints and writes.
+//! The output and the files of the lab.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tfo_core::lab::isolated;
 use super::{document, errors, lab, text};
 
 #[test]
-fn the_lab_shows_a_ladder_for_each_connection_and_what_was_saved() {
+fn text_has_a_ladder_per_connection_and_the_saved_time() {
     isolated(|| {
         let output = lab("");
         let text = text(&output);
@@ -33,7 +33,7 @@ fn the_lab_shows_a_ladder_for_each_connection_and_what_was_saved() {
 }
 
 #[test]
-fn ascii_is_ascii() {
+fn ascii_flag_prints_ascii_only() {
     isolated(|| {
         let text = text(&lab("--ascii -n 1 --rtt 5ms"));
         assert!(text.contains("|---"), "{text}");
@@ -42,7 +42,7 @@ fn ascii_is_ascii() {
 }
 
 #[test]
-fn json_tells_the_packets_with_their_times() {
+fn json_contains_packets_with_their_times() {
     isolated(|| {
         let document = document("-n 2 --rtt 20ms -6");
         assert_eq!(document["schema"], 1);
@@ -53,8 +53,8 @@ fn json_tells_the_packets_with_their_times() {
         let syn = &last["packets"][0];
         assert_eq!(syn["what"], "SYN, cookie 8 B, 64 B of data in the SYN");
         assert_eq!(syn["direction"], "to-server");
-        let way = syn["arrived_us"].as_u64().unwrap() - syn["sent_us"].as_u64().unwrap();
-        assert!(way >= 10_000, "half a round trip: {way} µs");
+        let delay = syn["arrived_us"].as_u64().unwrap() - syn["sent_us"].as_u64().unwrap();
+        assert!(delay >= 10_000, "less than half a round trip: {delay} µs");
     });
 }
 
@@ -68,17 +68,17 @@ fn pictures_and_packets_are_written() {
         assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
         let svg = fs::read_to_string(svg).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("A regular connection"), "{svg}");
-        assert!(svg.contains("strip-syn-data"), "the picture names the box");
+        assert!(svg.contains("strip-syn-data"), "the picture does not name the box");
         let pcap = fs::read(pcap).unwrap();
-        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "a section header of pcapng");
+        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
         let comment = b"strip-syn-data: 64 B of data removed";
-        let told = pcap.windows(comment.len()).any(|window| window == comment);
-        assert!(told, "the file tells what the box did");
+        let has_comment = pcap.windows(comment.len()).any(|window| window == comment);
+        assert!(has_comment, "no comment describes the modification");
     });
 }
 
 #[test]
-fn what_is_wrong_is_refused_with_what_is_allowed() {
+fn invalid_flags_are_refused_with_allowed_values() {
     for (arguments, pieces) in [
         ("--box nonsense", ["nonsense", "drop-syn-data"]),
         ("--loss 200%", ["200%", "0% to 100%"]),

@@ -1,4 +1,4 @@
-//! Other programs on the lab's hosts.
+//! Programs that run on the lab's hosts.
 
 use std::process::Command;
 
@@ -7,13 +7,13 @@ use tfo_core::lab::{isolated, require};
 use super::{errors, harness, lab, text};
 
 #[test]
-fn the_ladder_shows_what_curl_does() {
+fn ladder_shows_the_packets_of_curl() {
     if !require("curl") {
         return;
     }
     isolated(|| {
         let url = "http://192.0.2.2:2222/";
-        // The cookie of the first request rides the second one's SYN.
+        // The first request fetches the cookie that the second one uses.
         let twice = format!("curl -sS --tcp-fastopen {url} && curl -sS --tcp-fastopen {url}");
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
         let output = command
@@ -30,7 +30,7 @@ fn the_ladder_shows_what_curl_does() {
 }
 
 #[test]
-fn the_status_of_the_program_is_passed_on() {
+fn exit_status_of_the_program_is_returned() {
     isolated(|| {
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
         let output = command.args(["lab", "--", "sh", "-c", "exit 7"]).output().unwrap();
@@ -42,10 +42,10 @@ fn the_status_of_the_program_is_passed_on() {
 }
 
 #[test]
-fn programs_run_on_the_servers_host_too() {
+fn program_runs_on_the_given_host() {
     isolated(|| {
         let output = lab("--on server -- cat /proc/net/tcp6");
-        // The mirror listens there: port 2222 in hexadecimal digits, state LISTEN.
+        // The mirror listens on port 2222, which is 08AE in hexadecimal.
         assert!(text(&output).contains(":08AE "), "{}", text(&output));
         let output = lab("--on client -- cat /proc/net/tcp6");
         assert!(!text(&output).contains(":08AE "), "{}", text(&output));
@@ -53,7 +53,7 @@ fn programs_run_on_the_servers_host_too() {
 }
 
 #[test]
-fn another_server_can_be_run() {
+fn server_command_replaces_the_mirror() {
     let Some(server) = harness::server_binary() else { return };
     isolated(|| {
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
@@ -67,6 +67,6 @@ fn another_server_can_be_run() {
             command.args(["lab", "--server-command", "exit 3"]).output().unwrap()
         };
         assert_eq!(output.status.code(), Some(2));
-        assert!(errors(&output).contains("ended before it listened"), "{}", errors(&output));
+        assert!(errors(&output).contains("exited before it listened"), "{}", errors(&output));
     });
 }

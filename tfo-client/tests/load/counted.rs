@@ -1,4 +1,4 @@
-//! Each verdict is the kernel's: its counters agree.
+//! Verdicts are counted like in the kernel's counters.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::harness::Lab;
 use crate::{answer, count, counters, load, serve, serve_at, verdicts};
 
 #[test]
-fn fast_open_is_counted_as_the_kernel_counts_it() {
+fn fast_open_count_matches_the_kernels_counter() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -18,15 +18,15 @@ fn fast_open_is_counted_as_the_kernel_counts_it() {
         assert_eq!(ended.code, Some(0), "{load:#}");
         assert_eq!(load["connections"]["replies"], 500, "{load:#}");
         assert_eq!(count(&load, "fast-open"), counters(&lab).active, "{load:#}");
-        // The first ones, until there is a cookie.
+        // The first connections, until a cookie is cached.
         assert!((1..=32).contains(&count(&load, "cookie-granted")), "{load:#}");
         assert_eq!(load["times_us"]["first_byte_fast_open"]["count"], counters(&lab).active);
-        assert_eq!(load["times_us"]["late_start"].as_object(), None, "nothing was due: {load:#}");
+        assert_eq!(load["times_us"]["late_start"].as_object(), None, "no rate was given: {load:#}");
     });
 }
 
 #[test]
-fn all_ways_of_the_first_bytes_count_what_they_are() {
+fn each_mode_is_counted_with_its_verdict() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -41,12 +41,12 @@ fn all_ways_of_the_first_bytes_count_what_they_are() {
         let (load, _) = load(&lab, &["--count", "100", "--mode", "off"]);
         let regular = [("not-attempted".to_owned(), "disabled-by-config".to_owned(), 100)];
         assert_eq!(verdicts(&load), regular, "{load:#}");
-        assert_eq!(counters(&lab).active, before, "the kernel saw none");
+        assert_eq!(counters(&lab).active, before, "the kernel counted no fast open");
     });
 }
 
 #[test]
-fn mixed_is_half_and_half_with_times_of_each() {
+fn mixed_mode_is_half_regular_with_times_of_each() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -59,7 +59,7 @@ fn mixed_is_half_and_half_with_times_of_each() {
 }
 
 #[test]
-fn a_client_without_its_bit_and_a_server_without_its_own_are_told() {
+fn disabled_client_and_disabled_server_are_distinguished() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -75,7 +75,7 @@ fn a_client_without_its_bit_and_a_server_without_its_own_are_told() {
 }
 
 #[test]
-fn a_server_that_stops_taking_data_makes_fallbacks() {
+fn server_that_rejects_syn_data_causes_fallbacks() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -90,7 +90,7 @@ fn a_server_that_stops_taking_data_makes_fallbacks() {
 }
 
 #[test]
-fn ipv6_is_counted_too() {
+fn ipv6_connections_are_counted() {
     isolated(|| {
         if !lab::has_ipv6() {
             return lab::skip("this kernel has no IPv6");
@@ -103,7 +103,7 @@ fn ipv6_is_counted_too() {
     });
 }
 
-/// Answers when all of it has come.
+/// Answers when the complete request has arrived.
 fn answer_to_20000_bytes(mut stream: FastOpenStream, _: usize) {
     let mut request = vec![0; 20_000];
     if stream.read_exact(&mut request).is_ok() && request.ends_with(b".\n") {
@@ -112,7 +112,7 @@ fn answer_to_20000_bytes(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn what_the_syn_does_not_take_follows_and_long_replies_are_read_whole() {
+fn long_requests_and_long_replies_are_transferred_completely() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer_to_20000_bytes);
@@ -131,7 +131,7 @@ fn discard(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn without_a_reply_the_handshake_counts() {
+fn no_reply_counts_established_connections() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, discard);
@@ -145,7 +145,7 @@ fn without_a_reply_the_handshake_counts() {
     });
 }
 
-/// This end's connections in `TIME_WAIT`.
+/// Returns the number of the client's connections in `TIME_WAIT`.
 fn time_wait(lab: &Lab) -> usize {
     let table = lab.client.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp")).unwrap();
     table.lines().filter(|line| line.split_whitespace().nth(3) == Some("06")).count()
@@ -159,7 +159,7 @@ fn answer_and_wait(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn who_closes_first_keeps_the_connection_and_a_reset_keeps_none() {
+fn closing_first_leaves_time_wait_and_a_reset_does_not() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -171,7 +171,7 @@ fn who_closes_first_keeps_the_connection_and_a_reset_keeps_none() {
         let arguments = ["--count", "40", "--expect-bytes", "2"];
         let (seen, _) = load(&lab, &[&arguments[..], &["--reset"]].concat());
         assert_eq!(seen["connections"]["replies"], 40, "{seen:#}");
-        assert_eq!(time_wait(&lab), 0, "nobody keeps it");
+        assert_eq!(time_wait(&lab), 0, "a reset leaves no TIME_WAIT");
         load(&lab, &arguments);
         assert!(time_wait(&lab) > 0, "this end closed first");
     });

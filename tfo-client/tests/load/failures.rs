@@ -1,4 +1,4 @@
-//! Connections that do not get their reply.
+//! Connections that get no reply.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::harness::Lab;
 use crate::{answer, load, serve};
 
 #[test]
-fn a_closed_port_refuses_all_of_them() {
+fn closed_port_refuses_all_connections() {
     isolated(|| {
         let lab = Lab::new();
         for mode in ["auto", "off"] {
@@ -20,14 +20,14 @@ fn a_closed_port_refuses_all_of_them() {
         }
         let _peers = serve(&lab, answer);
         load(&lab, &["--count", "20"]);
-        // With a cookie the SYN has data, and the kernel says yes at first.
+        // With a cookie the SYN has data, and the connecting call itself succeeds.
         let (load, _) = load(&lab, &["-p", "9", "--count", "100"]);
         assert_eq!(load["errors"]["refused"], 100, "{load:#}");
     });
 }
 
 #[test]
-fn an_address_without_a_route_is_unreachable() {
+fn address_without_a_route_is_unreachable() {
     isolated(|| {
         let lab = Lab::new();
         let (load, ended) = load(&lab, &["-s", "203.0.113.1", "--count", "5"]);
@@ -37,7 +37,7 @@ fn an_address_without_a_route_is_unreachable() {
 }
 
 #[test]
-fn a_silent_server_times_out() {
+fn silent_server_times_out() {
     isolated(|| {
         let lab = Lab::new();
         let _listener = lab.silent_server();
@@ -47,7 +47,7 @@ fn a_silent_server_times_out() {
     });
 }
 
-/// Every second connection is reset, when its request has been read.
+/// Resets every second connection after reading its request.
 fn reset_some(mut stream: FastOpenStream, number: usize) {
     if stream.read_exact(&mut [0; 64]).is_err() {
         return;
@@ -60,7 +60,7 @@ fn reset_some(mut stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn resets_are_errors_and_the_others_have_their_verdicts() {
+fn resets_are_errors_and_all_others_have_verdicts() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, reset_some);
@@ -79,19 +79,19 @@ fn answer_and_reset(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn a_reset_behind_a_part_of_the_reply_is_not_the_close_that_ends_one() {
+fn reset_does_not_complete_a_reply_that_ends_with_the_close() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer_and_reset);
         let (seen, _) = load(&lab, &["--count", "100"]);
         assert_eq!(seen["errors"]["reset"], 100, "{seen:#}");
-        // Where it is known to be complete it is one.
+        // A reply of known length is complete before the reset.
         let (seen, _) = load(&lab, &["--count", "100", "--expect-bytes", "2"]);
         assert_eq!(seen["connections"]["replies"], 100, "{seen:#}");
     });
 }
 
-/// Reads, and closes; every second one gets half of what it expects before.
+/// Reads the request and closes. Every second connection gets half of the expected reply first.
 fn close_early(mut stream: FastOpenStream, number: usize) {
     if stream.read_exact(&mut [0; 64]).is_ok() && number.is_multiple_of(2) {
         let _ = stream.write_all(b"ok");
@@ -99,12 +99,12 @@ fn close_early(mut stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_reply_that_is_cut_short_or_missing_is_closed_early() {
+fn truncated_or_missing_reply_is_closed_early() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, close_early);
         let (seen, _) = load(&lab, &["--count", "40"]);
-        assert_eq!(seen["errors"]["closed-early"], 20, "an empty one: {seen:#}");
+        assert_eq!(seen["errors"]["closed-early"], 20, "the empty replies: {seen:#}");
         assert_eq!(seen["connections"]["replies"], 20, "{seen:#}");
         let (seen, _) = load(&lab, &["--count", "40", "--expect-bytes", "4"]);
         assert_eq!(seen["errors"]["closed-early"], 40, "{seen:#}");
@@ -114,7 +114,7 @@ fn a_reply_that_is_cut_short_or_missing_is_closed_early() {
 }
 
 #[test]
-fn a_reply_that_is_not_the_expected_one_is_wrong() {
+fn unexpected_reply_is_wrong() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -127,14 +127,14 @@ fn a_reply_that_is_not_the_expected_one_is_wrong() {
         assert_eq!(seen["errors"]["wrong-reply"], 40, "{seen:#}");
         let ended = lab.probe(&["-q", "load", "--count", "40", "--expect", "no"]);
         assert!(
-            ended.out.contains("A wrong reply: it does not begin as --expect says."),
+            ended.out.contains("A wrong reply: it does not begin with the text of --expect."),
             "{}",
             ended.out
         );
     });
 }
 
-/// A response with a status that depends on the path.
+/// Sends a response with a status that depends on the path.
 fn respond(mut stream: FastOpenStream, _: usize) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -154,7 +154,7 @@ fn respond(mut stream: FastOpenStream, _: usize) {
 }
 
 #[test]
-fn the_status_of_a_response_is_checked() {
+fn unexpected_http_status_is_wrong() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, respond);

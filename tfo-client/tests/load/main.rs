@@ -1,4 +1,4 @@
-//! `tfo-client load`, as users run it, against servers that do well, and servers that don't.
+//! `tfo-client load`, as users run it, against servers that answer, and servers that fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -35,24 +35,24 @@ use harness::Lab;
 
 const PORT: u16 = 2222;
 
-/// What the server does with a connection, given its number.
+/// Handles a connection of the server, given its number.
 type Service = fn(FastOpenStream, usize);
 
-/// A server on its host, one connection after another. It tells the address of each client.
+/// Starts a server that handles one connection after another. The channel receives the address of each client.
 fn serve(lab: &Lab, service: Service) -> Receiver<SocketAddr> {
     serve_at(lab, SocketAddr::from((lab::SERVER_V4, PORT)), service)
 }
 
 fn serve_at(lab: &Lab, address: SocketAddr, service: Service) -> Receiver<SocketAddr> {
-    let (came, peers) = mpsc::channel();
+    let (sender, peers) = mpsc::channel();
     lab.server.run(move || {
         let listener =
             FastOpenListener::builder(address).backlog(4096).queue(4096).listen().unwrap();
         thread::spawn(move || {
             for number in 0.. {
                 let Ok(accepted) = listener.accept() else { continue };
-                // Nobody asks for it in most tests.
-                let _ = came.send(accepted.arrival.peer);
+                // Most tests drop the receiver.
+                let _ = sender.send(accepted.arrival.peer);
                 service(accepted.stream, number);
             }
         });
@@ -63,12 +63,12 @@ fn serve_at(lab: &Lab, address: SocketAddr, service: Service) -> Receiver<Socket
 /// Reads the request's 64 bytes, and answers with two.
 fn answer(mut stream: FastOpenStream, _: usize) {
     if stream.read_exact(&mut [0; 64]).is_ok() {
-        // A client may have gone already.
+        // The client may have closed already.
         let _ = stream.write_all(b"ok");
     }
 }
 
-/// Runs `load` and reads its document, which must be as the schema says, and count each connection once.
+/// Runs `load` and parses its document, which must match the schema and count each connection once.
 fn load(lab: &Lab, arguments: &[&str]) -> (Value, Finished) {
     let (document, ended) = lab.document(&[&["-q", "load"], arguments].concat());
     check(&document);
@@ -77,7 +77,7 @@ fn load(lab: &Lab, arguments: &[&str]) -> (Value, Finished) {
 }
 
 fn check(document: &Value) {
-    schema::hold(document);
+    schema::assert_valid(document);
     let load = &document["load"];
     let connections = &load["connections"];
     let number = |name: &str| connections[name].as_u64().unwrap();
@@ -94,7 +94,7 @@ fn check(document: &Value) {
     assert_eq!(number("replies"), measured, "each reply is timed: {load:#}");
 }
 
-/// Verdict, cause and count.
+/// Returns the verdicts with cause and count.
 fn verdicts(load: &Value) -> Vec<(String, String, u64)> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let each = load["verdicts"].as_array().unwrap().iter();
@@ -102,17 +102,17 @@ fn verdicts(load: &Value) -> Vec<(String, String, u64)> {
         .collect()
 }
 
-/// How many have this verdict.
+/// Returns the number of connections with this verdict.
 fn count(load: &Value, verdict: &str) -> u64 {
     verdicts(load).iter().filter(|(word, ..)| word == verdict).map(|(.., count)| count).sum()
 }
 
-/// What the client's host counted since it was made.
+/// Returns the kernel's counters of the client's host.
 fn counters(lab: &Lab) -> Counters {
     lab.client.run(Counters::read).unwrap()
 }
 
-/// Waits for the time of one connection; nothing depends on how long that is.
+/// Waits a moment. No test depends on the exact time.
 fn pause() {
     thread::sleep(Duration::from_millis(20));
 }

@@ -1,4 +1,4 @@
-//! What users see: text, progress, and an end by Ctrl-C.
+//! Text, progress, and the end by Ctrl-C.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::harness::{Lab, clean, json};
 use crate::{answer, check, count, counters, pause, serve};
 
 #[test]
-fn the_text_says_verdicts_times_and_cost() {
+fn text_has_verdicts_times_and_cost() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -33,7 +33,7 @@ fn the_text_says_verdicts_times_and_cost() {
 }
 
 #[test]
-fn ctrl_c_ends_it_with_what_it_has() {
+fn ctrl_c_ends_the_run_with_its_results() {
     isolated(|| {
         let lab = Lab::new();
         let peers = serve(&lab, answer);
@@ -42,7 +42,7 @@ fn ctrl_c_ends_it_with_what_it_has() {
         for _ in 0..100 {
             peers.recv().unwrap();
         }
-        // As `timeout` does: to the process, and to its group.
+        // As `timeout` does, to the process and to its group.
         program.signal_burst("INT", 5).unwrap();
         let ended = program.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -78,7 +78,7 @@ fn ctrl_c_does_not_wait_for_a_silent_server() {
 }
 
 #[test]
-fn a_terminal_shows_the_progress_and_erases_it() {
+fn terminal_shows_progress_and_erases_it() {
     isolated(|| {
         if !lab::require("script") {
             return;

@@ -1,4 +1,4 @@
-//! A fixed rate, and what a server that stalls can't hide.
+//! A fixed rate, at which a stalled server can't hide its delays.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tfo_core::socket::FastOpenStream;
 use crate::harness::Lab;
 use crate::{answer, load, serve};
 
-/// Sleeps once.
+/// Stalls once.
 fn stall(stream: FastOpenStream, number: usize) {
     if number == 50 {
         thread::sleep(Duration::from_millis(700));
@@ -18,13 +18,13 @@ fn stall(stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_stall_shows_in_the_times_of_all_that_were_due_meanwhile() {
+fn stall_shows_in_the_times_of_all_connections_due_meanwhile() {
     isolated(|| {
         for cap in [None, Some("1")] {
             let lab = Lab::new();
             let _peers = serve(&lab, stall);
             let mut arguments = vec!["--rate", "100", "--count", "200"];
-            // With one connection at a time a single one is slow by its own clock.
+            // With one connection at a time, only a single one is slow when measured from its start.
             arguments.extend(cap.iter().flat_map(|cap| ["--concurrency", cap]));
             let (load, ended) = load(&lab, &arguments);
             assert_eq!(ended.code, Some(0), "{load:#}");
@@ -39,7 +39,7 @@ fn a_stall_shows_in_the_times_of_all_that_were_due_meanwhile() {
 }
 
 #[test]
-fn a_rate_starts_as_many_as_it_says_whatever_becomes_of_them() {
+fn rate_starts_the_requested_number_of_connections() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -55,7 +55,7 @@ fn a_rate_starts_as_many_as_it_says_whatever_becomes_of_them() {
 }
 
 #[test]
-fn connections_that_find_no_room_are_told() {
+fn connections_beyond_the_concurrency_are_not_started() {
     isolated(|| {
         let lab = Lab::new();
         let _listener = lab.silent_server();
@@ -69,7 +69,7 @@ fn connections_that_find_no_room_are_told() {
 }
 
 #[test]
-fn limits_make_the_exit_status() {
+fn limits_decide_the_exit_status() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, answer);
@@ -87,7 +87,7 @@ fn limits_make_the_exit_status() {
     });
 }
 
-/// Every tenth connection gets nothing.
+/// Answers all but every tenth connection.
 fn leave_some(stream: FastOpenStream, number: usize) {
     if !number.is_multiple_of(10) {
         answer(stream, number);
@@ -95,7 +95,7 @@ fn leave_some(stream: FastOpenStream, number: usize) {
 }
 
 #[test]
-fn a_connection_without_its_reply_is_slower_than_any_limit() {
+fn connection_without_a_reply_exceeds_any_limit() {
     isolated(|| {
         let lab = Lab::new();
         let _peers = serve(&lab, leave_some);

@@ -1,4 +1,4 @@
-//! Wrong usage: one line that says what is wrong, and what is allowed.
+//! Invalid usage, which prints one line with the fault and the allowed values.
 
 use tfo_core::lab::{Finished, isolated};
 
@@ -12,7 +12,7 @@ fn refused(lab: &Lab, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn a_wrong_value_is_refused_with_what_is_allowed() {
+fn invalid_value_is_refused_with_allowed_values() {
     isolated(|| {
         let lab = Lab::new();
         for (arguments, pieces) in [
@@ -37,7 +37,7 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn what_cannot_be_done_here_is_refused_before_the_first_connection() {
+fn impossible_settings_are_refused_before_any_connection() {
     isolated(|| {
         let lab = Lab::new();
         for (arguments, message) in [
@@ -47,11 +47,11 @@ fn what_cannot_be_done_here_is_refused_before_the_first_connection() {
             ),
             (
                 &["--source", "::1"],
-                "error: --source ::1: expected an IPv4 address, as the server's is 192.0.2.2",
+                "error: --source ::1: expected an IPv4 address, because the server's is 192.0.2.2",
             ),
             (
                 &["--threads", "3", "--concurrency", "2"],
-                "error: --concurrency 2 leaves some of --threads 3 without a connection: expected at least 3",
+                "error: --concurrency 2 is less than --threads 3: expected at least 3",
             ),
         ] {
             let ended = refused(&lab, arguments);
@@ -60,6 +60,10 @@ fn what_cannot_be_done_here_is_refused_before_the_first_connection() {
         }
         let ended = lab.probe(&["-q", "-n", "3", "load"]);
         assert_eq!(ended.code, Some(2), "{}", ended.err);
-        assert!(ended.err.contains("the flags of the probe belong to `probe`"), "{}", ended.err);
+        assert!(
+            ended.err.contains("flags of `probe` can't be used with another subcommand"),
+            "{}",
+            ended.err
+        );
     });
 }

@@ -1,4 +1,4 @@
-//! Where connections come from, and what happens when there is no port left.
+//! Source addresses, and exhausted ports.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +9,8 @@ use tfo_core::lab::{self, isolated};
 use crate::harness::Lab;
 use crate::{answer, count, counters, load, serve, verdicts};
 
-/// Ten ports are all that the client's host has.
-fn few_ports(lab: &Lab) {
+/// Limits the client's host to ten ports.
+fn limit_ports(lab: &Lab) {
     let write = || std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40009");
     lab.client.run(write).unwrap();
 }
@@ -30,10 +30,10 @@ fn add_address(lab: &Lab, address: &str) {
 }
 
 #[test]
-fn no_port_left_is_an_error_of_its_own_that_names_the_way_out() {
+fn exhausted_ports_are_an_error_with_advice() {
     isolated(|| {
         let lab = Lab::new();
-        few_ports(&lab);
+        limit_ports(&lab);
         let _listener = lab.silent_server();
         let arguments = ["--count", "20", "--concurrency", "20", "--timeout", "300ms"];
         let (seen, ended) = load(&lab, &arguments);
@@ -48,14 +48,14 @@ fn no_port_left_is_an_error_of_its_own_that_names_the_way_out() {
 }
 
 #[test]
-fn another_source_address_has_ports_of_its_own() {
+fn second_source_address_provides_more_ports() {
     isolated(|| {
         if !lab::require("ip") {
             return;
         }
         let lab = Lab::new();
         add_address(&lab, "192.0.2.11");
-        few_ports(&lab);
+        limit_ports(&lab);
         let _listener = lab.silent_server();
         let arguments = ["--count", "20", "--concurrency", "20", "--timeout", "300ms"];
         let sources = ["--source", "192.0.2.1,192.0.2.11"];
@@ -66,7 +66,7 @@ fn another_source_address_has_ports_of_its_own() {
 }
 
 #[test]
-fn sources_take_turns_and_each_has_its_cookie() {
+fn sources_are_used_in_turn_each_with_its_cookie() {
     isolated(|| {
         if !lab::require("ip") {
             return;
@@ -79,20 +79,20 @@ fn sources_take_turns_and_each_has_its_cookie() {
             let arguments = ["--count", "100", "--concurrency", "1", "--mode", mode];
             let (seen, ended) = load(&lab, &[&arguments[..], &sources].concat());
             assert_eq!(ended.code, Some(0), "{seen:#}");
-            let mut came: BTreeMap<IpAddr, u32> = BTreeMap::new();
+            let mut accepted: BTreeMap<IpAddr, u32> = BTreeMap::new();
             for peer in peers.try_iter().map(|peer: SocketAddr| peer.ip()) {
-                *came.entry(peer).or_default() += 1;
+                *accepted.entry(peer).or_default() += 1;
             }
-            assert_eq!(came.into_values().collect::<Vec<_>>(), [each, each], "{mode}");
+            assert_eq!(accepted.into_values().collect::<Vec<_>>(), [each, each], "{mode}");
             let granted = if mode == "auto" { 2 } else { 0 };
             assert_eq!(count(&seen, "cookie-granted"), granted, "{mode}: {seen:#}");
         }
-        assert_eq!(counters(&lab).active, 98 + 50, "and data in all other SYNs");
+        assert_eq!(counters(&lab).active, 98 + 50, "all other SYNs had data");
     });
 }
 
 #[test]
-fn cookies_that_evict_each_other_are_not_taken_for_refused_ones() {
+fn evicted_cookies_are_not_reported_as_refused() {
     isolated(|| {
         if !lab::require("ip") {
             return;
@@ -109,6 +109,6 @@ fn cookies_that_evict_each_other_are_not_taken_for_refused_ones() {
         let causes: Vec<String> = verdicts(&seen).into_iter().map(|(_, cause, _)| cause).collect();
         assert!(causes.iter().all(String::is_empty), "the server grants cookies: {seen:#}");
         let text = lab.probe(&["-q", "load", "--count", "60", "--source", &sources.join(",")]).out;
-        assert!(text.contains("12 source addresses towards one destination evict"), "{text}");
+        assert!(text.contains("12 source addresses evict each other's cookies"), "{text}");
     });
 }

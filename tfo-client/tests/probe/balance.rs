@@ -1,4 +1,4 @@
-//! `--balance`: servers with keys of their own behind one address.
+//! `--balance`: several servers with different keys behind one address.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::harness::{self, Lab, clean};
 
-/// Servers behind one address, one for each key; connections go to them in turn.
+/// Starts one server for each key behind one address, to which connections go in turn.
 fn servers(keys: &'static [u8], v6: bool) -> Network {
     let network = Network::with_servers(PathSettings::new(), keys.len()).unwrap();
     for (host, key) in network.servers().iter().zip(keys) {
@@ -40,7 +40,7 @@ fn balance(network: &Network, v6: bool, count: &str) -> (Value, Finished) {
 }
 
 #[test]
-fn one_to_four_keys_behind_one_address_are_counted() {
+fn balance_counts_one_to_four_keys() {
     isolated(|| {
         let sets: [&[u8]; 4] = [&[1], &[1, 2], &[1, 2, 3], &[1, 2, 3, 4]];
         for keys in sets {
@@ -54,16 +54,17 @@ fn one_to_four_keys_behind_one_address_are_counted() {
                 (&16.into(), &16.into()),
                 "{found}"
             );
-            // In turns each server refuses the cookie of the one before; with one all are accepted.
-            assert_eq!(found["tried"], 15, "the first connection asks: {found}");
+            // Each server refuses the cookie of the previous one; a single server accepts all of its cookies.
+            assert_eq!(found["tried"], 15, "the first connection requests a cookie: {found}");
             assert_eq!(found["hits"], if count == 1 { 15 } else { 0 }, "{found}");
             let k = f64::from(u32::try_from(count).unwrap());
             assert_eq!(found["expected_hit_rate"], 1.0 / k, "{found}");
             let estimate = json!({"likely": count, "low": count, "high": count});
             assert_eq!(found["estimate"], estimate, "{found}");
             assert_eq!(found["in_turn"], count > 1, "{found}");
-            let sure = 1.0 - (k / (k + 1.0)).powi(16);
-            assert!((found["confidence"].as_f64().unwrap() - sure).abs() < 1e-9, "{sure}: {found}");
+            let expected = 1.0 - (k / (k + 1.0)).powi(16);
+            let confidence = found["confidence"].as_f64().unwrap();
+            assert!((confidence - expected).abs() < 1e-9, "{expected}: {found}");
             assert_eq!(ended.code, Some(i32::from(count > 1)), "{}", ended.err);
         }
     });
@@ -81,13 +82,13 @@ fn servers_that_share_a_key_count_once() {
         assert_eq!(found["keys"], 2, "{found}");
         assert_eq!(
             found["hits"], 4,
-            "each third connection meets the key of the one before: {found}"
+            "every third connection reaches a server with the key of the previous one: {found}"
         );
     });
 }
 
 #[test]
-fn keys_are_counted_over_ipv6_and_by_an_ordinary_user() {
+fn balance_works_over_ipv6_without_privileges() {
     isolated(|| {
         let network = servers(&[1, 2], true);
         if !require("setpriv") {
@@ -99,12 +100,12 @@ fn keys_are_counted_over_ipv6_and_by_an_ordinary_user() {
         command.args(["--balance", "8", "--config", "/dev/null"]);
         let ended = Program::start(network.client(), command).unwrap().finish();
         let found = &harness::json(&ended.out)["balance"];
-        assert_eq!(found["keys"], 2, "no cookie needs to be forgotten: {found}");
+        assert_eq!(found["keys"], 2, "no cookie has to be deleted: {found}");
     });
 }
 
 #[test]
-fn the_text_says_keys_hits_and_that_there_is_no_other() {
+fn text_has_keys_hits_and_that_there_is_no_other() {
     isolated(|| {
         let network = servers(&[1, 2, 3, 4], false);
         let ended = probe(&network, false, &["--balance", "20"]);
@@ -118,16 +119,16 @@ fn the_text_says_keys_hits_and_that_there_is_no_other() {
         ] {
             assert!(prose.contains(piece), "{piece}: {}", ended.out);
         }
-        let readme = include_str!("../../../README.md");
-        let start = readme.find("4 keys answer").unwrap();
-        let shown = readme[start..].split("```").next().unwrap();
-        assert!(ended.out.contains(shown), "the README shows what is printed: {}", ended.out);
-        assert_eq!(ended.out.matches("Next: ").count(), 1, "one remedy is enough: {}", ended.out);
+        let guide = include_str!("../../README.md");
+        let start = guide.find("4 keys answer").unwrap();
+        let shown = guide[start..].split("```").next().unwrap();
+        assert!(ended.out.contains(shown), "the guide shows the printed text: {}", ended.out);
+        assert_eq!(ended.out.matches("Next: ").count(), 1, "a single advice: {}", ended.out);
     });
 }
 
 #[test]
-fn without_the_flag_nothing_is_counted_and_the_schema_holds_with_it() {
+fn document_has_a_balance_only_with_the_flag() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -136,10 +137,10 @@ fn without_the_flag_nothing_is_counted_and_the_schema_holds_with_it() {
         for arguments in [&["--balance", "4"][..], &["--balance", "2", "--mode", "off"]] {
             let (document, _) = lab.document(arguments);
             assert!(document["balance"].is_object(), "{document}");
-            crate::schema::hold(&document);
+            crate::schema::assert_valid(&document);
         }
         let ended = lab.probe(&["--balance", "1"]);
-        assert_eq!(ended.code, Some(2), "one connection counts nothing: {}", ended.err);
+        assert_eq!(ended.code, Some(2), "one connection can't count keys: {}", ended.err);
     });
 }
 
@@ -173,7 +174,7 @@ fn a_key_that_is_new_each_time_is_not_a_number_of_keys() {
             );
             let finding = found["finding"].as_str().unwrap();
             assert!(finding.contains("a new key each time"), "{finding}");
-            crate::schema::hold(&harness::json(
+            crate::schema::assert_valid(&harness::json(
                 &probe(&network, v6, &["--balance", "8", "-o", "json"]).out,
             ));
         }

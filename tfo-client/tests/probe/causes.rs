@@ -1,4 +1,4 @@
-//! What keeps a connection from fast open, and whether the next step works.
+//! The causes of fallbacks, and whether following the advice fixes them.
 
 use serde_json::Value;
 use tfo_core::lab::isolated;
@@ -10,7 +10,7 @@ fn summary<'a>(document: &'a Value, field: &str) -> &'a str {
 }
 
 #[test]
-fn the_servers_bit_off_is_told_and_its_advice_works() {
+fn server_bit_off_is_diagnosed_and_advice_fixes_it() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_server_bits(1);
@@ -27,12 +27,12 @@ fn the_servers_bit_off_is_told_and_its_advice_works() {
 
         lab.set_server_bits(3);
         let (document, ended) = lab.document(&[]);
-        assert_eq!(ended.code, Some(0), "after what was advised: {document}");
+        assert_eq!(ended.code, Some(0), "after following the advice: {document}");
     });
 }
 
 #[test]
-fn the_clients_bit_off_is_told_and_its_advice_works() {
+fn client_bit_off_is_diagnosed_and_advice_fixes_it() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_client_bits(2);
@@ -45,12 +45,12 @@ fn the_clients_bit_off_is_told_and_its_advice_works() {
         let advice = summary(&document, "advice");
         assert!(advice.contains("sudo sysctl -w net.ipv4.tcp_fastopen=3"), "{advice}");
         lab.set_client_bits(3);
-        assert_eq!(lab.document(&[]).1.code, Some(0), "after what was advised");
+        assert_eq!(lab.document(&[]).1.code, Some(0), "after following the advice");
     });
 }
 
 #[test]
-fn a_replaced_key_is_told_once_and_heals() {
+fn replaced_key_is_a_mismatch_once() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_on_server("net/ipv4/tcp_fastopen_key", "00000001-00000002-00000003-00000004");
@@ -67,13 +67,13 @@ fn a_replaced_key_is_told_once_and_heals() {
         assert_eq!(evidence["server"]["counters"]["passive_fail"], 1, "{evidence}");
         assert_ne!(
             evidence["client"]["cookie_before"], evidence["client"]["cookie_after"],
-            "the new cookie came back: {evidence}"
+            "the server sent a new cookie: {evidence}"
         );
     });
 }
 
 #[test]
-fn a_listener_without_a_queue_is_told() {
+fn listener_without_a_queue_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 0\n";
@@ -88,7 +88,7 @@ fn a_listener_without_a_queue_is_told() {
 }
 
 #[test]
-fn syncookies_are_told() {
+fn syncookies_are_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_on_server("net/ipv4/tcp_syncookies", "2");
@@ -102,7 +102,7 @@ fn syncookies_are_told() {
 }
 
 #[test]
-fn a_server_without_cookies_is_told() {
+fn server_without_cookies_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_server_bits(0x203);
@@ -114,7 +114,7 @@ fn a_server_without_cookies_is_told() {
 }
 
 #[test]
-fn each_mode_does_what_it_says() {
+fn each_mode_sends_the_first_bytes_its_way() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -129,7 +129,7 @@ fn each_mode_does_what_it_says() {
         assert_eq!(ended.code, Some(1), "{document}");
         assert_eq!(summary(&document, "verdict"), "not-attempted", "{document}");
         assert_eq!(summary(&document, "cause"), "disabled-by-config", "{document}");
-        assert_eq!(each(&document, "syn_bytes"), [0, 0, 0], "a cookie is cached, and not used");
+        assert_eq!(each(&document, "syn_bytes"), [0, 0, 0], "a cached cookie is not used");
         let syn = &document["connections"][0]["evidence"]["server"]["syn"]["saved"];
         assert!(syn["fast_open"].is_null(), "{syn}");
     });

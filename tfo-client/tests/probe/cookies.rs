@@ -12,7 +12,7 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::harness::{Lab, clean, json};
 
-/// A host that connected twice over both families, so that it has two cookies.
+/// Creates a lab whose client has two cookies, after two connections over each family.
 fn lab_with_cookies() -> Lab {
     let lab = Lab::new();
     let address: SocketAddr = "[::]:2222".parse().unwrap();
@@ -28,7 +28,7 @@ fn lab_with_cookies() -> Lab {
 }
 
 #[test]
-fn an_empty_cache_is_a_friendly_line_and_an_empty_list() {
+fn empty_cache_prints_a_hint_and_an_empty_json_list() {
     isolated(|| {
         let lab = Lab::new();
         let ended = lab.probe(&["-q", "cookies"]);
@@ -38,14 +38,14 @@ fn an_empty_cache_is_a_friendly_line_and_an_empty_list() {
         assert_eq!(document, serde_json::json!({"schema": 1, "cookies": [], "others": 0}));
         let ended = lab.probe(&["cookies", "show", "192.0.2.2"]);
         assert_eq!(ended.code, Some(1), "nothing to show");
-        assert!(ended.out.starts_with("Nothing is remembered of 192.0.2.2"), "{}", ended.out);
+        assert!(ended.out.starts_with("192.0.2.2 is not in the cache"), "{}", ended.out);
         let ended = lab.probe(&["cookies", "forget", "--all"]);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "Nothing was remembered.\n"));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), "Nothing to forget.\n"));
     });
 }
 
 #[test]
-fn the_list_shows_each_cookie_as_the_probe_saw_it() {
+fn list_shows_the_cookie_that_the_probe_reports() {
     isolated(|| {
         let lab = lab_with_cookies();
         let (probed, _) = lab.document(&["-n", "1"]);
@@ -56,7 +56,7 @@ fn the_list_shows_each_cookie_as_the_probe_saw_it() {
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let rows: Vec<Vec<&str>> =
             ended.out.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(rows.len(), 3, "a head and two cookies: {}", ended.out);
+        assert_eq!(rows.len(), 3, "expected a head and two cookies: {}", ended.out);
         assert_eq!(rows[0], ["destination", "source", "cookie", "used", "MSS", "SYN", "drops"]);
         assert_eq!(rows[1][..3], ["192.0.2.2", "192.0.2.1", cookie], "{}", ended.out);
         assert_eq!(rows[2][..2], ["2001:db8::2", "2001:db8::1"], "{}", ended.out);
@@ -77,11 +77,11 @@ fn the_list_shows_each_cookie_as_the_probe_saw_it() {
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         assert!(ended.out.starts_with("192.0.2.2 from 192.0.2.1\n"), "{}", ended.out);
         assert!(ended.out.contains(&format!("cookie     {cookie}\n")), "{}", ended.out);
-        assert!(!ended.out.contains("2001:db8"), "only what was asked for: {}", ended.out);
+        assert!(!ended.out.contains("2001:db8"), "expected one destination only: {}", ended.out);
         let shown = json(&lab.probe(&["cookies", "show", "::ffff:192.0.2.2", "-o", "json"]).out);
         assert_eq!(
             shown["cookies"][0]["cookie"], cookie,
-            "a mapped address is the IPv4 one: {shown}"
+            "a mapped address selects the IPv4 entry: {shown}"
         );
     });
 }
@@ -117,7 +117,7 @@ fn lost_syns_with_data_are_noted() {
 }
 
 #[test]
-fn forgetting_needs_the_capability_and_says_so() {
+fn forget_without_the_capability_is_status_2_and_names_it() {
     isolated(|| {
         if !require("setpriv") {
             return;
@@ -130,12 +130,9 @@ fn forgetting_needs_the_capability_and_says_so() {
             command.arg("--config").arg(lab.file("client.toml", ""));
             let ended = lab.run(command);
             assert_eq!(ended.code, Some(2), "{what}: {}", ended.out);
-            assert_eq!(ended.out, "", "{what}: nothing was forgotten");
+            assert_eq!(ended.out, "", "{what}: nothing was deleted");
             let error = ended.err.lines().last().unwrap();
-            assert!(
-                error.starts_with("error: the cookie for 192.0.2.2 can't be forgotten"),
-                "{error}"
-            );
+            assert!(error.starts_with("error: can't forget the cookie for 192.0.2.2: "), "{error}");
             assert!(
                 error.contains("cookies forget needs CAP_NET_ADMIN: run it with sudo"),
                 "{error}"
@@ -147,12 +144,12 @@ fn forgetting_needs_the_capability_and_says_so() {
 }
 
 #[test]
-fn one_cookie_or_all_are_forgotten_where_that_is_allowed() {
+fn forget_deletes_one_or_all_cookies_with_the_capability() {
     isolated(|| {
         let lab = lab_with_cookies();
         let ended = lab.probe(&["cookies", "forget", "192.0.2.2"]);
         if crate::fresh::in_user_namespace() {
-            // The kernel wants the capability on the real host: all there is to see is the refusal.
+            // The kernel requires the capability on the real host, so only the refusal can be tested.
             assert_eq!(ended.code, Some(2), "{}", ended.err);
             assert!(ended.err.contains("CAP_NET_ADMIN of the real host"), "{}", ended.err);
             return;
@@ -169,7 +166,7 @@ fn one_cookie_or_all_are_forgotten_where_that_is_allowed() {
 }
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn invalid_usage_is_status_2() {
     isolated(|| {
         let lab = Lab::new();
         for arguments in [

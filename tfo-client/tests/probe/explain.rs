@@ -13,7 +13,7 @@ fn explain(lab: &Lab, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn every_word_of_the_probe_has_a_page_that_fits_a_terminal() {
+fn every_verdict_and_cause_has_a_page_in_80_columns() {
     isolated(|| {
         let lab = Lab::new();
         let outcomes = Outcome::ALL.iter().map(|outcome| outcome.as_str());
@@ -37,7 +37,7 @@ fn every_word_of_the_probe_has_a_page_that_fits_a_terminal() {
 }
 
 #[test]
-fn without_a_word_all_of_them_are_listed() {
+fn explain_without_a_word_lists_all() {
     isolated(|| {
         let lab = Lab::new();
         let ended = explain(&lab, &[]);
@@ -50,29 +50,29 @@ fn without_a_word_all_of_them_are_listed() {
 }
 
 #[test]
-fn an_unknown_word_is_status_2_and_the_near_one_is_named() {
+fn unknown_word_is_status_2_with_a_suggestion() {
     isolated(|| {
         let lab = Lab::new();
         for (word, hint) in [
             ("option-striped", "did you mean `option-stripped`?"),
             ("fastopen", "did you mean `fast-open`?"),
             ("queue", "did you mean `queue-full`?"),
-            ("bad-luck", "all of them: tfo-client explain"),
+            ("bad-luck", "list all of them: tfo-client explain"),
         ] {
             let ended = explain(&lab, &[word]);
             assert_eq!(ended.code, Some(2), "{word}");
             assert_eq!(ended.out, "", "{word}");
-            let wanted = format!("error: no verdict and no cause is called \"{word}\"; {hint}\n");
+            let wanted = format!("error: unknown verdict or cause \"{word}\"; {hint}\n");
             assert_eq!(ended.err, wanted);
         }
         let ended = explain(&lab, &["fall\nback\u{1b}[31m"]);
-        assert_eq!(ended.err.lines().count(), 1, "no word forges a line: {:?}", ended.err);
-        assert!(!ended.err.contains('\u{1b}'), "or steers a terminal: {:?}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "a word can't forge a line: {:?}", ended.err);
+        assert!(!ended.err.contains('\u{1b}'), "or control a terminal: {:?}", ended.err);
     });
 }
 
 #[test]
-fn json_has_the_same_pages() {
+fn json_contains_the_same_pages() {
     isolated(|| {
         let lab = Lab::new();
         let one = json(&explain(&lab, &["queue-full", "-o", "json"]).out);
@@ -89,7 +89,7 @@ fn json_has_the_same_pages() {
 }
 
 #[test]
-fn the_probe_points_to_the_page_and_not_where_all_is_well() {
+fn probe_names_the_page_unless_fast_open_was_used() {
     isolated(|| {
         let lab = Lab::new();
         lab.set_server_bits(1);
@@ -108,7 +108,7 @@ fn the_probe_points_to_the_page_and_not_where_all_is_well() {
 }
 
 #[test]
-fn the_boxes_that_pages_name_make_the_cause_that_they_explain() {
+fn boxes_named_on_a_page_produce_its_cause() {
     isolated(|| {
         let lab = Lab::new();
         let mut tried = 0;
@@ -126,6 +126,6 @@ fn the_boxes_that_pages_name_make_the_cause_that_they_explain() {
             let document = json(&ended.out);
             assert_eq!(document["summary"]["cause"], topic.as_str(), "{command}: {document}");
         }
-        assert!(tried >= 8, "pages name boxes: {tried}");
+        assert!(tried >= 8, "only {tried} pages name boxes");
     });
 }

@@ -1,4 +1,4 @@
-//! No connection, or no answer.
+//! Connections that fail, or get no answer.
 
 use std::io::Write;
 use std::thread;
@@ -8,7 +8,7 @@ use tfo_core::lab::isolated;
 use crate::harness::{Lab, accept, each};
 
 #[test]
-fn a_closed_port_is_status_3_and_refused() {
+fn closed_port_is_status_3_and_refused() {
     isolated(|| {
         let lab = Lab::new();
         let (document, ended) = lab.document(&["-p", "9"]);
@@ -22,7 +22,7 @@ fn a_closed_port_is_status_3_and_refused() {
 }
 
 #[test]
-fn a_closed_port_of_a_host_with_a_cached_cookie_is_refused_too() {
+fn closed_port_with_a_cached_cookie_is_refused() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -31,12 +31,12 @@ fn a_closed_port_of_a_host_with_a_cached_cookie_is_refused_too() {
         assert_eq!(ended.code, Some(3), "{document}");
         let line = &document["connections"][0];
         assert_eq!(line["evidence"]["client"]["attempt"]["in-syn"], 64, "{line}");
-        assert_eq!(line["cause"], "refused", "a regular one is refused as well: {line}");
+        assert_eq!(line["cause"], "refused", "a regular connection is refused as well: {line}");
     });
 }
 
 #[test]
-fn an_address_without_a_route_is_status_3_and_unreachable() {
+fn address_without_a_route_is_status_3_and_unreachable() {
     isolated(|| {
         let lab = Lab::new();
         let (document, ended) = lab.document(&["-s", "203.0.113.1", "-n", "1"]);
@@ -46,10 +46,10 @@ fn an_address_without_a_route_is_status_3_and_unreachable() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_timed_out_after_the_time_given() {
+fn silent_host_times_out_after_the_connect_timeout() {
     isolated(|| {
         let lab = Lab::new();
-        // Nobody has this address, and the neighbour is looked for longer than this.
+        // No host has this address, and neighbour discovery takes longer than the timeout.
         let time = ["--connect-timeout", "100ms"];
         let (document, ended) =
             lab.document(&[&["-s", "192.0.2.99", "-n", "1"], &time[..]].concat());
@@ -59,7 +59,7 @@ fn a_host_that_does_not_answer_is_timed_out_after_the_time_given() {
 }
 
 #[test]
-fn a_silent_server_is_failed_with_the_flag_that_helps() {
+fn silent_server_fails_with_advice_to_use_no_reply() {
     isolated(|| {
         let lab = Lab::new();
         let _silent = lab.silent_server();
@@ -73,13 +73,13 @@ fn a_silent_server_is_failed_with_the_flag_that_helps() {
         assert!(document["connections"][0]["first_byte_us"].is_null(), "{document}");
 
         let (document, ended) = lab.document(&["--no-reply", "-n", "1"]);
-        assert_eq!(ended.code, Some(1), "what was advised works: {document}");
+        assert_eq!(ended.code, Some(1), "the advice works: {document}");
         assert_eq!(document["summary"]["cause"], "no-cookie-returned", "{document}");
     });
 }
 
 #[test]
-fn discard_is_probed_without_waiting_for_a_reply() {
+fn no_reply_probes_a_discard_server() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["--service", "discard"]) else { return };
@@ -94,7 +94,7 @@ fn discard_is_probed_without_waiting_for_a_reply() {
 }
 
 #[test]
-fn a_server_that_speaks_first_is_heard() {
+fn greeting_of_a_server_counts_as_an_answer() {
     isolated(|| {
         let lab = Lab::new();
         let listener = lab.silent_server();
@@ -102,7 +102,7 @@ fn a_server_that_speaks_first_is_heard() {
             for _ in 0..3 {
                 let (mut stream, _) = accept(&listener);
                 stream.write_all(b"220 mail.example.org ESMTP\r\n").unwrap();
-                // To the end: closing with unread bytes would reset.
+                // Reads to the end, because closing with unread bytes would send a reset.
                 let _ = std::io::copy(&mut stream, &mut std::io::sink());
             }
         });

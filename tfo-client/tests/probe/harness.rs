@@ -12,7 +12,7 @@ use tfo_core::{
     lab::{self, Finished, Host, Program},
 };
 
-/// Two joined hosts, and a folder for their configurations.
+/// Two connected hosts, and a folder for their configurations.
 pub(crate) struct Lab {
     pub(crate) client: Host,
     pub(crate) server: Host,
@@ -20,7 +20,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Both halves of fast open are allowed on both.
+    /// Creates the hosts. Both halves of fast open are enabled on both of them.
     pub(crate) fn new() -> Self {
         let (client, server) = (Host::new("client").unwrap(), Host::new("server").unwrap());
         lab::join(&client, &server).unwrap();
@@ -37,20 +37,20 @@ impl Lab {
         path
     }
 
-    /// The client with this configuration.
+    /// Returns the client's command with this configuration.
     pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
         let mut command = clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
         command.arg("--config").arg(self.file("client.toml", config)).args(arguments);
         command
     }
 
-    /// Runs the client on its host, against the other one unless the arguments say otherwise.
+    /// Runs the client on its host. Connects to the other host unless the arguments name another server.
     pub(crate) fn probe(&self, arguments: &[&str]) -> Finished {
         let config = format!("[server]\naddress = \"{}\"\n", lab::SERVER_V4);
         self.run(self.command(&config, arguments))
     }
 
-    /// As [`probe`](Self::probe), and reads the document.
+    /// Like [`probe`](Self::probe), and parses the document.
     pub(crate) fn document(&self, arguments: &[&str]) -> (Value, Finished) {
         let ended = self.probe(&[arguments, &["-o", "json"]].concat());
         (json(&ended.out), ended)
@@ -60,8 +60,8 @@ impl Lab {
         Program::start(&self.client, command).unwrap().finish()
     }
 
-    /// The server with this configuration on its host, listening; `None`, loudly, where its binary
-    /// is not there.
+    /// Starts the server with this configuration on its host, and waits until it listens. Skips the test and returns
+    /// `None` if its binary is not built.
     pub(crate) fn serve(&self, config: &str, arguments: &[&str]) -> Option<Program> {
         let mut command = clean(Command::new(server_binary()?));
         command.arg("--config").arg(self.file("server.toml", config)).args(arguments);
@@ -70,12 +70,12 @@ impl Lab {
         Some(program)
     }
 
-    /// The server on all addresses of its host.
+    /// Starts the server on all addresses of its host.
     pub(crate) fn serve_all(&self, arguments: &[&str]) -> Option<Program> {
         self.serve("[listen]\naddress = \"::\"\n", arguments)
     }
 
-    /// Someone who listens on the server's host, and never says a word.
+    /// Starts a listener on the server's host that never sends.
     pub(crate) fn silent_server(&self) -> TcpListener {
         self.server.run(|| TcpListener::bind((lab::SERVER_V4, 2222))).unwrap()
     }
@@ -95,8 +95,8 @@ impl Lab {
     }
 }
 
-/// The server's binary: cargo builds all programs of the workspace into one folder, and the tests
-/// one below it.
+/// Returns the path of the server's binary. Cargo builds all programs of the workspace into one folder, and the tests
+/// into a subfolder.
 pub(crate) fn server_binary() -> Option<PathBuf> {
     let test = env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("tfo-server");
@@ -107,7 +107,7 @@ pub(crate) fn server_binary() -> Option<PathBuf> {
     None
 }
 
-/// Without the variables that settings could come from.
+/// Removes the environment variables that set values.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("TFO_") {
@@ -124,12 +124,12 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// A field of each connection.
+/// Returns a field of each connection.
 pub(crate) fn each<'a>(document: &'a Value, field: &str) -> Vec<&'a Value> {
     document["connections"].as_array().unwrap().iter().map(|line| &line[field]).collect()
 }
 
-/// Waits for a connection, so that it is known to have come.
+/// Waits for a connection.
 pub(crate) fn accept(listener: &TcpListener) -> (std::net::TcpStream, SocketAddr) {
     listener.accept().unwrap()
 }

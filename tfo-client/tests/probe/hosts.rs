@@ -1,11 +1,11 @@
-//! Both programs on two hosts, as their users run them: with edited configuration files.
+//! Both programs on two hosts, with edited configuration files, as users run them.
 
 use tfo_core::lab::{SERVER_V4, SERVER_V6, isolated};
 
 use crate::harness::{Lab, each, json};
 
 #[test]
-fn with_edited_files_the_first_connection_fetches_a_cookie_and_the_others_use_it() {
+fn edited_config_files_work_on_two_hosts() {
     isolated(|| {
         for (address, port, target) in [
             (SERVER_V4.to_string(), 4433, format!("{SERVER_V4}:4433")),
@@ -53,7 +53,7 @@ fn with_edited_files_the_first_connection_fetches_a_cookie_and_the_others_use_it
                     json(if n == 0 { "\"request\"" } else { "{\"bytes\":8}" })
                 );
                 let local = document["connections"][n]["evidence"]["client"]["local"].clone();
-                assert_eq!(line["peer"], local, "both ends speak of one connection: {line}");
+                assert_eq!(line["peer"], local, "both ends report the same connection: {line}");
             }
             server.signal("TERM").unwrap();
             let ended = server.finish();
@@ -65,7 +65,7 @@ fn with_edited_files_the_first_connection_fetches_a_cookie_and_the_others_use_it
 }
 
 #[test]
-fn a_server_on_all_addresses_is_reached_by_both_families() {
+fn server_on_all_addresses_accepts_both_families() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&[]) else { return };
@@ -74,19 +74,19 @@ fn a_server_on_all_addresses_is_reached_by_both_families() {
             assert_eq!(ended.code, Some(0), "{address}: {document}");
             assert_eq!(document["summary"]["fast_open"], 2, "{address}: {document}");
         }
-        // An IPv4 client of an IPv6 socket is named as what it is.
+        // The IPv4 client of an IPv6 socket is printed with its IPv4 address.
         let _ = server.out().expect(&["192.0.2.1:", "fast-open"]);
         let _ = server.out().expect(&["[2001:db8::1]:", "fast-open"]);
     });
 }
 
 #[test]
-fn as_many_connections_are_made_as_asked_for() {
+fn count_sets_the_number_of_connections() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
         let (document, ended) = lab.document(&["-n", "1"]);
-        assert_eq!(ended.code, Some(1), "a cookie was granted, nothing was saved yet: {document}");
+        assert_eq!(ended.code, Some(1), "a cookie was granted, but not used: {document}");
         assert_eq!(document["summary"]["verdict"], "cookie-granted");
         let (document, ended) = lab.document(&["--count", "7", "--interval", "1ms"]);
         assert_eq!(ended.code, Some(0), "{document}");

@@ -1,4 +1,4 @@
-//! `--listen`: the whole of it on one machine.
+//! `--listen`: server and client in one process.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ fn notes(ended: &Finished) -> Vec<&str> {
 }
 
 #[test]
-fn where_the_host_lacks_the_bit_it_runs_in_a_private_namespace_and_says_so() {
+fn listen_without_the_bits_uses_a_private_namespace() {
     isolated(|| {
         for bits in [0, 1, 2] {
             let lab = Lab::new();
@@ -42,7 +42,7 @@ fn where_the_host_lacks_the_bit_it_runs_in_a_private_namespace_and_says_so() {
 }
 
 #[test]
-fn where_the_host_allows_it_there_is_no_note() {
+fn listen_with_the_bits_prints_no_note() {
     isolated(|| {
         let lab = Lab::new();
         let ended = listen(&lab, &[]);
@@ -53,7 +53,7 @@ fn where_the_host_allows_it_there_is_no_note() {
 }
 
 #[test]
-fn ipv6_works_as_well() {
+fn listen_works_over_ipv6() {
     isolated(|| {
         for bits in [1, 3] {
             for arguments in [["-s", "::1"], ["-s", "[::1]:2345"]] {
@@ -67,8 +67,8 @@ fn ipv6_works_as_well() {
     });
 }
 
-/// `--listen` of a user who may not make namespaces: the limit is that of a user namespace made
-/// for this, so that no other is touched.
+/// Runs `--listen` as a user that may not create namespaces. The limit is set in a new user namespace, so that it
+/// affects no other process.
 fn without_namespaces(script: &str) -> Option<Finished> {
     if !(require("unshare") && require("setpriv")) {
         return None;
@@ -88,7 +88,7 @@ fn without_namespaces(script: &str) -> Option<Finished> {
 }
 
 #[test]
-fn where_namespaces_are_forbidden_it_probes_as_it_is_and_explains() {
+fn listen_without_namespaces_probes_the_host_with_a_note() {
     isolated(|| {
         let no_admin = "exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin";
         for (file, run) in [("max_net_namespaces", "exec"), ("max_user_namespaces", no_admin)] {
@@ -99,7 +99,7 @@ fn where_namespaces_are_forbidden_it_probes_as_it_is_and_explains() {
             assert_eq!(notes.len(), 1, "{}", ended.err);
             assert!(notes[0].contains("private network namespace"), "{}", notes[0]);
             assert!(notes[0].contains(ENABLE), "{}", notes[0]);
-            assert!(notes[0].contains(file), "says what forbids it: {}", notes[0]);
+            assert!(notes[0].contains(file), "names the setting that forbids it: {}", notes[0]);
             assert!(ended.out.contains("server-disabled"), "{}", ended.out);
             assert!(ended.out.contains(ENABLE), "{}", ended.out);
         }
@@ -107,7 +107,7 @@ fn where_namespaces_are_forbidden_it_probes_as_it_is_and_explains() {
 }
 
 #[test]
-fn where_someone_listens_already_the_way_out_is_told() {
+fn listen_on_a_used_port_is_refused_with_advice() {
     isolated(|| {
         let lab = Lab::new();
         let _taken = lab.client.run(|| TcpListener::bind("127.0.0.1:2222")).unwrap();
@@ -115,18 +115,18 @@ fn where_someone_listens_already_the_way_out_is_told() {
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         let error = ended.err.lines().last().unwrap();
         assert!(error.starts_with("error: can't listen on 127.0.0.1:2222: "), "{error}");
-        assert!(error.contains("leave --listen out"), "{error}");
+        assert!(error.contains("omit --listen"), "{error}");
     });
 }
 
 #[test]
-fn an_address_of_another_host_can_not_be_listened_on() {
+fn listen_on_a_foreign_address_is_refused() {
     isolated(|| {
         let lab = Lab::new();
         let ended = listen(&lab, &["-s", "203.0.113.9"]);
         assert_eq!(ended.code, Some(2), "{}", ended.err);
         let error = ended.err.lines().last().unwrap();
-        assert!(error.contains("the address must be this host's"), "{error}");
+        assert!(error.contains("--listen needs an address of this host"), "{error}");
     });
 }
 
@@ -140,7 +140,7 @@ fn without_settings(lab: &Lab, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn kernel_without_the_setting_is_named_and_the_probe_tells_what_follows() {
+fn probe_reports_a_kernel_without_the_setting() {
     isolated(|| {
         if !require("unshare") || !require("mount") {
             return;

@@ -1,4 +1,4 @@
-//! The built programs, probing and being probed, on hosts of their own.
+//! Both built programs on separate hosts: `tfo-client` probes `tfo-server` and other servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

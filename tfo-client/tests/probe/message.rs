@@ -8,17 +8,17 @@ use tfo_core::lab::{SERVER_V6, isolated};
 use crate::harness::{Lab, accept, each};
 
 #[test]
-fn what_the_syn_does_not_hold_follows() {
+fn bytes_beyond_the_syn_follow_after_the_handshake() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
-        for (host, room) in [("192.0.2.2".to_owned(), 1420), (SERVER_V6.to_string(), 1400)] {
+        for (host, in_syn) in [("192.0.2.2".to_owned(), 1420), (SERVER_V6.to_string(), 1400)] {
             let (document, ended) = lab.document(&["--size", "5000B", "-s", &host]);
             assert_eq!(ended.code, Some(0), "{document}");
             assert_eq!(each(&document, "sent_bytes"), [5000; 3]);
-            assert_eq!(each(&document, "syn_bytes"), [0, room, room], "{document}");
+            assert_eq!(each(&document, "syn_bytes"), [0, in_syn, in_syn], "{document}");
             let arrived = &document["connections"][2]["evidence"]["server"]["syn"]["saved"];
-            assert_eq!(arrived["payload_bytes"], room, "{document}");
+            assert_eq!(arrived["payload_bytes"], in_syn, "{document}");
         }
         let lines = server.out().first(6);
         assert!(lines.iter().all(|line| line.contains("\"bytes_in\":5000")), "{lines:?}");
@@ -26,7 +26,7 @@ fn what_the_syn_does_not_hold_follows() {
 }
 
 #[test]
-fn a_request_of_a_mebibyte_arrives_whole() {
+fn request_of_a_mebibyte_arrives_completely() {
     isolated(|| {
         let lab = Lab::new();
         let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
@@ -38,11 +38,11 @@ fn a_request_of_a_mebibyte_arrives_whole() {
 }
 
 #[test]
-fn a_message_is_sent_as_it_is() {
+fn message_is_sent_unchanged() {
     isolated(|| {
         let lab = Lab::new();
         let listener = lab.silent_server();
-        let heard = thread::spawn(move || {
+        let received = thread::spawn(move || {
             let (mut stream, _) = accept(&listener);
             let mut message = [0; 9];
             stream.read_exact(&mut message).unwrap();
@@ -53,12 +53,12 @@ fn a_message_is_sent_as_it_is() {
         });
         let (document, _) = lab.document(&["--message", "EHLO m\u{e4}\n", "-n", "1"]);
         assert_eq!(each(&document, "sent_bytes"), [9]);
-        assert_eq!(heard.join().unwrap(), (*b"EHLO m\xc3\xa4\n", vec![]));
+        assert_eq!(received.join().unwrap(), (*b"EHLO m\xc3\xa4\n", vec![]));
     });
 }
 
 #[test]
-fn a_message_that_is_no_request_still_gets_the_clients_half() {
+fn message_that_is_no_request_gets_the_client_half() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };

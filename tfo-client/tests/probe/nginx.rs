@@ -1,4 +1,4 @@
-//! A server that knows nothing of this project.
+//! nginx, a server that does not send its half of the evidence.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use tfo_core::lab::{Program, isolated, require};
 
 use crate::harness::{Lab, clean, each};
 
-/// All of its paths are in the test's folder, and it changes no owner, so that it runs for any user.
+/// Starts nginx. All of its paths are in the test's folder, and it changes no owner, so that any user can run it.
 fn nginx(lab: &Lab, listen: &str) -> Program {
     let folder = lab.path("nginx");
     fs::create_dir_all(&folder).unwrap();
@@ -34,7 +34,7 @@ fn nginx(lab: &Lab, listen: &str) -> Program {
 const REQUEST: &str = "GET / HTTP/1.0\r\n\r\n";
 
 #[test]
-fn nginx_with_fastopen_grants_a_cookie_and_takes_the_data() {
+fn nginx_with_fastopen_grants_a_cookie_and_accepts_data() {
     isolated(|| {
         if !require("nginx") {
             return;
@@ -53,7 +53,7 @@ fn nginx_with_fastopen_grants_a_cookie_and_takes_the_data() {
 }
 
 #[test]
-fn nginx_without_fastopen_is_told_without_a_guess() {
+fn nginx_without_fastopen_reports_candidates() {
     isolated(|| {
         if !require("nginx") {
             return;
@@ -64,13 +64,13 @@ fn nginx_without_fastopen_is_told_without_a_guess() {
         assert_eq!(ended.code, Some(1), "{document}");
         let summary = &document["summary"];
         assert_eq!(summary["verdict"], "fallback", "{document}");
-        assert_eq!(summary["cause"], "no-cookie-returned", "the broader word: {document}");
-        assert_eq!(summary["blame"], "unknown", "one end can't tell: {document}");
+        assert_eq!(summary["cause"], "no-cookie-returned", "the general cause: {document}");
+        assert_eq!(summary["blame"], "unknown", "one end is inconclusive: {document}");
         let candidates = summary["candidates"].as_array().unwrap();
         for candidate in ["option-stripped", "server-disabled", "queue-full"] {
             assert!(candidates.iter().any(|found| found == candidate), "{candidate}: {document}");
         }
         let advice = summary["advice"].as_str().unwrap();
-        assert!(advice.contains("tfo-server -a 0.0.0.0"), "what would settle it: {advice}");
+        assert!(advice.contains("tfo-server -a 0.0.0.0"), "how to get the other half: {advice}");
     });
 }

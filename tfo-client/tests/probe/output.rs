@@ -1,4 +1,4 @@
-//! How it is shown: pipes, terminals, colour.
+//! Output to pipes and terminals, and colour.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn shell(lab: &Lab, script: &str) -> Finished {
     lab.run(command)
 }
 
-/// On a terminal: 80 columns, and all that is written to it.
+/// Runs a command on a terminal of 80 columns. Standard output and error are both captured.
 fn terminal(lab: &Lab, command: &str) -> Finished {
     let script = format!("stty cols 80 rows 40; {command}");
     let mut terminal = clean(Command::new("script"));
@@ -24,7 +24,7 @@ fn terminal(lab: &Lab, command: &str) -> Finished {
     lab.run(terminal)
 }
 
-/// What a terminal shows of this in the end: rows after carriage returns and erased lines.
+/// Returns the rows that a terminal shows in the end, after carriage returns and erased lines.
 fn shown(text: &str) -> Vec<String> {
     let mut rows = Vec::new();
     for line in text.split('\n') {
@@ -61,7 +61,7 @@ fn shown(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_pipe_gets_no_escape_codes_and_no_progress() {
+fn pipe_gets_no_escape_codes_and_no_progress() {
     isolated(|| {
         let lab = Lab::new();
         let ended = shell(&lab, "\"$0\" --listen");
@@ -74,7 +74,7 @@ fn a_pipe_gets_no_escape_codes_and_no_progress() {
 }
 
 #[test]
-fn a_closed_pipe_is_quiet() {
+fn closed_pipe_is_quiet() {
     isolated(|| {
         let lab = Lab::new();
         for format in ["text", "json"] {
@@ -86,7 +86,7 @@ fn a_closed_pipe_is_quiet() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn full_disk_is_status_2_with_one_message() {
     isolated(|| {
         let lab = Lab::new();
         for (command, format) in ["--listen", "lab --rtt 1ms", "doctor", "cookies", "explain"]
@@ -94,16 +94,16 @@ fn a_full_disk_is_told() {
             .flat_map(|command| [(command, "text"), (command, "json")])
         {
             let ended = shell(&lab, &format!("\"$0\" {command} -q -o {format} > /dev/full"));
-            let told = format!("{command}, {format}: {}", ended.err);
-            assert_eq!(ended.code, Some(2), "no report, no verdict: {told}");
-            assert!(ended.err.starts_with("error: can't print the report: No space"), "{told}");
-            assert_eq!(ended.err.lines().count(), 1, "told once: {told}");
+            let context = format!("{command}, {format}: {}", ended.err);
+            assert_eq!(ended.code, Some(2), "{context}");
+            assert!(ended.err.starts_with("error: can't print the report: No space"), "{context}");
+            assert_eq!(ended.err.lines().count(), 1, "expected one message: {context}");
         }
     });
 }
 
 #[test]
-fn a_file_size_limit_is_an_error_and_no_signal() {
+fn file_size_limit_is_an_error_and_no_signal() {
     isolated(|| {
         let lab = Lab::new();
         let [out, pcap, svg] = ["out", "pcap", "svg"].map(|name| lab.file(name, ""));
@@ -116,14 +116,14 @@ fn a_file_size_limit_is_an_error_and_no_signal() {
         ] {
             let ended = shell(&lab, &format!("ulimit -f 1; exec \"$0\" {arguments}"));
             assert_eq!(ended.code, Some(2), "{arguments}: {}", ended.err);
-            let told = format!("error: {error}File too large");
-            assert!(ended.err.starts_with(&told), "{arguments}: {}", ended.err);
+            let expected = format!("error: {error}File too large");
+            assert!(ended.err.starts_with(&expected), "{arguments}: {}", ended.err);
         }
     });
 }
 
 #[test]
-fn on_a_terminal_the_progress_leaves_nothing_behind() {
+fn progress_on_a_terminal_is_erased() {
     isolated(|| {
         if !require("script") {
             return;
@@ -143,7 +143,7 @@ fn on_a_terminal_the_progress_leaves_nothing_behind() {
             assert_eq!(words, [(n + 1).to_string().as_str(), verdict], "{rows:#?}");
         }
         assert_eq!(rows[head + 4], "", "{rows:#?}");
-        // Columns stand under their heads.
+        // Columns are aligned with their heads.
         let ends = |row: &str, word: &str| row.find(word).map(|at| at + word.len());
         assert_eq!(ends(&rows[head], "in the SYN"), ends(&table[1], "64 B"), "{rows:#?}");
         assert!(table.iter().all(|row| row.chars().count() <= 80), "{rows:#?}");
@@ -151,7 +151,7 @@ fn on_a_terminal_the_progress_leaves_nothing_behind() {
 }
 
 #[test]
-fn no_color_turns_colour_and_progress_off() {
+fn no_color_disables_colour_and_progress() {
     isolated(|| {
         if !require("script") {
             return;
@@ -164,7 +164,7 @@ fn no_color_turns_colour_and_progress_off() {
 }
 
 #[test]
-fn json_is_the_only_thing_on_standard_output() {
+fn standard_output_has_nothing_but_json() {
     isolated(|| {
         let lab = Lab::new();
         let ended = shell(&lab, "\"$0\" --listen -vv -o json");

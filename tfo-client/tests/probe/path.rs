@@ -1,4 +1,4 @@
-//! Causes that need a packet filter to bring them about.
+//! Causes that are produced with a packet filter.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use tfo_core::socket::Connector;
 
 use crate::harness::{Lab, clean, each};
 
-/// Loads rules on a host; `false`, loudly, where there is no nftables.
+/// Loads rules on a host. Skips the test and returns `false` if nftables is missing.
 fn filter(host: &Host, rules: &str) -> bool {
     if !require("nft") {
         return false;
@@ -22,13 +22,13 @@ fn filter(host: &Host, rules: &str) -> bool {
 }
 
 #[test]
-fn a_full_queue_is_told() {
+fn full_queue_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         let config = "engine.workers = 1\n[listen]\naddress = \"0.0.0.0\"\nfastopen-queue = 1\n";
         let Some(_server) = lab.serve(config, &[]) else { return };
         assert_eq!(lab.document(&[]).1.code, Some(0));
-        // One whose handshake never ends for the server holds the only place.
+        // A connection whose handshake never completes for the server occupies the only place in the queue.
         if !filter(
             &lab.server,
             "add table ip t; add chain ip t in { type filter hook input priority 0; }; \
@@ -40,7 +40,7 @@ fn a_full_queue_is_told() {
             let connector = Connector::default().bind((CLIENT_V4, 50001).into());
             connector.connect((SERVER_V4, 2222).into(), &mirror::request("holder", 64)).unwrap()
         });
-        assert!(holder.info().unwrap().syn_data, "it went by fast open");
+        assert!(holder.info().unwrap().syn_data, "the connection used fast open");
         let (document, ended) = lab.document(&["-n", "1"]);
         assert_eq!(ended.code, Some(1), "{document}");
         assert_eq!(document["summary"]["cause"], "queue-full", "{document}");
@@ -52,7 +52,7 @@ fn a_full_queue_is_told() {
 }
 
 #[test]
-fn an_option_that_is_stripped_on_the_way_is_told() {
+fn stripped_option_is_diagnosed() {
     isolated(|| {
         let lab = Lab::new();
         if !filter(
@@ -70,7 +70,7 @@ fn an_option_that_is_stripped_on_the_way_is_told() {
         assert_eq!(document["summary"]["blame"], "path", "{document}");
         let syn = &document["connections"][0]["evidence"]["server"]["syn"]["saved"];
         assert!(syn["fast_open"].is_null(), "{syn}");
-        assert!(syn["trailing_nops"].as_u64().unwrap() >= 4, "NOPs in its place: {syn}");
+        assert!(syn["trailing_nops"].as_u64().unwrap() >= 4, "NOPs replace the option: {syn}");
         let advice = document["summary"]["advice"].as_str().unwrap();
         assert!(advice.contains("tcpdump"), "{advice}");
     });

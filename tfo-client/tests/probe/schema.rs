@@ -1,4 +1,4 @@
-//! `schema/probe.json` says what is printed, and no more.
+//! Checks that `schema/probe.json` accepts the printed documents, and nothing else.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -12,23 +12,24 @@ fn schema() -> Value {
 
 fn validator() -> Validator {
     let schema = schema();
-    assert!(jsonschema::draft202012::meta::is_valid(&schema), "the schema itself is one");
+    assert!(jsonschema::draft202012::meta::is_valid(&schema), "invalid schema");
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-fn faults(document: &Value) -> Vec<String> {
-    let fault =
+fn errors(document: &Value) -> Vec<String> {
+    let describe =
         |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
-    validator().iter_errors(document).map(fault).collect()
+    validator().iter_errors(document).map(describe).collect()
 }
 
-pub(crate) fn hold(document: &Value) {
-    let faults = faults(document);
-    assert!(faults.is_empty(), "{faults:#?}\n{document:#}");
+/// Panics if the document does not match the schema.
+pub(crate) fn assert_valid(document: &Value) {
+    let errors = errors(document);
+    assert!(errors.is_empty(), "{errors:#?}\n{document:#}");
 }
 
 #[test]
-fn documents_with_both_halves_hold() {
+fn documents_with_both_halves_are_valid() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -43,17 +44,17 @@ fn documents_with_both_halves_hold() {
             let (document, _) = lab.document(arguments);
             assert_eq!(document["target"]["mirror"], true, "{document}");
             assert!(document["connections"][0]["evidence"]["server"].is_object(), "{document}");
-            hold(&document);
+            assert_valid(&document);
         }
         lab.set_on_server("net/ipv4/tcp_syncookies", "2");
         let (document, _) = lab.document(&[]);
         assert_eq!(document["connections"][0]["evidence"]["server"]["syn"], "empty", "{document}");
-        hold(&document);
+        assert_valid(&document);
     });
 }
 
 #[test]
-fn documents_with_the_clients_half_alone_hold() {
+fn documents_with_the_client_half_only_are_valid() {
     isolated(|| {
         let lab = Lab::new();
         let refused = lab.document(&["-p", "9"]).0;
@@ -62,30 +63,30 @@ fn documents_with_the_clients_half_alone_hold() {
         let timed_out = lab.document(&timed_out).0;
         for document in [&refused, &unreachable, &timed_out] {
             assert_eq!(document["summary"]["verdict"], "failed", "{document}");
-            hold(document);
+            assert_valid(document);
         }
         lab.set_client_bits(0);
         let disabled = lab.document(&["-p", "9"]).0;
-        hold(&disabled);
+        assert_valid(&disabled);
         lab.set_client_bits(3);
         let Some(_server) = lab.serve_all(&["--service", "discard"]) else { return };
         let alone = lab.document(&["--no-reply"]).0;
         assert!(alone["connections"][0]["evidence"]["server"].is_null(), "{alone}");
-        hold(&alone);
+        assert_valid(&alone);
         let silent = lab.document(&["--reply-timeout", "50ms"]).0;
         assert_eq!(silent["connections"][0]["evidence"]["client"]["result"], "no-answer");
-        hold(&silent);
-        // A SYN with data that is refused: a regular connection is tried as well.
-        hold(&lab.document(&["-p", "9", "-n", "1"]).0);
+        assert_valid(&silent);
+        // After a refused SYN with data, a regular connection is tried too.
+        assert_valid(&lab.document(&["-p", "9", "-n", "1"]).0);
     });
 }
 
 #[test]
-fn a_broken_document_does_not_hold() {
+fn schema_rejects_wrong_extra_and_missing_fields() {
     isolated(|| {
         let lab = Lab::new();
         let (document, _) = lab.document(&["--listen", "-s", "127.0.0.1"]);
-        hold(&document);
+        assert_valid(&document);
         for (pointer, value) in [
             ("/schema", json!(2)),
             ("/connections", json!([])),
@@ -104,18 +105,18 @@ fn a_broken_document_does_not_hold() {
         ] {
             let mut broken = document.clone();
             *broken.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
-            assert!(!faults(&broken).is_empty(), "{pointer}");
+            assert!(!errors(&broken).is_empty(), "{pointer}");
         }
         for pointer in ["", "/target", "/connections/0", "/connections/0/evidence", "/summary"] {
             let mut more = document.clone();
             let object = more.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             object.insert("surprise".to_owned(), json!(1));
-            assert!(!faults(&more).is_empty(), "a field that nobody knows in {pointer:?}");
+            assert!(!errors(&more).is_empty(), "an unknown field in {pointer:?}");
             let mut less = document.clone();
             let object = less.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
             let name = object.keys().next().unwrap().clone();
             object.remove(&name);
-            assert!(!faults(&less).is_empty(), "{name} missing in {pointer:?}");
+            assert!(!errors(&less).is_empty(), "{name} missing in {pointer:?}");
         }
     });
 }

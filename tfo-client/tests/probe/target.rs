@@ -11,7 +11,7 @@ fn address_of(lab: &Lab, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn a_port_may_stand_behind_the_host() {
+fn host_may_include_a_port() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&["-p", "8888"]) else { return };
@@ -25,7 +25,7 @@ fn a_port_may_stand_behind_the_host() {
 }
 
 #[test]
-fn a_name_is_resolved_and_shown() {
+fn host_name_is_resolved_and_shown() {
     isolated(|| {
         let lab = Lab::new();
         let (document, ended) = lab.document(&["-l", "-4", "-s", "localhost:2345"]);
@@ -39,7 +39,7 @@ fn a_name_is_resolved_and_shown() {
 }
 
 #[test]
-fn a_name_without_an_address_is_status_3_and_one_message() {
+fn unresolvable_name_is_status_3_with_one_message() {
     isolated(|| {
         let lab = Lab::new();
         for format in ["text", "json"] {
@@ -53,7 +53,7 @@ fn a_name_without_an_address_is_status_3_and_one_message() {
 }
 
 #[test]
-fn an_address_of_the_other_family_is_told() {
+fn address_of_the_other_family_is_refused() {
     isolated(|| {
         let lab = Lab::new();
         let ended = lab.probe(&["-6", "-s", &SERVER_V4.to_string()]);
@@ -64,7 +64,7 @@ fn an_address_of_the_other_family_is_told() {
 }
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn invalid_usage_is_status_2() {
     isolated(|| {
         let lab = Lab::new();
         for arguments in [["-n", "0"], ["-p", "70000"], ["--mode", "fast"], ["--size", "2MiB"]] {

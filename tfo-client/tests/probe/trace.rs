@@ -7,7 +7,7 @@ use tfo_core::lab::{isolated, require};
 use crate::harness::{Lab, clean};
 
 #[test]
-fn the_packets_of_each_connection_are_drawn_and_written() {
+fn packets_of_each_connection_are_drawn_and_written() {
     isolated(|| {
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
@@ -20,12 +20,12 @@ fn the_packets_of_each_connection_are_drawn_and_written() {
             assert!(ended.out.contains(piece), "{piece} is missing:\n{}", ended.out);
         }
         let pcap = fs::read(file).unwrap();
-        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "a section header of pcapng");
+        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
     });
 }
 
 #[test]
-fn without_the_right_to_see_packets_the_message_names_it() {
+fn trace_without_the_capability_names_it() {
     if !require("setpriv") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Crossings, sorted by the connection that they belong to.
+//! Groups packets by the connection that they belong to.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::{Direction, PacketPath, Sighting};
 /// Groups packets by connection: one group for each pair of addresses and ports, and for each new
 /// SYN between them. Groups, and the packets in each, are in the order of time.
 ///
-/// A path that translates addresses does not split a connection: a packet that was seen on both
-/// sides tells which pair stands for which. An ICMP error belongs to the connection that it quotes;
-/// other packets that are no TCP belong to none and are left out.
+/// A path that translates addresses does not split a connection: a packet that was seen on both sides shows which
+/// pair of addresses corresponds to which. An ICMP error belongs to the connection that it quotes; other packets
+/// that are not TCP are left out.
 #[must_use]
 pub fn connections(packets: &[PacketPath]) -> Vec<Vec<PacketPath>> {
     let mut order: Vec<&PacketPath> = packets.iter().collect();
@@ -23,7 +23,7 @@ pub fn connections(packets: &[PacketPath]) -> Vec<Vec<PacketPath>> {
     groups.members
 }
 
-/// When a packet was first seen anywhere; those that never were stand first.
+/// Returns when a packet was first seen anywhere. Packets that were never seen sort first.
 pub(super) fn first_seen(packet: &PacketPath) -> Option<Duration> {
     let time = |sighting: &Option<Sighting>| sighting.as_ref().map(|sighting| sighting.at);
     match (time(&packet.sent), time(&packet.arrived)) {
@@ -35,13 +35,13 @@ pub(super) fn first_seen(packet: &PacketPath) -> Option<Duration> {
 #[derive(Default)]
 struct Groups {
     members: Vec<Vec<PacketPath>>,
-    /// By the ends as the client names them, else as the server does: the latest group, and its SYN.
+    /// The latest group and its SYN, by the endpoints as the client names them, else as the server does.
     latest: HashMap<Endpoints, (usize, Option<u32>)>,
-    /// What the server calls a connection, to what the client calls it.
+    /// From the endpoints as the server names them to the endpoints as the client does.
     aliases: HashMap<Endpoints, Endpoints>,
 }
 
-/// What tells a packet's connection.
+/// What identifies the connection of a packet.
 #[derive(Clone, Copy)]
 struct Mark {
     endpoints: Endpoints,
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn interleaved_connections_are_told_apart() {
+    fn interleaved_connections_are_separated() {
         let mut all = Script::new(Wire::v4().port(50_000)).syn(0.5, &fixture::REQUEST, 0).done();
         all.extend(fixture::fast_open(Wire::v4()));
         all.extend(fixture::fast_open(Wire::v6()));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_syn_between_the_same_ports_is_a_new_connection() {
+    fn new_syn_between_the_same_ports_is_a_new_connection() {
         let all = Script::new(Wire::v4())
             .syn(0.0, &fixture::COOKIE, 64)
             .syn(1000.0, &[], 0)
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_icmp_error_belongs_to_what_it_quotes_and_other_packets_to_nothing() {
+    fn icmp_error_belongs_to_the_connection_that_it_quotes() {
         let arp = vec![0xff; 60];
         let all = Script::new(Wire::v4())
             .packet(Direction::ToServer, 0.0, arp)
@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_packet_is_told_twice(all in proptest::collection::vec(fixture::any_crossing(), 0..30)) {
+        fn no_packet_appears_twice(all in proptest::collection::vec(fixture::any_crossing(), 0..30)) {
             prop_assert!(sizes(&all).iter().sum::<usize>() <= all.len());
             prop_assert!(sizes(&all).iter().all(|size| *size > 0));
         }

@@ -6,10 +6,10 @@ use std::fmt;
 use super::frame::{Endpoints, FastOpenFact, Frame, Segment};
 use crate::wire::FastOpenKind;
 
-/// Connections that a [`Describer`] remembers; then it begins anew.
+/// The number of connections that a [`Describer`] remembers before it starts over.
 const MAX_REMEMBERED: usize = 1 << 14;
 
-/// One packet in words: the flags, what it says of fast open, its data.
+/// One packet in words: its flags, its fast open option, its data.
 ///
 /// Displayed, for example: `SYN, TFO request` · `SYN, cookie 8 B, 19 B of data in the SYN` ·
 /// `SYN-ACK, acks the data` · `SYN again` · `506 B of data` · `ICMP port unreachable`. `(exp.)` marks
@@ -29,8 +29,8 @@ enum Acks {
     Data,
 }
 
-/// Describes a frame by itself. What needs the packets before it, whether it comes again or
-/// acknowledges the SYN's data, only a [`Describer`] can say.
+/// Describes a frame by itself. Only a [`Describer`] can say what needs the packets before it: whether the frame is
+/// repeated, and whether it acknowledges the SYN's data.
 ///
 /// The frame begins with its Ethernet header. Any bytes get a description.
 #[must_use]
@@ -39,25 +39,25 @@ pub fn describe(frame: &[u8]) -> Description {
 }
 
 impl Description {
-    /// Bytes of data in it, if it opens a connection.
+    /// Returns the number of bytes of data in the packet, if it opens a connection.
     #[must_use]
     pub fn syn_data(&self) -> usize {
         self.segment().filter(|segment| segment.opens()).map_or(0, |segment| segment.payload)
     }
 
-    /// Whether it is a SYN-ACK that acknowledges all of the SYN's data.
+    /// Returns whether the packet is a SYN-ACK that acknowledges all of the SYN's data.
     #[must_use]
     pub fn acks_syn_data(&self) -> bool {
         self.acks == Some(Acks::Data)
     }
 
-    /// Whether it brings nothing that was not sent before.
+    /// Returns whether the packet contains only what was sent before.
     #[must_use]
     pub const fn is_again(&self) -> bool {
         self.again
     }
 
-    /// Whether it is a reset or an ICMP error.
+    /// Returns whether the packet is a reset or an ICMP error.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match &self.frame {
@@ -66,23 +66,23 @@ impl Description {
         }
     }
 
-    /// Bytes of data in a TCP segment; 0 for anything else.
+    /// Returns the number of bytes of data in a TCP segment; 0 for anything else.
     #[must_use]
     pub fn payload(&self) -> usize {
         self.segment().map_or(0, |segment| segment.payload)
     }
 
-    /// Whether both are a SYN-ACK, a SYN, … with the same option and the same length of data.
+    /// Returns whether both are a SYN-ACK, a SYN, … with the same option and the same length of data.
     pub(super) fn looks_like(&self, other: &Self) -> bool {
         self.alone().to_string() == other.alone().to_string()
     }
 
-    /// Without what the packets before it tell.
+    /// Returns the description without what follows from earlier packets.
     pub(super) fn alone(&self) -> Self {
         Self { again: false, acks: None, ..self.clone() }
     }
 
-    /// What the SYN-ACK acknowledges, as another host saw it.
+    /// Returns the description with the acknowledgment of the SYN's data as another host saw it.
     pub(super) fn with_acks_of(mut self, other: &Self) -> Self {
         self.acks = other.acks;
         self
@@ -128,7 +128,7 @@ impl fmt::Display for Description {
     }
 }
 
-/// The flags that matter; `None` for a segment that only carries data.
+/// Returns the flags to show; `None` for a segment that only carries data.
 fn flags(segment: &Segment) -> Option<&'static str> {
     let flags = segment.flags;
     let words = match (flags.syn(), flags.fin(), flags.rst(), flags.ack()) {
@@ -160,8 +160,8 @@ fn option_words(option: FastOpenFact, opens: bool) -> String {
     }
 }
 
-/// Describes the frames that pass one place, in the order of time, and remembers as much of them as
-/// later ones need: a SYN's data until its SYN-ACK, and what was sent already.
+/// Describes the frames that pass one place, in the order of time. Remembers what later frames need: a SYN's data
+/// until its SYN-ACK, and the sequence numbers that were sent.
 ///
 /// ```
 /// use tfo_core::capture::Describer;
@@ -180,7 +180,7 @@ pub struct Describer {
 #[derive(Debug, Clone, Default)]
 struct Connection {
     syn: Option<Syn>,
-    /// Per sender the sequence number after the last that was sent.
+    /// The sequence number after the last one that was sent, by sender.
     sent: HashMap<std::net::SocketAddr, u32>,
 }
 
@@ -191,7 +191,7 @@ struct Syn {
 }
 
 impl Describer {
-    /// One that has seen nothing yet.
+    /// Creates a describer that has seen nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -228,7 +228,7 @@ impl Connection {
         (self.is_again(segment), self.acks(segment))
     }
 
-    /// Whether all that the segment takes of the sequence was sent before.
+    /// Returns whether all sequence numbers of the segment were sent before.
     fn is_again(&mut self, segment: &Segment) -> bool {
         let span = segment.span();
         if span == 0 || segment.flags.rst() {
@@ -236,7 +236,7 @@ impl Connection {
         }
         let end = segment.sequence.wrapping_add(span);
         let known = self.sent.get(&segment.endpoints.source).copied();
-        // A distance of less than half the numbers lies ahead (RFC 9293, section 3.4).
+        // A distance of less than half the sequence numbers is ahead (RFC 9293, section 3.4).
         let ahead = known.is_none_or(|known| {
             let distance = end.wrapping_sub(known);
             distance != 0 && distance < 1 << 31
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_open_connection_is_told_packet_by_packet() {
+    fn fast_open_connection_is_described_packet_by_packet() {
         for wire in [Wire::v4(), Wire::v6()] {
             let words = all(&[
                 wire.syn(&fixture::COOKIE, 64),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_options_are_told_apart() {
+    fn fast_open_options_are_distinguished() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::REQUEST, 0),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syn_ack_tells_how_much_of_the_syns_data_it_acknowledges() {
+    fn syn_ack_shows_how_much_syn_data_it_acknowledges() {
         let wire = Wire::v6();
         for (ack, words) in [
             (ISN, "SYN-ACK"),
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_comes_again() {
+    fn retransmissions_are_described_as_again() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::COOKIE, 64),
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn another_syn_between_the_same_ports_begins_anew() {
+    fn new_syn_between_the_same_ports_resets_the_describer() {
         let wire = Wire::v4();
         let words = all(&[
             wire.syn(&fixture::COOKIE, 64),
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tcp_is_told_too() {
+    fn packets_other_than_tcp_are_described() {
         let icmp = fixture::icmp_port_unreachable();
         assert_eq!(describe(&icmp).to_string(), "ICMP port unreachable");
         assert!(describe(&icmp).is_refusal());

@@ -1,4 +1,4 @@
-//! Frames and packets for the tests of this room.
+//! Frames and packets for the tests of `capture`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) const REQUEST: [u8; 2] = [34, 2];
 pub(super) const COOKIE: [u8; 10] = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8];
 pub(super) const EXPERIMENTAL_REQUEST: [u8; 4] = [254, 4, 0xf9, 0x89];
 pub(super) const EXPERIMENTAL_COOKIE: [u8; 12] = [254, 12, 0xf9, 0x89, 1, 2, 3, 4, 5, 6, 7, 8];
-/// The first packet's time: 2024-01-01.
+/// The time of the first packet: 2024-01-01.
 pub(super) const START: Duration = Duration::from_secs(1_704_067_200);
 
 pub(super) mod flag {
@@ -53,7 +53,7 @@ impl Wire {
         Self { client_port, ..self }
     }
 
-    /// The last byte of the client's address.
+    /// Sets the last byte of the client's address.
     pub(super) fn client_address(self, client_address: u8) -> Self {
         Self { client_address, ..self }
     }
@@ -122,20 +122,20 @@ impl Wire {
     }
 }
 
-/// From the server's host, quoting a client's SYN.
+/// An ICMP error from the server's host that quotes a client's SYN.
 pub(super) fn icmp_port_unreachable() -> Vec<u8> {
     let mut message = vec![3, 3, 0, 0, 0, 0, 0, 0];
     message.extend(&Wire::v4().syn(&REQUEST, 0)[14..14 + 28]);
     Wire::v4().ip(Host::Server, 1, &message)
 }
 
-/// Crossings of a path with 20 ms each way.
+/// The packets of a path with 20 ms each way.
 pub(super) struct Script {
     wire: Wire,
     packets: Vec<PacketPath>,
 }
 
-/// Milliseconds after the first packet.
+/// Returns the time this many milliseconds after the first packet.
 pub(super) fn at(milliseconds: f64) -> Duration {
     START + Duration::from_secs_f64(milliseconds / 1e3)
 }
@@ -181,7 +181,7 @@ impl Script {
         self.packets.last_mut().unwrap()
     }
 
-    /// The last packet never arrives.
+    /// Drops the last packet on the path.
     pub(super) fn dropped(mut self, by: &'static str, what: &str) -> Self {
         let packet = self.last();
         packet.arrived = None;
@@ -190,7 +190,7 @@ impl Script {
         self
     }
 
-    /// The last packet comes from the middle.
+    /// Makes the last packet one that the path sent.
     pub(super) fn forged(mut self, by: &'static str, what: &str) -> Self {
         let packet = self.last();
         packet.sent = None;
@@ -198,7 +198,7 @@ impl Script {
         self
     }
 
-    /// The last packet arrives as something else.
+    /// Changes the last packet on the path.
     pub(super) fn changed(mut self, by: &'static str, what: &str, frame: Vec<u8>) -> Self {
         let packet = self.last();
         packet.arrived.as_mut().unwrap().frame = frame;
@@ -211,7 +211,7 @@ impl Script {
     }
 }
 
-/// A cookie is cached; request and answer take one round trip.
+/// A connection with a cached cookie: request and answer take one round trip.
 pub(super) fn fast_open(wire: Wire) -> Vec<PacketPath> {
     Script::new(wire)
         .syn(0.0, &COOKIE, 64)
@@ -225,7 +225,7 @@ pub(super) fn fast_open(wire: Wire) -> Vec<PacketPath> {
         .done()
 }
 
-/// No cookie is cached: the client asks for one.
+/// A connection without a cached cookie: the client asks for one.
 pub(super) fn cookie_granted() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &REQUEST, 0)
@@ -240,7 +240,7 @@ pub(super) fn cookie_granted() -> Vec<PacketPath> {
         .done()
 }
 
-/// The path drops SYNs that have data.
+/// A path that drops SYNs with data.
 pub(super) fn syn_data_dropped() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &COOKIE, 64)
@@ -252,7 +252,7 @@ pub(super) fn syn_data_dropped() -> Vec<PacketPath> {
         .done()
 }
 
-/// The path overwrites the option and removes the data.
+/// A path that overwrites the option and removes the data.
 pub(super) fn stripped() -> Vec<PacketPath> {
     let wire = Wire::v4();
     Script::new(wire)
@@ -267,7 +267,7 @@ pub(super) fn stripped() -> Vec<PacketPath> {
         .done()
 }
 
-/// The path answers SYNs that have data with a reset, towards both.
+/// A path that answers SYNs with data by a reset, towards both hosts.
 pub(super) fn reset() -> Vec<PacketPath> {
     Script::new(Wire::v4())
         .syn(0.0, &COOKIE, 64)
@@ -287,7 +287,7 @@ pub(super) fn bulk(packets: u32) -> Vec<PacketPath> {
     script.done()
 }
 
-/// The same within a thousandth of the time, as on one machine without a delay.
+/// The same packets within a thousandth of the time, as on one machine without a delay.
 pub(super) fn without_delay(mut packets: Vec<PacketPath>) -> Vec<PacketPath> {
     for packet in &mut packets {
         for sighting in [&mut packet.sent, &mut packet.arrived].into_iter().flatten() {
@@ -312,7 +312,7 @@ pub(super) fn way_back() -> Vec<PacketPath> {
         .done()
 }
 
-/// As a capture at one host has them.
+/// The packets as a capture at one host shows them.
 pub(super) fn seen_at(host: Host, packets: &[PacketPath]) -> Vec<PacketPath> {
     let mut seen = Vec::new();
     for packet in packets {

@@ -1,4 +1,4 @@
-//! One frame, taken apart as far as a ladder tells of it.
+//! Parses a frame as far as a ladder shows it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ const ETHERNET_LENGTH: usize = 14;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q and 802.1ad: four more bytes, the last two being the next type.
+/// 802.1Q and 802.1ad tags have four bytes; the last two are the next type.
 const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 const VLAN_LENGTH: usize = 4;
 /// More tags than any network stacks.
@@ -17,11 +17,11 @@ const MAX_VLANS: usize = 4;
 const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_UDP: u8 = 17;
 const PROTOCOL_ICMPV6: u8 = 58;
-/// What stands before the packet that an ICMP error quotes.
+/// The length of the header before the packet that an ICMP error quotes.
 const ICMP_HEADER_LENGTH: usize = 8;
 const UDP_HEADER_LENGTH: usize = 8;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     Tcp(Segment),
@@ -46,13 +46,13 @@ pub(super) struct FastOpenFact {
     pub(super) cookie: usize,
 }
 
-/// Anything that is no TCP segment.
+/// A frame that is not a TCP segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Other {
     pub(super) words: String,
-    /// An ICMP error, which ends or delays connections.
+    /// Whether it is an ICMP error, which ends or delays connections.
     pub(super) error: bool,
-    /// Of the TCP segment that an ICMP error quotes.
+    /// The endpoints of the TCP segment that an ICMP error quotes.
     pub(super) quoted: Option<Endpoints>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// The same for both directions.
+    /// Returns the same value for both directions.
     pub(super) fn canonical(self) -> Self {
         if self.source <= self.destination { self } else { self.reverse() }
     }
@@ -75,7 +75,7 @@ impl Endpoints {
 }
 
 impl Segment {
-    /// How many sequence numbers it takes: its data, and one for SYN and FIN each.
+    /// Returns how many sequence numbers the segment takes: its data, and one each for SYN and FIN.
     pub(super) fn span(&self) -> u32 {
         let payload = u32::try_from(self.payload).unwrap_or(u32::MAX);
         let controls = u32::from(self.flags.syn()) + u32::from(self.flags.fin());
@@ -88,7 +88,7 @@ impl Segment {
 }
 
 impl Frame {
-    /// Takes apart a frame that begins with its Ethernet header; whatever it holds, this is an answer.
+    /// Parses a frame that begins with its Ethernet header. Accepts any bytes.
     pub(super) fn parse(frame: &[u8]) -> Self {
         let Some((ethertype, packet)) = ethernet(frame) else {
             return Self::other(format!("frame of {} B", frame.len()));
@@ -136,7 +136,7 @@ impl Frame {
     }
 }
 
-/// The type, and what follows the header and its VLAN tags.
+/// Returns the type, and the payload after the header and its VLAN tags.
 fn ethernet(frame: &[u8]) -> Option<(u16, &[u8])> {
     let mut end = ETHERNET_LENGTH;
     for _ in 0..=MAX_VLANS {
@@ -176,7 +176,7 @@ fn endpoints(source: IpAddr, destination: IpAddr, from: u16, to: u16) -> Endpoin
     }
 }
 
-/// The ends of the TCP segment that an ICMP error quotes; of the segment at least the ports are there.
+/// Returns the endpoints of the TCP segment that an ICMP error quotes. The quote contains at least the ports.
 fn quoted(bytes: &[u8]) -> Option<Endpoints> {
     let ip = IpHeader::parse(bytes).ok()?;
     if ip.protocol() != PROTOCOL_TCP || ip.fragment_offset() != 0 {
@@ -195,7 +195,7 @@ fn arp(packet: &[u8]) -> String {
     }
 }
 
-/// What the message says, and whether it is an error.
+/// Returns the message's meaning, and whether it is an error.
 ///
 /// # References
 /// - [IANA, ICMP Parameters](https://www.iana.org/assignments/icmp-parameters)
@@ -218,7 +218,7 @@ fn icmp_words(kind: u8, code: u8) -> (String, bool) {
     (words.to_owned(), true)
 }
 
-/// What the message says, and whether it is an error.
+/// Returns the message's meaning, and whether it is an error.
 ///
 /// # References
 /// - [IANA, ICMPv6 Parameters](https://www.iana.org/assignments/icmpv6-parameters)

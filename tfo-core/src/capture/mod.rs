@@ -1,6 +1,6 @@
 //! Packets as they pass between two hosts, and pictures of them.
 //!
-//! | you want | start at |
+//! | for | use |
 //! | --- | --- |
 //! | a packet in words | [`describe`], or a [`Describer`] for a whole connection |
 //! | a picture of a connection, as text or SVG | [`Ladder`] |

@@ -1,8 +1,8 @@
-//! One packet's way from one host to the other, as far as it was seen.
+//! The way of one packet from one host to the other, as far as it was seen.
 
 use std::time::Duration;
 
-/// Which way a packet goes.
+/// The direction of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -16,7 +16,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The other way.
+    /// Returns the opposite direction.
     #[must_use]
     pub const fn reverse(self) -> Self {
         match self {
@@ -26,17 +26,17 @@ impl Direction {
     }
 }
 
-/// One packet's way from one host to the other.
+/// The way of one packet from one host to the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PacketPath {
-    /// Which way it went.
+    /// The direction of the packet.
     pub direction: Direction,
-    /// As it left its sender. `None`: it was not seen there, or no host sent it.
+    /// The packet as it left its sender. `None`: not seen there, or sent by no host.
     pub sent: Option<Sighting>,
-    /// As it reached the other host. `None`: it was not seen there, or never did.
+    /// The packet as it reached the other host. `None`: not seen there, or never arrived.
     pub arrived: Option<Sighting>,
-    /// What became of it.
+    /// Whether the packet arrived.
     pub delivery: Delivery,
     /// What the path did to it, in order.
     pub modifications: Vec<Modification>,
@@ -46,21 +46,21 @@ pub struct PacketPath {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sighting {
-    /// When: the time since 1970 by the kernel's clock (`CLOCK_REALTIME`).
+    /// The time since 1970 by the kernel's clock (`CLOCK_REALTIME`).
     pub at: Duration,
     /// The frame, from its Ethernet header on.
     pub frame: Vec<u8>,
 }
 
-/// What became of a packet.
+/// Whether a packet arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// It reached the other host.
+    /// The packet reached the other host.
     Arrived,
     /// The path dropped it.
     Dropped,
-    /// It was seen at one place only.
+    /// The packet was seen at one place only.
     Unknown,
 }
 
@@ -68,14 +68,14 @@ pub enum Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Modification {
-    /// The box that did it, by its name.
+    /// The name of the box.
     pub by: &'static str,
-    /// What it did, in a few words, such as `dropped` or `option 34 overwritten with NOPs`.
+    /// A short description, such as `dropped` or `option 34 overwritten with NOPs`.
     pub what: String,
 }
 
 impl PacketPath {
-    /// A packet on its way, seen where it was sent.
+    /// Creates a packet that was seen where it was sent.
     #[must_use]
     pub fn sent(direction: Direction, sighting: Sighting) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl PacketPath {
         }
     }
 
-    /// A packet that no host sent: the path made it.
+    /// Creates a packet that no host sent: the path created it.
     #[must_use]
     pub fn forged(direction: Direction) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl PacketPath {
         }
     }
 
-    /// A packet that was seen where it arrived.
+    /// Creates a packet that was seen where it arrived.
     #[must_use]
     pub fn arrived(direction: Direction, sighting: Sighting) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl PacketPath {
 }
 
 impl Sighting {
-    /// A packet, seen at this time.
+    /// Creates a sighting of a packet at this time.
     #[must_use]
     pub fn new(at: Duration, frame: Vec<u8>) -> Self {
         Self { at, frame }
@@ -121,7 +121,7 @@ impl Sighting {
 }
 
 impl Modification {
-    /// Something that a box did.
+    /// Creates the modification that a box made.
     #[must_use]
     pub fn new(by: &'static str, what: impl Into<String>) -> Self {
         Self { by, what: what.into() }

@@ -12,21 +12,21 @@ use crate::error::{Error, Result};
 use crate::sys::packet::{self, PacketSocket, Received};
 use crate::wire::{IpHeader, PROTOCOL_TCP, TcpHeader};
 
-/// Frames that may be unread: 2 MiB.
+/// The number of frames that may be unread: 2 MiB.
 const RING: usize = 1024;
-/// The most packets that are kept; then the older half goes.
+/// The most packets that are kept. When it is reached, the older half is dropped.
 const KEPT: usize = 10_000;
 /// All interfaces of the namespace.
 const ANY: u32 = 0;
-/// How long it waits when nothing comes.
+/// How long to wait when no packet arrives.
 const IDLE: Duration = Duration::from_secs(3600);
-/// Zeros for two hardware addresses, where an interface has none; the type follows.
+/// Zeros in place of the two hardware addresses, for interfaces that have none. The type follows.
 const NO_ETHERNET: [u8; 12] = [0; 12];
 
-/// A running trace. It ends when it is dropped.
+/// A running trace. Dropping it ends the trace.
 ///
-/// It sees what the interfaces see: offloaded checksums and segments that are larger than the MTU
-/// are normal. On loopback each packet is seen twice, as sent and as arrived.
+/// A trace contains what the interfaces see: offloaded checksums and segments larger than the MTU are normal. On
+/// loopback each packet is seen twice, as sent and as arrived.
 #[derive(Debug)]
 pub struct Trace {
     record: Arc<Mutex<Record>>,
@@ -34,10 +34,10 @@ pub struct Trace {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Which connections to keep: those of one server's port.
+/// The connections to keep: those to one server's port.
 #[derive(Debug, Clone, Copy)]
 struct Filter {
-    /// The server's address; `None`: any of this host.
+    /// The server's address; `None`: any address of this host.
     ip: Option<IpAddr>,
     port: u16,
 }
@@ -49,8 +49,8 @@ struct Record {
 }
 
 impl Trace {
-    /// Traces the connections to this address and port; with an unspecified address (`::`), those to
-    /// the port at any address. When it returns, packets are seen.
+    /// Traces the connections to this address and port; with an unspecified address (`::`), those to the port at
+    /// any address. Packets are recorded from the return of this function on.
     ///
     /// # Errors
     /// The kernel refuses it; without `CAP_NET_RAW` the error's [`kind`](Error::kind) is
@@ -70,25 +70,25 @@ impl Trace {
         Ok(Self { record, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// What has been seen so far.
+    /// Returns the packets recorded so far.
     #[must_use]
     pub fn packets(&self) -> Vec<PacketPath> {
         lock(&self.record).packets.clone()
     }
 
-    /// How many packets are kept.
+    /// Returns how many packets are kept.
     #[must_use]
     pub fn count(&self) -> usize {
         lock(&self.record).packets.len()
     }
 
-    /// Hands over what has been seen, and forgets it.
+    /// Returns all recorded packets, and forgets them.
     #[must_use]
     pub fn take_all(&self) -> Vec<PacketPath> {
         std::mem::take(&mut lock(&self.record).packets)
     }
 
-    /// Hands over what has been seen of the connection with this client, and forgets it.
+    /// Returns the recorded packets of the connection with this client, and forgets them.
     #[must_use]
     pub fn take(&self, client: SocketAddr) -> Vec<PacketPath> {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
@@ -99,7 +99,7 @@ impl Trace {
         its
     }
 
-    /// Packets that were seen and not kept, as there were too many.
+    /// Returns how many packets were seen and not kept because there were too many.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         lock(&self.record).dropped
@@ -138,7 +138,7 @@ fn keep(seen: &Received<'_>, filter: Filter, record: &Mutex<Record>) {
         record.add(PacketPath::sent(direction, sighting));
         return;
     }
-    // On loopback it has been seen as it was sent, a moment ago.
+    // On loopback the packet was seen as sent a moment ago.
     let sent = record.packets.iter_mut().rev().take(64).find(|packet| {
         let same = packet.sent.as_ref().is_some_and(|sent| sent.frame == sighting.frame);
         same && packet.arrived.is_none()
@@ -155,7 +155,7 @@ fn keep(seen: &Received<'_>, filter: Filter, record: &Mutex<Record>) {
 impl Record {
     fn add(&mut self, packet: PacketPath) {
         if self.packets.len() >= KEPT {
-            // The oldest are of connections that nobody took: scans, or ones that never end.
+            // The oldest packets belong to connections that nobody asked for, such as scans, or that never end.
             self.packets.drain(..KEPT / 2);
             self.dropped += KEPT as u64 / 2;
         }
@@ -163,12 +163,12 @@ impl Record {
     }
 }
 
-/// The frame and its direction, if it is of a connection that is traced.
+/// Returns the frame and its direction, if its connection is traced.
 fn sort(seen: &Received<'_>, filter: Filter) -> Option<(Vec<u8>, Direction)> {
     let frame = if seen.ethernet {
         seen.frame.to_vec()
     } else {
-        // A tunnel or a point-to-point link hands over bare packets.
+        // A tunnel or a point-to-point link delivers packets without a link-layer header.
         let kind = if seen.frame.first()? >> 4 == 6 { [0x86, 0xdd] } else { [0x08, 0x00] };
         [&NO_ETHERNET[..], &kind, seen.frame].concat()
     };

@@ -1,51 +1,55 @@
 use std::{error, fmt, io, path::PathBuf};
 
-use super::value::Expected;
-
-/// Why the settings can't be used: one line that names the place, and what is allowed there.
+/// Why the settings can't be used: one line that names the source of the setting, and what is allowed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A file that was named, or found, can't be read.
+    /// The configuration file can't be read.
     #[non_exhaustive]
     Unreadable {
-        /// The file, as it was named.
+        /// The path of the file, as it was given.
         path: PathBuf,
-        /// The flag or variable that named it; `None` for one of the default places.
+        /// The flag or variable that named the file; `None` for a default path.
         named_by: Option<&'static str>,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// A file was read, and its content is refused.
+    /// The content of the configuration file is refused.
     #[non_exhaustive]
     Content {
-        /// The file, as it was named.
+        /// The path of the file, as it was given.
         path: PathBuf,
-        /// Where the fault begins: line and column, counted from 1.
+        /// Line and column of the fault, counted from 1.
         position: (usize, usize),
         /// What is wrong, with the key, and what is allowed.
         reason: String,
     },
-    /// An environment variable holds a value that is refused.
+    /// The value of a flag or of an environment variable is refused.
     #[non_exhaustive]
-    Variable {
-        /// The variable's name.
-        name: &'static str,
-        /// What is wrong with it, and what is allowed.
+    Value {
+        /// The name of the flag or variable.
+        name: String,
+        /// What is wrong, and what is allowed.
         reason: String,
+    },
+    /// The settings can't be written as TOML.
+    #[non_exhaustive]
+    Unwritable {
+        /// What the serializer reports.
+        source: toml::ser::Error,
     },
 }
 
 impl SettingsError {
-    /// A variable's value is right by itself and does not go with the other settings. `reason` says
-    /// what is wrong, and what is allowed.
-    #[must_use]
-    pub fn of_variable(name: &'static str, reason: impl fmt::Display) -> Self {
-        Self::Variable { name, reason: reason.to_string() }
+    /// Creates the error for a flag or variable. `reason` states what is wrong, and what is allowed.
+    pub(super) fn value(name: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::Value { name: name.into(), reason: reason.to_string() }
     }
+}
 
-    pub(super) fn variable(name: &'static str, found: &str, expected: &Expected) -> Self {
-        Self::Variable { name, reason: format!("invalid value {found:?}: {expected}") }
+impl From<toml::ser::Error> for SettingsError {
+    fn from(source: toml::ser::Error) -> Self {
+        Self::Unwritable { source }
     }
 }
 
@@ -62,14 +66,15 @@ impl fmt::Display for SettingsError {
             Self::Content { path, position: (line, column), reason } => {
                 write!(f, "{}:{line}:{column}: {reason}", path.display())
             }
-            Self::Variable { name, reason } => write!(f, "{name}: {reason}"),
+            Self::Value { name, reason } => write!(f, "{name}: {reason}"),
+            Self::Unwritable { source } => write!(f, "can't write the settings as TOML: {source}"),
         }
     }
 }
 
 impl error::Error for SettingsError {}
 
-/// An error and its causes on one line, `a: b: c`, whatever bytes a file name or a peer put into it.
+/// Formats an error and its causes on one line, `a: b: c`, with control characters escaped.
 #[must_use]
 pub fn error_chain(error: &dyn error::Error) -> String {
     let mut text = error.to_string();

@@ -1,7 +1,7 @@
-//! Logs go to standard error, one line a record.
+//! The log: one line per record on standard error.
 //!
-//! A program that serves must not wait for whoever reads its log: [`init_queued`] gives the writing to a
-//! thread of its own. What the queue between them has no room for, and what cannot be written, is counted.
+//! A server must not block while standard error is blocked. [`init_queued`] therefore starts a thread that writes the
+//! log. Lines are counted as lost when the queue of the thread is full, and when they cannot be written.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -25,33 +25,34 @@ use super::{
 };
 
 const VARIABLE: &str = "RUST_LOG";
-/// How many lines may wait for standard error: more than a start with thousands of listeners logs.
-const WAITING: usize = 16 * 1024;
-/// How long the end of the program waits for standard error to take a line, and to take all of them.
-const STALL: Duration = Duration::from_millis(500);
-const LAST: Duration = Duration::from_secs(2);
+/// Capacity of the queue, in lines. A start with thousands of listeners logs fewer.
+const CAPACITY: usize = 16 * 1024;
+/// How long [`finish`] waits for one line to be written.
+const LINE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long [`finish`] waits for all lines to be written.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The lines that wait for the thread that writes them; unset where each line is written directly.
+/// The lines for the writing thread; unset if each line is written directly.
 static QUEUE: OnceLock<Queue<Vec<u8>>> = OnceLock::new();
 
-/// Starts the logger. `-v` and `-q` move the level from info by their counts; without either,
-/// `RUST_LOG` has the word. A second call changes nothing.
+/// Starts the logger. The level is info, raised by each `-v` and lowered by each `-q`; without these flags,
+/// `RUST_LOG` sets it. A second call changes nothing.
 ///
-/// Records carry the time only where nobody else adds it: not on a terminal, not in the journal.
+/// Records begin with the time, except on a terminal and in the journal, which adds the time itself.
 ///
 /// # Errors
-/// [`SettingsError::Variable`] when `RUST_LOG` is in use and can't be understood.
+/// [`SettingsError::Value`] if `RUST_LOG` is used and invalid.
 pub fn init(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), SettingsError> {
     start(verbose, quiet, environment, Target::Stderr)
 }
 
-/// [`init`] for a program that serves: a thread of its own writes the log, so that no other thread
-/// waits for standard error. Panics are logged the same way. [`finish`] belongs at the end of `main`.
+/// [`init`] for a server: a dedicated thread writes the log and the messages of panics, so that no other thread blocks
+/// on standard error. Call [`finish`] at the end of `main`.
 ///
 /// # Errors
 /// As [`init`].
 pub fn init_queued(verbose: u8, quiet: u8, environment: &Environment) -> Result<(), SettingsError> {
-    let queue = Queue::new(WAITING);
+    let queue = Queue::new(CAPACITY);
     let lines = queue.clone();
     let writer = thread::Builder::new().name("log".to_owned());
     if QUEUE.get().is_some() || writer.spawn(move || write_all(&lines)).is_err() {
@@ -62,33 +63,33 @@ pub fn init_queued(verbose: u8, quiet: u8, environment: &Environment) -> Result<
     start(verbose, quiet, environment, Target::Pipe(Box::new(Lines(queue))))
 }
 
-/// Prints a line to standard error behind the log lines before it.
+/// Prints a line to standard error, after the log lines before it.
 pub fn print(line: &str) {
     let line = format!("{line}\n").into_bytes();
     match QUEUE.get() {
         Some(queue) => {
             queue.put(line);
         }
-        // Nobody is left to be told when standard error is closed.
+        // There is no other place to report that standard error is closed.
         None => drop(io::stderr().write_all(&line)),
     }
 }
 
-/// Waits for a moment until all lines are written. For the end of the program.
+/// Waits until all lines are written, for at most two seconds. Call it at the end of the program.
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
-        // Lines that standard error does not take by then are lost with the process.
-        let _ = queue.drain(STALL, LAST);
+        // Lines that are not written by then are lost when the process ends.
+        let _ = queue.drain(LINE_TIMEOUT, FINISH_TIMEOUT);
     }
 }
 
-/// How many lines were lost: standard error was blocked for too long, or failed.
+/// Returns the number of lost lines: those for which the queue was full, and those that could not be written.
 #[must_use]
 pub fn lines_lost() -> u64 {
     QUEUE.get().map_or(0, Queue::lost)
 }
 
-/// Where the logger hands over its lines: one `write` each.
+/// The target of the logger, which writes each line with one `write`.
 struct Lines(Queue<Vec<u8>>);
 
 impl Write for Lines {
@@ -102,9 +103,9 @@ impl Write for Lines {
     }
 }
 
-/// Writes the lines to standard error, for ever.
+/// Writes the lines to standard error. Never returns.
 ///
-/// A lock on standard error is held while a write blocks: nothing else in the process may use it.
+/// No other thread may use standard error: a write that blocks holds the lock on it.
 fn write_all(queue: &Queue<Vec<u8>>) {
     let mut reported = 0;
     loop {
@@ -115,7 +116,7 @@ fn write_all(queue: &Queue<Vec<u8>>) {
         } else if queue.lost() > reported && queue.is_empty() {
             let lost = queue.lost();
             log::warn!(
-                "standard error works again; {} log lines are lost: it was blocked, or failed",
+                "standard error works again; {} log lines were lost while it was blocked or failed",
                 lost - reported
             );
             reported = lost;
@@ -123,7 +124,7 @@ fn write_all(queue: &Queue<Vec<u8>>) {
     }
 }
 
-/// What the standard library prints of a panic, behind the log lines before it.
+/// Prints the message of the standard library for a panic, after the log lines before it.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     print(&format!("thread '{}' {panic}", thread.name().unwrap_or("unnamed")));
@@ -131,7 +132,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     if backtrace.status() == BacktraceStatus::Captured {
         print(&backtrace.to_string());
     }
-    // A panic of the main thread ends the process without a call of `finish`.
+    // A panic of the main thread ends the process without calling `finish`.
     finish();
 }
 
@@ -163,13 +164,13 @@ fn start(
         }
         writeln!(formatter, "{}", escape_control(&record.args().to_string()))
     });
-    // It fails only when there is a logger already; then that one serves.
+    // Fails only if a logger exists already, which is then used.
     let _ = builder.try_init();
     Ok(())
 }
 
-/// Whether standard error is the journal's socket; the variable alone is inherited by programs
-/// whose output goes elsewhere. See systemd.exec(5).
+/// Returns whether standard error is the socket of the journal. `JOURNAL_STREAM` alone does not show it, because
+/// programs inherit the variable even if their output is redirected. See systemd.exec(5).
 fn is_journal() -> bool {
     let Ok(stderr) = fs::metadata("/proc/self/fd/2") else { return false };
     let found = format!("{}:{}", stderr.dev(), stderr.ino());
@@ -190,10 +191,10 @@ fn filters(verbose: u8, quiet: u8, environment: &Environment) -> Result<Filters,
         1 => LevelFilter::Debug,
         2.. => LevelFilter::Trace,
     };
-    let spoken = verbose > 0 || quiet > 0;
+    let by_flags = verbose > 0 || quiet > 0;
     match environment.get(VARIABLE) {
-        Some(text) if !spoken && !text.is_empty() => {
-            let refused = |reason| SettingsError::Variable { name: VARIABLE, reason };
+        Some(text) if !by_flags && !text.is_empty() => {
+            let refused = |reason| SettingsError::value(VARIABLE, reason);
             let text = text.to_str().ok_or_else(|| refused("is not UTF-8".to_owned()))?;
             env_filter::Builder::new().try_parse(text).map_err(|error| {
                 refused(format!("{error}: expected a level, such as debug, or target=level"))
@@ -212,7 +213,7 @@ mod tests {
 
     const CHILD: &str = "TFO_LOGGING_CHILD";
 
-    /// The process whose log [`queued_lines_and_a_panic_come_out_in_their_order`] looks at.
+    /// The process whose log [`queued_lines_and_a_panic_are_printed_in_order`] checks.
     #[test]
     fn child_that_logs() {
         if env::var_os(CHILD).is_none() {
@@ -227,12 +228,12 @@ mod tests {
         print("error: printed\u{fc}");
         assert_eq!(lines_lost(), 0);
         finish();
-        // Nothing may come out late.
+        // Ends the process before anything else could be written.
         std::process::exit(0);
     }
 
     #[test]
-    fn queued_lines_and_a_panic_come_out_in_their_order() {
+    fn queued_lines_and_a_panic_are_printed_in_order() {
         let mut child = Command::new(env::current_exe().unwrap());
         child.args(["--exact", "cli::logging::tests::child_that_logs", "--nocapture"]);
         child.env(CHILD, "1").env_remove("RUST_BACKTRACE");
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_speaks_when_no_flag_does() {
+    fn variable_sets_the_level_without_flags() {
         let filter = "warn,tfo_core=trace";
         assert_eq!(filters(0, 0, &with(filter)).unwrap(), Filters::Text(filter.to_owned()));
         assert_eq!(filters(1, 0, &with(filter)).unwrap(), Filters::Level(LevelFilter::Debug));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_variable_is_named() {
+    fn invalid_variable_is_named() {
         let error = filters(0, 0, &with("tfo_core=loud")).unwrap_err().to_string();
         assert!(error.starts_with("RUST_LOG: "), "{error}");
     }

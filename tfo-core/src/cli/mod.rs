@@ -1,24 +1,27 @@
-//! What `tfo-server` and `tfo-client` share as programs: where a setting comes from, the one rule
-//! that checks it, and how a program speaks.
+//! What `tfo-server` and `tfo-client` share as programs: the sources of settings, the types of their values, and output.
 //!
-//! - [`value`]: ports, counts, durations and sizes. One rule each, for flags, variables and files.
-//! - [`environment`]: a flag beats a variable beats the file; a bad variable is named.
-//! - [`file`](mod@file): finding and reading the configuration file; an error names file, line and key.
+//! - [`settings`]: a flag overrides a variable, which overrides the file; an error names the source.
+//! - [`file`](mod@file): finds and reads the configuration file; an error names file, line and key.
+//! - [`value`]: ports, counts, durations and sizes, each with one rule for flags, variables and files.
 //! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
-//! - [`queue`]: a bounded queue in front of a thread that may have to wait.
+//! - [`queue`]: a bounded queue in front of a thread that may block.
 
-pub mod environment;
+mod environment;
 mod error;
 pub mod file;
 pub mod logging;
 pub mod output;
 pub mod queue;
+pub mod settings;
 pub mod value;
 
-pub use environment::{Environment, Level};
+pub use environment::Environment;
 pub use error::{SettingsError, error_chain};
 pub use file::ConfigFile;
+pub use settings::{FlagValues, Resolved, Source, Sources};
 pub use value::{Expected, Integer, Period, Port, Size, Switch};
 
+#[doc(hidden)]
+pub use clap;
 #[doc(hidden)]
 pub use serde;

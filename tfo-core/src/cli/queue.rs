@@ -1,8 +1,8 @@
-//! A bounded queue in front of a thread that may have to wait, such as one that writes to a pipe.
+//! A bounded queue for a thread that may block, such as one that writes to a pipe.
 //!
-//! 1. [`Queue::put`] never waits: an item for which there is no room is dropped and counted.
+//! 1. [`Queue::put`] never waits: if the queue is full, the item is dropped and counted.
 //! 2. Items are taken in the order in which they were put.
-//! 3. [`Queue::drain`] waits for the consumer, but never longer than it is told to.
+//! 3. [`Queue::drain`] waits for the consumer, but never longer than its limits.
 
 use std::{
     collections::VecDeque,
@@ -23,17 +23,17 @@ struct Shared<T> {
     lost: AtomicU64,
     /// Wakes the consumer.
     filled: Condvar,
-    /// Wakes those that wait until the queue is drained.
+    /// Wakes threads in [`Queue::drain`].
     drained: Condvar,
 }
 
 struct State<T> {
     items: VecDeque<T>,
-    /// The consumer waits for an item. Without it no system call is needed to wake it.
+    /// Whether the consumer waits for an item. If not, waking the consumer would be a needless system call.
     waiting: bool,
-    /// The consumer is at work on the item that it took last.
+    /// Whether the consumer still works on the item that it took last.
     busy: bool,
-    /// How many items were taken.
+    /// Number of items that were taken.
     taken: u64,
 }
 
@@ -55,8 +55,7 @@ impl<T> Queue<T> {
         }))
     }
 
-    /// Appends an item, or drops and counts it when the queue is full. Returns whether it was
-    /// appended.
+    /// Appends an item, or drops and counts it if the queue is full. Returns whether the item was appended.
     pub fn put(&self, item: T) -> bool {
         let mut state = self.lock();
         if state.items.len() >= self.0.capacity {
@@ -69,15 +68,14 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Appends an item even when the queue is full: for the last one, which must not be lost.
+    /// Appends an item even if the queue is full. For the last item, which must not be lost.
     pub fn put_last(&self, item: T) {
         let mut state = self.lock();
         state.items.push_back(item);
         self.wake(&mut state);
     }
 
-    /// Waits for the next item. For the one consumer: to take an item is to be done with the one
-    /// before.
+    /// Waits for the next item. Only one thread may call it; the call also ends the work on the item before.
     #[must_use]
     pub fn take(&self) -> T {
         loop {
@@ -87,7 +85,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// [`take`](Self::take) up to a deadline; `None` when it has passed.
+    /// [`take`](Self::take) with a deadline. Returns `None` when the deadline has passed.
     #[must_use]
     pub fn take_until(&self, deadline: Option<Instant>) -> Option<T> {
         let mut state = self.lock();
@@ -109,16 +107,16 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whether no item waits to be taken.
+    /// Returns whether the queue contains no item.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lock().items.is_empty()
     }
 
-    /// Waits until the consumer is done with every item: at most for `limit`, and no longer than `stall` for one
-    /// item. Returns whether it is done.
+    /// Waits until the consumer has finished every item: at most `limit`, and at most `item_limit` for one item.
+    /// Returns whether every item is finished.
     #[must_use]
-    pub fn drain(&self, stall: Duration, limit: Duration) -> bool {
+    pub fn drain(&self, item_limit: Duration, limit: Duration) -> bool {
         let end = Instant::now() + limit;
         let mut state = self.lock();
         let mut progress = (state.taken, Instant::now());
@@ -127,7 +125,7 @@ impl<T> Queue<T> {
             if state.taken != progress.0 {
                 progress = (state.taken, now);
             }
-            let left = end.min(progress.1 + stall).saturating_duration_since(now);
+            let left = end.min(progress.1 + item_limit).saturating_duration_since(now);
             if left.is_zero() {
                 return false;
             }
@@ -136,12 +134,12 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Counts one more item as lost: the consumer could not deal with it.
+    /// Counts an item as lost that the consumer could not process.
     pub fn lose(&self) {
         self.0.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many items were lost so far.
+    /// Returns the number of lost items.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.0.lost.load(Ordering::Relaxed)
@@ -193,19 +191,19 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_full_queue_drops_the_newest_and_counts_it() {
+    fn full_queue_drops_and_counts_new_items() {
         let queue = Queue::new(2);
         let put: Vec<_> = (0..4).map(|number| queue.put(number)).collect();
         assert_eq!(put, [true, true, false, false]);
         assert_eq!(queue.lost(), 2);
         assert_eq!([queue.take(), queue.take()], [0, 1]);
-        assert!(queue.put(4), "there is room again");
+        assert!(queue.put(4), "the queue has room again");
         assert_eq!(queue.take(), 4);
         assert_eq!(queue.take_until(Some(Instant::now())), None);
     }
 
     #[test]
-    fn the_last_item_finds_room_in_a_full_queue() {
+    fn last_item_is_appended_to_a_full_queue() {
         let queue = Queue::new(1);
         assert!(queue.put("first"));
         queue.put_last("last");
@@ -214,21 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn drain_waits_for_the_item_that_the_consumer_is_at() {
+    fn drain_waits_for_the_item_in_progress() {
         let queue = Queue::new(8);
         let (none, short) = (Duration::ZERO, Duration::from_millis(1));
-        assert!(queue.drain(none, none), "nothing was put");
+        assert!(queue.drain(none, none), "the queue was never used");
         assert!(queue.put(()));
-        assert!(!queue.drain(LONG, short), "nobody takes it");
-        assert!(!queue.drain(short, LONG), "and nothing else");
+        assert!(!queue.drain(LONG, short), "no thread takes the item");
+        assert!(!queue.drain(short, LONG), "the limit for one item");
         let () = queue.take();
-        assert!(!queue.drain(LONG, short), "taken, and not dealt with");
+        assert!(!queue.drain(LONG, short), "the item is taken and not finished");
         assert!(queue.take_until(Some(Instant::now())).is_none());
         assert!(queue.drain(none, none));
     }
 
     #[test]
-    fn items_of_several_threads_all_arrive_in_the_order_of_each() {
+    fn items_of_each_thread_arrive_in_its_order() {
         let queue = Queue::new(100_000);
         let consumer = thread::spawn({
             let queue = queue.clone();

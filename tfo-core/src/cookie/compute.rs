@@ -1,4 +1,4 @@
-//! The cookie that Linux makes with a key.
+//! Computes the cookie that Linux makes with a key.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use siphasher::sip::SipHasher24;
 use super::{FastOpenCookie, FastOpenKey};
 
 impl FastOpenKey {
-    /// The cookie that a Linux server with this key gives to `source` for its address `destination`:
+    /// Returns the cookie that a Linux server with this key gives to `source` for its address `destination`:
     /// SipHash-2-4 of the two addresses, lowest byte first.
     ///
-    /// Both are as the **server** sees them: behind a translator not what the client sees. IPv4
-    /// addresses mapped into IPv6 are taken as IPv4, as the kernel does. Ports play no part.
+    /// Both are the addresses that the **server** sees: behind a translator they differ from what the client sees.
+    /// IPv4 addresses mapped into IPv6 are taken as IPv4, as the kernel does. Ports do not matter.
     ///
     /// # References
     /// - [`__tcp_fastopen_cookie_gen_cipher`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/tcp_fastopen.c)
@@ -25,7 +25,7 @@ impl FastOpenKey {
     }
 }
 
-/// Puts an address's bytes there; returns where they end.
+/// Writes an address's bytes at `at`, and returns where they end.
 fn put(address: IpAddr, bytes: &mut [u8; 32], at: usize) -> usize {
     match address.to_canonical() {
         IpAddr::V4(address) => {

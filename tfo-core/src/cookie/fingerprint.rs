@@ -1,4 +1,4 @@
-//! A short name for a key that does not tell the key.
+//! A short name for a key that does not reveal the key.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::FastOpenKey;
 use super::derived::Secret;
 
-/// The first 32 bits of a labelled SHA-256 of a key: enough to tell the keys of a fleet apart, and
-/// nothing that helps to make cookies. `Display` gives 8 hex digits.
+/// The first 32 bits of a labelled SHA-256 of a key: enough to distinguish the keys of a fleet, and useless for
+/// making cookies. `Display` gives 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 4]);
 
 impl Fingerprint {
-    /// `label` keeps the fingerprints of different kinds of secrets apart.
+    /// Computes a fingerprint. `label` keeps different kinds of secrets apart.
     fn new(label: &str, bytes: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(label).chain_update([0]).chain_update(bytes);
         let hash: [u8; 32] = hash.finalize().into();
@@ -23,7 +23,7 @@ impl Fingerprint {
 }
 
 impl FastOpenKey {
-    /// The key's fingerprint, the same on every host that has this key.
+    /// Returns the key's fingerprint, which is the same on every host.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new("tfo fast open key fingerprint", self.as_bytes())
@@ -31,7 +31,7 @@ impl FastOpenKey {
 }
 
 impl Secret {
-    /// The secret's fingerprint, the same on every host that has this secret.
+    /// Returns the secret's fingerprint, which is the same on every host.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new("tfo fleet secret fingerprint", self.as_bytes())
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_names_a_key_and_stays_as_it_is() {
+    fn fingerprint_of_a_key_is_stable() {
         let [zeros, ones] = [0, 1].map(|byte| FastOpenKey::new([byte; 16]));
         assert_eq!(zeros.fingerprint(), zeros.clone().fingerprint());
         assert_ne!(zeros.fingerprint(), ones.fingerprint());
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_the_same_bytes_has_another_name() {
+    fn fingerprints_of_a_key_and_an_equal_secret_differ() {
         let key = FastOpenKey::new([7; 16]);
         let secret = Secret::from_hex(&"07".repeat(16)).expect("16 bytes");
         assert_ne!(key.fingerprint(), secret.fingerprint());

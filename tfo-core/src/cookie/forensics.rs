@@ -1,36 +1,36 @@
-//! Whose cookie is this? Who holds the keys can say which of them made a cookie, and for whom.
+//! Identifies which key generated a cookie, and for which client address.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::{FastOpenCookie, FastOpenKey, KeyRing};
 
-/// Where a cookie comes from.
+/// The origin of a cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Origin {
-    /// The primary key made it for this client: if it was refused, the cookie is not why.
+    /// The primary key made it for this client. If the cookie was refused, the cookie is not the reason.
     Primary,
-    /// The backup key made it for this client, and it is as good.
+    /// The backup key made it for this client. The kernel accepts it as well.
     Backup,
-    /// The key that comes next made it for this client: the clock of the server that gave it is
-    /// ahead, or this one's is behind.
+    /// The next key made it for this client: the clock of the server that granted it is ahead, or this server's is
+    /// behind.
     Next,
-    /// An earlier key made it for this client: 1 is the one that was accepted last. The client was
-    /// away for too long, or got it from a server that missed a rotation.
+    /// An earlier key made it for this client; 1 is the one that was accepted last. The client was away for too
+    /// long, or got the cookie from a server that missed a rotation.
     Previous(usize),
-    /// A key of the ring made it, for this address: the client's address has changed, or is
-    /// translated to more than one.
+    /// A key of the ring made it, for this address: the client's address has changed, or is translated to several
+    /// addresses.
     OtherSource(IpAddr),
-    /// None of the keys made it, for none of the addresses: it is of a server with other keys, was
-    /// changed on the way, or is made up.
+    /// None of the keys made it for any of the addresses: it was granted by a server with other keys, changed on
+    /// the path, or forged.
     Unknown,
 }
 
 impl Origin {
-    /// Whether the kernel accepts such a cookie.
+    /// Returns whether the kernel accepts such a cookie.
     #[must_use]
     pub const fn is_accepted(self) -> bool {
         matches!(self, Self::Primary | Self::Backup)
@@ -51,12 +51,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Finds the key of `ring` that made `cookie`, which came from `source` to `destination`; for the
-/// addresses in `candidates` too, such as those of other clients, which a translator may have given
-/// to this client before.
+/// Finds the key of `ring` that made `cookie`, which came from `source` to `destination`. Also tries the addresses
+/// in `candidates`, such as those of other clients, which a translator may have given to this client before.
 ///
-/// A cookie has 64 bits: a match is no accident. Each key costs one `SipHash`, and each candidate
-/// one for each key; without a match all of them.
+/// A cookie has 64 bits, so that a match is not a coincidence. Each key costs one `SipHash`, and each candidate one
+/// for each key; without a match all of them are computed.
 #[must_use]
 pub fn origin(
     cookie: &FastOpenCookie,
@@ -80,7 +79,7 @@ pub fn origin(
     }
     let is_v4 = source.to_canonical().is_ipv4();
     for other in candidates.into_iter().map(|address| address.to_canonical()) {
-        // A cookie for another family is made of other bytes, and of another destination.
+        // A cookie for the other family is made of other bytes, and for another destination.
         let fits = other.is_ipv4() == is_v4;
         let mut keys = [ring.primary()].into_iter().chain(ring.backup()).chain(ring.previous());
         if fits && keys.any(|key| made_by(key, other)) {
@@ -90,8 +89,8 @@ pub fn origin(
     Origin::Unknown
 }
 
-/// The 256 addresses around an IPv4 address: the pool of a translator is often one such network.
-/// None for IPv6, where a network of clients has too many.
+/// Returns the 256 addresses around an IPv4 address: the pool of a translator is often one such network. Returns
+/// none for IPv6, where a client's network has too many.
 pub fn neighbours(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     let network = match address.to_canonical() {
         IpAddr::V4(address) => Some(address.octets()),
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_of_the_ring_is_told() {
+    fn each_key_of_the_ring_is_identified() {
         for (source, destination) in [
             ("192.0.2.1", "192.0.2.2"),
             ("2001:db8::1", "2001:db8::2"),
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_for_another_address_tells_the_address() {
+    fn cookie_for_another_address_reports_that_address() {
         let (server, client) = (ip("198.51.100.1"), ip("192.0.2.77"));
         for number in [1, 2, 3, 4] {
             let cookie = key(number).cookie(ip("192.0.2.9"), server);
@@ -166,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_cookie_is_of_no_key(source: [u8; 4], server: [u8; 4], bit in 0..64_usize) {
+        fn damaged_cookie_has_no_key(source: [u8; 4], server: [u8; 4], bit in 0..64_usize) {
             let (source, server) = (IpAddr::from(source), IpAddr::from(server));
             let mut bytes = key(1).cookie(source, server).as_bytes().to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -176,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cookie_of_any_length_is_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..=16)) {
+        fn cookie_of_any_length_is_accepted(bytes in proptest::collection::vec(any::<u8>(), 0..=16)) {
             let cookie = FastOpenCookie::new(&bytes).expect("short enough");
             let address = ip("192.0.2.1");
             prop_assert_eq!(origin(&cookie, address, address, &ring(), []), Origin::Unknown);

@@ -1,4 +1,4 @@
-//! The key that a server makes its cookies with.
+//! The key that a server makes cookies with.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// A fast open key: 16 bytes, as `setsockopt(TCP_FASTOPEN_KEY)` takes them.
 ///
-/// Whoever knows it can make valid cookies for any address: `Debug` does not show it, there is no
-/// `Display`, and errors never repeat what they were given.
+/// The key allows making valid cookies for any address: `Debug` does not show it, there is no `Display`, and errors
+/// never repeat their input.
 ///
 /// # References
 /// - [`tcp_fastopen_key`](https://docs.kernel.org/networking/ip-sysctl.html)
@@ -20,16 +20,16 @@ impl FastOpenKey {
     /// `TCP_FASTOPEN_KEY_LENGTH`, in bytes.
     pub const LENGTH: usize = 16;
 
-    /// The key with these bytes.
+    /// Creates a key from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; Self::LENGTH]) -> Self {
         Self(bytes)
     }
 
-    /// The key that these 32 hex digits spell byte by byte.
+    /// Parses a key from 32 hex digits.
     ///
-    /// Text with dashes is refused: it comes from the sysctl, where the same digits mean other
-    /// bytes; [`from_sysctl_text`](Self::from_sysctl_text) reads it.
+    /// Text with dashes is refused: it comes from the sysctl, where the same digits are other bytes. Use
+    /// [`from_sysctl_text`](Self::from_sysctl_text).
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but 32 hex digits.
@@ -39,10 +39,10 @@ impl FastOpenKey {
         Ok(Self(bytes))
     }
 
-    /// The key in the text of `net.ipv4.tcp_fastopen_key`, such as
-    /// `03020100-07060504-0b0a0908-0f0e0d0c` for the bytes 00 to 0f.
+    /// Parses a key from the text of `net.ipv4.tcp_fastopen_key`, such as `03020100-07060504-0b0a0908-0f0e0d0c` for
+    /// the bytes 00 to 0f.
     ///
-    /// Each group of 8 digits is a number whose lowest byte comes first, on every machine.
+    /// Each group of 8 digits is a number with the lowest byte first, on every machine.
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but four groups of 8 hex digits with dashes between them.
@@ -62,11 +62,10 @@ impl FastOpenKey {
         }
     }
 
-    /// The primary key and, after a comma, the backup key in the text of `net.ipv4.tcp_fastopen_key`.
+    /// Parses the primary key and, after a comma, the backup key from the text of `net.ipv4.tcp_fastopen_key`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if one of them is not as [`from_sysctl_text`](Self::from_sysctl_text)
-    /// wants it.
+    /// [`Error::Malformed`] if one of them is not in the format of [`from_sysctl_text`](Self::from_sysctl_text).
     pub fn pair_from_sysctl_text(text: &str) -> Result<(Self, Option<Self>)> {
         match text.split_once(',') {
             None => Ok((Self::from_sysctl_text(text)?, None)),
@@ -76,13 +75,13 @@ impl FastOpenKey {
         }
     }
 
-    /// **The key itself** as 32 hex digits, as [`from_hex`](Self::from_hex) reads it.
+    /// Returns **the key itself** as 32 hex digits, as [`from_hex`](Self::from_hex) reads them.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
         to_hex(&self.0)
     }
 
-    /// **The key itself** in the text of `net.ipv4.tcp_fastopen_key`, as
+    /// Returns **the key itself** in the text of `net.ipv4.tcp_fastopen_key`, as
     /// [`from_sysctl_text`](Self::from_sysctl_text) reads it.
     #[must_use]
     pub fn reveal_sysctl_text(&self) -> String {
@@ -91,14 +90,14 @@ impl FastOpenKey {
         words.collect::<Vec<_>>().join("-")
     }
 
-    /// Whether all its bytes are zero. The kernel accepts such a key, and everybody knows it; the
-    /// sysctl reads like that while the namespace has no key yet.
+    /// Returns whether all bytes are zero. The kernel accepts such a key, although it is public; the sysctl shows
+    /// it while the namespace has no key.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.0 == [0; Self::LENGTH]
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
         &self.0
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_shows_nowhere() {
+    fn key_is_never_printed() {
         let key = FastOpenKey::new([0xab; 16]);
         assert_eq!(format!("{key:?}"), "FastOpenKey(..)");
         let secret = "deadbeef-deadbeef-deadbeef-deadbee";
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_an_error() {
+    fn malformed_key_is_an_error() {
         let dashes = "00000000-11111111-22222222-33333333";
         FastOpenKey::from_hex(dashes).expect_err("its bytes would come out in another order");
         for text in [

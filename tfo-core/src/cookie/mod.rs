@@ -1,8 +1,7 @@
-//! Cookies and the keys that they are made with.
+//! Cookies, and the keys that make them.
 //!
-//! With the feature `cookie` also what follows from a key: the cookie that it makes for a client,
-//! its fingerprint, the keys that a fleet derives by the clock (`derived`), and which key made a
-//! cookie (`forensics`).
+//! The feature `cookie` adds what follows from a key: the cookie that it makes for a client, its fingerprint, keys
+//! that a fleet derives from the clock (`derived`), and which key made a cookie (`forensics`).
 
 #[cfg(feature = "cookie")]
 mod compute;
@@ -24,14 +23,14 @@ pub use key::FastOpenKey;
 pub use ring::KeyRing;
 pub use value::FastOpenCookie;
 
-/// Bytes as hex digits, byte by byte.
+/// Returns bytes as hex digits.
 fn to_hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The bytes that `text` spells as hex digits: exactly as many as the array holds.
+/// Parses hex digits into `bytes`; the text must have exactly as many as the array holds.
 fn fill_from_hex(text: &str, bytes: &mut [u8]) -> Option<()> {
     let digits = text.as_bytes();
     if digits.len() != bytes.len() * 2 {

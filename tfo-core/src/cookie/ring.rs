@@ -1,13 +1,13 @@
-//! The keys that a server accepts, those that it accepted before, and the one that comes next.
+//! The keys that a server accepts, those that it accepted before, and the next one.
 
 use std::fmt;
 
 use super::FastOpenKey;
 
-/// The keys of one listener: the two that the kernel knows, and around them those that only
-/// [`forensics`](super::forensics) asks for.
+/// The keys of one listener: the two that the kernel has, and around them those that only
+/// [`forensics`](super::forensics) uses.
 ///
-/// `Display` and `Debug` show no key: the first shows fingerprints.
+/// Neither `Display` nor `Debug` shows a key: `Display` shows fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRing {
     primary: FastOpenKey,
@@ -17,30 +17,30 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// How many keys that are accepted no more are remembered.
+    /// The number of earlier keys that are remembered.
     pub const HISTORY: usize = 4;
 
-    /// New cookies come from `primary`; those of `backup` are accepted too.
+    /// Creates a ring: new cookies are made with `primary`, and those of `backup` are accepted as well.
     #[must_use]
     pub fn new(primary: FastOpenKey, backup: Option<FastOpenKey>) -> Self {
         Self { primary, backup, next: None, previous: Vec::new() }
     }
 
-    /// The key that comes after these, where that is known already.
+    /// Sets the next key, if it is already known.
     #[must_use]
     pub fn with_next(mut self, next: Option<FastOpenKey>) -> Self {
         self.next = next;
         self
     }
 
-    /// Keys that are accepted no more, the latest first; [`HISTORY`](Self::HISTORY) of them are kept.
+    /// Sets the keys that are no longer accepted, the latest first; [`HISTORY`](Self::HISTORY) of them are kept.
     #[must_use]
     pub fn with_previous(mut self, previous: impl IntoIterator<Item = FastOpenKey>) -> Self {
         self.previous = previous.into_iter().take(Self::HISTORY).collect();
         self
     }
 
-    /// The ring after a rotation to these keys: it remembers those that left.
+    /// Returns the ring after a rotation to these keys, with the keys that were removed as history.
     #[must_use]
     pub fn rotated(&self, primary: FastOpenKey, backup: Option<FastOpenKey>) -> Self {
         let mut previous = Vec::new();
@@ -52,31 +52,31 @@ impl KeyRing {
         Self::new(primary, backup).with_previous(previous)
     }
 
-    /// The key that new cookies come from.
+    /// Returns the key that makes new cookies.
     #[must_use]
     pub fn primary(&self) -> &FastOpenKey {
         &self.primary
     }
 
-    /// The other key whose cookies are accepted.
+    /// Returns the other key whose cookies are accepted.
     #[must_use]
     pub fn backup(&self) -> Option<&FastOpenKey> {
         self.backup.as_ref()
     }
 
-    /// The key that comes next, if it is known and not the backup yet.
+    /// Returns the next key, if it is known and not yet the backup.
     #[must_use]
     pub fn next(&self) -> Option<&FastOpenKey> {
         self.next.as_ref()
     }
 
-    /// Keys that are accepted no more, the latest first.
+    /// Returns the keys that are no longer accepted, the latest first.
     #[must_use]
     pub fn previous(&self) -> &[FastOpenKey] {
         &self.previous
     }
 
-    /// Whether the kernel has the same two keys with the other ring.
+    /// Returns whether the kernel has the same two keys with the other ring.
     #[must_use]
     pub fn accepts_as(&self, other: &Self) -> bool {
         self.primary == other.primary && self.backup == other.backup
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_remembers_the_keys_that_left_the_latest_first() {
+    fn rotation_remembers_removed_keys_latest_first() {
         let ring = KeyRing::new(key(1), None).rotated(key(1), Some(key(2)));
         assert_eq!(ring.previous(), [], "the new key is backup, nothing left");
         let ring = ring.rotated(key(2), Some(key(1))).rotated(key(2), None);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_shows_fingerprints_alone() {
+    fn ring_shows_only_fingerprints() {
         let ring = KeyRing::new(key(0xab), Some(key(0xcd))).with_next(Some(key(0xef)));
         let ring = ring.with_previous([key(0xba)]);
         let shown = format!("{ring} {ring:?} {ring:#?}");

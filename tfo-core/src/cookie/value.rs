@@ -1,4 +1,4 @@
-//! A cookie, as it stands in the option and in the cookie cache.
+//! A cookie, as in the TCP option and in the cookie cache.
 
 use std::{fmt, str};
 
@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// A fast open cookie: up to 16 bytes that a server gave to one client address. Linux gives 8.
 ///
-/// It is no secret like a key: it crosses the network in the clear. `Display`, `Debug` and serde show hex.
+/// A cookie is not a secret like a key: it crosses the network in the clear. `Display`, `Debug` and serde show hex.
 ///
 /// # References
 /// - [RFC 7413, section 4.1](https://www.rfc-editor.org/rfc/rfc7413#section-4.1)
@@ -19,7 +19,7 @@ pub struct FastOpenCookie {
 }
 
 impl FastOpenCookie {
-    /// The cookie with these bytes.
+    /// Creates a cookie from its bytes.
     ///
     /// # Errors
     /// [`Error::Malformed`] for more than 16 bytes.
@@ -35,7 +35,7 @@ impl FastOpenCookie {
         }
     }
 
-    /// The cookie with the 8 bytes that Linux gives.
+    /// Creates a cookie from the 8 bytes that Linux grants.
     #[cfg(feature = "cookie")]
     pub(super) fn of_linux(eight: [u8; 8]) -> Self {
         let mut cookie = Self { length: 8, ..Self::default() };
@@ -43,7 +43,7 @@ impl FastOpenCookie {
         cookie
     }
 
-    /// The cookie that these hex digits spell, two for each byte.
+    /// Parses a cookie from hex digits, two per byte.
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but an even count of 0 to 32 hex digits.
@@ -57,13 +57,13 @@ impl FastOpenCookie {
         })
     }
 
-    /// The cookie's bytes, as they stand in the option.
+    /// Returns the cookie's bytes, as in the option.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    /// Whether it has no bytes, as in a cookie request.
+    /// Returns whether the cookie has no bytes, as in a cookie request.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.length == 0
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cookie_is_an_error() {
+    fn malformed_cookie_is_an_error() {
         for text in ["1", "0g", "+1", "é", &"00".repeat(17)] {
             FastOpenCookie::from_hex(text).expect_err(text);
         }

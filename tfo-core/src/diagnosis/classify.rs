@@ -184,6 +184,13 @@ mod tests {
             cookie_after: cached.map(cookie),
             counters: None,
             regular_check: None,
+            sent: None,
+            syn_timestamps: None,
+            route_without_cookie: None,
+            tcp_ecn: None,
+            first_byte_us: None,
+            cookie_addresses: None,
+            repetition: None,
         };
         Evidence::new(Some(client), None)
     }

@@ -6,8 +6,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cookie::FastOpenCookie;
+use crate::cookie::forensics::Origin;
 use crate::host::{CounterChange, FastOpenFlags};
-use crate::socket::{Attempt, SynRecord, TcpBits};
+use crate::socket::{Attempt, SynRecord, TcpBits, TcpInfo};
 
 /// An address and a port, in a JSON Schema.
 #[cfg(feature = "schema")]
@@ -30,6 +31,18 @@ impl Evidence {
     #[must_use]
     pub fn new(client: Option<ClientEvidence>, server: Option<ServerEvidence>) -> Self {
         Self { client, server }
+    }
+
+    /// Whether both halves are of one connection, by the `TSval` that was sent and the one that arrived. `Some(false)`:
+    /// a proxy opened the one that the server saw, or a box rewrites timestamps.
+    #[must_use]
+    pub fn same_connection(&self) -> Option<bool> {
+        let sent = self.client.as_ref()?.syn_timestamps?;
+        let arrived = self.server.as_ref()?.syn.saved()?.tsval?;
+        if !sent.contain(arrived) {
+            return Some(false);
+        }
+        sent.own_offset.then_some(true)
     }
 }
 
@@ -71,6 +84,161 @@ pub struct ClientEvidence {
     /// A regular connection made after this one had failed, to see whether that one passes.
     #[cfg_attr(feature = "serde", serde(default))]
     pub regular_check: Option<RegularCheck>,
+    /// What became of the bytes that were sent, when `tcp` was read.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "SentData"))]
+    pub sent: Option<SentData>,
+    /// The `TSvals` that the connection's SYNs can have carried. Absent without timestamps.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "SynTimestamps"))]
+    pub syn_timestamps: Option<SynTimestamps>,
+    /// Whether the route to the server has `fastopen_no_cookie`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
+    pub route_without_cookie: Option<bool>,
+    /// `net.ipv4.tcp_ecn`: with 1 the first SYN of a connection asks for ECN.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "u32"))]
+    pub tcp_ecn: Option<u32>,
+    /// From the start of the connection to the first byte of the answer, µs.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
+    pub first_byte_us: Option<u64>,
+    /// The addresses that the cached cookie was made for, as an earlier connection of this run showed.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "CookieAddresses"))]
+    pub cookie_addresses: Option<CookieAddresses>,
+    /// What the other connections of this run add to a fault of this one.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Repetition"))]
+    pub repetition: Option<Repetition>,
+}
+
+/// What became of the bytes that a client sent. A field is absent where the kernel is older than it.
+///
+/// # References
+/// - [`struct tcp_info`](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/tcp.h)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct SentData {
+    /// `tcpi_unacked`: segments sent and not acknowledged.
+    pub unacked: Option<u32>,
+    /// `tcpi_bytes_acked`: bytes that were acknowledged, the SYN counted as one.
+    pub bytes_acked: Option<u64>,
+    /// `tcpi_bytes_retrans`: bytes that were sent again.
+    pub bytes_retrans: Option<u64>,
+    /// `tcpi_pmtu`: the path's MTU, as far as it is known.
+    pub path_mtu: Option<u32>,
+}
+
+impl From<&TcpInfo> for SentData {
+    fn from(info: &TcpInfo) -> Self {
+        Self {
+            unacked: info.unacked,
+            bytes_acked: info.bytes_acked,
+            bytes_retrans: info.bytes_retrans,
+            path_mtu: info.pmtu,
+        }
+    }
+}
+
+/// The `TSvals` that the SYNs of a connection can have carried, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct SynTimestamps {
+    /// The earliest.
+    pub earliest: u32,
+    /// The latest. `TSvals` wrap around.
+    pub latest: u32,
+    /// `net.ipv4.tcp_timestamps` is 1: each connection has an offset of its own, so that no other has the same
+    /// `TSval` but by chance.
+    pub own_offset: bool,
+}
+
+impl SynTimestamps {
+    /// Timestamps between these two.
+    #[must_use]
+    pub const fn new(earliest: u32, latest: u32, own_offset: bool) -> Self {
+        Self { earliest, latest, own_offset }
+    }
+
+    /// Whether a SYN of the connection can have carried this `TSval`.
+    #[must_use]
+    pub const fn contain(&self, tsval: u32) -> bool {
+        tsval.wrapping_sub(self.earliest) <= self.latest.wrapping_sub(self.earliest)
+    }
+}
+
+/// The addresses that a cookie was made for, as its server saw them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct CookieAddresses {
+    /// The client's address as it arrived.
+    pub source: IpAddr,
+    /// The server's own address.
+    pub destination: IpAddr,
+}
+
+impl CookieAddresses {
+    /// Those of a cookie that came with this connection.
+    #[must_use]
+    pub fn of(server: &ServerEvidence) -> Self {
+        Self { source: server.source_ip(), destination: server.destination_ip() }
+    }
+}
+
+/// How often a fault was met in one run, and what regular connections did that were made in turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Repetition {
+    /// SYNs with data that met this fault, this connection included.
+    pub faults: u32,
+    /// SYNs with data that did not.
+    pub passed: u32,
+    /// Regular connections that were made as a control.
+    pub controls: u32,
+    /// Those of them that failed in the same way, or needed a retransmission too.
+    pub controls_alike: u32,
+}
+
+/// Which key made a cookie, without a word about other clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum CookieOrigin {
+    /// A key that is in use made it, for the addresses of this connection.
+    Current,
+    /// Another key of the ring made it, for the addresses of this connection: an earlier one, or the next.
+    OtherKey,
+    /// A key of the ring made it, for another source address.
+    OtherSource,
+    /// No key that the server knows made it.
+    Unknown,
+}
+
+impl From<Origin> for CookieOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Primary | Origin::Backup => Self::Current,
+            Origin::Next | Origin::Previous(_) => Self::OtherKey,
+            Origin::OtherSource(_) => Self::OtherSource,
+            Origin::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// How the watched part of a connection ended.
@@ -155,6 +323,10 @@ pub struct ServerEvidence {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "ServerCounters"))]
     pub counters: Option<Box<ServerCounters>>,
+    /// Which key made the cookie of the SYN, where the server knows its keys.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "CookieOrigin"))]
+    pub cookie_origin: Option<CookieOrigin>,
 }
 
 /// What the server's host allows.
@@ -185,9 +357,13 @@ pub struct ServerHost {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ServerCounters {
-    /// Connections that were accepted while the counters changed, this one included. Only with 1
-    /// does the change belong to this connection alone.
+    /// Connections that were accepted while the counters changed, this one included.
     pub connections: u32,
+    /// Whether nobody else can have caused the change: no other connection was accepted or on its way, and no
+    /// other listener of the namespace takes fast open. Absent: that was not looked at.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
+    pub alone: Option<bool>,
     /// The change.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub change: CounterChange,
@@ -213,5 +389,11 @@ impl ServerEvidence {
     #[must_use]
     pub fn source_ip(&self) -> IpAddr {
         self.source.ip().to_canonical()
+    }
+
+    /// The server's own address, without the port.
+    #[must_use]
+    pub fn destination_ip(&self) -> IpAddr {
+        self.destination.ip().to_canonical()
     }
 }

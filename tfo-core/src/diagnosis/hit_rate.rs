@@ -2,7 +2,8 @@
 
 use super::Outcome;
 
-/// The hit rate of connections: of those that tried fast open and had what it takes, the share that used it.
+/// The hit rate of connections: of those that tried fast open with a cookie, or without needing one, the share that
+/// used it.
 ///
 /// A connection that is [`FastOpen`](Outcome::FastOpen) is a hit, one that is [`Fallback`](Outcome::Fallback) or
 /// [`Failed`](Outcome::Failed) a miss. One that only fetched a cookie ([`CookieGranted`](Outcome::CookieGranted)) could
@@ -12,12 +13,12 @@ use super::Outcome;
 pub struct HitRate {
     /// Connections that used fast open.
     pub hits: u64,
-    /// Connections that tried it in vain.
+    /// Connections that tried fast open without success.
     pub misses: u64,
 }
 
 impl HitRate {
-    /// Whether a connection that ended like this is a hit; `None`: it is neither hit nor miss.
+    /// Returns whether a connection with this outcome is a hit; `None`: it is neither a hit nor a miss.
     #[must_use]
     pub const fn is_hit(outcome: Outcome) -> Option<bool> {
         match outcome {
@@ -27,7 +28,7 @@ impl HitRate {
         }
     }
 
-    /// Adds so many connections that ended like this.
+    /// Adds `count` connections with this outcome.
     pub fn add(&mut self, outcome: Outcome, count: u64) {
         match Self::is_hit(outcome) {
             Some(true) => self.hits = self.hits.saturating_add(count),
@@ -36,7 +37,7 @@ impl HitRate {
         }
     }
 
-    /// From 0 to 1. `None`: no connection tried.
+    /// Returns the share, from 0 to 1. `None`: no connection tried.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
     pub fn share(&self) -> Option<f64> {
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_that_could_not_hit_are_neither_hit_nor_miss() {
+    fn connection_that_could_not_hit_is_neither_hit_nor_miss() {
         let counts = [
             (Outcome::FastOpen, 6),
             (Outcome::Fallback, 1),

@@ -11,14 +11,15 @@ mod evidence;
 mod hit_rate;
 mod judge;
 pub mod manual;
+pub mod rules;
 mod summary;
 mod verdict;
 
 pub use balance::{Balance, KeyEstimate, SeenCookie, balance};
 pub use classify::{End, Side, classify};
 pub use evidence::{
-    CachedCookie, ClientEvidence, Ending, Evidence, RegularCheck, ServerCounters, ServerEvidence,
-    ServerHost,
+    CachedCookie, ClientEvidence, CookieAddresses, CookieOrigin, Ending, Evidence, RegularCheck,
+    Repetition, SentData, ServerCounters, ServerEvidence, ServerHost, SynTimestamps,
 };
 pub use hit_rate::HitRate;
 pub use judge::{in_words, judge};

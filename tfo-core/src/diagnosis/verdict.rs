@@ -21,6 +21,8 @@ pub struct Verdict {
     /// The causes that fit the evidence, when it can't settle which of them it was.
     #[cfg_attr(feature = "schema", schemars(extend("uniqueItems" = true)))]
     pub candidates: Vec<Cause>,
+    /// Whether the candidates are all that can have been it: one of them was. False also without candidates.
+    pub candidates_complete: bool,
     /// What was found: one sentence.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub finding: String,
@@ -71,7 +73,7 @@ macro_rules! words {
 words! {
     /// What happened to a connection.
     Outcome {
-        /// Data in the SYN was acknowledged by the SYN-ACK: one round trip saved.
+        /// Data in the SYN was acknowledged by the SYN-ACK.
         FastOpen = "fast-open",
         /// No cookie was cached; the client asked for one and got it; the data went after the handshake.
         CookieGranted = "cookie-granted",
@@ -131,6 +133,20 @@ words! {
         CookieCorrupted = "cookie-corrupted",
         /// The client's address is translated on the way, so its cookies do not fit.
         AddressTranslated = "address-translated",
+        /// The server's address is translated on the way, so a cookie of another server does not fit.
+        DestinationTranslated = "destination-translated",
+        /// A proxy in between answered the SYN: the server saw another connection.
+        Proxied = "proxied",
+        /// The SYN was larger than the path's MTU.
+        PathMtuExceeded = "path-mtu-exceeded",
+        /// The SYN-ACK acknowledged only a part of the data in the SYN.
+        PartlyAcknowledged = "partly-acknowledged",
+        /// The client sent its data without a cookie, because a setting, a route or a socket option says so.
+        ClientWithoutCookies = "client-without-cookies",
+        /// The server's host dropped the SYN because its accept queue was full.
+        AcceptQueueFull = "accept-queue-full",
+        /// Regular connections to this server fail in the same way.
+        RegularFailsToo = "regular-fails-too",
     }
 }
 

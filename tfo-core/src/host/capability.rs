@@ -1,8 +1,8 @@
-//! What this thread may do beyond an ordinary user.
+//! The capabilities of this thread.
 
 use std::fs;
 
-/// A capability that some part of this library needs.
+/// A capability that a part of this library needs.
 ///
 /// # References
 /// - [capabilities(7)](https://man7.org/linux/man-pages/man7/capabilities.7.html)
@@ -20,7 +20,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Whether it is among this thread's effective capabilities.
+    /// Returns whether the capability is among this thread's effective capabilities.
     #[must_use]
     pub fn is_effective(self) -> bool {
         fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| self.is_in(&status))

@@ -1,9 +1,9 @@
-//! The cookies that this host has cached as a client: generic netlink family `tcp_metrics`.
+//! The cookies that this host has cached as a client, read by the generic netlink family `tcp_metrics`.
 //!
-//! The cache is keyed by the pair of source and destination address, without ports. Anybody may read
-//! it; deleting takes `CAP_NET_ADMIN` in the first user namespace. Whether a cookie came by the
-//! experimental option is not shown. On one hash chain there is room for about five entries:
-//! more source addresses towards one destination evict each other's cookies.
+//! The cache is keyed by source and destination address, without ports. Every user may read it; deleting needs
+//! `CAP_NET_ADMIN` in the initial user namespace. It does not show whether a cookie came by the experimental
+//! option. A hash chain has room for about five entries: more source addresses towards one destination evict each
+//! other's cookies.
 //!
 //! # References
 //! - [`ip-tcp_metrics(8)`](https://man7.org/linux/man-pages/man8/ip-tcp_metrics.8.html)
@@ -19,43 +19,43 @@ use crate::uapi::tcp_metrics as uapi;
 use crate::wire::netlink::{Attributes, NLM_F_DUMP, Request};
 use crate::{Error, Result};
 
-// Typed as the fields that hold them; the `libc` crate has them as `c_int`.
-/// `GENL_ID_CTRL`: the family that knows the numbers of the others.
+// These have the types of the fields that hold them; in the `libc` crate they are `c_int`.
+/// `GENL_ID_CTRL`: the family that resolves the numbers of the others.
 const GENL_ID_CTRL: u16 = 0x10;
 const CTRL_VERSION: u8 = 1;
 const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
-/// What the kernel remembers of the connections between two addresses.
+/// What the kernel remembers about the connections between two addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
     /// The peer's address.
     pub destination: IpAddr,
-    /// This host's address. `None` on kernels before 3.14, which had no such key.
+    /// This host's address. `None` on kernels before 3.14, where it was not part of the key.
     pub source: Option<IpAddr>,
-    /// Time since the entry was used last.
+    /// The time since the entry was last used.
     pub age: Option<Duration>,
     /// The cached cookie, if there is one.
     #[doc(alias = "fo_cookie")]
     pub cookie: Option<FastOpenCookie>,
-    /// The MSS that came with the cookie, in bytes; it bounds what fits the SYN.
+    /// The MSS that came with the cookie, in bytes. It bounds the data that fits into the SYN.
     #[doc(alias = "fo_mss")]
     pub mss: Option<u16>,
-    /// SYNs with data in a row that were lost; 0 again after one that was not.
+    /// SYNs with data in a row that were lost; reset to 0 by one that was not.
     #[doc(alias = "fo_syn_drops")]
     pub syn_drops: u16,
-    /// Time since the last of them; `None` if there is none.
+    /// The time since the last of them; `None` if there is none.
     pub syn_drop_age: Option<Duration>,
-    /// Smoothed round trip time, if it is known.
+    /// The smoothed round trip time, if known.
     pub rtt: Option<Duration>,
-    /// How much the round trip time varies, if it is known.
+    /// The variation of the round trip time, if known.
     pub rttvar: Option<Duration>,
 }
 
 impl Entry {
-    /// Reads the attributes of one entry; those that this version does not know are passed over.
+    /// Parses the attributes of one entry. Unknown attributes are ignored.
     fn parse(attributes: Attributes<'_>) -> Result<Self> {
         let mut destination = None;
         let mut entry = Self {
@@ -95,7 +95,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The kernel keeps these times as it does in a socket: shifted left by 3 and by 2.
+    /// Parses the nested values. The kernel stores these times as in a socket: shifted left by 3 and by 2.
     fn parse_values(&mut self, values: Attributes<'_>) -> Result<()> {
         for value in values {
             let value = value?;
@@ -112,7 +112,7 @@ impl Entry {
     }
 }
 
-/// An open way to the cookie cache of one network namespace: the one of the thread that opened it.
+/// A netlink socket to the cookie cache of the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct CookieCache {
     netlink: Netlink,
@@ -147,8 +147,8 @@ impl CookieCache {
         Ok(Self { netlink, family: family.ok_or_else(not_found)? })
     }
 
-    /// The entry of a pair of addresses, `None` if there is none. Without a source: the first that is
-    /// found for the destination. IPv4 addresses mapped into IPv6 are taken as IPv4, as the kernel does.
+    /// Returns the entry of a pair of addresses, or `None`. Without a source, returns the first one found for the
+    /// destination. IPv4 addresses mapped into IPv6 are taken as IPv4, as the kernel does.
     ///
     /// # Errors
     /// [`Error::System`] if the kernel refuses, [`Error::Malformed`] if its answer can't be understood.
@@ -167,7 +167,7 @@ impl CookieCache {
         found(answer).map(|()| entry)
     }
 
-    /// All entries, those without a cookie included, in no order.
+    /// Returns all entries, including those without a cookie, in no particular order.
     ///
     /// # Errors
     /// [`Error::System`] if the kernel refuses, [`Error::Malformed`] if its answer can't be understood.
@@ -183,12 +183,12 @@ impl CookieCache {
         Ok(entries)
     }
 
-    /// Forgets what is remembered of a pair of addresses, the cookie included; without a source: of
-    /// all pairs with this destination. Whether there was anything to forget.
+    /// Deletes the entry of a pair of addresses, with its cookie; without a source, all entries for this
+    /// destination. Returns whether there was one.
     ///
     /// # Errors
-    /// [`Error::System`], with the kind `PermissionDenied` for who may not: it takes `CAP_NET_ADMIN` in the
-    /// first user namespace, root of a namespace of its own has not got it.
+    /// [`Error::System`], with the kind `PermissionDenied` without `CAP_NET_ADMIN` in the initial user namespace;
+    /// root of another user namespace does not have it.
     #[doc(alias = "TCP_METRICS_CMD_DEL")]
     pub fn delete(&mut self, source: Option<IpAddr>, destination: IpAddr) -> Result<bool> {
         let answer = self.netlink.request(
@@ -201,7 +201,7 @@ impl CookieCache {
     }
 }
 
-/// [`CookieCache::get`] of the calling thread's network namespace.
+/// [`CookieCache::get`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::get`].
@@ -209,7 +209,7 @@ pub fn get(source: Option<IpAddr>, destination: IpAddr) -> Result<Option<Entry>>
     CookieCache::open()?.get(source, destination)
 }
 
-/// [`CookieCache::list`] of the calling thread's network namespace.
+/// [`CookieCache::list`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::list`].
@@ -217,7 +217,7 @@ pub fn list() -> Result<Vec<Entry>> {
     CookieCache::open()?.list()
 }
 
-/// [`CookieCache::delete`] of the calling thread's network namespace.
+/// [`CookieCache::delete`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::delete`].
@@ -253,7 +253,7 @@ fn pair(source: Option<IpAddr>, destination: IpAddr) -> String {
     }
 }
 
-/// Takes "no such entry" for the default value.
+/// Maps "no such entry" to the default value.
 fn found<T: Default>(answer: Result<T>) -> Result<T> {
     match answer {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(T::default()),
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_pair_without_an_entry_is_none() {
         let mut cache = CookieCache::open().expect("Linux has had the family since 3.6");
-        // Documentation addresses: nobody connects to them.
+        // Documentation addresses, to which nothing connects.
         let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 7]));
         assert_eq!(cache.get(None, destination).expect("anybody may read"), None);
         assert_eq!(cache.get(Some(source), destination).expect("anybody may read"), None);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_pair_and_an_unknown_pair_is_none() {
+    fn refusal_names_the_pair_and_unknown_pair_is_none() {
         let (source, destination) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 7]));
         let refused = |errno| {
             let error = io::Error::from_raw_os_error(errno);

@@ -1,20 +1,20 @@
-//! `/proc/net/netstat`: what TCP Fast Open did in this namespace.
+//! `/proc/net/netstat`: the counters of TCP Fast Open in this namespace.
 
 use std::fs;
 
 use crate::{Error, Result};
 
-/// Follows the calling thread into its network namespace; `/proc/net` shows the main thread's.
-pub(super) const PATH: &str = "/proc/thread-self/net/netstat";
+/// Follows the calling thread into its network namespace; `/proc/net` shows that of the main thread.
+const PATH: &str = "/proc/thread-self/net/netstat";
 const PREFIX: &str = "TcpExt:";
 
-/// Defines [`Counters`] and [`CounterChange`] from one table, so that each name stands once.
+/// Defines [`Counters`] and [`CounterChange`] from one table, so that each name is written once.
 macro_rules! counters {
     ($( $(#[$doc:meta])* $field:ident = $name:literal, )*) => {
-        /// The counters of TCP Fast Open, since the namespace was made.
+        /// The counters of TCP Fast Open since the namespace was created.
         ///
-        /// All connections of the namespace count, not those of this program alone. A counter that
-        /// this kernel does not have yet reads 0.
+        /// They count all connections of the namespace, not only those of this program. A counter that this kernel
+        /// lacks reads 0.
         ///
         /// # References
         /// - [`net/ipv4/proc.c`](https://github.com/torvalds/linux/blob/v6.12/net/ipv4/proc.c)
@@ -27,7 +27,7 @@ macro_rules! counters {
             $( $(#[$doc])* #[doc(alias = $name)] pub $field: u64, )*
         }
 
-        /// How the counters changed.
+        /// The change of the counters.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -38,7 +38,7 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// The counter of the kernel's name, if it is one of these.
+            /// Returns the counter with the kernel's name, if it is one of these.
             fn by_name(&mut self, name: &str) -> Option<&mut u64> {
                 match name {
                     $( $name => Some(&mut self.$field), )*
@@ -46,27 +46,27 @@ macro_rules! counters {
                 }
             }
 
-            /// What changed since `earlier`. A counter that wrapped around is counted on;
-            /// counters of another namespace give nonsense.
+            /// Returns the change since `earlier`. Handles counters that wrapped around. The counters of another
+            /// namespace give nonsense.
             #[must_use]
             pub const fn since(&self, earlier: &Self) -> CounterChange {
                 CounterChange { $( $field: self.$field.wrapping_sub(earlier.$field), )* }
             }
 
-            /// All that happened since the namespace was made.
+            /// Returns all that was counted since the namespace was created.
             #[must_use]
             pub fn total(&self) -> CounterChange {
                 self.since(&Self::default())
             }
 
-            /// The kernel's name and the value of each, in the order of the documentation.
+            /// Returns the kernel's name and the value of each counter, in the order of the documentation.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$( ($name, self.$field), )*].into_iter()
             }
         }
 
         impl CounterChange {
-            /// The kernel's name and the change of each, in the order of the documentation.
+            /// Returns the kernel's name and the change of each counter, in the order of the documentation.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$( ($name, self.$field), )*].into_iter()
             }
@@ -77,22 +77,28 @@ macro_rules! counters {
 counters! {
     /// `TCPFastOpenActive`: outgoing connections whose SYN data was acknowledged.
     active = "TCPFastOpenActive",
-    /// `TCPFastOpenActiveFail`: outgoing ones whose SYN data was not.
+    /// `TCPFastOpenActiveFail`: outgoing connections whose SYN data was not acknowledged.
     active_fail = "TCPFastOpenActiveFail",
-    /// `TCPFastOpenPassive`: connections born of a valid fast open SYN, even of an empty one.
+    /// `TCPFastOpenPassive`: connections created by a valid fast open SYN, also by one without data.
     passive = "TCPFastOpenPassive",
     /// `TCPFastOpenPassiveFail`: SYNs with an invalid cookie.
     passive_fail = "TCPFastOpenPassiveFail",
     /// `TCPFastOpenListenOverflow`: SYNs refused because the fast open queue was full.
     listen_overflow = "TCPFastOpenListenOverflow",
-    /// `TCPFastOpenCookieReqd`: cookie requests; counted even when none is granted.
+    /// `TCPFastOpenCookieReqd`: cookie requests, counted even if no cookie is granted.
     cookie_reqd = "TCPFastOpenCookieReqd",
-    /// `TCPFastOpenBlackhole`: times that outgoing fast open was paused.
+    /// `TCPFastOpenBlackhole`: how often outgoing fast open was paused.
     blackhole = "TCPFastOpenBlackhole",
     /// `TCPFastOpenPassiveAltKey`: cookies of the backup key that were accepted.
     passive_alt_key = "TCPFastOpenPassiveAltKey",
-    /// `TCPSynRetrans`: SYNs and SYN-ACKs sent again.
+    /// `TCPSynRetrans`: retransmitted SYNs and SYN-ACKs.
     syn_retrans = "TCPSynRetrans",
+    /// `ListenOverflows`: SYNs and ACKs dropped because the accept queue of their listener was full.
+    accept_overflows = "ListenOverflows",
+    /// `ListenDrops`: SYNs and ACKs dropped by listeners for any reason.
+    listen_drops = "ListenDrops",
+    /// `SyncookiesSent`: SYNs answered with a SYN cookie. Such a connection never uses fast open.
+    syncookies_sent = "SyncookiesSent",
 }
 
 impl Counters {
@@ -106,47 +112,39 @@ impl Counters {
         Self::parse(&text)
     }
 
-    /// Reads the counters out of the text of `/proc/net/netstat`: pairs of lines, names above values.
+    /// Parses the text of `/proc/net/netstat`: pairs of lines, names above values.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if there is no pair of `TcpExt` lines, if they do not match, or if one of
-    /// these counters is no number.
+    /// [`Error::Malformed`] if there is no pair of `TcpExt` lines, if the two do not match, or if one of these
+    /// counters is not a number.
     pub fn parse(text: &str) -> Result<Self> {
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(PREFIX));
+        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+            return Err(malformed(format!(
+                "a line of names and one of values begin with {PREFIX}"
+            )));
+        };
+        let (mut names, mut values) =
+            (names.split_ascii_whitespace(), values.split_ascii_whitespace());
         let mut counters = Self::default();
-        values(text, &mut counters, Self::by_name)?;
-        Ok(counters)
-    }
-}
-
-/// Reads counters of `TcpExt` into the places that `place` returns for their names: the text of
-/// `/proc/net/netstat` has pairs of lines, names above values.
-pub(super) fn values<T>(
-    text: &str,
-    counters: &mut T,
-    place: impl for<'a> Fn(&'a mut T, &str) -> Option<&'a mut u64>,
-) -> Result<()> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(PREFIX));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-        return Err(malformed(format!("a line of names and one of values begin with {PREFIX}")));
-    };
-    let (mut names, mut values) = (names.split_ascii_whitespace(), values.split_ascii_whitespace());
-    loop {
-        match (names.next(), values.next()) {
-            (Some(name), Some(value)) => {
-                if let Some(counter) = place(counters, name) {
-                    *counter = value
-                        .parse()
-                        .map_err(|_| malformed(format!("{name} is no number: {value:?}")))?;
+        loop {
+            match (names.next(), values.next()) {
+                (Some(name), Some(value)) => {
+                    if let Some(counter) = counters.by_name(name) {
+                        *counter = value
+                            .parse()
+                            .map_err(|_| malformed(format!("{name} is no number: {value:?}")))?;
+                    }
                 }
+                (None, None) => return Ok(counters),
+                _ => return Err(malformed("there are not as many names as values".into())),
             }
-            (None, None) => return Ok(()),
-            _ => return Err(malformed("there are not as many names as values".into())),
         }
     }
 }
 
 impl CounterChange {
-    /// Whether nothing changed.
+    /// Returns whether nothing changed.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::default()
@@ -186,12 +184,12 @@ MPTcpExt: 0 9
             ..Counters::default()
         };
         assert_eq!(counters, expected, "MPTCP has a Blackhole of its own");
-        assert_eq!(counters.iter().count(), 9);
+        assert_eq!(counters.iter().count(), 12);
         assert_eq!(counters.iter().next(), Some(("TCPFastOpenActive", 3)));
     }
 
     #[test]
-    fn a_counter_that_an_old_kernel_lacks_is_zero() {
+    fn counter_that_an_old_kernel_lacks_is_zero() {
         let counters =
             Counters::parse("TcpExt: TCPFastOpenActive\nTcpExt: 5\n").expect("well-formed");
         assert_eq!(counters, Counters { active: 5, ..Counters::default() });
@@ -209,7 +207,7 @@ MPTcpExt: 0 9
     }
 
     #[test]
-    fn what_is_no_netstat_is_an_error() {
+    fn malformed_netstat_is_an_error() {
         for text in [
             "",
             "TcpExt: TCPFastOpenActive\n",
@@ -244,7 +242,7 @@ MPTcpExt: 0 9
         }
 
         #[test]
-        fn what_was_written_is_read_back(values: [u64; 9]) {
+        fn what_was_written_is_read_back(values: [u64; 12]) {
             let (mut names, mut numbers) = (PREFIX.to_owned(), PREFIX.to_owned());
             for ((name, _), value) in Counters::default().iter().zip(values) {
                 names = format!("{names} {name}");

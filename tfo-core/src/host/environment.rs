@@ -1,23 +1,23 @@
-//! Where this process runs, and so how a setting under `net.` is changed there: the exact command.
+//! Where this process runs, and the exact command that changes a setting under `net.` there.
 
 use std::path::Path;
 use std::{env, fmt, fs};
 
-/// What holds this process, as far as its marks tell.
+/// The container, unit or host that this process runs in, as far as it can be detected.
 ///
-/// Marks are only that: a container whose maker hides them is taken for a host.
+/// Detection relies on marks: a container that hides them is taken for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Containment {
-    /// A host, or what looks like one.
+    /// A host, or something that looks like one.
     Host,
     /// A systemd unit of this name on a host.
     Unit(String),
-    /// A container, and what made it: `docker`, `podman`, `lxc`, `systemd-nspawn`; empty if it does not tell.
+    /// A container, with its maker: `docker`, `podman`, `lxc`, `systemd-nspawn`; empty if unknown.
     Container(String),
-    /// A pod of Kubernetes.
+    /// A Kubernetes pod.
     Pod,
 }
 
@@ -33,14 +33,14 @@ impl fmt::Display for Containment {
     }
 }
 
-/// Where this process runs.
+/// The environment in which this process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RuntimeEnvironment {
-    /// What holds this process.
+    /// The container, unit or host.
     pub place: Containment,
-    /// `/proc/sys` is mounted read-only: not even root changes a setting from in here.
+    /// `/proc/sys` is mounted read-only: not even root can change a setting from inside.
     pub read_only: bool,
 }
 
@@ -48,13 +48,13 @@ impl RuntimeEnvironment {
     /// A host whose settings root may change.
     pub const HOST: Self = Self { place: Containment::Host, read_only: false };
 
-    /// What holds this process, and whether its settings are read-only.
+    /// Creates an environment from its parts.
     #[must_use]
     pub fn new(place: Containment, read_only: bool) -> Self {
         Self { place, read_only }
     }
 
-    /// Looks for the marks that container runtimes, Kubernetes and systemd leave.
+    /// Detects the environment by the marks of container runtimes, Kubernetes and systemd.
     #[must_use]
     pub fn detect() -> Self {
         Self::of(Path::new("/"), |name| env::var(name).ok())
@@ -93,8 +93,7 @@ impl RuntimeEnvironment {
         Self { place, read_only }
     }
 
-    /// How to give a setting of this network namespace a value: one step a line, a command in
-    /// backticks.
+    /// Returns how to set a setting of this network namespace: one step per line, with commands in backticks.
     #[must_use]
     pub fn set(&self, name: &str, value: impl fmt::Display) -> Vec<String> {
         let now = format!("`sudo sysctl -w {name}={value}`");
@@ -147,10 +146,11 @@ impl RuntimeEnvironment {
     }
 }
 
-/// Settings that every pod may have without leave of its node.
+/// Settings that every pod may change without permission of its node.
 const SAFE_IN_PODS: &[&str] = &["net.ipv4.tcp_syncookies"];
 
-/// What made the container of these control groups. With version 2 and a namespace they say `/` alone.
+/// Returns the maker of the container with these control groups. With cgroup version 2 in a namespace they are just
+/// `/`.
 fn maker_of(cgroup: &str) -> Option<&'static str> {
     [("docker", "docker"), ("libpod", "podman"), ("containerd", "containerd"), ("lxc", "lxc")]
         .into_iter()
@@ -158,7 +158,8 @@ fn maker_of(cgroup: &str) -> Option<&'static str> {
         .map(|(_, maker)| maker)
 }
 
-/// The runtime's own service on a host, such as `docker.service`, is no container.
+/// Returns whether a line names a container. The runtime's own service on a host, such as `docker.service`, is not
+/// one.
 fn in_container(line: &str, mark: &str) -> bool {
     let path = line.rsplit(':').next().unwrap_or_default();
     path.split('/').any(|part| {
@@ -171,15 +172,15 @@ fn in_container(line: &str, mark: &str) -> bool {
     })
 }
 
-/// The service of these control groups.
+/// Returns the service with these control groups.
 fn service_of(cgroup: &str) -> Option<&str> {
-    // What a user starts, a terminal for instance, is no unit that serves.
+    // A process that a user starts, such as a terminal, is not a service.
     let serves = |line: &&str| !line.contains("/user.slice");
     let mut parts = cgroup.lines().filter(serves).flat_map(|line| line.rsplit('/'));
     parts.find(|part| part.ends_with(".service"))
 }
 
-/// Whether the mount that covers `/proc/sys/net` is read-only: the last and longest of those above it.
+/// Returns whether the mount that covers `/proc/sys/net` is read-only: the last and longest of those above it.
 fn is_read_only(mounts: &str) -> bool {
     let covers = |point: &str| {
         matches!(point, "/" | "/proc" | "/proc/sys" | "/proc/sys/net" | "/proc/sys/net/ipv4")
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marks_tell_the_place() {
+    fn container_and_unit_are_detected_by_their_marks() {
         type Pairs = &'static [(&'static str, &'static str)];
         let cases: &[(Pairs, Pairs, Containment)] = &[
             (&[], &[], Containment::Host),
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_proc_sys_is_seen_and_the_last_mount_counts() {
+    fn read_only_proc_sys_is_detected_and_the_last_mount_counts() {
         let mount = |line: &str| is_read_only(&format!("{MOUNTS}{line}\n"));
         assert!(!is_read_only(MOUNTS));
         assert!(!is_read_only(""), "unknown is not read-only");

@@ -1,4 +1,4 @@
-//! What this kernel can do, found by trying it on a socket that is thrown away.
+//! The features of this kernel, probed on a socket that is thrown away.
 
 use std::fmt;
 use std::io;
@@ -12,41 +12,40 @@ use crate::sys::{socket, sockopt};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum Feature {
-    /// A listener that takes data in SYNs. Since Linux 3.7.
+    /// A listener that accepts data in SYNs. Since Linux 3.7.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN"))]
     Listener,
     /// A client whose `connect` waits for the first bytes. Since Linux 4.11.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_CONNECT"))]
     Connect,
-    /// A listener with keys of its own. Since Linux 4.15.
+    /// A listener with its own keys. Since Linux 4.15.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_KEY"))]
     Key,
-    /// A socket that goes without cookies. Since Linux 4.15.
+    /// A socket that uses no cookies. Since Linux 4.15.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_FASTOPEN_NO_COOKIE"))]
     NoCookie,
-    /// A listener that keeps the headers of SYNs, which is how `tfo-server` sees what arrived. Since
-    /// Linux 4.3.
+    /// A listener that saves the headers of SYNs, which `tfo-server` needs to see what arrived. Since Linux 4.3.
     #[cfg_attr(feature = "serde", serde(rename = "TCP_SAVE_SYN"))]
     SaveSyn,
-    /// A listener that drops new connections while those that have begun are served, which is how
-    /// `tfo-server` stops. Since Linux 2.6.34.
+    /// A listener that drops new connections while existing ones are served, which `tfo-server` needs to stop.
+    /// Since Linux 2.6.34.
     #[cfg_attr(feature = "serde", serde(rename = "IP_MINTTL"))]
     MinTtl,
 }
 
 impl Feature {
-    /// All of them.
+    /// All features.
     pub const ALL: &[Self] =
         &[Self::Listener, Self::Connect, Self::Key, Self::NoCookie, Self::SaveSyn, Self::MinTtl];
 
-    /// Tries it. Sends nothing, and changes nothing but the socket it makes.
+    /// Probes the feature. Sends nothing, and changes only the socket that it creates.
     #[must_use]
     pub fn probe(self) -> Support {
         let socket = socket::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), true);
         judge(socket.and_then(|socket| try_on(&socket, self)))
     }
 
-    /// The kernel's name.
+    /// Returns the kernel's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,19 +59,19 @@ impl Feature {
     }
 }
 
-/// What became of the trial.
+/// The result of probing a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Support {
-    /// The kernel has it.
+    /// The kernel supports it.
     Yes,
-    /// The kernel has it, and `net.ipv4.tcp_fastopen` forbids it.
+    /// The kernel supports it, and `net.ipv4.tcp_fastopen` forbids it.
     SwitchedOff,
-    /// The kernel does not know it.
+    /// The kernel does not support it.
     No,
-    /// The trial failed for another reason, with this errno: a sandbox that filters system calls?
+    /// Probing failed for another reason, with this errno, such as a sandbox that filters system calls.
     Refused(i32),
 }
 
@@ -87,7 +86,7 @@ impl fmt::Display for Support {
     }
 }
 
-/// Tries each [`Feature`]. Sends nothing, and changes nothing but the socket it makes.
+/// Probes every [`Feature`]. Sends nothing, and changes only the sockets that it creates.
 #[must_use]
 pub fn probe() -> Vec<(Feature, Support)> {
     Feature::ALL.iter().map(|feature| (*feature, feature.probe())).collect()
@@ -101,12 +100,12 @@ fn try_on(socket: &OwnedFd, feature: Feature) -> io::Result<()> {
         Feature::SaveSyn => libc::TCP_SAVE_SYN,
         Feature::MinTtl => return sockopt::set_int(socket, libc::IPPROTO_IP, libc::IP_MINTTL, 255),
         Feature::Key => {
-            // Any key will do; the socket never listens.
+            // Any key will do: the socket never listens.
             let key = [1; 16];
             return sockopt::set_bytes(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_KEY, &key);
         }
     };
-    // Setting `TCP_FASTOPEN` would make the kernel choose a key for the whole namespace.
+    // Setting `TCP_FASTOPEN` would make the kernel create a key for the whole namespace.
     if feature == Feature::Listener {
         return sockopt::int(socket, libc::IPPROTO_TCP, option).map(drop);
     }
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_of_the_kernel_decides() {
+    fn feature_support_follows_from_the_kernels_answer() {
         let refused = |errno| judge(Err(io::Error::from_raw_os_error(errno)));
         assert_eq!(judge(Ok(())), Support::Yes);
         assert_eq!(refused(libc::ENOPROTOOPT), Support::No);

@@ -1,13 +1,12 @@
-//! What this host (this network namespace) allows and has seen.
+//! What this host (this network namespace) allows, and what it has counted and cached.
 //!
-//! Everything is read for the network namespace of the calling thread.
+//! All functions read the network namespace of the calling thread.
 
 mod capability;
 pub mod cookie_cache;
 mod counters;
 pub mod environment;
 pub mod features;
-mod listen_counters;
 pub(crate) mod netlink;
 pub mod readiness;
 mod routes;
@@ -18,8 +17,7 @@ mod thread;
 pub use capability::Capability;
 pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
-pub use listen_counters::ListenCounters;
-pub use routes::{Route, routes_without_cookie};
+pub use routes::{Route, TcpRoute, routes_without_cookie, tcp_route};
 pub use sockets::{
     AcceptQueue, Connection, Listener, Owners, Process, accept_queues, listeners,
     unfinished_handshakes,

@@ -8,10 +8,10 @@ use crate::sys::netlink::NetlinkSocket;
 use crate::wire::netlink::{Answer, Message, Outcome, Request};
 use crate::{Error, Result};
 
-/// The kernel answers at once; this only keeps a program from hanging.
+/// The kernel answers at once; the limit only keeps a program from hanging.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A netlink socket, and the number of its last request.
+/// A netlink socket, and the sequence number of its last request.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     socket: NetlinkSocket,
@@ -19,15 +19,15 @@ pub(crate) struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a socket in the calling thread's network namespace, where it stays.
+    /// Opens a socket in the calling thread's network namespace. The socket stays in that namespace.
     pub(crate) fn open(protocol: i32) -> Result<Self> {
         let socket = NetlinkSocket::open(protocol)
             .map_err(|e| Error::system("open", "netlink socket", e))?;
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Sends the request that `build` makes for a sequence number, and hands out the messages of the
-    /// answer. `operation` and `object` name it in errors.
+    /// Sends the request that `build` makes for a sequence number, and passes on the messages of the answer.
+    /// `operation` and `object` name the request in errors.
     pub(crate) fn request(
         &mut self,
         operation: &'static str,

@@ -1,26 +1,27 @@
-//! Routes that go without cookies: `ip route … fastopen_no_cookie 1`.
+//! Routes without cookies: `ip route … fastopen_no_cookie 1`.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::netlink::Netlink;
 use crate::Result;
 use crate::sys;
 use crate::uapi::route as uapi;
 use crate::wire::bytes::array_at;
-use crate::wire::netlink::{Message, NLM_F_DUMP, Request};
+use crate::wire::netlink::{Attribute, Message, NLM_F_DUMP, Request};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
+const IPPROTO_TCP: u8 = 6;
 
-/// Tries to list the routes while others change them.
+/// How often to list the routes if they change meanwhile.
 const ATTEMPTS: usize = 4;
 
-/// A route with `fastopen_no_cookie`: data goes into SYNs on it without a cookie, and that of SYNs
-/// whose answer takes it is accepted without one, forged ones' too.
+/// A route with `fastopen_no_cookie`: SYNs that leave by it carry data without a cookie, and data of SYNs whose
+/// answer leaves by it is accepted without one, forged SYNs included.
 ///
-/// `Display` gives it as `ip route` takes it.
+/// `Display` formats it as `ip route` takes it.
 ///
 /// # References
 /// - [`ip-route(8)`](https://man7.org/linux/man-pages/man8/ip-route.8.html)
@@ -29,9 +30,9 @@ const ATTEMPTS: usize = 4;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Route {
-    /// Where it leads.
+    /// The destination network.
     pub destination: IpAddr,
-    /// How many bits of the destination count; 0: the default route.
+    /// The number of significant bits of the destination; 0: the default route.
     pub prefix: u8,
     /// The next hop.
     pub gateway: Option<IpAddr>,
@@ -39,7 +40,7 @@ pub struct Route {
     pub interface: Option<String>,
     /// The routing table; 254 is the main one.
     pub table: u32,
-    /// Its preference, the lowest first. IPv6 tells routes apart by it.
+    /// The route's preference, the lowest first. It distinguishes IPv6 routes.
     pub metric: Option<u32>,
 }
 
@@ -65,9 +66,9 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes with `fastopen_no_cookie`, those of IPv4 first.
+/// Returns the routes with `fastopen_no_cookie`, IPv4 first.
 ///
-/// All routes are looked at, in all tables: on a router with a full table that takes its time.
+/// Reads all routes of all tables, which takes a while on a router with a full table.
 ///
 /// # Errors
 /// [`Error::System`](crate::Error::System) if the kernel refuses,
@@ -80,6 +81,76 @@ pub fn routes_without_cookie() -> Result<Vec<Route>> {
         found.append(&mut list(&mut netlink, family)?);
     }
     Ok(found)
+}
+
+/// The route that a TCP connection from this host would take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TcpRoute {
+    /// The source address that the kernel would choose.
+    pub source: Option<IpAddr>,
+    /// Whether it has `fastopen_no_cookie`.
+    pub without_cookie: bool,
+}
+
+/// The route of a TCP connection to this address, rules for the protocol and the port included. Sends nothing.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) if there is no route or the kernel refuses,
+/// [`Error::Malformed`](crate::Error::Malformed) if its answer can't be understood.
+#[doc(alias = "RTM_GETROUTE")]
+pub fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
+    let ip = destination.ip();
+    let mut header = [0; uapi::HEADER_SIZE];
+    (header[0], header[uapi::PREFIX]) = if ip.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
+    // The prefix stands behind the family; without it the destination is not looked at.
+    let scope = match destination {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
+        _ => None,
+    };
+    let request = |sequence| {
+        let request = Request::new(uapi::RTM_GETROUTE, 0, sequence)
+            .raw(&header)
+            .address(uapi::RTA_DST, uapi::RTA_DST, ip)
+            .attribute(uapi::RTA_IP_PROTO, &[IPPROTO_TCP])
+            .attribute(uapi::RTA_DPORT, &destination.port().to_be_bytes());
+        match scope {
+            Some(interface) => request.attribute(uapi::RTA_OIF, &interface.to_ne_bytes()),
+            None => request,
+        }
+    };
+    let mut route = TcpRoute::default();
+    Netlink::open(libc::NETLINK_ROUTE)?.request(
+        "read route to",
+        &ip.to_string(),
+        request,
+        |message| {
+            for attribute in message.attributes(uapi::HEADER_SIZE) {
+                let attribute = attribute?;
+                match attribute.kind {
+                    uapi::RTA_PREFSRC => {
+                        let source = if ip.is_ipv4() { attribute.ipv4() } else { attribute.ipv6() };
+                        route.source = Some(source?);
+                    }
+                    uapi::RTA_METRICS => route.without_cookie = has_no_cookie(&attribute)?,
+                    _ => {}
+                }
+            }
+            Ok(())
+        },
+    )?;
+    Ok(route)
+}
+
+/// Whether these metrics have `fastopen_no_cookie`.
+fn has_no_cookie(metrics: &Attribute<'_>) -> Result<bool> {
+    for metric in metrics.nested() {
+        let metric = metric?;
+        if metric.kind == uapi::RTAX_FASTOPEN_NO_COOKIE {
+            return Ok(metric.u32()? != 0);
+        }
+    }
+    Ok(false)
 }
 
 fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
@@ -99,9 +170,9 @@ fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
         });
         match answer {
             Ok(()) => return Ok(found),
-            // They changed meanwhile.
+            // The routes changed meanwhile.
             Err(e) if e.kind() == io::ErrorKind::Interrupted && attempt < ATTEMPTS => attempt += 1,
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(e) if family == AF_INET6 && e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 return Ok(Vec::new());
             }
@@ -110,9 +181,9 @@ fn list(netlink: &mut Netlink, family: u8) -> Result<Vec<Route>> {
     }
 }
 
-/// The route of this message with the number of its interface, if it goes without cookies.
+/// Returns the route in this message with the number of its interface, if it uses no cookies.
 fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>)>> {
-    // Without this family the kernel lists those of others.
+    // Without this family the kernel lists the routes of other families.
     if message.payload.first() != Some(&family) {
         return Ok(None);
     }
@@ -139,18 +210,11 @@ fn parse(message: &Message<'_>, family: u8) -> Result<Option<(Route, Option<u32>
             uapi::RTA_OIF => interface = Some(attribute.u32()?),
             uapi::RTA_PRIORITY => route.metric = Some(attribute.u32()?),
             uapi::RTA_TABLE => route.table = attribute.u32()?,
-            uapi::RTA_METRICS => {
-                for metric in attribute.nested() {
-                    let metric = metric?;
-                    if metric.kind == uapi::RTAX_FASTOPEN_NO_COOKIE {
-                        no_cookie = metric.u32()? != 0;
-                    }
-                }
-            }
+            uapi::RTA_METRICS => no_cookie = has_no_cookie(&attribute)?,
             _ => {}
         }
     }
-    // A cached route is only the shadow of another.
+    // A cached route is only a copy of another.
     Ok((no_cookie && flags & uapi::RTM_F_CLONED == 0).then_some((route, interface)))
 }
 
@@ -182,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_without_cookies_is_found_and_written_as_ip_takes_it() {
+    fn route_without_cookies_is_formatted_for_ip_route() {
         let (route, interface) = read(&answer(1, 0), AF_INET).expect("it goes without cookies");
         assert_eq!(interface, Some(7));
         let route = Route { interface: Some("eth0".to_owned()), ..route };

@@ -14,15 +14,17 @@ use crate::{Error, Result};
 const TCP_FASTOPEN_KEY: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 const TCP_FASTOPEN: &str = "/proc/sys/net/ipv4/tcp_fastopen";
 const BLACKHOLE_TIMEOUT: &str = "/proc/sys/net/ipv4/tcp_fastopen_blackhole_timeout_sec";
+const TCP_TIMESTAMPS: &str = "/proc/sys/net/ipv4/tcp_timestamps";
+const TCP_ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 const SYNCOOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
 const MAX_SYN_BACKLOG: &str = "/proc/sys/net/ipv4/tcp_max_syn_backlog";
 const UNPRIVILEGED_PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
-/// `net.ipv4.tcp_fastopen`: which halves of fast open this network namespace allows. IPv6 uses it too.
+/// `net.ipv4.tcp_fastopen`: the halves of fast open that this network namespace allows, for IPv4 and IPv6.
 ///
-/// `Display` gives the number and its meaning, such as `0x3 (client, server)`; `FromStr` reads the
-/// kernel's decimal number, a negative one included, and hexadecimal after `0x`.
+/// `Display` gives the number and its meaning, such as `0x3 (client, server)`. `FromStr` parses the kernel's
+/// decimal number, also a negative one, and hexadecimal after `0x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -43,13 +45,13 @@ impl FastOpenFlags {
         (Self::ALL_LISTENERS, "all listeners"),
     ];
 
-    /// The bits of this number.
+    /// Creates the flags of this number.
     #[must_use]
     pub const fn new(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// The number, as it stands in the setting.
+    /// Returns the number, as in the setting.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
@@ -67,49 +69,49 @@ impl FastOpenFlags {
         self.0 & Self::SERVER != 0
     }
 
-    /// 0x4: clients put data in the SYN without having a cookie.
+    /// 0x4: clients put data into the SYN without a cookie.
     #[must_use]
     pub const fn client_no_cookie(self) -> bool {
         self.0 & Self::CLIENT_NO_COOKIE != 0
     }
 
-    /// 0x200: servers take data without a cookie, and never grant one.
+    /// 0x200: servers accept data without a cookie, and never grant one.
     #[must_use]
     pub const fn server_no_cookie(self) -> bool {
         self.0 & Self::SERVER_NO_COOKIE != 0
     }
 
-    /// 0x400: each listener has fast open without asking; only together with 0x2, only at `listen`.
+    /// 0x400: every listener has fast open without asking; only together with 0x2, and only at `listen`.
     #[must_use]
     pub const fn all_listeners(self) -> bool {
         self.0 & Self::ALL_LISTENERS != 0
     }
 
-    /// These bits and [`client`](Self::client): what a client's host should be set to.
+    /// Returns these flags with [`client`](Self::client) set.
     #[must_use]
     pub const fn with_client(self) -> Self {
         Self(self.0 | Self::CLIENT)
     }
 
-    /// These bits and [`server`](Self::server): what a server's host should be set to.
+    /// Returns these flags with [`server`](Self::server) set.
     #[must_use]
     pub const fn with_server(self) -> Self {
         Self(self.0 | Self::SERVER)
     }
 
-    /// Returns the value to advise where a half of fast open is off or goes without cookies: both halves on, with
-    /// cookies. [`all_listeners`](Self::all_listeners) stays.
+    /// Returns the value to recommend where a half of fast open is off or works without cookies: both halves on, with
+    /// cookies. [`all_listeners`](Self::all_listeners) is kept.
     ///
-    /// There is one value for both halves, so that the advice of a client and of a server on the same host never
-    /// undo each other. A number with bits that mean nothing to the kernel, such as -1, was not put together from
-    /// bits: the result is 0x3.
+    /// There is one value for both halves, so that the advice for a client and for a server on the same host never
+    /// undo each other. A number with bits that the kernel does not use, such as -1, was not composed of bits: the
+    /// result is 0x3.
     #[must_use]
     pub const fn recommended(self) -> Self {
         let both = Self::CLIENT | Self::SERVER;
         Self(if self.unknown() == 0 { both | self.0 & Self::ALL_LISTENERS } else { both })
     }
 
-    /// The bits that mean nothing to the kernel.
+    /// Returns the set bits that the kernel does not use.
     const fn unknown(self) -> u32 {
         self.0
             & !(Self::CLIENT
@@ -119,7 +121,7 @@ impl FastOpenFlags {
                 | Self::ALL_LISTENERS)
     }
 
-    /// The names of the bits that are set and mean something to the kernel.
+    /// Returns the names of the set bits that the kernel uses.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
     }
@@ -148,7 +150,7 @@ impl str::FromStr for FastOpenFlags {
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim_ascii();
         let bits = match text.strip_prefix("0x") {
-            // `from_str_radix` would take a sign here.
+            // `from_str_radix` accepts a sign here.
             Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
                 u32::from_str_radix(digits, 16).ok()
             }
@@ -165,53 +167,53 @@ impl str::FromStr for FastOpenFlags {
     }
 }
 
-/// `net.ipv4.tcp_fastopen`, for IPv4 and IPv6.
+/// Reads `net.ipv4.tcp_fastopen`, which applies to IPv4 and IPv6.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn tcp_fastopen() -> Result<FastOpenFlags> {
     read(TCP_FASTOPEN)?.parse()
 }
 
-/// Sets `net.ipv4.tcp_fastopen` of the calling thread's network namespace: meant for namespaces that
-/// this program made.
+/// Sets `net.ipv4.tcp_fastopen` of the calling thread's network namespace. Meant for namespaces that this program
+/// created.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be written.
+/// [`Error::System`] if it cannot be written.
 #[cfg(feature = "lab")]
 pub fn set_tcp_fastopen(bits: FastOpenFlags) -> Result<()> {
     let text = bits.bits().cast_signed().to_string();
     fs::write(TCP_FASTOPEN, text).map_err(|e| Error::system("write", TCP_FASTOPEN, e))
 }
 
-/// `net.ipv4.tcp_fastopen_key`: the primary and, if there is one, the backup key of this network
-/// namespace's listeners that have none of their own. `None`: it has no key yet, and gets a random
-/// one with its first such listener.
+/// Reads `net.ipv4.tcp_fastopen_key`: the primary and, if set, the backup key of this network namespace's listeners
+/// that have no keys of their own. `None`: there is no key yet; the kernel creates a random one for the first such
+/// listener.
 ///
 /// # Errors
-/// [`Error::System`], with the kind `PermissionDenied` for all but root of the namespace;
-/// [`Error::Malformed`] if these are no keys.
+/// [`Error::System`], with the kind `PermissionDenied` for all but root of the namespace; [`Error::Malformed`] if
+/// these are not keys.
 pub fn tcp_fastopen_key() -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
     parse_keys(&read(TCP_FASTOPEN_KEY)?)
 }
 
 fn parse_keys(text: &str) -> Result<Option<(FastOpenKey, Option<FastOpenKey>)>> {
     let (primary, backup) = FastOpenKey::pair_from_sysctl_text(text)?;
-    // Zeros that somebody wrote look the same.
+    // Zeros that were written look the same.
     Ok(if primary.is_zero() && backup.is_none() { None } else { Some((primary, backup)) })
 }
 
-/// Whether `net.ipv4.tcp_fastopen_key` holds a key; the key itself is not kept.
+/// Whether `net.ipv4.tcp_fastopen_key` holds a key. The key itself is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum NamespaceKey {
-    /// All zeros: no key yet, the kernel makes one for the first listener with fast open. Or somebody
-    /// has written zeros.
+    /// All zeros: there is no key yet, and the kernel creates one for the first listener with fast open; or zeros
+    /// were written.
     Zeros,
-    /// A key.
+    /// One key.
     Set,
     /// A key, and another one that is accepted as well.
     SetWithBackup,
@@ -229,11 +231,11 @@ impl NamespaceKey {
     }
 }
 
-/// `net.ipv4.tcp_fastopen_key`: whether there is a key. Says nothing of listeners with keys of their own,
-/// which only their process can ask for.
+/// Reads whether `net.ipv4.tcp_fastopen_key` holds a key. Listeners with keys of their own are not covered; only
+/// their process can ask for those.
 ///
 /// # Errors
-/// As [`tcp_fastopen_key`], other than that it is root's alone.
+/// As [`tcp_fastopen_key`], except for `PermissionDenied`.
 #[doc(alias = "tcp_fastopen_key")]
 pub fn fastopen_key() -> Result<NamespaceKey> {
     match tcp_fastopen_key() {
@@ -243,44 +245,60 @@ pub fn fastopen_key() -> Result<NamespaceKey> {
     }
 }
 
-/// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a
-/// suspected blackhole; zero: there is no such detection.
+/// Reads `net.ipv4.tcp_fastopen_blackhole_timeout_sec`: the first pause of outgoing fast open after a suspected
+/// blackhole; zero: detection is off.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn blackhole_timeout() -> Result<Duration> {
     Ok(Duration::from_secs(number::<u32>(BLACKHOLE_TIMEOUT)?.into()))
 }
 
-/// `net.core.somaxconn`: the most that the backlog and the fast open queue of a listener can be.
+/// Reads `net.core.somaxconn`: the upper bound of a listener's backlog and fast open queue.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn somaxconn() -> Result<u32> {
     number(SOMAXCONN)
 }
 
-/// `net.ipv4.tcp_syncookies`: 0 never, 1 when the SYN queue is full, 2 always. A SYN that is answered
-/// with a SYN cookie can't use fast open.
+/// Reads `net.ipv4.tcp_syncookies`: 0 never, 1 when the SYN queue is full, 2 always. A SYN that is answered with a
+/// SYN cookie cannot use fast open.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn syncookies() -> Result<u32> {
     number(SYNCOOKIES)
 }
 
-/// `net.ipv4.tcp_max_syn_backlog`: how many handshakes may be unfinished.
+/// `net.ipv4.tcp_timestamps`: 0 off, 1 with an offset of its own for each connection, 2 without.
 ///
 /// # Errors
 /// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn tcp_timestamps() -> Result<u32> {
+    number(TCP_TIMESTAMPS)
+}
+
+/// `net.ipv4.tcp_ecn`: with 1 the first SYN of a connection asks for ECN.
+///
+/// # Errors
+/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+pub fn tcp_ecn() -> Result<u32> {
+    number(TCP_ECN)
+}
+
+/// Reads `net.ipv4.tcp_max_syn_backlog`: how many handshakes may be unfinished.
+///
+/// # Errors
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn max_syn_backlog() -> Result<u32> {
     number(MAX_SYN_BACKLOG)
 }
 
-/// `net.ipv4.ip_unprivileged_port_start`: the first port that anybody may bind.
+/// Reads `net.ipv4.ip_unprivileged_port_start`: the first port that any user may bind.
 ///
 /// # Errors
-/// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
+/// [`Error::System`] if it cannot be read, [`Error::Malformed`] if it is not a number.
 pub fn unprivileged_port_start() -> Result<u32> {
     number(UNPRIVILEGED_PORT_START)
 }
@@ -362,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_told_by_its_presence_alone() {
+    fn namespace_key_is_reported_only_as_present() {
         let [zeros, key] = ["00000000", "0000000a"].map(|word| [word; 4].join("-"));
         for (text, found) in [
             (format!("{zeros}\n"), NamespaceKey::Zeros),

@@ -1,4 +1,4 @@
-//! The calling thread: the processor's time that it used, and how exactly it wakes up.
+//! The CPU time of the calling thread.
 
 use std::ops::Sub;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use crate::sys::process;
 use crate::{Error, Result};
 
-/// What a thread cost so far.
+/// The CPU time of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CpuTime {
-    /// In the program's own code.
+    /// In user space.
     pub user: Duration,
-    /// In the kernel, on the thread's behalf; also work of interrupts that happened meanwhile.
+    /// In the kernel on behalf of the thread, including interrupts that occurred meanwhile.
     pub system: Duration,
 }
 
 impl CpuTime {
-    /// `getrusage(RUSAGE_THREAD)`: of the calling thread, since it began.
+    /// Returns the CPU time of the calling thread since it started (`getrusage(RUSAGE_THREAD)`).
     ///
     /// # Errors
     /// No kernel since 2.6.26 refuses it.
@@ -28,7 +28,7 @@ impl CpuTime {
         Ok(Self { user, system })
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn total(&self) -> Duration {
         self.user + self.system
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_costs_time_of_the_thread_that_does_it() {
+    fn cpu_time_is_counted_for_the_working_thread() {
         let before = CpuTime::of_this_thread().unwrap();
         let worker = std::thread::spawn(|| {
             let mut rounds = 0_u64;

@@ -1,4 +1,4 @@
-//! A frame that boxes may change: its TCP segment, and the checksums afterwards.
+//! A frame that boxes may change: its TCP segment, with correct checksums afterwards.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -10,21 +10,21 @@ use crate::wire::{
     TcpOptions,
 };
 
-/// The bytes of an Ethernet header: two addresses and a type.
+/// The length of an Ethernet header: two addresses and a type.
 const ETHERNET: usize = 14;
 const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-/// The TCP option that means nothing. It and the end of the list (0) have no length.
+/// The TCP option that means nothing. It has no length, like the end of the list (0).
 const NOP: u8 = 1;
 
-/// A frame with a TCP segment in it.
+/// A frame that contains a TCP segment.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
     bytes: Vec<u8>,
     v6: bool,
-    /// Where the TCP header begins.
+    /// The offset of the TCP header.
     tcp: usize,
-    /// Where its options end and the data begins.
+    /// The offset where the options end and the data begins.
     data: usize,
     source: SocketAddr,
     destination: SocketAddr,
@@ -32,7 +32,7 @@ pub(super) struct Segment {
     sequence: u32,
 }
 
-/// A connection, as the client's side of a path sees it.
+/// A connection, named from the client's side of the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Flow {
     pub(super) client: SocketAddr,
@@ -40,7 +40,7 @@ pub(super) struct Flow {
 }
 
 impl Segment {
-    /// `None`: the frame holds no whole TCP segment of a form that boxes know.
+    /// Parses a frame. `None`: it contains no complete TCP segment that boxes can change.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let packet = bytes.get(ETHERNET..)?;
         let ip = IpHeader::parse(packet).ok()?;
@@ -51,7 +51,7 @@ impl Segment {
         }
         let tcp = TcpHeader::parse(ip.payload()).ok()?;
         let start = ETHERNET + ip.header_length();
-        // Behind the packet there may be padding of the frame.
+        // The frame may have padding after the packet.
         let end = ETHERNET.checked_add(ip.total_length()).filter(|end| *end <= bytes.len())?;
         Some(Self {
             bytes: bytes.get(..end)?.to_vec(),
@@ -93,12 +93,12 @@ impl Segment {
         self.tcp + 20..self.data
     }
 
-    /// The fast open option, whatever its kind.
+    /// Returns the fast open option of either kind.
     pub(super) fn fast_open(&self) -> Option<FastOpenOption> {
         TcpOptions::new(self.bytes.get(self.options())?).fast_open()
     }
 
-    /// The first option that is wanted: where it stands, and what `wanted` says of it.
+    /// Returns the offset of the first option for which `wanted` returns a value, and that value.
     fn find_option<T>(
         &self,
         wanted: impl Fn(&TcpOption<'_>) -> Option<T>,
@@ -114,8 +114,8 @@ impl Segment {
         None
     }
 
-    /// Writes NOPs over each fast open option of this kind, as `nft reset tcp option` does, also over one
-    /// whose cookie has an impossible length.
+    /// Overwrites each fast open option of this kind with NOPs, as `nft reset tcp option` does, including one whose
+    /// cookie has an impossible length.
     pub(super) fn overwrite_option(&mut self, kind: FastOpenKind) -> bool {
         let magic: &[u8] = match kind {
             FastOpenKind::Standard => &[],
@@ -135,7 +135,7 @@ impl Segment {
         found
     }
 
-    /// Cuts the segment's data off.
+    /// Removes the segment's data.
     pub(super) fn remove_data(&mut self) {
         self.bytes.truncate(self.data);
         let len = self.bytes.len() - ETHERNET;
@@ -147,7 +147,7 @@ impl Segment {
         self.finish();
     }
 
-    /// Changes each bit of the cookie's first byte.
+    /// Inverts the first byte of the cookie.
     pub(super) fn corrupt_cookie(&mut self) -> bool {
         let cookie_len = |option: &TcpOption<'_>| {
             option.fast_open().map(|it| it.cookie.as_bytes().len()).filter(|len| *len > 0)
@@ -170,13 +170,13 @@ impl Segment {
         self.finish();
     }
 
-    /// The reset that answers this segment, as a closed port would send it (RFC 9293, section 3.10.7.1).
+    /// Returns the reset with which a closed port would answer this segment (RFC 9293, section 3.10.7.1).
     pub(super) fn reset(&self) -> Self {
         let mut answer = self.clone();
         let (destination, source) = (&self.bytes[..6], &self.bytes[6..12]);
         answer.bytes[..6].copy_from_slice(source);
         answer.bytes[6..12].copy_from_slice(destination);
-        // No options, no data.
+        // The reset has no options and no data.
         answer.data = self.tcp + 20;
         answer.remove_data();
         answer.set_source(self.destination.ip());
@@ -193,7 +193,7 @@ impl Segment {
         let acknowledgment = self.sequence.wrapping_add(length);
         answer.bytes[self.tcp + 4..self.tcp + 8].fill(0);
         answer.bytes[self.tcp + 8..self.tcp + 12].copy_from_slice(&acknowledgment.to_be_bytes());
-        // A header of five words; RST and ACK; no window.
+        // Writes a header of five words; RST and ACK; no window.
         answer.bytes[self.tcp + 12..self.tcp + 16].copy_from_slice(&[5 << 4, 0x14, 0, 0]);
         answer.finish();
         answer
@@ -212,7 +212,7 @@ impl Segment {
         self.bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
     }
 
-    /// Makes the checksums right again.
+    /// Updates the checksums.
     fn finish(&mut self) {
         if !self.v6 {
             let header = ETHERNET..self.tcp;
@@ -234,7 +234,7 @@ impl Segment {
     }
 }
 
-/// Whether a packet is a part of a larger one: its checksum is that of more than the bytes at hand.
+/// Returns whether a packet is a fragment, whose checksum covers more than the bytes at hand.
 fn is_fragment(ip: &IpHeader<'_>, packet: &[u8]) -> bool {
     const IPV6_FRAGMENT: u8 = 44;
     const IPV4_MORE_FRAGMENTS: u8 = 0x20;
@@ -248,7 +248,7 @@ fn is_fragment(ip: &IpHeader<'_>, packet: &[u8]) -> bool {
     more || ip.fragment_offset() != 0
 }
 
-/// Segments to test boxes with, and whether what became of them is right.
+/// Segments for testing boxes, and a check of what the boxes did.
 #[cfg(test)]
 pub(super) mod sample {
     use etherparse::TcpSlice;
@@ -256,7 +256,7 @@ pub(super) mod sample {
     use super::*;
 
     pub(crate) const COOKIE: [u8; 8] = [0x49, 0xe6, 0xbf, 0xa1, 0x7d, 0x02, 0x3b, 0x07];
-    /// MSS, SACK permitted, timestamps, NOP, window scale: what Linux puts before fast open's option.
+    /// MSS, SACK permitted, timestamps, NOP, window scale: the options that Linux puts before the fast open option.
     pub(crate) const BEFORE: [u8; 20] =
         [2, 4, 5, 0xb4, 4, 2, 8, 10, 0xf3, 0x52, 0xb4, 0x3d, 0, 0, 0, 0, 1, 3, 3, 10];
     pub(crate) const SYN: u8 = 0x02;
@@ -264,7 +264,7 @@ pub(super) mod sample {
     pub(crate) const ACK: u8 = 0x10;
     pub(crate) const SEQUENCE: u32 = 0xffff_fff0;
 
-    /// The option as it stands in a header, padded with NOPs to whole words.
+    /// Returns the option as in a header, padded with NOPs to whole words.
     pub(crate) fn option(kind: FastOpenKind, cookie: &[u8]) -> Vec<u8> {
         let magic: &[u8] =
             if kind == FastOpenKind::Experimental { &TCPOPT_FASTOPEN_MAGIC } else { &[] };
@@ -274,7 +274,7 @@ pub(super) mod sample {
         bytes
     }
 
-    /// A frame from port 40000 to 2222, with right lengths and checksums.
+    /// Returns a frame from port 40000 to 2222, with correct lengths and checksums.
     pub(crate) fn frame(v6: bool, flags: u8, options: &[u8], data: &[u8]) -> Vec<u8> {
         let mut segment = vec![0x9c, 0x40, 0x08, 0xae];
         segment.extend(SEQUENCE.to_be_bytes());
@@ -310,13 +310,13 @@ pub(super) mod sample {
         Segment::parse(&frame(v6, flags, options, data)).expect("a whole segment")
     }
 
-    /// A SYN of Linux with this option behind the usual ones.
+    /// Returns a SYN of Linux with this option after the usual ones.
     pub(crate) fn syn(v6: bool, option: &[u8], data: &[u8]) -> Segment {
         segment(v6, SYN, &[&BEFORE, option].concat(), data)
     }
 
-    /// Lengths and checksums are right, and what the segment says of itself is what its bytes say. The
-    /// sums are made here from the bytes, not by the code that is tested.
+    /// Asserts that lengths and checksums are correct, and that the segment's fields agree with its bytes. Computes
+    /// the sums from the bytes, not with the code under test.
     #[track_caller]
     pub(crate) fn assert_sound(segment: &Segment) {
         let packet = &segment.bytes[ETHERNET..];
@@ -351,7 +351,7 @@ pub(super) mod sample {
         sum
     }
 
-    /// The TCP header, as another parser than ours reads it.
+    /// Returns the TCP header, parsed by another library.
     pub(crate) fn header(segment: &Segment) -> TcpSlice<'_> {
         let ip = IpHeader::parse(&segment.bytes[ETHERNET..]).expect("an IP header");
         TcpSlice::from_slice(ip.payload()).expect("a TCP header")
@@ -419,11 +419,11 @@ mod tests {
     }
 
     #[test]
-    fn each_option_of_a_kind_is_overwritten_and_what_only_looks_like_one_is_not() {
+    fn only_real_options_of_the_kind_are_overwritten() {
         let mut twice = syn(false, &[34, 2, 34, 6, 34, 2, 34, 2], b"x");
         assert!(twice.overwrite_option(Standard));
         assert_eq!(header(&twice).options()[20..], [NOP; 8]);
-        // A length that no cookie has.
+        // No cookie has this length.
         let mut odd = syn(false, &[34, 5, 1, 2, 3, 1, 1, 1], b"x");
         assert!(!odd.corrupt_cookie(), "it holds no cookie");
         assert!(odd.overwrite_option(Standard));
@@ -431,10 +431,10 @@ mod tests {
         let mut other = syn(false, &[254, 4, 0x12, 0x34, 200, 4, 34, 2], b"x");
         assert!(!other.overwrite_option(Standard) && !other.overwrite_option(Experimental));
         assert_sound(&other);
-        // After the end of the list nothing is an option.
+        // After the end of the list there are no options.
         let mut hidden = syn(false, &[0, 34, 2, 0], b"x");
         assert!(!hidden.overwrite_option(Standard));
-        // A broken option ends the list too.
+        // A malformed option ends the list too.
         for broken in [[34, 1, 1, 1], [34, 0, 1, 1], [1, 1, 1, 34], [34, 200, 1, 1]] {
             let mut broken = syn(true, &broken, b"x");
             assert!(!broken.overwrite_option(Standard) && !broken.corrupt_cookie());
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_cut_off_and_the_option_stays() {
+    fn removing_data_keeps_the_option() {
         for (v6, kind, cookie, data) in syns() {
             let mut segment = syn(v6, &option(kind, cookie), data);
             segment.remove_data();
@@ -468,8 +468,8 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_that_is_changed_is_the_one_that_counts() {
-        // The first is no option that the kernel would take.
+    fn corrupt_cookie_changes_the_option_that_the_kernel_uses() {
+        // The kernel does not accept the first option.
         let mut segment = syn(false, &[34, 5, 9, 9, 9, 34, 6, 1, 2, 3, 4, 1], b"x");
         assert!(segment.corrupt_cookie());
         assert_eq!(segment.fast_open().unwrap().cookie.as_bytes(), [0xfe, 2, 3, 4]);
@@ -530,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_of_the_frame_is_no_data() {
+    fn padding_of_the_frame_is_not_data() {
         let mut bytes = frame(false, ACK, &[], &[]);
         bytes.resize(60, 0);
         let segment = Segment::parse(&bytes).expect("an acknowledgment in a frame of 60 bytes");
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_boxes_do_not_know_is_left_alone() {
+    fn frames_that_boxes_cannot_parse_are_unchanged() {
         for v6 in [false, true] {
             let good = frame(v6, SYN, &[], b"data");
             let ip = ETHERNET;
@@ -567,7 +567,7 @@ mod tests {
         }
     }
 
-    /// All that boxes do to segments.
+    /// Applies everything that boxes do to segments.
     fn use_all(segment: &Segment) {
         let _ = segment.fast_open();
         assert_sound(&segment.reset());
@@ -592,7 +592,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_frames_do_no_harm(
+        fn hostile_frames_are_handled(
             v6: bool,
             options in proptest::collection::vec(prop_oneof![
                 Just(34_u8), Just(254), Just(0xf9), Just(0x89), 0_u8..12, any::<u8>(),
@@ -617,7 +617,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_do_no_harm(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), v6: bool) {
+        fn any_bytes_are_handled(mut bytes in proptest::collection::vec(any::<u8>(), 0..160), v6: bool) {
             if let Some(kind) = bytes.get_mut(12..15) {
                 let (kind_of_frame, version) = if v6 { (TYPE_IPV6, 0x60) } else { (TYPE_IPV4, 0x45) };
                 kind[..2].copy_from_slice(&kind_of_frame);

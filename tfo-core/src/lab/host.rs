@@ -1,4 +1,4 @@
-//! A host: a thread in a network namespace of its own.
+//! A host: a thread in its own network namespace.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 use crate::host::{FastOpenFlags, sysctl};
 use crate::sys::namespace::{self, Namespace};
 
-/// A host of the lab: loopback is up, and client and server may use fast open.
+/// A host of the lab. Loopback is up, and both halves of fast open are allowed.
 #[derive(Debug)]
 pub struct Host {
     name: String,
     namespace: File,
-    /// Nothing is ever written: its reader waits until the host goes.
+    /// Nothing is written to this pipe: its reader waits until the host ends.
     alive: (PipeReader, PipeWriter),
-    /// `None` only while it is dropped.
+    /// `None` only while the host is dropped.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,10 +29,10 @@ pub struct Host {
 type Job = Box<dyn FnOnce() + Send>;
 
 impl Host {
-    /// Makes a host.
+    /// Creates a host.
     ///
     /// # Errors
-    /// This process may not make network namespaces; see [`explain_denied`](super::explain_denied).
+    /// This process may not create network namespaces; see [`explain_denied`](super::explain_denied).
     pub fn new(name: &str) -> Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (ready, started) = mpsc::channel();
@@ -52,16 +52,16 @@ impl Host {
         Ok(Self { name, namespace, alive, jobs, thread })
     }
 
-    /// The name given to [`new`](Self::new).
+    /// Returns the name given to [`new`](Self::new).
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs a piece of code on this host, and returns its result.
+    /// Runs code on this host, and returns its result.
     ///
-    /// Sockets that it makes belong to this host for life, and may be used from anywhere. A
-    /// thread that it starts runs on this host as well.
+    /// Sockets that the code creates belong to this host for their lifetime, and may be used from anywhere. Threads
+    /// that it starts run on this host as well.
     ///
     /// # Panics
     /// When the code panics.
@@ -69,7 +69,7 @@ impl Host {
         let (done, result) = mpsc::channel();
         let job = Box::new(move || {
             let outcome = panic::catch_unwind(AssertUnwindSafe(code));
-            // Fails only when `run` has panicked in between.
+            // Fails only if `run` has panicked meanwhile.
             let _ = done.send(outcome);
         });
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
@@ -81,7 +81,7 @@ impl Host {
         }
     }
 
-    /// Starts a program on this host. It is killed when the host goes.
+    /// Starts a program on this host. The program is killed when the host ends.
     ///
     /// # Errors
     /// As [`Command::spawn`].
@@ -90,26 +90,26 @@ impl Host {
         self.run(move || command.spawn())
     }
 
-    /// Starts a program on this host, and lets nothing that it starts outlive it: all of them are killed
-    /// when it ends, when the host goes, and when this process is killed.
+    /// Starts a program on this host, and lets no process that it starts outlive it: all are killed when the
+    /// program ends, when the host ends, and when this process is killed.
     ///
-    /// It is the first process of a PID namespace: a signal that it does not handle is ignored, other than
+    /// The program is the first process of a PID namespace: a signal that it does not handle is ignored, except
     /// SIGKILL.
     ///
     /// # Errors
-    /// As [`Command::spawn`], and when a PID namespace can't be made.
+    /// As [`Command::spawn`], and if a PID namespace cannot be created.
     pub fn spawn_tree(&self, mut command: Command) -> io::Result<Child> {
         namespace::end_with_this_thread(&mut command);
         let mut alive = self.alive.0.try_clone()?;
         let (started, child) = mpsc::channel();
-        // A thread of its own: after this one could start no threads. It lives as long as the host,
-        // because the program ends with it.
+        // In its own thread, because after this call a thread can start no threads. The thread lives as long as the
+        // host, because the program ends with it.
         self.run(move || {
             let keep = thread::Builder::new().name("program".to_owned());
             keep.spawn(move || {
                 let spawned = namespace::unshare(Namespace::Pid).and_then(|()| command.spawn());
                 if started.send(spawned).is_ok() {
-                    // Ends when the host closes the other end.
+                    // Returns when the host closes the other end.
                     let _ = alive.read(&mut [0]);
                 }
             })
@@ -117,7 +117,7 @@ impl Host {
         child.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
     }
 
-    /// Runs a program on this host, waits for its end, and returns what it wrote.
+    /// Runs a program on this host, waits for it to end, and returns its output.
     ///
     /// # Errors
     /// As [`Command::output`].
@@ -126,10 +126,10 @@ impl Host {
         self.run(move || command.output())
     }
 
-    /// Gives this host another address on its loopback interface.
+    /// Adds an address to this host's loopback interface.
     ///
     /// # Errors
-    /// The kernel refuses it.
+    /// The kernel refused the address.
     pub fn add_address(&self, address: IpAddr) -> Result<()> {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
         self.run(move || interface::add_address(interface::LOOPBACK, address, prefix))
@@ -138,14 +138,14 @@ impl Host {
     /// Sets `net.ipv4.tcp_fastopen` of this host.
     ///
     /// # Errors
-    /// The setting can't be written.
+    /// The setting cannot be written.
     pub fn set_tcp_fastopen(&self, bits: FastOpenFlags) -> Result<()> {
         self.run(move || sysctl::set_tcp_fastopen(bits))
     }
 }
 
 impl AsFd for Host {
-    /// Its network namespace.
+    /// Returns the host's network namespace.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.namespace.as_fd()
     }
@@ -155,7 +155,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // Jobs catch their panics, so that the thread has none to hand over.
+            // Jobs catch their panics, so that the thread returns none.
             let _ = thread.join();
         }
     }

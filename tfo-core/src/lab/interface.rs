@@ -10,16 +10,16 @@ use crate::host::netlink::Netlink;
 use crate::uapi::{VETH_INFO_PEER, neighbour};
 use crate::wire::netlink::Request;
 
-/// Loopback is the first interface of each namespace.
+/// Loopback is the first interface of every namespace.
 pub(super) const LOOPBACK: u32 = 1;
 /// The number of a host's own interface, `eth0`.
 pub(super) const ETH0: u32 = 10;
 
-/// The bytes of `struct ifinfomsg`.
+/// The size of `struct ifinfomsg`.
 const INTERFACE_HEADER: usize = 16;
 /// `IF_OPER_UP` of <linux/if.h>.
 const OPER_UP: u8 = 6;
-/// Far more than the kernel takes for it.
+/// Far more time than the kernel needs.
 const UP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Keeps the host in the middle from taking part in IPv6 on its own.
@@ -34,13 +34,13 @@ pub(super) fn silence_ipv6() -> Result<()> {
     Ok(())
 }
 
-/// Whether the kernel of this machine has IPv6. Without it (`ipv6.disable=1`) hosts have IPv4 alone.
+/// Returns whether this machine's kernel has IPv6. Without it (`ipv6.disable=1`) hosts have only IPv4.
 #[must_use]
 pub fn has_ipv6() -> bool {
     Path::new("/proc/sys/net/ipv6/conf/all/disable_ipv6").exists()
 }
 
-/// What of these addresses the kernel knows.
+/// Returns whether the kernel supports the family of an address.
 pub(super) fn usable(address: IpAddr) -> bool {
     address.is_ipv4() || has_ipv6()
 }
@@ -50,8 +50,8 @@ pub(super) fn loopback_up() -> Result<()> {
     set_up(LOOPBACK)
 }
 
-/// Makes a veth pair: one end here, with this number and name; the other is `eth0` in the namespace
-/// of this descriptor.
+/// Creates a veth pair: one end here, with this number and name; the other is `eth0` in the namespace of this file
+/// descriptor.
 pub(super) fn make_veth((index, name): (u32, &str), peer_namespace: i32) -> Result<()> {
     let build = |sequence| {
         let flags = flags(libc::NLM_F_CREATE | libc::NLM_F_EXCL);
@@ -77,8 +77,8 @@ pub(super) fn set_up(index: u32) -> Result<()> {
     route()?.request("bringing up interface", &index.to_string(), build, |_| Ok(()))
 }
 
-/// Waits until an interface sends what it is given. The kernel notices the other end's coming up in a
-/// worker of its own, and drops packets without a word until then.
+/// Waits until an interface sends packets. The kernel detects the carrier in a worker of its own, and silently
+/// drops packets until then.
 pub(super) fn wait_until_up(index: u32) -> Result<()> {
     let name = index.to_string();
     wait_until("waiting for interface", &name, || {
@@ -94,14 +94,14 @@ pub(super) fn wait_until_up(index: u32) -> Result<()> {
         })?;
         Ok(is_up)
     })?;
-    // Waits for the worker's lock: it starts the queue after it has set the state.
+    // Waits for the worker's lock: the worker starts the queue after it has set the state.
     set_up(index)
 }
 
-/// Waits until the calling thread's host takes packets to its address: of IPv6 the kernel makes the
-/// route in a worker too, also without duplicate address detection.
+/// Waits until the calling thread's host accepts packets to its address. For IPv6 the kernel adds the route in a
+/// worker, even without duplicate address detection.
 pub(super) fn wait_until_own(address: IpAddr) -> Result<()> {
-    /// Where `struct rtmsg` has its type.
+    /// The offset of the type in `struct rtmsg`.
     const TYPE: usize = 7;
     let name = address.to_string();
     wait_until("waiting for address", &name, || {
@@ -153,8 +153,8 @@ pub(super) fn set_hardware_address(index: u32, address: [u8; 6]) -> Result<()> {
 }
 
 pub(super) fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()> {
-    // `struct ifaddrmsg`: family, prefix length, flags, scope, index. Without duplicate address
-    // detection, which would keep an IPv6 address waiting.
+    // `struct ifaddrmsg`: family, prefix length, flags, scope, index. Without duplicate address detection, which
+    // would delay the use of an IPv6 address.
     let nodad = u8::try_from(libc::IFA_F_NODAD).unwrap_or(0);
     let [a, b, c, d] = index.to_ne_bytes();
     let header = [family(address), prefix, nodad, 0, a, b, c, d];
@@ -167,7 +167,7 @@ pub(super) fn add_address(index: u32, address: IpAddr, prefix: u8) -> Result<()>
     route()?.request("adding address", &address.to_string(), build, |_| Ok(()))
 }
 
-/// A neighbour that needs no ARP: a first packet is not delayed by a question.
+/// Adds a neighbour, so that the first packet does not wait for ARP.
 pub(super) fn add_neighbour(index: u32, address: IpAddr, hardware: [u8; 6]) -> Result<()> {
     // `struct ndmsg`: family, padding, index, state, flags, type.
     let mut header = [0; 12];

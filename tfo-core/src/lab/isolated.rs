@@ -1,4 +1,4 @@
-//! Tests in namespaces of their own, as root and as an ordinary user.
+//! Runs tests in their own namespaces, as root and as an ordinary user.
 
 use std::env;
 use std::process::Command;
@@ -8,10 +8,10 @@ use crate::sys::namespace;
 
 /// Set in the process that runs the body of one test.
 const INSIDE: &str = "TFO_LAB_INSIDE";
-/// With this set to 1 a capability that is missing makes a test fail instead of skipping it.
+/// If this is 1, a missing capability fails a test instead of skipping it.
 const REQUIRED: &str = "TFO_LAB_REQUIRED";
 
-/// Runs `body`, a closure of a test function, in a process of its own where [`Host`]s may be made.
+/// Runs `body`, a closure of a test function, in its own process, where [`Host`]s can be created.
 ///
 /// ```no_run
 /// # use tfo_core::lab::{Host, isolated};
@@ -24,12 +24,12 @@ const REQUIRED: &str = "TFO_LAB_REQUIRED";
 /// }
 /// ```
 ///
-/// A process with threads, as a test binary is, can't enter a user namespace. So the binary starts
-/// itself again for this one test: in a user namespace when not root, as it is when root. Where
-/// namespaces are forbidden the test is [skipped](skip), loudly.
+/// A process with threads, such as a test binary, cannot enter a user namespace. The binary therefore starts itself
+/// again for this one test: in a user namespace if it is not root. Where namespaces are forbidden the test is
+/// [skipped](skip), loudly.
 ///
 /// # Panics
-/// When the test fails, or when it is called from elsewhere than a test function.
+/// If the test fails, or if this is called from elsewhere than a test function.
 pub fn isolated<F: FnOnce()>(body: F) {
     if env::var_os(INSIDE).is_some() {
         match Host::new("check") {
@@ -38,14 +38,14 @@ pub fn isolated<F: FnOnce()>(body: F) {
         }
         return;
     }
-    // `binary::module::test::{{closure}}`: the test's name is in between.
+    // The type name is `binary::module::test::{{closure}}`.
     let full = std::any::type_name::<F>();
     let path = full.trim_end_matches("::{{closure}}");
     let path = path.split_once("::").map_or(path, |(_, path)| path);
     let binary = env::current_exe().unwrap_or_else(|e| panic!("this binary's path: {e}"));
     let mut command = Command::new(binary);
     command.args([path, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
-    // A library path of cargo's, colours and the like stay as they are.
+    // Cargo's library path, colours and the like are inherited.
     if namespace::effective_ids().0 != 0 {
         namespace::start_in_user_namespace(&mut command);
     }
@@ -62,16 +62,16 @@ pub fn isolated<F: FnOnce()>(body: F) {
     }
 }
 
-/// Says that the running test is skipped, and why; fails it when `TFO_LAB_REQUIRED=1`.
+/// Reports that the running test is skipped, and why. Fails the test if `TFO_LAB_REQUIRED=1`.
 ///
 /// # Panics
-/// With `TFO_LAB_REQUIRED=1`.
+/// If `TFO_LAB_REQUIRED=1`.
 pub fn skip(why: &str) {
     assert!(env::var_os(REQUIRED).is_none_or(|value| value != "1"), "{REQUIRED}=1, and {why}");
     report(&format!("SKIPPED: {why}\n"));
 }
 
-/// Whether a program that a test needs is installed; says that the test is [skipped](skip) if not.
+/// Returns whether a program that a test needs is installed. If not, reports the test as [skipped](skip).
 #[must_use]
 pub fn require(program: &str) -> bool {
     let found = env::var_os("PATH").is_some_and(|path| {
@@ -85,8 +85,8 @@ pub fn require(program: &str) -> bool {
     found
 }
 
-/// Past the capture of the test runner: a skip must be seen although the test passes, and so must a
-/// figure that a test prints behind `MEASURED`.
+/// Writes past the output capture of the test runner: a skip must be visible although the test passes, and so must
+/// a figure that a test prints after `MEASURED`.
 fn report(text: &str) {
     use std::io::Write;
     let mut stderr = std::io::stderr().lock();

@@ -1,4 +1,4 @@
-//! Hosts joined by veth pairs, with the addresses of [`address`](super::address).
+//! Joins hosts by veth pairs, with the addresses of [`address`](super::address).
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -21,7 +21,7 @@ pub(super) const FIRST_PORT: u32 = 20;
 pub(super) struct End {
     hardware: [u8; 6],
     addresses: [(IpAddr, u8); 2],
-    /// The other end, in both families.
+    /// The address of the other end, in both families.
     others: [IpAddr; 2],
     other_hardware: [u8; 6],
 }
@@ -47,7 +47,7 @@ pub(super) const SERVER: End = End {
 /// [`Network`](super::Network).
 ///
 /// # Errors
-/// The kernel refuses veth pairs.
+/// The kernel refused the veth pair.
 pub fn join(client: &Host, server: &Host) -> Result<()> {
     let namespace = namespace(server)?;
     client.run(move || {
@@ -59,8 +59,8 @@ pub fn join(client: &Host, server: &Host) -> Result<()> {
     server.run(|| wait_until_ready(&SERVER))
 }
 
-/// Joins a host to the one in the middle, and makes its interface one that leaves nothing to the
-/// device: the middle sees whole packets with their checksums.
+/// Joins a host to the one in the middle. Turns offloads off, so that the middle sees complete packets with
+/// checksums.
 pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -> Result<()> {
     let namespace = namespace(host)?;
     middle.run(move || make_veth((port, &format!("port{port}")), namespace.as_raw_fd()))?;
@@ -70,7 +70,7 @@ pub(super) fn attach(middle: &Host, port: u32, host: &Host, end: &'static End) -
             packet::turn_offload_off("eth0", command)
                 .map_err(|e| Error::system("turning an offload off on", "eth0", e))?;
         }
-        // Whoever else is behind the path (a translated address) is reached through the other end.
+        // Other addresses behind the path, such as a translated one, are reached through the other end.
         for other in end.others.into_iter().filter(|other| usable(*other)) {
             add_neighbour(ETH0, other, end.other_hardware)?;
             add_default_route(ETH0, other)?;
@@ -90,7 +90,7 @@ fn configure(end: &End) -> Result<()> {
     set_up(ETH0)
 }
 
-/// Waits until the calling thread's host sends, and takes, packets at this end.
+/// Waits until the calling thread's host can send and receive at this end.
 fn wait_until_ready(end: &End) -> Result<()> {
     wait_until_up(ETH0)?;
     let own = end.addresses.into_iter().map(|(address, _)| address);

@@ -1,5 +1,4 @@
-//! What boxes on the path do to TCP segments. No I/O and no clock: a segment in, what becomes of it
-//! out.
+//! What boxes on the path do to TCP segments. No I/O and no clock: a segment in, the resulting segments out.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,10 +12,10 @@ use crate::wire::FastOpenKind::{self, Experimental, Standard};
 
 const BOTH: &[FastOpenKind] = &[Standard, Experimental];
 
-/// Defines the boxes: variant, name on the command line, what it does in one line.
+/// Defines the boxes: variant, name on the command line, one line of description.
 macro_rules! middleboxes {
     ($($variant:ident = $name:literal, $does:literal;)*) => {
-        /// A box on the path that does something to TCP Fast Open.
+        /// A box on the path that interferes with TCP Fast Open.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
@@ -25,16 +24,16 @@ macro_rules! middleboxes {
         }
 
         impl Middlebox {
-            /// All of them.
+            /// All boxes.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name, as on the command line.
+            /// Returns the name, as on the command line.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What it does, in one line.
+            /// Returns a description in one line.
             #[must_use]
             pub const fn does(self) -> &'static str {
                 match self { $(Self::$variant => $does,)* }
@@ -87,19 +86,19 @@ impl FromStr for Middlebox {
 pub(super) struct Leaving {
     pub(super) direction: Direction,
     pub(super) segment: Segment,
-    /// No host sent it: a box made it.
+    /// The box created the segment; no host sent it.
     pub(super) forged: bool,
 }
 
-/// What the boxes did to one segment.
+/// The result of all boxes for one segment.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Empty: it was dropped.
+    /// Empty if the segment was dropped.
     pub(super) leaving: Vec<Leaving>,
     pub(super) modifications: Vec<Modification>,
 }
 
-/// The boxes of a path, with what they remember.
+/// The boxes of a path, with their state.
 #[derive(Debug, Default)]
 pub(super) struct Middleboxes {
     boxes: Vec<Middlebox>,
@@ -108,7 +107,7 @@ pub(super) struct Middleboxes {
     original: HashMap<SocketAddr, IpAddr>,
 }
 
-/// What a box says of a segment.
+/// The decision of a box about a segment.
 enum Ruling {
     Pass,
     Drop(&'static str),
@@ -121,7 +120,7 @@ impl Middleboxes {
         Self { boxes: boxes.to_vec(), ..Self::default() }
     }
 
-    /// Sends a segment through all boxes: those next to its sender come first.
+    /// Passes a segment through all boxes, beginning with those next to its sender.
     pub(super) fn pass(&mut self, direction: Direction, mut segment: Segment) -> Outcome {
         let mut outcome = Outcome::default();
         let mut copies = 0;
@@ -208,7 +207,7 @@ impl Middleboxes {
     fn swallow(&mut self, direction: Direction, segment: &Segment, syn_data: bool) -> Ruling {
         let flow = flow(direction, segment);
         if syn_data {
-            // The first one passes, its repetitions too.
+            // The first one passes, and its retransmissions too.
             self.swallowed.insert(flow);
             Ruling::Pass
         } else if self.swallowed.contains(&flow) {
@@ -243,8 +242,7 @@ impl Middleboxes {
     }
 }
 
-/// The address of the pool for the connection of this number. 198.51.100.0/24 (RFC 5737) and
-/// `2001:db8:1::/64`.
+/// Returns the address for the connection with this number, from 198.51.100.0/24 (RFC 5737) or `2001:db8:1::/64`.
 fn pool(like: IpAddr, number: usize) -> IpAddr {
     let last = u8::try_from(number % 250).unwrap_or(0) + 1;
     if like.is_ipv4() {
@@ -270,7 +268,7 @@ fn remove_data(segment: &mut Segment, did: &mut impl FnMut(String)) {
     }
 }
 
-/// The connection of a segment.
+/// Returns the connection of a segment.
 pub(super) fn flow(direction: Direction, segment: &Segment) -> Flow {
     match direction {
         Direction::ToServer => Flow { client: segment.source(), server: segment.destination() },
@@ -294,7 +292,7 @@ mod tests {
         outcome.modifications.iter().map(|modification| modification.by).collect()
     }
 
-    /// The way back: addresses and ports swapped.
+    /// Returns an answer: addresses and ports swapped.
     fn answer(to: &Segment, flags: u8, options: &[u8], data: &[u8]) -> Segment {
         let mut bytes = segment(to.source().is_ipv6(), flags, options, data).into_bytes();
         let ports = bytes.len() - data.len() - 20 - options.len();
@@ -311,7 +309,7 @@ mod tests {
         answer(to, SYN_ACK, &[&BEFORE, option].concat(), &[])
     }
 
-    /// The kinds of segments that a box might act on, with the way that they go.
+    /// Returns the kinds of segments that a box might act on, with their direction.
     fn traffic(v6: bool) -> Vec<(&'static str, Direction, Segment)> {
         let plain = syn(v6, &[], &[]);
         vec![
@@ -328,12 +326,12 @@ mod tests {
             ("syn-ack34", TO_CLIENT, syn_ack(&plain, &option(Standard, &COOKIE))),
             ("syn-ack254", TO_CLIENT, syn_ack(&plain, &option(Experimental, &COOKIE))),
             ("answer", TO_CLIENT, answer(&plain, ACK, &[], b"answer")),
-            // A SYN of the server's own: no box of this path is meant.
+            // A SYN in the other direction: no box of this path acts on it.
             ("server's syn", TO_CLIENT, answer(&plain, SYN, &option(Standard, &COOKIE), b"data")),
         ]
     }
 
-    /// On which of [`traffic`] each box acts when it has seen nothing before.
+    /// Returns the names in [`traffic`] on which each box acts without earlier segments.
     fn acts_on(middlebox: Middlebox) -> &'static [&'static str] {
         match middlebox {
             Middlebox::StripSynOption | Middlebox::DropSynOption => {
@@ -412,7 +410,7 @@ mod tests {
         }
     }
 
-    /// The single segment that leaves a single box.
+    /// Returns the single segment that leaves a single box.
     fn through(middlebox: Middlebox, segment: Segment) -> Segment {
         let outcome = Middleboxes::new(&[middlebox]).pass(TO_SERVER, segment);
         let [leaving] = <[Leaving; 1]>::try_from(outcome.leaving).expect("one segment leaves");
@@ -421,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_boxes_leave_of_a_syn_is_what_they_say() {
+    fn each_box_changes_a_syn_as_described() {
         for v6 in [false, true] {
             for kind in [Standard, Experimental] {
                 let before = || syn(v6, &option(kind, &COOKIE), b"data");
@@ -467,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_syn_with_data_nothing_of_its_flow_passes_and_all_of_others_does() {
+    fn swallow_drops_only_the_flow_of_a_syn_with_data() {
         for v6 in [false, true] {
             let mut boxes = Middleboxes::new(&[Middlebox::SwallowAfterSynData]);
             let mut passes =
@@ -487,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn each_connection_gets_another_source_and_its_answers_find_back() {
+    fn translation_gives_each_connection_a_source_and_maps_back() {
         for v6 in [false, true] {
             let mut boxes = Middleboxes::new(&[Middlebox::TranslateSource]);
             let mut seen = HashSet::new();
@@ -517,7 +515,7 @@ mod tests {
 
     #[test]
     fn the_box_next_to_the_sender_comes_first() {
-        // The translation at the client's end makes the flow that is swallowed behind it.
+        // The translation at the client's end creates the flow that the next box swallows.
         let mut boxes =
             Middleboxes::new(&[Middlebox::TranslateSource, Middlebox::SwallowAfterSynData]);
         let first = syn(false, &option(Standard, &COOKIE), b"data");
@@ -525,7 +523,7 @@ mod tests {
         let outcome = boxes.pass(TO_CLIENT, syn_ack(&arrived, &[]));
         assert_eq!(modifications(&outcome), ["swallow-after-syn-data"]);
         assert!(outcome.leaving.is_empty());
-        // What one box removes the next one does not see.
+        // A box does not see what the previous one removed.
         let outcome = Middleboxes::new(&[Middlebox::StripSynData, Middlebox::DropSynData])
             .pass(TO_SERVER, syn(false, &option(Standard, &COOKIE), b"data"));
         assert_eq!(modifications(&outcome), ["strip-syn-data"]);

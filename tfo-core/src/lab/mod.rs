@@ -1,8 +1,8 @@
 //! Hosts with real Linux stacks on one machine: network namespaces of this process.
 //!
-//! A [`Host`] is a thread in a network namespace of its own. Nothing of the real host is changed,
-//! and all of it is gone when the process ends. An ordinary user needs unprivileged user
-//! namespaces: see [`isolated`] and [`enter_private_network`].
+//! A [`Host`] is a thread in its own network namespace. Nothing is changed on the real host, and everything is
+//! removed when the process ends. An ordinary user needs unprivileged user namespaces: see [`isolated`] and
+//! [`enter_private_network`].
 //!
 //! ```no_run
 //! use tfo_core::lab::{self, Host};

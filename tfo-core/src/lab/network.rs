@@ -1,4 +1,4 @@
-//! A client's host, a path, and one or several servers' hosts: the lab as a whole.
+//! The lab as a whole: a client's host, a path, and one or several servers' hosts.
 
 use std::net::IpAddr;
 use std::thread;
@@ -11,14 +11,13 @@ use crate::capture::{Direction, PacketPath};
 use crate::error::{Error, Result};
 use crate::sys::packet::PacketSocket;
 
-/// Two hosts with a path between them, on the addresses of the documentation networks (RFC 5737,
-/// RFC 3849).
+/// Two hosts with a path between them, with addresses of the documentation networks (RFC 5737, RFC 3849).
 ///
-/// With several servers all have the same addresses, and each new connection goes to the next one:
-/// what a load balancer does.
+/// With several servers, all have the same addresses, and each new connection goes to the next one, as with a load
+/// balancer.
 #[derive(Debug)]
 pub struct Network {
-    // The path ends before the hosts whose interfaces it uses.
+    // Dropped before the hosts whose interfaces the path uses.
     path: ForwardingPath,
     client: Host,
     servers: Vec<Host>,
@@ -26,15 +25,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes the hosts, and starts the path.
+    /// Creates the hosts, and starts the path.
     ///
     /// # Errors
-    /// This process may not make network namespaces, or the kernel lacks veth or packet sockets.
+    /// This process may not create network namespaces, or the kernel lacks veth or packet sockets.
     pub fn new(settings: PathSettings) -> Result<Self> {
         Self::with_servers(settings, 1)
     }
 
-    /// [`new`](Self::new) with so many servers' hosts behind one address; at least one.
+    /// Like [`new`](Self::new), with this many servers behind one address; at least one.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -58,13 +57,13 @@ impl Network {
         Ok(Self { path, client, servers, middle })
     }
 
-    /// The client's host.
+    /// Returns the client's host.
     #[must_use]
     pub fn client(&self) -> &Host {
         &self.client
     }
 
-    /// The first server's host.
+    /// Returns the host of the first server.
     ///
     /// # Panics
     /// Never: there is at least one.
@@ -73,35 +72,35 @@ impl Network {
         &self.servers[0]
     }
 
-    /// All servers' hosts.
+    /// Returns the hosts of all servers.
     #[must_use]
     pub fn servers(&self) -> &[Host] {
         &self.servers
     }
 
-    /// The server's address of a family.
+    /// Returns the address of the server in this family.
     #[must_use]
     pub fn server_address(v6: bool) -> IpAddr {
         if v6 { SERVER_V6.into() } else { SERVER_V4.into() }
     }
 
-    /// Replaces the boxes of the path while it runs. The new ones know nothing of the connections before:
-    /// those that a box translated or swallowed go on without it.
+    /// Replaces the boxes of the path while it runs. The new boxes have no state: connections that a previous box
+    /// translated or swallowed continue without it.
     pub fn set_boxes(&self, boxes: &[Middlebox]) {
         self.path.set_boxes(boxes);
     }
 
-    /// Each packet that has crossed so far, in the order in which they were sent.
+    /// Returns the packets that have crossed so far, in the order in which they were sent.
     #[must_use]
     pub fn packets(&self) -> Vec<PacketPath> {
         self.path.packets()
     }
 
-    /// Hands a packet that has crossed to the first server to it once more: what a network does that
-    /// repeats packets late. A SYN with data, repeated after its connection has ended, is a new request.
+    /// Delivers a packet that has crossed to the first server again, as a network that duplicates packets late
+    /// does. A SYN with data, repeated after its connection has ended, is a new request.
     ///
     /// # Errors
-    /// The packet did not arrive at a server, or there is no packet socket.
+    /// The packet did not arrive at a server, or a packet socket could not be opened.
     pub fn repeat(&self, packet: &PacketPath) -> Result<()> {
         let to_server = packet.direction == Direction::ToServer;
         let Some(arrived) = packet.arrived.as_ref().filter(|_| to_server) else {
@@ -115,8 +114,7 @@ impl Network {
         })
     }
 
-    /// Waits until nothing is on its way and nothing new has come for `quiet`; at most ten times that
-    /// long.
+    /// Waits until no packet is on its way and none has come for `quiet`; at most ten times that long.
     pub fn settle(&self, quiet: Duration) {
         let mut last = usize::MAX;
         for _ in 0..10 {
@@ -129,22 +127,22 @@ impl Network {
         }
     }
 
-    /// How many packets were forwarded and not recorded: the record ends at 64 MiB.
+    /// Returns how many packets were forwarded but not recorded: the record is limited to 64 MiB.
     #[must_use]
     pub fn unrecorded(&self) -> u64 {
         self.path.unrecorded()
     }
 
-    /// How many packets were lost because this machine was too slow for the path, not by its
-    /// settings. Above 0 the record is not the whole truth.
+    /// Returns how many packets were lost because this machine was too slow for the path, not because of its
+    /// settings. If this is above 0, the record is incomplete.
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.path.missed()
     }
 
-    /// The longest time that a packet was late because this machine was busy: it left as much after the moment
-    /// that the path's delay made it due. Above the shortest retransmission timeout (200 ms) a host may have sent
-    /// again what was not lost.
+    /// Returns the most that a packet was sent late because this machine was busy, after the time that the path's
+    /// delay set. Above the shortest retransmission timeout (200 ms) a host may have retransmitted what was not
+    /// lost.
     #[must_use]
     pub fn lateness(&self) -> Duration {
         self.path.lateness()

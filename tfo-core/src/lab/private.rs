@@ -7,15 +7,14 @@ use crate::error::{Error, Result};
 use crate::host::Capability;
 use crate::sys::namespace::{self, Namespace};
 
-/// Moves this process into a private network namespace with nothing but loopback, where both
-/// halves of fast open are allowed. The host is not changed.
+/// Moves this process into a private network namespace that contains only loopback, where both halves of fast open
+/// are allowed. The host is not changed.
 ///
-/// Must be called before the process has started a thread. Root needs nothing else; an ordinary
-/// user gets a user namespace as well.
+/// Must be called before the process has started a thread. An ordinary user gets a user namespace as well.
 ///
 /// # Errors
-/// The kernel does not allow it; [`explain_denied`] says what forbids it. The process then may be in
-/// a half-way state only as far as its user namespace goes: its network is the host's still.
+/// The kernel does not allow it; [`explain_denied`] explains why. The process may then be in a new user namespace,
+/// but still in the host's network.
 pub fn enter_private_network() -> Result<()> {
     let direct = namespace::unshare(Namespace::Net);
     if let Err(e) = direct {
@@ -29,19 +28,19 @@ pub fn enter_private_network() -> Result<()> {
     host::prepare()
 }
 
-/// Makes sure that this process may make [`Host`](super::Host)s: without `CAP_SYS_ADMIN` it becomes
-/// root of a user namespace of its own, where it may.
+/// Ensures that this process may create [`Host`](super::Host)s: without `CAP_SYS_ADMIN` it becomes root of a new
+/// user namespace.
 ///
 /// Must be called before the process has started a thread.
 ///
 /// # Errors
-/// The kernel does not allow it; [`explain_denied`] says what forbids it.
+/// The kernel does not allow it; [`explain_denied`] explains why.
 pub fn allow_hosts() -> Result<()> {
     if Capability::SysAdmin.is_effective() { Ok(()) } else { enter_user_namespace() }
 }
 
 fn enter_user_namespace() -> Result<()> {
-    // The ids must be taken before: afterwards they read as "nobody".
+    // The ids must be read before: afterwards they read as "nobody".
     let maps = namespace::root_maps();
     namespace::unshare(Namespace::User)
         .map_err(|e| Error::system("making a user namespace", "", e))?;
@@ -51,8 +50,8 @@ fn enter_user_namespace() -> Result<()> {
     Ok(())
 }
 
-/// Why this host does not let an ordinary user make a network namespace, and how to allow it: one
-/// sentence, from the settings that are known to forbid it.
+/// Returns, in one sentence, why this host does not let an ordinary user create a network namespace, and how to
+/// allow it. Reads the settings that are known to forbid it.
 #[must_use]
 pub fn explain_denied() -> String {
     let setting = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());

@@ -1,4 +1,4 @@
-//! A program that runs on a host, and what it says.
+//! A program that runs on a host, and its output.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::Host;
 
-/// How long a test waits for what must come. Far more than it takes: a slow machine is no failure.
+/// How long a test waits for what must come: far more than it takes, because a slow machine is not a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A program under test, started on a [`Host`]: its output is read as it comes, so that a test can
-/// wait for a line instead of a time. It is killed when this is dropped.
+/// A program under test, started on a [`Host`]. Its output is read as it comes, so that a test can wait for a line
+/// instead of a time. Dropping this kills the program.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -21,11 +21,11 @@ pub struct Program {
     err: Lines,
 }
 
-/// What a program said, and how it ended.
+/// The output of a program, and how it ended.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Finished {
-    /// `None`: a signal ended it.
+    /// The exit status; `None` if a signal ended the program.
     pub code: Option<i32>,
     /// All of its standard output.
     pub out: String,
@@ -34,7 +34,7 @@ pub struct Finished {
 }
 
 impl Program {
-    /// Starts it, without a standard input.
+    /// Starts a program without standard input.
     ///
     /// # Errors
     /// As [`Command::spawn`].
@@ -42,7 +42,7 @@ impl Program {
         Self::new(command, Stdio::null(), |command| host.spawn(command))
     }
 
-    /// As [`start`](Self::start), with a standard input: a file, a pipe, or a socket to inherit.
+    /// Like [`start`](Self::start), with a standard input: a file, a pipe, or a socket to inherit.
     ///
     /// # Errors
     /// As [`Command::spawn`].
@@ -54,7 +54,7 @@ impl Program {
         Self::new(command, input.into(), |command| host.spawn(command))
     }
 
-    /// As [`start`](Self::start), with all that it starts itself: see [`Host::spawn_tree`].
+    /// Like [`start`](Self::start), including the processes that the program starts: see [`Host::spawn_tree`].
     ///
     /// # Errors
     /// As [`Host::spawn_tree`].
@@ -73,33 +73,33 @@ impl Program {
         Ok(Self { out: Lines::read(out), err: Lines::read(err), child })
     }
 
-    /// Its process.
+    /// Returns the process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The lines of its standard output.
+    /// Returns the lines of its standard output.
     #[must_use]
     pub fn out(&self) -> &Lines {
         &self.out
     }
 
-    /// The lines of its standard error.
+    /// Returns the lines of its standard error.
     #[must_use]
     pub fn err(&self) -> &Lines {
         &self.err
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends a signal, such as `TERM`, to the program.
     ///
     /// # Errors
-    /// It has ended already, or there is no shell.
+    /// The program has ended already, or there is no shell.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         self.signal_burst(name, 1)
     }
 
-    /// Sends it the same signal several times, microseconds apart: `timeout(1)` sends two.
+    /// Sends the same signal several times, microseconds apart, as `timeout(1)` does twice.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -109,10 +109,10 @@ impl Program {
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("{kill}: {status}"))) }
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     ///
     /// # Panics
-    /// When it does not end, or can't be waited for.
+    /// If the program does not end, or cannot be waited for.
     #[must_use]
     pub fn finish(mut self) -> Finished {
         let ended = self.out.wait(|_, ended| ended.then_some(())).is_some()
@@ -128,7 +128,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has ended already when these fail.
+        // Both fail if the program has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -147,10 +147,10 @@ struct Heard {
 }
 
 impl Lines {
-    /// The first line with all of these pieces, once it has come.
+    /// Waits for a line that contains all of these pieces, and returns the first one.
     ///
     /// # Panics
-    /// When it does not come.
+    /// If no such line comes.
     #[must_use]
     pub fn expect(&self, pieces: &[&str]) -> String {
         let fits = |line: &&String| pieces.iter().all(|piece| line.contains(piece));
@@ -162,10 +162,10 @@ impl Lines {
         line
     }
 
-    /// The first so many lines, once they have come.
+    /// Waits for the first `count` lines, and returns them.
     ///
     /// # Panics
-    /// When they do not come.
+    /// If they do not come.
     #[must_use]
     pub fn first(&self, count: usize) -> Vec<String> {
         let found = self.wait(|lines, _| lines.get(..count).map(<[_]>::to_vec));
@@ -173,7 +173,7 @@ impl Lines {
         lines
     }
 
-    /// How many lines with this piece there are by now.
+    /// Returns how many lines contain this piece by now.
     #[must_use]
     pub fn count(&self, piece: &str) -> usize {
         self.lock().lines.iter().filter(|line| line.contains(piece)).count()
@@ -202,7 +202,7 @@ impl Lines {
         self.shared.1.notify_all();
     }
 
-    /// Waits until `look`, given the lines and whether the stream has ended, finds something.
+    /// Waits until `look` returns a value, given the lines and whether the stream has ended.
     fn wait<T>(&self, look: impl Fn(&[String], bool) -> Option<T>) -> Option<T> {
         let end = Instant::now() + PATIENCE;
         let mut heard = self.lock();

@@ -1,13 +1,17 @@
 //! One watched connection of a client.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::dialogue::{Answer, Dialogue, Next};
-use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, RegularCheck};
-use crate::host::{Counters, FastOpenFlags, cookie_cache, sysctl};
-use crate::socket::{Attempt, ConnectError, Connector, FastOpenStream, Method, TcpBits, TcpInfo};
+use crate::diagnosis::{
+    CachedCookie, ClientEvidence, Ending, RegularCheck, SentData, SynTimestamps,
+};
+use crate::host::{Counters, FastOpenFlags, TcpRoute, cookie_cache, sysctl, tcp_route};
+use crate::socket::{
+    Attempt, ConnectError, Connector, FastOpenStream, Method, TcpBits, TcpInfo, option,
+};
 
 /// A connection to be made and watched.
 #[derive(Debug, Clone)]
@@ -91,7 +95,7 @@ impl Probe {
     /// The cookie that is cached for this server now. `None`: the cache can't be read.
     #[must_use]
     pub fn cached_cookie(&self) -> Option<CachedCookie> {
-        cached_cookie(source_for(self.server), self.server.ip())
+        cached_cookie(route_to(self.server).source, self.server.ip())
     }
 
     /// Makes the connection, sends `message`, waits for the answer, and closes.
@@ -137,6 +141,8 @@ impl Probe {
             ending: Ending::Connected,
             local: stream.local_addr().ok(),
             tcp: None,
+            sent: None,
+            syn_timestamps: syn_timestamps(&stream, start),
             timing: Timing { connect: Some(start.elapsed()), ..Timing::default() },
         };
         seen.timing.handshake_rtt = stream.info().ok().and_then(|info| clean_rtt(&info));
@@ -151,22 +157,51 @@ impl Probe {
         seen
     }
 
-    /// After a failure of a SYN with data: does one without pass? No data is sent, so that the
-    /// message is not executed twice.
+    /// After a failure of a SYN with data: does one without pass?
     fn check(&self, evidence: &ClientEvidence) -> Option<RegularCheck> {
         let had_data = matches!(evidence.attempt, Attempt::InSyn(_));
         if !had_data || !matches!(evidence.result, Ending::Failed(_) | Ending::NoHandshake) {
             return None;
         }
-        let regular = Connector::default().method(Method::Off).timeout(self.connect_timeout);
-        Some(match regular.connect(self.server, &[]) {
-            Ok(_) => RegularCheck::Connected,
-            Err(e) => match e.error.raw_os_error() {
-                Some(errno) => RegularCheck::Failed(errno),
-                None => RegularCheck::TimedOut,
-            },
-        })
+        Some(self.control().result)
     }
+
+    /// Makes a regular connection and closes it. No data is sent, so that the message is not executed twice.
+    pub(super) fn control(&self) -> Control {
+        let regular = Connector::default().method(Method::Off).timeout(self.connect_timeout);
+        match regular.connect(self.server, &[]) {
+            Ok(stream) => {
+                let again = stream.info().ok().and_then(|info| info.total_retrans).unwrap_or(0);
+                Control { result: RegularCheck::Connected, retransmitted: again > 0 }
+            }
+            Err(e) => {
+                let errno = e.error.raw_os_error();
+                let result = errno.map_or(RegularCheck::TimedOut, RegularCheck::Failed);
+                Control { result, retransmitted: false }
+            }
+        }
+    }
+}
+
+/// What a regular connection did, made as a control.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Control {
+    pub(super) result: RegularCheck,
+    /// It was established, and its SYN or SYN-ACK had to be sent again.
+    pub(super) retransmitted: bool,
+}
+
+/// The `TSvals` that the SYNs of a connection can have carried that was started at this time and is established.
+/// `None`: it has no timestamps.
+fn syn_timestamps(stream: &FastOpenStream, start: Instant) -> Option<SynTimestamps> {
+    /// The kernel's clock of timestamps and this program's need not tick together.
+    const SLACK: u32 = 8;
+    stream.info().ok().filter(|info| info.timestamps)?;
+    let now = option::timestamp(stream).ok()?;
+    let since = u32::try_from(start.elapsed().as_millis()).ok()?;
+    let own_offset = sysctl::tcp_timestamps().is_ok_and(|setting| setting == 1);
+    let earliest = now.wrapping_sub(since).wrapping_sub(SLACK);
+    Some(SynTimestamps::new(earliest, now.wrapping_add(SLACK), own_offset))
 }
 
 /// Lets both ends speak until the dialogue ends, the peer closes, or the time is over.
@@ -235,6 +270,8 @@ struct Seen {
     ending: Ending,
     local: Option<SocketAddr>,
     tcp: Option<TcpBits>,
+    sent: Option<SentData>,
+    syn_timestamps: Option<SynTimestamps>,
     timing: Timing,
 }
 
@@ -252,6 +289,8 @@ impl Seen {
             ending,
             local: e.local,
             tcp: e.info.as_deref().map(TcpBits::from),
+            sent: e.info.as_deref().map(SentData::from),
+            syn_timestamps: None,
             timing: Timing::default(),
         }
     }
@@ -260,24 +299,27 @@ impl Seen {
         let Ok(info) = stream.info() else { return };
         self.timing.rtt = clean_rtt(&info);
         self.tcp = Some(TcpBits::from(&info));
+        self.sent = Some(SentData::from(&info));
     }
 }
 
 /// What the host says before the connection.
 struct Before {
-    source: Option<IpAddr>,
+    route: TcpRoute,
     tcp_fastopen: Option<FastOpenFlags>,
+    tcp_ecn: Option<u32>,
     cookie: Option<CachedCookie>,
     counters: Option<Counters>,
 }
 
 impl Before {
     fn read(server: SocketAddr) -> Self {
-        let source = source_for(server);
+        let route = route_to(server);
         Self {
-            source,
+            route,
             tcp_fastopen: sysctl::tcp_fastopen().ok(),
-            cookie: cached_cookie(source, server.ip()),
+            tcp_ecn: sysctl::tcp_ecn().ok(),
+            cookie: cached_cookie(route.source, server.ip()),
             counters: Counters::read().ok(),
         }
     }
@@ -288,8 +330,12 @@ impl Before {
         message_bytes: usize,
         seen: &mut Seen,
     ) -> ClientEvidence {
-        let source = seen.local.map(|local| local.ip()).or(self.source);
+        let local = seen.local.map(|local| local.ip().to_canonical());
         let counters = self.counters.as_ref().zip(Counters::read().ok());
+        // The cache is keyed by both addresses: what was read for another source is of another cookie.
+        let expected = self.route.source.map(|source| source.to_canonical());
+        let is_own = local.is_none() || expected.is_none() || local == expected;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).ok();
         ClientEvidence {
             remote: server,
             local: seen.local,
@@ -298,10 +344,17 @@ impl Before {
             result: seen.ending,
             tcp: seen.tcp,
             tcp_fastopen: self.tcp_fastopen,
-            cookie_before: self.cookie,
-            cookie_after: cached_cookie(source, server.ip()),
+            cookie_before: self.cookie.filter(|_| is_own),
+            cookie_after: cached_cookie(local.or(self.route.source), server.ip()),
             counters: counters.map(|(before, after)| after.since(before)),
             regular_check: None,
+            sent: seen.sent,
+            syn_timestamps: seen.syn_timestamps,
+            route_without_cookie: self.route.source.map(|_| self.route.without_cookie),
+            tcp_ecn: self.tcp_ecn,
+            first_byte_us: seen.timing.first_byte.and_then(micros),
+            cookie_addresses: None,
+            repetition: None,
         }
     }
 }
@@ -319,12 +372,11 @@ fn cached_cookie(source: Option<IpAddr>, destination: IpAddr) -> Option<CachedCo
     }
 }
 
-/// The address that this host would connect from. Sends nothing: "connecting" a UDP socket only
-/// asks for the route.
-fn source_for(server: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr =
-        if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(server).ok()?;
-    socket.local_addr().ok().map(|local| local.ip())
+/// The route that the connection will take, as far as it can be read.
+fn route_to(server: SocketAddr) -> TcpRoute {
+    let server = SocketAddr::new(server.ip().to_canonical(), server.port());
+    tcp_route(server).unwrap_or_else(|e| {
+        log::debug!("the route can't be read: {e}");
+        TcpRoute::default()
+    })
 }

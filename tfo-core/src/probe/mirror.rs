@@ -5,6 +5,9 @@
 //! wanted size. The server answers with one line of JSON: the token, the bytes that came, and its
 //! half of the [evidence](ServerEvidence). It shows nothing of other clients, and never a key.
 //!
+//! The padding begins with a 2 where the client reads the second version of the answer, which has more fields; to
+//! any other request the first is sent. An older server takes the 2 for padding.
+//!
 //! A web client is answered too, so that `curl --tcp-fastopen http://server:2222/` shows what arrived of
 //! *its* SYN: to `GET …` the same JSON comes as an HTTP/1.0 response, with the token `http`.
 //!
@@ -25,8 +28,12 @@ use crate::socket::SynRecord;
 
 /// How a request begins.
 pub const REQUEST: &str = "tfo-probe/1 ";
-/// The bytes that each answer of a mirror begins with.
-pub const ANSWER: &[u8] = b"{\"tfo_mirror\":1,";
+/// The bytes that each answer of a mirror begins with; its version follows.
+pub const ANSWER: &[u8] = b"{\"tfo_mirror\":";
+/// The latest version of the answer.
+const VERSION: u32 = 2;
+/// What the padding of a request begins with whose client reads that version.
+const READS_VERSION: u8 = b'2';
 /// The most bytes of an answer for each byte of the request.
 pub const MULTIPLE: usize = 32;
 /// The most bytes of an answer.
@@ -52,6 +59,9 @@ pub fn request(token: &str, size: usize) -> Vec<u8> {
     let mut line = format!("{REQUEST}{token}").into_bytes();
     if line.len() + 1 < size {
         line.push(b' ');
+        if line.len() + 1 < size {
+            line.push(READS_VERSION);
+        }
         line.resize(size - 1, b'.');
     }
     line.push(b'\n');
@@ -87,6 +97,8 @@ pub enum Progress {
         token: String,
         /// The request's bytes, its line feed included.
         received: usize,
+        /// The version of the answer that the client reads.
+        version: u32,
     },
     /// A web client's request has ended: its headers, without a body.
     Http {
@@ -103,7 +115,8 @@ pub enum Progress {
 }
 
 impl RequestReader {
-    const HEAD: usize = REQUEST.len() + *TOKEN.end() + 1;
+    /// Up to the first byte of the padding.
+    const HEAD: usize = REQUEST.len() + *TOKEN.end() + 2;
 
     /// Takes the next bytes. Returns the answer once the request has ended or is refused.
     ///
@@ -120,8 +133,8 @@ impl RequestReader {
             || evidence().ok_or_else(|| Error::malformed("the mirror's evidence", "there is none"));
         match self.read(bytes) {
             Progress::More => Ok(None),
-            Progress::Request { token, received } => {
-                Answer::new(token, received, evidence()?).to_line().map(Some)
+            Progress::Request { token, received, version } => {
+                Answer::new(token, received, evidence()?).of_version(version).to_line().map(Some)
             }
             Progress::Http { received } => Answer::http(received, evidence()?).to_http().map(Some),
             Progress::Refused { why, received } => Ok(Some(refusal(why, received))),
@@ -156,7 +169,7 @@ impl RequestReader {
             let why = "expected a token of 1 to 32 letters, digits or `-`";
             return Progress::Refused { why, received };
         };
-        Progress::Request { token, received }
+        Progress::Request { token, received, version: self.version() }
     }
 
     fn read_http(&mut self, bytes: &[u8]) -> Progress {
@@ -178,6 +191,14 @@ impl RequestReader {
         Progress::More
     }
 
+    /// The version of the answer that the padding asks for.
+    fn version(&self) -> u32 {
+        let behind = self.head.get(REQUEST.len()..).unwrap_or_default();
+        let line = behind.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let padding = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        if padding.first() == Some(&READS_VERSION) { VERSION } else { 1 }
+    }
+
     fn token(&self) -> Option<String> {
         let behind = self.head.get(REQUEST.len()..)?;
         let word = behind.split(|byte| matches!(byte, b' ' | b'\n')).next()?;
@@ -196,7 +217,7 @@ fn limit(received: usize) -> usize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The version of this format: 1. Stands first, so that an answer is known by its beginning.
+    /// The version of this format. Comes first, so that an answer is known by its beginning.
     tfo_mirror: u32,
     /// The request's token.
     pub token: String,
@@ -210,12 +231,27 @@ pub struct Answer {
 impl Answer {
     /// An answer to the request with this token and length.
     #[must_use]
-    pub fn new(token: String, received: usize, mut evidence: ServerEvidence) -> Self {
-        if let Some(host) = &mut evidence.host {
-            // Clients of this version of the format refuse fields that they do not know.
-            (host.sets_child_bit, host.overflowed) = (false, None);
+    pub fn new(token: String, received: usize, evidence: ServerEvidence) -> Self {
+        Self { tfo_mirror: VERSION, token, received, evidence }
+    }
+
+    /// The answer for a client that reads this version, and refuses fields that it does not know.
+    fn of_version(mut self, version: u32) -> Self {
+        if version < VERSION {
+            self.tfo_mirror = version;
+            let ServerEvidence { host, syn, counters, cookie_origin, .. } = &mut self.evidence;
+            *cookie_origin = None;
+            if let Some(host) = host {
+                (host.sets_child_bit, host.overflowed) = (false, None);
+            }
+            if let SynRecord::Saved(syn) = syn {
+                syn.tsval = None;
+            }
+            if let Some(counters) = counters {
+                counters.alone = None;
+            }
         }
-        Self { tfo_mirror: 1, token, received, evidence }
+        self
     }
 
     /// The answer to a web client's request of this length.
@@ -289,10 +325,10 @@ impl Answer {
             return Err(malformed(format!("more than {MAX_ANSWER} bytes")));
         }
         let answer: Self = serde_json::from_slice(line).map_err(|e| malformed(e.to_string()))?;
-        if answer.tfo_mirror == 1 {
+        if (1..=VERSION).contains(&answer.tfo_mirror) {
             Ok(answer)
         } else {
-            Err(malformed(format!("version {}, expected 1", answer.tfo_mirror)))
+            Err(malformed(format!("version {}, expected 1 or 2", answer.tfo_mirror)))
         }
     }
 
@@ -350,7 +386,11 @@ mod tests {
         for size in [0, 18, 19, 20, 21, 64, 5000] {
             let line = request("abcdef", size);
             assert_eq!(line.len(), size.max(19), "{size}");
-            let expected = Progress::Request { token: "abcdef".to_owned(), received: line.len() };
+            let expected = Progress::Request {
+                token: "abcdef".to_owned(),
+                received: line.len(),
+                version: if size > 20 { 2 } else { 1 },
+            };
             assert_eq!(read([&line[..]]), expected, "{size}");
         }
     }
@@ -358,7 +398,7 @@ mod tests {
     #[test]
     fn request_may_come_byte_by_byte() {
         let line = request("abc-123", 100);
-        let expected = Progress::Request { token: "abc-123".to_owned(), received: 100 };
+        let expected = Progress::Request { token: "abc-123".to_owned(), received: 100, version: 2 };
         assert_eq!(read(line.chunks(1)), expected);
         let get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         assert_eq!(read(get.chunks(1)), Progress::Http { received: get.len() });
@@ -369,7 +409,10 @@ mod tests {
     #[test]
     fn bytes_behind_the_request_are_not_counted() {
         let line = [&request("a", 20)[..], b"more"].concat();
-        assert_eq!(read([&line[..]]), Progress::Request { token: "a".to_owned(), received: 20 });
+        assert_eq!(
+            read([&line[..]]),
+            Progress::Request { token: "a".to_owned(), received: 20, version: 2 }
+        );
         assert_eq!(read([&b"GET /\r\n\r\nmore"[..]]), Progress::Http { received: 9 });
         assert_eq!(read([&b"GET /\r\r\n\r\r\n\r\n\n"[..]]), Progress::Http { received: 13 });
     }
@@ -449,7 +492,7 @@ mod tests {
     fn an_answer_of_another_version_or_length_is_refused() {
         let line = Answer::new("a".to_owned(), 64, evidence()).to_line().unwrap();
         let text = String::from_utf8(line).unwrap();
-        assert!(Answer::parse(text.replace("mirror\":1", "mirror\":2").as_bytes()).is_err());
+        assert!(Answer::parse(text.replace("mirror\":2", "mirror\":3").as_bytes()).is_err());
         assert!(Answer::parse(&vec![b' '; MAX_ANSWER + 1]).is_err());
     }
 

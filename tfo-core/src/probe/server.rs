@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
-use crate::host::{Counters, FastOpenFlags, sysctl};
-use crate::socket::{Arrival, FastOpenListener};
+use crate::host::{Counters, FastOpenFlags, sockets, sysctl};
+use crate::socket::{Arrival, FastOpenListener, TcpState};
 
 /// Watches the connections of one listener, so that each can be told what its server saw.
 ///
@@ -37,6 +37,8 @@ struct Host {
     queue: Mutex<QueueWatch>,
     /// A fast open queue of this namespace was full not long ago.
     overflowed: AtomicBool,
+    /// Where this process listens.
+    listeners: Mutex<Vec<SocketAddr>>,
     budget: Mutex<Budget>,
 }
 
@@ -88,7 +90,13 @@ impl ServerObserver {
 
     fn sharing(listener: &FastOpenListener, host: Arc<Host>) -> Self {
         let queue = listener.effective_queue().unwrap_or(0);
-        Self { destination: listener.local_addr(), queue, host }
+        let destination = listener.local_addr();
+        let mut listeners = lock(&host.listeners);
+        if !listeners.contains(&destination) {
+            listeners.push(destination);
+        }
+        drop(listeners);
+        Self { destination, queue, host }
     }
 
     /// Reads the host's settings again, which others may change at any time, and looks whether a fast open queue
@@ -106,10 +114,14 @@ impl ServerObserver {
     /// long as [`refresh`](Self::refresh) finds no full queue.
     #[must_use]
     pub fn classify(&self, arrival: &Arrival) -> Option<(Outcome, Option<Cause>)> {
+        self.note_child(arrival);
+        classify(arrival.tcp, Side::server(&arrival.syn, self.server_host()))
+    }
+
+    fn note_child(&self, arrival: &Arrival) {
         if arrival.tcp.tfo_child && !self.host.sets_child_bit.load(Ordering::Relaxed) {
             self.host.sets_child_bit.store(true, Ordering::Relaxed);
         }
-        classify(arrival.tcp, Side::server(&arrival.syn, self.server_host()))
     }
 
     fn server_host(&self) -> Option<ServerHost> {
@@ -132,6 +144,7 @@ impl ServerObserver {
     /// system call.
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
+        self.note_child(arrival);
         let destination = arrival.syn.saved().and_then(|syn| syn.destination);
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
@@ -141,6 +154,7 @@ impl ServerObserver {
             tcp: arrival.tcp,
             host: self.server_host(),
             counters: None,
+            cookie_origin: None,
         }
     }
 
@@ -173,10 +187,31 @@ impl ServerObserver {
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = Host::count(&mut counted);
         let connections = self.host.accepted.swap(0, Ordering::Relaxed);
-        evidence.counters = first.zip(last).zip(now).map(|(((_, first), (_, last)), now)| {
-            let (change, earlier) = (now.since(&last), last.since(&first));
-            Box::new(ServerCounters { connections, change, earlier })
+        let Some((((_, first), (_, last)), now)) = first.zip(last).zip(now) else { return };
+        let (change, earlier) = (now.since(&last), last.since(&first));
+        // Where nothing changed nobody need be looked for.
+        let alone = (!change.is_zero()).then(|| connections == 1 && self.is_alone(evidence.source));
+        let counters = ServerCounters { connections, alone, change, earlier };
+        evidence.counters = Some(Box::new(counters));
+    }
+
+    /// Whether nobody but this client can have caused a change of the counters: no other handshake is unfinished, and
+    /// only this process listens for fast open.
+    fn is_alone(&self, client: SocketAddr) -> bool {
+        let canonical =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let unfinished = sockets::connections(&[TcpState::SynRecv]).is_ok_and(|unfinished| {
+            // A child of fast open was counted when its SYN came, as one that was accepted.
+            unfinished.iter().all(|one| {
+                let child = one.info.as_ref().is_some_and(|info| info.tfo_child);
+                child || canonical(one.remote) == canonical(client)
+            })
         });
+        unfinished && {
+            let own = lock(&self.host.listeners);
+            sockets::fast_open_listeners()
+                .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a connection with first bytes is made, and why there may be none.
+//! Makes a connection with first bytes, and explains why there is none.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::socket::{Attempt, TcpInfo};
 use crate::sys::socket;
 
-/// How the first bytes are handed to the kernel.
+/// How the first bytes are passed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Method {
-    /// `sendto` with `MSG_FASTOPEN`; where a local policy forbids that call, `TCP_FASTOPEN_CONNECT`.
+    /// `sendto` with `MSG_FASTOPEN`, or `TCP_FASTOPEN_CONNECT` where a local policy forbids that call.
     #[default]
     Auto,
     /// `sendto` with `MSG_FASTOPEN`: connects and sends in one call.
@@ -26,7 +26,7 @@ pub enum Method {
     Off,
 }
 
-/// How to connect.
+/// Options for connecting.
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
     method: Method,
@@ -36,22 +36,22 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// How the first bytes are handed to the kernel. Default: [`Method::Auto`].
+    /// Sets how the first bytes are passed to the kernel. Default: [`Method::Auto`].
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// The most that [`connect`](Self::connect) may take, the sending of all first bytes included.
-    /// Default: as long as the kernel tries, about two minutes.
+    /// Sets the maximum time of [`connect`](Self::connect), including the sending of all first bytes. Default: as
+    /// long as the kernel tries, about two minutes.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The local address to connect from. Default: the kernel chooses.
+    /// Sets the local address to connect from. Default: chosen by the kernel.
     #[must_use]
     pub fn bind(mut self, local: SocketAddr) -> Self {
         self.bind = Some(local);
@@ -59,8 +59,8 @@ impl Connector {
     }
 
     /// Puts data into the SYN although no cookie is cached
-    /// ([`TCP_FASTOPEN_NO_COOKIE`](option::set_fastopen_no_cookie)). Only a server that was told to do without
-    /// cookies takes it. Default: off.
+    /// ([`TCP_FASTOPEN_NO_COOKIE`](option::set_fastopen_no_cookie)). Only a server that is configured to use no
+    /// cookies accepts it. Default: off.
     #[must_use]
     pub fn no_cookie(mut self, on: bool) -> Self {
         self.no_cookie = on;
@@ -69,12 +69,12 @@ impl Connector {
 
     /// Connects to `server`, and sends `first`.
     ///
-    /// Returns when the handshake has ended and the kernel holds all of `first`: one round trip
-    /// after the call, at the time when the answer to a fast open request arrives. With `first`
-    /// empty there is nothing to gain, and the connection is a regular one.
+    /// Returns when the handshake has ended and the kernel holds all of `first`: one round trip after the call,
+    /// when the answer to a fast open request arrives as well. With an empty `first` there is nothing to gain, and
+    /// the connection is a regular one.
     ///
     /// # Errors
-    /// The connection was refused, is impossible, or the timeout is over ([`io::ErrorKind::TimedOut`]).
+    /// The connection was refused, is impossible, or timed out ([`io::ErrorKind::TimedOut`]).
     pub fn connect(
         &self,
         server: SocketAddr,
@@ -95,16 +95,15 @@ impl Connector {
         }
     }
 
-    /// Starts to connect to `server`, with as much of `first` in the SYN as it takes, and returns at
-    /// once, with a stream whose calls return at once too.
+    /// Starts to connect to `server`, with as much of `first` in the SYN as fits, and returns immediately. The
+    /// stream is non-blocking.
     ///
-    /// The stream's [`attempt`](FastOpenStream::attempt) says what is left to do: after
-    /// [`Attempt::InSyn`] the bytes that the SYN did not take are still to be sent, after any other
-    /// all of them, once the stream can be written to. An answer to the SYN that is none comes as the
-    /// error of the first read or write. The connector's timeout is not looked at.
+    /// The stream's [`attempt`](FastOpenStream::attempt) shows what is left to do once the stream is writable:
+    /// after [`Attempt::InSyn`] send the bytes that did not fit into the SYN, after any other attempt send all of
+    /// them. If the connection attempt fails, the first read or write returns the error. The timeout is ignored.
     ///
     /// # Errors
-    /// It is impossible from here: no descriptors, no route, no port left.
+    /// The attempt is impossible: no file descriptors, no route, no port left.
     pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
         let fd = self.open(server)?;
         let attempt =
@@ -146,8 +145,8 @@ impl Connector {
         socket::set_nonblocking(fd, false)
     }
 
-    /// Sends the SYN, on a non-blocking socket: so the call returns at once, and says how much of
-    /// `first` the SYN took.
+    /// Sends the SYN on a non-blocking socket, so that the call returns at once. Returns how much of `first` fitted
+    /// into the SYN.
     fn send_syn(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
         if first.is_empty() {
             return start_regular(fd, server, Attempt::Regular);
@@ -156,7 +155,7 @@ impl Connector {
             Method::Off => start_regular(fd, server, Attempt::Regular),
             Method::SendTo => start_sendto(fd, server, first),
             Method::Connect => start_connect(fd, server, first),
-            // A seccomp rule on the flag answers EPERM or EACCES; so do firewalls, to both calls.
+            // A seccomp rule on the flag returns EPERM or EACCES; firewalls return them for both calls.
             Method::Auto => match start_sendto(fd, server, first) {
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                     start_connect(fd, server, first)
@@ -167,7 +166,7 @@ impl Connector {
     }
 }
 
-/// How far `establish` came, for the error that ends it.
+/// The progress of `establish`, for the error that ends it.
 struct Progress {
     attempt: Option<Attempt>,
     established: bool,
@@ -176,7 +175,7 @@ struct Progress {
 fn start_sendto(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
     match socket::sendto_fastopen(fd, first, server) {
         Ok(bytes) => Ok(Attempt::InSyn(bytes)),
-        // Nothing was queued: the whole message goes after the handshake.
+        // Nothing was queued: the whole message is sent after the handshake.
         Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             start_regular(fd, server, Attempt::ClientDisabled)
@@ -208,13 +207,12 @@ fn start_regular(fd: &OwnedFd, server: SocketAddr, attempt: Attempt) -> io::Resu
     }
 }
 
-/// The SYN is under way: also after an interruption by a signal, which stops the wait alone.
+/// Returns whether the SYN is under way. An interruption by a signal stops only the wait.
 fn in_progress(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
 }
 
-/// The peer ended a connection that was established: an answer to the SYN is another error,
-/// `ECONNREFUSED`.
+/// Returns whether the peer ended an established connection. A refused SYN is another error, `ECONNREFUSED`.
 fn after_handshake(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE))
 }
@@ -236,7 +234,7 @@ fn wait_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match socket::wait_writable(fd, left) {
             Ok(true) => return Ok(()),
-            // A long wait is cut to what poll can count; only the deadline ends it.
+            // `poll` limits a long wait; only the deadline ends it.
             Ok(false) if deadline.is_some_and(|at| at <= Instant::now()) => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -256,7 +254,7 @@ impl FastOpenStream {
         Self::connector().connect(server, first)
     }
 
-    /// To connect with more settings.
+    /// Returns a [`Connector`], to connect with options.
     #[must_use]
     pub fn connector() -> Connector {
         Connector::default()
@@ -269,13 +267,13 @@ impl FastOpenStream {
 pub struct ConnectError {
     /// What failed.
     pub error: Error,
-    /// What the kernel did with the first bytes; `None` when it did not come to that.
+    /// What the kernel did with the first bytes; `None` if they were not passed to it.
     pub attempt: Option<Attempt>,
-    /// The handshake had ended before it failed.
+    /// Whether the handshake had ended before the failure.
     pub established: bool,
     /// `TCP_INFO` when the attempt ended.
     pub info: Option<Box<TcpInfo>>,
-    /// The local address, once there was one.
+    /// The local address, if there was one.
     pub local: Option<SocketAddr>,
 }
 

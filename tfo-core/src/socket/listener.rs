@@ -1,4 +1,4 @@
-//! A listener that takes data in SYNs, and the evidence of each connection that it accepts.
+//! A listener that accepts data in SYNs, and the evidence of each accepted connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,8 @@ use crate::sys::socket;
 
 /// A TCP listener with fast open.
 ///
-/// It listens also where the host does not allow fast open: then clients get regular connections,
-/// and [`tcp_fastopen`](crate::host::sysctl::tcp_fastopen) says so.
+/// It also works where the host does not allow fast open: clients then get regular connections, and
+/// [`tcp_fastopen`](crate::host::sysctl::tcp_fastopen) shows that.
 #[derive(Debug)]
 pub struct FastOpenListener {
     fd: OwnedFd,
@@ -23,11 +23,11 @@ pub struct FastOpenListener {
     save_syn: bool,
     nonblocking: bool,
     inherited: bool,
-    /// New connections are dropped, and others have inherited how.
+    /// Whether new connections are dropped. Connections accepted since then inherit the option that does it.
     drops: AtomicBool,
 }
 
-/// How to listen.
+/// Options for listening.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a socket option")]
 pub struct ListenerBuilder {
@@ -44,7 +44,7 @@ pub struct ListenerBuilder {
 }
 
 impl ListenerBuilder {
-    /// How many finished connections may wait to be accepted. Default: 1024. The kernel cuts it to
+    /// Sets how many connections may wait to be accepted. Default: 1024. Silently capped by the kernel at
     /// `net.core.somaxconn`; see [`FastOpenListener::effective_backlog`].
     #[must_use]
     pub fn backlog(mut self, backlog: u32) -> Self {
@@ -52,37 +52,37 @@ impl ListenerBuilder {
         self
     }
 
-    /// How many connections may have handed over their data before their handshake has ended;
-    /// 0: fast open is off. Default: 256. See [`FastOpenListener::effective_queue`].
+    /// Sets how many connections may have passed on their data before their handshake has ended; 0 turns fast open
+    /// off. Default: 256. See [`FastOpenListener::effective_queue`].
     #[must_use]
     pub fn queue(mut self, queue: u32) -> Self {
         self.queue = queue;
         self
     }
 
-    /// The keys to make cookies with: new cookies come from `primary`, those of `backup` are
-    /// accepted too. Default: the keys of the network namespace.
+    /// Sets the keys for cookies: new cookies are made with `primary`, and those of `backup` are accepted as well.
+    /// Default: the keys of the network namespace.
     #[must_use]
     pub fn keys(mut self, primary: FastOpenKey, backup: Option<FastOpenKey>) -> Self {
         self.keys = Some((primary, backup));
         self
     }
 
-    /// Lets other listeners of the same user share address and port (`SO_REUSEPORT`). Default: off.
+    /// Allows other listeners of the same user to share the address and port (`SO_REUSEPORT`). Default: off.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
         self
     }
 
-    /// Keeps the headers of each SYN for [`Arrival::syn`]. Default: on.
+    /// Saves the headers of each SYN for [`Arrival::syn`]. Default: on.
     #[must_use]
     pub fn save_syn(mut self, on: bool) -> Self {
         self.save_syn = on;
         self
     }
 
-    /// Takes data from SYNs without a cookie, **forged ones too**
+    /// Accepts data from SYNs without a cookie, **including forged ones**
     /// ([`TCP_FASTOPEN_NO_COOKIE`](option::set_fastopen_no_cookie)). Default: off.
     #[must_use]
     pub fn no_cookie(mut self, on: bool) -> Self {
@@ -90,29 +90,28 @@ impl ListenerBuilder {
         self
     }
 
-    /// Whether the connections send small segments at once (`TCP_NODELAY`, which they inherit).
-    /// Default: off.
+    /// Sends small segments at once on the accepted connections, which inherit `TCP_NODELAY`. Default: off.
     #[must_use]
     pub fn nodelay(mut self, on: bool) -> Self {
         self.nodelay = on;
         self
     }
 
-    /// Whether `accept`, and the streams that it returns, return at once. Default: off.
+    /// Makes `accept`, and the streams that it returns, non-blocking. Default: off.
     #[must_use]
     pub fn nonblocking(mut self, on: bool) -> Self {
         self.nonblocking = on;
         self
     }
 
-    /// Hands over a connection only once it has data, or after about this time. Default: off.
+    /// Accepts a connection only once it has data, or after about this time. Default: off.
     #[must_use]
     pub fn defer_accept(mut self, time: Duration) -> Self {
         self.defer_accept = Some(time);
         self
     }
 
-    /// Whether nobody else is bound to the address: listeners that share it by
+    /// Checks that no other socket is bound to the address, which listeners that share it by
     /// [`reuse_port`](Self::reuse_port) would not notice. Binds for a moment.
     ///
     /// # Errors
@@ -126,26 +125,25 @@ impl ListenerBuilder {
     /// Binds, and starts to listen.
     ///
     /// # Errors
-    /// The address is in use, is not on this host, or its port needs a privilege: the error's
-    /// [`kind`](Error::kind) tells which.
+    /// The address is in use, is not local, or its port needs a privilege: see the error's [`kind`](Error::kind).
     pub fn listen(&self) -> Result<FastOpenListener> {
         let fd = socket::tcp(self.address, self.nonblocking)
             .map_err(|e| Error::system("socket", "", e))?;
         option::set_reuse(&fd, self.reuse_port)?;
         socket::bind(&fd, self.address).map_err(|e| Error::system("bind", self.address, e))?;
-        // All of it before `listen`: the first SYN may come right after.
+        // Everything is set before `listen`: the first SYN may come right after.
         self.configure(fd, false)
     }
 
-    /// Takes over a socket that listens already, such as one that systemd has passed on: it gets the
-    /// settings of this builder, other than [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
+    /// Adopts a socket that listens already, such as one from systemd. The socket gets the options of this builder,
+    /// except [`reuse_port`](Self::reuse_port), and is closed on `exec` from now on.
     ///
-    /// Connections that have come before are there to be accepted. Their SYNs were not saved, and so an empty one
-    /// says nothing of SYN cookies here: it is [`SynRecord::NotSaved`].
+    /// Connections that came before can be accepted. Their SYNs were not saved, so that an empty saved SYN does not
+    /// indicate a SYN cookie here: it becomes [`SynRecord::NotSaved`].
     ///
     /// # Errors
-    /// As [`FastOpenListener::address_of`], it listens on another address than this builder's, or the kernel
-    /// refused an option.
+    /// As [`FastOpenListener::address_of`]; the socket listens on another address than this builder's; or the
+    /// kernel refused an option.
     pub fn adopt(&self, fd: OwnedFd) -> Result<FastOpenListener> {
         let address = FastOpenListener::address_of(&fd)?;
         if (address.ip(), address.port()) != (self.address.ip(), self.address.port()) {
@@ -158,7 +156,7 @@ impl ListenerBuilder {
         self.configure(fd, true)
     }
 
-    /// Sets the options, and starts to listen; on a socket that listens `listen` sets the backlog.
+    /// Sets the options, and starts to listen. On a socket that listens already, `listen` sets the backlog.
     fn configure(&self, fd: OwnedFd, inherited: bool) -> Result<FastOpenListener> {
         option::set_fastopen(&fd, self.queue)?;
         if let Some((primary, backup)) = &self.keys {
@@ -196,7 +194,7 @@ impl FastOpenListener {
         Self::builder(address).listen()
     }
 
-    /// To listen with more settings.
+    /// Returns a [`ListenerBuilder`], to listen with options.
     #[must_use]
     pub fn builder(address: SocketAddr) -> ListenerBuilder {
         ListenerBuilder {
@@ -213,10 +211,10 @@ impl FastOpenListener {
         }
     }
 
-    /// The address that this socket, whosever it is, listens on.
+    /// Returns the address of any listening socket.
     ///
     /// # Errors
-    /// It is no TCP socket of IPv4 or IPv6, or does not listen.
+    /// The socket is not a listening TCP socket of IPv4 or IPv6.
     pub fn address_of(fd: impl AsFd) -> Result<SocketAddr> {
         let fd = fd.as_fd();
         if !option::is_tcp_listener(fd) {
@@ -227,20 +225,20 @@ impl FastOpenListener {
 
     /// Waits for the next connection.
     ///
-    /// A connection with data in its SYN is handed over at once, before its handshake has ended.
+    /// A connection with data in its SYN is returned at once, before its handshake has ended.
     ///
     /// # Errors
-    /// As `accept(2)`. After [`is_resource_exhaustion`](Self::is_resource_exhaustion) the connection
-    /// still waits in the backlog; after the errors of [`is_transient_accept_error`](Self::is_transient_accept_error)
-    /// the next call may succeed.
+    /// As `accept(2)`. After [`is_resource_exhaustion`](Self::is_resource_exhaustion) the connection still waits in
+    /// the accept queue; after [`is_transient_accept_error`](Self::is_transient_accept_error) the next call may
+    /// succeed.
     pub fn accept(&self) -> io::Result<Accepted> {
         let (stream, peer) = self.accept_raw()?;
         let arrival = self.arrival(&stream, peer)?;
         Ok(Accepted { stream, arrival })
     }
 
-    /// [`accept`](Self::accept) without a look at how the connection arrived, which saves two system
-    /// calls, or puts them off: see [`arrival`](Self::arrival).
+    /// Like [`accept`](Self::accept), without reading how the connection arrived. That saves two system calls, or
+    /// postpones them: see [`arrival`](Self::arrival).
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -252,8 +250,8 @@ impl FastOpenListener {
         Ok((FastOpenStream::accepted(fd), peer))
     }
 
-    /// How a connection of [`accept_raw`](Self::accept_raw) arrived. To be called once, and
-    /// before anything else is done with it: the kernel hands over its SYN once.
+    /// Reads how a connection of [`accept_raw`](Self::accept_raw) arrived. Call it once, and before anything else
+    /// is done with the connection: the kernel returns a saved SYN only once.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
@@ -261,15 +259,15 @@ impl FastOpenListener {
         let tcp = option::tcp_bits(stream)?;
         let syn = if self.save_syn { saved_syn(stream) } else { SynRecord::NotSaved };
         let syn = match syn {
-            // It may have come before this listener was told to save them.
+            // The SYN may have come before this listener started to save them.
             SynRecord::SynCookie if self.inherited => SynRecord::NotSaved,
             syn => syn,
         };
         Ok(Arrival { peer, tcp, syn })
     }
 
-    /// Whether this error of [`accept`](Self::accept) means that the process or the system has no
-    /// descriptor or memory left: wait before trying again.
+    /// Returns whether this error of [`accept`](Self::accept) means that the process or the system has no file
+    /// descriptor or memory left. Wait before trying again.
     #[must_use]
     pub fn is_resource_exhaustion(error: &io::Error) -> bool {
         matches!(
@@ -278,8 +276,8 @@ impl FastOpenListener {
         )
     }
 
-    /// Whether this error of [`accept`](Self::accept) is of the one connection only, which is
-    /// gone: try again at once. `accept(2)` hands over errors of the network as well.
+    /// Returns whether this error of [`accept`](Self::accept) concerns only one connection, which is gone. Try
+    /// again at once. `accept(2)` returns errors of the network as well.
     #[must_use]
     pub fn is_transient_accept_error(error: &io::Error) -> bool {
         matches!(
@@ -300,36 +298,36 @@ impl FastOpenListener {
         )
     }
 
-    /// Permanently drops new connections, regular ones and those by fast open, without a reset: their clients send
-    /// their SYN again, until the socket is closed and answers with a reset, or another one listens there.
+    /// Permanently drops new connections, regular ones and fast open ones, without sending a reset. Their clients
+    /// retransmit the SYN until the socket is closed and a reset answers it, or another socket listens there.
     ///
-    /// It needs no privilege. To stop without losing a connection:
+    /// No privilege is needed. To stop without losing a connection:
     /// 1. call this;
     /// 2. accept until no connection waits, and no handshake on the port is
     ///    [unfinished](crate::host::unfinished_handshakes): one that had begun before completes;
     /// 3. close the listener. Closing it before resets connections whose data the kernel has acknowledged.
     ///
-    /// It sets `IP_MINTTL` and `IPV6_MINHOPCOUNT` to 255, which hardly any packet has on arrival. A peer on the same link
-    /// that sends with a TTL of 255 still gets in. A connection whose handshake ends afterwards inherits the
-    /// options and drops all that comes until it is accepted: [`accept`](Self::accept) sets them back, and its peer
-    /// sends again.
+    /// Sets `IP_MINTTL` and `IPV6_MINHOPCOUNT` to 255, which hardly any arriving packet has. A peer on the same
+    /// link that sends with a TTL of 255 still connects. A connection whose handshake ends afterwards inherits the
+    /// options and drops all packets until it is accepted: [`accept`](Self::accept) resets them, and the peer
+    /// retransmits.
     ///
-    /// The options are the socket's, not the descriptor's: an [inherited](Self::is_inherited) one would stay deaf
-    /// for its next owner. There it is enough to accept no more: connections wait for the next owner. In a
-    /// group of [`reuse_port`](ListenerBuilder::reuse_port) this listener still gets, and drops, its share of the
-    /// SYNs: close it early.
+    /// The options belong to the socket, not to the file descriptor: an [inherited](Self::is_inherited) socket
+    /// would stay deaf for its next owner. For such a socket it is enough to stop accepting: connections wait for
+    /// the next owner. In a group of [`reuse_port`](ListenerBuilder::reuse_port) this listener still receives, and
+    /// drops, its share of the SYNs: close it early.
     ///
     /// # Errors
     /// The kernel refused an option.
     #[doc(alias = "IP_MINTTL")]
     #[doc(alias = "IPV6_MINHOPCOUNT")]
     pub fn drop_new_connections(&self) -> Result<()> {
-        // Before the first connection can inherit them.
+        // Set before the first connection can inherit the options.
         self.drops.store(true, Ordering::SeqCst);
         self.set_min_ttl(self, u8::MAX)
     }
 
-    /// Sets the lowest TTL that this socket, the listener's or that of a connection, accepts.
+    /// Sets the lowest TTL that a listener or a connection accepts.
     fn set_min_ttl(&self, fd: impl AsFd, ttl: u8) -> Result<()> {
         let fd = fd.as_fd();
         if self.address.is_ipv6() {
@@ -338,21 +336,21 @@ impl FastOpenListener {
         option::set_min_ttl(fd, ttl)
     }
 
-    /// Whether somebody else made it ([`ListenerBuilder::adopt`]), who may hold it still, and hand it to another
-    /// process later.
+    /// Returns whether the socket was inherited (see [`ListenerBuilder::adopt`]). Another process may still hold
+    /// it, and pass it on later.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.inherited
     }
 
-    /// The address it listens on, with the port that the kernel chose if 0 was asked for.
+    /// Returns the listen address, with the port that the kernel chose if 0 was requested.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The fast open queue's length after the kernel cut it to `net.core.somaxconn`. 0: fast open
-    /// is off here.
+    /// Returns the effective length of the fast open queue, capped by the kernel at `net.core.somaxconn`. 0: fast
+    /// open is off.
     ///
     /// # Errors
     /// The kernel refused `TCP_FASTOPEN`.
@@ -360,27 +358,25 @@ impl FastOpenListener {
         option::fastopen(self)
     }
 
-    /// The backlog after the kernel cut it to `net.core.somaxconn`.
+    /// Returns the effective backlog, capped by the kernel at `net.core.somaxconn`.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
     pub fn effective_backlog(&self) -> Result<u32> {
-        // For a listener `tcpi_sacked` holds it: `tcp_get_info` in net/ipv4/tcp.c.
+        // For a listener this is `tcpi_sacked`: see `tcp_get_info` in net/ipv4/tcp.c.
         option::tcp_info(self).map(|info| info.sacked.unwrap_or(0))
     }
 
-    /// How many connections wait to be accepted, those by fast open included whose handshake is not
-    /// finished.
+    /// Returns the length of the accept queue, including fast open connections whose handshake has not ended.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
     pub fn waiting(&self) -> Result<u32> {
-        // For a listener `tcpi_unacked` holds it: `tcp_get_info` in net/ipv4/tcp.c.
+        // For a listener this is `tcpi_unacked`: see `tcp_get_info` in net/ipv4/tcp.c.
         option::tcp_info(self).map(|info| info.unacked.unwrap_or(0))
     }
 
-    /// Changes the fast open queue's length on the live listener; 0 turns fast open off for SYNs that
-    /// come from now on.
+    /// Changes the length of the fast open queue while listening; 0 turns fast open off for new SYNs.
     ///
     /// # Errors
     /// The kernel refused `TCP_FASTOPEN`.
@@ -388,10 +384,10 @@ impl FastOpenListener {
         option::set_fastopen(self, queue)
     }
 
-    /// Replaces the keys on the live listener.
+    /// Replaces the keys while listening.
     ///
-    /// Cookies made with the keys before are refused from now on, which costs each client one miss, unless
-    /// the old key becomes `backup`.
+    /// Cookies of the previous keys are refused from now on, which costs each client one miss, unless the old key
+    /// becomes `backup`.
     ///
     /// # Errors
     /// The kernel refused `TCP_FASTOPEN_KEY`.
@@ -406,25 +402,25 @@ impl AsFd for FastOpenListener {
     }
 }
 
-/// An accepted connection, and what is known of it.
+/// An accepted connection, and how it arrived.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Accepted {
     /// The connection.
     pub stream: FastOpenStream,
-    /// How it arrived.
+    /// How the connection arrived.
     pub arrival: Arrival,
 }
 
-/// How a connection arrived: read once, at `accept`, with two system calls and no allocation.
+/// How a connection arrived. Read once, at `accept`, with two system calls and no allocation.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Arrival {
-    /// The other end's address.
+    /// The remote address.
     pub peer: SocketAddr,
-    /// What the kernel said of the connection at `accept`. [`FastOpenStream::info`] reads all that it says.
+    /// What the kernel reported about the connection at `accept`. [`FastOpenStream::info`] returns more.
     pub tcp: TcpBits,
-    /// The SYN that made it.
+    /// The SYN of the connection.
     pub syn: SynRecord,
 }
 

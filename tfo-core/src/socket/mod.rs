@@ -1,4 +1,4 @@
-//! Sockets with TCP Fast Open: what programs call.
+//! Sockets with TCP Fast Open.
 //!
 //! ```no_run
 //! use std::io::Read;

@@ -1,7 +1,6 @@
 //! One function per socket option, typed by its meaning.
 //!
-//! Each takes any socket (`AsFd`), `std`'s as well as ours, and fails when the kernel refuses the
-//! option: the error names it.
+//! Each function takes any socket (`AsFd`), and fails if the kernel refuses the option; the error names the option.
 
 #![allow(clippy::missing_errors_doc, reason = "said once, above")]
 
@@ -16,36 +15,36 @@ use crate::error::{Error, Result};
 use crate::socket::{SavedSyn, TcpBits, TcpInfo};
 use crate::sys::sockopt;
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, queue)`: lets a listener take data in SYNs.
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, queue)`: lets a listener accept data in SYNs.
 ///
-/// `queue` is the number of connections that may have handed over their data before their handshake
-/// has ended; 0 turns fast open off, also on a live listener. It may be set before and after
-/// `listen`. The kernel cuts it to `net.core.somaxconn` without a word: [`fastopen`] tells what
-/// became of it. It **succeeds while the server's bit of `net.ipv4.tcp_fastopen` is off**.
+/// `queue` is the number of connections that may have passed on their data before their handshake has ended; 0
+/// turns fast open off, also while listening. It may be set before and after `listen`. Silently capped by the
+/// kernel at `net.core.somaxconn`: [`fastopen`] returns the effective length. It **succeeds while the server's bit
+/// of `net.ipv4.tcp_fastopen` is off**.
 ///
 /// # References
 /// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
 /// - [RFC 7413, section 5.1](https://www.rfc-editor.org/rfc/rfc7413#section-5.1), `PendingFastOpenRequests`
 #[doc(alias = "TCP_FASTOPEN")]
 pub fn set_fastopen(fd: impl AsFd, queue: u32) -> Result<()> {
-    // -1 is EINVAL; more than an int holds is cut by the kernel anyway.
+    // -1 is EINVAL; the kernel caps what exceeds an int anyway.
     let queue = i32::try_from(queue).unwrap_or(i32::MAX);
     set_int(fd, libc::TCP_FASTOPEN, "TCP_FASTOPEN", queue)
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN)`: the listener's effective fast open queue length.
-/// 0: fast open is off there.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN)`: the effective length of the listener's fast open queue. 0: fast
+/// open is off.
 #[doc(alias = "TCP_FASTOPEN")]
 pub fn fastopen(fd: impl AsFd) -> Result<u32> {
     int(fd, libc::TCP_FASTOPEN, "TCP_FASTOPEN").map(|queue| u32::try_from(queue).unwrap_or(0))
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, on)`: the next `connect` of this socket waits for the
-/// first write and puts its bytes into the SYN, if a cookie is cached.
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, on)`: the next `connect` of this socket waits for the first
+/// write and puts its bytes into the SYN, if a cookie is cached.
 ///
-/// `Ok(false)`: this host doesn't allow it (the client's bit of `net.ipv4.tcp_fastopen` is off), or
-/// its kernel is older than 4.11. With a cookie cached `connect` **sends nothing** and returns 0; a read
-/// before the first write then waits for ever.
+/// Returns `Ok(false)` if this host does not allow it (the client's bit of `net.ipv4.tcp_fastopen` is off), or if
+/// its kernel is older than 4.11. With a cached cookie `connect` **sends nothing** and returns 0; a read before the
+/// first write then waits forever.
 ///
 /// # References
 /// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
@@ -67,10 +66,10 @@ pub fn fastopen_connect(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_FASTOPEN_CONNECT, "TCP_FASTOPEN_CONNECT").map(|on| on != 0)
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, …)`: the keys that a listener makes its cookies with,
-/// instead of those of its network namespace. Needs no privilege.
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY, …)`: sets the keys for a listener's cookies, instead of those of
+/// its network namespace. Needs no privilege.
 ///
-/// New cookies come from `primary`; cookies of `backup` are accepted and renewed.
+/// New cookies are made with `primary`; cookies of `backup` are accepted and renewed.
 ///
 /// # References
 /// - [ip-sysctl, tcp_fastopen_key](https://docs.kernel.org/networking/ip-sysctl.html)
@@ -93,7 +92,7 @@ pub fn set_fastopen_key(
         .map_err(|e| Error::system("setsockopt", "TCP_FASTOPEN_KEY", e))
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY)`: the listener's own keys, primary first. Empty while it
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_KEY)`: the listener's own keys, primary first. Empty if the listener
 /// uses those of its network namespace.
 #[doc(alias = "TCP_FASTOPEN_KEY")]
 pub fn fastopen_key(fd: impl AsFd) -> Result<Vec<FastOpenKey>> {
@@ -106,8 +105,8 @@ pub fn fastopen_key(fd: impl AsFd) -> Result<Vec<FastOpenKey>> {
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, on)`.
 ///
-/// On a client's socket: data goes into the SYN although no cookie is cached. On a listener: any SYN's data is
-/// taken, **forged ones' too**. `Ok(false)`: the kernel is older than 4.15.
+/// On a client's socket: data is put into the SYN although no cookie is cached. On a listener: the data of any SYN
+/// is accepted, **including forged ones**. Returns `Ok(false)` if the kernel is older than 4.15.
 #[doc(alias = "TCP_FASTOPEN_NO_COOKIE")]
 pub fn set_fastopen_no_cookie(fd: impl AsFd, on: bool) -> Result<bool> {
     match sockopt::set_int(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, on.into()) {
@@ -123,8 +122,8 @@ pub fn fastopen_no_cookie(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_FASTOPEN_NO_COOKIE, "TCP_FASTOPEN_NO_COOKIE").map(|on| on != 0)
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, on)`: a listener keeps the headers of the SYNs that come from
-/// now on, for [`saved_syn`].
+/// `setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, on)`: lets a listener save the headers of SYNs from now on, for
+/// [`saved_syn`].
 #[doc(alias = "TCP_SAVE_SYN")]
 pub fn set_save_syn(fd: impl AsFd, on: bool) -> Result<()> {
     set_int(fd, libc::TCP_SAVE_SYN, "TCP_SAVE_SYN", on.into())
@@ -132,8 +131,8 @@ pub fn set_save_syn(fd: impl AsFd, on: bool) -> Result<()> {
 
 /// `getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN)`: the headers of the SYN that made this accepted connection.
 ///
-/// Answers once: the kernel then frees them. `None`: they were read before, the listener does not
-/// [save](set_save_syn) them, or the kernel answered with a SYN cookie and kept nothing.
+/// Returns them once: the kernel then frees them. `None`: they were read before, the listener does not
+/// [save](set_save_syn) them, or the kernel answered with a SYN cookie and saved nothing.
 #[doc(alias = "TCP_SAVED_SYN")]
 pub fn saved_syn(fd: impl AsFd) -> Result<Option<SavedSyn>> {
     parse_saved_syn(fd, SavedSyn::parse)
@@ -150,20 +149,29 @@ pub(super) fn parse_saved_syn<T>(
     if len == 0 { Ok(None) } else { parse(buffer.get(..len).unwrap_or_default()).map(Some) }
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`: what the kernel says of the connection.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`: what the kernel reports about the connection.
 #[doc(alias = "TCP_INFO")]
 pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
-    // Linux 6.18 returns 280 bytes; what a later one adds is cut off.
+    // Linux 6.18 returns 280 bytes; more than the buffer holds is cut off.
     let mut buffer = [0; 512];
     let len = sockopt::bytes(fd, IPPROTO_TCP, libc::TCP_INFO, &mut buffer)
         .map_err(|e| Error::system("getsockopt", "TCP_INFO", e))?;
     TcpInfo::parse(&buffer[..len])
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`, its beginning alone: what verdicts rest on.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP)`: the `TSval` that a segment of this connection would carry now, in
+/// milliseconds unless the route asks for microseconds. Without timestamps it means nothing.
+#[doc(alias = "TCP_TIMESTAMP")]
+pub fn timestamp(fd: impl AsFd) -> Result<u32> {
+    let value = sockopt::int(fd, IPPROTO_TCP, libc::TCP_TIMESTAMP)
+        .map_err(|e| Error::system("getsockopt", "TCP_TIMESTAMP", e))?;
+    Ok(value.cast_unsigned())
+}
+
+/// `getsockopt(fd, IPPROTO_TCP, TCP_INFO)`: the part that verdicts rest on.
 ///
-/// Cheaper than [`tcp_info`] where there are many connections: less is copied and parsed. As with
-/// [`tcp_info`], what became of fast open is settled once the handshake has ended.
+/// Cheaper than [`tcp_info`] when there are many connections: copies and parses less. As with [`tcp_info`], the
+/// outcome of fast open is settled once the handshake has ended.
 #[doc(alias = "TCP_INFO")]
 pub fn tcp_bits(fd: impl AsFd) -> Result<TcpBits> {
     let mut buffer = [0; TcpBits::LENGTH];
@@ -172,9 +180,9 @@ pub fn tcp_bits(fd: impl AsFd) -> Result<TcpBits> {
     TcpBits::parse(buffer.get(..len).unwrap_or_default())
 }
 
-/// `setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, on)`, for IPv6 as well: a bind to port 0 leaves the choice of
-/// the port to `connect`, which can use a port again towards another destination. `Ok(false)`: the kernel is
-/// older than 4.2.
+/// `setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, on)`, for IPv6 as well: a bind to port 0 leaves the choice
+/// of the port to `connect`, which can reuse a port towards another destination. Returns `Ok(false)` if the kernel
+/// is older than 4.2.
 ///
 /// # References
 /// - [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
@@ -187,8 +195,8 @@ pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
     }
 }
 
-/// `setsockopt(fd, IPPROTO_IP, IP_MINTTL, ttl)`: drops packets that arrive with a smaller TTL; 0 accepts all. Sockets
-/// that a listener accepts inherit it. For the IPv4 connections of an IPv6 socket as well.
+/// `setsockopt(fd, IPPROTO_IP, IP_MINTTL, ttl)`: drops packets that arrive with a smaller TTL; 0 accepts all.
+/// Sockets that a listener accepts inherit it. Also applies to the IPv4 connections of an IPv6 socket.
 ///
 /// # References
 /// - [ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)
@@ -222,7 +230,7 @@ pub fn min_hop_count(fd: impl AsFd) -> Result<u8> {
         .map_err(|e| Error::system("getsockopt", "IPV6_MINHOPCOUNT", e))
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: a listener hands over a connection only once it has
+/// `setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, seconds)`: lets a listener accept a connection only once it has
 /// data, or after about this time. The kernel rounds to its SYN-ACK retransmissions; zero turns it off.
 #[doc(alias = "TCP_DEFER_ACCEPT")]
 pub fn set_defer_accept(fd: impl AsFd, time: Duration) -> Result<()> {
@@ -230,7 +238,7 @@ pub fn set_defer_accept(fd: impl AsFd, time: Duration) -> Result<()> {
     set_int(fd, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT", saturating(seconds))
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT)`: the time as the kernel rounded it.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT)`: the time as rounded by the kernel.
 #[doc(alias = "TCP_DEFER_ACCEPT")]
 pub fn defer_accept(fd: impl AsFd) -> Result<Duration> {
     let seconds = int(fd, libc::TCP_DEFER_ACCEPT, "TCP_DEFER_ACCEPT")?;
@@ -255,7 +263,7 @@ pub fn user_timeout(fd: impl AsFd) -> Result<Duration> {
     Ok(Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0)))
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, on)`: small segments leave at once.
+/// `setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, on)`: sends small segments at once.
 #[doc(alias = "TCP_NODELAY")]
 pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
     set_int(fd, libc::TCP_NODELAY, "TCP_NODELAY", on.into())
@@ -267,8 +275,8 @@ pub fn nodelay(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_NODELAY, "TCP_NODELAY").map(|on| on != 0)
 }
 
-/// `setsockopt(fd, SOL_SOCKET, SO_LINGER, …)`: what closing does with unsent data. `None`: it is sent in the
-/// background. `Some`: closing waits for so many seconds (rounded up), and with zero resets the connection.
+/// `setsockopt(fd, SOL_SOCKET, SO_LINGER, …)`: what closing does with unsent data. `None`: the data is sent in the
+/// background. `Some`: closing waits for this many seconds (rounded up); zero resets the connection.
 ///
 /// # References
 /// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
@@ -307,8 +315,8 @@ pub(super) fn set_reuse(fd: impl AsFd, port: bool) -> Result<()> {
     Ok(())
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_PROTOCOL | SO_ACCEPTCONN)`: whether it is a TCP socket that listens. Anything
-/// else that a descriptor may be is none.
+/// `getsockopt(fd, SOL_SOCKET, SO_PROTOCOL | SO_ACCEPTCONN)`: whether this is a listening TCP socket; `false` for
+/// any other file descriptor.
 pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
     let fd = fd.as_fd();
     let is = |name, value| sockopt::int(fd, SOL_SOCKET, name).is_ok_and(|int| int == value);

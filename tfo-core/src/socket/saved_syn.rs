@@ -1,4 +1,4 @@
-//! `TCP_SAVED_SYN`, the headers of the SYN as it arrived.
+//! `TCP_SAVED_SYN`: the headers of the SYN as it arrived.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// The IP and TCP headers of the SYN that made a connection, as they arrived.
 ///
-/// The bytes are held inline: reading one for each accepted connection costs no allocation.
+/// The bytes are stored inline: reading one for each accepted connection costs no allocation.
 ///
 /// # References
 /// - [`TCP_SAVED_SYN`](https://github.com/torvalds/linux/blob/v6.18/include/uapi/linux/tcp.h)
@@ -26,18 +26,18 @@ pub struct SavedSyn {
 }
 
 impl SavedSyn {
-    /// The most bytes that are taken: enough for IPv6 with extension headers and 60 bytes of TCP.
+    /// The maximum number of bytes: enough for IPv6 with extension headers and 60 bytes of TCP.
     pub const MAX_LENGTH: usize = 256;
 
-    /// Reads what `getsockopt(TCP_SAVED_SYN)` returned. The listener must have set `TCP_SAVE_SYN` to
-    /// 1: with 2 the link layer's header would come first.
+    /// Parses what `getsockopt(TCP_SAVED_SYN)` returned. The listener must have set `TCP_SAVE_SYN` to 1: with 2 the
+    /// link-layer header would come first.
     ///
-    /// No bytes at all are an error too; the kernel returns none when it had answered with a SYN cookie
-    /// and when nothing was saved: ask for that first.
+    /// Empty input is an error too. The kernel returns nothing if it answered with a SYN cookie or saved nothing:
+    /// check for that first.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if it is longer than [`MAX_LENGTH`](Self::MAX_LENGTH) or does not hold whole
-    /// IP and TCP headers. Malformed TCP options are no error here.
+    /// [`Error::Malformed`] if the input is longer than [`MAX_LENGTH`](Self::MAX_LENGTH) or does not contain
+    /// complete IP and TCP headers. Malformed TCP options are not an error here.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut held = [0; Self::MAX_LENGTH];
         held.get_mut(..bytes.len())
@@ -59,65 +59,66 @@ impl SavedSyn {
         })
     }
 
-    /// The headers' bytes.
+    /// Returns the bytes of the headers.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// The client's address, as it arrived.
+    /// Returns the client's address, as it arrived.
     #[must_use]
     pub const fn source(&self) -> SocketAddr {
         self.source
     }
 
-    /// The address that the SYN came to.
+    /// Returns the address that the SYN was sent to.
     #[must_use]
     pub const fn destination(&self) -> SocketAddr {
         self.destination
     }
 
-    /// IPv4 TTL or IPv6 hop limit.
+    /// Returns the IPv4 TTL or IPv6 hop limit.
     #[must_use]
     pub const fn ttl(&self) -> u8 {
         self.ttl
     }
 
-    /// Bytes of data in the SYN: the IP total length minus the headers; the data itself is not saved.
+    /// Returns the number of bytes of data in the SYN: the IP total length minus the headers; the data itself is
+    /// not saved.
     #[must_use]
     pub const fn payload_len(&self) -> usize {
         self.payload_len
     }
 
-    /// The two ECN bits of the IP header.
+    /// Returns the two ECN bits of the IP header.
     #[must_use]
     pub const fn ip_ecn(&self) -> u8 {
         self.ip_ecn
     }
 
-    /// The TCP options in their order.
+    /// Returns the TCP options in their order.
     #[must_use]
     pub(crate) fn options(&self) -> TcpOptions<'_> {
         TcpOptions::new(self.bytes.get(self.options_start..self.length).unwrap_or_default())
     }
 
-    /// The fast open option, if a valid one arrived.
+    /// Returns the fast open option, if a valid one arrived.
     #[must_use]
     pub fn fast_open(&self) -> Option<FastOpenOption> {
         self.options().fast_open()
     }
 
-    /// NOPs at the options' end, or right before an end-of-list option.
+    /// Returns how many NOPs are at the end of the options, or right before an end-of-list option.
     ///
-    /// Linux pads its SYNs with up to three; more betray an option that was overwritten on the way.
-    /// 0 when the options end in something malformed.
+    /// Linux pads its SYNs with up to three; more indicate that an option was overwritten on the path. 0 if the
+    /// options end in something malformed.
     #[must_use]
     pub fn trailing_nops(&self) -> usize {
         self.options().trailing_nops()
     }
 }
 
-/// The headers that a saved SYN consists of.
+/// Returns the headers of a saved SYN.
 pub(super) fn headers(bytes: &[u8]) -> Result<(IpHeader<'_>, TcpHeader<'_>)> {
     let ip = IpHeader::parse(bytes)?;
     if ip.protocol() != PROTOCOL_TCP || ip.fragment_offset() != 0 {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_saved_syn_is_an_error() {
+    fn malformed_saved_syn_is_an_error() {
         let mut udp = IPV4_COOKIE.to_vec();
         udp[9] = 17;
         let mut with_ethernet = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0];

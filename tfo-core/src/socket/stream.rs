@@ -1,4 +1,4 @@
-//! A connection whose first bytes ride the SYN, and otherwise a stream like any other.
+//! A connection whose first bytes are sent in the SYN; otherwise a stream like any other.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,13 +12,13 @@ use crate::sys::socket;
 
 /// A TCP connection, made or accepted with fast open.
 ///
-/// [`connect`](Self::connect) takes the first bytes along. They ride the SYN when a cookie for the
-/// server is cached; when not, the kernel asks for one and they follow after the handshake. Either
-/// way they are sent when it returns, and the connection works: whether a round trip was saved is
-/// told by [`info`](Self::info) (`syn_data`), and why not by [`diagnosis`](crate::diagnosis).
+/// [`connect`](Self::connect) takes the first bytes. They are sent in the SYN if a cookie for the server is cached;
+/// otherwise the kernel asks for one, and they follow after the handshake. Either way they are sent when it
+/// returns, and the connection works. [`info`](Self::info) (`syn_data`) shows whether a round trip was saved, and
+/// [`diagnosis`](crate::diagnosis) explains why not.
 ///
-/// Only **idempotent** first messages belong there: a SYN that the network duplicates may hand them
-/// to the server twice ([RFC 7413, section 6.1](https://www.rfc-editor.org/rfc/rfc7413#section-6.1)).
+/// Send only **idempotent** first messages: a SYN that the network duplicates may deliver them to the server twice
+/// ([RFC 7413, section 6.1](https://www.rfc-editor.org/rfc/rfc7413#section-6.1)).
 #[derive(Debug)]
 pub struct FastOpenStream {
     stream: TcpStream,
@@ -34,13 +34,13 @@ impl FastOpenStream {
         Self { stream: TcpStream::from(fd), attempt: None }
     }
 
-    /// What the kernel did with the first bytes. `None` on an accepted connection.
+    /// Returns what the kernel did with the first bytes. `None` on an accepted connection.
     #[must_use]
     pub fn attempt(&self) -> Option<Attempt> {
         self.attempt
     }
 
-    /// What the kernel says of the connection now.
+    /// Returns what the kernel reports about the connection now.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
@@ -48,7 +48,7 @@ impl FastOpenStream {
         option::tcp_info(self)
     }
 
-    /// This end's address.
+    /// Returns the local address.
     ///
     /// # Errors
     /// As [`TcpStream::local_addr`].
@@ -56,7 +56,7 @@ impl FastOpenStream {
         self.stream.local_addr()
     }
 
-    /// The other end's address.
+    /// Returns the remote address.
     ///
     /// # Errors
     /// As [`TcpStream::peer_addr`].
@@ -64,7 +64,7 @@ impl FastOpenStream {
         self.stream.peer_addr()
     }
 
-    /// The most that one read may wait; `None`: for ever.
+    /// Sets the maximum time that a read may wait; `None`: forever.
     ///
     /// # Errors
     /// As [`TcpStream::set_read_timeout`]: zero is refused.
@@ -72,7 +72,7 @@ impl FastOpenStream {
         self.stream.set_read_timeout(timeout)
     }
 
-    /// The most that one write may wait; `None`: for ever.
+    /// Sets the maximum time that a write may wait; `None`: forever.
     ///
     /// # Errors
     /// As [`TcpStream::set_write_timeout`]: zero is refused.
@@ -80,7 +80,7 @@ impl FastOpenStream {
         self.stream.set_write_timeout(timeout)
     }
 
-    /// Whether reads and writes return at once.
+    /// Sets whether reads and writes return at once.
     ///
     /// # Errors
     /// As [`TcpStream::set_nonblocking`].
@@ -91,10 +91,10 @@ impl FastOpenStream {
     /// Sends with `MSG_MORE`: a last segment that is not full waits for more bytes, for the FIN, or for at most
     /// 200 ms, so that the last bytes and the FIN leave in one segment.
     ///
-    /// Not before [`shutdown`](Self::shutdown) while the handshake of an accepted fast open connection is unfinished
-    /// ([`handshake_ended`](Self::handshake_ended)): the kernel defers that shutdown until the client's ACK arrives, the
-    /// 200 ms do not run, and the bytes wait with the FIN. The round trip that fast open saved is lost. Closing the
-    /// socket is not deferred: bytes that wait leave with the FIN at once.
+    /// Do not use it before [`shutdown`](Self::shutdown) while the handshake of an accepted fast open connection is
+    /// unfinished ([`handshake_ended`](Self::handshake_ended)): the kernel defers that shutdown until the client's
+    /// ACK arrives, the 200 ms do not run, and the bytes wait with the FIN. The round trip that fast open saved is
+    /// lost. Closing the socket is not deferred: waiting bytes leave with the FIN at once.
     ///
     /// # Errors
     /// As `send(2)`.
@@ -103,8 +103,8 @@ impl FastOpenStream {
         socket::send(self, data, true)
     }
 
-    /// Whether the handshake has ended: a connection that was accepted with data from its SYN may be
-    /// read and written before.
+    /// Returns whether the handshake has ended. A connection that was accepted with data in its SYN may be read and
+    /// written before.
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
@@ -112,7 +112,7 @@ impl FastOpenStream {
         option::tcp_bits(self).map(|tcp| tcp.state != TcpState::SynRecv)
     }
 
-    /// Takes the error that ended the connection, if there is one, as a non-blocking one may have met with.
+    /// Returns and clears the pending error of the socket, which a non-blocking connection may have.
     ///
     /// # Errors
     /// As [`TcpStream::take_error`].
@@ -121,7 +121,7 @@ impl FastOpenStream {
         self.stream.take_error()
     }
 
-    /// Ends the sending or the receiving half, or both.
+    /// Shuts down the sending or the receiving half, or both.
     ///
     /// # Errors
     /// As [`TcpStream::shutdown`].

@@ -1,4 +1,4 @@
-//! The SYN that made a connection, as evidence keeps it.
+//! The SYN of a connection, in the form that evidence contains.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use super::saved_syn::{SavedSyn, headers};
 use crate::Result;
 use crate::wire::{FastOpenOption, TcpOptions};
 
-/// What the kernel kept of the SYN that made a connection.
+/// What the kernel saved of a connection's SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -17,7 +17,7 @@ use crate::wire::{FastOpenOption, TcpOptions};
 pub enum SynRecord {
     /// The listener does not save SYNs, or this one could not be read.
     NotSaved,
-    /// The kernel kept nothing although it was asked to: it answered with a SYN cookie.
+    /// The kernel saved nothing although it was asked to: it answered with a SYN cookie.
     #[cfg_attr(feature = "serde", serde(rename = "empty"))]
     SynCookie,
     /// The SYN as it arrived.
@@ -25,7 +25,7 @@ pub enum SynRecord {
 }
 
 impl SynRecord {
-    /// The SYN, if it was saved.
+    /// Returns the SYN, if it was saved.
     #[must_use]
     pub const fn saved(&self) -> Option<&SynSummary> {
         match self {
@@ -35,7 +35,7 @@ impl SynRecord {
     }
 }
 
-/// The parts of a SYN that verdicts rest on, as they arrived. Inline: keeping one costs no allocation.
+/// The parts of a SYN that verdicts rest on, as they arrived. Stored inline, without an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -44,32 +44,33 @@ impl SynRecord {
 pub struct SynSummary {
     /// IPv4 TTL or IPv6 hop limit.
     pub ttl: u8,
-    /// Kinds of the TCP options, in their order, each NOP (1) included.
+    /// The kinds of the TCP options in their order, including each NOP (1).
     #[cfg_attr(feature = "schema", schemars(with = "Vec<u8>", length(max = 40)))]
     pub options: OptionKinds,
     /// The fast open option, if a valid one arrived.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "FastOpenOption"))]
     pub fast_open: Option<FastOpenOption>,
-    /// Bytes of data in the SYN.
+    /// The number of bytes of data in the SYN.
     pub payload_bytes: u16,
-    /// NOPs at the options' end. Linux pads with up to three; more show that an option was overwritten on
-    /// the way.
+    /// The number of NOPs at the end of the options. Linux pads with up to three; more show that an option was
+    /// overwritten on the path.
     #[cfg_attr(feature = "serde", serde(default))]
     pub trailing_nops: u8,
-    /// The address that the SYN came to. `None` where the summary was read from text.
+    /// The address that the SYN was sent to. `None` if the summary was read from text.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub destination: Option<SocketAddr>,
-    /// The value of its timestamps option. `None` also where the summary was read from text.
-    #[cfg_attr(feature = "serde", serde(skip))]
+    /// The `TSval` of its timestamps option.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "u32"))]
     pub tsval: Option<u32>,
 }
 
 impl SynSummary {
-    /// Reads what `getsockopt(TCP_SAVED_SYN)` returned; see [`SavedSyn::parse`].
+    /// Parses what `getsockopt(TCP_SAVED_SYN)` returned; see [`SavedSyn::parse`].
     ///
     /// # Errors
-    /// [`Error::Malformed`](crate::Error::Malformed) if the bytes do not hold whole IP and TCP headers.
+    /// [`Error::Malformed`](crate::Error::Malformed) if the bytes do not contain complete IP and TCP headers.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (ip, tcp) = headers(bytes)?;
         let length = ip.header_length() + tcp.header_length();
@@ -105,11 +106,11 @@ pub struct OptionKinds {
 }
 
 impl OptionKinds {
-    /// The most that a header has: 40 bytes of one-byte options.
+    /// The maximum number in a header: 40 options of one byte.
     pub const MAX: usize = 40;
 }
 
-/// Takes the first [`MAX`](OptionKinds::MAX).
+/// Takes the first [`MAX`](OptionKinds::MAX) kinds.
 impl FromIterator<u8> for OptionKinds {
     fn from_iter<I: IntoIterator<Item = u8>>(kinds: I) -> Self {
         let mut taken = Self { kinds: [0; Self::MAX], length: 0 };
@@ -194,7 +195,7 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(
             text,
-            r#"{"saved":{"ttl":64,"options":[2,4,8,1,3,34,1,1],"fast_open":{"kind":"standard","cookie":"49e6bfa17d023b07"},"payload_bytes":19,"trailing_nops":2}}"#
+            r#"{"saved":{"ttl":64,"options":[2,4,8,1,3,34,1,1],"fast_open":{"kind":"standard","cookie":"49e6bfa17d023b07"},"payload_bytes":19,"trailing_nops":2,"tsval":4082283581}}"#
         );
         assert_eq!(serde_json::to_string(&SynRecord::SynCookie).unwrap(), r#""empty""#);
         let too_many = text.replace("[2,", &format!("[{}", "1,".repeat(34)));

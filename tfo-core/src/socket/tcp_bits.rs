@@ -18,25 +18,25 @@ pub struct TcpBits {
     pub state: TcpState,
     /// `TCPI_OPT_SYN_DATA`: the SYN's data was acknowledged by the SYN-ACK.
     pub syn_data: bool,
-    /// Server, `TCPI_OPT_TFO_CHILD`: born of a valid fast open SYN. Old kernels never set it.
+    /// Server, `TCPI_OPT_TFO_CHILD`: created by a valid fast open SYN. Old kernels never set it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub tfo_child: bool,
     /// `tcpi_fastopen_client_fail`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub client_fail: ClientFail,
-    /// Segments sent again so far; the SYN's data sent after the handshake counts as well.
+    /// The number of retransmitted segments. SYN data that is sent after the handshake counts as well.
     #[cfg_attr(feature = "serde", serde(default))]
     pub total_retrans: u32,
-    /// Smoothed round trip time, µs; it misleads when `total_retrans` is above 0.
+    /// The smoothed round trip time in µs; misleading if `total_retrans` is above 0.
     #[cfg_attr(feature = "serde", serde(default))]
     pub rtt_us: u32,
 }
 
 impl TcpBits {
-    /// The bytes of `struct tcp_info` that hold all of them.
+    /// The number of bytes of `struct tcp_info` that contain all of them.
     pub const LENGTH: usize = tcp_info::offset::TOTAL_RETRANS + 4;
 
-    /// Reads the beginning of what `getsockopt(TCP_INFO)` returned; a number behind the last byte is 0.
+    /// Parses the beginning of what `getsockopt(TCP_INFO)` returned. A number beyond the last byte is 0.
     ///
     /// # Errors
     /// [`Error::Malformed`](crate::Error::Malformed) below 8 bytes, which no kernel returns for a TCP socket.

@@ -1,4 +1,4 @@
-//! `struct tcp_info`, what the kernel says of a connection.
+//! `struct tcp_info`: what the kernel reports about a connection.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::{Error, Result};
 
 /// Offsets in `struct tcp_info`; integers are in host byte order.
 ///
-/// The `libc` crate's structure can't be used: in glibc's shape bytes 6 and 7 are bit fields and padding, and
-/// all after `tcpi_total_retrans` is missing.
+/// The `libc` crate's structure cannot be used: in glibc's definition bytes 6 and 7 are bit fields and padding, and
+/// everything after `tcpi_total_retrans` is missing.
 pub(super) mod offset {
     pub(super) const STATE: usize = 0;
     pub(super) const RETRANSMITS: usize = 2;
@@ -45,11 +45,11 @@ pub(super) mod offset {
     pub(super) const BYTES_RETRANS: usize = 208;
     pub(super) const TOTAL_RTO: usize = 240;
     pub(super) const TOTAL_RTO_TIME: usize = 244;
-    /// The one-byte fields, which all kernels return.
+    /// The one-byte fields, which every kernel returns.
     pub(super) const MIN_LENGTH: usize = 8;
 }
 
-/// What `TCP_INFO` says of a connection.
+/// What `TCP_INFO` reports about a connection.
 ///
 /// A field that the kernel did not return, because it is older than the field, is `None`.
 ///
@@ -67,10 +67,10 @@ pub struct TcpInfo {
     /// `TCPI_OPT_SYN_DATA`: the SYN's data was acknowledged by the SYN-ACK. Both ends.
     #[doc(alias = "TCPI_OPT_SYN_DATA")]
     pub syn_data: bool,
-    /// 0x80: born of a valid fast open SYN, even of an empty one. Server's end, new kernels.
+    /// 0x80: created by a valid fast open SYN, also by one without data. Server side, new kernels.
     #[doc(alias = "TCPI_OPT_TFO_CHILD")]
     pub tfo_child: bool,
-    /// Why fast open failed at the client's end.
+    /// Why fast open failed on the client side.
     #[doc(alias = "tcpi_fastopen_client_fail")]
     pub client_fail: ClientFail,
     /// Both ends use timestamps.
@@ -81,39 +81,38 @@ pub struct TcpInfo {
     pub window_scale: bool,
     /// ECN was negotiated.
     pub ecn: bool,
-    /// Timeouts in a row without an answer so far.
+    /// Consecutive timeouts without an answer.
     pub retransmits: u8,
     /// The current retransmission timeout.
     #[cfg_attr(feature = "serde", serde(rename = "rto_us", serialize_with = "as_micros"))]
     pub rto: Option<Duration>,
-    /// The most bytes that a segment sent has.
+    /// The maximum segment size for sending, in bytes.
     pub snd_mss: Option<u32>,
-    /// The estimated most bytes that a segment received has.
+    /// The estimated maximum segment size of the peer, in bytes.
     pub rcv_mss: Option<u32>,
-    /// Segments that are sent and not acknowledged. Of a listener: how many connections wait to be
-    /// accepted.
+    /// Segments that were sent and not acknowledged. For a listener: the length of the accept queue.
     pub unacked: Option<u32>,
-    /// Segments of those that arrived out of order. Of a listener: its effective backlog.
+    /// Segments of those that arrived out of order. For a listener: the effective backlog.
     pub sacked: Option<u32>,
-    /// Segments of those that are taken for lost.
+    /// Segments of those that are considered lost.
     pub lost: Option<u32>,
-    /// Segments of those that are sent again.
+    /// Segments of those that were retransmitted.
     pub retrans: Option<u32>,
-    /// The path's MTU in bytes, as far as it is known.
+    /// The path MTU in bytes, as far as known.
     pub pmtu: Option<u32>,
-    /// Smoothed round trip time. `None` on a kernel that returned less.
+    /// The smoothed round trip time. `None` if the kernel returned less.
     #[cfg_attr(feature = "serde", serde(rename = "rtt_us", serialize_with = "as_micros"))]
     pub rtt: Option<Duration>,
-    /// How much the round trip time varies: its smoothed mean deviation.
+    /// The smoothed mean deviation of the round trip time.
     #[cfg_attr(feature = "serde", serde(rename = "rttvar_us", serialize_with = "as_micros"))]
     pub rttvar: Option<Duration>,
     /// The congestion window in segments.
     pub snd_cwnd: Option<u32>,
-    /// The MSS that this end announces, in bytes, less what its timestamps take.
+    /// The advertised MSS in bytes, less the timestamps option.
     pub advmss: Option<u32>,
-    /// Segments that were sent again, over the connection's life.
+    /// Retransmitted segments over the connection's lifetime.
     pub total_retrans: Option<u32>,
-    /// Bytes sent that were acknowledged.
+    /// Bytes sent and acknowledged.
     pub bytes_acked: Option<u64>,
     /// Bytes received, in order.
     pub bytes_received: Option<u64>,
@@ -121,20 +120,20 @@ pub struct TcpInfo {
     pub segs_out: Option<u32>,
     /// Segments received, with and without data.
     pub segs_in: Option<u32>,
-    /// Bytes in the send queue that were not sent yet, not even once.
+    /// Bytes in the send queue that were never sent.
     pub notsent_bytes: Option<u32>,
-    /// The shortest round trip time seen. `None` also before there is any.
+    /// The minimum round trip time. `None` also before the first measurement.
     #[cfg_attr(feature = "serde", serde(rename = "min_rtt_us", serialize_with = "as_micros"))]
     pub min_rtt: Option<Duration>,
-    /// Segments with data received.
+    /// Segments with data that were received.
     pub data_segs_in: Option<u32>,
-    /// Segments with data sent.
+    /// Segments with data that were sent.
     pub data_segs_out: Option<u32>,
-    /// Bytes sent, those sent again included.
+    /// Bytes sent, including retransmissions.
     pub bytes_sent: Option<u64>,
-    /// Bytes sent again.
+    /// Bytes retransmitted.
     pub bytes_retrans: Option<u64>,
-    /// Timeouts over the connection's life, those of SYN and SYN-ACK included. Since Linux 6.7.
+    /// Timeouts over the connection's lifetime, including those of SYN and SYN-ACK. Since Linux 6.7.
     pub total_rto: Option<u16>,
     /// Time spent in recovering from timeouts. Since Linux 6.7.
     #[cfg_attr(
@@ -145,7 +144,7 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// Reads what `getsockopt(TCP_INFO)` returned: any length, as kernels differ.
+    /// Parses what `getsockopt(TCP_INFO)` returned, of any length, because kernels differ.
     ///
     /// # Errors
     /// [`Error::Malformed`] below 8 bytes, which no kernel returns for a TCP socket.
@@ -212,7 +211,7 @@ fn as_micros<S: serde::Serializer>(
     time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).serialize(serializer)
 }
 
-/// A TCP state, by the number that `TCP_INFO` and `/proc/net/tcp` use.
+/// A TCP state, by its number in `TCP_INFO` and `/proc/net/tcp`.
 ///
 /// # References
 /// - [`include/net/tcp_states.h`](https://github.com/torvalds/linux/blob/v6.18/include/net/tcp_states.h)
@@ -244,12 +243,12 @@ pub enum TcpState {
     Listen,
     /// 11
     Closing,
-    /// A number that this version does not know.
+    /// An unknown number.
     Unknown,
 }
 
 impl TcpState {
-    /// The state of the kernel's number; 12 (`TCP_NEW_SYN_RECV`) is [`SynRecv`](Self::SynRecv) too.
+    /// Returns the state with the kernel's number; 12 (`TCP_NEW_SYN_RECV`) is [`SynRecv`](Self::SynRecv) too.
     #[must_use]
     pub const fn from_number(number: u8) -> Self {
         match number {
@@ -268,7 +267,7 @@ impl TcpState {
         }
     }
 
-    /// The word, as it stands in text and JSON.
+    /// Returns the word, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -294,7 +293,7 @@ impl fmt::Display for TcpState {
     }
 }
 
-/// `tcpi_fastopen_client_fail`: why fast open failed at the client's end.
+/// `tcpi_fastopen_client_fail`: why fast open failed on the client side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -304,17 +303,17 @@ pub enum ClientFail {
     /// 0, `TFO_STATUS_UNSPEC`: nothing failed, or nothing was tried.
     #[default]
     Unspecified,
-    /// 1, `TFO_COOKIE_UNAVAILABLE`: no cookie was cached when the connection was made. Set on each first
-    /// connection, whether the server then grants one or not.
+    /// 1, `TFO_COOKIE_UNAVAILABLE`: no cookie was cached when the connection was made. Set on each first connection,
+    /// whether or not the server then grants one.
     CookieUnavailable,
     /// 2, `TFO_DATA_NOT_ACKED`: the SYN-ACK did not acknowledge the SYN's data.
     DataNotAcked,
-    /// 3, `TFO_SYN_RETRANSMITTED`: the SYN with data got no answer, one without was sent.
+    /// 3, `TFO_SYN_RETRANSMITTED`: the SYN with data got no answer, and one without data was sent.
     SynRetransmitted,
 }
 
 impl ClientFail {
-    /// Of `bits` the lowest two.
+    /// Returns the value of the lowest two bits.
     pub(super) const fn from_bits(bits: u8) -> Self {
         match bits & 0x3 {
             0 => Self::Unspecified,
@@ -324,7 +323,7 @@ impl ClientFail {
         }
     }
 
-    /// The word, as it stands in text and JSON.
+    /// Returns the word, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_end_says_that_the_syn_data_was_acknowledged() {
+    fn client_tcp_info_shows_acknowledged_syn_data() {
         let info = TcpInfo::parse(&bytes(CLIENT)).expect("captured from Linux");
         assert_eq!(info.state, TcpState::Established);
         assert!(info.syn_data && !info.tfo_child);
@@ -394,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_end_says_that_it_is_a_fast_open_child() {
+    fn server_tcp_info_shows_a_fast_open_child() {
         let info = TcpInfo::parse(&bytes(SERVER)).expect("captured from Linux");
         assert!(info.syn_data && info.tfo_child, "0xa7 has both bits");
         assert_eq!(info.bytes_received, Some(19));
@@ -425,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fail_code_is_not_mixed_up_with_its_neighbour() {
+    fn client_fail_ignores_the_neighbouring_bit() {
         let mut bytes = [0; 8];
         for (byte, code) in [
             (0b001, ClientFail::Unspecified),
@@ -441,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernels_short_answer_lacks_the_later_fields() {
+    fn short_tcp_info_of_an_old_kernel_lacks_later_fields() {
         let all = bytes(CLIENT);
         let info = TcpInfo::parse(&all[..104]).expect("Linux 2.6 returned as much");
         assert_eq!((info.total_retrans, info.bytes_acked), (Some(0), None));
@@ -454,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sample_is_no_shortest_round_trip() {
+    fn min_rtt_without_a_sample_is_none() {
         let mut all = bytes(CLIENT);
         all[148..152].fill(0xff);
         assert_eq!(TcpInfo::parse(&all).expect("valid").min_rtt, None);

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::io;
 
-/// `if_indextoname(3)`: the name of the interface of this number in the calling thread's network
+/// `if_indextoname(3)`: returns the name of the interface with this number in the calling thread's network
 /// namespace.
 pub(crate) fn name(index: u32) -> io::Result<String> {
     let mut buffer = [0; libc::IF_NAMESIZE];

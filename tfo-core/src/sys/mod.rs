@@ -1,7 +1,7 @@
 //! The only `unsafe` of the workspace: system calls, each behind a safe function.
 //!
-//! Knows `libc` and `std`, no type of ours. Every function here returns the plain [`io::Error`];
-//! the rooms above say what was tried, on what.
+//! Uses only `libc` and `std`, no type of this crate. Every function returns a plain [`io::Error`]; the callers add
+//! the operation and its object.
 
 #![allow(unsafe_code, reason = "the one place that calls the kernel")]
 
@@ -19,7 +19,7 @@ pub(crate) mod sockopt;
 
 use std::io;
 
-/// Turns the -1 of a system call into the errno that it left.
+/// Turns the -1 of a system call into its errno.
 fn check(returned: libc::c_int) -> io::Result<libc::c_int> {
     if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
 }

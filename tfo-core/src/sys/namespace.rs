@@ -12,10 +12,10 @@ use super::{check, check_len};
 pub(crate) enum Namespace {
     /// `CLONE_NEWUSER`. Only in a process with one thread.
     User,
-    /// `CLONE_NEWNET`. Of the calling thread, and of those that it starts from now on.
+    /// `CLONE_NEWNET`. Applies to the calling thread, and to threads that it starts from now on.
     Net,
-    /// `CLONE_NEWPID`. Of the processes that the calling thread starts from now on; it can't start
-    /// threads any more.
+    /// `CLONE_NEWPID`. Applies to processes that the calling thread starts from now on; the thread can no longer
+    /// start threads.
     Pid,
 }
 
@@ -29,7 +29,7 @@ impl Namespace {
     }
 }
 
-/// `unshare(2)`: the calling thread leaves a namespace for a new one.
+/// `unshare(2)`: moves the calling thread from a namespace to a new one.
 pub(crate) fn unshare(namespace: Namespace) -> io::Result<()> {
     // SAFETY: takes one integer, and none of its flags touches memory or descriptors.
     check(unsafe { libc::unshare(namespace.flag()) }).map(drop)
@@ -44,8 +44,8 @@ pub(crate) fn effective_ids() -> (u32, u32) {
     (uid, gid)
 }
 
-/// The files, and what goes into them, that make this process's user root in its new user
-/// namespace. To be written in this order, by the process itself.
+/// Returns the files and their content that make this process's user root in its new user namespace. The process
+/// must write them itself, in this order.
 pub(crate) fn root_maps() -> [(&'static str, String); 3] {
     let (uid, gid) = effective_ids();
     [
@@ -55,9 +55,9 @@ pub(crate) fn root_maps() -> [(&'static str, String); 3] {
     ]
 }
 
-/// Lets `command` start as root of a user namespace of its own.
+/// Makes `command` start as root of a new user namespace.
 pub(crate) fn start_in_user_namespace(command: &mut Command) {
-    // Made here: between fork and exec nothing may allocate.
+    // Created here, because nothing may allocate between fork and exec.
     let maps = root_maps().map(|(path, text)| (CString::new(path), text));
     let before_exec = move || {
         unshare(Namespace::User)?;
@@ -76,10 +76,10 @@ pub(crate) fn start_in_user_namespace(command: &mut Command) {
     unsafe { command.pre_exec(before_exec) };
 }
 
-/// Lets `command`'s process be killed when the thread that starts it ends.
+/// Makes the kernel kill the process of `command` when the thread that starts it ends.
 ///
-/// To be called after [`start_in_user_namespace`]: a change of credentials forgets the signal, and what is
-/// to be done before `exec` is done in the order of the calls.
+/// Call it after [`start_in_user_namespace`]: a change of credentials clears the signal, and the steps before
+/// `exec` run in the order of the calls.
 pub(crate) fn end_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     let before_exec = move || {
@@ -87,8 +87,8 @@ pub(crate) fn end_with_this_thread(command: &mut Command) {
         check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
         // SAFETY: takes nothing and never fails.
         let now = unsafe { libc::getppid() };
-        // Gone before it could be asked for the signal: nobody would send it. The first process of a
-        // PID namespace can't see its parent, who has the number 0 there.
+        // If the parent ended before the signal was requested, no signal would come. The first process of a PID
+        // namespace cannot see its parent, which has the number 0 there.
         if now == 0 || u32::try_from(now) == Ok(parent) {
             Ok(())
         } else {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// More than the kernel puts into one datagram of a dump (32 KiB).
 const DATAGRAM: usize = 64 * 1024;
 
-/// A netlink socket, connected to the kernel: no other sender reaches it.
+/// A netlink socket that is connected to the kernel, so that no other sender reaches it.
 ///
 /// It belongs to the network namespace of the thread that opened it.
 ///
@@ -45,9 +45,9 @@ impl NetlinkSocket {
         Ok(())
     }
 
-    /// Sends `message` and hands out the datagrams that come back until `on_datagram` breaks.
+    /// Sends `message`, and passes on the datagrams that come back until `on_datagram` breaks.
     ///
-    /// `TimedOut` if it has not broken `limit` after the call.
+    /// Returns `TimedOut` if it has not broken within `limit`.
     pub(crate) fn request<B>(
         &self,
         message: &[u8],
@@ -78,7 +78,7 @@ impl NetlinkSocket {
         Ok(())
     }
 
-    /// The whole length of the next datagram, which is more than `buffer` holds if it was cut.
+    /// Returns the full length of the next datagram, which exceeds `buffer` if the datagram was cut.
     fn receive(&self, buffer: &mut [u8], limit: Duration) -> io::Result<usize> {
         self.wait_readable(limit)?;
         retry(|| {
@@ -115,7 +115,7 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 /// Repeats a call that a signal interrupted.
 fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
-        // A negative result is the only one that does not fit.
+        // Only a negative result does not fit.
         if let Ok(result) = usize::try_from(call()) {
             return Ok(result);
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn an_answer_that_never_completes_ends_at_the_limit() {
         let socket = NetlinkSocket::open(libc::NETLINK_ROUTE).expect("anybody may open one");
-        // NLMSG_NOOP with NLM_F_REQUEST and NLM_F_ACK: one acknowledgment comes back.
+        // NLMSG_NOOP with NLM_F_REQUEST and NLM_F_ACK: the kernel answers with one acknowledgment.
         let mut message = [0; 16];
         message[..4].copy_from_slice(&16_u32.to_ne_bytes());
         message[4..6].copy_from_slice(&1_u16.to_ne_bytes());

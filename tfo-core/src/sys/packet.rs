@@ -1,4 +1,4 @@
-//! Packet sockets (`AF_PACKET`) with a ring that kernel and program share.
+//! Packet sockets (`AF_PACKET`) with a ring that the kernel and the program share.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -15,10 +15,10 @@ use crate::uapi::packet::{
     TPACKET_V2, header,
 };
 
-/// The bytes of one frame's place in the ring: an Ethernet frame of 1514 bytes and its headers.
-/// Longer frames are cut.
+/// The size of one frame's slot in the ring: an Ethernet frame of 1514 bytes and its headers. Longer frames are
+/// cut.
 const FRAME: usize = 2048;
-/// The bytes of one block: whole pages that the kernel must find in a row.
+/// The size of one block: whole pages that the kernel must find in a row.
 const BLOCK: usize = 64 * 1024;
 
 /// A packet socket on one interface.
@@ -33,21 +33,20 @@ pub(crate) struct PacketSocket {
 /// A frame in the ring.
 #[derive(Debug)]
 pub(crate) struct Received<'a> {
-    /// When the kernel saw it: the time since 1970.
+    /// When the kernel saw the frame: the time since 1970.
     pub(crate) at: Duration,
-    /// This host sent it.
+    /// Whether this host sent the frame.
     pub(crate) outgoing: bool,
-    /// Its bytes, from the Ethernet header on, as far as they fit the ring.
+    /// The bytes of the frame, from the Ethernet header on, as far as they fit into the ring.
     pub(crate) frame: &'a [u8],
-    /// It begins with an Ethernet header; else with an IP header.
+    /// Whether the frame begins with an Ethernet header; otherwise with an IP header.
     pub(crate) ethernet: bool,
 }
 
 impl PacketSocket {
-    /// Opens a socket on the interface of this number, with a ring for so many frames.
-    /// Needs `CAP_NET_RAW`.
+    /// Opens a socket on the interface with this number, with a ring for this many frames. Needs `CAP_NET_RAW`.
     pub(crate) fn open(interface: u32, frames: usize, outgoing: bool) -> io::Result<Self> {
-        // With protocol 0 it hears nothing until it is bound to its interface.
+        // With protocol 0 the socket receives nothing until it is bound to its interface.
         // SAFETY: takes three integers.
         let fd = check(unsafe {
             libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0)
@@ -76,7 +75,7 @@ impl PacketSocket {
             .map(drop)
     }
 
-    /// Hands the next frame to `use_frame`, if there is one.
+    /// Passes the next frame to `use_frame`, if there is one.
     pub(crate) fn next<T>(&mut self, use_frame: impl FnOnce(Received<'_>) -> T) -> Option<T> {
         let place = self.ring.place(self.next);
         if place.status().load(Ordering::Acquire) & TP_STATUS_USER == 0 {
@@ -88,7 +87,7 @@ impl PacketSocket {
         result
     }
 
-    /// Sends a frame, with its Ethernet header, by the socket's interface.
+    /// Sends a frame, with its Ethernet header, on the socket's interface.
     #[cfg(feature = "lab")]
     pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
         let fd = self.fd.as_raw_fd();
@@ -96,7 +95,7 @@ impl PacketSocket {
         super::check_len(unsafe { libc::send(fd, frame.as_ptr().cast(), frame.len(), 0) }).map(drop)
     }
 
-    /// How many frames found no place in the ring since the last call.
+    /// Returns how many frames did not fit into the ring since the last call.
     #[cfg(feature = "lab")]
     pub(crate) fn lost(&self) -> io::Result<u32> {
         // `struct tpacket_stats`: packets and drops.
@@ -148,7 +147,7 @@ impl Ring {
         Ok(Self { memory, len, frames })
     }
 
-    /// The place of this number; frames divide blocks evenly, so they stand in a row.
+    /// Returns the slot with this number. Frames divide blocks evenly, so that slots are contiguous.
     fn place(&self, number: usize) -> Place<'_> {
         let offset = (number % self.frames) * FRAME;
         // SAFETY: the offset is below `len`, the mapping's length, for each number.
@@ -164,7 +163,8 @@ impl Drop for Ring {
     }
 }
 
-/// The place of one frame: `FRAME` bytes, aligned to pages at least, that are ours while the status says so.
+/// The slot of one frame: `FRAME` bytes, aligned at least to pages, that belong to the program while the status
+/// says so.
 struct Place<'a> {
     start: NonNull<u8>,
     ring: std::marker::PhantomData<&'a Ring>,
@@ -177,9 +177,9 @@ impl<'a> Place<'a> {
         unsafe { AtomicU32::from_ptr(self.start.cast().as_ptr()) }
     }
 
-    /// The frame; to be called while the status says that it is ours.
+    /// Returns the frame. Call it only while the status says that the slot belongs to the program.
     fn received(&self) -> Option<Received<'a>> {
-        // The status word is left out: it alone may change meanwhile.
+        // The status word is left out, because it may change meanwhile.
         const STATUS: usize = size_of::<u32>();
         // SAFETY: 4 is below FRAME, the length of the place.
         let start = unsafe { self.start.byte_add(STATUS) };
@@ -205,8 +205,8 @@ impl<'a> Place<'a> {
     }
 }
 
-/// `ppoll(2)` until one of them may be read, or the time is over; whether the first of them may be.
-/// An interruption by a signal ends it too.
+/// `ppoll(2)`: waits until one of the file descriptors is readable, the time is over or a signal interrupts.
+/// Returns whether the first one is readable.
 pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Result<bool> {
     let mut polls: Vec<libc::pollfd> = fds
         .iter()
@@ -226,7 +226,7 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Re
     }
 }
 
-/// `prctl(2)` with `PR_SET_TIMERSLACK`: the calling thread's waits end as exactly as the kernel can.
+/// `prctl(2)` with `PR_SET_TIMERSLACK`: makes the waits of the calling thread end as exactly as the kernel can.
 #[cfg(feature = "lab")]
 pub(crate) fn wake_exactly() -> io::Result<()> {
     // SAFETY: takes integers; concerns this thread's timers alone.

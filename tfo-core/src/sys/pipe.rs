@@ -1,4 +1,4 @@
-//! Pipes, and moving bytes through them without a copy into this process.
+//! Pipes, which move bytes without copying them into this process.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::{check, check_len};
 
-/// `pipe2(2)`: the end to read from and the end to write to, both non-blocking and closed on `exec`.
+/// `pipe2(2)`: returns the ends for reading and for writing, both non-blocking and closed on `exec`.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     let flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
@@ -20,7 +20,7 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// `splice(2)` between a pipe and a socket, without waiting. 0: the end of `from`.
+/// `splice(2)` between a pipe and a socket, without waiting. 0: `from` has ended.
 pub(crate) fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
     let flags = libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK;
     let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());

@@ -1,4 +1,4 @@
-//! Descriptors of other processes; what a thread of this one used, and how exactly it wakes up.
+//! File descriptors of other processes, and the CPU time of a thread.
 
 use std::io;
 use std::mem;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use libc::{c_int, c_long};
 
-/// `pidfd_open(2)` and `pidfd_getfd(2)`: a duplicate of another process's descriptor. Needs the right to
-/// trace that process: `CAP_SYS_PTRACE`, or one's own process where Yama allows it.
+/// `pidfd_open(2)` and `pidfd_getfd(2)`: duplicates a file descriptor of another process. Needs the right to trace
+/// that process: `CAP_SYS_PTRACE`, or the same user where Yama allows it.
 pub(crate) fn descriptor_of(pid: u32, descriptor: u32) -> io::Result<OwnedFd> {
     let pid = c_long::from(pid);
     // SAFETY: takes two integers.
@@ -19,8 +19,7 @@ pub(crate) fn descriptor_of(pid: u32, descriptor: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, descriptor, 0) })
 }
 
-/// `getrusage(2)` with `RUSAGE_THREAD`: the time that the calling thread spent in its own code, and in
-/// the kernel.
+/// `getrusage(2)` with `RUSAGE_THREAD`: returns the CPU time of the calling thread in user space and in the kernel.
 pub(crate) fn thread_times() -> io::Result<(Duration, Duration)> {
     // SAFETY: `rusage` is plain integers; all zeros is a valid value of it.
     let mut usage = unsafe { mem::zeroed::<libc::rusage>() };

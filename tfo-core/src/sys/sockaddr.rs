@@ -1,4 +1,4 @@
-//! Between [`SocketAddr`] and the kernel's `sockaddr`.
+//! Conversions between [`SocketAddr`] and the kernel's `sockaddr`.
 
 use std::io;
 use std::mem::{self, size_of};
@@ -15,14 +15,14 @@ pub(super) union SockAddr {
 }
 
 impl SockAddr {
-    /// Room for an address that the kernel fills in.
+    /// Returns an empty value for an address that the kernel fills in.
     pub(super) fn empty() -> Self {
         // SAFETY: `sockaddr_storage` is plain integers; all zeros is a valid value of it.
         let storage = unsafe { mem::zeroed::<sockaddr_storage>() };
         Self { storage }
     }
 
-    /// The address in the kernel's form, and its length.
+    /// Converts an address to the kernel's form, with its length.
     pub(super) fn new(address: SocketAddr) -> (Self, socklen_t) {
         let mut this = Self::empty();
         match address {
@@ -60,10 +60,10 @@ impl SockAddr {
         (&raw mut *self).cast()
     }
 
-    /// The address that the kernel wrote.
+    /// Converts the address that the kernel wrote.
     pub(super) fn to_std(self) -> io::Result<SocketAddr> {
         // SAFETY: the union began as zeros, so that each of its fields is initialised; the family
-        // stands at the same place in all of them.
+        // is at the same place in all of them.
         let family = unsafe { self.storage.ss_family };
         match i32::from(family) {
             libc::AF_INET => {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_survives_the_way_to_the_kernels_form_and_back() {
+    fn address_survives_conversion_to_sockaddr_and_back() {
         for text in ["127.0.0.1:2222", "255.1.2.3:65535", "[::1]:1", "[fe80::1%7]:443"] {
             let address: SocketAddr = text.parse().unwrap();
             let (raw, _) = SockAddr::new(address);

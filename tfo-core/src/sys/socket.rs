@@ -1,4 +1,4 @@
-//! TCP sockets: what `std` does not offer, above all a SYN with data.
+//! TCP sockets: what `std` lacks, such as a SYN with data.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::sockaddr::SockAddr;
 use super::{check, check_len};
 
-/// `socket(2)`: a TCP socket of this address's family, closed on `exec`.
+/// `socket(2)`: creates a TCP socket of this address's family, closed on `exec`.
 pub(crate) fn tcp(address: SocketAddr, nonblocking: bool) -> io::Result<OwnedFd> {
     let domain = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
@@ -32,7 +32,7 @@ pub(crate) fn listen(fd: impl AsFd, backlog: u32) -> io::Result<()> {
     check(unsafe { libc::listen(fd.as_fd().as_raw_fd(), backlog) }).map(drop)
 }
 
-/// `accept4(2)`: the connection, closed on `exec`, and the peer's address.
+/// `accept4(2)`: returns the connection, closed on `exec`, and the peer's address.
 pub(crate) fn accept(fd: impl AsFd, nonblocking: bool) -> io::Result<(OwnedFd, SocketAddr)> {
     let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
     let mut raw = SockAddr::empty();
@@ -62,8 +62,7 @@ pub(crate) fn connect(fd: impl AsFd, address: SocketAddr) -> io::Result<()> {
     check(unsafe { libc::connect(fd.as_fd().as_raw_fd(), raw.as_ptr(), len) }).map(drop)
 }
 
-/// `sendto(2)` with `MSG_FASTOPEN`: connects, with as much of `data` in the SYN as it takes.
-/// Never raises SIGPIPE.
+/// `sendto(2)` with `MSG_FASTOPEN`: connects, with as much of `data` in the SYN as fits. Never raises SIGPIPE.
 pub(crate) fn sendto_fastopen(
     fd: impl AsFd,
     data: &[u8],
@@ -78,8 +77,7 @@ pub(crate) fn sendto_fastopen(
     check_len(sent)
 }
 
-/// `send(2)`; with `more` (`MSG_MORE`) a last segment that is not full waits for what follows. Never
-/// raises SIGPIPE.
+/// `send(2)`; with `more` (`MSG_MORE`) a last segment that is not full waits for more data. Never raises SIGPIPE.
 pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
     let fd = fd.as_fd().as_raw_fd();
@@ -87,23 +85,23 @@ pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> 
     check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
 }
 
-/// `ioctl(2)` with `FIONBIO`: whether calls on the socket return at once.
+/// `ioctl(2)` with `FIONBIO`: sets whether calls on the socket return at once.
 pub(crate) fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
     let mut on = libc::c_int::from(on);
     // SAFETY: FIONBIO reads one int, which lives over the call.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut on) }).map(drop)
 }
 
-/// `ioctl(2)` with `FIOCLEX`: closed on `exec`.
+/// `ioctl(2)` with `FIOCLEX`: closes the socket on `exec`.
 pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
     // SAFETY: FIOCLEX takes no argument.
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
 }
 
-/// `poll(2)` until the socket may be written to, has failed, or the time is over (`false`).
-/// `None` waits for ever. An interruption by a signal is an error of its own (`EINTR`).
+/// `poll(2)`: waits until the socket is writable or has failed; returns `false` when the time is over. `None` waits
+/// forever. An interruption by a signal is an error (`EINTR`).
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-    // Rounded up: a wait that ends early would turn into a busy loop.
+    // Rounded up: a wait that ends early would become a busy loop.
     let timeout = timeout
         .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };

@@ -1,16 +1,16 @@
-//! Integers out of bytes, by offset.
+//! Reads integers from bytes, by offset.
 
-/// The array at `offset`, if all of it is there.
+/// Returns the array at `offset`, if all of it is there.
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..offset.checked_add(N)?)?.try_into().ok()
 }
 
-/// The integer in network byte order at `offset`.
+/// Returns the integer in network byte order at `offset`.
 pub(crate) fn be16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     array_at(bytes, offset).map(u16::from_be_bytes)
 }
 
-/// The integer in network byte order at `offset`.
+/// Returns the integer in network byte order at `offset`.
 pub(crate) fn be32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     array_at(bytes, offset).map(u32::from_be_bytes)
 }

@@ -1,11 +1,11 @@
 //! The Internet checksum (RFC 1071).
 
-/// A checksum that is being summed up.
+/// A checksum that is being computed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Checksum(u64);
 
 impl Checksum {
-    /// Adds bytes; a piece of odd length is padded with a zero, so only the last may be odd.
+    /// Adds bytes. A piece of odd length is padded with a zero, so that only the last one may be odd.
     pub(crate) fn add(mut self, bytes: &[u8]) -> Self {
         let (pairs, rest) = bytes.as_chunks::<2>();
         for pair in pairs {
@@ -22,7 +22,7 @@ impl Checksum {
         self.add(&number.to_be_bytes())
     }
 
-    /// The checksum, as it stands in a header.
+    /// Returns the checksum, as in a header.
     pub(crate) fn finish(self) -> [u8; 2] {
         let mut sum = self.0;
         while sum > 0xffff {

@@ -1,4 +1,4 @@
-//! IPv4 and IPv6 headers, read in place.
+//! Parses IPv4 and IPv6 headers in place.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -30,18 +30,18 @@ mod v6 {
     pub(super) const ROUTING: u8 = 43;
     pub(super) const FRAGMENT: u8 = 44;
     pub(super) const DESTINATION_OPTIONS: u8 = 60;
-    /// More than any sane packet has; keeps the walk short.
+    /// More than any real packet has; bounds the walk.
     pub(super) const MAX_EXTENSIONS: usize = 8;
 }
 
-/// Of the 16 bits around it, the part that is a fragment's offset in units of 8 bytes.
+/// The part of its 16-bit field that is the fragment offset, in units of 8 bytes.
 const IPV4_OFFSET_MASK: u16 = 0x1fff;
 const IPV6_OFFSET_SHIFT: u32 = 3;
 
 /// An IPv4 or IPv6 header over borrowed bytes; IPv6 extension headers count as part of it.
 ///
-/// Lengths come from the header and may exceed the bytes at hand: `TCP_SAVED_SYN` and captures
-/// hold only the beginning of a packet.
+/// Lengths come from the header and may exceed the bytes at hand: `TCP_SAVED_SYN` and captures contain only the
+/// beginning of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IpHeader<'a> {
     bytes: &'a [u8],
@@ -56,11 +56,11 @@ pub(crate) struct IpHeader<'a> {
 }
 
 impl<'a> IpHeader<'a> {
-    /// Reads the header at the start of `bytes`, which may go on after it.
+    /// Parses the header at the start of `bytes`, which may be longer.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if `bytes` do not begin with a whole IPv4 or IPv6 header, or if its
-    /// lengths contradict each other.
+    /// [`Error::Malformed`] if `bytes` do not begin with a complete IPv4 or IPv6 header, or if its lengths
+    /// contradict each other.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         let header = match bytes.first().map(|first| first >> 4) {
             Some(4) => Self::parse_v4(bytes),
@@ -143,32 +143,32 @@ impl<'a> IpHeader<'a> {
         None
     }
 
-    /// The source address.
+    /// Returns the source address.
     #[must_use]
     pub(crate) const fn source(&self) -> IpAddr {
         self.source
     }
 
-    /// The destination address.
+    /// Returns the destination address.
     #[must_use]
     pub(crate) const fn destination(&self) -> IpAddr {
         self.destination
     }
 
-    /// The number of the protocol after the header and its extensions: 6 is TCP.
+    /// Returns the number of the protocol after the header and its extensions: 6 is TCP.
     #[must_use]
     pub(crate) const fn protocol(&self) -> u8 {
         self.protocol
     }
 
-    /// IPv4 TTL or IPv6 hop limit.
+    /// Returns the IPv4 TTL or IPv6 hop limit.
     #[doc(alias = "hop_limit")]
     #[must_use]
     pub(crate) const fn ttl(&self) -> u8 {
         self.ttl
     }
 
-    /// The two ECN bits: 0 not capable, 1 and 2 capable, 3 congestion experienced.
+    /// Returns the two ECN bits: 0 not capable, 1 and 2 capable, 3 congestion experienced.
     ///
     /// # References
     /// - [RFC 3168, section 5](https://www.rfc-editor.org/rfc/rfc3168#section-5)
@@ -177,30 +177,30 @@ impl<'a> IpHeader<'a> {
         self.traffic_class & 0x3
     }
 
-    /// Length of the header in bytes, with IPv4 options or IPv6 extension headers.
+    /// Returns the length of the header in bytes, with IPv4 options or IPv6 extension headers.
     #[must_use]
     pub(crate) const fn header_length(&self) -> usize {
         self.header_length
     }
 
-    /// Length of the packet in bytes, header included, as the header says; more than the bytes at
-    /// hand when they are only its beginning.
+    /// Returns the length of the packet in bytes, including the header, as the header states it. It may exceed the
+    /// bytes at hand.
     ///
-    /// Where the header says 0, as the kernel writes for segments above 64 KiB, it is the length of
-    /// the bytes at hand.
+    /// If the header says 0, as the kernel writes for segments above 64 KiB, returns the length of the bytes at
+    /// hand.
     #[must_use]
     pub(crate) const fn total_length(&self) -> usize {
         self.total_length
     }
 
-    /// Where a fragment's payload belongs, in bytes; 0 for the first and for an unfragmented packet.
-    /// Only at 0 does [`payload`](Self::payload) begin with the header of [`protocol`](Self::protocol).
+    /// Returns the offset of a fragment's payload in bytes; 0 for the first fragment and for an unfragmented
+    /// packet. Only at 0 does [`payload`](Self::payload) begin with the header of [`protocol`](Self::protocol).
     #[must_use]
     pub(crate) const fn fragment_offset(&self) -> usize {
         self.fragment_offset
     }
 
-    /// What follows the header, as far as the bytes at hand go; padding after the packet is cut.
+    /// Returns what follows the header, as far as the bytes at hand reach. Padding after the packet is cut.
     #[must_use]
     pub(crate) fn payload(&self) -> &'a [u8] {
         let end = self.total_length.min(self.bytes.len());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_header_says_more_than_the_bytes_at_hand() {
+    fn ipv4_header_states_more_than_the_bytes_at_hand() {
         let header = IpHeader::parse(&IPV4).expect("a whole header");
         assert_eq!(header.source(), IpAddr::from([127, 0, 0, 1]));
         assert_eq!((header.header_length(), header.total_length()), (20, 91));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_fragment_is_told_from_the_first() {
+    fn later_fragment_is_distinguished_from_the_first() {
         let bytes = ipv6(v6::FRAGMENT, &[60, 0, 0, 8, 0, 0, 0, 9, 1, 2]);
         let header = IpHeader::parse(&bytes).expect("what follows is data, not a header");
         assert_eq!((header.fragment_offset(), header.protocol()), (8, 60));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ip_header_is_an_error() {
+    fn malformed_ip_header_is_an_error() {
         let endless = ipv6(v6::HOP_BY_HOP, &[0; 80]);
         let mut short_total = IPV4;
         short_total[3] = 19;

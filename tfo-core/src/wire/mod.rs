@@ -1,6 +1,6 @@
-//! Bytes as they cross the network and netlink, parsed and built; no I/O.
+//! Parses and builds the bytes of the network and of netlink; no I/O.
 //!
-//! No input makes a parser panic: what does not fit is an error or ends an iteration.
+//! No input makes a parser panic: malformed input is an error, or ends an iteration.
 
 #![cfg_attr(
     not(feature = "lab"),

@@ -1,6 +1,6 @@
-//! Netlink messages and their attributes: built and parsed, no I/O.
+//! Builds and parses netlink messages and their attributes; no I/O.
 //!
-//! Integers are in host byte order, except where an attribute holds bytes of the network.
+//! Integers are in host byte order, except in attributes that hold network bytes.
 //!
 //! # References
 //! - [`netlink(7)`](https://man7.org/linux/man-pages/man7/netlink.7.html)
@@ -26,23 +26,23 @@ const ATTRIBUTE_HEADER: usize = 4;
 /// `sizeof(struct genlmsghdr)`.
 const GENERIC_HEADER: usize = 4;
 
-// Typed as the fields that hold them; the `libc` crate has them as `c_int`.
+// These have the types of the fields that hold them; in the `libc` crate they are `c_int`.
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
-/// Types below are netlink's own.
+/// Types below this one are netlink's own.
 const NLMSG_MIN_TYPE: u16 = 0x10;
 
 const NLM_F_REQUEST: u16 = 0x01;
 const NLM_F_ACK: u16 = 0x04;
 const NLM_F_DUMP_INTR: u16 = 0x10;
-/// All objects of a kind, not one.
+/// Requests all objects of a kind.
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
 
 const NLA_F_NESTED: u16 = 0x8000;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
-/// Messages and attributes start at multiples of 4.
+/// Returns the next multiple of 4, where messages and attributes start.
 const fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
@@ -55,7 +55,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A message of this type that asks for an acknowledgment: an answer then always ends in one.
+    /// Creates a message that asks for an acknowledgment, so that an answer always ends with one.
     pub(crate) fn new(kind: u16, flags: u16, sequence: u32) -> Self {
         let mut bytes = vec![0; header::SIZE];
         let flags = flags | NLM_F_REQUEST | NLM_F_ACK;
@@ -65,7 +65,7 @@ impl Request {
         Self { bytes, too_long: false }
     }
 
-    /// A message of a generic netlink family.
+    /// Creates a message of a generic netlink family.
     pub(crate) fn generic(
         family: u16,
         command: u8,
@@ -76,7 +76,7 @@ impl Request {
         Self::new(family, flags, sequence).raw(&[command, version, 0, 0])
     }
 
-    /// Appends bytes, such as a family's own header; they must come before the attributes.
+    /// Appends bytes, such as a family's own header. They must come before the attributes.
     #[must_use]
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.bytes.extend_from_slice(bytes);
@@ -108,7 +108,7 @@ impl Request {
         }
     }
 
-    /// Appends an attribute that holds those which `fill` appends.
+    /// Appends an attribute that contains the attributes that `fill` appends.
     #[must_use]
     #[allow(dead_code, reason = "only the lab makes links, and those have nested attributes")]
     pub(crate) fn nested(self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
@@ -134,10 +134,10 @@ impl Request {
         self.bytes.resize(align(self.bytes.len()), 0);
     }
 
-    /// The message's bytes.
+    /// Returns the bytes of the message.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if an attribute is longer than its length field can say.
+    /// [`Error::Malformed`] if an attribute is too long for its length field.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
         match u32::try_from(self.bytes.len()) {
             Ok(length) if !self.too_long => {
@@ -155,28 +155,28 @@ pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     flags: u16,
     sequence: u32,
-    /// What follows the netlink header.
+    /// The bytes after the netlink header.
     pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// The attributes after a family's header of this size.
+    /// Returns the attributes after a family's header of this size.
     pub(crate) fn attributes(&self, family_header: usize) -> Attributes<'a> {
         Attributes::new(self.payload.get(align(family_header)..).unwrap_or_default())
     }
 
-    /// The attributes of a generic netlink message.
+    /// Returns the attributes of a generic netlink message.
     pub(crate) fn generic_attributes(&self) -> Attributes<'a> {
         self.attributes(GENERIC_HEADER)
     }
 
-    /// The errno of an acknowledgment or of the end of a dump; 0 is success, as is its absence.
+    /// Returns the errno of an acknowledgment or of the end of a dump; 0 means success, and so does its absence.
     fn errno(&self) -> i32 {
         array_at(self.payload, 0).map_or(0, i32::from_ne_bytes).saturating_neg()
     }
 }
 
-/// The messages of one datagram. A length that does not fit is an error, once, and the end.
+/// The messages of one datagram. A wrong length is one error, and ends the iteration.
 #[derive(Debug, Clone)]
 pub(crate) struct Messages<'a> {
     rest: &'a [u8],
@@ -225,7 +225,7 @@ pub(crate) struct Attribute<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    /// The attributes that this one holds.
+    /// Returns the attributes that this one contains.
     pub(crate) const fn nested(&self) -> Attributes<'a> {
         Attributes::new(self.value)
     }
@@ -258,7 +258,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// The attributes in some bytes. A length that does not fit is an error, once, and the end.
+/// The attributes in a slice of bytes. A wrong length is one error, and ends the iteration.
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes<'a> {
     rest: &'a [u8],
@@ -293,7 +293,7 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// How an answer ended.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// With success.
@@ -304,7 +304,7 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
-/// Puts the datagrams of an answer together: single messages, dumps, acknowledgments.
+/// Assembles the datagrams of an answer: single messages, dumps, acknowledgments.
 #[derive(Debug)]
 pub(crate) struct Answer {
     sequence: u32,
@@ -312,15 +312,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The answer to the request of this sequence number.
+    /// Creates the answer to the request with this sequence number.
     pub(crate) const fn new(sequence: u32) -> Self {
         Self { sequence, interrupted: false }
     }
 
-    /// Takes the next datagram: hands its messages out, and breaks when the answer is complete.
+    /// Takes the next datagram: passes on its messages, and breaks when the answer is complete.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a datagram that is no netlink message, and what `on_message` returns.
+    /// [`Error::Malformed`] if the datagram is not a netlink message, and the errors of `on_message`.
     pub(crate) fn take(
         &mut self,
         datagram: &[u8],
@@ -328,7 +328,7 @@ impl Answer {
     ) -> Result<ControlFlow<Outcome>> {
         for message in Messages::new(datagram) {
             let message = message?;
-            // A late answer to an earlier request that was given up.
+            // A late answer to an earlier request that timed out.
             if message.sequence != self.sequence {
                 continue;
             }
@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes of a message that the kernel could send.
+    /// Returns the bytes of a message that the kernel could send.
     fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
         let mut bytes =
             Request::new(kind, flags, sequence).raw(payload).finish().expect("short enough");
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_dump_is_told_from_a_whole_one() {
+    fn interrupted_dump_is_distinguished_from_a_complete_one() {
         let mut answer = Answer::new(7);
         let _ = take(&mut answer, &message(27, 2 | NLM_F_DUMP_INTR, 7, b"one"));
         let (_, flow) = take(&mut answer, &message(NLMSG_DONE, 2, 7, &[0; 4]));

@@ -1,4 +1,4 @@
-//! TCP headers, read in place.
+//! Parses TCP headers in place.
 
 use super::bytes::{be16_at, be32_at};
 use super::tcp_option::TcpOptions;
@@ -12,7 +12,7 @@ const ACKNOWLEDGMENT: usize = 8;
 const DATA_OFFSET_AND_FLAGS: usize = 12;
 const MIN_LENGTH: usize = 20;
 
-/// The number of TCP in an IP header.
+/// The protocol number of TCP in an IP header.
 pub(crate) const PROTOCOL_TCP: u8 = 6;
 
 /// A TCP header over borrowed bytes.
@@ -28,10 +28,10 @@ pub(crate) struct TcpHeader<'a> {
 }
 
 impl<'a> TcpHeader<'a> {
-    /// Reads the header at the start of `bytes`, such as an IP header's payload.
+    /// Parses the header at the start of `bytes`, such as an IP header's payload.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if `bytes` do not hold the whole header, options included.
+    /// [`Error::Malformed`] if `bytes` do not contain the complete header with its options.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self> {
         Self::read(bytes).ok_or_else(|| {
             let reason = format!("{} bytes do not hold the header that they announce", bytes.len());
@@ -56,49 +56,49 @@ impl<'a> TcpHeader<'a> {
         })
     }
 
-    /// The source port.
+    /// Returns the source port.
     #[must_use]
     pub(crate) const fn source_port(&self) -> u16 {
         self.source_port
     }
 
-    /// The destination port.
+    /// Returns the destination port.
     #[must_use]
     pub(crate) const fn destination_port(&self) -> u16 {
         self.destination_port
     }
 
-    /// The sequence number of the first byte, or of the SYN.
+    /// Returns the sequence number of the first byte, or of the SYN.
     #[must_use]
     pub(crate) const fn sequence(&self) -> u32 {
         self.sequence
     }
 
-    /// The next sequence number that the sender waits for; means something only with ACK.
+    /// Returns the next sequence number that the sender expects; only valid with ACK.
     #[must_use]
     pub(crate) const fn acknowledgment(&self) -> u32 {
         self.acknowledgment
     }
 
-    /// The control bits.
+    /// Returns the control bits.
     #[must_use]
     pub(crate) const fn flags(&self) -> TcpFlags {
         self.flags
     }
 
-    /// Length of the header in bytes, options included: 20 to 60.
+    /// Returns the length of the header in bytes, options included: 20 to 60.
     #[must_use]
     pub(crate) const fn header_length(&self) -> usize {
         self.header_length
     }
 
-    /// The bytes of the options, at most 40.
+    /// Returns the bytes of the options, at most 40.
     #[must_use]
     pub(crate) fn option_bytes(&self) -> &'a [u8] {
         self.bytes.get(MIN_LENGTH..self.header_length).unwrap_or_default()
     }
 
-    /// The options, one after the other.
+    /// Returns the options in their order.
     #[must_use]
     pub(crate) fn options(&self) -> TcpOptions<'a> {
         TcpOptions::new(self.option_bytes())
@@ -110,28 +110,28 @@ impl<'a> TcpHeader<'a> {
 pub(crate) struct TcpFlags(u16);
 
 impl TcpFlags {
-    /// Nine bits, AE (RFC 9768) being the highest.
+    /// Nine bits; AE (RFC 9768) is the highest.
     const ALL: u16 = 0x1ff;
 
-    /// No more data from the sender.
+    /// Returns whether the sender has no more data.
     #[must_use]
     pub(crate) const fn fin(self) -> bool {
         self.0 & 0x001 != 0
     }
 
-    /// Opens a connection.
+    /// Returns whether the segment opens a connection.
     #[must_use]
     pub(crate) const fn syn(self) -> bool {
         self.0 & 0x002 != 0
     }
 
-    /// Ends a connection at once.
+    /// Returns whether the segment resets the connection.
     #[must_use]
     pub(crate) const fn rst(self) -> bool {
         self.0 & 0x004 != 0
     }
 
-    /// The acknowledgment number means something.
+    /// Returns whether the acknowledgment number is valid.
     #[must_use]
     pub(crate) const fn ack(self) -> bool {
         self.0 & 0x010 != 0
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_not_all_there_is_an_error() {
+    fn incomplete_header_is_an_error() {
         let mut short = SYN;
         short[12] = 0x40;
         for bytes in [&[][..], &SYN[..19], &SYN[..43], &short] {

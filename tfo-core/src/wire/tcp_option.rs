@@ -1,4 +1,4 @@
-//! TCP options.
+//! Parses TCP options.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ const KIND_END: u8 = 0;
 const KIND_NOP: u8 = 1;
 const KIND_TIMESTAMPS: u8 = 8;
 
-/// Which of the two fast open options.
+/// The kind of a fast open option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -24,12 +24,12 @@ const KIND_TIMESTAMPS: u8 = 8;
 pub enum FastOpenKind {
     /// Kind 34, assigned by RFC 7413.
     Standard,
-    /// Kind 254 with the magic number `F989` (RFC 6994), which Linux tries when 34 got no cookie.
+    /// Kind 254 with the magic number `F989` (RFC 6994), which Linux tries if option 34 brought no cookie.
     Experimental,
 }
 
 impl FastOpenKind {
-    /// The word, as it stands in text and JSON.
+    /// Returns the word, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl FastOpenKind {
         }
     }
 
-    /// The option's kind: 34 or 254.
+    /// Returns the option's kind: 34 or 254.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -74,7 +74,7 @@ pub struct FastOpenOption {
 }
 
 impl FastOpenOption {
-    /// Whether the option asks for a cookie.
+    /// Returns whether the option asks for a cookie.
     #[must_use]
     pub const fn is_request(&self) -> bool {
         self.cookie.is_empty()
@@ -89,22 +89,21 @@ pub(crate) struct TcpOption<'a> {
 }
 
 impl<'a> TcpOption<'a> {
-    /// The option's number, as IANA assigns them.
+    /// Returns the option's kind, as assigned by IANA.
     #[must_use]
     pub(crate) const fn kind(&self) -> u8 {
         self.kind
     }
 
-    /// The bytes after kind and length; empty for NOP (1) and end-of-list (0), which have no length.
+    /// Returns the bytes after kind and length; empty for NOP (1) and end-of-list (0), which have no length.
     #[must_use]
     pub(crate) const fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The option as a fast open option, if it is one.
+    /// Returns the option as a fast open option, if it is one.
     ///
-    /// `None` also for a cookie of an odd length or outside 4 to 16 bytes: the kernel ignores such
-    /// an option too.
+    /// Returns `None` also for a cookie of odd length or outside 4 to 16 bytes, which the kernel ignores as well.
     #[must_use]
     pub(crate) fn fast_open(&self) -> Option<FastOpenOption> {
         let (kind, cookie) = match self.kind {
@@ -122,10 +121,10 @@ impl<'a> TcpOption<'a> {
     }
 }
 
-/// The options of a TCP header, one after the other.
+/// The options of a TCP header in their order.
 ///
-/// Ends after an end-of-list option (which is yielded), at the end of the bytes, or after the first
-/// error. Each step takes at least one byte, so the iteration is bounded.
+/// The iteration ends after an end-of-list option (which is returned), at the end of the bytes, or after the first
+/// error. Each step consumes at least one byte, so that the iteration is bounded.
 ///
 /// # References
 /// - [RFC 9293, section 3.1](https://www.rfc-editor.org/rfc/rfc9293#section-3.1)
@@ -135,19 +134,19 @@ pub(crate) struct TcpOptions<'a> {
 }
 
 impl<'a> TcpOptions<'a> {
-    /// Walks the bytes between a TCP header's fixed 20 bytes and its data.
+    /// Iterates over the bytes between a TCP header's fixed 20 bytes and its data.
     #[must_use]
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// The first valid fast open option.
+    /// Returns the first valid fast open option.
     #[must_use]
     pub(crate) fn fast_open(self) -> Option<FastOpenOption> {
         self.map_while(Result::ok).find_map(|option| option.fast_open())
     }
 
-    /// The value of the first timestamps option (RFC 7323).
+    /// Returns the value of the first timestamps option (RFC 7323).
     #[must_use]
     pub(crate) fn tsval(self) -> Option<u32> {
         let mut valid = self.map_while(Result::ok);
@@ -155,10 +154,10 @@ impl<'a> TcpOptions<'a> {
         be32_at(option.body, 0).filter(|_| option.body.len() == 8)
     }
 
-    /// How many NOPs stand at the end, or right before an end-of-list option.
+    /// Returns how many NOPs are at the end, or right before an end-of-list option.
     ///
-    /// Linux pads its SYNs with up to three; more betray an option that was overwritten on the way.
-    /// 0 when the options end in something malformed.
+    /// Linux pads its SYNs with up to three; more indicate that an option was overwritten on the path. Returns 0 if
+    /// the options end in something malformed.
     #[must_use]
     pub(crate) fn trailing_nops(self) -> usize {
         let mut run = 0;
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_ignores_is_no_fast_open_option() {
+    fn options_that_the_kernel_ignores_are_not_fast_open() {
         let other_experiment = [254, 4, 0x12, 0x34];
         let no_magic = [254, 2];
         let odd = [34, 7, 1, 2, 3, 4, 5];

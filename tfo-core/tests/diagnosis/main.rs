@@ -5,6 +5,7 @@
 mod balance;
 mod invariants;
 mod readme;
+mod rules;
 mod scenario;
 mod summary;
 mod table;

@@ -1,4 +1,4 @@
-//! The README's tables are those of the manual.
+//! The tables of verdicts and causes in the README and the user's guide come from the manual.
 
 use std::path::Path;
 use std::{env, fs};
@@ -29,27 +29,30 @@ fn causes() -> String {
     table
 }
 
-/// The table that begins with this head, up to the empty line after it.
-fn table<'a>(readme: &'a str, head: &str) -> &'a str {
-    let start = readme.find(head).unwrap_or_else(|| panic!("the README has no table {head:?}"));
-    let end = readme[start..].find("\n\n").map_or(readme.len(), |end| start + end + 1);
-    &readme[start..end]
+/// Returns the table that begins with this head, up to the empty line after it.
+fn table<'a>(text: &'a str, head: &str) -> &'a str {
+    let start = text.find(head).unwrap_or_else(|| panic!("no table {head:?}"));
+    let end = text[start..].find("\n\n").map_or(text.len(), |end| start + end + 1);
+    &text[start..end]
 }
 
 #[test]
-fn the_tables_of_the_readme_are_those_of_the_manual() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    for (head, wanted) in [(VERDICTS, verdicts()), (CAUSES, causes())] {
-        let mut readme = fs::read_to_string(&path).unwrap();
+fn tables_of_verdicts_and_causes_match_the_manual() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for (file, head, wanted) in
+        [("README.md", VERDICTS, verdicts()), ("tfo-client/README.md", CAUSES, causes())]
+    {
+        let path = workspace.join(file);
+        let mut text = fs::read_to_string(&path).unwrap();
         if env::var_os("UPDATE_SNAPSHOTS").is_some() {
-            readme = readme.replace(table(&readme, head), &wanted);
-            fs::write(&path, &readme).unwrap();
+            text = text.replace(table(&text, head), &wanted);
+            fs::write(&path, &text).unwrap();
         }
-        let found = table(&readme, head);
+        let found = table(&text, head);
         assert!(
             found == wanted,
-            "the README's table differs from src/diagnosis/manual; if that is meant, run the test \
-             once more with UPDATE_SNAPSHOTS=1\n--- README\n{found}\n--- manual\n{wanted}"
+            "the table of {file} differs from tfo-core/src/diagnosis/manual; if that is intended, run the \
+             test again with UPDATE_SNAPSHOTS=1\n--- {file}\n{found}\n--- manual\n{wanted}"
         );
     }
 }

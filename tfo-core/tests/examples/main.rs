@@ -1,4 +1,4 @@
-//! The examples do what they say.
+//! The examples work as documented.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tfo_core::lab::{Host, Program, isolated};
 
-/// An example as cargo built it, which is beside the folder of the tests.
+/// An example as built by cargo, next to the folder of the tests.
 fn example(name: &str, arguments: &[&str]) -> Command {
     let tests = env::current_exe().expect("this binary's path");
     let folder = tests.ancestors().nth(2).expect("target/PROFILE").join("examples");
@@ -28,7 +28,7 @@ fn output(host: &Host, name: &str, arguments: &[&str]) -> String {
 const SERVER: &str = "127.0.0.1:2222";
 
 #[test]
-fn the_client_saves_a_round_trip_and_the_server_says_so() {
+fn client_saves_a_round_trip_and_server_reports_it() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let server = Program::start(&host, example("echo_server", &[SERVER])).unwrap();
@@ -43,7 +43,7 @@ fn the_client_saves_a_round_trip_and_the_server_says_so() {
 }
 
 #[test]
-fn the_probe_tells_what_happened_with_a_listener_of_std() {
+fn probe_reports_verdicts_of_a_std_listener() {
     isolated(|| {
         let host = Host::new("host").unwrap();
         let server = Program::start(&host, example("std_listener", &[SERVER])).unwrap();

@@ -84,14 +84,14 @@ fn the_list_has_each_pair_of_addresses() {
     });
 }
 
-/// Whether this process is in the user namespace that the machine started with.
+/// Returns whether this process is in the machine's initial user namespace.
 fn in_first_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").expect("readable");
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[test]
-fn root_can_forget_a_cookie_and_root_of_a_user_namespace_can_not() {
+fn forgetting_a_cookie_needs_root_of_the_initial_namespace() {
     isolated(|| {
         let net = Net::new();
         for (ip, client) in SERVERS.into_iter().zip(CLIENTS) {

@@ -1,4 +1,4 @@
-//! The cable between the hosts.
+//! The link between the hosts.
 
 use tfo_core::lab::isolated;
 use tfo_core::socket::Connector;
@@ -8,8 +8,8 @@ use crate::support::{Net, SERVERS, on};
 #[test]
 fn hosts_that_were_just_joined_lose_nothing() {
     isolated(|| {
-        // Losing the first packet costs a second, and turns a verdict into another. It was one in
-        // three before `join` waited for the carrier.
+        // Losing the first packet costs a second and changes the verdict. It was one in three before `join` waited
+        // for the carrier.
         for round in 0..12 {
             let net = Net::new();
             net.set_client_bits(5);

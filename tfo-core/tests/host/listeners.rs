@@ -1,4 +1,4 @@
-//! Who listens on a host.
+//! The listeners on a host.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
@@ -39,13 +39,13 @@ fn each_listener_of_the_host_is_listed_with_its_queue() {
 }
 
 #[test]
-fn the_queue_is_the_one_that_the_kernel_made_of_it() {
+fn listed_queue_is_the_effective_queue() {
     isolated(|| {
         let net = Net::new();
         set(&net.server, "core/somaxconn", "7");
         let listener = net.listen(on(SERVERS[0]).queue(50));
         assert_eq!(of(&net, listener.local_addr()).unwrap().fast_open_queue, 7);
-        // Bit 0x400 gives fast open to programs that never heard of it.
+        // Bit 0x400 gives fast open to programs that do not ask for it.
         let plain = || TcpListener::bind(SocketAddr::new(SERVERS[0], 0)).expect("its address");
         let listener = net.server.run(plain);
         assert_eq!(of(&net, listener.local_addr().unwrap()).unwrap().fast_open_queue, 0);

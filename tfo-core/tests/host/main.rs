@@ -1,4 +1,4 @@
-//! What a host says of itself, against real hosts of the lab.
+//! What a host reports, tested against real hosts of the lab.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 

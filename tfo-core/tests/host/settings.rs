@@ -1,4 +1,4 @@
-//! Settings and counters belong to one host each.
+//! Settings and counters belong to one host.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn counters_count_what_happened_on_their_host() {
         let (client, server) = before.change();
         assert_eq!((client.active, server.active), (2, 0), "the client is active");
         assert_eq!((client.passive, server.passive), (0, 2), "the server is passive");
-        assert_eq!((client.cookie_reqd, server.cookie_reqd), (0, 1), "who is asked counts");
+        assert_eq!((client.cookie_reqd, server.cookie_reqd), (0, 1), "the server counts requests");
         let names: Vec<_> = server.iter().filter(|(_, n)| *n > 0).map(|(name, _)| name).collect();
         assert_eq!(names, ["TCPFastOpenPassive", "TCPFastOpenCookieReqd"], "nothing else");
     });

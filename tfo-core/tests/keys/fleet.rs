@@ -1,5 +1,5 @@
-//! A fleet that derives its keys by clocks that differ by a tenth of an epoch: real listeners, real
-//! clients, and two rotations in seconds, for the time that each server's clock shows is the test's.
+//! A fleet that derives its keys from clocks that differ by a tenth of an epoch: real listeners, real clients, and
+//! two rotations within seconds, because the test sets each server's clock.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tfo_core::socket::FastOpenListener;
 use super::support::{connect, counters, serve};
 
 const EPOCH: Duration = Duration::from_secs(3600);
-/// How far each server's clock is ahead, in parts of an epoch: the ends differ by a tenth.
+/// How far each server's clock is ahead, in epochs: the ends differ by a tenth.
 const AHEAD: [f64; 3] = [0.0, 0.04, 0.1];
-/// The longest that a client stays away, in parts of an epoch, so that the rule keeps its promise.
+/// The longest time that a client stays away, in epochs, for which the rule holds.
 const AWAY: f64 = 0.7;
-/// Two rotations lie in between, and the end of the second one's transition.
+/// The end, in epochs, after two rotations and the transition of the second.
 const END: f64 = 2.9;
 
 /// A server of the fleet.
@@ -28,7 +28,7 @@ struct Server {
 }
 
 impl Server {
-    /// Serves from now on.
+    /// Starts to serve.
     fn start(listener: FastOpenListener, ahead: f64) -> Self {
         let listener = Arc::new(listener);
         let served = Arc::clone(&listener);
@@ -40,7 +40,7 @@ impl Server {
         Self { listener, ahead, slots: None }
     }
 
-    /// What a server does at each look at its clock. Whether it changed its keys.
+    /// Checks the server's clock, and returns whether the keys were changed.
     fn tick(&mut self, secret: &Secret, epochs: f64) -> bool {
         let schedule = Schedule::new(EPOCH);
         let now = SystemTime::UNIX_EPOCH + EPOCH.mul_f64(400_000.0 + epochs + self.ahead);
@@ -58,8 +58,8 @@ fn secret() -> Secret {
     Secret::new(b"what all servers of the fleet know").unwrap()
 }
 
-/// When each of the clients connects, in epochs, sorted by time: first somewhere in the first
-/// stretch, then again and again after at most [`AWAY`].
+/// Returns when each client connects, in epochs, sorted by time: first within the first stretch, then repeatedly
+/// after at most [`AWAY`].
 fn visits(clients: usize, briefest: f64) -> Vec<(f64, usize)> {
     let mut state = 0x2545_f491_u32;
     let mut random = move || {
@@ -82,17 +82,17 @@ fn visits(clients: usize, briefest: f64) -> Vec<(f64, usize)> {
 }
 
 #[test]
-fn a_thousand_clients_of_three_listeners_miss_nothing_over_two_rotations() {
+fn thousand_clients_miss_nothing_over_two_rotations() {
     isolated(|| {
         let host = Host::new("fleet").unwrap();
         let port = 2222;
-        // One port for all: the kernel shares the connections out among the listeners.
+        // One port for all: the kernel distributes connections among the listeners.
         let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
         let mut fleet = AHEAD.map(|ahead| {
             let builder = FastOpenListener::builder(any).reuse_port(true);
             Server::start(host.run(move || builder.listen()).unwrap(), ahead)
         });
-        // The cookie cache holds few entries for one destination: each client has its own.
+        // The cookie cache holds few entries per destination: each client has its own.
         let address = |network: u8, client: usize| {
             let [high, low] = u16::try_from(client).unwrap().to_be_bytes();
             IpAddr::from([127, network, high, low])
@@ -114,7 +114,7 @@ fn a_thousand_clients_of_three_listeners_miss_nothing_over_two_rotations() {
         assert_eq!(change.listen_overflow, 0, "nor anything else: {change:?}");
         assert!(changes >= 3 * 5, "each server rotated twice, in two steps: {changes}");
         assert!(change.passive_alt_key > 1_000, "most cookies were renewed: {change:?}");
-        // Each first connection asks for a cookie; the cache may forget a few.
+        // The first connections ask for a cookie; the cache may evict a few.
         let returned = visits.len() - clients;
         assert!(
             accepted <= returned && accepted * 100 >= returned * 99,
@@ -124,7 +124,7 @@ fn a_thousand_clients_of_three_listeners_miss_nothing_over_two_rotations() {
 }
 
 #[test]
-fn three_hosts_behind_one_address_miss_nothing_over_two_rotations() {
+fn hosts_behind_one_address_miss_nothing_over_two_rotations() {
     isolated(|| {
         let network = Network::with_servers(PathSettings::new(), AHEAD.len()).unwrap();
         let address = SocketAddr::new(IpAddr::from([0_u16; 8]), 2222);
@@ -161,14 +161,14 @@ fn three_hosts_behind_one_address_miss_nothing_over_two_rotations() {
 }
 
 #[test]
-fn without_the_preparation_the_same_fleet_does_miss() {
+fn fleet_without_the_preparation_misses() {
     isolated(|| {
         let host = Host::new("fleet").unwrap();
         let listen = |port| {
             let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
             host.run(move || FastOpenListener::bind(any)).unwrap()
         };
-        // Cookies know no ports: two of them are two servers of one address.
+        // Cookies do not depend on ports: two ports are two servers of one address.
         let [mut ahead, mut behind] =
             [(2222, 0.0), (2223, -0.25)].map(|(port, ahead)| Server::start(listen(port), ahead));
         let client = IpAddr::from([127, 0, 0, 1]);

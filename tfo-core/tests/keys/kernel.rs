@@ -1,4 +1,4 @@
-//! One host: its kernel's cookies equal ours.
+//! On one host, the kernel's cookies equal the computed ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -15,8 +15,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A connection between two addresses of the host; what arrived, and the cookie that the client
-/// holds afterwards.
+/// Connects two addresses of the host. Returns what arrived, and the cookie that the client holds afterwards.
 fn exchange(
     host: &Host,
     listener: FastOpenListener,
@@ -33,13 +32,13 @@ fn exchange(
 
 fn listener(host: &Host, key: &FastOpenKey, backup: Option<&FastOpenKey>) -> FastOpenListener {
     let (key, backup) = (key.clone(), backup.cloned());
-    // IPv4 too: the namespace's `bindv6only` is 0.
+    // Accepts IPv4 too: the namespace's `bindv6only` is 0.
     host.run(move || {
         FastOpenListener::builder(SocketAddr::new(ip("::"), 0)).keys(key, backup).listen().unwrap()
     })
 }
 
-/// The cookie of the SYN as it arrived.
+/// Returns the cookie of the SYN as it arrived.
 fn arrived(arrival: &Arrival) -> FastOpenCookie {
     let SynRecord::Saved(syn) = &arrival.syn else { panic!("no SYN: {arrival:?}") };
     syn.fast_open.expect("the option").cookie
@@ -54,7 +53,7 @@ fn the_kernels_cookies_equal_ours_for_ipv4_and_ipv6() {
         for (number, bytes) in (1..).zip(keys) {
             let key = FastOpenKey::new(bytes);
             let mut listener = listener(&host, &key, None);
-            // Fresh addresses for each key: no cookie is cached.
+            // Fresh addresses for each key, for which no cookie is cached.
             let v4 = IpAddr::from([127, 0, number, 1]);
             let pairs = [(v4, IpAddr::from([127, 1, number, 2])), (v4, v4)];
             for (from, to) in pairs {
@@ -74,7 +73,7 @@ fn the_kernels_cookies_equal_ours_for_ipv4_and_ipv6() {
 }
 
 #[test]
-fn the_namespaces_keys_make_the_cookies_of_a_listener_without_its_own() {
+fn listener_without_keys_uses_those_of_the_namespace() {
     isolated(|| {
         let host = Host::new("one").unwrap();
         assert_eq!(host.run(sysctl::tcp_fastopen_key).unwrap(), None, "none yet");
@@ -88,7 +87,7 @@ fn the_namespaces_keys_make_the_cookies_of_a_listener_without_its_own() {
 }
 
 #[test]
-fn the_origin_of_a_real_cookie_is_told() {
+fn origin_of_a_kernel_cookie_is_identified() {
     isolated(|| {
         let host = Host::new("one").unwrap();
         let key = |number| FastOpenKey::new([number; 16]);

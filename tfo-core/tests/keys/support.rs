@@ -1,4 +1,4 @@
-//! A client and a server that serve one connection after another.
+//! A client, and a server that serves one connection after another.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -8,21 +8,21 @@ use tfo_core::host::Counters;
 use tfo_core::lab::Host;
 use tfo_core::socket::{Accepted, Connector, FastOpenListener};
 
-/// Far more than a connection takes.
+/// Far longer than a connection takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Connects from one address to a server, with data; whether the SYN's data was acknowledged.
+/// Connects from an address to a server with data, and returns whether the SYN's data was acknowledged.
 pub(crate) fn connect(from: IpAddr, to: SocketAddr) -> bool {
     let connector = Connector::default().timeout(PATIENCE).bind(SocketAddr::new(from, 0));
     let mut stream = connector.connect(to, b"hello").unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Until the server closes: then its side is over as well.
+    // Reads until the server closes, so that its side has ended as well.
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     stream.info().unwrap().syn_data
 }
 
-/// Takes a connection, reads its message and closes it.
+/// Accepts a connection, reads its message and closes it.
 pub(crate) fn serve(listener: &FastOpenListener) -> Accepted {
     let mut accepted = listener.accept().unwrap();
     let mut message = [0; 5];

@@ -1,4 +1,4 @@
-//! What is left of a network when its process ends, however it ends.
+//! What remains of a network when its process ends, in whatever way.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,8 +14,8 @@ use tfo_core::lab::{Network, PathSettings, isolated};
 /// Set in the process that is killed.
 const HOLD: &str = "TFO_LAB_HOLD";
 
-/// A network namespace lives as long as a process, a descriptor or a mount refers to it, and takes its
-/// interfaces with it. So when nothing refers to it any more, nothing is left.
+/// A network namespace lives as long as a process, a file descriptor or a mount refers to it, and takes its
+/// interfaces with it. When nothing refers to it, nothing remains.
 #[test]
 fn nothing_is_left_when_the_process_is_killed() {
     isolated(|| {
@@ -33,7 +33,7 @@ fn nothing_is_left_when_the_process_is_killed() {
         // The test runner may have begun this line.
         let line = lines
             .find_map(|line| line.split_once("HELD ").map(|(_, rest)| rest.to_owned()))
-            .expect("the child tells what it holds");
+            .expect("the child prints what it holds");
         let (namespaces, sleeper) = line.split_once(';').unwrap();
         let namespaces: BTreeSet<String> = namespaces.split(' ').map(str::to_owned).collect();
         assert_eq!(namespaces.len(), 3, "two servers and a client, each on its own: {line}");
@@ -45,7 +45,7 @@ fn nothing_is_left_when_the_process_is_killed() {
         let sleeper = PathBuf::from(format!("/proc/{sleeper}/ns/net"));
         loop {
             let left = holders(&namespaces);
-            // The namespace of a process that has ended can't be read, even if nobody waits for it.
+            // The namespace of a process that has ended cannot be read, even before it is waited for.
             let sleeps = fs::read_link(&sleeper).is_ok();
             if left.is_empty() && !sleeps {
                 return;
@@ -56,7 +56,7 @@ fn nothing_is_left_when_the_process_is_killed() {
     });
 }
 
-/// Makes a network with a program on one of its hosts, tells of both, and waits for the end.
+/// Creates a network with a program on one of its hosts, prints both, and waits for the end.
 fn hold() {
     let net = Network::with_servers(PathSettings::new(), 2).unwrap();
     let namespace = || fs::read_link("/proc/thread-self/ns/net").unwrap().display().to_string();
@@ -69,8 +69,8 @@ fn hold() {
     sleeper.wait().unwrap();
 }
 
-/// All threads, descriptors and mounts that refer to one of these namespaces, as far as they may be
-/// seen: others' belong to others.
+/// Returns the threads, file descriptors and mounts that refer to one of these namespaces, as far as this process
+/// may see them.
 fn holders(namespaces: &BTreeSet<String>) -> Vec<PathBuf> {
     let entries = |path: PathBuf| {
         fs::read_dir(path).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())

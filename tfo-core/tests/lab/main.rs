@@ -1,5 +1,4 @@
-//! The lab: what its path does to packets, that it says so truly, and that the verdicts are right about
-//! it.
+//! The lab: what its path does to packets, that its record is true, and that the verdicts about it are right.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "what a test in its namespace saw, and its figures")]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use etherparse::{NetSlice, SlicedPacket, TcpSlice, TransportSlice};
 use tfo_core::capture::{Delivery, Direction, PacketPath};
 
-/// The TCP segment of a frame, read by another parser than the library's.
+/// The TCP segment of a frame, parsed by another library.
 pub(crate) struct Seen<'a> {
     pub(crate) source: IpAddr,
     pub(crate) tcp: TcpSlice<'a>,
@@ -24,8 +24,8 @@ pub(crate) fn tcp(frame: &[u8]) -> Option<Seen<'_>> {
     }
 }
 
-/// The fast open option as it stands in a header: its kind and the cookie's bytes; and how many NOPs
-/// end the options.
+/// Returns the fast open option as in the header (its kind and the cookie's bytes), and how many NOPs end the
+/// options.
 fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
     let mut rest = tcp.options();
     let (mut found, mut nops) = (None, 0);
@@ -43,8 +43,8 @@ fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
     (found, nops)
 }
 
-/// The packets of a handshake (SYN, SYN-ACK, RST) between this client's port and the server, in the
-/// order in which they were sent.
+/// Returns the packets of a handshake (SYN, SYN-ACK, RST) between this client's port and the server, in the order
+/// in which they were sent.
 ///
 /// - `> SYN cookie34 +64`: to the server, with a cookie in option 34 and 64 bytes of data;
 /// - `< SYN-ACK acks 64`: to the client, and acknowledges 64 bytes of data;

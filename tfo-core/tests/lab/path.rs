@@ -1,4 +1,4 @@
-//! The path alone: time, chance, rate, and that it loses nothing by itself.
+//! The path alone: delay, loss, rate, and that it loses nothing by itself.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -16,13 +16,13 @@ use crate::support::{PORT, families, network, network_with_servers, probe};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// How long each packet that arrived was on its way.
+/// Returns how long each packet that arrived was on its way.
 fn delays(packets: &[PacketPath]) -> Vec<(Direction, Duration)> {
     packets
         .iter()
         .filter_map(|packet| {
             let (sent, arrived) = (packet.sent.as_ref()?, packet.arrived.as_ref()?);
-            // Below zero it would be an early arrival.
+            // A negative value would be an early arrival.
             Some((packet.direction, arrived.at.checked_sub(sent.at).unwrap_or_default()))
         })
         .collect()
@@ -55,9 +55,9 @@ fn no_packet_arrives_before_its_delay_is_over() {
     });
 }
 
-/// The witness is TCP's own measurement, not a stopwatch around a program.
+/// TCP's own measurement counts, not a stopwatch around a program.
 #[test]
-fn tcp_itself_measures_the_round_trip_that_was_asked_for() {
+fn tcp_measures_the_configured_round_trip() {
     isolated(|| {
         let net = network(PathSettings::new().round_trip(MS(40)));
         let mut rtts = Vec::new();
@@ -76,8 +76,8 @@ fn tcp_itself_measures_the_round_trip_that_was_asked_for() {
     });
 }
 
-/// Counted in packets, as a busy machine has no clock: which of the server's answer and the client's
-/// acknowledgment of the handshake crossed first?
+/// Counted in packets, because a busy machine has no exact clock: which crossed first, the server's answer or the
+/// client's acknowledgment of the handshake?
 #[test]
 fn a_fast_open_request_is_answered_one_crossing_earlier() {
     isolated(|| {
@@ -91,8 +91,8 @@ fn a_fast_open_request_is_answered_one_crossing_earlier() {
     });
 }
 
-/// How often the path has to be crossed, one way after the other, until the answer is there: each packet
-/// can only have been caused by those that had arrived when it was sent.
+/// Returns how often the path is crossed, in alternating directions, until the answer arrives. Each packet can only
+/// have been caused by those that had arrived when it was sent.
 fn trips_to_answer(net: &Network, v6: bool, method: Method) -> usize {
     let before = net.packets().len();
     probe(net, v6, method);
@@ -133,12 +133,12 @@ fn the_same_seed_loses_the_same_packets() {
     });
 }
 
-/// Sends SYNs to a closed port, one after the other, and says which were lost on the way there.
+/// Sends SYNs to a closed port, one after the other, and returns which were lost on the way there.
 fn syns(net: &Network, count: usize) -> Vec<bool> {
     net.client().run(move || {
         for _ in 0..count {
             let server = SocketAddr::new(Network::server_address(false), 9);
-            // Dropped at once: what is lost is not sent again.
+            // Dropped at once: a lost SYN is not retransmitted.
             let _ = Connector::default()
                 .method(Method::Off)
                 .timeout(Duration::ZERO)
@@ -203,9 +203,9 @@ fn a_rate_is_kept() {
     });
 }
 
-/// What waits for the line is limited, not what is on its way behind it.
+/// The queue limits the packets that wait for the line, not those that are on their way behind it.
 #[test]
-fn a_long_way_behind_the_line_does_not_fill_its_queue() {
+fn delay_behind_the_line_does_not_fill_its_queue() {
     isolated(|| {
         let fast = PathSettings::new().round_trip(MS(300)).rate(1_000_000_000);
         let net = Network::new(fast).unwrap();
@@ -215,7 +215,7 @@ fn a_long_way_behind_the_line_does_not_fill_its_queue() {
     });
 }
 
-/// Sends so many bytes there and, afterwards, others back; checks that they are the same at the other end.
+/// Sends this many bytes there and then others back, and checks that they arrive unchanged.
 fn transfer(net: &Network, bytes: usize) {
     let server = net.server().run(move || {
         let address = SocketAddr::new([0, 0, 0, 0].into(), PORT);
@@ -224,7 +224,7 @@ fn transfer(net: &Network, bytes: usize) {
             let mut stream = listener.accept().unwrap().stream;
             take(&mut stream, bytes, 1);
             give(&mut stream, bytes, 2);
-            // Until the client has it all.
+            // Waits until the client has all of it.
             let _ = stream.read(&mut [0]);
         })
     });
@@ -238,8 +238,8 @@ fn transfer(net: &Network, bytes: usize) {
     server.join().unwrap();
 }
 
-/// What is sent, again and again. No power of two long, and no multiple of what a segment holds: a lost,
-/// doubled or swapped segment shows.
+/// The pattern that is sent repeatedly. Its length is neither a power of two nor a multiple of a segment, so that a
+/// lost, doubled or swapped segment shows.
 fn pattern(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -260,7 +260,7 @@ fn give(stream: &mut impl Write, bytes: usize, seed: u64) {
     }
 }
 
-/// Compares each byte with what was sent.
+/// Compares each byte with the byte that was sent.
 fn take(stream: &mut impl Read, bytes: usize, seed: u64) {
     let pattern = pattern(seed);
     let mut buffer = vec![0; 64 * 1024];
@@ -305,7 +305,7 @@ fn servers_share_the_load_and_each_has_its_own_key() {
             hits, 0,
             "the next server is always another one than that which made the cookie"
         );
-        // Who has a cookie of each key is lucky every fourth time.
+        // A cookie of each key hits every fourth time by chance.
         let mut lucky = 0;
         let cached = probe(&net, false, Method::SendTo).evidence.cookie_after;
         for _ in 0..4 {
@@ -317,7 +317,7 @@ fn servers_share_the_load_and_each_has_its_own_key() {
 }
 
 #[test]
-fn a_translated_client_is_seen_at_other_addresses_and_answered_at_its_own() {
+fn translated_client_is_seen_at_other_addresses_and_answered() {
     isolated(|| {
         let net = network(PathSettings::new().boxes(&[Middlebox::TranslateSource]));
         for &v6 in families() {

@@ -1,9 +1,8 @@
-//! Scenario files: what plays on which path, and what is expected of it.
+//! Scenario files: what happens on which path, and what is expected.
 //!
-//! A file says what the path does and how the hosts are set up, then connection by connection what
-//! changes before it and what is expected of it. A verdict is one line: outcome, cause, `@` and who is
-//! to blame, and behind a colon the candidates. Evidence and counters are given as far as they matter.
-//! What is different for IPv6, or for one way of connecting, stands in a table of that name.
+//! A file describes the path and the hosts, then for each connection what changes before it and what is expected. A
+//! verdict is one line: outcome, cause, `@` and blame, and after a colon the candidates. Evidence and counters are
+//! given as far as they matter. Differences for IPv6, or for one way of connecting, are in a table of that name.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,13 +31,13 @@ pub(crate) struct Scenario {
 pub(crate) enum Service {
     /// The mirror.
     Mirror,
-    /// Accepts, and says nothing.
+    /// Accepts, and sends nothing.
     Silent,
-    /// Nobody listens.
+    /// Nothing listens.
     Closed,
 }
 
-/// What is changed before a connection.
+/// The changes before a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) client_bits: Option<u32>,
@@ -49,7 +48,7 @@ pub(crate) struct Changes {
     pub(crate) key: Option<String>,
     pub(crate) backup: Option<String>,
     pub(crate) fill_queue: bool,
-    /// The path's boxes from now on.
+    /// The boxes of the path from now on.
     pub(crate) boxes: Option<Vec<Middlebox>>,
 }
 
@@ -57,15 +56,15 @@ pub(crate) struct Changes {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) before: Changes,
-    /// The verdicts: of the client alone, of both halves, of the server alone when it answered, and of
-    /// the server when the client has given up.
+    /// The verdicts: of the client alone, of both halves, of the server alone when it answered, and of the server
+    /// when the client has given up.
     pub(crate) verdicts: Vec<(&'static str, Vec<Expected>)>,
-    /// What became of the cached cookie.
+    /// The state of the cached cookie afterwards.
     pub(crate) cookie: Option<String>,
     pub(crate) client: Value,
     pub(crate) server: Value,
     pub(crate) packets: Vec<String>,
-    /// How many connections the server accepted of it.
+    /// How many connections the server accepted.
     pub(crate) accepted: Option<usize>,
 }
 
@@ -77,7 +76,7 @@ pub(crate) struct Expected {
     candidates: Vec<Cause>,
 }
 
-/// What a regular connection is, whatever box there is: none of them is meant to touch it.
+/// The expectation for a regular connection with any box: no box affects it.
 const REGULAR: &str = "
 client = 'not-attempted disabled-by-config'
 both = 'not-attempted disabled-by-config'
@@ -95,7 +94,7 @@ pub(crate) fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "lab", "scenarios"].iter().collect()
 }
 
-/// Every scenario.
+/// Returns all scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -138,7 +137,7 @@ fn read(path: &PathBuf) -> Scenario {
 }
 
 impl Scenario {
-    /// The connections, with what is different for this family and this way of connecting.
+    /// Returns the connections, with the differences for this family and this way of connecting.
     pub(crate) fn connections(&self, v6: bool, method: Method) -> Vec<Connection> {
         let way = name_of(method);
         self.connections
@@ -229,7 +228,7 @@ fn expected(text: &str) -> Expected {
 }
 
 impl Expected {
-    /// Whether a verdict is this one. Blame that is not named is not looked at.
+    /// Returns whether a verdict matches. Blame is ignored if it is not named.
     pub(crate) fn is(&self, verdict: &Verdict) -> bool {
         self.outcome == verdict.outcome
             && self.cause == verdict.cause
@@ -238,7 +237,7 @@ impl Expected {
     }
 }
 
-/// A verdict, as it stands in a scenario file.
+/// Returns a verdict as in a scenario file.
 pub(crate) fn as_text(verdict: &Verdict) -> String {
     let mut text = verdict.outcome.to_string();
     if let Some(cause) = verdict.cause {
@@ -291,7 +290,7 @@ fn take<T: serde::de::DeserializeOwned>(table: &mut Table, key: &str) -> Option<
     Some(value.try_into().unwrap_or_else(|why| panic!("{key}: {why}")))
 }
 
-/// What of `expected` is not in `found`; a table is looked at as far as it is given.
+/// Returns the parts of `expected` that are not in `found`. A table is compared as far as it is given.
 pub(crate) fn differences(path: &str, expected: &Value, found: Option<&Value>) -> Vec<String> {
     match (expected, found) {
         (Value::Table(expected), Some(Value::Table(found))) => expected

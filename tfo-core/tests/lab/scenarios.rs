@@ -1,5 +1,5 @@
-//! Verdicts against paths and hosts whose truth is known: each scenario over IPv4 and IPv6, without delay
-//! and with 20 ms, in each way of connecting.
+//! Verdicts against paths and hosts whose truth is known: each scenario over IPv4 and IPv6, without delay and with
+//! 20 ms, in each way of connecting.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::env;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, Verdict, judge};
 use tfo_core::lab::{Middlebox, PathSettings, isolated};
-use tfo_core::probe::Observation;
 use tfo_core::probe::mirror::Answer;
+use tfo_core::probe::{Observation, Series};
 use tfo_core::socket::Method;
 use toml::Value;
 
@@ -20,11 +20,11 @@ use crate::scenario_file::{self, Connection, Scenario, as_text, differences, nam
 use crate::stage::Stage;
 use crate::support::families;
 
-/// So many networks play at the same time: most of them wait most of the time.
+/// How many networks run at the same time: most of them wait most of the time.
 const AT_ONCE: usize = 8;
 /// Half the shortest retransmission timeout.
 const TOO_LATE: Duration = Duration::from_millis(100);
-/// Plays only the scenarios whose name holds this; and says what it saw.
+/// Runs only the scenarios whose name contains this, and prints what was seen.
 const ONLY: &str = "TFO_LAB_SCENARIO";
 
 struct Case<'a> {
@@ -35,7 +35,7 @@ struct Case<'a> {
 }
 
 #[test]
-fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
+fn each_scenario_gets_its_verdicts() {
     isolated(|| {
         let only = env::var(ONLY).ok();
         let families = families();
@@ -53,7 +53,7 @@ fn each_scenario_gets_the_verdicts_that_its_truth_demands() {
                 }
             }
         }
-        // Those that wait for dead paths first: they are what the others can run beside.
+        // Those that wait for dead paths start first, so that the others run beside them.
         cases.make_contiguous().sort_by_key(|case| case.scenario.connect_timeout);
         let (count, start) = (cases.len(), Instant::now());
         let cases = Mutex::new(cases);
@@ -87,8 +87,8 @@ fn each_box_has_a_scenario_of_its_own() {
     assert_eq!(names.len(), scenarios.len());
 }
 
-/// Plays a case on a machine that keeps the path's times. Where packets were so late that a host may have sent
-/// something again, whatever came of it, the path was not the one that the scenario is about.
+/// Runs a case on a machine that keeps the path's times. If packets were so late that a host may have
+/// retransmitted, the path was not the one that the scenario describes, and the case is repeated.
 fn play_in_time(case: &Case<'_>, tell: bool) -> Vec<String> {
     for _ in 0..10 {
         let (wrong, lateness) = play(case, tell);
@@ -100,18 +100,19 @@ fn play_in_time(case: &Case<'_>, tell: bool) -> Vec<String> {
     vec![format!("{}: this machine is too busy for the path", case.scenario.name)]
 }
 
-/// What was not as expected, and how late packets were.
+/// Returns what was not as expected, and how late packets were.
 fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
     let Case { scenario, v6, delay, method } = *case;
     let path = PathSettings::new().boxes(&scenario.boxes).delays(delay, delay);
     let stage = Stage::new(path, scenario, v6);
     let mut wrong = Vec::new();
     let mut cookie = Some(CachedCookie::None);
+    let mut series = Series::default();
     for (number, expected) in (1..).zip(scenario.connections(v6, method)) {
         stage.change(&expected.before);
         let seen = stage.connect(method, scenario.message);
         let port = seen.evidence.local.map_or(0, |local| local.port());
-        let found = Found::new(&stage, &seen, port);
+        let found = Found::new(&stage, &seen, port, &mut series);
         let found_wrong = found.compare(&expected, cookie.as_ref());
         cookie.clone_from(&seen.evidence.cookie_after);
         let id = format!(
@@ -135,7 +136,7 @@ fn play(case: &Case<'_>, tell: bool) -> (Vec<String>, Duration) {
 /// What was seen of one connection.
 struct Found {
     client: ClientEvidence,
-    /// When it answered, and when the client had its answer or had given up.
+    /// The server's evidence when it answered, and when the client had its answer or had given up.
     server: Option<(ServerEvidence, ServerEvidence)>,
     verdicts: Vec<(&'static str, Verdict)>,
     packets: Vec<String>,
@@ -144,17 +145,17 @@ struct Found {
 }
 
 impl Found {
-    fn new(stage: &Stage, seen: &Observation, port: u16) -> Self {
+    fn new(stage: &Stage, seen: &Observation, port: u16, series: &mut Series) -> Self {
         let client = seen.evidence.clone();
         let records = stage.wait_for(port);
         let server = records.first().cloned();
-        // What the client was told; where nothing came, what the server knows by itself.
+        // What the mirror reported to the client; if nothing arrived, what the server knows.
         let mirrored = Answer::parse(&seen.answer).ok().map(|answer| answer.evidence);
         let other_half = mirrored.or_else(|| server.clone().map(|(_, later)| later));
-        let mut evidence = vec![
-            ("client", Evidence::new(Some(client.clone()), None)),
-            ("both", Evidence::new(Some(client.clone()), other_half)),
-        ];
+        let mut both = Evidence::new(Some(client.clone()), other_half);
+        series.learn(&mut both);
+        let mut evidence =
+            vec![("client", Evidence::new(Some(client.clone()), None)), ("both", both)];
         if let Some((answered, later)) = &server {
             evidence.push(("server", Evidence::new(None, Some(answered.clone()))));
             evidence.push(("server-later", Evidence::new(None, Some(later.clone()))));
@@ -203,7 +204,7 @@ impl Found {
         wrong
     }
 
-    /// In the form of a scenario file.
+    /// Returns it in the form of a scenario file.
     fn as_text(&self) -> String {
         let mut text = String::new();
         for (view, verdict) in &self.verdicts {
@@ -228,7 +229,7 @@ fn became(before: Option<&CachedCookie>, after: Option<&CachedCookie>) -> &'stat
     }
 }
 
-/// All of them are expected, or those before `...`.
+/// Returns whether the packets are as expected, up to `...` if that is given.
 fn same_packets(expected: &[String], found: &[String]) -> bool {
     match expected.split_last() {
         None => true,
@@ -237,12 +238,16 @@ fn same_packets(expected: &[String], found: &[String]) -> bool {
     }
 }
 
-/// A verdict may not rest on the addresses of the test: with others it is the same.
+/// Checks that a verdict does not rest on the addresses of the test: with others it must be the same.
 fn leak(view: &str, evidence: &Evidence) -> Option<String> {
     let text = toml::to_string(evidence).unwrap();
     let other = text
         .replace("192.0.2.1]", "203.0.113.77]")
         .replace("192.0.2.2]", "10.1.2.3]")
+        .replace("\"192.0.2.1\"", "\"203.0.113.77\"")
+        .replace("\"192.0.2.2\"", "\"10.1.2.3\"")
+        .replace("\"2001:db8::1\"", "\"fd00::77:1\"")
+        .replace("\"2001:db8::2\"", "\"2a00::3\"")
         .replace("192.0.2.1:", "203.0.113.77:")
         .replace("192.0.2.2:", "10.1.2.3:")
         .replace("[2001:db8::1]", "[fd00::77:1]")

@@ -1,4 +1,4 @@
-//! A network on which a scenario plays: a server that answers, and keeps what it saw.
+//! A network on which a scenario runs, with a server that answers and records what it saw.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -90,7 +90,7 @@ impl Stage {
         }
     }
 
-    /// Leaves a child in the listener's queue: nothing that comes after its SYN passes.
+    /// Leaves a child in the listener's queue: nothing after its SYN passes.
     fn fill_queue(&self, boxes: &[Middlebox]) {
         self.network.set_boxes(&[Middlebox::SwallowAfterSynData]);
         let address = self.address;
@@ -102,7 +102,7 @@ impl Stage {
         });
         connected.expect_err("nothing comes back");
         self.network.set_boxes(boxes);
-        // Takes what the counters did meanwhile.
+        // Consumes the change of the counters.
         let regular = self.connect(Method::Off, 64);
         assert!(!regular.answer.is_empty(), "a regular connection passes: {regular:?}");
     }
@@ -116,14 +116,14 @@ impl Stage {
         self.network.client().run(move || probe.run(&mirror::request("token", size)))
     }
 
-    /// What the server saw of the connections from this port: when it answered, and now.
+    /// Returns what the server saw of the connections from this port: when it answered, and now.
     pub(crate) fn seen(&self, client_port: u16) -> Vec<(ServerEvidence, ServerEvidence)> {
         let records = self.records.lock().unwrap();
         let of_port = records.iter().filter(|record| record.evidence.source.port() == client_port);
         of_port.map(|record| (record.evidence.clone(), record.now())).collect()
     }
 
-    /// As [`seen`](Self::seen), and waits a little for what may still come.
+    /// Like [`seen`](Self::seen), but waits a little for what may still come.
     pub(crate) fn wait_for(&self, client_port: u16) -> Vec<(ServerEvidence, ServerEvidence)> {
         let end = Instant::now() + Duration::from_millis(100);
         loop {
@@ -137,7 +137,7 @@ impl Stage {
 }
 
 impl Record {
-    /// The evidence with what the kernel says of the connection now.
+    /// Returns the evidence with what the kernel reports about the connection now.
     fn now(&self) -> ServerEvidence {
         let mut evidence = self.evidence.clone();
         if let Ok(info) = self.stream.info() {
@@ -155,7 +155,7 @@ fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener
     let listener =
         Arc::new(FastOpenListener::builder(any_address()).queue(queue).listen().unwrap());
     let ours = Arc::clone(&listener);
-    // Before anybody connects: from here on it tells what the counters did.
+    // Created before any client connects: the change of the counters is measured from here on.
     let observer = ServerObserver::new(&listener);
     thread::spawn(move || {
         while let Ok(accepted) = ours.accept() {
@@ -184,7 +184,7 @@ impl Place<'_> {
             _ => self.observer.evidence(&arrival),
         };
         let answer = received.map(|(token, len)| Answer::new(token, len, evidence.clone()));
-        // Before the answer: who has got that finds the record.
+        // Recorded before the answer is sent: a client that has the answer finds the record.
         let mut records = self.records.lock().unwrap();
         if let Some(answer) = answer {
             let _ = stream.write_all(&answer.to_line().unwrap());
@@ -201,7 +201,7 @@ fn read_request(stream: &mut FastOpenStream) -> Option<(String, usize)> {
         let len = stream.read(&mut buffer).ok().filter(|len| *len > 0)?;
         match reader.read(&buffer[..len]) {
             Progress::More => {}
-            Progress::Request { token, received } => return Some((token, received)),
+            Progress::Request { token, received, .. } => return Some((token, received)),
             other => panic!("no request: {other:?}"),
         }
     }

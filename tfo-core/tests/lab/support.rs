@@ -11,13 +11,13 @@ use tfo_core::socket::{FastOpenListener, Method};
 
 pub(crate) const PORT: u16 = 2222;
 
-/// Where a server listens to be reached by both families: the namespace's `bindv6only` is 0.
+/// The address on which a server is reached by both families: the namespace's `bindv6only` is 0.
 pub(crate) fn any_address() -> SocketAddr {
     let any = if has_ipv6() { IpAddr::from([0_u16; 8]) } else { IpAddr::from([0_u8; 4]) };
     SocketAddr::new(any, PORT)
 }
 
-/// Whether IPv6, for each family that this kernel has.
+/// Returns, for each family that this kernel has, whether it is IPv6.
 pub(crate) fn families() -> &'static [bool] {
     if has_ipv6() {
         return &[false, true];

@@ -1,4 +1,4 @@
-//! Connections in an event loop (mio): what is told when.
+//! Connections in an event loop (mio): which events are reported when.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -38,7 +38,7 @@ impl Watched {
         Self { stream, poll }
     }
 
-    /// Waits for an event of which this is so.
+    /// Waits for an event for which `so` returns true.
     fn until(&mut self, so: impl Fn(&Event) -> bool) -> Event {
         let mut events = Events::with_capacity(4);
         loop {
@@ -65,7 +65,7 @@ fn serve(listener: &FastOpenListener, len: usize) -> FastOpenStream {
 }
 
 #[test]
-fn what_the_syn_did_not_take_is_sent_when_writable_and_the_status_is_told() {
+fn bytes_beyond_the_syn_are_sent_when_writable() {
     isolated(|| {
         for method in METHODS {
             let net = Net::new();
@@ -103,7 +103,7 @@ fn what_the_syn_did_not_take_is_sent_when_writable_and_the_status_is_told() {
 }
 
 #[test]
-fn nothing_waits_and_an_edge_is_told_once() {
+fn nothing_blocks_and_each_edge_is_reported_once() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));
@@ -126,7 +126,7 @@ fn nothing_waits_and_an_edge_is_told_once() {
 }
 
 #[test]
-fn a_refusal_is_told_by_an_event_and_then_by_its_error() {
+fn refusal_is_an_event_and_then_an_error() {
     isolated(|| {
         let net = Net::new();
         let nobody = SocketAddr::new(SERVERS[0], 9);
@@ -134,15 +134,15 @@ fn a_refusal_is_told_by_an_event_and_then_by_its_error() {
         watched.until(Event::is_error);
         let refused = watched.stream.take_error().unwrap().expect("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-        assert!(watched.stream.take_error().unwrap().is_none(), "it is told once");
+        assert!(watched.stream.take_error().unwrap().is_none(), "the error is returned once");
     });
 }
 
 #[test]
-fn a_bound_address_without_a_port_leaves_the_port_to_each_destination() {
+fn bind_without_a_port_reuses_ports_per_destination() {
     isolated(|| {
         let net = Net::new();
-        // One port for all, and yet two connections from it, as their destinations differ.
+        // There is one port for both connections, whose destinations differ.
         crate::support::set(&net.client, "ipv4/ip_local_port_range", "40000 40000");
         let local = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
         let connector = by(Method::Off).bind(local);
@@ -161,7 +161,7 @@ fn a_bound_address_without_a_port_leaves_the_port_to_each_destination() {
 }
 
 #[test]
-fn the_short_status_says_what_the_whole_of_tcp_info_says() {
+fn tcp_bits_agree_with_tcp_info() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));

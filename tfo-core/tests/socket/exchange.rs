@@ -1,4 +1,4 @@
-//! Connections between the two hosts, both ends at hand.
+//! Connections between the two hosts, with both ends at hand.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tfo_core::socket::{
 
 use crate::support::Net;
 
-/// Both ways to hand over the first bytes.
+/// Both ways to pass the first bytes to the kernel.
 pub(crate) const METHODS: [Method; 2] = [Method::SendTo, Method::Connect];
 
 pub(crate) fn by(method: Method) -> Connector {
@@ -53,14 +53,14 @@ impl Net {
         assert!(self.cookie(listener).is_some(), "the server granted one");
     }
 
-    /// The client's cached cookie for this server, as hex digits.
+    /// Returns the client's cached cookie for this server, as hex digits.
     pub(crate) fn cookie(&self, listener: &FastOpenListener) -> Option<String> {
         let server = listener.local_addr().ip();
         let entry = self.client.run(move || cookie_cache::get(None, server)).expect("readable");
         entry.and_then(|entry| entry.cookie).map(|cookie| cookie.to_string())
     }
 
-    /// The states of the client's sockets, as `/proc/net/tcp` has them.
+    /// Returns the states of the client's sockets, as in `/proc/net/tcp`.
     pub(crate) fn client_states(&self) -> Vec<String> {
         self.client.run(|| {
             let text = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("readable");
@@ -70,7 +70,7 @@ impl Net {
     }
 }
 
-/// The SYN that was saved.
+/// Returns the saved SYN.
 pub(crate) fn syn(arrival: &Arrival) -> &SynSummary {
     match &arrival.syn {
         SynRecord::Saved(syn) => syn,
@@ -78,7 +78,7 @@ pub(crate) fn syn(arrival: &Arrival) -> &SynSummary {
     }
 }
 
-/// The cookie that arrived, as hex digits; empty for a request.
+/// Returns the cookie that arrived, as hex digits; empty for a request.
 pub(crate) fn arrived_cookie(arrival: &Arrival) -> Option<String> {
     syn(arrival).fast_open.map(|option| option.cookie.to_string())
 }

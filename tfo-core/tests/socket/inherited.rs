@@ -1,4 +1,4 @@
-//! Sockets that somebody else made, as systemd does.
+//! Sockets that another process created, as with systemd.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -12,7 +12,7 @@ use crate::exchange::syn;
 use crate::support::{Net, SERVERS};
 
 #[test]
-fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
+fn adopted_socket_gets_fast_open_and_keeps_its_queue() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -47,7 +47,7 @@ fn a_socket_that_listens_already_gets_fast_open_and_keeps_who_waits() {
 }
 
 #[test]
-fn what_is_no_tcp_listener_or_of_another_address_is_refused() {
+fn adopting_another_socket_or_address_is_refused() {
     isolated(|| {
         let net = Net::new();
         let socket = net.server.run(|| UdpSocket::bind("127.0.0.1:0")).expect("any host has it");

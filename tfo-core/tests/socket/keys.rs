@@ -1,4 +1,4 @@
-//! Keys that change while the listener lives.
+//! Keys that change while the listener is in use.
 
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::host::cookie_cache;
@@ -47,7 +47,7 @@ fn a_replaced_key_costs_each_client_one_miss() {
 }
 
 #[test]
-fn a_key_that_stays_as_backup_costs_nobody_anything() {
+fn key_that_stays_as_backup_causes_no_miss() {
     isolated(|| {
         let net = Net::new();
         let [one, other, third] = keys();
@@ -66,7 +66,7 @@ fn a_key_that_stays_as_backup_costs_nobody_anything() {
                 assert_eq!(net.cookie(&listener) != cookie, renewed, "renewed along the way");
             }
             assert_ne!(net.cookie(&listener), old);
-            // The way of a whole fleet: the next key is known to all before one uses it.
+            // The order of a fleet: the next key is known to all servers before one uses it.
             for (primary, backup) in [(&other, &third), (&third, &other)] {
                 listener.set_keys(primary, Some(backup)).expect("on a live listener");
                 let (client, _) = net.exchange(&listener, &Connector::default(), b"hello");
@@ -79,7 +79,7 @@ fn a_key_that_stays_as_backup_costs_nobody_anything() {
 #[test]
 fn cookies_come_from_the_key_that_the_listener_was_given() {
     isolated(|| {
-        // Computed by hand: SipHash-2-4 of both addresses.
+        // Computed independently: SipHash-2-4 of both addresses.
         let host = Host::new("one").expect("namespaces can be made here");
         let key = FastOpenKey::from_hex("000102030405060708090a0b0c0d0e0f").unwrap();
         let cookie = host.run(move || {
@@ -94,7 +94,7 @@ fn cookies_come_from_the_key_that_the_listener_was_given() {
 }
 
 #[test]
-fn listeners_of_one_host_with_different_keys_spoil_each_others_cookies() {
+fn listeners_with_different_keys_refuse_each_others_cookies() {
     isolated(|| {
         let net = Net::new();
         let [one, other, _] = keys();

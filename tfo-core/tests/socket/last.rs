@@ -1,4 +1,4 @@
-//! The last connections of a listener: those that came before it dropped new connections.
+//! The last connections of a listener: those that came before it dropped new ones.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::exchange::{METHODS, by};
 use crate::support::{Net, SERVERS, nft, nft_flush, on, until};
 
 #[test]
-fn what_waits_to_be_accepted_is_served_whole_after_the_listener_drops_new_connections() {
+fn queued_connections_are_served_after_dropping_new_ones() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -21,7 +21,7 @@ fn what_waits_to_be_accepted_is_served_whole_after_the_listener_drops_new_connec
             let address = listener.local_addr();
             net.fetch_cookie(&listener);
             let mut waiting = Vec::new();
-            // The last segment of this handshake does not arrive before the door is shut.
+            // The last segment of this handshake does not arrive before new connections are dropped.
             nft(&net.server, &["i tcp flags & (syn|ack) == ack drop"]);
             waiting
                 .push(net.connect(&by(METHODS[0]), address, b"in the SYN").expect("acknowledged"));
@@ -82,8 +82,8 @@ fn no_syn_is_answered_after_the_listener_drops_new_connections() {
     });
 }
 
-/// The last segment of a handshake may arrive after the listener has dropped new connections: the connection is
-/// served all the same, and its requests arrive although it has inherited the listener's options.
+/// The last segment of a handshake may arrive after the listener has dropped new connections. The connection is
+/// served all the same, and its requests arrive although it inherits the listener's options.
 #[test]
 fn handshake_that_had_begun_completes_and_is_served() {
     isolated(|| {

@@ -1,4 +1,4 @@
-//! What the listener promises.
+//! The contract of the listener.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,14 +14,14 @@ use tfo_core::socket::{Connector, FastOpenListener, Method, SynRecord};
 use crate::exchange::{METHODS, by, syn};
 use crate::support::{Net, SERVERS, on, set, until};
 
-/// Whether clients can get fast open of it.
+/// Returns whether clients can get fast open from this listener.
 fn ready(net: &Net, listener: &Arc<FastOpenListener>) -> bool {
     let bits = net.server.run(sysctl::tcp_fastopen).expect("readable");
     bits.server() && listener.effective_queue().expect("readable") > 0
 }
 
 #[test]
-fn the_effective_lengths_are_those_that_somaxconn_leaves() {
+fn effective_lengths_are_capped_at_somaxconn() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -32,8 +32,8 @@ fn the_effective_lengths_are_those_that_somaxconn_leaves() {
             set(&net.server, "core/somaxconn", "7");
             assert_eq!(net.server.run(sysctl::somaxconn).unwrap(), 7);
             let listener = net.listen(on(ip).queue(50).backlog(100));
-            assert_eq!(listener.effective_queue().unwrap(), 7, "cut without a word");
-            assert_eq!(listener.effective_backlog().unwrap(), 7, "cut without a word");
+            assert_eq!(listener.effective_queue().unwrap(), 7, "silently capped");
+            assert_eq!(listener.effective_backlog().unwrap(), 7, "silently capped");
             let listener = net.listen(on(ip).queue(u32::MAX).backlog(u32::MAX));
             assert_eq!(listener.effective_queue().unwrap(), 7, "no number is too large");
             assert_eq!(listener.effective_backlog().unwrap(), 7, "no number is too large");
@@ -45,7 +45,7 @@ fn the_effective_lengths_are_those_that_somaxconn_leaves() {
 }
 
 #[test]
-fn it_listens_with_the_servers_bit_off_and_says_that_it_is_not_ready() {
+fn listener_works_with_the_servers_bit_off_and_is_not_ready() {
     isolated(|| {
         let net = Net::new();
         net.set_server_bits(1);
@@ -118,7 +118,7 @@ fn two_listeners_share_a_port_and_its_cookies() {
 }
 
 #[test]
-fn an_address_that_can_not_be_had_is_told_by_its_kind() {
+fn unavailable_address_has_its_error_kind() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -153,7 +153,7 @@ fn a_port_is_free_again_right_after_its_listener_has_gone() {
 }
 
 #[test]
-fn a_syn_is_saved_unless_it_is_told_not_to() {
+fn syn_is_saved_by_default() {
     isolated(|| {
         let net = Net::new();
         for (save, ip) in [(false, SERVERS[0]), (true, SERVERS[0]), (true, SERVERS[1])] {
@@ -188,7 +188,7 @@ fn a_syn_cookie_leaves_no_syn_to_save() {
 }
 
 #[test]
-fn accepting_returns_at_once_where_it_is_told_to() {
+fn nonblocking_accept_returns_at_once() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]).nonblocking(true));
@@ -219,7 +219,7 @@ fn a_deferred_connection_is_handed_over_with_its_data() {
         assert!(listener.accept().is_err(), "without data it is not handed over");
         client.write_all(b"data").expect("connected");
         until("the connection with its data", || listener.accept().is_ok());
-        // With data in its SYN there is nothing to wait for.
+        // With data in the SYN there is nothing to wait for.
         for _ in 0..2 {
             let _client = net.connect(&by(Method::SendTo), server, b"hello").expect("it listens");
             until("the connection with its data", || listener.accept().is_ok());
@@ -228,7 +228,7 @@ fn a_deferred_connection_is_handed_over_with_its_data() {
 }
 
 #[test]
-fn every_address_of_both_families_is_served_by_the_one_that_stands_for_all() {
+fn unspecified_address_serves_both_families() {
     isolated(|| {
         let net = Net::new();
         let all = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0);
@@ -242,7 +242,7 @@ fn every_address_of_both_families_is_served_by_the_one_that_stands_for_all() {
                 assert_eq!(
                     syn(&accepted.arrival).destination.expect("it was saved").ip(),
                     ip,
-                    "as it stands in the SYN"
+                    "as in the SYN"
                 );
                 let peer = accepted.arrival.peer.ip().to_canonical();
                 assert_eq!(peer, client.local_addr().unwrap().ip(), "IPv4 may come mapped");

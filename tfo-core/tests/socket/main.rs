@@ -1,7 +1,7 @@
 //! The sockets against the real kernel, on hosts of the lab.
 //!
-//! They assert the evidence, never only that bytes came back: a test that passes without fast open
-//! is worth nothing.
+//! The tests assert the evidence, never only that bytes came back: a test that passes without fast open is worth
+//! nothing.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
 

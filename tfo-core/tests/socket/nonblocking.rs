@@ -1,5 +1,4 @@
-//! What a program with an event loop calls: a connect that does not wait, and bytes from socket to
-//! socket.
+//! Calls for programs with an event loop: a connect that does not wait, and moving bytes from socket to socket.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -21,7 +20,7 @@ fn start(
 }
 
 #[test]
-fn a_connect_that_does_not_wait_says_what_the_syn_took() {
+fn nonblocking_connect_reports_bytes_in_the_syn() {
     isolated(|| {
         for method in [Method::SendTo, Method::Connect, Method::Auto] {
             let net = Net::new();
@@ -53,7 +52,7 @@ fn a_connect_that_does_not_wait_says_what_the_syn_took() {
 }
 
 #[test]
-fn who_is_not_there_shows_at_the_first_read() {
+fn failed_connect_shows_at_the_first_read() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -75,7 +74,7 @@ fn who_is_not_there_shows_at_the_first_read() {
 }
 
 #[test]
-fn a_pipe_takes_bytes_from_socket_to_socket_and_tells_the_end() {
+fn pipe_moves_bytes_between_sockets_and_reports_the_end() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));

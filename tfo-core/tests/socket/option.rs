@@ -1,4 +1,4 @@
-//! Each socket option is set, and read back.
+//! Each socket option is set and read back.
 
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use tfo_core::socket::{Method, option};
 use crate::exchange::by;
 use crate::support::{Net, SERVERS, on};
 
-/// A socket that neither listens nor is connected: a listener that was shut down.
+/// Returns a socket that neither listens nor is connected: a listener that was shut down.
 fn idle_socket() -> TcpStream {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback is up");
     let socket = TcpStream::from(OwnedFd::from(listener));
@@ -126,7 +126,7 @@ fn an_option_that_is_refused_is_named() {
 }
 
 #[test]
-fn a_saved_syn_is_told_once() {
+fn saved_syn_is_returned_once() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]).save_syn(false));

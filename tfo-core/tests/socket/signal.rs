@@ -1,4 +1,4 @@
-//! Signals: none is raised, and none of others breaks a connection.
+//! Signals: none is raised, and signals of others break no connection.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -18,12 +18,12 @@ use crate::exchange::by;
 use crate::support::{Net, SERVERS, on, until};
 use crate::trouble::deaf_listener;
 
-/// In the list of `/proc/net/tcp`.
+/// The state in `/proc/net/tcp`.
 const SYN_SENT: &str = "02";
-/// The peer has said that it sends no more.
+/// The peer has shut down its sending half.
 const CLOSE_WAIT: &str = "08";
 
-/// Whether the signal was handled since it was asked last.
+/// Whether the signal was handled since the last check.
 struct Handled(Arc<AtomicBool>);
 
 impl Handled {
@@ -45,7 +45,7 @@ fn send(signal: &str, thread: u32) {
 
 type Connecting = JoinHandle<Result<FastOpenStream, ConnectError>>;
 
-/// Connects in a thread of the client's host; returns its number too, to send signals to.
+/// Connects in a thread of the client's host, and returns the thread's number, to which signals are sent.
 fn connecting(
     net: &Net,
     connector: Connector,
@@ -65,7 +65,7 @@ fn connecting(
     (thread, number.recv().expect("it starts"))
 }
 
-/// Sends the signal to this thread until it has been handled, a few times over.
+/// Sends the signal to this thread until it has been handled a few times.
 fn interrupt(thread: u32, handled: &Handled) {
     for _ in 0..3 {
         send("USR1", thread);
@@ -99,7 +99,7 @@ fn interrupted_calls_connect_once_the_server_answers() {
         let (connecting, thread) = connecting(&net, Connector::default(), &listener, b"hello?");
         until("a SYN that waits", || net.client_states().iter().any(|s| s == SYN_SENT));
         interrupt(thread, &handled);
-        // Makes room in the backlog, so that the next SYN is answered.
+        // Frees a place in the accept queue, so that the next SYN is answered.
         let _filler = listener.accept().expect("the filler waits");
         let client = connecting.join().expect("no panic").expect("it goes on");
         assert_eq!(client.attempt(), Some(Attempt::InSyn(6)), "what it had started with");
@@ -121,7 +121,7 @@ fn interrupted_sending_loses_and_repeats_nothing() {
         let message: &'static [u8] = message.leak();
         let (connecting, thread) = connecting(&net, Connector::default(), &listener, message);
         let mut accepted = listener.accept().expect("a connection comes");
-        // More than the buffers hold: it waits for a reader.
+        // More than the buffers hold, so that it waits for a reader.
         interrupt(thread, &handled);
         let mut received = vec![0; message.len()];
         accepted.stream.read_exact(&mut received).expect("it comes whole");
@@ -151,7 +151,7 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
         for method in [Method::SendTo, Method::Connect, Method::Off] {
             let (connecting, _) = connecting(&net, by(method), &listener, message);
             let server = listener.accept().expect("a connection comes");
-            // A reset after an orderly end is what Linux tells by EPIPE, the error with the signal.
+            // Linux reports a reset after an orderly end as EPIPE, the error that comes with the signal.
             server.stream.shutdown(Shutdown::Write).unwrap();
             until("the end is known", || net.client_states().iter().any(|s| s == CLOSE_WAIT));
             option::set_linger(&server.stream, Some(Duration::ZERO)).unwrap();

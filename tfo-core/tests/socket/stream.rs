@@ -1,4 +1,4 @@
-//! What the client's stream promises, and the evidence that it kept it.
+//! The contract of the client's stream, and the evidence that it is kept.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ use crate::exchange::{METHODS, arrived_cookie, by, syn};
 use crate::support::{Net, SERVERS, nft, on, set};
 
 #[test]
-fn the_first_connection_asks_and_the_later_ones_carry_data_in_the_syn() {
+fn first_connection_asks_and_later_ones_carry_syn_data() {
     isolated(|| {
         for method in [Method::SendTo, Method::Connect, Method::Auto] {
             let net = Net::new();
@@ -57,11 +57,11 @@ fn the_first_connection_asks_and_the_later_ones_carry_data_in_the_syn() {
     });
 }
 
-/// Lets nothing but SYNs out: who gets an answer now has sent its request in one.
+/// Lets only SYNs out: a client that gets an answer has sent its request in one.
 const ONLY_SYNS: &str = "o tcp flags & syn == 0 counter drop";
 
 #[test]
-fn the_answer_comes_although_the_client_can_send_nothing_but_its_syn() {
+fn fast_open_gets_its_answer_if_only_syns_pass() {
     isolated(|| {
         if !lab::require("nft") {
             return;
@@ -85,7 +85,7 @@ fn the_answer_comes_although_the_client_can_send_nothing_but_its_syn() {
 }
 
 #[test]
-fn a_regular_connection_gets_no_answer_when_the_client_can_send_nothing_but_its_syn() {
+fn regular_connection_gets_no_answer_if_only_syns_pass() {
     isolated(|| {
         if !lab::require("nft") {
             return;
@@ -116,7 +116,7 @@ fn a_message_that_the_syn_does_not_hold_arrives_whole() {
     isolated(|| {
         for method in METHODS {
             let net = Net::new();
-            // At an MTU of 1500.
+            // With an MTU of 1500.
             for (ip, room) in SERVERS.into_iter().zip([1420, 1400]) {
                 let listener = net.listen(on(ip));
                 let server = listener.local_addr();
@@ -175,7 +175,7 @@ fn with_the_clients_bit_off_a_regular_connection_takes_the_data() {
 }
 
 #[test]
-fn a_regular_connection_is_made_on_purpose_and_for_an_empty_message() {
+fn regular_connection_is_made_if_asked_or_message_is_empty() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -239,7 +239,7 @@ fn a_silent_server_ends_a_read_by_its_timeout() {
 }
 
 #[test]
-fn data_goes_without_a_cookie_where_both_ends_are_told_to_do_without() {
+fn data_is_sent_without_a_cookie_if_both_ends_allow_it() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -296,7 +296,7 @@ fn a_connected_stream_is_a_std_stream_that_waits() {
 }
 
 #[test]
-fn a_window_of_one_segment_takes_the_rest_of_the_message_as_it_opens() {
+fn rest_of_the_message_is_sent_as_a_small_window_opens() {
     isolated(|| {
         let net = Net::new();
         set(&net.server, "ipv4/tcp_rmem", "4096 4096 4096");

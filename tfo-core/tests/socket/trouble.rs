@@ -1,4 +1,4 @@
-//! Connections that do not come about, or end early.
+//! Connections that fail, or end early.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +13,7 @@ use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, opti
 use crate::exchange::{METHODS, by};
 use crate::support::{Net, SERVERS, nft, nft_flush, on};
 
-/// A listener that answers no SYN: its backlog is full. The client has a cookie for it.
+/// A listener that answers no SYN because its accept queue is full. The client has a cookie for it.
 pub(crate) fn deaf_listener(net: &Net, ip: IpAddr) -> (FastOpenListener, FastOpenStream) {
     let listener = net.listen(on(ip).backlog(0));
     net.fetch_cookie(&listener);
@@ -72,7 +72,7 @@ fn without_a_route_nothing_is_sent() {
 }
 
 #[test]
-fn a_local_address_that_is_not_here_is_an_error_of_its_own() {
+fn foreign_local_address_has_its_own_error() {
     isolated(|| {
         let net = Net::new();
         let elsewhere = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 1).into(), 0);
@@ -84,7 +84,7 @@ fn a_local_address_that_is_not_here_is_an_error_of_its_own() {
 }
 
 #[test]
-fn the_deadline_ends_the_wait_for_a_server_that_answers_no_syn() {
+fn deadline_ends_the_wait_for_a_silent_server() {
     isolated(|| {
         let net = Net::new();
         for ip in SERVERS {
@@ -112,7 +112,7 @@ fn the_deadline_counts_the_whole_message() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));
-        // More than the buffers of both ends may ever hold.
+        // More than the buffers of both ends ever hold.
         let message: &'static [u8] = vec![b'x'; 32 * 1024 * 1024].leak();
         for (method, in_syn) in [
             (Method::SendTo, None),
@@ -134,7 +134,7 @@ fn the_deadline_counts_the_whole_message() {
 }
 
 #[test]
-fn a_reset_while_the_message_is_sent_is_told_as_one() {
+fn reset_while_sending_is_reported_as_a_reset() {
     isolated(|| {
         let net = Net::new();
         let listener = net.listen(on(SERVERS[0]));
@@ -143,7 +143,7 @@ fn a_reset_while_the_message_is_sent_is_told_as_one() {
         let error = thread::scope(|scope| {
             scope.spawn(|| {
                 let accepted = listener.accept().expect("a connection comes");
-                // What is unread turns the end into a reset.
+                // Unread data turns the FIN into a reset.
                 option::set_linger(&accepted.stream, Some(Duration::ZERO)).unwrap();
             });
             net.connect(&Connector::default(), listener.local_addr(), message).unwrap_err()
@@ -156,7 +156,7 @@ fn a_reset_while_the_message_is_sent_is_told_as_one() {
 }
 
 #[test]
-fn a_reset_right_after_the_handshake_does_not_pass_for_a_refusal() {
+fn reset_after_the_handshake_is_not_a_refusal() {
     isolated(|| {
         if !lab::require("nft") {
             return;
@@ -165,7 +165,7 @@ fn a_reset_right_after_the_handshake_does_not_pass_for_a_refusal() {
         for ip in SERVERS {
             let listener = net.listen(on(ip));
             net.fetch_cookie(&listener);
-            // Whatever follows the SYN is answered by a reset: even before `connect` can look.
+            // Everything after the SYN is answered by a reset, before `connect` can check.
             nft(&net.server, &["i tcp flags & syn == 0 reject with tcp reset"]);
             for (method, in_syn) in [(METHODS[0], true), (METHODS[1], true), (Method::Off, false)] {
                 let error = net.connect(&by(method), listener.local_addr(), b"hello").unwrap_err();

@@ -1,8 +1,9 @@
-//! The structure of all three crates is the one that `CONTRIBUTING.md` draws: what is above uses what is
-//! below, no two parts use each other, and `unsafe` has one folder.
+//! The structure of all three crates is the one that `CONTRIBUTING.md` draws: a part uses only parts below it, no
+//! two parts use each other, and `unsafe` is in one folder.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod names;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use source::{Crate, Module};
 
 const CRATES: [&str; 3] = ["tfo-core", "tfo-server", "tfo-client"];
-/// A file of more lines, its tests not counted, has more than one subject.
+/// A file with more lines, without its tests, has more than one subject.
 const MAX_LINES: usize = 500;
 
 fn workspace() -> PathBuf {
@@ -23,7 +24,7 @@ fn sources(name: &str) -> Crate {
     Crate::read(&workspace().join(name).join("src"))
 }
 
-/// The parts of a crate from top to bottom: the first column of its table in CONTRIBUTING.md.
+/// Returns the parts of a crate from top to bottom: the first column of its table in CONTRIBUTING.md.
 fn drawn(name: &str) -> Vec<String> {
     let text = fs::read_to_string(workspace().join("CONTRIBUTING.md")).unwrap();
     let heading = format!("### {name}\n");
@@ -44,7 +45,7 @@ fn each_part_is_drawn_and_each_drawn_part_exists() {
 }
 
 #[test]
-fn what_is_below_uses_nothing_above() {
+fn no_part_uses_a_part_above_it() {
     for name in CRATES {
         let (sources, drawn) = (sources(name), drawn(name));
         let place = |part: &String| drawn.iter().position(|drawn| drawn == part);
@@ -65,7 +66,7 @@ fn what_is_below_uses_nothing_above() {
     }
 }
 
-/// In each folder: files and folders, what each of them uses of the others.
+/// Returns, for each folder, what each of its files and folders uses of the others.
 fn arrows(sources: &Crate) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> {
     let mut folders: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for module in sources.files.keys() {
@@ -79,7 +80,7 @@ fn arrows(sources: &Crate) -> BTreeMap<Module, BTreeMap<String, BTreeSet<String>
     folders
 }
 
-/// A way back to where it began, if there is one.
+/// Returns a circle, if there is one.
 fn circle(arrows: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn walk<'a>(
         arrows: &'a BTreeMap<String, BTreeSet<String>>,
@@ -114,7 +115,7 @@ fn no_two_files_and_no_two_folders_use_each_other() {
 }
 
 #[test]
-fn unsafe_code_is_in_sys_alone_and_sys_knows_none_of_ours() {
+fn unsafe_is_only_in_sys_and_sys_uses_no_other_part() {
     for name in CRATES {
         let sources = sources(name);
         for (module, file) in &sources.files {
@@ -130,7 +131,7 @@ fn unsafe_code_is_in_sys_alone_and_sys_knows_none_of_ours() {
 }
 
 #[test]
-fn no_file_is_too_long_to_be_read_in_one_sitting() {
+fn no_file_exceeds_500_lines() {
     for name in CRATES {
         for file in sources(name).files.values() {
             let lines = fs::read_to_string(&file.path).unwrap();
@@ -142,7 +143,7 @@ fn no_file_is_too_long_to_be_read_in_one_sitting() {
 }
 
 #[test]
-fn a_circle_is_found_wherever_it_is() {
+fn circle_is_found_anywhere() {
     let arrows = |pairs: &[(&str, &str)]| {
         let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in pairs {

@@ -1,4 +1,4 @@
-//! The sources of a crate, and which of its modules each file names.
+//! The sources of a crate, and the modules that each file names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 /// A module by its names from the crate's root: `["diagnosis", "judge", "client"]`.
 pub(crate) type Module = Vec<String>;
 
-/// The files of a crate's `src` without its root.
+/// The files of a crate's `src`, without its root.
 pub(crate) struct Crate {
     pub(crate) files: BTreeMap<Module, File>,
-    /// What a module hands on of others: name to path.
+    /// What a module re-exports: name to path.
     exports: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
 pub(crate) struct File {
     pub(crate) path: PathBuf,
-    /// Without comments, strings and tests.
+    /// The code without comments, strings and tests.
     pub(crate) code: String,
 }
 
@@ -47,7 +47,7 @@ impl Crate {
         this
     }
 
-    /// The files that this one names, itself and the modules around it excepted.
+    /// Returns the files that this one names, without itself and the modules around it.
     pub(crate) fn uses(&self, module: &Module) -> BTreeSet<Module> {
         let code = &self.files[module].code;
         let mut uses: BTreeSet<_> =
@@ -56,7 +56,7 @@ impl Crate {
         uses
     }
 
-    /// The file that has what this path names, for a file of `module`.
+    /// Returns the file that defines what this path names, for a file of `module`.
     fn resolve(&self, module: &Module, path: &[String], depth: u32) -> Option<Module> {
         let (mut at, mut rest) = match path.first()?.as_str() {
             "crate" => (Module::new(), &path[1..]),
@@ -79,7 +79,7 @@ impl Crate {
             }
             rest = after;
         }
-        // What a module only hands on is of the file that it has it from.
+        // A re-export belongs to the file that defines it.
         if let Some(from) = rest.first().and_then(|name| self.exports.get(&at)?.get(name))
             && depth < 8
             && let Some(found) = self.resolve(&at, from, depth + 1)
@@ -103,7 +103,7 @@ fn module_of(file: &Path) -> Module {
     names
 }
 
-/// The code with comments and the inside of strings replaced by blanks, line by line.
+/// Returns the code with comments and the content of strings replaced by blanks, line by line.
 fn without_text(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -128,7 +128,7 @@ fn without_text(text: &str) -> String {
     code
 }
 
-/// The length of a string that begins with a quote.
+/// Returns the length of a string that begins with a quote.
 fn end_of_string(text: &str, close: &str, escapes: bool) -> usize {
     let mut at = 1;
     while at < text.len() {
@@ -143,7 +143,7 @@ fn end_of_string(text: &str, close: &str, escapes: bool) -> usize {
     text.len()
 }
 
-/// The code without the items under `#[cfg(test)]`.
+/// Returns the code without the items under `#[cfg(test)]`.
 fn without_tests(code: &str) -> String {
     const MARK: &str = "#[cfg(test)]";
     let mut kept = String::new();
@@ -156,7 +156,7 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Where an item ends: at its semicolon or its closing brace.
+/// Returns where an item ends: at its semicolon or its closing brace.
 fn end_of_item(code: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in code.char_indices() {
@@ -171,7 +171,7 @@ fn end_of_item(code: &str) -> usize {
     code.len()
 }
 
-/// The paths of all `use` items.
+/// Returns the paths of all `use` items.
 fn imports(code: &str) -> Vec<Module> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
@@ -184,7 +184,7 @@ fn imports(code: &str) -> Vec<Module> {
     paths
 }
 
-/// The paths of all `use` items, and those in the code that begin with `crate`, `super` or `self`.
+/// Returns the paths of all `use` items, and those in the code that begin with `crate`, `super` or `self`.
 fn paths(code: &str) -> Vec<Module> {
     let mut paths = imports(code);
     for root in ["crate::", "super::", "self::"] {
@@ -200,7 +200,7 @@ fn paths(code: &str) -> Vec<Module> {
     paths
 }
 
-/// Takes `a::{b, c::d as e}` apart.
+/// Expands `a::{b, c::d as e}`.
 fn expand(tree: &str, before: &[String], paths: &mut Vec<Module>) {
     let tree = tree.trim();
     if let Some(at) = tree.find('{') {
@@ -237,7 +237,7 @@ fn names(path: &str) -> Module {
 }
 
 #[test]
-fn comments_strings_and_tests_are_no_code() {
+fn comments_strings_and_tests_are_not_code() {
     let text = "use crate::a; // use crate::b;\nconst C: &str = \"crate::c\";\n\
                 #[cfg(test)]\nmod tests { use crate::d; }\nfn f() { crate::e::g() }\n\
                 #[cfg(test)]\nuse crate::h;\nconst Q: char = '\"'; use super::i::{j, k::{self, l}};";

@@ -1,41 +1,45 @@
-//! Two hosts and the cable between them, for the tests that need a real kernel.
+//! Two hosts and the link between them, for tests that need a real kernel.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, exit};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::host::{CounterChange, Counters, FastOpenFlags};
 use tfo_core::lab::{self, Host};
+use tfo_core::probe::Series;
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
-/// The server's address of each family.
+/// The server's address in each family.
 pub(crate) const SERVERS: [IpAddr; 2] = [IpAddr::V4(lab::SERVER_V4), IpAddr::V6(lab::SERVER_V6)];
 
-/// No test takes a tenth of it. A call that never returns must fail its test, not stop all of them.
+/// No test takes a tenth of this. A call that never returns must fail its test, not hang all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A client and a server, joined; both may use fast open.
+/// A joined client and server; both may use fast open.
 pub(crate) struct Net {
     pub(crate) client: Host,
     pub(crate) server: Host,
+    /// What the client's connections show together.
+    pub(crate) series: Arc<Mutex<Series>>,
 }
 
 impl Net {
     pub(crate) fn new() -> Self {
         thread::spawn(|| {
             thread::sleep(PATIENCE);
-            // A panic would end this thread alone.
+            // A panic would end only this thread.
             let _ = writeln!(std::io::stderr(), "no end after {PATIENCE:?}");
             exit(101);
         });
         let client = Host::new("client").expect("namespaces can be made here");
         let server = Host::new("server").expect("namespaces can be made here");
         lab::join(&client, &server).expect("hosts can be joined");
-        Self { client, server }
+        Self { client, server, series: Arc::default() }
     }
 
     /// Listens on the server.
@@ -51,7 +55,7 @@ impl Net {
         self.server.set_tcp_fastopen(FastOpenFlags::new(bits)).expect("its own setting");
     }
 
-    /// The counters of client and server, to be compared later.
+    /// Reads the counters of both hosts, to be compared later.
     pub(crate) fn counters(&self) -> Count<'_> {
         Count { net: self, client: counters(&self.client), server: counters(&self.server) }
     }
@@ -65,7 +69,7 @@ pub(crate) struct Count<'a> {
 }
 
 impl Count<'_> {
-    /// What the client's and the server's counters did since then.
+    /// Returns the change of the client's and the server's counters since then.
     pub(crate) fn change(&self) -> (CounterChange, CounterChange) {
         let client = counters(&self.net.client).since(&self.client);
         (client, counters(&self.net.server).since(&self.server))
@@ -76,7 +80,7 @@ fn counters(host: &Host) -> Counters {
     host.run(|| Counters::read().expect("anybody may read them"))
 }
 
-/// A listener on `ip`, at a port that the kernel chooses.
+/// Returns a listener on `ip`, on a port that the kernel chooses.
 pub(crate) fn on(ip: IpAddr) -> ListenerBuilder {
     FastOpenListener::builder(SocketAddr::new(ip, 0))
 }
@@ -87,8 +91,8 @@ pub(crate) fn set(host: &Host, name: &'static str, value: &'static str) {
     host.run(move || std::fs::write(&path, value).unwrap_or_else(|e| panic!("{path}: {e}")));
 }
 
-/// Lets nft read these lines on `host`, behind those that make one chain for what comes in, `i`, and
-/// one for what goes out, `o`. A line without a command of its own is a rule's: `o drop`.
+/// Makes nft read these lines on `host`, after lines that create a chain for incoming packets, `i`, and one for
+/// outgoing packets, `o`. A line without a command is a rule: `o drop`.
 pub(crate) fn nft(host: &Host, lines: &[&str]) {
     let mut script = "add table inet t\n\
         add chain inet t i { type filter hook input priority 0; }\n\
@@ -105,16 +109,16 @@ pub(crate) fn nft(host: &Host, lines: &[&str]) {
     assert!(output.status.success(), "{script}{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Takes all rules off this host.
+/// Removes all rules of this host.
 pub(crate) fn nft_flush(host: &Host) {
     nft(host, &["delete table inet t"]);
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !so() {
-        assert!(start.elapsed() < PATIENCE / 2, "it did not come about: {what}");
+        assert!(start.elapsed() < PATIENCE / 2, "the condition never held: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -10,7 +10,7 @@ use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
 use crate::support::{Net, SERVERS};
 
-/// Answers `more` with `rest`, and keeps what it was told.
+/// Answers `more` with `rest`, and records its calls.
 #[derive(Default)]
 struct Heard {
     bytes: Vec<u8>,

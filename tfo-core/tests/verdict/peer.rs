@@ -36,6 +36,17 @@ fn not_taken(judged: &Judged, cause: Cause) {
     judged.server(Outcome::Fallback, Some(cause));
 }
 
+/// The server keeps nothing of a SYN that it answers with a SYN cookie, no `TSval` either: nothing excludes a proxy in
+/// between.
+#[track_caller]
+fn syncookies(judged: &Judged, broad: Cause) {
+    let joined = &judged.joined;
+    assert_eq!((joined.outcome, joined.cause), (Outcome::Fallback, Some(broad)), "{judged:#?}");
+    assert_eq!(joined.candidates, [Cause::Proxied, Cause::ServerSyncookies], "{judged:#?}");
+    assert!(joined.candidates_complete, "{judged:#?}");
+    judged.server(Outcome::Fallback, Some(Cause::ServerSyncookies));
+}
+
 #[test]
 fn the_servers_bit_is_off() {
     isolated(|| {
@@ -146,12 +157,12 @@ fn the_server_answers_with_syn_cookies() {
         for ip in SERVERS {
             set(&net.server, "ipv4/tcp_syncookies", "2");
             let mirror = net.mirror(on(ip));
-            withheld(&net.probe(&mirror), Cause::ServerSyncookies);
+            syncookies(&net.probe(&mirror), Cause::NoCookieReturned);
             set(&net.server, "ipv4/tcp_syncookies", "1");
             // The request before came to nothing: this one may go by the experimental option.
             net.fetch_cookie(&mirror);
             set(&net.server, "ipv4/tcp_syncookies", "2");
-            not_taken(&net.probe(&mirror), Cause::ServerSyncookies);
+            syncookies(&net.probe(&mirror), Cause::DataNotAcked);
         }
     });
 }
@@ -167,7 +178,7 @@ fn a_server_without_cookies_never_grants_one() {
                 withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);
             }
         }
-        // A listener may be told the same by an option of its own.
+        // An option of the listener has the same effect.
         net.set_server_bits(3);
         let mirror = net.mirror(on(SERVERS[0]).no_cookie(true));
         withheld(&net.probe(&mirror), Cause::ServerWithoutCookies);
@@ -182,7 +193,7 @@ fn a_client_without_cookies_needs_a_server_without_cookies() {
         for ip in SERVERS {
             let mirror = net.mirror(on(ip));
             let judged = net.probe(&mirror);
-            let cause = Some(Cause::DataNotAcked);
+            let cause = Some(Cause::ClientWithoutCookies);
             judged.joined(Outcome::Fallback, cause, Some(Blame::ThisHost));
             judged.says(&["has bit 0x4", "sysctl -w net.ipv4.tcp_fastopen=1"]);
             net.set_server_bits(0x203);

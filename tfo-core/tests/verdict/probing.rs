@@ -10,7 +10,7 @@ use tfo_core::diagnosis::{
     Blame, Cause, ClientEvidence, Evidence, Outcome, ServerEvidence, Verdict, judge,
 };
 use tfo_core::probe::mirror::{self, Answer};
-use tfo_core::probe::{Probe, serve_mirror};
+use tfo_core::probe::{Probe, Series, serve_mirror};
 use tfo_core::socket::{FastOpenListener, ListenerBuilder};
 
 use crate::support::Net;
@@ -120,22 +120,43 @@ impl Net {
         self.probe_with(SIZE, probe(mirror.local_addr()))
     }
 
-    /// Makes one connection from the client, with so many bytes, and judges it.
+    /// Makes one connection from the client, with this many bytes, and judges it.
     pub(crate) fn probe_with(&self, size: usize, probe: Probe) -> Judged {
         let token = "abc123";
-        let seen = self.client.run(move || probe.run(&mirror::request(token, size)));
-        let mirrored = Answer::parse(&seen.answer).ok().map(|answer| {
-            assert_eq!((answer.token.as_str(), answer.received), (token, size), "this request's");
-            answer.evidence
+        let series = Arc::clone(&self.series);
+        let both = self.client.run(move || {
+            let seen = probe.run(&mirror::request(token, size));
+            let mirrored = Answer::parse(&seen.answer).ok().map(|answer| {
+                let of_request = (answer.token.as_str(), answer.received);
+                assert_eq!(of_request, (token, size), "this request's");
+                answer.evidence
+            });
+            let mut both = Evidence::new(Some(seen.evidence), mirrored);
+            series.lock().expect("no test has failed").complete(&probe, &mut both);
+            both
         });
-        let judge = |client, server| judge(&Evidence::new(client, server));
+        let alone = |client, server| judge(&Evidence::new(client, server));
         Judged {
-            joined: judge(Some(seen.evidence.clone()), mirrored.clone()),
-            client: judge(Some(seen.evidence.clone()), None),
-            server: mirrored.clone().map(|server| judge(None, Some(server))),
-            evidence: seen.evidence,
-            mirrored,
+            joined: judge(&both),
+            client: alone(both.client.clone(), None),
+            server: both.server.clone().map(|server| alone(None, Some(server))),
+            evidence: both.client.expect("it was watched"),
+            mirrored: both.server,
         }
+    }
+
+    /// Forgets what earlier connections showed: they were on another path.
+    pub(crate) fn new_series(&self) {
+        *self.series.lock().expect("no test has failed") = Series::default();
+    }
+
+    /// Repeats a connection that meets a fault until the regular connections beside it are enough to tell why.
+    pub(crate) fn repeated(&self, size: usize, probe: &Probe) -> Judged {
+        self.new_series();
+        for _ in 0..2 {
+            self.probe_with(size, probe.clone());
+        }
+        self.probe_with(size, probe.clone())
     }
 
     /// Makes connections until a cookie is cached, which the first of them fetches.

@@ -11,7 +11,7 @@ use crate::{Plan, Result, say, speed};
 const BYTES: f64 = 1e9;
 const FIRST_PORT: u16 = 20_201;
 
-/// Rates in MB a second, and milliseconds of CPU, one for each round.
+/// Rates in MB/s and milliseconds of CPU time, one value per round.
 struct Server {
     name: &'static str,
     port: u16,
@@ -20,7 +20,7 @@ struct Server {
     cpu: Vec<f64>,
 }
 
-/// All servers, as a table in Markdown. The upstream and the client share the client's core.
+/// Measures all servers. Returns a Markdown table. The upstream and the client share the client's core.
 pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     let _upstream = speed::upstream(ground, "pour")?;
     let mut servers = Vec::new();

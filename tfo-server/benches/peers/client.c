@@ -1,4 +1,4 @@
-/* The load: connections that carry their request in the SYN. It prints one JSON object.
+/* The load generator: connections that carry their request in the SYN. Prints one JSON object.
  *
  * usage: client load PORT SECONDS AT-A-TIME REPLY-BYTES
  *        client idle PORT CONNECTIONS BYTES
@@ -6,15 +6,14 @@
  *        client upload PORT CONNECTIONS
  *        client first PORT SECONDS request|regular
  *
- *   load   a request of 64 bytes, read to the end, close, and again
- *   idle   opens connections, sends so many bytes of a request that does not end, and waits for the end of
- *          its standard input
- *   bulk   one request, reads to the end
- *   upload sends as much as it can on so many connections, until the end of its standard input
- *
+ *   load   sends a request of 64 bytes, reads to the end, closes, and repeats
+ *   idle   opens connections, sends BYTES of an incomplete request on each, and waits for the end of its
+ *          standard input
+ *   bulk   sends one request, and reads to the end
+ *   upload sends as much as possible on CONNECTIONS connections, until the end of its standard input
  *   first  first connections, each from another source address: with a cookie request, or regular ones
  *
- * The bit TCPI_OPT_SYN_DATA of each connection says whether its SYN's data was acknowledged by the SYN-ACK.
+ * The bit TCPI_OPT_SYN_DATA of each connection shows whether the SYN-ACK acknowledged the SYN's data.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -29,16 +28,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 64 bytes: a whole HTTP request, so that every server is asked the same. */
+/* 64 bytes: a complete HTTP request, so that every server gets the same one. */
 static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-P: 123\r\n\r\n";
 enum { REQUEST = sizeof request - 1, AT_MOST = 1024 };
 _Static_assert(REQUEST == 64, "the request is 64 bytes");
 
-/* Addresses of loopback, for more pairs of ports. More would evict each other's cookies. */
+/* Loopback addresses, for more pairs of ports. More addresses would evict each other's cookies. */
 enum { ADDRESSES = 4 };
 static struct sockaddr_in servers[ADDRESSES];
 
-/* Latencies in steps of a microsecond; the last one counts all that took longer. */
+/* Latencies in microseconds; the last one counts all longer ones. */
 enum { STEPS = 1000000 };
 static unsigned histogram[STEPS];
 
@@ -68,7 +67,7 @@ static int syn_data_acked(int fd) {
     return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len) && len > 5 && info[5] & 0x20;
 }
 
-/* A whole blocking transaction. The first one to an address fetches its cookie. */
+/* A complete blocking transaction. The first one to an address requests its cookie. */
 static int transact(struct sockaddr_in *server, long *bytes) {
     static char buffer[1 << 18];
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -102,14 +101,14 @@ static void begin(int slot) {
     if (c->fd < 0) die("socket");
     c->begun = now_ns();
     c->got = 0;
-    /* EINPROGRESS would mean that there is no cookie: nothing was sent, and the run is worth nothing. */
+    /* EINPROGRESS would mean that there is no cookie: nothing was sent, and the run is invalid. */
     if (sendto(c->fd, request, REQUEST, MSG_FASTOPEN, (struct sockaddr *)server, sizeof *server) != REQUEST)
         die("sendto with a cookie");
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.u32 = slot};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event)) die("epoll_ctl");
 }
 
-/* Reads; true once the server has closed. */
+/* Reads. Returns true once the server has closed. */
 static int go_on(struct connection *c, unsigned events) {
     char buffer[4096];
     ssize_t len = recv(c->fd, buffer, sizeof buffer, 0);
@@ -120,7 +119,7 @@ static int go_on(struct connection *c, unsigned events) {
         histogram[us < STEPS ? us : STEPS - 1]++;
     }
     c->got += len;
-    /* With EPOLLRDHUP and a buffer that is not full there is nothing more to come. */
+    /* With EPOLLRDHUP, a read that does not fill the buffer is the last one. */
     if (len > 0 && !(events & EPOLLRDHUP && len < (ssize_t)sizeof buffer)) return 0;
     finished++;
     acked += syn_data_acked(c->fd);
@@ -148,7 +147,7 @@ static void load(int port, double seconds, int at_a_time) {
         int count = epoll_wait(epoll, events, 256, 5000);
         if (count < 0) die("epoll_wait");
         if (count == 0) {
-            failed += open; /* nothing for five seconds */
+            failed += open; /* no event for five seconds */
             break;
         }
         last = now_ns();
@@ -226,7 +225,7 @@ static void first(int port, double seconds, int asks) {
     char buffer[4096];
     unsigned long count = 0;
     for (; now_ns() < end; count++) {
-        /* Of addresses that the other run has not used. */
+        /* Addresses that the other run has not used. */
         struct sockaddr_in from = {.sin_family = AF_INET};
         from.sin_addr.s_addr = htonl((asks ? 0x7f400000 : 0x7f800000) + source++);
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;

@@ -1,8 +1,7 @@
-//! Two cores against one.
+//! Two cores compared with one.
 //!
-//! With a client to each server there is no core left over: one core holds a server and its client; two
-//! cores hold the server with two workers, and two clients, each client on its own core. Loopback's work is
-//! done where it comes up.
+//! With a client per server no core is left over. One core runs a server and its client; two cores run the server with
+//! two workers, and two clients, each on its own core. Loopback's softirqs run on the core where they are raised.
 
 use std::fmt::Write as _;
 
@@ -16,7 +15,7 @@ const ONE: u16 = 20_301;
 const BOTH: u16 = 20_302;
 const AT_LEAST: f64 = 1.85;
 
-/// `tfo-server`, and what this machine has to give: the limit, a process for each core.
+/// Measures `tfo-server`, and the limit with a process per core, which shows what this machine allows.
 pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     ground.steer(false)?;
     let mut text =
@@ -69,7 +68,7 @@ fn ratio(ground: &Ground, plan: &Plan, peer: &Peer) -> Result<(Spread, Spread, S
     ))
 }
 
-/// Of all these clients, each on a core, together.
+/// Returns the total rate of these clients, each on its own core.
 fn rate(ground: &Ground, plan: &Plan, clients: &[(&str, u16)]) -> Result<f64> {
     let mut running = Vec::new();
     for (core, port) in clients {

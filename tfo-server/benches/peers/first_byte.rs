@@ -1,4 +1,4 @@
-//! The first byte of an answer, in round trips, on a path of 40 ms.
+//! The time to the first byte of an answer, in round trips, on a path with 40 ms.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -20,11 +20,11 @@ use crate::{Plan, Result, say};
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PORT: u16 = 20_601;
-/// A hit takes one round trip, and the rest is this machine.
+/// A hit takes one round trip; the rest is the time of this machine.
 const AT_MOST: f64 = 1.25;
 const SHORT: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// One server, what it does, and what it is asked.
+/// A server, a service, and the request.
 struct Case {
     what: &'static str,
     peer: &'static Peer,
@@ -52,7 +52,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// All of them, as a table in Markdown.
+/// Measures all cases. Returns a Markdown table.
 pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     let network = Network::new(PathSettings::new().round_trip(ROUND_TRIP))?;
     let mut upstream = ground.built("limit");
@@ -83,7 +83,7 @@ pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
                 (0..plan.rounds).map(|_| first_byte(&network, to, method, &request)).collect();
             Ok(Spread::of(figures?).ok_or("nothing was measured")?)
         };
-        // The first one asks for a cookie.
+        // The first connection requests a cookie.
         first_byte(&network, to, Method::Auto, &request).ok();
         let (fast, regular) = (of(Method::Auto)?, of(Method::Off)?);
         let _ = writeln!(text, "| {} | {what} | {fast} | {regular} |", peer.name);
@@ -105,20 +105,20 @@ pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     ))
 }
 
-/// Waits until somebody listens there.
+/// Waits until a server listens at this address.
 fn wait_for(network: &Network, to: SocketAddr) -> Result<()> {
     let local = SocketAddr::new(IpAddr::from([127, 0, 0, 1]), to.port());
     let end = Instant::now() + PATIENCE;
     while network.server().run(move || std::net::TcpStream::connect(local)).is_err() {
         if Instant::now() > end {
-            return Err(format!("nobody listens on {to}").into());
+            return Err(format!("no server listens on {to}").into());
         }
         sleep(Duration::from_millis(10));
     }
     Ok(())
 }
 
-/// From the SYN to the first byte, in round trips.
+/// Returns the time from the SYN to the first byte, in round trips.
 fn first_byte(network: &Network, to: SocketAddr, method: Method, request: &str) -> Result<f64> {
     let request = request.as_bytes().to_vec();
     let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! Where it is measured: a host of its own, two cores, the C programs, and what was started here.
+//! The environment of the measurements: a network namespace, two cores, the C programs, and started processes.
 
 use std::env;
 use std::fs::{self, File};
@@ -16,16 +16,16 @@ use crate::{Result, say};
 /// The server runs on this core, and the client on the other.
 pub(crate) const SERVER_CORE: &str = "0";
 pub(crate) const CLIENT_CORE: &str = "1";
-/// What a server and the client may need for 18,000 connections, forwarded ones twice.
+/// The descriptors that a server and the client need for 18,000 connections, twice that if forwarded.
 const DESCRIPTORS: usize = 50_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A network namespace where all of it runs. What is started on it is killed with it, and with this
+/// The network namespace of the measurements. Processes that are started in it are killed with it and with this
 /// process, however that ends.
 pub(crate) struct Ground {
     pub(crate) host: Host,
     pub(crate) folder: TempDir,
-    /// The most descriptors that a process may have here.
+    /// Maximum number of descriptors per process.
     pub(crate) descriptors: usize,
     steering: Option<Steering>,
 }
@@ -36,9 +36,9 @@ impl Ground {
         let host = Host::new("bench").map_err(|e| format!("{e}: {}", lab::explain_denied()))?;
         host.run(|| {
             fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535")?;
-            // The servers' own.
+            // The ports of the servers.
             fs::write("/proc/sys/net/ipv4/ip_local_reserved_ports", "20000-20999")?;
-            // As many as all that are started here may ask for.
+            // Larger than the backlog of any server.
             fs::write("/proc/sys/net/core/somaxconn", "4096")
         })?;
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -52,9 +52,9 @@ impl Ground {
             Ok(steering) => Some(steering),
             Err(e) => {
                 say(&format!(
-                    "NO STEERING: rps_cpus of this namespace's loopback can't be set ({e}). Loopback does the work \
-                     of a SYN on the client's core, so that the rates below tell how fast the CLIENT's core is. \
-                     The server's CPU time is right. For rates run it as root."
+                    "NO STEERING: can't set rps_cpus of this namespace's loopback ({e}). Loopback processes SYNs on \
+                     the client's core, so the rates below show the speed of the CLIENT's core. The server's CPU \
+                     time is correct. Run as root to measure rates."
                 ));
                 None
             }
@@ -62,28 +62,27 @@ impl Ground {
         Ok(Self { host, folder, descriptors, steering })
     }
 
-    /// Moves loopback's softirq work to the server's core, or back to the core that sends. Tells whether
-    /// that can be done here.
+    /// Moves loopback's softirqs to the server's core, or back to the core of the sender. Returns whether this is
+    /// possible here.
     pub(crate) fn steer(&self, on: bool) -> Result<bool> {
         let Some(steering) = &self.steering else { return Ok(false) };
         fs::write(&steering.file, if on { "1" } else { "0" })?;
         Ok(true)
     }
 
-    /// One of the C programs.
+    /// Returns a command for one of the C programs.
     pub(crate) fn built(&self, name: &str) -> Command {
         Command::new(self.folder.path().join(name))
     }
 
-    /// A file with this content, for a server's configuration.
+    /// Creates a configuration file with this content.
     pub(crate) fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         fs::write(&path, content)?;
         Ok(path)
     }
 
-    /// Starts a program on these cores, with as many descriptors as there may be. Its output is not kept,
-    /// its errors are.
+    /// Starts a program on these cores with the maximum number of descriptors. Keeps standard error, and discards standard output.
     pub(crate) fn start(&self, name: &str, cores: &str, program: &Command) -> Result<Started> {
         let log = self.folder.path().join(format!("{}.err", name.replace(' ', "-")));
         let mut command = self.pinned(cores, program);
@@ -91,7 +90,7 @@ impl Ground {
         Ok(Started { child: self.host.spawn(command)?, log })
     }
 
-    /// Starts a program whose server listens on `port`, and waits until it does.
+    /// Starts a server, and waits until it listens on `port`.
     pub(crate) fn serve(
         &self,
         name: &str,
@@ -110,7 +109,7 @@ impl Ground {
         Ok(started)
     }
 
-    /// Runs the client on these cores, to its end, and returns what it printed.
+    /// Runs the client on these cores to its end, and returns its output.
     pub(crate) fn client(&self, cores: &str, arguments: &[String]) -> Result<serde_json::Value> {
         let output = self.host.output(self.client_command(cores, arguments))?;
         if !output.status.success() {
@@ -161,7 +160,7 @@ impl Ground {
     }
 }
 
-/// A program, killed when this is dropped.
+/// A program that is killed on drop.
 pub(crate) struct Started {
     child: Child,
     log: PathBuf,
@@ -172,25 +171,25 @@ impl Started {
         self.child.id()
     }
 
-    /// The last line that it wrote to its standard error.
+    /// Returns the last line of the program's standard error.
     pub(crate) fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+        text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Fails when it has ended already.
+        // Fails if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A process that holds a mount of this namespace's `sysfs`: the host's shows the host's devices.
+/// A process that mounts the `sysfs` of this namespace: that of the host shows the host's devices.
 struct Steering {
     file: PathBuf,
-    /// Closed with this, so that it ends.
+    /// Closed on drop, which ends the process.
     _stdin: Option<ChildStdin>,
     _holder: Started,
 }
@@ -209,7 +208,7 @@ impl Steering {
         let stdin = holder.child.stdin.take();
         let mut word = [0; 7];
         let out = holder.child.stdout.as_mut().ok_or("no pipe")?;
-        out.read_exact(&mut word).map_err(|_| "sysfs can't be mounted")?;
+        out.read_exact(&mut word).map_err(|_| "can't mount sysfs")?;
         let file = PathBuf::from(format!(
             "/proc/{}/root/sys/class/net/lo/queues/rx-0/rps_cpus",
             holder.id()
@@ -224,8 +223,7 @@ fn compile(sources: &Path, into: &Path) -> Result<()> {
     for name in ["client", "limit"] {
         let mut command = Command::new("cc");
         command.args(["-O2", "-o"]).arg(into.join(name)).arg(sources.join(format!("{name}.c")));
-        let output =
-            command.output().map_err(|e| format!("cc, the C compiler, can't be started: {e}"))?;
+        let output = command.output().map_err(|e| format!("can't start the C compiler cc: {e}"))?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
@@ -233,7 +231,7 @@ fn compile(sources: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where a program is installed.
+/// Returns the path of an installed program.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&folders).chain(["/usr/sbin".into(), "/sbin".into()]);

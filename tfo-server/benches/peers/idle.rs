@@ -1,4 +1,4 @@
-//! What a connection that waits costs in memory of the server's process.
+//! Memory of the server's process per waiting connection.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,18 +11,18 @@ use crate::peers::{self, Peer, TFO_SERVER};
 use crate::{Result, say, speed};
 
 const CONNECTIONS: usize = 18_000;
-/// Far more than the accepts take.
+/// Much longer than the accepts take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The bytes of a request that does not end.
+/// Length of an incomplete request.
 const UNFINISHED: usize = 40;
 const PORT: u16 = 20_100;
 
-/// What the connections are, and what each may cost `tfo-server`.
+/// A kind of connection, and the maximum memory per connection of `tfo-server`.
 struct Case {
     title: &'static str,
     peers: &'static [Peer],
     sent: usize,
-    /// Of the server, for each of the client's.
+    /// Number of the server's connections per client connection.
     descriptors: usize,
     at_most: f64,
 }
@@ -45,7 +45,7 @@ const CASES: [Case; 3] = [
     },
 ];
 
-/// All cases, as a table in Markdown.
+/// Measures all cases. Returns a Markdown table.
 pub(crate) fn measure(ground: &Ground) -> String {
     let mut text =
         "| connections | server | how many | bytes each |\n| --- | --- | --- | --- |\n".to_owned();
@@ -55,7 +55,7 @@ pub(crate) fn measure(ground: &Ground) -> String {
         let count = CONNECTIONS.min((ground.descriptors - 500) / case.descriptors);
         for peer in case.peers {
             say(&format!("{count} idle connections, {}: {}", case.title, peer.name));
-            match each(ground, peer, &case, count) {
+            match memory_per_connection(ground, peer, &case, count) {
                 Ok(bytes) => {
                     let _ =
                         writeln!(text, "| {} | {} | {count} | {bytes:.0} |", case.title, peer.name);
@@ -75,12 +75,13 @@ pub(crate) fn measure(ground: &Ground) -> String {
     text + "\n" + &targets
 }
 
-/// A server of its own each time: memory that was used once is not given back.
-fn each(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> {
+/// Returns the memory per connection. Starts a new server each time, because memory that was used once is not given
+/// back.
+fn memory_per_connection(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> {
     let _upstream =
         if case.descriptors == 2 { Some(speed::upstream(ground, "hold")?) } else { None };
     let server = speed::start(ground, peer, PORT)?;
-    // In this order: a server that has just started has descriptors that it closes again.
+    // In this order: a server that has just started has descriptors that it will close.
     let (before, own) = (settled(&server)?, descriptors(&server)?);
     let arguments = ["idle".to_owned(), PORT.to_string(), count.to_string(), case.sent.to_string()];
     let _client = ground.client_that_stays(CLIENT_CORE, &arguments)?;
@@ -89,7 +90,7 @@ fn each(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> 
     while descriptors(&server)? < wanted {
         if Instant::now() > end {
             return Err(
-                format!("it has {} descriptors, not {wanted}", descriptors(&server)?).into()
+                format!("{} descriptors are open, not {wanted}", descriptors(&server)?).into()
             );
         }
         sleep(Duration::from_millis(50));
@@ -101,7 +102,7 @@ fn each(ground: &Ground, peer: &Peer, case: &Case, count: usize) -> Result<f64> 
     Ok((after - before) / count)
 }
 
-/// Its memory, once it has not changed for half a second.
+/// Returns the memory once it has not changed for half a second.
 fn settled(server: &Started) -> Result<f64> {
     let end = Instant::now() + PATIENCE;
     let mut last = memory(server.id())?;

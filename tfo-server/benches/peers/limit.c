@@ -1,17 +1,17 @@
-/* The limit: what a server costs that does nothing but accept, receive, send and close.
+/* The limit: the cost of a server that only accepts, receives, sends and closes.
  *
  * usage: limit MODE PORT [evidence]
  *
  *   blocking      one connection at a time
- *   epoll         an event loop; each connection is done before the next one is accepted
+ *   epoll         an event loop; each connection is completed before the next one is accepted
  *   epoll-more    the same; the reply waits for the FIN (MSG_MORE), and both leave in one segment
- *   epoll-batch   as epoll-more; accepts all that wait, then answers all, then closes all
- *   pour          sends 1 GB to whoever connects, then closes
- *   sink          reads all that comes, on any number of connections
- *   hold          accepts, and does nothing more
+ *   epoll-batch   as epoll-more; accepts all queued connections, then answers all, then closes all
+ *   pour          sends 1 GB on each connection, then closes
+ *   sink          reads everything, on any number of connections
+ *   hold          only accepts
  *
- * With `evidence` it asks each connection for TCP_INFO and TCP_SAVED_SYN. It says "listening" on standard
- * output, and serves until it is killed.
+ * With `evidence` the server reads TCP_INFO and TCP_SAVED_SYN of each connection. It prints "listening" on
+ * standard output, and serves until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,10 +25,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* 64 bytes, as every server of the benchmark answers. */
+/* 64 bytes, the answer of every server of the benchmark. */
 static const char reply[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
 enum { REPLY = sizeof reply - 1, BACKLOG = 4096, BATCH = 64 };
-/* Whether each connection is asked for the evidence of fast open. */
+/* Whether the evidence of fast open is read for each connection. */
 static int seen;
 static const long POURED = 1000000000;
 
@@ -72,7 +72,7 @@ static void serve_blocking(int port) {
     }
 }
 
-/* False if the request is not there yet. */
+/* Returns false if the request has not arrived yet. */
 static int answer(int fd, int flags) {
     char request[4096];
     ssize_t len = recv(fd, request, sizeof request, MSG_DONTWAIT);
@@ -81,7 +81,7 @@ static int answer(int fd, int flags) {
     return 1;
 }
 
-/* Accepts so many at once. */
+/* Serves in an event loop. Accepts up to `batch` connections before serving them. */
 static void serve_epoll(int port, int flags, int batch) {
     int listener = listen_on(port, SOCK_NONBLOCK), epoll = epoll_create1(0), done[BATCH];
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, events[256];

@@ -1,4 +1,4 @@
-//! `tfo-server` beside nginx, `HAProxy` and the limit, measured in one run.
+//! `tfo-server` compared with nginx, `HAProxy` and the limit, in one run.
 //!
 //! `cargo bench -p tfo-server --bench peers [-- --quick | --only ROW …]`
 
@@ -28,47 +28,47 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Debug, Parser)]
 #[command(
     bin_name = "cargo bench -p tfo-server --bench peers --",
-    about = "tfo-server beside nginx, HAProxy and the limit, in a network namespace of its own"
+    about = "Compare tfo-server with nginx, HAProxy and the limit, in a network namespace"
 )]
 struct Cli {
-    /// Three short rounds: shows that it works, says little about speed.
+    /// Run three short rounds, to check that everything works; the results are inaccurate.
     #[arg(long)]
     quick: bool,
-    /// This row alone; may be given several times.
+    /// Measure only this row; may be repeated.
     #[arg(long, value_name = "ROW")]
     only: Vec<Row>,
-    /// How often each server has its turn.
+    /// Number of turns per server.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// How long a server's turn is.
+    /// Duration of a server's turn.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
-    /// Cargo gives it to every benchmark.
+    /// Passed by Cargo to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Row {
-    /// A reply of 64 bytes, then the server closes.
+    /// A reply of 64 bytes, after which the server closes.
     OneShot,
     /// The same through a proxy.
     Forward,
     /// 1 GB through a proxy.
     Bulk,
-    /// Short answers beside six uploads through a proxy, and beside twelve senders.
+    /// Short answers next to six uploads through a proxy, and next to twelve senders.
     Neighbours,
-    /// The first byte of an answer, in round trips on a path of 40 ms.
+    /// The first byte of an answer, in round trips on a path with 40 ms.
     FirstByte,
-    /// A first connection, which asks for a cookie, against a regular one.
+    /// A first connection, which requests a cookie, compared with a regular one.
     Requests,
-    /// Memory of connections that wait.
+    /// Memory of waiting connections.
     Idle,
-    /// Two cores against one.
+    /// Two cores compared with one.
     Cores,
 }
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     rounds: u16,
@@ -96,7 +96,7 @@ fn run(cli: &Cli) -> Result<()> {
         if !cli.only.is_empty() && !cli.only.contains(row) {
             continue;
         }
-        // Each has a host of its own: a hundred thousand connections in TIME_WAIT would weigh on the next.
+        // Each row gets its own host: a hundred thousand connections in TIME_WAIT would slow down the next row.
         let ground = Ground::new()?;
         let text = match row {
             Row::OneShot => {
@@ -127,7 +127,7 @@ fn seconds(text: &str) -> std::result::Result<f64, String> {
     seconds.ok_or_else(|| "0.5 to 60 are allowed".to_owned())
 }
 
-/// Progress, and what the reader must know.
+/// Prints progress, and notes for the reader.
 fn say(line: &str) {
     eprintln!("{line}");
 }

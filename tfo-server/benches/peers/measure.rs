@@ -1,4 +1,4 @@
-//! What a server and its namespace spend.
+//! The resource usage of a server and its namespace.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,22 +10,22 @@ use tfo_core::lab::Host;
 use crate::Result;
 use crate::ground::{CLIENT_CORE, Ground, Started};
 
-/// Connections that the client keeps open at a time: enough that the server never waits.
+/// Number of open connections of the client: enough that the server never waits.
 pub(crate) const AT_A_TIME: usize = 32;
 const REPLY_BYTES: usize = 64;
 
-/// What one run of the client found.
+/// The result of one run of the client.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Load {
-    /// Transactions a second.
+    /// Transactions per second.
     pub(crate) rate: f64,
-    /// All of them, and those before the time was taken.
+    /// All transactions, and those before the measurement started.
     pub(crate) all: f64,
-    /// Which part had the SYN's data acknowledged by the SYN-ACK.
+    /// The share of transactions whose SYN data was acknowledged by the SYN-ACK.
     pub(crate) acked: f64,
-    /// Connections that failed, or got less than they should.
+    /// Connections that failed, or received too little.
     pub(crate) wrong: f64,
-    /// To the first byte of the answer, in microseconds.
+    /// Time to the first byte of the answer, in microseconds.
     pub(crate) p50: f64,
     pub(crate) p99: f64,
 }
@@ -41,7 +41,7 @@ impl Load {
         Self::one_by_one(ground, port, seconds, AT_A_TIME)
     }
 
-    /// As [`run`](Self::run), with as many connections open at a time.
+    /// As [`run`](Self::run), with this number of open connections.
     pub(crate) fn one_by_one(
         ground: &Ground,
         port: u16,
@@ -54,7 +54,7 @@ impl Load {
     pub(crate) fn from_json(document: &Value) -> Result<Self> {
         let transactions = number(document, "transactions")?;
         if transactions < 1.0 {
-            return Err("no transaction came through".into());
+            return Err("no transaction succeeded".into());
         }
         Ok(Self {
             rate: transactions / number(document, "seconds")?,
@@ -71,10 +71,10 @@ pub(crate) fn number(document: &Value, key: &str) -> Result<f64> {
     document[key].as_f64().ok_or_else(|| format!("the client printed no {key}").into())
 }
 
-/// Microseconds that the threads of a process have run: the first figure of `schedstat`.
+/// Returns the run time of a process's threads in microseconds: the first number of `schedstat`.
 ///
-/// Where the kernel is built without `IRQ_TIME_ACCOUNTING`, as most are, a softirq that interrupts a thread
-/// counts as that thread's time. A softirq on an idle core, or in ksoftirqd, counts as nobody's.
+/// If the kernel is built without `IRQ_TIME_ACCOUNTING`, as most are, a softirq that interrupts a thread counts as that
+/// thread's time. A softirq on an idle core or in ksoftirqd is not counted.
 pub(crate) fn cpu_us(process: u32) -> Result<f64> {
     let mut ns = 0.0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
@@ -84,7 +84,7 @@ pub(crate) fn cpu_us(process: u32) -> Result<f64> {
     Ok(ns / 1000.0)
 }
 
-/// Segments that came in: on loopback each one that was sent, whichever end sent it.
+/// Returns the number of received segments. On loopback this includes each sent one, of both ends.
 pub(crate) fn segments(host: &Host) -> Result<f64> {
     let text = host.run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?;
     let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
@@ -93,8 +93,8 @@ pub(crate) fn segments(host: &Host) -> Result<f64> {
     Ok(found.ok_or("no InSegs in /proc/net/snmp")?.1.parse()?)
 }
 
-/// Bytes of memory that a process has filled itself: `Anonymous` of `smaps_rollup`. Pages of its files, which
-/// the kernel maps and drops as it likes, and what the kernel keeps for its sockets are not in it.
+/// Returns the bytes of memory that a process has filled itself: `Anonymous` in `smaps_rollup`. This excludes pages of
+/// files, which the kernel maps and drops as it likes, and the kernel's memory for sockets.
 pub(crate) fn memory(process: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
@@ -104,8 +104,8 @@ pub(crate) fn memory(process: u32) -> Result<f64> {
     Ok(kib.parse::<f64>()? * 1024.0)
 }
 
-/// Syscalls a transaction, counted by strace in a run of its own: a traced server is slow, and finds more
-/// connections waiting whenever it looks.
+/// Returns the system calls per transaction, counted by strace in a separate run: a traced server is slow, and finds
+/// more connections waiting.
 pub(crate) fn syscalls(ground: &Ground, server: &Started, port: u16) -> Result<f64> {
     let report = ground.folder.path().join("strace");
     let mut command = Command::new("strace");

@@ -1,5 +1,5 @@
-//! How long a short answer takes beside bulk in the same worker: six uploads through a proxy, or twelve senders whose
-//! bytes are thrown away.
+//! The time of a short answer next to bulk transfers in the same worker: six uploads through a proxy, or twelve senders
+//! whose bytes are discarded.
 
 use std::fmt::Write as _;
 
@@ -11,10 +11,10 @@ use crate::table::Spread;
 use crate::{Plan, Result, say};
 
 const FIRST_PORT: u16 = 20_401;
-/// The 99th percentile against the better peer's.
+/// Maximum ratio of the 99th percentile to that of the better peer.
 const AT_MOST: f64 = 1.5;
 
-/// A server, and what its clients saw in each round: milliseconds to the first byte.
+/// A server, and its clients' milliseconds to the first byte in each round.
 struct Server {
     name: &'static str,
     port: u16,
@@ -24,7 +24,7 @@ struct Server {
     p99: Vec<f64>,
 }
 
-/// All of it, as a table in Markdown. The upstream and the clients share the client's core.
+/// Measures all servers. Returns a Markdown table. The upstream and the clients share the client's core.
 pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     ground.steer(false)?;
     let _upstream = speed::upstream(ground, "sink")?;
@@ -78,7 +78,7 @@ fn table(servers: &[Server]) -> String {
     text
 }
 
-/// The server against the better of the others, round by round.
+/// Compares the server with the better of the others, round by round.
 fn target(servers: &[Server]) -> String {
     let forwarding = || servers.iter().filter(|server| server.uploads == 6);
     let own = forwarding().find(|server| server.name == TFO_SERVER);

@@ -1,4 +1,4 @@
-//! Who is measured: one entry a server.
+//! The measured servers, one entry per server.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::Result;
 use crate::ground::{Ground, find};
 
-/// A server, and how it is started. In the texts `PORT` and `UPSTREAM` are the ports given.
+/// A server, and how to start it. In the texts, `PORT` and `UPSTREAM` are replaced by ports.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
@@ -18,13 +18,13 @@ pub(crate) struct Peer {
 enum Start {
     /// `limit.c` in this mode.
     Limit(&'static str, &'static [&'static str]),
-    /// The program under test with this service, the settings of it, and this much evidence.
+    /// The program under test with this service, its settings, and this evidence level.
     TfoServer {
         service: &'static str,
         settings: &'static str,
         evidence: &'static str,
     },
-    /// A block of the configuration. For nginx `TEMPORARY` stands for its folders.
+    /// A configuration block. For nginx, `TEMPORARY` is replaced by its folders.
     Nginx(&'static str),
     Haproxy(&'static str),
     /// The program under test with these listeners.
@@ -44,7 +44,7 @@ const fn peer(name: &'static str, start: Start) -> Peer {
     Peer { name, start }
 }
 
-/// A reply of 64 bytes, then the server closes.
+/// A reply of 64 bytes, after which the server closes.
 pub(crate) const ONE_SHOT: &[Peer] = &[
     peer(LIMIT, Start::Limit("epoll-more", &[])),
     peer("limit, blocking", Start::Limit("blocking", &[])),
@@ -95,7 +95,7 @@ const HTTP_HAPROXY: Peer = peer(
     ),
 );
 
-/// To an upstream that is given, 64 bytes each way, or much of it, or nothing for long.
+/// Forwards to a given upstream: 64 bytes in each direction, a bulk transfer, or idle connections.
 pub(crate) const FORWARD: &[Peer] = &[
     peer(
         HAPROXY,
@@ -125,7 +125,7 @@ pub(crate) const MIRROR: Peer = peer(
     Start::TfoServer { service: "mirror", settings: "", evidence: "full" },
 );
 
-/// Short answers, and beside them on `SECOND` bulk in the same worker.
+/// Short answers, and bulk transfers on port `second(PORT)` in the same worker.
 pub(crate) const NEIGHBOURS: &[Peer] = &[
     peer(
         HAPROXY,
@@ -154,7 +154,7 @@ pub(crate) const NEIGHBOURS: &[Peer] = &[
     ),
 ];
 
-/// The same with senders whose bytes are thrown away, which no other server offers.
+/// The same with senders whose bytes are discarded, which no other server supports.
 pub(crate) const DISCARDING: &[Peer] = &[peer(
     TFO_SERVER,
     Start::TfoServerListeners(
@@ -164,7 +164,7 @@ pub(crate) const DISCARDING: &[Peer] = &[peer(
     ),
 )];
 
-/// The port of the second listener of [`NEIGHBOURS`].
+/// Returns the port of the second listener of [`NEIGHBOURS`].
 pub(crate) const fn second(port: u16) -> u16 {
     port + 50
 }
@@ -173,7 +173,7 @@ pub(crate) const fn second(port: u16) -> u16 {
 pub(crate) const IDLE: &[Peer] = &[HTTP_TFO_SERVER, HTTP_NGINX, HTTP_HAPROXY];
 
 impl Peer {
-    /// What starts it, with so many workers.
+    /// Returns the command that starts the server with this many workers.
     pub(crate) fn command(
         &self,
         ground: &Ground,
@@ -229,7 +229,7 @@ impl Peer {
     }
 }
 
-/// Nothing that ends a connection early, and no line for each one.
+/// No timeout closes a connection early, and no lines are printed.
 const TFO_SERVER_REST: &str = "[listen]
 backlog = 4096
 fastopen-queue = 4096
@@ -255,7 +255,7 @@ defaults
 fn nginx_config(folder: &Path, block: &str) -> Result<String> {
     let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let own = folders.map(|name| format!("{name}_temp_path {}/{name};", folder.display()));
-    // Where a package has it as a module.
+    // Needed if the package builds it as a module.
     let stream = "/usr/lib/nginx/modules/ngx_stream_module.so";
     let load = if fs::exists(stream)? { format!("load_module {stream};") } else { String::new() };
     Ok(format!(

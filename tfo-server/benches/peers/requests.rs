@@ -1,4 +1,4 @@
-//! What a first connection costs, which asks for a cookie, against a regular one.
+//! The cost of a first connection, which requests a cookie, compared with a regular one.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::table::Spread;
 use crate::{Plan, Result, say};
 
 const FIRST_PORT: u16 = 20_501;
-/// CPU time of a connection with a cookie request, against a regular one.
+/// Maximum ratio of the CPU time of a connection with a cookie request to that of a regular one.
 const AT_MOST: f64 = 1.3;
 
-/// `tfo-server`, and a server that does nothing but look at the evidence: what the kernel takes.
+/// Measures `tfo-server`, and a server that only reads the evidence, which shows the kernel's share.
 pub(crate) fn measure(ground: &Ground, plan: &Plan) -> Result<String> {
     ground.steer(false)?;
     let mut text = "| server | regular, µs of CPU | with a cookie request | ratio |\n| --- | --- | --- | --- |\n".to_owned();

@@ -1,5 +1,4 @@
-//! Rounds of transactions: each server in turn, over and over, so that what disturbs the machine disturbs
-//! all of them alike.
+//! Rounds of transactions. All servers take turns, so that disturbances of the machine affect all of them equally.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,17 +9,17 @@ use crate::peers::Peer;
 use crate::{Plan, Result, say};
 
 const FIRST_PORT: u16 = 20_001;
-/// A server's turn is taken in so many pieces, and all have one piece after the other: a machine that is
-/// shared is slow for a second here and there.
+/// Number of slices of a server's turn. All servers run one slice after another, because a shared machine is slow for a
+/// second now and then.
 const SLICES: u16 = 5;
 pub(crate) const UPSTREAM: u16 = 20_000;
 
-/// One server in one round.
+/// The result of one server in one round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn {
-    /// With loopback's work on the server's core, which is busy all the time: whose rate is the rate.
+    /// With loopback's softirqs on the server's core, which is then always busy: the measured rate is the maximum.
     pub(crate) load: Load,
-    /// Without: microseconds of the server's threads a transaction.
+    /// Without: microseconds of the server's threads per transaction.
     pub(crate) cpu: f64,
     pub(crate) segments: f64,
 }
@@ -41,7 +40,7 @@ impl Turn {
     }
 }
 
-/// A server, and a turn for each round.
+/// A server, with one turn per round.
 #[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
@@ -89,14 +88,14 @@ pub(crate) fn measure(
     for (server, turns) in running.iter().zip(rounds) {
         let syscalls = syscalls(ground, &server.started, server.port);
         if let Err(e) = &syscalls {
-            say(&format!("syscalls of {} are not counted: {e}", server.peer.name));
+            say(&format!("can't count the system calls of {}: {e}", server.peer.name));
         }
         measured.push(Measured { name: server.peer.name, turns, syscalls: syscalls.ok() });
     }
     Ok(measured)
 }
 
-/// An upstream on the client's core.
+/// Starts an upstream on the client's core.
 pub(crate) fn upstream(ground: &Ground, mode: &str) -> Result<Started> {
     let mut limit = ground.built("limit");
     limit.arg(mode).arg(UPSTREAM.to_string());
@@ -113,7 +112,7 @@ fn turn(ground: &Ground, server: &Running<'_>, seconds: f64) -> Result<Turn> {
     let steered = ground.steer(true)?;
     let before = segments(&ground.host)?;
     let load = Load::run(ground, server.port, seconds)?;
-    // The last segments are on their way.
+    // Wait for the last segments.
     sleep(Duration::from_millis(10));
     let segments = (segments(&ground.host)? - before) / load.all;
     if steered {

@@ -1,11 +1,11 @@
-//! What is printed: tables, ratios within the rounds, and what was to be reached.
+//! The output: tables, ratios within the rounds, and targets.
 
 use std::fmt::{self, Write as _};
 
 use crate::peers::{HAPROXY, LIMIT, NGINX, TFO_SERVER, TFO_SERVER_COUNTERS};
 use crate::speed::{Measured, Turn};
 
-/// The middle, the smallest and the largest of some figures.
+/// The median, minimum and maximum of some values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// Returns `None` without values.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -22,19 +22,19 @@ impl Spread {
         Some(Self { median: *sorted.get(sorted.len() / 2)?, min, max })
     }
 
-    /// Round by round, the one divided by the other.
+    /// Divides the values of two servers round by round.
     pub(crate) fn of_ratios(a: &[Turn], b: &[Turn], figure: fn(&Turn) -> f64) -> Option<Self> {
         Self::of(a.iter().zip(b).map(|(a, b)| figure(a) / figure(b)))
     }
 
-    /// As [`of_ratios`](Self::of_ratios), of figures alone.
+    /// As [`of_ratios`](Self::of_ratios), for numbers.
     pub(crate) fn of_pairs(a: &[f64], b: &[f64]) -> Option<Self> {
         Self::of(a.iter().zip(b).map(|(a, b)| a / b))
     }
 }
 
 impl fmt::Display for Spread {
-    /// As a ratio: `1.18 (1.07–1.28)`.
+    /// Formats a ratio: `1.18 (1.07–1.28)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
     }
@@ -48,7 +48,7 @@ fn cpu(turn: &Turn) -> f64 {
     turn.cpu
 }
 
-/// A table in Markdown, ready for the README. The first server is what the others are divided by.
+/// Returns a Markdown table for the README. Ratios are relative to the first server.
 pub(crate) fn speed(measured: &[Measured]) -> String {
     let Some(base) = measured.first() else { return "nothing was measured\n".to_owned() };
     let mut text = format!(
@@ -95,19 +95,19 @@ pub(crate) fn speed(measured: &[Measured]) -> String {
     text
 }
 
-/// What is to be reached, for the servers that were measured.
+/// Returns the results of the measured servers compared with their targets.
 pub(crate) fn targets(measured: &[Measured], forward: bool) -> String {
     let mut text = String::new();
     let mut check = |figure: fn(&Turn) -> f64,
                      what: &str,
-                     who: &str,
-                     than: &[&str],
+                     subject: &str,
+                     competitors: &[&str],
                      bound: f64,
                      at_least: bool| {
         let find = |name: &str| measured.iter().find(|server| server.name == name);
-        let Some(server) = find(who) else { return };
-        // The hardest to beat of them.
-        let ratios = than.iter().filter_map(|name| Some((name, find(name)?)));
+        let Some(server) = find(subject) else { return };
+        // The strongest of the competitors.
+        let ratios = competitors.iter().filter_map(|name| Some((name, find(name)?)));
         let ratios = ratios.filter_map(|(name, other)| {
             Some((name, Spread::of_ratios(&server.turns, &other.turns, figure)?))
         });
@@ -119,7 +119,7 @@ pub(crate) fn targets(measured: &[Measured], forward: bool) -> String {
         let reached = if at_least { spread.median >= bound } else { spread.median <= bound };
         let _ = writeln!(
             text,
-            "{}: {what} of {who} against {name}: {}, to be at {} {bound}",
+            "{}: {what} of {subject} against {name}: {}, to be at {} {bound}",
             if reached { "reached" } else { "MISSED " },
             spread,
             if at_least { "least" } else { "most" },

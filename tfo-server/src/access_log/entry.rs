@@ -17,19 +17,19 @@ use crate::output::{json, micros};
 /// A connection that has ended.
 pub(crate) struct ConnectionEntry {
     pub(crate) peer: SocketAddr,
-    /// The client behind it, where a proxy has told it.
+    /// The client behind a proxy, if the proxy named it.
     pub(crate) client: Option<SocketAddr>,
-    /// Whom it was handed to.
+    /// The upstream of the connection.
     pub(crate) upstream: Option<SocketAddr>,
-    /// `None`: nobody looked.
+    /// `None`: the arrival was not inspected.
     pub(crate) arrival: Option<Box<ArrivalDetails>>,
-    /// What it was counted as.
+    /// The verdict that was counted.
     pub(crate) counted_as: ArrivalVerdict,
     pub(crate) service: ServiceKind,
     pub(crate) duration: Duration,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// Why the server ended it before it was done.
+    /// Why the server closed the connection early.
     pub(crate) cut_short: Option<String>,
 }
 
@@ -54,7 +54,7 @@ struct ConnectionLine<'a> {
     evidence: Option<&'a ServerEvidence>,
 }
 
-/// The verdict, or that there is none.
+/// The verdict, or that it is unknown.
 #[derive(Clone, Copy, Serialize)]
 #[serde(untagged)]
 enum VerdictField<'a> {
@@ -62,17 +62,17 @@ enum VerdictField<'a> {
     Unknown { verdict: &'static str },
 }
 
-/// What the SYN carried of fast open.
+/// The fast open option of the SYN.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Cookie {
-    /// No SYN was saved.
+    /// The SYN was not saved.
     Unknown,
-    /// No fast open option.
+    /// The SYN had no fast open option.
     None,
-    /// A cookie was asked for.
+    /// The SYN requested a cookie.
     Request,
-    /// A cookie came along, of so many bytes.
+    /// The SYN contained a cookie of this length.
     Bytes(usize),
 }
 
@@ -88,12 +88,12 @@ impl Cookie {
 }
 
 impl ConnectionEntry {
-    /// An IPv4 client that came to an IPv6 listener is one of IPv4.
+    /// Returns the peer. An IPv4-mapped address becomes an IPv4 address.
     fn peer(&self) -> SocketAddr {
         SocketAddr::new(self.peer.ip().to_canonical(), self.peer.port())
     }
 
-    /// Returns the line.
+    /// Formats the line.
     pub(super) fn line(&self, format: Format) -> String {
         let verdict = self.arrival.as_ref().and_then(|arrival| arrival.in_words(self.counted_as));
         let (syn_bytes, cookie) = match &self.arrival {
@@ -156,7 +156,7 @@ impl ConnectionEntry {
             }
             None => line += " not looked at",
         }
-        // A cookie of the primary key is what is expected, unless it was refused.
+        // A cookie of the primary key is not worth mentioning, unless it was refused.
         let refused = verdict
             .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
         if let Some(origin) = self

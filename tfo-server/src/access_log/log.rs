@@ -1,8 +1,8 @@
-//! The thread that prints.
+//! The thread that prints the access log.
 //!
-//! 1. No worker waits for standard output: entries are queued, and dropped when the queue is full.
-//! 2. Lines that are lost are counted, and the first and the last of them are logged.
-//! 3. The end of the server waits for standard output no longer than [`DRAIN_TIMEOUT`].
+//! 1. Workers never wait for standard output: entries are queued, and dropped if the queue is full.
+//! 2. Lost lines are counted. The start and the end of a loss are logged.
+//! 3. At the end the server waits for standard output at most [`DRAIN_TIMEOUT`].
 
 use std::io;
 use std::sync::Arc;
@@ -18,43 +18,43 @@ use super::entry::ConnectionEntry;
 use super::totals::TotalsEntry;
 use super::trace::Tracer;
 
-/// How many lines may wait for standard output.
+/// Maximum number of queued lines.
 const MAX_QUEUED: usize = 16 * 1024;
-/// How often the packets of connections are drawn.
+/// How often the packets of ended connections are drawn.
 const DRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the end waits for standard output to take what is left.
+/// How long to wait at the end for standard output to accept the remaining lines.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it looks meanwhile.
+/// How often progress is checked during this wait.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
-/// Hands lines to the thread that prints.
+/// Sends entries to the printing thread.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     queue: Queue<LogItem>,
-    /// Lines that could not be written.
+    /// Number of lines that could not be written.
     failed: Arc<AtomicU64>,
-    /// The queue was full, and has not been empty since.
+    /// The queue was full and has not been empty since.
     slow: Arc<AtomicBool>,
-    /// A text is being made, which is no fault of standard output.
-    making: Arc<AtomicBool>,
+    /// A text is being generated: a delay is not caused by standard output.
+    generating: Arc<AtomicBool>,
 }
 
-/// What is printed.
+/// An entry to print.
 enum LogItem {
     Connection(Box<ConnectionEntry>),
-    /// What was counted so far.
+    /// The totals so far.
     Totals(Box<TotalsEntry>),
-    /// Text that takes a while to make: the printing thread makes it.
+    /// Text that takes long to generate: the printing thread generates it.
     Text(Box<dyn FnOnce() -> String + Send>),
-    /// What was counted in all.
+    /// The final totals.
     Last(Box<TotalsEntry>),
 }
 
 impl AccessLog {
     pub(crate) fn start(format: Format, tracer: Option<Tracer>) -> io::Result<Self> {
-        let (failed, slow, making) = (Arc::default(), Arc::default(), Arc::default());
-        let printer = Self { queue: Queue::new(MAX_QUEUED), failed, slow, making };
+        let (failed, slow, generating) = (Arc::default(), Arc::default(), Arc::default());
+        let printer = Self { queue: Queue::new(MAX_QUEUED), failed, slow, generating };
         let lines = LineWriter::new(format, tracer, Arc::clone(&printer.failed));
         let printing = printer.clone();
         let thread = thread::Builder::new().name("printer".to_owned());
@@ -62,61 +62,61 @@ impl AccessLog {
         Ok(printer)
     }
 
-    /// Prints the line of a connection, unless too many wait.
+    /// Prints the line of a connection, unless the queue is full.
     pub(crate) fn connection(&self, ended: Box<ConnectionEntry>) {
         self.item(LogItem::Connection(ended));
     }
 
-    /// Prints what was counted so far.
+    /// Prints the totals so far.
     pub(crate) fn totals(&self, totals: TotalsEntry) {
         self.item(LogItem::Totals(Box::new(totals)));
     }
 
-    /// Prints a text, which is made outside the calling thread.
+    /// Prints a text, which the printing thread generates.
     pub(crate) fn text(&self, make: impl FnOnce() -> String + Send + 'static) {
         self.item(LogItem::Text(Box::new(make)));
     }
 
-    /// How many lines were lost.
+    /// Returns the number of lost lines.
     pub(crate) fn lines_lost(&self) -> u64 {
         self.queue.lost() + self.failed.load(Ordering::Relaxed)
     }
 
-    /// Prints what waits, then the totals; gives up if nobody takes them.
+    /// Prints the queued entries and the totals. Gives up if standard output does not accept them.
     pub(crate) fn finish(self, totals: TotalsEntry) {
         self.queue.put_last(LogItem::Last(Box::new(totals)));
         let mut left = DRAIN_TIMEOUT;
         while !self.queue.drain(DRAIN_STEP, DRAIN_STEP) {
-            if self.making.load(Ordering::Relaxed) {
+            if self.generating.load(Ordering::Relaxed) {
                 continue;
             }
             left = left.saturating_sub(DRAIN_STEP);
             if left.is_zero() {
                 return log::warn!(
-                    "standard output took nothing for {DRAIN_TIMEOUT:?}: what was left to print is lost"
+                    "standard output accepted nothing for {DRAIN_TIMEOUT:?}: the remaining lines are lost"
                 );
             }
         }
     }
 
     fn make(&self, make: impl FnOnce() -> String) -> String {
-        // Should it panic, the end does not wait for it.
+        // Resets the flag even if the generation panics.
         struct Made<'a>(&'a AtomicBool);
         impl Drop for Made<'_> {
             fn drop(&mut self) {
                 self.0.store(false, Ordering::Relaxed);
             }
         }
-        self.making.store(true, Ordering::Relaxed);
-        let _made = Made(&self.making);
+        self.generating.store(true, Ordering::Relaxed);
+        let _made = Made(&self.generating);
         make()
     }
 
     fn item(&self, item: LogItem) {
         if !self.queue.put(item) && !self.slow.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "lines are lost: standard output is slower than connections end. Serving goes on; \
-                 output.lines = false prints the totals alone"
+                "losing lines: standard output is slower than connections end. Still serving; \
+                 output.lines = false prints only the totals"
             );
         }
     }
@@ -137,7 +137,7 @@ impl AccessLog {
             }
             let lost = self.queue.lost();
             if lost > reported && self.queue.is_empty() {
-                log::warn!("standard output keeps up again; {} lines are lost", lost - reported);
+                log::warn!("standard output keeps up again; {} lines were lost", lost - reported);
                 reported = lost;
                 self.slow.store(false, Ordering::Relaxed);
             }
@@ -155,7 +155,7 @@ struct LineWriter {
     format: Format,
     started: Instant,
     tracer: Option<Tracer>,
-    /// Lines in a row that could not be written.
+    /// Consecutive lines that could not be written.
     unprinted: u64,
     /// All lines that could not be written.
     failed: Arc<AtomicU64>,
@@ -167,7 +167,7 @@ impl LineWriter {
         Self { output, format, started, tracer, unprinted: 0, failed }
     }
 
-    /// Draws the packets of connections that ended a moment ago; with `all`, of each.
+    /// Draws the packets of connections that ended a moment ago; with `all`, of all connections.
     fn draw(&mut self, all: bool) {
         if let Some(tracer) = self.tracer.as_ref().filter(|_| all) {
             thread::sleep(tracer.grace());
@@ -190,26 +190,27 @@ impl LineWriter {
         self.print(&totals.line(self.format, self.started.elapsed(), lines_lost));
     }
 
-    /// Prints the totals at the end.
+    /// Prints the final totals.
     fn last_totals(&mut self, totals: &TotalsEntry, lines_lost: u64) {
         self.totals(totals, lines_lost);
         if self.unprinted > 0 {
-            log::warn!("standard output failed to the end; {} lines are lost", self.unprinted);
+            log::warn!("standard output failed until the end; {} lines were lost", self.unprinted);
         }
     }
 
-    /// A server whose reader is gone, or whose disk is full, serves on, and says so once.
+    /// Prints a line. If this fails (the reader is gone, or the disk is full), logs the failure once; the server
+    /// continues.
     fn print(&mut self, line: &str) {
         match self.output.print_line(line) {
             Ok(_) if self.unprinted == 0 => {}
             Ok(_) => {
-                log::warn!("standard output works again; {} lines are lost", self.unprinted);
+                log::warn!("standard output works again; {} lines were lost", self.unprinted);
                 self.unprinted = 0;
             }
             Err(e) => {
                 if self.unprinted == 0 {
                     log::warn!(
-                        "can't print: {e}. Serving goes on; lines are lost until it works again"
+                        "can't print: {e}. Still serving; lines are lost until standard output works again"
                     );
                 }
                 self.unprinted += 1;

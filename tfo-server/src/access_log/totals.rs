@@ -31,12 +31,12 @@ pub(crate) struct TotalsEntry {
     unknown: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// How many cookies came of which key, where keys are known.
+/// Number of cookies per key that generated them, if keys are known.
 #[derive(Debug, Default, Serialize)]
 struct Cookies {
     primary: u64,
@@ -51,7 +51,7 @@ struct Cookies {
 struct TotalsLine<'a> {
     schema: u32,
     duration_us: u64,
-    /// Lines that could not be printed as fast as they came.
+    /// Lines that were lost.
     #[serde(skip_serializing_if = "is_zero")]
     lines_lost: u64,
     totals: &'a TotalsEntry,
@@ -85,7 +85,7 @@ impl TotalsEntry {
         totals
     }
 
-    /// Returns the line, after the server has served for this long. `lines_lost`: how many lines were not printed.
+    /// Formats the line after the server has served for this long. `lines_lost`: number of lost lines.
     pub(super) fn line(&self, format: Format, served: Duration, lines_lost: u64) -> String {
         match format {
             Format::Json => {
@@ -134,7 +134,7 @@ impl Cookies {
         }
     }
 
-    /// What is worth a word: cookies of another key than the primary.
+    /// Returns the shares of cookies from other keys than the primary, if there were any.
     fn text(&self) -> String {
         let refused = [
             (self.next, "the next key"),
@@ -143,16 +143,16 @@ impl Cookies {
             (self.unknown, "no known key"),
         ];
         let all = self.primary + self.backup + refused.iter().map(|(count, _)| count).sum::<u64>();
-        let told: Vec<_> = [(self.backup, "the backup key")]
+        let shares: Vec<_> = [(self.backup, "the backup key")]
             .iter()
             .chain(&refused)
             .filter(|(count, _)| *count > 0)
             .map(|(count, of)| format!("{count} of {of} ({} %)", count * 100 / all))
             .collect();
-        if told.is_empty() {
+        if shares.is_empty() {
             return String::new();
         }
         let noun = if all == 1 { "cookie" } else { "cookies" };
-        format!("; of {all} {noun} {}", told.join(", "))
+        format!("; of {all} {noun} {}", shares.join(", "))
     }
 }

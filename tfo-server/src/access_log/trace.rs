@@ -14,22 +14,22 @@ use tfo_core::cli::value::Format;
 use crate::config::Settings;
 use crate::output::Failure;
 
-/// How long after its end a connection's last packets (FIN, ACK) are waited for.
+/// How long to wait for the last packets (FIN, ACK) of a connection after its end.
 const LAST_PACKETS: Duration = Duration::from_millis(300);
 
-/// Sees the packets of the server's connections.
+/// Captures the packets of the server's connections.
 pub(crate) struct Tracer {
     traces: Vec<Trace>,
-    /// Draw them.
+    /// Draw the packets.
     draw: bool,
     style: TextStyle,
     pcap: Option<pcapng::Writer<BufWriter<File>>>,
-    /// Connections that have ended, and when: their client, and this end's address.
+    /// Ended connections: when, their client, and the server's address.
     ended: Vec<(Instant, SocketAddr, SocketAddr)>,
 }
 
 impl Tracer {
-    /// Sees the packets to and from the listeners from now on, if the settings want that.
+    /// Starts to capture the packets of the listeners, if the settings require it.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Self>, Failure> {
         if !settings.trace && settings.pcap.is_none() {
             return Ok(None);
@@ -37,7 +37,7 @@ impl Tracer {
         let traces = settings.listeners.iter().map(|listen| Trace::start(listen.address));
         let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
         let pcap = settings.pcap.as_deref().map(create).transpose()?;
-        let draw = settings.trace && settings.format == Format::Text;
+        let draw = settings.trace && settings.output.format == Format::Text;
         let style = TextStyle::default().colour(colour_allowed(&io::stdout()));
         Ok(Some(Self { traces, draw, style, pcap, ended: Vec::new() }))
     }
@@ -46,7 +46,7 @@ impl Tracer {
         self.ended.push((Instant::now(), client, server));
     }
 
-    /// The ladders of the connections whose last packets must have come; with `all`, of each.
+    /// Returns the ladders of the connections whose last packets must have arrived; with `all`, of all connections.
     pub(super) fn ladders(&mut self, all: bool) -> Vec<String> {
         let ready = |since: &Instant| all || since.elapsed() >= LAST_PACKETS;
         let (now, later) = self.ended.drain(..).partition::<Vec<_>, _>(|(since, ..)| ready(since));
@@ -64,7 +64,7 @@ impl Tracer {
         ladders
     }
 
-    /// How long the last packets of the connections that have ended may still take.
+    /// Returns how long the last packets of ended connections may still take.
     pub(super) fn grace(&self) -> Duration {
         if self.ended.is_empty() { Duration::ZERO } else { LAST_PACKETS }
     }
@@ -73,7 +73,7 @@ impl Tracer {
         let Some(pcap) = &mut self.pcap else { return };
         let written = packets.iter().try_for_each(|packet| pcap.packet(packet));
         if let Err(e) = written.and_then(|()| pcap.flush()) {
-            log::error!("the packets can't be written any more: {e}");
+            log::error!("can't write packets, not trying again: {e}");
             self.pcap = None;
         }
     }
@@ -85,14 +85,14 @@ fn create(path: &Path) -> Result<pcapng::Writer<BufWriter<File>>, Failure> {
     writer.map_err(|e| Failure::because(format_args!("can't write {}", path.display()), &e))
 }
 
-/// `--trace` and `--pcap` may not see packets.
+/// Explains why packets cannot be captured.
 fn cannot_trace(found: &tfo_core::Error) -> Failure {
     let advice = match found.kind() {
         io::ErrorKind::PermissionDenied => {
-            "it needs CAP_NET_RAW: run it with sudo, or grant it: sudo setcap cap_net_raw=+ep \
+            "this needs CAP_NET_RAW: run with sudo, or grant it: sudo setcap cap_net_raw=+ep \
              \"$(command -v tfo-server)\""
         }
-        _ => "leave --trace and --pcap out",
+        _ => "omit --trace and --pcap",
     };
-    Failure::new(format_args!("packets can't be traced: {}; {advice}", error_chain(found)))
+    Failure::new(format_args!("can't capture packets: {}; {advice}", error_chain(found)))
 }

@@ -1,4 +1,4 @@
-//! Whose cookie did a SYN bring?
+//! Finds out which key generated a SYN's cookie, and for which client.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,24 +10,32 @@ use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::socket::Arrival;
 
-/// Whose cookie it was.
+/// The origin of a received cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CookieOrigin {
-    /// The kernel has other keys than this server knows, and does not let it read them.
+    /// The kernel uses other keys than this server has read, and does not let the server read them.
     Unknown,
-    /// Of these keys, or of none of them.
+    /// The origin by the keys in use.
     #[serde(untagged)]
     Of(Origin),
 }
 
 impl CookieOrigin {
-    /// Whether the kernel did not do what it does with such a cookie: the keys may have changed.
+    /// Returns whether the kernel treated the cookie as the origin excludes: the keys may have changed.
     pub(crate) fn is_contradicted_by(self, arrival: &Arrival) -> bool {
-        let Self::Of(origin) = self else { return false };
+        let Some(origin) = self.by_keys() else { return false };
         let payload = arrival.syn.saved().map_or(0, |syn| syn.payload_bytes);
         let accepted = arrival.tcp.syn_data || arrival.tcp.tfo_child;
         if origin.is_accepted() { payload > 0 && !accepted } else { accepted }
+    }
+
+    /// Returns the origin by the keys in use; `None` if they could not be read.
+    pub(crate) fn by_keys(self) -> Option<Origin> {
+        match self {
+            Self::Of(origin) => Some(origin),
+            Self::Unknown => None,
+        }
     }
 }
 
@@ -40,23 +48,23 @@ impl fmt::Display for CookieOrigin {
     }
 }
 
-/// How many clients' addresses each worker remembers.
+/// Number of recent client addresses that each worker remembers.
 const MAX_RECENT: usize = 64;
 
-/// Tells the origin of cookies, and remembers for that who has been here.
+/// Determines the origin of cookies, and remembers recent clients for this purpose.
 ///
-/// A refused cookie may have been made for another address: one that a translator gave to the client
-/// before. The addresses of recent clients are tried, and those of the client's own IPv4 network, at a
-/// cost of some ten microseconds; only a client that has made a whole handshake can cause it.
+/// A refused cookie may have been generated for another address, which a NAT previously assigned to the client. The
+/// addresses of recent clients and those of the client's own IPv4 network are tried, which costs some ten microseconds.
+/// Only a client that has completed a handshake can cause this cost.
 #[derive(Debug)]
 pub(crate) struct CookieForensics {
     recent: Arc<RecentClients>,
-    /// Which of them is this worker's.
+    /// The index of this worker.
     own: usize,
 }
 
-/// The addresses of the clients that each worker had last. A worker writes its own alone, and reads the
-/// others' only when a cookie is strange: they are in nobody's way.
+/// The most recent client addresses of each worker. A worker writes only its own list, and reads the others' only for
+/// refused cookies, so that workers rarely contend.
 #[derive(Debug)]
 pub(crate) struct RecentClients(Vec<Mutex<VecDeque<IpAddr>>>);
 
@@ -75,8 +83,7 @@ impl CookieForensics {
         Self { recent, own }
     }
 
-    /// The origin of the cookie in the SYN of this connection; `None` without a cookie, and when no
-    /// key is known.
+    /// Returns the origin of the cookie in the connection's SYN; `None` without a cookie, or if no key is known.
     pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<CookieOrigin> {
         let syn = arrival.syn.saved()?;
         let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
@@ -111,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_clients_are_remembered_once_each_and_of_all_workers() {
+    fn recent_clients_of_all_workers_are_remembered_once_each() {
         let recent = Arc::new(RecentClients::new(2));
         let [one, two] = [0, 1].map(|own| CookieForensics::new(Arc::clone(&recent), own));
         let address = |number: u8| IpAddr::from([192, 0, 2, number]);

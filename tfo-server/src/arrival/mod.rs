@@ -1,7 +1,7 @@
 //! How a connection arrived: the verdict on fast open, and the evidence for it.
 //!
-//! The verdict is made once, when a connection is accepted ([`inspect`]). It is counted then, and what it rests on is
-//! kept for the mirror and the access log.
+//! The verdict is made and counted once, when a connection is accepted ([`inspect`]). Its evidence is kept for the
+//! mirror and the access log.
 
 pub(crate) mod cookie_origin;
 
@@ -13,32 +13,36 @@ use tfo_core::socket::{Arrival, SynRecord};
 
 use cookie_origin::CookieOrigin;
 
-/// What came of fast open, as far as the arrival tells.
+/// The verdict on fast open, as far as the arrival shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ArrivalVerdict {
-    /// `engine.evidence` is "counters".
+    /// Evidence is not collected: `engine.evidence` is "counters".
     NotLookedAt,
-    /// The SYN was not seen: it came before the listener saved them.
+    /// The SYN was not saved: it arrived before the listener was configured to save SYNs.
     Unknown,
     Is(Outcome, Option<Cause>),
 }
 
-/// What is kept of an arrival while the connection is open.
+/// The evidence that is kept while the connection is open.
 pub(crate) struct ArrivalDetails {
     pub(crate) evidence: ServerEvidence,
-    /// The verdict in words, where more than the connection's own bits decided it.
+    /// The full verdict, if more than the connection's own bits decided it.
     judged: Option<Verdict>,
     pub(crate) cookie_origin: Option<CookieOrigin>,
 }
 
-/// Returns the verdict on a connection that was just accepted, and with `keep` what it rests on.
+/// Returns the verdict on a connection that was just accepted, and with `keep` its evidence.
 pub(crate) fn inspect(
     observer: &ServerObserver,
     arrival: &Arrival,
     cookie_origin: Option<CookieOrigin>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
-    let details = |evidence, judged| Box::new(ArrivalDetails { evidence, judged, cookie_origin });
+    let origin_by_keys = cookie_origin.and_then(CookieOrigin::by_keys).map(Into::into);
+    let details = |mut evidence: ServerEvidence, judged| {
+        evidence.cookie_origin = origin_by_keys;
+        Box::new(ArrivalDetails { evidence, judged, cookie_origin })
+    };
     if let Some((outcome, cause)) = observer.classify(arrival) {
         let details = keep.then(|| details(observer.evidence(arrival), None));
         return (ArrivalVerdict::Is(outcome, cause), details);
@@ -47,9 +51,11 @@ pub(crate) fn inspect(
         let details = keep.then(|| details(observer.evidence(arrival), None));
         return (ArrivalVerdict::Unknown, details);
     }
-    // Data came and the kernel did not take it, or the like. That is rare, and only the counters tell what came of
-    // it: now, before others come and count as well.
-    let evidence = Evidence::new(None, Some(observer.evidence_within_budget(arrival)));
+    // A rare case, such as data that the kernel did not accept. Only the counters show its cause. They are read at
+    // once, before other connections change them.
+    let mut server = observer.evidence_within_budget(arrival);
+    server.cookie_origin = origin_by_keys;
+    let evidence = Evidence::new(None, Some(server));
     let judged = diagnosis::judge(&evidence);
     let verdict = ArrivalVerdict::Is(judged.outcome, judged.cause);
     let details = evidence.server.filter(|_| keep).map(|server| details(server, Some(judged)));
@@ -57,7 +63,7 @@ pub(crate) fn inspect(
 }
 
 impl ArrivalDetails {
-    /// Returns the verdict that was counted, in words.
+    /// Returns the counted verdict with its texts.
     pub(crate) fn in_words(&self, counted: ArrivalVerdict) -> Option<Cow<'_, Verdict>> {
         match (&self.judged, counted) {
             (Some(judged), _) => Some(Cow::Borrowed(judged)),
@@ -68,8 +74,7 @@ impl ArrivalDetails {
         }
     }
 
-    /// Returns all that this host can say of the arrival. The change of the counters can be told only once, so it is
-    /// kept.
+    /// Returns all evidence on the arrival. Counter deltas can be read only once, so they are stored.
     pub(crate) fn evidence_with_counters(&mut self, observer: &ServerObserver) -> ServerEvidence {
         let mut evidence = self.evidence.clone();
         if evidence.counters.is_none() {

@@ -1,5 +1,5 @@
-//! `tfo-server check`: checks this host and the configuration, without changing anything. Upstreams are
-//! connected to once.
+//! `tfo-server check`: checks this host and the configuration, without changing anything. Connects to each upstream
+//! once.
 
 mod report;
 
@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
 use tfo_core::host::{NamespaceKey, sysctl};
 
-use crate::config::{ForwardSettings, ServiceSettings, Settings};
+use crate::config::Settings;
+use crate::config::file::Forward;
 use crate::keys::command::has_fast_open_listener;
 use crate::keys::{KeySource, Keys};
 use crate::output::{self, Failure};
@@ -22,23 +23,24 @@ use crate::service::forward::{self, CheckResult};
 
 use report::{CheckedUpstream, Finding};
 
-/// The longest wait for upstreams.
+/// Maximum time to wait for upstreams.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     let keys = Keys::load(&settings.keys, SystemTime::now())?;
-    RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
+    RunAs::look_up(settings.process.user.get(), settings.process.group.get())
         .map_err(|e| Failure::settings(&e))?;
     for listen in &settings.listeners {
-        Service::new(&listen.service)?;
+        Service::new(listen)?;
     }
     let mut findings: Vec<Finding> = Vec::new();
     let mut host = None;
     for listen in &settings.listeners {
-        let wish = listen.wish(settings.workers);
-        let facts = ServerFacts::read(wish)?;
-        // What is true of the host is true for each listener, and told once.
-        for finding in facts.findings(wish).into_iter().map(Finding::Host) {
+        let (queue, backlog) = listen.queue_and_backlog(settings.workers);
+        let facts = ServerFacts::read(listen.address)?;
+        // Findings about the host are the same for each listener, and reported once.
+        let found = facts.findings(listen.address, queue, backlog);
+        for finding in found.into_iter().map(Finding::Host) {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
@@ -53,8 +55,8 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     let upstreams = check_upstreams(settings)?;
     for listen in &settings.listeners {
-        let its = upstreams.iter().filter(|checked| checked.listener == listen.address);
-        findings.extend(upstream_findings(listen.address, its));
+        let own = upstreams.iter().filter(|checked| checked.listener == listen.address);
+        findings.extend(upstream_findings(listen.address, own));
     }
     let Some(facts) = host else { return Ok(ExitCode::SUCCESS) };
     output::print(&report::text(settings, &keys, &facts, &upstreams, &findings))?;
@@ -62,13 +64,13 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
     Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Connects to each upstream once, although several listeners may have it.
+/// Connects to each upstream once, even if several listeners share it.
 fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     let mut timeout = Duration::ZERO;
     for (_, forward) in forwarding(settings) {
-        addresses.extend(&forward.upstreams);
-        timeout = timeout.max(forward.connect_timeout.min(UPSTREAM_TIMEOUT));
+        addresses.extend(forward.upstreams.get());
+        timeout = timeout.max(forward.connect_timeout.get().min(UPSTREAM_TIMEOUT));
     }
     addresses.sort_unstable();
     addresses.dedup();
@@ -80,7 +82,7 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     let errors: HashMap<_, _> = addresses.iter().copied().zip(errors).collect();
     let mut checked = Vec::new();
     for (listener, forward) in forwarding(settings) {
-        for &upstream in &forward.upstreams {
+        for &upstream in forward.upstreams.get() {
             let error = errors.get(&upstream).cloned().flatten();
             checked.push(CheckedUpstream { listener, upstream, error });
         }
@@ -88,15 +90,13 @@ fn check_upstreams(settings: &Settings) -> io::Result<Vec<CheckedUpstream>> {
     Ok(checked)
 }
 
-/// The listeners that forward, and where to.
-fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &ForwardSettings)> {
-    settings.listeners.iter().filter_map(|listen| match &listen.service {
-        ServiceSettings::Forward(forward) => Some((listen.address, forward)),
-        _ => None,
-    })
+/// Returns the listeners that forward, with their settings.
+fn forwarding(settings: &Settings) -> impl Iterator<Item = (SocketAddr, &Forward)> {
+    settings.listeners.iter().filter_map(|listen| Some((listen.address, listen.forward()?)))
 }
 
-/// A silent upstream is a note, since another one serves its clients. A listener without any is a problem.
+/// Reports an unreachable upstream as a note, since others serve its clients, and a listener without reachable
+/// upstreams as a problem.
 fn upstream_findings<'a>(
     listener: SocketAddr,
     checked: impl Iterator<Item = &'a CheckedUpstream> + Clone,

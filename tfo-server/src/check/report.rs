@@ -1,6 +1,5 @@
-//! What `tfo-server check` found.
+//! The report of `tfo-server check`.
 
-use std::fmt::Display;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -14,31 +13,31 @@ use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};
 use crate::output;
 
-/// What an operator should know before the start, or has to mend.
+/// A finding that an operator should know or has to fix.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Finding {
-    /// An upstream could not be connected to.
+    /// An upstream could not be reached.
     UpstreamSilent { listener: SocketAddr, upstream: SocketAddr, why: String },
-    /// None of a listener's upstreams could.
+    /// None of a listener's upstreams could be reached.
     NoUpstream { listener: SocketAddr },
-    /// What the host allows.
+    /// A finding about the host.
     #[serde(untagged)]
     Host(HostFinding),
 }
 
-/// An upstream of a listener that was connected to.
+/// The result of connecting to a listener's upstream.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckedUpstream {
     #[serde(skip)]
     pub(crate) listener: SocketAddr,
     pub(crate) upstream: SocketAddr,
-    /// Why there is no connection.
+    /// Why the connection failed.
     pub(crate) error: Option<String>,
 }
 
 impl Finding {
-    /// Whether the exit status says that the host is not ready.
+    /// Returns whether the finding makes the host not ready.
     pub(super) fn is_problem(&self) -> bool {
         match self {
             Self::UpstreamSilent { .. } => false,
@@ -70,13 +69,13 @@ struct CheckDocument<'a> {
     tcp_fastopen: Option<u32>,
     somaxconn: Option<u32>,
     syncookies: Option<u32>,
-    /// New connections can be dropped while those that have begun are served (`IP_MINTTL`).
+    /// New connections can be dropped while existing ones are served (`IP_MINTTL`).
     stop_without_loss: bool,
     keys: KeySourceDocument,
     findings: Vec<FindingDocument<'a>>,
 }
 
-/// A listener as the kernel would make it; the queues of all workers together.
+/// A listener with its effective values, summed over all workers.
 #[derive(Serialize)]
 struct ListenerDocument<'a> {
     listen: SocketAddr,
@@ -90,7 +89,7 @@ struct ListenerDocument<'a> {
 #[derive(Serialize)]
 struct KeySourceDocument {
     mode: &'static str,
-    /// `None`: this process can't read it, or there is none yet.
+    /// `None`: the keys cannot be read, or do not exist yet.
     primary: Option<Fingerprint>,
     backup: Option<Fingerprint>,
 }
@@ -102,7 +101,7 @@ struct FindingDocument<'a> {
     text: String,
 }
 
-/// Returns the report, as the settings want it.
+/// Formats the report in the configured format.
 pub(super) fn text(
     settings: &Settings,
     keys: &Keys,
@@ -112,7 +111,7 @@ pub(super) fn text(
 ) -> String {
     let environment = RuntimeEnvironment::detect();
     let listeners = listeners(settings, facts, upstreams);
-    match settings.format {
+    match settings.output.format {
         Format::Json => json(settings, keys, facts, listeners.collect(), findings, &environment),
         Format::Text => lines(settings, keys, facts, listeners, findings, &environment),
     }
@@ -127,12 +126,12 @@ fn listeners<'a>(
     let all = u32::try_from(workers).unwrap_or(u32::MAX);
     let most = facts.somaxconn.unwrap_or(u32::MAX);
     settings.listeners.iter().map(move |listen| {
-        let wish = listen.wish(workers);
+        let (queue, backlog) = listen.queue_and_backlog(workers);
         ListenerDocument {
             listen: listen.address,
-            service: listen.service.kind(),
-            fastopen_queue: wish.queue.min(most).saturating_mul(all),
-            backlog: wish.backlog.min(most).saturating_mul(all),
+            service: listen.table.service,
+            fastopen_queue: queue.min(most).saturating_mul(all),
+            backlog: backlog.min(most).saturating_mul(all),
             upstreams: upstreams
                 .iter()
                 .filter(|checked| checked.listener == listen.address)
@@ -162,14 +161,14 @@ fn lines<'a>(
     lines.extend([
         match settings.workers {
             1 => "1 worker".to_owned(),
-            many => format!("{many} workers, among which the queues are divided"),
+            many => format!("{many} workers, which share the queues"),
         },
-        setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
-        setting("net.core.somaxconn", facts.somaxconn),
-        setting("net.ipv4.tcp_syncookies", facts.syncookies),
+        output::setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
+        output::setting("net.core.somaxconn", facts.somaxconn),
+        output::setting("net.ipv4.tcp_syncookies", facts.syncookies),
         match facts.min_ttl {
-            Support::Yes => "a stop loses no connection (IP_MINTTL)".to_owned(),
-            support => format!("a stop may lose connections (IP_MINTTL: {support})"),
+            Support::Yes => "stopping loses no connection (IP_MINTTL)".to_owned(),
+            support => format!("stopping may lose connections (IP_MINTTL: {support})"),
         },
         format!("keys: {keys}"),
     ]);
@@ -178,15 +177,11 @@ fn lines<'a>(
         lines.push(format!("{level}: {}", finding.describe(environment)));
     }
     lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
-        0 => "ready: clients can get fast open here".to_owned(),
+        0 => "ready: clients can use fast open".to_owned(),
         1 => "not ready: 1 problem".to_owned(),
         more => format!("not ready: {more} problems"),
     });
     lines.join("\n") + "\n"
-}
-
-fn setting(name: &str, value: Option<impl Display>) -> String {
-    value.map_or_else(|| format!("no {name}"), |value| format!("{name} {value}"))
 }
 
 fn json(

@@ -1,22 +1,25 @@
-//! The model of `config/server.toml`: tables, keys, their rules and defaults.
+//! The model of `config/server.toml`: every table and key, with its type, range and default.
+//!
+//! A key is a field here, a paragraph in `config/server.toml`, and the code that uses it. Its environment variable
+//! follows from its name. Numbers state `<MIN, MAX, DEFAULT>`; the default of another type is that of the type.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use tfo_core::cli::{
-    Integer, Period, Port, Size,
-    value::{Format, Switch, table},
+    Integer, Period, Port, Size, Switch,
+    value::{DAY, Format, HOUR, KIB, MIB, MINUTE, SECOND, table},
 };
 
 use super::values::{
     Balance, ContentType, EarlyData, EvidenceLevel, FilePath, KeyMode, ListenAddress, Name,
-    ProxyIn, ProxyOut, ServiceKind, Text, Upstreams,
+    ProxyIn, ProxyOut, ServiceKind, Upstreams,
 };
 
-/// The file. Tables come in the order in which they are printed.
+/// All tables, in the order in which `--print-config` prints them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct File {
@@ -43,77 +46,90 @@ pub(crate) struct File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listeners(Vec<Listen>);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Listen {
     pub(crate) address: ListenAddress,
-    pub(crate) port: Port,
+    pub(crate) port: Port<2222>,
     pub(crate) service: ServiceKind,
-    pub(crate) backlog: Backlog,
-    pub(crate) fastopen_queue: FastopenQueue,
+    /// Of all workers together.
+    pub(crate) backlog: Integer<1, 65_535, 1024>,
+    /// Of all workers together; 0 turns fast open off.
+    pub(crate) fastopen_queue: Integer<0, 65_535, 256>,
     pub(crate) early_data: EarlyData,
     pub(crate) proxy_protocol: ProxyIn,
-    /// The settings of its service, where they differ from those of the file.
+    /// Settings of the listener's service that replace those of the file.
     #[serde(deserialize_with = "some_table", skip_serializing_if = "Option::is_none")]
     pub(crate) respond: Option<Respond>,
     #[serde(deserialize_with = "some_table", skip_serializing_if = "Option::is_none")]
     pub(crate) forward: Option<Forward>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Respond {
-    pub(crate) body: Text,
+    pub(crate) body: String,
     pub(crate) file: FilePath,
-    pub(crate) http: Switch,
+    /// Answer HTTP requests, instead of sending the body once to each connection.
+    pub(crate) http: Switch<false>,
     pub(crate) content_type: ContentType,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Forward {
     pub(crate) upstreams: Upstreams,
     pub(crate) balance: Balance,
-    pub(crate) fast_open: Switch,
-    pub(crate) syn_data_pause: SynDataPause,
+    /// Send the client's first bytes in the SYN to the upstream.
+    pub(crate) fast_open: Switch<true>,
+    /// The first pause of data in SYNs, after a SYN with data was lost or reset.
+    pub(crate) syn_data_pause: Period<SECOND, HOUR, MINUTE>,
     pub(crate) proxy_protocol: ProxyOut,
-    pub(crate) connect_timeout: ConnectTimeout,
-    pub(crate) idle_timeout: IdleTimeout,
-    pub(crate) health_interval: HealthInterval,
+    pub(crate) connect_timeout: Period<10, { 10 * MINUTE }, { 5 * SECOND }>,
+    pub(crate) idle_timeout: Period<100, DAY, { 5 * MINUTE }>,
+    /// Zero turns health checks off.
+    pub(crate) health_interval: Period<0, HOUR, { 5 * SECOND }>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Engine {
-    pub(crate) workers: Workers,
+    /// 0: one for each core.
+    pub(crate) workers: Integer<0, 1024, 0>,
     pub(crate) evidence: EvidenceLevel,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Limits {
-    pub(crate) connections: Connections,
-    pub(crate) connections_per_source: ConnectionsPerSource,
-    pub(crate) buffer: Buffer,
-    pub(crate) header_timeout: HeaderTimeout,
-    pub(crate) idle_timeout: IdleTimeout,
-    pub(crate) drain_timeout: DrainTimeout,
+    /// Connections that are open at once.
+    pub(crate) connections: Integer<1, 1_000_000, 65_536>,
+    /// Connections of one source address that are open at once; 0: any number.
+    pub(crate) connections_per_source: Integer<0, 1_000_000, 0>,
+    /// Bytes that are buffered for one connection in each direction.
+    pub(crate) buffer: Size<{ 4 * KIB }, { 16 * MIB }, { 64 * KIB }>,
+    /// Time for the first request to be complete.
+    pub(crate) header_timeout: Period<100, DAY, { 10 * SECOND }>,
+    pub(crate) idle_timeout: Period<100, DAY, { 30 * SECOND }>,
+    /// Time for open connections to end after the first signal to stop.
+    pub(crate) drain_timeout: Period<0, HOUR, { 10 * SECOND }>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Keys {
     pub(crate) mode: KeyMode,
     pub(crate) file: FilePath,
     pub(crate) secret: FilePath,
-    pub(crate) rotate_every: RotateEvery,
+    pub(crate) rotate_every: Period<{ 10 * SECOND }, { 30 * DAY }, HOUR>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Metrics {
     pub(crate) address: ListenAddress,
-    pub(crate) port: PortOrOff,
+    /// 0 turns metrics off.
+    pub(crate) port: Integer<0, 65_535, 0>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,135 +139,32 @@ pub(crate) struct Process {
     pub(crate) group: Name,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Output {
     pub(crate) format: Format,
-    pub(crate) lines: Switch,
+    /// Print a line for each connection.
+    pub(crate) lines: Switch<true>,
 }
 
-pub(crate) type Backlog = Integer<1, 65_535>;
-pub(crate) type FastopenQueue = Integer<0, 65_535>;
-pub(crate) type Workers = Integer<0, 1024>;
-pub(crate) type Connections = Integer<1, 1_000_000>;
-pub(crate) type ConnectionsPerSource = Integer<0, 1_000_000>;
-pub(crate) type Buffer = Size<4096, { 16 << 20 }>;
-pub(crate) type HeaderTimeout = Period<100, 86_400_000>;
-pub(crate) type IdleTimeout = Period<100, 86_400_000>;
-pub(crate) type DrainTimeout = Period<0, 3_600_000>;
-pub(crate) type SynDataPause = Period<1_000, 3_600_000>;
-pub(crate) type ConnectTimeout = Period<10, 600_000>;
-pub(crate) type HealthInterval = Period<0, 3_600_000>;
-pub(crate) type RotateEvery = Period<10_000, 2_592_000_000>;
-pub(crate) type PortOrOff = Integer<0, 65_535>;
-
-impl Default for Listen {
-    fn default() -> Self {
-        const PORT: Port = Port::new(2222);
-        const BACKLOG: Backlog = Backlog::new(1024);
-        const QUEUE: FastopenQueue = FastopenQueue::new(256);
-        Self {
-            address: ListenAddress::LOOPBACK,
-            port: PORT,
-            service: ServiceKind::default(),
-            backlog: BACKLOG,
-            fastopen_queue: QUEUE,
-            early_data: EarlyData::default(),
-            proxy_protocol: ProxyIn::default(),
-            respond: None,
-            forward: None,
-        }
+impl Listen {
+    /// Returns the address and port to listen on.
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address.get(), self.port.get())
     }
 }
 
-impl Default for Forward {
-    fn default() -> Self {
-        const PAUSE: SynDataPause = SynDataPause::from_millis(60_000);
-        const CONNECT: ConnectTimeout = ConnectTimeout::from_millis(5_000);
-        const IDLE: IdleTimeout = IdleTimeout::from_millis(300_000);
-        const HEALTH: HealthInterval = HealthInterval::from_millis(5_000);
-        Self {
-            upstreams: Upstreams::default(),
-            balance: Balance::default(),
-            fast_open: Switch(true),
-            syn_data_pause: PAUSE,
-            proxy_protocol: ProxyOut::default(),
-            connect_timeout: CONNECT,
-            idle_timeout: IDLE,
-            health_interval: HEALTH,
-        }
-    }
-}
-
-impl Default for Engine {
-    fn default() -> Self {
-        const EACH_CORE: Workers = Workers::new(0);
-        Self { workers: EACH_CORE, evidence: EvidenceLevel::default() }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        const CONNECTIONS: Connections = Connections::new(65_536);
-        const UNLIMITED: ConnectionsPerSource = ConnectionsPerSource::new(0);
-        const BUFFER: Buffer = Buffer::from_bytes(64 << 10);
-        const HEADER: HeaderTimeout = HeaderTimeout::from_millis(10_000);
-        const IDLE: IdleTimeout = IdleTimeout::from_millis(30_000);
-        const DRAIN: DrainTimeout = DrainTimeout::from_millis(10_000);
-        Self {
-            connections: CONNECTIONS,
-            connections_per_source: UNLIMITED,
-            buffer: BUFFER,
-            header_timeout: HEADER,
-            idle_timeout: IDLE,
-            drain_timeout: DRAIN,
-        }
-    }
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        const HOUR: RotateEvery = RotateEvery::from_millis(3_600_000);
-        let (file, secret) = (FilePath::default(), FilePath::default());
-        Self { mode: KeyMode::default(), file, secret, rotate_every: HOUR }
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        const OFF: PortOrOff = PortOrOff::new(0);
-        Self { address: ListenAddress::LOOPBACK, port: OFF }
-    }
-}
-
-impl Default for Respond {
-    fn default() -> Self {
-        Self {
-            body: Text::default(),
-            file: FilePath::default(),
-            http: Switch(false),
-            content_type: ContentType::default(),
-        }
-    }
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self { format: Format::default(), lines: Switch(true) }
+impl Metrics {
+    /// Returns the address and port of the metrics, unless they are off.
+    pub(crate) fn socket_address(&self) -> Option<SocketAddr> {
+        let port = u16::try_from(self.port.nonzero()?).ok()?;
+        Some(SocketAddr::new(self.address.get(), port))
     }
 }
 
 impl Listeners {
     pub(crate) fn all(&self) -> &[Listen] {
         &self.0
-    }
-
-    /// The only one: what flags and variables are for.
-    pub(crate) fn only(&mut self) -> Option<&mut Listen> {
-        match self.0.as_mut_slice() {
-            [only] => Some(only),
-            _ => None,
-        }
     }
 }
 
@@ -261,6 +174,7 @@ impl Default for Listeners {
     }
 }
 
+/// Writes a single listener as a `[listen]` table, which flags and variables can change.
 impl Serialize for Listeners {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {

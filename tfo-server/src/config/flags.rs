@@ -9,8 +9,10 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
-use tfo_core::cli::Port;
-use tfo_core::cli::value::Format;
+use tfo_core::cli::{
+    FlagValues, Port,
+    value::{Format, named},
+};
 
 use super::values::{ListenAddress, ServiceKind};
 
@@ -25,7 +27,7 @@ pub(crate) struct Flags {
     pub(crate) port: Option<Port>,
 
     /// What to do with a connection: mirror, echo, discard, respond or forward [default: mirror]
-    #[arg(long, global = true, value_name = "SERVICE")]
+    #[arg(long, global = true, value_name = "SERVICE", value_parser = named::<ServiceKind>)]
     pub(crate) service: Option<ServiceKind>,
 
     /// Configuration file [default: config/server.toml, else /etc/tfo/server.toml]
@@ -40,12 +42,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,
 
-    /// Print the settings in force, as a configuration file, and end
+    /// Print the effective configuration as TOML and exit
     #[arg(long, global = true)]
     pub(crate) print_config: bool,
 
     /// Data on standard output: text or json (one object a line) [default: text]
-    #[arg(short, long, global = true, value_name = "FORMAT")]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_parser = named::<Format>)]
     pub(crate) output: Option<Format>,
 
     /// Log more: -v debug, -vv trace
@@ -55,4 +57,15 @@ pub(crate) struct Flags {
     /// Log less: -q warnings, -qq errors
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) quiet: u8,
+}
+
+impl Flags {
+    /// Returns the values that the flags set.
+    pub(super) fn values(&self) -> FlagValues {
+        FlagValues::default()
+            .with("--address", "listen.address", self.address)
+            .with("--port", "listen.port", self.port)
+            .with("--service", "listen.service", self.service)
+            .with("--output", "output.format", self.output)
+    }
 }

@@ -1,11 +1,10 @@
+use std::time::Duration;
+
 use clap::Parser;
-use tfo_core::cli::{Expected, Port};
+use tfo_core::cli::{ConfigFile, value::Format};
 
 use super::{
-    file::{
-        Backlog, Buffer, ConnectTimeout, Connections, ConnectionsPerSource, DrainTimeout,
-        FastopenQueue, HeaderTimeout, HealthInterval, IdleTimeout, RotateEvery, Workers,
-    },
+    values::{Balance, EarlyData, ProxyOut},
     *,
 };
 
@@ -15,21 +14,82 @@ fn parse(text: &str) -> Result<File, toml::de::Error> {
     toml::from_str(text)
 }
 
-/// The dotted names of all keys of a document.
-fn keys(text: &str) -> Vec<String> {
-    let document: toml::Table = text.parse().unwrap();
-    let tables = document.iter().map(|(name, table)| (name, table.as_table().unwrap()));
-    tables.flat_map(|(name, table)| table.keys().map(move |key| format!("{name}.{key}"))).collect()
+/// Fills the model from a file's text, flags and variables.
+fn resolved(
+    text: &str,
+    flags: &Flags,
+    variables: &[(&str, &str)],
+) -> Result<Resolved<File>, SettingsError> {
+    let file = ConfigFile::new("x.toml", text);
+    SOURCES.fill(Some(file), &flags.values(), &variables.iter().copied().collect())
+}
+
+fn no_flags() -> Flags {
+    Flags::parse_from(["tfo-server"])
+}
+
+fn settings(file: &File) -> Settings {
+    Settings::new(file, &no_flags()).unwrap()
 }
 
 #[test]
-fn the_shipped_file_says_the_defaults_and_leaves_no_key_out() {
-    assert_eq!(parse(SHIPPED).unwrap(), File::default());
-    assert_eq!(keys(SHIPPED), keys(&toml::to_string(&File::default()).unwrap()));
+fn shipped_file_documents_every_key() {
+    assert_eq!(SOURCES.undocumented::<File>(SHIPPED), [""; 0], "in config/server.toml");
+}
+
+/// Names that operators rely on: they must not change when keys or tables are renamed or moved.
+#[test]
+fn variables_keep_their_names() {
+    for (key, variable) in [
+        ("listen.address", "TFO_SERVER_ADDRESS"),
+        ("listen.port", "TFO_SERVER_PORT"),
+        ("listen.service", "TFO_SERVER_SERVICE"),
+        ("listen.backlog", "TFO_SERVER_BACKLOG"),
+        ("listen.fastopen-queue", "TFO_SERVER_FASTOPEN_QUEUE"),
+        ("listen.early-data", "TFO_SERVER_EARLY_DATA"),
+        ("listen.proxy-protocol", "TFO_SERVER_PROXY_PROTOCOL"),
+        ("respond.body", "TFO_SERVER_RESPOND_BODY"),
+        ("respond.file", "TFO_SERVER_RESPOND_FILE"),
+        ("respond.http", "TFO_SERVER_RESPOND_HTTP"),
+        ("respond.content-type", "TFO_SERVER_RESPOND_CONTENT_TYPE"),
+        ("forward.upstreams", "TFO_SERVER_FORWARD_UPSTREAMS"),
+        ("forward.balance", "TFO_SERVER_FORWARD_BALANCE"),
+        ("forward.fast-open", "TFO_SERVER_FORWARD_FAST_OPEN"),
+        ("forward.syn-data-pause", "TFO_SERVER_FORWARD_SYN_DATA_PAUSE"),
+        ("forward.proxy-protocol", "TFO_SERVER_FORWARD_PROXY_PROTOCOL"),
+        ("forward.connect-timeout", "TFO_SERVER_FORWARD_CONNECT_TIMEOUT"),
+        ("forward.idle-timeout", "TFO_SERVER_FORWARD_IDLE_TIMEOUT"),
+        ("forward.health-interval", "TFO_SERVER_FORWARD_HEALTH_INTERVAL"),
+        ("engine.workers", "TFO_SERVER_WORKERS"),
+        ("engine.evidence", "TFO_SERVER_EVIDENCE"),
+        ("limits.connections", "TFO_SERVER_CONNECTIONS"),
+        ("limits.connections-per-source", "TFO_SERVER_CONNECTIONS_PER_SOURCE"),
+        ("limits.buffer", "TFO_SERVER_BUFFER"),
+        ("limits.header-timeout", "TFO_SERVER_HEADER_TIMEOUT"),
+        ("limits.idle-timeout", "TFO_SERVER_IDLE_TIMEOUT"),
+        ("limits.drain-timeout", "TFO_SERVER_DRAIN_TIMEOUT"),
+        ("keys.mode", "TFO_SERVER_KEYS_MODE"),
+        ("keys.file", "TFO_SERVER_KEYS_FILE"),
+        ("keys.secret", "TFO_SERVER_KEYS_SECRET"),
+        ("keys.rotate-every", "TFO_SERVER_KEYS_ROTATE_EVERY"),
+        ("metrics.address", "TFO_SERVER_METRICS_ADDRESS"),
+        ("metrics.port", "TFO_SERVER_METRICS_PORT"),
+        ("process.user", "TFO_SERVER_USER"),
+        ("process.group", "TFO_SERVER_GROUP"),
+        ("output.format", "TFO_SERVER_OUTPUT"),
+        ("output.lines", "TFO_SERVER_LINES"),
+    ] {
+        assert_eq!(SOURCES.variable(key), variable);
+    }
 }
 
 #[test]
-fn the_keys_that_everyone_edits_stand_first_in_the_shipped_file() {
+fn every_key_is_set_by_its_own_variable() {
+    assert_eq!(SOURCES.unreachable_keys::<File>(), [""; 0]);
+}
+
+#[test]
+fn shipped_file_begins_with_the_keys_that_everyone_edits() {
     let lines: Vec<_> =
         SHIPPED.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(
@@ -39,7 +99,7 @@ fn the_keys_that_everyone_edits_stand_first_in_the_shipped_file() {
 }
 
 #[test]
-fn every_table_refuses_a_key_that_it_does_not_know() {
+fn unknown_key_is_refused_in_every_table() {
     for table in [
         "",
         "[listen]",
@@ -61,7 +121,7 @@ fn every_table_refuses_a_key_that_it_does_not_know() {
 }
 
 #[test]
-fn every_table_refuses_an_array_in_its_place() {
+fn array_in_place_of_a_table_is_refused() {
     for table in ["respond", "forward", "engine", "limits", "keys", "metrics", "process", "output"]
     {
         let error = parse(&format!("{table} = []")).unwrap_err();
@@ -70,7 +130,7 @@ fn every_table_refuses_an_array_in_its_place() {
 }
 
 #[test]
-fn an_address_is_an_ip_address_and_the_message_says_what_else_was_given() {
+fn address_that_is_not_an_ip_address_is_refused_with_a_hint() {
     let file = |address: &str| parse(&format!("listen.address = \"{address}\""));
     for (text, address) in
         [("0.0.0.0", "0.0.0.0"), ("::", "::"), ("[::1]", "::1"), ("2001:db8:0::1", "2001:db8::1")]
@@ -91,9 +151,9 @@ fn an_address_is_an_ip_address_and_the_message_says_what_else_was_given() {
 }
 
 #[test]
-fn what_is_printed_reads_back_as_the_same_settings() {
+fn printed_settings_are_read_back() {
     let flags = Flags::parse_from(["tfo-server", "-a", "::1", "-p", "80", "-o", "json"]);
-    let environment: Environment = [
+    let variables = [
         ("TFO_SERVER_SERVICE", "forward"),
         ("TFO_SERVER_EARLY_DATA", "await-handshake"),
         ("TFO_SERVER_FORWARD_UPSTREAMS", "192.0.2.1:80, [::1]:81"),
@@ -106,46 +166,31 @@ fn what_is_printed_reads_back_as_the_same_settings() {
         ("TFO_SERVER_KEYS_MODE", "derived"),
         ("TFO_SERVER_KEYS_SECRET", "/etc/tfo/the secret"),
         ("TFO_SERVER_KEYS_ROTATE_EVERY", "1day"),
-    ]
-    .into_iter()
-    .collect();
-    let mut file = File::default();
-    overlay(&mut file, &flags, &environment).unwrap();
-    let printed = toml::to_string(&file).unwrap();
-    assert_eq!(parse(&printed).unwrap(), file, "{printed}");
-    let keys = key_source(&file.keys).unwrap();
-    let settings = Settings::new(&file, listeners(&file).unwrap(), keys, &flags);
-    assert_eq!(
-        settings.listeners,
-        [ListenSettings {
-            address: "[::1]:80".parse().unwrap(),
-            service: ServiceSettings::Forward(ForwardSettings {
-                upstreams: vec!["192.0.2.1:80".parse().unwrap(), "[::1]:81".parse().unwrap()],
-                balance: Balance::LeastConnections,
-                fast_open: true,
-                syn_data_pause: Duration::from_secs(60),
-                proxy_protocol: ProxyOut::V2,
-                connect_timeout: Duration::from_secs(5),
-                idle_timeout: Duration::from_secs(300),
-                health_interval: None,
-            }),
-            backlog: 1024,
-            fastopen_queue: 0,
-            early_data: EarlyData::AwaitHandshake,
-            proxy_protocol: ProxyIn::Off,
-        }]
-    );
-    assert_eq!(
-        settings.limits,
-        Limits {
-            connections: 65_536,
-            connections_per_source: None,
-            buffer: 65_536,
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(90),
-            drain_timeout: Duration::ZERO,
-        }
-    );
+    ];
+    let file = resolved("", &flags, &variables).unwrap();
+    let printed = file.to_toml().unwrap();
+    assert_eq!(parse(&printed).unwrap(), file.model, "{printed}");
+    let settings = settings(&file.model);
+    let [listen] = settings.listeners.as_slice() else { panic!("{:?}", settings.listeners) };
+    assert_eq!(listen.address, "[::1]:80".parse().unwrap());
+    assert_eq!(listen.queue_and_backlog(1), (0, 1024));
+    assert_eq!(listen.table.early_data, EarlyData::AwaitHandshake);
+    let forward = listen.forward().unwrap();
+    let upstreams = ["192.0.2.1:80", "[::1]:81"].map(|address| address.parse().unwrap());
+    assert_eq!(forward.upstreams.get(), upstreams);
+    assert_eq!(forward.balance, Balance::LeastConnections);
+    assert_eq!(forward.proxy_protocol, ProxyOut::V2);
+    assert_eq!(forward.health_interval.nonzero(), None);
+    assert!(forward.fast_open.get());
+    assert_eq!(forward.syn_data_pause.get(), Duration::from_secs(60));
+    assert_eq!(forward.connect_timeout.get(), Duration::from_secs(5));
+    assert_eq!(forward.idle_timeout.get(), Duration::from_secs(300));
+    let limits = &settings.limits;
+    assert_eq!((limits.connections.get(), limits.connections_per_source.nonzero()), (65_536, None));
+    assert_eq!(limits.buffer.get(), 65_536);
+    assert_eq!(limits.header_timeout.get(), Duration::from_secs(10));
+    assert_eq!(limits.idle_timeout.get(), Duration::from_secs(90));
+    assert_eq!(limits.drain_timeout.get(), Duration::ZERO);
     assert_eq!(
         settings.keys,
         KeySource::Derived {
@@ -153,12 +198,12 @@ fn what_is_printed_reads_back_as_the_same_settings() {
             rotate_every: Duration::from_secs(86_400),
         }
     );
-    assert_eq!((settings.format, settings.metrics), (Format::Json, None));
-    assert!(settings.workers >= 1 && settings.lines);
+    assert_eq!((settings.output.format, settings.metrics), (Format::Json, None));
+    assert!(settings.workers >= 1 && settings.output.lines.get());
 }
 
 #[test]
-fn several_listeners_each_have_a_service_with_settings_of_its_own_or_of_the_file() {
+fn listeners_use_their_own_service_table_or_that_of_the_file() {
     let file = parse(
         r#"
         respond.body = "all"
@@ -174,48 +219,46 @@ fn several_listeners_each_have_a_service_with_settings_of_its_own_or_of_the_file
     )
     .unwrap();
     assert_eq!(parse(&toml::to_string(&file).unwrap()).unwrap(), file);
-    let bodies: Vec<_> = listeners(&file)
-        .unwrap()
+    let answers: Vec<_> = settings(&file)
+        .listeners
         .into_iter()
-        .map(|listen| match listen.service {
-            ServiceSettings::Respond(respond) => (listen.address.port(), respond.body),
-            other => panic!("{other:?}"),
-        })
+        .map(|listen| (listen.address.port(), listen.respond))
+        .map(|(port, respond)| (port, respond.body, respond.file.to_string(), respond.http.get()))
         .collect();
-    assert_eq!(bodies, [(2222, Body::Text("all".into())), (81, Body::File("one".into()))]);
+    let text = |text: &str| text.to_owned();
+    assert_eq!(answers, [(2222, text("all"), text(""), false), (81, text(""), text("one"), true)]);
 }
 
 #[test]
-fn a_queue_is_divided_among_the_workers_and_never_divided_away() {
+fn queue_is_divided_among_workers_and_stays_above_zero() {
     let file = parse("listen = { fastopen-queue = 256, backlog = 1 }").unwrap();
-    let listen = &listeners(&file).unwrap()[0];
+    let listen = &settings(&file).listeners[0];
     for (workers, queue) in [(1, 256), (2, 128), (3, 86), (1000, 1)] {
-        let wish = listen.wish(workers);
-        assert_eq!((wish.queue, wish.backlog), (queue, 1), "{workers} workers");
+        assert_eq!(listen.queue_and_backlog(workers), (queue, 1), "{workers} workers");
     }
     let file = parse("listen.fastopen-queue = 0").unwrap();
-    assert_eq!(listeners(&file).unwrap()[0].wish(4).queue, 0, "0 is off");
+    assert_eq!(settings(&file).listeners[0].queue_and_backlog(4).0, 0, "0 is off");
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_refused_where_they_stand() {
+fn contradicting_settings_are_refused_at_their_key() {
     for (text, key, reason) in [
-        ("[[listen]]\n[[listen]]", "listen[1].port", "127.0.0.1:2222 stands in two tables"),
-        ("listen.service = \"forward\"", "forward.upstreams", "nowhere to go"),
+        ("[[listen]]\n[[listen]]", "listen[1].port", "duplicate listen address 127.0.0.1:2222"),
+        ("listen.service = \"forward\"", "forward.upstreams", "needs at least one upstream"),
         (
             "listen.service = \"forward\"\nforward.upstreams = [\"192.0.2.1:2222\", \"127.0.0.1:2222\"]",
             "forward.upstreams",
-            "127.0.0.1:2222 is this listener itself",
+            "upstream 127.0.0.1:2222 is this listener's own address",
         ),
         (
             "[listen]\naddress = \"::\"\nservice = \"forward\"\n[forward]\nupstreams = [\"[::1]:2222\"]",
             "forward.upstreams",
-            "[::1]:2222 is this listener itself",
+            "upstream [::1]:2222 is this listener's own address",
         ),
         (
             "[[listen]]\nservice = \"forward\"\n[listen.forward]\n[[listen]]\nport = 1",
             "listen[0].forward.upstreams",
-            "nowhere to go",
+            "needs at least one upstream",
         ),
         (
             "listen.service = \"respond\"\n[respond]\nbody = \"a\"\nfile = \"b\"",
@@ -240,99 +283,28 @@ fn settings_that_do_not_go_together_are_refused_where_they_stand() {
 }
 
 #[test]
-fn a_flag_for_one_listener_is_refused_where_there_are_several() {
-    let mut file = parse("[[listen]]\n[[listen]]\nport = 1").unwrap();
+fn flag_for_one_of_several_listeners_is_refused() {
+    let text = "[[listen]]\n[[listen]]\nport = 1";
     let flags = Flags::parse_from(["tfo-server", "-p", "80"]);
-    let error = overlay(&mut file, &flags, &Environment::default()).unwrap_err();
-    assert!(error.to_string().contains("--port or TFO_SERVER_PORT"), "{error}");
-    let flags = Flags::parse_from(["tfo-server"]);
-    overlay(&mut file, &flags, &Environment::default()).unwrap();
+    let error = resolved(text, &flags, &[]).unwrap_err().to_string();
+    assert!(error.starts_with("--port: the file has 2 [[listen]] tables"), "{error}");
+    let error = resolved(text, &no_flags(), &[("TFO_SERVER_PORT", "80")]).unwrap_err().to_string();
+    assert!(error.starts_with("TFO_SERVER_PORT: the file has 2 [[listen]] tables"), "{error}");
+    resolved(text, &no_flags(), &[]).unwrap();
+    resolved("[[listen]]\nport = 1", &flags, &[]).unwrap();
 }
 
 #[test]
-fn every_key_has_a_variable_of_its_name() {
-    let value = |key: &str| match key {
-        "listen.address" | "metrics.address" => "::1",
-        "listen.service" => "echo",
-        "listen.early-data" => "await-handshake",
-        "listen.proxy-protocol" => "required",
-        "respond.content-type" => "text/html",
-        "respond.http" => "true",
-        "forward.upstreams" => "[::1]:80",
-        "forward.balance" => "least-connections",
-        "forward.fast-open" | "output.lines" => "false",
-        "forward.proxy-protocol" => "v1",
-        "engine.evidence" => "counters",
-        "limits.buffer" => "8KiB",
-        "keys.mode" => "file",
-        "keys.rotate-every" => "7days",
-        "output.format" => "json",
-        "process.user" | "process.group" => "tfo",
-        key if ["-timeout", "-interval", "-pause"].iter().any(|end| key.ends_with(end)) => "7s",
-        _ => "77",
-    };
-    for key in keys(SHIPPED) {
-        let (table, name) = key.split_once('.').unwrap();
-        let of_flag = match (table, name) {
-            // The one key whose flag has another name.
-            (_, "format") => "output".to_owned(),
-            // By themselves these names say too little.
-            ("keys" | "respond" | "forward" | "metrics", name) => format!("{table}-{name}"),
-            _ => name.to_owned(),
-        };
-        let variable = format!("TFO_SERVER_{}", of_flag.replace('-', "_").to_uppercase());
-        let environment: Environment = [(&variable, value(&key))].into_iter().collect();
-        let mut file = File::default();
-        overlay(&mut file, &Flags::parse_from(["tfo-server"]), &environment).unwrap();
-        assert_ne!(file, File::default(), "{variable} must set {key}");
-        assert!(SHIPPED.contains(&variable), "the shipped file must name {variable}");
-    }
-}
-
-#[test]
-fn the_shipped_file_states_the_rules() {
-    // "expected … from 1 to 2, such as …"
-    let range = |error: Expected| {
-        let text = error.to_string();
-        text.split(" from ").nth(1).unwrap().split(',').next().unwrap().to_owned()
-    };
-    let shipped = SHIPPED.replace('"', "");
-    for (key, allowed) in [
-        ("port", range("".parse::<Port>().unwrap_err())),
-        ("backlog", range("".parse::<Backlog>().unwrap_err())),
-        ("fastopen-queue", range("".parse::<FastopenQueue>().unwrap_err())),
-        ("connect-timeout", range("".parse::<ConnectTimeout>().unwrap_err())),
-        ("health-interval", "0ms (never) to 1h".to_owned()),
-        ("syn-data-pause", "1s to 1h".to_owned()),
-        ("workers", range("".parse::<Workers>().unwrap_err())),
-        ("connections", range("".parse::<Connections>().unwrap_err())),
-        ("connections-per-source", "0 (any number) to 1000000".to_owned()),
-        ("buffer", range("".parse::<Buffer>().unwrap_err())),
-        ("header-timeout", range("".parse::<HeaderTimeout>().unwrap_err())),
-        ("idle-timeout", range("".parse::<IdleTimeout>().unwrap_err())),
-        ("drain-timeout", range("".parse::<DrainTimeout>().unwrap_err())),
-        ("rotate-every", range("".parse::<RotateEvery>().unwrap_err())),
-    ] {
-        assert!(shipped.contains(&allowed), "{key}: {allowed}");
-    }
-    let range = |low: bool, error: Expected| {
-        let text = range(error);
-        let (from, to) = text.split_once(" to ").unwrap();
-        if low { from.to_owned() } else { to.to_owned() }
-    };
-    assert_eq!(range(true, "x".parse::<ConnectionsPerSource>().unwrap_err()), "0");
-    assert_eq!(range(false, "x".parse::<HealthInterval>().unwrap_err()), "1h");
-}
-
-#[test]
-fn a_mode_of_the_keys_needs_its_file() {
+fn key_mode_without_its_file_is_refused() {
     for (mode, key, what) in [("file", "file", "a key file"), ("derived", "secret", "secret")] {
         let file = parse(&format!("keys.mode = \"{mode}\"")).unwrap();
-        let error = key_source(&file.keys).unwrap_err();
+        let refusal = key_source(&file.keys).unwrap_err();
+        assert_eq!(refusal.key, "keys.mode");
+        let error = refusal.reason;
         assert!(error.contains(&format!("without keys.{key}: expected the path of")), "{error}");
         assert!(error.contains(what) && error.contains("TFO_SERVER_KEYS_"), "{error}");
     }
     let file = parse("keys = { mode = \"file\", file = \"keys\", secret = \"unused\" }").unwrap();
-    assert_eq!(key_source(&file.keys), Ok(KeySource::File("keys".into())));
+    assert_eq!(key_source(&file.keys).unwrap(), KeySource::File("keys".into()));
     assert!(parse("keys.file = \"a\\nb\"").is_err(), "a path is one line");
 }

@@ -1,4 +1,4 @@
-//! Values that only this program's settings have: choices, and text with a rule.
+//! Types of values that only this program has: choices, and text with a rule.
 
 use std::{
     fmt,
@@ -7,117 +7,124 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use tfo_core::{
-    choice,
-    cli::{Expected, value::from_text},
-};
+use clap::ValueEnum;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use tfo_core::{as_text, choice, cli::Expected};
 
-choice! {
-    /// Where the keys that cookies are made with come from.
-    #[derive(Default)]
-    pub(crate) enum KeyMode {
-        /// The network namespace's.
-        #[default]
-        Kernel = "kernel",
-        /// A file's.
-        File = "file",
-        /// Derived from a secret and the clock.
-        Derived = "derived",
-    }
+choice!(KeyMode, ServiceKind, EarlyData, ProxyIn, ProxyOut, Balance, EvidenceLevel);
+
+/// The source of the keys that make cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum KeyMode {
+    /// The network namespace.
+    #[default]
+    Kernel,
+    /// A file.
+    File,
+    /// A secret and the clock.
+    Derived,
 }
 
-choice! {
-    /// What the server does with a connection.
-    #[derive(Default)]
-    pub(crate) enum ServiceKind {
-        /// Answers with what arrived of the client's SYN.
-        #[default]
-        Mirror = "mirror",
-        /// Sends back what it reads.
-        Echo = "echo",
-        /// Reads and closes.
-        Discard = "discard",
-        /// A fixed answer.
-        Respond = "respond",
-        /// Hands the connection to an upstream.
-        Forward = "forward",
-    }
+/// What the server does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum)]
+pub(crate) enum ServiceKind {
+    /// Answers with what arrived of the client's SYN.
+    #[default]
+    Mirror,
+    /// Sends back what it reads.
+    Echo,
+    /// Reads and closes.
+    Discard,
+    /// Sends a fixed answer.
+    Respond,
+    /// Forwards the connection to an upstream.
+    Forward,
 }
 
-choice! {
-    /// When a service sees the data of a SYN.
-    #[derive(Default)]
-    pub(crate) enum EarlyData {
-        /// At once.
-        #[default]
-        Accept = "accept",
-        /// Once the client has completed the handshake.
-        AwaitHandshake = "await-handshake",
-    }
+/// When a service receives the data of a SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum EarlyData {
+    /// Immediately.
+    #[default]
+    Accept,
+    /// After the client has completed the handshake.
+    AwaitHandshake,
 }
 
-choice! {
-    /// Whether connections begin with a PROXY protocol header.
-    #[derive(Default)]
-    pub(crate) enum ProxyIn {
-        /// They do not.
-        #[default]
-        Off = "off",
-        /// Each must, of either version.
-        Required = "required",
-    }
+/// Whether connections begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ProxyIn {
+    /// No connection does.
+    #[default]
+    Off,
+    /// Every connection must, with a header of version 1 or 2.
+    Required,
 }
 
-choice! {
-    /// Which PROXY protocol header an upstream gets.
-    #[derive(Default)]
-    pub(crate) enum ProxyOut {
-        /// None.
-        #[default]
-        Off = "off",
-        /// The line of version 1.
-        V1 = "v1",
-        /// The bytes of version 2.
-        V2 = "v2",
-    }
+/// The PROXY protocol header that upstreams receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ProxyOut {
+    /// None.
+    #[default]
+    Off,
+    /// The text line of version 1.
+    V1,
+    /// The binary header of version 2.
+    V2,
 }
 
-choice! {
-    /// Which upstream is next.
-    #[derive(Default)]
-    pub(crate) enum Balance {
-        /// One after the other.
-        #[default]
-        RoundRobin = "round-robin",
-        /// The one with the fewest open connections.
-        LeastConnections = "least-connections",
-    }
+/// Which upstream serves the next connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The upstream with the fewest open connections.
+    LeastConnections,
 }
 
-choice! {
-    /// What is read of each connection.
-    #[derive(Default)]
-    pub(crate) enum EvidenceLevel {
-        /// `TCP_INFO` and the saved SYN.
-        #[default]
-        Full = "full",
-        /// Nothing; the kernel's counters alone tell.
-        Counters = "counters",
-    }
+/// The evidence that is read of each connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum EvidenceLevel {
+    /// `TCP_INFO` and the saved SYN.
+    #[default]
+    Full,
+    /// None: only the counters of the kernel.
+    Counters,
 }
 
-/// An address of this host. Not a name: what a name resolves to changes, and a listener that moves
-/// with it surprises.
+as_text!(ListenAddress, ListenAddress::ALLOWED);
+as_text!(FilePath, FilePath::ALLOWED);
+as_text!(Name, Name::ALLOWED);
+as_text!(ContentType, ContentType::ALLOWED);
+
+macro_rules! display {
+    ($($name:ident),+) => { $(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+ };
+}
+
+display!(ListenAddress, FilePath, Name, ContentType);
+
+/// An IP address of this host, by default 127.0.0.1. Host names are refused, because the addresses of a name can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListenAddress(IpAddr);
 
 impl ListenAddress {
-    pub(crate) const LOOPBACK: Self = Self(IpAddr::V4(Ipv4Addr::LOCALHOST));
     const ALLOWED: &str = r#"an IP address of this host, such as "127.0.0.1", "0.0.0.0" or "::""#;
 
     pub(crate) const fn get(self) -> IpAddr {
         self.0
+    }
+}
+
+impl Default for ListenAddress {
+    fn default() -> Self {
+        Self(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 }
 
@@ -145,59 +152,14 @@ impl FromStr for ListenAddress {
     }
 }
 
-/// Writes a setting that is text, and reads it by the rule of its `FromStr`.
-macro_rules! as_text {
-    ($($name:ident),+) => { $(
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                from_text(deserializer, Self::ALLOWED)
-            }
-        }
-    )+ };
-}
-
-as_text!(ListenAddress, FilePath, Text, Name, ContentType);
-
-/// Any text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Text(String);
-
-impl Text {
-    const ALLOWED: &str = "text";
-
-    pub(crate) fn get(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Text {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// The path of a file; empty: none.
+/// The path of a file; empty: no file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FilePath(String);
 
 impl FilePath {
     const ALLOWED: &str = r#"the path of a file, such as "/etc/tfo/keys""#;
 
-    /// The path, if there is one.
+    /// Returns the path, unless it is empty.
     pub(crate) fn get(&self) -> Option<&Path> {
         Some(&self.0).filter(|path| !path.is_empty()).map(Path::new)
     }
@@ -214,14 +176,14 @@ impl FromStr for FilePath {
     }
 }
 
-/// A user or group of this host; empty: none.
+/// A user or group of this host; empty: none given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Name(String);
 
 impl Name {
     const ALLOWED: &str = r#"the name of a user or group of this host, such as "tfo""#;
 
-    /// The name, if there is one.
+    /// Returns the name, unless it is empty.
     pub(crate) fn get(&self) -> Option<&str> {
         Some(self.0.as_str()).filter(|name| !name.is_empty())
     }
@@ -238,7 +200,7 @@ impl FromStr for Name {
     }
 }
 
-/// The value of an HTTP `Content-Type`.
+/// The value of an HTTP `Content-Type`, by default `text/plain; charset=utf-8`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ContentType(String);
 
@@ -260,16 +222,16 @@ impl FromStr for ContentType {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let escape_control = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-        if !escape_control || !text.contains('/') || text.trim() != text {
+        let is_printable = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if !is_printable || !text.contains('/') || text.trim() != text {
             return Err(Expected::new(Self::ALLOWED));
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// The servers that connections are handed to. Addresses: a name's answer may change at any time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The servers that connections are forwarded to. Host names are refused, because the addresses of a name can change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Upstreams(Vec<SocketAddr>);
 
 impl Upstreams {
@@ -279,27 +241,12 @@ impl Upstreams {
         &self.0
     }
 
-    fn new<T: AsRef<str>>(texts: &[T]) -> Result<Self, Expected> {
-        let parse = |text: &T| text.as_ref().trim().parse().ok();
+    fn new(texts: &[String]) -> Result<Self, Expected> {
+        let parse = |text: &String| text.trim().parse().ok();
         let all: Option<Vec<SocketAddr>> = texts.iter().map(parse).collect();
         all.filter(|all| all.iter().all(|address| address.port() != 0))
             .map(Self)
             .ok_or_else(|| Expected::new(Self::ALLOWED))
-    }
-}
-
-/// In a variable they stand behind one another, with commas between them.
-impl FromStr for Upstreams {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        Self::new(&text.split(',').filter(|text| !text.trim().is_empty()).collect::<Vec<_>>())
-    }
-}
-
-impl Serialize for Upstreams {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(ToString::to_string))
     }
 }
 

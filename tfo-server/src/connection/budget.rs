@@ -1,31 +1,33 @@
-//! How many descriptors the connections may use, so that a client is accepted only when there is one for
-//! its upstream too.
+//! The file descriptors that connections may use. A client is accepted only if a descriptor for its upstream is
+//! available as well.
 //!
-//! 1. A connection's descriptors are taken before it is accepted, and given back once they are closed.
+//! Invariants:
+//!
+//! 1. Descriptors of a connection are taken before it is accepted, and given back after they are closed.
 //! 2. All workers together never use more than the budget.
-//! 3. Each worker has one pair for itself, as far as the budget goes: no worker's clients wait for those of
-//!    the others for ever.
-//! 4. Beside other listeners pairs leave one descriptor for each of them: an upstream may be a listener of this
+//! 3. Each worker has one pair of its own, as far as the budget allows, so that no worker's clients wait forever for
+//!    those of other workers.
+//! 4. If some listeners do not forward, each pair leaves one descriptor for them: an upstream may be a listener of this
 //!    server, and its connections must not wait for those that wait for it.
-//! 5. Without a budget nothing is shared by the workers.
+//! 5. Without a budget, workers share nothing.
 
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What one pipe takes.
+/// Descriptors of one pipe.
 const PIPE_DESCRIPTORS: usize = 2;
-/// Pipes make bulk transfers cheaper, and no connection waits for them: they get one in this many descriptors.
+/// Pipes make bulk transfers cheaper, but no connection needs one: they may use one in this many descriptors.
 const PIPES_DIVISOR: usize = 4;
 const UNLIMITED: usize = usize::MAX;
 
-/// What a connection takes.
+/// The descriptors that a connection needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DescriptorCost {
-    /// A socket.
+    /// The client's socket.
     Single,
-    /// A socket, and one towards an upstream.
+    /// The client's socket and one to an upstream.
     Pair,
 }
 
@@ -38,17 +40,17 @@ impl DescriptorCost {
     }
 }
 
-/// The descriptors that the workers share. By default they are unlimited.
+/// The descriptors that all workers share. Unlimited by default.
 #[derive(Debug)]
 pub(crate) struct DescriptorBudget {
-    /// How many descriptors there are beside those that each worker has for itself.
+    /// Descriptors that are not reserved for single workers.
     capacity: AtomicUsize,
     used: AtomicUsize,
-    /// How many of them may be of pairs.
+    /// How many of `capacity` pairs may use.
     capacity_of_pairs: AtomicUsize,
     used_by_pairs: AtomicUsize,
     used_by_pipes: AtomicUsize,
-    /// How many pairs each worker has for itself.
+    /// How many pairs are reserved for each worker.
     own_pairs: AtomicUsize,
 }
 
@@ -67,14 +69,14 @@ impl Default for DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// Sets how many descriptors the connections may use. `mixed`: not all of them are pairs.
+    /// Sets how many descriptors connections may use. `mixed`: some listeners do not forward.
     pub(crate) fn set(&self, capacity: Option<usize>, workers: usize, mixed: bool) {
         let pair = DescriptorCost::Pair.descriptors();
         let (capacity, own_pairs) = match capacity {
             None => (UNLIMITED, 0),
             Some(capacity) => match capacity.checked_sub(pair * workers) {
                 Some(shared) => (shared, 1),
-                // One at a time.
+                // Too few to reserve any: one pair must fit.
                 None => (capacity.max(pair), 0),
             },
         };
@@ -108,7 +110,7 @@ impl DescriptorBudget {
         }
     }
 
-    /// Takes what a pipe needs, if there is room for one.
+    /// Takes descriptors for a pipe. Returns whether any were available.
     pub(crate) fn take_pipe(&self) -> bool {
         let pipes = self.used_by_pipes.fetch_add(PIPE_DESCRIPTORS, Relaxed) + PIPE_DESCRIPTORS;
         let room = pipes <= self.capacity.load(Relaxed) / PIPES_DIVISOR
@@ -119,14 +121,14 @@ impl DescriptorBudget {
         room
     }
 
-    /// A pipe is closed.
+    /// Gives back the descriptors of a pipe that was closed.
     pub(crate) fn give_back_pipe(&self) {
         self.used.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
         self.used_by_pipes.fetch_sub(PIPE_DESCRIPTORS, Relaxed);
     }
 }
 
-/// Adds, unless the sum would be more than allowed.
+/// Adds `count`, unless the sum would exceed the capacity.
 fn add(used: &AtomicUsize, count: usize, capacity: &AtomicUsize) -> bool {
     let room = used.fetch_add(count, Relaxed) + count <= capacity.load(Relaxed);
     if !room {
@@ -135,7 +137,7 @@ fn add(used: &AtomicUsize, count: usize, capacity: &AtomicUsize) -> bool {
     room
 }
 
-/// What one worker's connections use.
+/// The descriptors that one worker's connections use.
 #[derive(Debug)]
 pub(crate) struct DescriptorShare {
     budget: Arc<DescriptorBudget>,
@@ -143,19 +145,19 @@ pub(crate) struct DescriptorShare {
     pairs: CostUsage,
 }
 
-/// The connections of one cost.
+/// The connections with one cost.
 #[derive(Debug, Default)]
 struct CostUsage {
     all: usize,
-    /// How many of them were taken from what the workers share.
+    /// How many of `all` use shared descriptors.
     shared: usize,
-    /// How many are over, and not closed yet.
+    /// How many of `all` have ended but are not closed yet.
     closing: usize,
-    /// There was no room: when to look again, for another worker may have made some.
+    /// When to try again after none was available: another worker may have freed some.
     retry: Option<Instant>,
 }
 
-/// How long it takes until a worker that found no room looks again.
+/// Delay before a worker that found no descriptor tries again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 impl DescriptorShare {
@@ -163,11 +165,11 @@ impl DescriptorShare {
         Self { budget, singles: CostUsage::default(), pairs: CostUsage::default() }
     }
 
-    /// Takes descriptors for a connection. Returns whether there are any for it.
+    /// Takes descriptors for a connection. Returns whether any were available.
     pub(crate) fn take(&mut self, cost: DescriptorCost) -> bool {
         let own = self.own(cost);
         let (budget, taken) = self.taken(cost);
-        // More than one only where there was no budget until now.
+        // Loops more than once only if there was no budget until now.
         while taken.all + 1 > own.saturating_add(taken.shared) {
             if !budget.take(cost) {
                 taken.retry = Some(Instant::now() + RETRY_AFTER);
@@ -179,7 +181,7 @@ impl DescriptorShare {
         true
     }
 
-    /// When to look for room again; `None`: now.
+    /// Returns when to try again; `None` means at once.
     pub(crate) fn next_try(&self, cost: DescriptorCost) -> Option<Instant> {
         let retry = match cost {
             DescriptorCost::Single => self.singles.retry,
@@ -188,17 +190,17 @@ impl DescriptorShare {
         retry.filter(|at| *at > Instant::now())
     }
 
-    /// A connection was not accepted after all.
+    /// Gives back the descriptors of a connection that was not accepted after all.
     pub(crate) fn undo(&mut self, cost: DescriptorCost) {
         self.give_back(cost, 1);
     }
 
-    /// A connection is over.
+    /// Records that a connection has ended.
     pub(crate) fn closing(&mut self, cost: DescriptorCost) {
         self.taken(cost).1.closing += 1;
     }
 
-    /// Those that are over are closed.
+    /// Records that all ended connections are closed.
     pub(crate) fn closed(&mut self) {
         for cost in [DescriptorCost::Single, DescriptorCost::Pair] {
             let closed = mem::take(&mut self.taken(cost).1.closing);
@@ -228,7 +230,7 @@ impl DescriptorShare {
         (&self.budget, taken)
     }
 
-    /// How many need nothing of what the workers share.
+    /// Returns how many connections need no shared descriptors.
     fn own(&self, cost: DescriptorCost) -> usize {
         match (self.budget.capacity.load(Relaxed), cost) {
             (UNLIMITED, _) => usize::MAX,
@@ -261,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_a_pair_for_itself_and_the_rest_is_shared() {
+    fn workers_with_budget_have_one_own_pair_and_share_the_rest() {
         let (budget, mut shares) = budget(9, 2, false);
         let [one, other] = shares.as_mut_slice() else { panic!("two") };
-        assert!((0..3).all(|_| one.take(Pair)), "its own, and two shared");
-        assert!(!one.take(Pair), "one descriptor is left, beside the other's own");
-        assert!(one.take(Single), "for one that is not forwarded");
-        assert!(other.take(Pair), "its own");
+        assert!((0..3).all(|_| one.take(Pair)), "one own pair and two shared ones");
+        assert!(!one.take(Pair), "one shared descriptor is left");
+        assert!(one.take(Single), "one that does not forward");
+        assert!(other.take(Pair), "the own pair");
         assert!(!other.take(Single) && !other.take(Pair));
         one.closing(Pair);
-        assert!(!other.take(Pair), "it is not closed yet");
+        assert!(!other.take(Pair), "ended, but not closed yet");
         one.closed();
         assert!(other.take(Pair));
         other.undo(Pair);
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pair_beside_other_listeners_leaves_one_descriptor() {
+    fn pairs_beside_other_listeners_leave_one_descriptor_each() {
         for (capacity, workers) in [(14, 2), (30, 2), (100, 3), (10_000, 8)] {
             let (_, mut shares) = budget(capacity, workers, true);
             let mut pairs = 0;
@@ -293,12 +295,12 @@ mod tests {
                 singles += 1;
             }
             assert!(singles >= pairs && pairs >= workers, "{capacity}: {pairs} and {singles}");
-            assert_eq!(2 * pairs + singles, capacity, "none is left over");
+            assert_eq!(2 * pairs + singles, capacity, "all descriptors are used");
         }
     }
 
     #[test]
-    fn what_is_too_little_for_all_workers_is_used_one_by_one() {
+    fn budget_below_one_pair_per_worker_serves_one_pair_at_a_time() {
         let (_, mut shares) = budget(1, 3, true);
         assert!(shares[0].take(Pair));
         assert!(!shares[1].take(Pair) && !shares[2].take(Pair));
@@ -307,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn connections_from_before_there_was_a_budget_count() {
+    fn connections_older_than_the_budget_count_towards_it() {
         let budget = Arc::new(DescriptorBudget::default());
         let mut share = DescriptorShare::new(Arc::clone(&budget));
-        assert!((0..100).all(|_| share.take(Single)), "without one there is no limit");
-        assert_eq!(budget.used.load(Relaxed), 0, "and nothing to share");
+        assert!((0..100).all(|_| share.take(Single)), "without a budget nothing is limited");
+        assert_eq!(budget.used.load(Relaxed), 0, "without a budget nothing is shared");
         close(&mut share, Single, 90);
         budget.set(Some(14), 1, true);
-        assert!(share.take(Single), "eleven");
+        assert!(share.take(Single), "the eleventh connection");
         assert!(share.take(Single) && !share.take(Single));
         budget.set(None, 1, true);
         assert!((0..100).all(|_| share.take(Single)));
@@ -323,13 +325,13 @@ mod tests {
     }
 
     #[test]
-    fn pipes_get_a_part_of_it() {
+    fn pipes_use_at_most_a_quarter_of_the_budget() {
         let (budget, mut shares) = budget(18, 1, false);
         assert!(budget.take_pipe() && budget.take_pipe());
-        assert!(!budget.take_pipe(), "a quarter is theirs");
+        assert!(!budget.take_pipe(), "more than a quarter");
         assert!((0..7).all(|_| shares[0].take(Pair)) && !shares[0].take(Single));
         budget.give_back_pipe();
         assert!(shares[0].take(Pair));
-        assert!(!budget.take_pipe(), "no room beside the connections");
+        assert!(!budget.take_pipe(), "connections use all descriptors");
     }
 }

@@ -1,4 +1,4 @@
-//! One of the sockets whose bytes the server moves: a client's, or that to an upstream.
+//! One of a connection's sockets: the client's, or the one to an upstream.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -9,28 +9,28 @@ use std::time::Duration;
 use tfo_core::Result;
 use tfo_core::socket::{FastOpenStream, option};
 
-/// A socket, and what is known of its handshake.
+/// A nonblocking socket and the state of its handshake.
 pub(super) struct Leg {
     stream: FastOpenStream,
-    /// Known, and for good once it is.
+    /// Once true, it stays true.
     handshake_ended: Cell<bool>,
 }
 
-/// What follows the bytes that are sent.
+/// What follows the bytes of a [`Leg::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterSend {
-    /// Nothing for now.
+    /// Nothing yet.
     Nothing,
-    /// More bytes, with the next call.
+    /// More bytes, by the next call.
     MoreBytes,
-    /// [`Leg::shutdown`], as soon as the last byte is with the kernel.
+    /// [`Leg::shutdown`], once the kernel has accepted the last byte.
     Shutdown,
-    /// The socket is closed, as soon as the last byte is with the kernel.
+    /// A close, once the kernel has accepted the last byte.
     Close,
 }
 
 impl Leg {
-    /// `handshake_ended`: whether that is known already.
+    /// Wraps a socket. `handshake_ended`: whether the handshake is already known to be complete.
     pub(super) fn new(stream: FastOpenStream, handshake_ended: bool) -> Self {
         Self { stream, handshake_ended: Cell::new(handshake_ended) }
     }
@@ -47,7 +47,7 @@ impl Leg {
         self.stream.local_addr()
     }
 
-    /// Whether the handshake has ended. Asks the kernel until it has.
+    /// Returns whether the handshake is complete. Queries the kernel until it is.
     pub(super) fn handshake_ended(&self) -> Result<bool> {
         if !self.handshake_ended.get() {
             self.handshake_ended.set(self.stream.handshake_ended()?);
@@ -59,11 +59,11 @@ impl Leg {
         (&self.stream).read(memory)
     }
 
-    /// Sends as much of `bytes` as the socket takes now; returns how much.
+    /// Sends as many of `bytes` as the socket accepts now, and returns how many.
     ///
-    /// The last bytes and the FIN leave in one segment where that costs no time. On a fast open connection whose
-    /// handshake is unfinished the kernel defers a shutdown until the client's ACK arrives, and bytes that wait for
-    /// the FIN wait with it: the round trip that fast open saved would be lost. A close is not deferred.
+    /// The last bytes and the FIN share a segment unless that would delay the bytes. On a fast open connection whose
+    /// handshake is incomplete, the kernel defers a shutdown until the client's ACK arrives. Bytes held back for the
+    /// FIN would be deferred with it, and the round trip that fast open saved would be lost. A close is not deferred.
     pub(super) fn send(&self, bytes: &[u8], after: AfterSend) -> io::Result<usize> {
         let more = match after {
             AfterSend::Nothing => false,
@@ -82,19 +82,19 @@ impl Leg {
         Ok(sent)
     }
 
-    /// Sends the FIN once all bytes have left.
+    /// Sends the FIN after all bytes.
     pub(super) fn shutdown(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// Whether bytes wait in the kernel that were not sent yet, not even once.
+    /// Returns whether the kernel holds bytes that it has never transmitted.
     pub(super) fn has_unsent(&self) -> bool {
         self.stream.info().is_ok_and(|info| info.notsent_bytes.is_some_and(|bytes| bytes > 0))
     }
 
-    /// Lets the close end the connection with a reset instead of a FIN, which would make a part look whole.
+    /// Makes the close send a reset instead of a FIN, which would make truncated data look complete.
     pub(super) fn reset_on_close(&self) {
-        // Fails only on a descriptor that is no socket.
+        // Fails only if the descriptor is not a socket.
         let _ = option::set_linger(&self.stream, Some(Duration::ZERO));
     }
 }

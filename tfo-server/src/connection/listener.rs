@@ -1,44 +1,46 @@
-//! What the connections of a listener share.
+//! The state that all connections of a listener share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tfo_core::cli::Integer;
 use tfo_core::probe::ServerObserver;
 
 use super::budget::DescriptorCost;
+use crate::config::file::Limits;
 use crate::config::values::{EarlyData, EvidenceLevel, ProxyIn};
-use crate::config::{Limits, ListenSettings, Settings};
+use crate::config::{ListenSettings, Settings};
 use crate::metrics::stats::ListenerStats;
 use crate::service::Service;
 
-/// How long peers of a listener of the server's own may be silent: a request follows at the heels of its
-/// connection.
+/// Maximum header and idle timeout on the server's internal listeners: their clients send a request as soon as they are
+/// connected.
 const MAX_INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One listener, as its connections see it. A connection keeps the context that it began with.
+/// One listener, as seen by its connections. A connection keeps the context that it started with.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a setting, or follows from some")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting, or derived from settings")]
 pub(crate) struct ListenerContext {
     pub(crate) address: SocketAddr,
     pub(crate) service: Service,
-    /// What each of its connections takes of the descriptors.
+    /// The descriptors that each connection needs.
     pub(crate) cost: DescriptorCost,
     pub(crate) await_handshake: bool,
-    /// A PROXY protocol header comes first.
+    /// A PROXY protocol header precedes the client's bytes.
     pub(crate) expects_header: bool,
-    /// Inspect how each connection arrived.
+    /// Collect the evidence on each arrival.
     pub(crate) inspect: bool,
-    /// Keep what was seen until the end of the connection.
+    /// Keep the evidence until the connection ends.
     pub(crate) keep_evidence: bool,
     pub(crate) limits: Limits,
     pub(crate) observer: ServerObserver,
-    /// The worker's own for this listener.
+    /// The counters of this worker for this listener.
     pub(crate) stats: Arc<ListenerStats>,
 }
 
 impl ListenerContext {
-    /// For a listener of the server's own, whose connections are neither inspected nor logged.
+    /// Creates the context of an internal listener, whose connections are neither inspected nor logged.
     pub(crate) fn internal(
         address: SocketAddr,
         service: Service,
@@ -46,9 +48,9 @@ impl ListenerContext {
         observer: ServerObserver,
     ) -> Self {
         let limits = Limits {
-            connections_per_source: None,
-            header_timeout: limits.header_timeout.min(MAX_INTERNAL_TIMEOUT),
-            idle_timeout: limits.idle_timeout.min(MAX_INTERNAL_TIMEOUT),
+            connections_per_source: const { Integer::new(0) },
+            header_timeout: limits.header_timeout.at_most(MAX_INTERNAL_TIMEOUT),
+            idle_timeout: limits.idle_timeout.at_most(MAX_INTERNAL_TIMEOUT),
             ..limits.clone()
         };
         Self {
@@ -72,7 +74,7 @@ impl ListenerContext {
         observer: ServerObserver,
         stats: Arc<ListenerStats>,
     ) -> Self {
-        let inspect = settings.evidence == EvidenceLevel::Full || service.needs_evidence();
+        let inspect = settings.engine.evidence == EvidenceLevel::Full || service.needs_evidence();
         Self {
             address: listen.address,
             cost: if service.forward().is_some() {
@@ -80,8 +82,8 @@ impl ListenerContext {
             } else {
                 DescriptorCost::Single
             },
-            await_handshake: listen.early_data == EarlyData::AwaitHandshake,
-            expects_header: listen.proxy_protocol == ProxyIn::Required,
+            await_handshake: listen.table.early_data == EarlyData::AwaitHandshake,
+            expects_header: listen.table.proxy_protocol == ProxyIn::Required,
             inspect,
             keep_evidence: inspect && (settings.prints_lines() || service.needs_evidence()),
             limits: settings.limits.clone(),

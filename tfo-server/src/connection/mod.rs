@@ -1,13 +1,24 @@
-//! One connection: its bytes between the client's socket and a session of the service, or its upstream.
+//! One connection: moves bytes between the client's socket and either a session of the service or an upstream.
 //!
-//! 1. The service sees no byte before the client has completed the handshake (`early-data = "await-handshake"`)
-//!    and before a proxy's header is complete (`proxy-protocol = "required"`).
-//! 2. Nothing more is read while an answer waits to be sent: a peer that does not read can't make memory grow.
-//! 3. At most `limits.buffer` bytes are held, each way.
-//! 4. The bytes of a request that has begun do not put off its deadline.
-//! 5. A connection that is closed before it is done ends with a reset, never with a FIN that makes a part look
-//!    whole ([`Connection::reset_if_incomplete`]).
-//! 6. An idle connection holds no buffer, and is registered with the event loop only once it has to wait.
+//! A worker calls [`Connection::drive`] whenever the connection may make progress. Each call is one bounded turn; its
+//! result ([`DriveOutcome`]) names what the connection needs next. [`Phase`] records its progress:
+//!
+//! 1. The client completes the handshake, if `early-data = "await-handshake"`.
+//! 2. The header of the proxy is read ([`proxy_header`]), if `proxy-protocol = "required"`.
+//! 3. Bytes are read and passed to a [`Session`], whose output is sent; or a [`Relay`] moves them to an upstream and
+//!    back.
+//! 4. The connection closes: at once, or by a FIN, after which the client's bytes are read and discarded until the
+//!    client closes as well or [`LINGER`] has passed.
+//!
+//! Invariants:
+//!
+//! 1. The service sees no byte before steps 1 and 2 are complete.
+//! 2. Nothing is read while output is unsent, so that a peer that does not read cannot make memory grow.
+//! 3. At most `limits.buffer` bytes are held per direction.
+//! 4. Bytes of an unfinished request do not extend its deadline.
+//! 5. A connection that is closed before it is complete is reset, never closed with a FIN, which would make a truncated
+//!    reply look complete ([`Connection::reset_if_incomplete`]).
+//! 6. An idle connection holds no buffer. A connection registers with the event loop only when it first has to wait.
 
 pub(crate) mod budget;
 mod leg;
@@ -45,32 +56,32 @@ use relay::{Relay, RelayIo};
 use send_buffer::SendBuffer;
 use turn::{DriveOutcome, InputBuffer, LINGER, TurnBudget, TurnContext, WorkerScratch};
 
-/// How long a kept connection must have been idle before a server that stops closes its
-/// connection: the next request of a busy client is on its way, and would find the connection closed.
+/// A server that is stopping closes an idle keep-alive connection after this time without a request. The next request
+/// of a busy client may already be on its way and would find the connection closed.
 const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
 /// A connection being served.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 pub(crate) struct Connection {
     leg: Leg,
     pub(crate) listener: Rc<ListenerContext>,
     responder: Responder,
     pub(crate) peer: SocketAddr,
-    /// Where a proxy stands before this server.
+    /// The PROXY protocol header, if the listener requires one.
     proxy_header: Option<Box<ProxyHeader>>,
     pub(crate) arrival: Option<Box<ArrivalDetails>>,
-    /// What its arrival tells.
+    /// The verdict on fast open.
     pub(crate) verdict: ArrivalVerdict,
     unsent: Option<Box<SendBuffer>>,
     phase: Phase,
-    /// A request has begun: its bytes do not put off the deadline.
-    unfinished: bool,
-    /// Why the connection is closed gracefully before the session is done.
+    /// A request has begun: its further bytes do not extend the deadline.
+    request_unfinished: bool,
+    /// Why the connection is closed gracefully before the session is complete.
     failure: Option<CloseKind>,
     registered: bool,
-    /// Counts for its client's address.
-    pub(crate) counted: bool,
-    /// Is in the worker's list of connections to drive.
+    /// Counts towards `connections-per-source` of the client's address.
+    pub(crate) counted_for_source: bool,
+    /// Is in one of the worker's lists of connections to drive.
     pub(crate) queued: bool,
     pub(crate) started: Instant,
     pub(crate) deadline: Instant,
@@ -78,14 +89,14 @@ pub(crate) struct Connection {
     pub(crate) bytes_out: u64,
 }
 
-/// Who answers.
+/// Produces the bytes for the client.
 enum Responder {
     Session(Box<dyn Session>),
     Relay(Box<Relay>),
 }
 
 impl Connection {
-    /// `handshake_ended`: whether that is known already.
+    /// Creates a connection. `handshake_ended`: whether the handshake is already known to be complete.
     pub(crate) fn new(
         stream: FastOpenStream,
         handshake_ended: bool,
@@ -110,10 +121,10 @@ impl Connection {
             verdict: ArrivalVerdict::NotLookedAt,
             unsent: None,
             phase: Phase::Open,
-            unfinished: false,
+            request_unfinished: false,
             failure: None,
             registered: false,
-            counted: false,
+            counted_for_source: false,
             queued: false,
             started,
             bytes_in: 0,
@@ -123,22 +134,22 @@ impl Connection {
         connection
     }
 
-    /// The client may be heard from now on.
+    /// Starts to read from the client: first the PROXY header, if one is required.
     fn open(&mut self, now: Instant) {
         let limits = &self.listener.limits;
         (self.phase, self.deadline) = if self.proxy_header.is_some() {
-            (Phase::AwaitsHeader, now + limits.header_timeout)
+            (Phase::AwaitsHeader, now + limits.header_timeout.get())
         } else {
-            (Phase::Open, now + limits.idle_timeout)
+            (Phase::Open, now + limits.idle_timeout.get())
         };
     }
 
-    /// What is left when it is over.
+    /// Returns the client's socket.
     pub(crate) fn into_stream(self) -> FastOpenStream {
         self.leg.into_stream()
     }
 
-    /// Makes the close that follows a reset, on both legs, where a FIN would make a part look whole.
+    /// Makes the following close send a reset on both legs if a FIN would make truncated data look complete.
     pub(crate) fn reset_if_incomplete(&self) {
         match &self.responder {
             Responder::Relay(relay) => relay.reset_if_incomplete(&self.leg),
@@ -150,13 +161,13 @@ impl Connection {
         }
     }
 
-    /// Serves it only once its client has completed the handshake.
+    /// Defers service until the client has completed the handshake.
     pub(crate) fn await_handshake(&mut self) {
         self.phase = Phase::AwaitsHandshake;
-        self.deadline = self.started + self.listener.limits.header_timeout;
+        self.deadline = self.started + self.listener.limits.header_timeout.get();
     }
 
-    /// Moves as many bytes as the socket and fairness allow. An error ends the connection.
+    /// Moves as many bytes as the sockets and the turn's budget allow. An error ends the connection.
     pub(crate) fn drive(&mut self, scratch: &mut WorkerScratch) -> io::Result<DriveOutcome> {
         match self.phase {
             Phase::AwaitsHandshake => {
@@ -178,7 +189,7 @@ impl Connection {
         }
     }
 
-    /// Reads and answers.
+    /// Passes what the client sends to the session, and sends the session's output.
     fn serve(&mut self, scratch: &mut WorkerScratch) -> io::Result<DriveOutcome> {
         let WorkerScratch { input, turn } = scratch;
         let mut budget = TurnBudget::new();
@@ -196,7 +207,7 @@ impl Connection {
                     continue;
                 }
                 _ => match read.read(|memory| self.leg.read(memory)) {
-                    // All that was to be sent has left.
+                    // All output was sent before this read.
                     Ok(0) => return Ok(DriveOutcome::Done),
                     Ok(_) => {}
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -221,17 +232,17 @@ impl Connection {
         }
     }
 
-    /// How much may be read: the session may hold that much more. One that holds all that it may reads no more.
+    /// Returns how many bytes may be read: as many as the session may still hold, but at least one.
     fn read_limit(&self) -> usize {
         let held = match &self.responder {
             Responder::Session(session) => session.held(),
             Responder::Relay(_) => 0,
         };
-        // Reading into nothing would look like the end.
-        self.listener.limits.buffer.saturating_sub(held).max(1)
+        // A read into an empty buffer would look like end of file.
+        self.listener.limits.buffer.get().saturating_sub(held).max(1)
     }
 
-    /// Closes this half; the rest of what the peer sends is read for a while.
+    /// Sends the FIN. What the peer still sends is read and discarded for up to [`LINGER`].
     fn shutdown(&mut self, next: Phase, now: Instant) -> io::Result<()> {
         self.leg.shutdown()?;
         self.phase = next;
@@ -251,7 +262,7 @@ impl Connection {
             Some(addresses) => Ok(addresses),
             None => Ok(ProxiedAddresses { source: self.peer, destination: client.local_addr()? }),
         };
-        let mut input = input.lend(self.listener.limits.buffer);
+        let mut input = input.lend(self.listener.limits.buffer.get());
         let mut io = RelayIo { client, input: &mut input, turn, deadline, extensions };
         let outcome = relay.drive(&mut io, addresses);
         let (bytes_in, bytes_out) = relay.bytes();
@@ -259,7 +270,7 @@ impl Connection {
         outcome
     }
 
-    /// Reads until the proxy's header is complete.
+    /// Reads until the PROXY header is complete.
     fn read_header(&mut self, input: &mut InputBuffer) -> io::Result<DriveOutcome> {
         let Some(header) = self.proxy_header.as_deref_mut() else { return Ok(DriveOutcome::Done) };
         let forward = self.listener.service.forward();
@@ -274,10 +285,10 @@ impl Connection {
         })
     }
 
-    /// Gives the service what came behind the header.
+    /// Passes the bytes that followed the header to the service.
     fn start_after_header(&mut self, turn: &mut TurnContext) -> io::Result<()> {
         self.phase = Phase::Open;
-        self.deadline = turn.now + self.listener.limits.idle_timeout;
+        self.deadline = turn.now + self.listener.limits.idle_timeout.get();
         let header = self.proxy_header.as_deref_mut();
         let rest = header.map(ProxyHeader::take_rest).unwrap_or_default();
         if rest.is_empty() {
@@ -293,14 +304,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether nothing waits to be sent.
+    /// Returns whether no output is unsent.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.unsent.is_none()
     }
 
-    /// Whether its client was answered, and nothing of another request has come.
+    /// Returns whether the client was answered and no byte of another request has arrived.
     fn is_idle(&self) -> bool {
-        let served = self.bytes_out > 0 && !self.unfinished && self.unsent.is_none();
+        let served = self.bytes_out > 0 && !self.request_unfinished && self.unsent.is_none();
         let is_idle = match &self.responder {
             Responder::Session(session) => session.is_idle(),
             Responder::Relay(_) => false,
@@ -308,17 +319,17 @@ impl Connection {
         self.phase == Phase::Open && served && is_idle
     }
 
-    /// The server stops: if the connection is idle it ends once it has been idle for [`DRAIN_IDLE`]. A client that
-    /// asks before is answered, and told that it was the last answer.
+    /// Makes an idle connection close once it has been idle for [`DRAIN_IDLE`], because the server is stopping. A
+    /// request that arrives before is answered, and the answer announces the close.
     pub(crate) fn close_once_idle(&mut self) {
         if self.is_idle() {
-            let idle = self.listener.limits.idle_timeout;
+            let idle = self.listener.limits.idle_timeout.get();
             self.deadline =
                 self.deadline.checked_sub(idle.saturating_sub(DRAIN_IDLE)).unwrap_or(self.deadline);
         }
     }
 
-    /// Gives the session what was read, and sends what it returns.
+    /// Passes received bytes to the session, and sends its output.
     fn pass_to_session(&mut self, bytes: &[u8], turn: &mut TurnContext) -> io::Result<()> {
         let Responder::Session(session) = &mut self.responder else { return Ok(()) };
         let TurnContext { out, date, now, ending, .. } = turn;
@@ -328,7 +339,7 @@ impl Connection {
             || Some(arrival.as_deref_mut()?.evidence_with_counters(&listener.observer));
         let mut context = SessionContext {
             respond: listener.service.respond(),
-            buffer: listener.limits.buffer,
+            buffer: listener.limits.buffer.get(),
             date,
             ending: *ending,
             evidence: &mut evidence,
@@ -342,23 +353,23 @@ impl Connection {
         };
         let limits = &self.listener.limits;
         match next {
-            SessionAction::More if self.unfinished => {}
+            SessionAction::More if self.request_unfinished => {}
             SessionAction::More | SessionAction::Begun => {
-                self.unfinished = true;
-                self.deadline = *now + limits.header_timeout;
+                self.request_unfinished = true;
+                self.deadline = *now + limits.header_timeout.get();
             }
             SessionAction::Read
             | SessionAction::Again
             | SessionAction::Close
             | SessionAction::Linger => {
-                self.unfinished = false;
-                self.deadline = *now + limits.idle_timeout;
+                self.request_unfinished = false;
+                self.deadline = *now + limits.idle_timeout.get();
             }
         }
         self.send(&out)
     }
 
-    /// Sends what a session has put into `out`; what does not leave at once is held.
+    /// Sends the session's output. What the socket does not accept at once is held.
     fn send(&mut self, out: &SessionOutput) -> io::Result<()> {
         let (sent, unsent) = SendBuffer::send(&self.leg, out, self.phase.after_send())?;
         self.unsent = unsent.map(Box::new);
@@ -366,7 +377,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends more of what is unsent. Returns whether all of it has left.
+    /// Sends more of the unsent output. Returns whether all of it was sent.
     fn flush(&mut self, now: Instant) -> io::Result<bool> {
         let after_send = self.phase.after_send();
         let Some(unsent) = self.unsent.as_deref_mut() else { return Ok(true) };
@@ -376,9 +387,9 @@ impl Connection {
         }
         if sent > 0 {
             self.count_sent(sent);
-            // A peer that takes what is sent is alive; that does not give a request more time.
-            if !self.unfinished {
-                self.deadline = now + self.listener.limits.idle_timeout;
+            // A peer that accepts output is alive. This does not extend the deadline of a request.
+            if !self.request_unfinished {
+                self.deadline = now + self.listener.limits.idle_timeout.get();
             }
         }
         Ok(self.unsent.is_none())
@@ -389,7 +400,7 @@ impl Connection {
         self.listener.stats.add(Count::BytesIn, len as u64);
     }
 
-    /// What a relay has moved so far.
+    /// Adds what a relay has moved since the last call.
     fn count_relayed(&mut self, bytes_in: u64, bytes_out: u64) {
         let stats = &self.listener.stats;
         stats.add(Count::BytesIn, bytes_in.saturating_sub(self.bytes_in));
@@ -402,7 +413,7 @@ impl Connection {
         self.listener.stats.add(Count::BytesOut, len as u64);
     }
 
-    /// Returns which limit has been reached at the deadline; `None`: the connection has another turn.
+    /// Handles the deadline. Returns the limit that was reached, or `None` if the connection needs another turn.
     pub(crate) fn on_deadline(&mut self, turn: &mut TurnContext) -> Option<CloseKind> {
         if turn.ending && self.is_idle() {
             self.phase = Phase::LastRead;
@@ -415,37 +426,36 @@ impl Connection {
                 Some(self.failure.unwrap_or(CloseKind::LingerTimeout))
             }
             (_, Responder::Relay(relay)) => relay.on_deadline(),
-            _ if self.unfinished => self.request_timed_out(turn),
+            _ if self.request_unfinished => self.request_timed_out(turn),
             _ => Some(self.failure.unwrap_or(CloseKind::IdleTimeout)),
         }
     }
 
-    /// Sends the session's answer to a request that is late, and then closes gracefully: unread bytes
-    /// would turn the FIN into a reset, which overtakes the answer. Without an answer the connection is
-    /// closed at once.
+    /// Sends the session's answer to an overdue request and closes gracefully, because unread bytes would turn the FIN
+    /// into a reset, which could overtake the answer. Without an answer the connection is closed at once.
     fn request_timed_out(&mut self, turn: &mut TurnContext) -> Option<CloseKind> {
         let reason = Some(CloseKind::HeaderTimeout);
         let Responder::Session(session) = &mut self.responder else { return reason };
         let mut out = turn.out.lend();
-        // Behind an answer that the peer does not read, this one would not arrive either.
+        // Behind output that the peer does not read, this answer would not arrive either.
         if self.unsent.is_some() || !session.timed_out(&mut out, &turn.date) {
             return reason;
         }
         self.failure = reason;
-        self.unfinished = false;
+        self.request_unfinished = false;
         self.phase = Phase::ShuttingDown;
         self.deadline = turn.now + LINGER;
         if self.send(&out).is_ok() { None } else { reason }
     }
 
-    /// An event on its own socket, or on that towards the upstream.
+    /// Records an event on the client's socket, or on the upstream's if `of_upstream`.
     pub(crate) fn event(&mut self, of_upstream: bool, event: &Event) {
         if let Responder::Relay(relay) = &mut self.responder {
             relay.event(of_upstream, event);
         }
     }
 
-    /// Asks for the events that it waits for. Many connections end before they need one.
+    /// Registers for the events that the connection waits for. Many connections end before they need this.
     pub(crate) fn register(&mut self, registry: &Registry, tokens: [Token; 2]) -> io::Result<()> {
         match &mut self.responder {
             Responder::Relay(relay) => relay.register(registry, &self.leg, tokens),
@@ -459,7 +469,7 @@ impl Connection {
         }
     }
 
-    /// Why its client was not served, or not to the end, where no error of the socket says so.
+    /// Returns why the client was not served, or not completely, if no socket error explains it.
     pub(crate) fn failure(&self) -> Option<CloseKind> {
         match &self.responder {
             Responder::Relay(relay) => relay.failure(),
@@ -467,17 +477,17 @@ impl Connection {
         }
     }
 
-    /// The address that counts: the client's own where a proxy has named it.
+    /// Returns the address to which limits apply: the client's address if a proxy named it, else the peer's.
     pub(crate) fn source(&self) -> IpAddr {
         self.client().unwrap_or(self.peer).ip()
     }
 
-    /// The client's own address, where a proxy has told it.
+    /// Returns the client's address, if a proxy named it.
     pub(crate) fn client(&self) -> Option<SocketAddr> {
         Some(self.proxy_header.as_ref()?.addresses?.source)
     }
 
-    /// The upstream that it was handed to.
+    /// Returns the upstream of the connection.
     pub(crate) fn upstream(&self) -> Option<SocketAddr> {
         match &self.responder {
             Responder::Relay(relay) => relay.upstream(),

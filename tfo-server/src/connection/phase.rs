@@ -1,33 +1,33 @@
-//! How far a connection is.
+//! The phases of a connection.
 
 use super::leg::AfterSend;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The SYN's data must not be seen before the client has completed the handshake.
+    /// Waits for the client to complete the handshake; nothing is read before.
     AwaitsHandshake,
-    /// A proxy says first whose connection it is.
+    /// Reads the PROXY header.
     AwaitsHeader,
-    /// The proxy's header is read; what came behind it is the service's.
+    /// The PROXY header is complete. Bytes that followed it belong to the service.
     ClientKnown,
-    /// Reads and answers.
+    /// Reads from the client and sends the session's output.
     Open,
-    /// The session holds more input.
+    /// The session holds input that it has not processed yet.
     HasInput,
-    /// The end, once all bytes have left.
+    /// Closes once all output is sent.
     Closing,
-    /// The same, but the peer may still be sending.
+    /// Sends a FIN once all output is sent; the peer may still be sending.
     ShuttingDown,
-    /// Idle while the server stops: the end, unless a request has come by now.
+    /// Idle while the server is stopping: closes, unless a request is already readable.
     LastRead,
-    /// This half is closed; reads on until the peer has closed too.
+    /// The FIN is sent; reads and discards until the peer closes.
     Lingering,
-    /// The same, of a connection that was closed while it was idle.
+    /// As [`Lingering`](Self::Lingering), for a connection that was closed while idle.
     LingeringIdle,
 }
 
 impl Phase {
-    /// What follows the bytes of an answer.
+    /// Returns what follows the bytes of an answer.
     pub(super) fn after_send(self) -> AfterSend {
         match self {
             Self::Closing => AfterSend::Close,

@@ -1,4 +1,4 @@
-//! Pipes that connections have in common.
+//! A worker's pool of pipes for `splice`.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use tfo_core::socket;
 
 use super::budget::DescriptorBudget;
 
-/// How many wait for their next use: as many as connections use between two events.
+/// Maximum number of idle pipes: as many as connections use between two events.
 const MAX_IDLE: usize = 16;
 
-/// A worker's pipes. A connection has one only while bytes are in it.
+/// The pipes of a worker. A connection holds one only while bytes are in it.
 #[derive(Debug, Default)]
 pub(crate) struct Pipes {
     budget: Arc<DescriptorBudget>,
-    #[expect(clippy::vec_box, reason = "a connection that has none is smaller")]
+    #[expect(clippy::vec_box, reason = "keeps connections without a pipe small")]
     idle: Vec<Box<Pipe>>,
     used: bool,
 }
 
-/// A pipe, which counts as two descriptors as long as it is there.
+/// A pipe, which counts as two descriptors until it is dropped.
 #[derive(Debug)]
 pub(super) struct Pipe {
     pipe: socket::Pipe,
@@ -51,7 +51,7 @@ impl Pipes {
         Self { budget, ..Self::default() }
     }
 
-    /// `None`: no descriptors are left for it.
+    /// Returns an empty pipe, or `None` if no descriptors are left.
     pub(super) fn take(&mut self) -> Option<Box<Pipe>> {
         self.used = true;
         self.idle.pop().or_else(|| self.make())
@@ -65,14 +65,14 @@ impl Pipes {
         Some(Box::new(Pipe { pipe, budget: Arc::clone(&self.budget) }))
     }
 
-    /// Takes it back, empty.
+    /// Returns a pipe to the pool. A pipe that is not empty is closed.
     pub(super) fn give_back(&mut self, pipe: Box<Pipe>) {
         if pipe.is_empty() && self.idle.len() < MAX_IDLE {
             self.idle.push(pipe);
         }
     }
 
-    /// Closes them when none was used since the last call.
+    /// Closes the idle pipes if none was used since the last call.
     pub(crate) fn close_unused(&mut self) {
         if !std::mem::take(&mut self.used) {
             self.idle = Vec::new();
@@ -85,16 +85,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pipes_are_used_again_and_closed_when_nobody_needs_them() {
+    fn idle_pipes_are_reused_and_closed_when_unused() {
         let mut pipes = Pipes::default();
         let all: Vec<_> = (0..MAX_IDLE + 3).map(|_| pipes.take().unwrap()).collect();
         for pipe in all {
             pipes.give_back(pipe);
         }
-        assert_eq!(pipes.idle.len(), MAX_IDLE, "no more are kept");
+        assert_eq!(pipes.idle.len(), MAX_IDLE, "the pool is bounded");
         pipes.close_unused();
         let pipe = pipes.take().unwrap();
-        assert_eq!(pipes.idle.len(), MAX_IDLE - 1, "there was one");
+        assert_eq!(pipes.idle.len(), MAX_IDLE - 1, "an idle pipe was used");
         pipes.give_back(pipe);
         pipes.close_unused();
         assert_eq!(pipes.idle.len(), MAX_IDLE, "used since the last call");

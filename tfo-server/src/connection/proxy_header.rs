@@ -1,4 +1,13 @@
-//! The PROXY protocol header that a connection begins with.
+//! Reads the PROXY protocol header that precedes the client's bytes.
+//!
+//! Bytes are collected across turns until the header is complete; `service::proxy_protocol` parses them. Bytes that
+//! followed the header in the same read go to the service ([`ProxyHeader::take_rest`]).
+//!
+//! Invariants:
+//!
+//! 1. No byte reaches the service before the header is complete. Malformed bytes end the connection.
+//! 2. At most [`MAX_HEADER`] bytes are held, header and following bytes together.
+//! 3. Extensions are kept only if the upstream receives them.
 
 use std::io;
 use std::mem;
@@ -9,26 +18,26 @@ use crate::service::proxy_protocol::{
     self, Extensions, MAX_HEADER, ParseProgress, ProxiedAddresses,
 };
 
-/// The header of one connection: its bytes until it is complete, then what it says.
+/// The header of one connection: the bytes so far, then the parsed header.
 #[derive(Default)]
 pub(super) struct ProxyHeader {
-    /// The header so far, and what came behind it.
+    /// The header so far, and the bytes that followed it.
     bytes: Vec<u8>,
-    /// The length of the header, once it is complete.
+    /// Length of the header; 0 until it is complete.
     len: usize,
-    /// `None`: the connection's own addresses are the true ones.
+    /// `None`: the header names no addresses; those of the connection apply.
     pub(super) addresses: Option<ProxiedAddresses>,
-    /// For the upstream, where it gets them.
+    /// The extensions for the upstream, if it receives them.
     extensions: Option<Box<[u8]>>,
 }
 
-/// What a read of the header led to.
+/// The result of reading from the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderProgress {
     Complete,
-    /// The rest of it has not come yet.
+    /// More bytes are needed.
     Partial,
-    /// The peer closed without sending a byte, as a port check does.
+    /// The peer closed without sending a byte, as port checks do.
     Closed,
 }
 
@@ -43,11 +52,11 @@ impl ProxyHeader {
         keeps_extensions: bool,
     ) -> io::Result<HeaderProgress> {
         loop {
-            // Not more than is needed: what is read beyond it is held.
+            // Reads no more than a header may need: bytes beyond it must be held.
             let mut read = input.lend(MAX_HEADER - self.bytes.len());
             match read.read(|memory| leg.read(memory)) {
                 Ok(0) if self.bytes.is_empty() => return Ok(HeaderProgress::Closed),
-                Ok(0) => return Err(malformed("it is not complete")),
+                Ok(0) => return Err(malformed("incomplete")),
                 Ok(_) => self.bytes.extend_from_slice(read.bytes()),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(HeaderProgress::Partial);
@@ -70,7 +79,7 @@ impl ProxyHeader {
         }
     }
 
-    /// Takes what came behind the header.
+    /// Takes the bytes that followed the header.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.bytes);
         bytes.drain(..self.len);

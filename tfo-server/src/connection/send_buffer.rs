@@ -1,4 +1,4 @@
-//! Bytes that a socket did not take at once.
+//! Output that a socket did not accept at once.
 
 use std::io;
 use std::sync::Arc;
@@ -6,25 +6,25 @@ use std::sync::Arc;
 use super::leg::{AfterSend, Leg};
 use crate::service::SessionOutput;
 
-/// Bytes that could not be sent yet. It exists only while there are any: a connection whose bytes have left
-/// holds no memory for them.
+/// Output that is still to be sent. It exists only while there is any, so that a connection whose output was sent holds
+/// no memory for it.
 #[derive(Debug)]
 pub(super) struct SendBuffer {
     bytes: Box<[u8]>,
     /// Follows `bytes`. Shared by many connections.
     shared: Option<Arc<[u8]>>,
-    /// How much of both was sent.
+    /// How many bytes of both were sent.
     sent: usize,
 }
 
 impl SendBuffer {
-    /// Holds `bytes`, of which the first `sent` have left.
+    /// Holds `bytes`, of which the first `sent` were sent already.
     pub(super) fn new(bytes: Vec<u8>, sent: usize) -> Self {
         Self { bytes: bytes.into(), shared: None, sent }
     }
 
-    /// Sends `out`. Returns how much has left, and what has not. Usually nothing is left, which costs no
-    /// allocation.
+    /// Sends `out`. Returns how many bytes were sent, and a buffer with the rest. Usually all bytes are sent, without
+    /// an allocation.
     pub(super) fn send(
         leg: &Leg,
         out: &SessionOutput,
@@ -44,7 +44,7 @@ impl SendBuffer {
         Ok((sent, Some(Self { bytes, shared: shared.clone(), sent: sent - left })))
     }
 
-    /// Sends more of it. Returns how much has left.
+    /// Sends more bytes. Returns how many were sent.
     pub(super) fn flush(&mut self, leg: &Leg, after: AfterSend) -> io::Result<usize> {
         let Self { bytes, shared, sent } = self;
         let (before, len) = (*sent, bytes.len());
@@ -59,18 +59,18 @@ impl SendBuffer {
         Ok(*sent - before)
     }
 
-    /// Whether all of it has left.
+    /// Returns whether all bytes were sent.
     pub(super) fn is_empty(&self) -> bool {
         self.sent == self.bytes.len() + self.shared.as_deref().map_or(0, <[u8]>::len)
     }
 
-    /// Returns all bytes that it was made with, those that have left too.
+    /// Returns all bytes that the buffer was created with, including those already sent.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes.into()
     }
 }
 
-/// What follows the bytes in front of `shared`.
+/// Returns what follows the bytes that precede `shared`.
 fn before_shared(shared: Option<&[u8]>, after: AfterSend) -> AfterSend {
     if shared.is_some_and(|shared| !shared.is_empty()) { AfterSend::MoreBytes } else { after }
 }

@@ -1,10 +1,16 @@
-//! A connection's turn in its worker's event loop: what the worker lends for it, how much the connection may do,
-//! and what comes of it.
+//! A connection's turn in its worker's event loop: what the worker lends for the turn, how much the connection may do
+//! in it ([`TurnBudget`]), and the result ([`DriveOutcome`]).
 //!
-//! No byte of one connection can reach another:
-//! 1. [`InputBuffer`] shows only bytes that were read since it was lent ([`LentInput`]).
-//! 2. [`OutputBuffer`] is empty when lent and emptied when given back, on every path ([`LentOutput`]).
-//! 3. [`Pipes`] takes back only pipes that are empty; all others are closed.
+//! Each worker has one [`WorkerScratch`] and lends it to one connection at a time, so that connections need no buffers
+//! of their own.
+//!
+//! Invariants:
+//!
+//! 1. A turn is bounded in steps, bytes and time. The last step may exceed the number of bytes by one read.
+//! 2. No byte of one connection can reach another:
+//!    - [`InputBuffer`] exposes only bytes that were read since it was lent ([`LentInput`]).
+//!    - [`OutputBuffer`] is empty when lent, and is emptied when returned, on every path ([`LentOutput`]).
+//!    - [`Pipes`] accepts only empty pipes; all others are closed.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -14,53 +20,54 @@ use super::pipes::Pipes;
 use crate::service::SessionOutput;
 use crate::service::http::Date;
 
-/// How long a closing connection waits for the peer's end.
+/// How long a closing connection waits for the peer to close.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// What a connection needs next.
+/// The result of a turn: what the connection needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DriveOutcome {
-    /// An event on its socket.
+    /// An event on one of its sockets.
     Wait,
-    /// Another turn: there may be more to read.
+    /// Another turn: more bytes may be readable.
     Again,
-    /// Another turn at once, if its client, known by now, may have one more connection.
+    /// Another turn at once, if the client, which is now known, may have one more connection.
     ClientKnown,
-    /// Nothing: it is over.
+    /// Nothing: the connection has ended.
     Done,
 }
 
-/// What a worker lends to the connection whose turn it is.
+/// The buffers and state that a worker lends to a connection for its turn.
 pub(crate) struct WorkerScratch {
     pub(crate) input: InputBuffer,
     pub(crate) turn: TurnContext,
 }
 
-/// What a turn needs besides the bytes that are read in it.
+/// The resources of a turn, except the input buffer.
 pub(crate) struct TurnContext {
     pub(crate) out: OutputBuffer,
     pub(crate) pipes: Pipes,
     pub(crate) date: Date,
-    /// The time, as of this turn of the loop or the last connection's end: each look at the clock costs.
+    /// The time at the start of this pass of the loop or at the last connection's end. Cached, because reading the
+    /// clock for each connection would be costly.
     pub(crate) now: Instant,
-    /// The drain has begun.
+    /// The server is draining.
     pub(crate) ending: bool,
 }
 
-/// Memory to read into, shared by a worker's connections.
+/// A read buffer that all connections of a worker share.
 pub(crate) struct InputBuffer(Box<[u8]>);
 
-/// An [`InputBuffer`] in use: shows only what was read into it meanwhile.
+/// An [`InputBuffer`] in use. Exposes only what was read since it was lent.
 pub(crate) struct LentInput<'a> {
     memory: &'a mut [u8],
     len: usize,
 }
 
-/// Memory for answers, shared by a worker's connections.
+/// An output buffer that all connections of a worker share.
 #[derive(Default)]
 pub(crate) struct OutputBuffer(SessionOutput);
 
-/// An [`OutputBuffer`] in use: empty at first, and emptied when it is dropped.
+/// An [`OutputBuffer`] in use: initially empty, and emptied on drop.
 pub(crate) struct LentOutput<'a>(&'a mut SessionOutput);
 
 impl InputBuffer {
@@ -68,18 +75,18 @@ impl InputBuffer {
         Self(vec![0; len].into_boxed_slice())
     }
 
-    /// Lends at most `most` bytes of it.
-    pub(crate) fn lend(&mut self, most: usize) -> LentInput<'_> {
-        let len = most.min(self.0.len());
+    /// Lends at most `max` bytes of the buffer.
+    pub(crate) fn lend(&mut self, max: usize) -> LentInput<'_> {
+        let len = max.min(self.0.len());
         LentInput { memory: self.0.get_mut(..len).unwrap_or_default(), len: 0 }
     }
 }
 
 impl LentInput<'_> {
-    /// Reads behind what was read before; returns the number of bytes that came.
+    /// Appends to what was read before. Returns the number of bytes read.
     ///
     /// # Errors
-    /// Those of `read`, which is given the free memory and returns the number of bytes that it wrote there.
+    /// Those of `read`, which receives the free part of the buffer and returns the number of bytes that it wrote.
     pub(crate) fn read(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
@@ -90,7 +97,7 @@ impl LentInput<'_> {
         Ok(len)
     }
 
-    /// All that was read.
+    /// Returns all bytes read since the buffer was lent.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.memory.get(..self.len).unwrap_or_default()
     }
@@ -103,7 +110,7 @@ impl LentInput<'_> {
         self.memory.len()
     }
 
-    /// Forgets what was read.
+    /// Discards the bytes read so far.
     pub(crate) fn clear(&mut self) {
         self.len = 0;
     }
@@ -111,7 +118,7 @@ impl LentInput<'_> {
 
 impl OutputBuffer {
     pub(crate) fn lend(&mut self) -> LentOutput<'_> {
-        // Whatever may have happened to the guard before.
+        // The guard's destructor may not have run.
         self.0.clear();
         LentOutput(&mut self.0)
     }
@@ -137,12 +144,12 @@ impl Drop for LentOutput<'_> {
     }
 }
 
-/// How much a connection may do in one turn, so that none keeps its neighbours waiting: a number of steps, of
+/// How much a connection may do in one turn, so that no connection delays the others: a number of steps, a number of
 /// bytes, and a time.
 pub(crate) struct TurnBudget {
     steps: u32,
     bytes: usize,
-    /// Known once the first step is done: most connections need no second one.
+    /// Set by the first check after a step: most connections need no second step.
     until: Option<Instant>,
 }
 
@@ -155,13 +162,13 @@ impl TurnBudget {
         Self { steps: Self::STEPS, bytes: Self::BYTES, until: None }
     }
 
-    /// Records a step that moved this many bytes.
+    /// Records a step that moved `bytes` bytes.
     pub(crate) fn spend(&mut self, bytes: usize) {
         self.steps = self.steps.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// Whether the turn is over.
+    /// Returns whether the turn is over.
     pub(crate) fn is_spent(&mut self) -> bool {
         if self.steps == Self::STEPS {
             return false;
@@ -179,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_buffer_shows_only_what_was_read_since_it_was_lent() {
+    fn input_buffer_exposes_only_bytes_read_since_lent() {
         let mut buffer = InputBuffer::new(16);
         let write = |bytes: &'static [u8]| {
             move |free: &mut [u8]| {
@@ -198,7 +205,7 @@ mod tests {
         assert_eq!((second.bytes(), second.capacity()), (&b""[..], 2));
         second.read(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap_err();
         assert_eq!(second.bytes(), b"");
-        // A reader that claims more than there is room for.
+        // A reader that reports more bytes than fit.
         assert_eq!(second.read(|_| Ok(100)).unwrap(), 2);
         assert!(second.is_full());
         second.clear();
@@ -206,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn out_buffer_is_empty_after_every_way_to_give_it_back() {
+    fn output_buffer_is_empty_after_drop_panic_and_forget() {
         let mut buffer = OutputBuffer::default();
         let fill = |out: &mut SessionOutput| {
             out.bytes.extend_from_slice(b"of A");

@@ -1,7 +1,7 @@
-//! Files with keys, and files with a fleet's secret: their format, and who may read them.
+//! Key files and files with a fleet's secret: their format and their permissions.
 //!
-//! Both are text: hex digits, one key to a line, `#` begins a comment. An error names file and line,
-//! never what stands there.
+//! Both are text: hex digits, one key per line; `#` begins a comment. Errors name the file and the line, never the
+//! content.
 
 use std::error::Error;
 use std::fmt;
@@ -17,13 +17,13 @@ use tfo_core::cookie::derived::Secret;
 
 use crate::output::Failure;
 
-/// More than any such file: what stops a device or a log that was named by mistake.
+/// Larger than any valid file. Stops reading a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// The primary key, and the backup if there is one.
+/// The primary key and an optional backup key.
 pub(crate) type Pair = (FastOpenKey, Option<FastOpenKey>);
 
-/// Why a file of keys can't be used.
+/// Why a key file cannot be used.
 #[derive(Debug)]
 pub(crate) struct FileError {
     path: PathBuf,
@@ -33,67 +33,68 @@ pub(crate) struct FileError {
 #[derive(Debug)]
 enum FileFault {
     Unreadable(io::Error),
-    /// Who may read or write it.
+    /// Other users could read or change the file.
     Unsafe(String),
     Content(ContentError),
 }
 
-/// What is wrong with the content, and on which line, counted from 1; 0: with the whole.
+/// An invalid line, counted from 1; 0 refers to the whole file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ContentError {
     line: usize,
     reason: String,
 }
 
-/// Who reads a file of keys.
+/// The reader of a key file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyReader {
-    /// A server that will use it: others must not be able to read or to change it.
+    /// A server that will use the keys: rejects a file that others could read or change.
     Server,
-    /// A person who looks at it: told when a server would not take it.
+    /// A person who inspects the file: warns if a server would reject it.
     Person,
 }
 
-/// Reads the keys in a file.
+/// Reads a key file.
 pub(crate) fn keys(path: &Path, reader: KeyReader) -> Result<Pair, FileError> {
     read(path, reader, parse_keys)
 }
 
-/// Reads a fleet's secret.
+/// Reads a file with a fleet's secret.
 pub(crate) fn secret(path: &Path, reader: KeyReader) -> Result<Secret, FileError> {
     read(path, reader, parse_secret)
 }
 
-/// Writes a new file that its owner alone may read. One that exists is never touched.
+/// Creates a file that only its owner can read. Never replaces an existing file.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // Half a key is none. That it can't be removed either is the lesser trouble.
+        // A partial key is useless. A failure to remove the file is ignored in favour of the first error.
         let _ = fs::remove_file(path);
     })
 }
 
-/// The keys in the text of a file.
+/// Parses the content of a key file.
 pub(crate) fn parse_keys(text: &[u8]) -> Result<Pair, ContentError> {
     let mut keys: Vec<FastOpenKey> = Vec::new();
     for (line, word) in words(text)? {
         let error = |reason: &str| ContentError { line, reason: reason.to_owned() };
         if keys.len() == 2 {
-            return Err(error("expected one or two keys, this is one more"));
+            return Err(error("expected at most two keys"));
         }
         let key = FastOpenKey::from_hex(word).map_err(|_| {
             error(if word.contains('-') {
-                "expected a key of 32 hex digits; `tfo-server keys convert` turns the sysctl's text \
-                 into that"
+                "expected a key of 32 hex digits; `tfo-server keys convert` converts the sysctl's text"
             } else {
                 "expected a key of 32 hex digits"
             })
         })?;
         if key.is_zero() {
-            return Err(error("a key of zeros is known to everybody: expected a random one"));
+            return Err(error("a key of zeros is not secret: expected a random one"));
         }
         if keys.contains(&key) {
-            return Err(error("the backup key equals the primary: expected another, or none"));
+            return Err(error(
+                "the backup key equals the primary key: expected a different one, or none",
+            ));
         }
         keys.push(key);
     }
@@ -102,28 +103,28 @@ pub(crate) fn parse_keys(text: &[u8]) -> Result<Pair, ContentError> {
         Some(primary) => Ok((primary, keys.next())),
         None => Err(ContentError {
             line: 0,
-            reason: "expected one or two keys, one to a line: primary, then backup".to_owned(),
+            reason: "expected one or two keys, one per line: primary, then backup".to_owned(),
         }),
     }
 }
 
-/// The secret in the text of a file.
+/// Parses the content of a secret file.
 fn parse_secret(text: &[u8]) -> Result<Secret, ContentError> {
-    let expected = "expected one secret of 32 to 128 hex digits, not only zeros";
+    let expected = "expected one secret of 32 to 128 hex digits, not all zeros";
     let mut words = words(text)?.into_iter();
     let (line, word) =
         words.next().ok_or_else(|| ContentError { line: 0, reason: expected.to_owned() })?;
     if let Some((line, _)) = words.next() {
-        return Err(ContentError { line, reason: "expected one secret, this is one more".into() });
+        return Err(ContentError { line, reason: "expected only one secret".into() });
     }
     Secret::from_hex(word).map_err(|_| ContentError { line, reason: expected.to_owned() })
 }
 
-/// The lines that say something, with their numbers.
+/// Returns the lines that are not empty, with their numbers.
 fn words(text: &[u8]) -> Result<Vec<(usize, &str)>, ContentError> {
     let text = std::str::from_utf8(text).map_err(|_| ContentError {
         line: 0,
-        reason: "expected text; `tfo-server keys convert` turns raw keys into that".to_owned(),
+        reason: "expected text; `tfo-server keys convert` converts raw keys".to_owned(),
     })?;
     let words = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     Ok((1..).zip(words).filter(|(_, word)| !word.is_empty()).collect())
@@ -144,7 +145,7 @@ fn read<T>(
     parse(&bytes).map_err(|e| error(FileFault::Content(e)))
 }
 
-/// A file's content, and what makes it unsafe.
+/// Returns a file's content, and why its permissions are unsafe.
 fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Option<String>)> {
     let file = open_regular(path)?;
     let metadata = file.metadata()?;
@@ -152,29 +153,29 @@ fn read_bytes(path: &Path) -> io::Result<(Vec<u8>, Option<String>)> {
     Ok((bounded(file)?, risk))
 }
 
-/// All bytes of a source that may not be endless.
+/// Reads a source completely, up to [`MAX_BYTES`], because it may be endless.
 pub(crate) fn bounded(source: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 KiB"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "expected at most 64 KiB"));
     }
     Ok(bytes)
 }
 
-/// Returns what lets others than `user` read or change a file with this mode and owner.
+/// Returns why users other than `user` could read or change a file with this mode and owner.
 ///
-/// The user is the effective one, as the kernel reports it: what is read from `/proc` may be missing, and
-/// the owner of `/proc/self` is root for a program that has capabilities of its file.
+/// `user` is the effective user as reported by the kernel, not by `/proc`, which may be missing and where root owns
+/// `/proc/self` if the program file has capabilities.
 fn risk(mode: u32, owner: u32, user: u32) -> Option<String> {
     if mode & 0o077 != 0 {
         return Some(format!(
-            "its mode {:04o} lets others in: expected 0600 or 0400",
+            "mode {:04o} allows access by others: expected 0600 or 0400",
             mode & 0o7777
         ));
     }
     (owner != 0 && owner != user)
-        .then(|| format!("it belongs to user {owner}: expected root, or the server's user {user}"))
+        .then(|| format!("owned by user {owner}: expected root, or the server's user {user}"))
 }
 
 impl fmt::Display for FileError {
@@ -230,7 +231,7 @@ mod tests {
     const TWO: &str = "DEADBEEF11121314151617181920AABB";
 
     #[test]
-    fn keys_stand_one_to_a_line_among_comments() {
+    fn keys_are_parsed_one_per_line_among_comments() {
         let one = FastOpenKey::from_hex(ONE).unwrap();
         let two = FastOpenKey::from_hex(TWO).unwrap();
         for (text, pair) in [
@@ -244,18 +245,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_by_its_line_and_never_by_what_stands_there() {
+    fn invalid_keys_are_reported_by_line_without_content() {
         let zeros = "00".repeat(16);
         let dashes = "deadbeef-deadbeef-deadbeef-deadbeef";
         for (text, message) in [
-            (String::new(), "expected one or two keys, one to a line"),
-            ("# nothing\n".to_owned(), "expected one or two keys, one to a line"),
+            (String::new(), "expected one or two keys, one per line"),
+            ("# nothing\n".to_owned(), "expected one or two keys, one per line"),
             (format!("#\n{}\n", &ONE[1..]), "line 2: expected a key of 32 hex digits"),
             (format!("{ONE} {TWO}"), "line 1: expected a key of 32 hex digits"),
             (format!("{ONE}\n{dashes}"), "line 2: expected a key of 32 hex digits; `tfo-server"),
             (format!("{ONE}\n\n{ONE}"), "line 3: the backup key equals the primary"),
             (zeros, "line 1: a key of zeros"),
-            (format!("{ONE}\n{TWO}\n{TWO}"), "line 3: expected one or two keys, this is one more"),
+            (format!("{ONE}\n{TWO}\n{TWO}"), "line 3: expected at most two keys"),
         ] {
             let error = parse_keys(text.as_bytes()).unwrap_err();
             assert!(error.to_string().starts_with(message), "{text}: {error}");
@@ -267,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_one_line() {
+    fn secret_file_contains_exactly_one_secret() {
         let hex = ONE.repeat(2);
         let secret = parse_secret(format!("# fleet\n{hex}\n").as_bytes()).unwrap();
         assert_eq!(secret, Secret::from_hex(&hex).unwrap());
         for (text, message) in [
             (String::new(), "expected one secret of 32 to 128 hex digits"),
             (ONE[2..].to_owned(), "line 1: expected one secret of 32 to 128 hex digits"),
-            (format!("{hex}\n{hex}"), "line 2: expected one secret, this is one more"),
+            (format!("{hex}\n{hex}"), "line 2: expected only one secret"),
         ] {
             let error = parse_secret(text.as_bytes()).unwrap_err();
             assert!(error.to_string().starts_with(message), "{text}: {error}");
@@ -283,15 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn others_must_not_read_or_change_it() {
+    fn files_accessible_by_other_users_are_unsafe() {
         for (mode, owner, user, expected) in [
             (0o100_600, 1000, 1000, ""),
             (0o100_400, 0, 1000, ""),
-            (0o100_640, 1000, 1000, "its mode 0640 lets others in"),
-            (0o100_604, 1000, 1000, "its mode 0604 lets others in"),
-            (0o100_620, 1000, 1000, "its mode 0620 lets others in"),
-            (0o100_600, 1001, 1000, "it belongs to user 1001: expected root, or the server's"),
-            (0o100_600, 1001, 0, "it belongs to user 1001"),
+            (0o100_640, 1000, 1000, "mode 0640 allows access by others"),
+            (0o100_604, 1000, 1000, "mode 0604 allows access by others"),
+            (0o100_620, 1000, 1000, "mode 0620 allows access by others"),
+            (0o100_600, 1001, 1000, "owned by user 1001: expected root, or the server's"),
+            (0o100_600, 1001, 0, "owned by user 1001"),
         ] {
             let found = risk(mode, owner, user).unwrap_or_default();
             assert!(found.starts_with(expected), "{mode:o} {owner}: {found}");
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_is_its_owners_and_never_replaces_another() {
+    fn new_file_is_private_and_never_replaces_another() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
         create(&path, ONE.as_bytes()).unwrap();
@@ -309,17 +310,17 @@ mod tests {
         assert_eq!(pair.0.reveal_hex(), ONE);
         let error = create(&path, TWO.as_bytes()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&path).unwrap(), ONE, "it stays as it was");
+        assert_eq!(fs::read_to_string(&path).unwrap(), ONE, "the file is unchanged");
     }
 
     #[test]
-    fn a_file_that_a_server_refuses_may_be_looked_at() {
+    fn file_refused_by_a_server_may_be_inspected() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
         create(&path, ONE.as_bytes()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let error = keys(&path, KeyReader::Server).unwrap_err();
-        assert!(error_chain(&error).contains("key: its mode 0644 lets others in"), "{error}");
+        assert!(error_chain(&error).contains("key: mode 0644 allows access by others"), "{error}");
         assert!(!format!("{error:?}").contains("deadbeef"));
         keys(&path, KeyReader::Person).unwrap();
         let error = keys(folder.path(), KeyReader::Person).unwrap_err();

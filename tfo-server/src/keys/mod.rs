@@ -1,4 +1,4 @@
-//! The keys of the listener: where they come from, and when they change.
+//! The listeners' fast open keys: their source, and their changes.
 
 pub(crate) mod command;
 pub(crate) mod file;
@@ -20,33 +20,33 @@ use tfo_core::socket::{FastOpenListener, ListenerBuilder, option};
 use file::{FileError, KeyReader, Pair};
 use watch::{FileChange, WatchedFile};
 
-/// Where the keys come from, as the configuration says it.
+/// The source of the keys, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum KeySource {
-    /// The network namespace has keys; the listener has none of its own.
+    /// The keys of the network namespace; listeners have none of their own.
     Kernel,
-    /// A file with a primary and, if wanted, a backup key.
+    /// A file with a primary and optionally a backup key.
     File(PathBuf),
-    /// A secret that a fleet shares, and the clock.
+    /// Derived from a secret that a fleet shares, and from the time.
     Derived { secret: PathBuf, rotate_every: Duration },
 }
 
-/// The keys in use.
+/// The current keys.
 #[derive(Debug)]
 pub(crate) struct Keys {
     origin: KeyOrigin,
-    /// `None`: the network namespace's, and they can't be read.
+    /// `None`: the keys of the network namespace, which cannot be read.
     ring: Option<KeyRing>,
-    /// The listener has other keys than the ring: setting them failed.
+    /// The listeners do not use the ring yet: setting it failed.
     pending: bool,
-    /// What other threads see. Of a network namespace's keys each thread may find out first that they have changed,
-    /// so these are the ones that count.
+    /// The copy for other threads. Any thread may be the first to find that the keys of the network namespace have
+    /// changed, so this copy is authoritative.
     shared: Arc<SharedRing>,
 }
 
 #[derive(Debug)]
 enum KeyOrigin {
-    /// Whether this process may read them: who may not at the start never may.
+    /// Whether the process may read the keys. Permissions never increase after the start.
     Kernel {
         readable: bool,
     },
@@ -58,10 +58,10 @@ enum KeyOrigin {
     },
 }
 
-/// Where the keys are put for other threads.
+/// The copy of the keys that other threads read.
 #[derive(Debug, Default)]
 struct SharedRing {
-    /// Counts the changes.
+    /// Number of changes.
     changes: AtomicU64,
     ring: Mutex<Option<KeyRing>>,
 }
@@ -72,7 +72,7 @@ impl SharedRing {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// Makes these the keys, and remembers those before. Returns the ring.
+    /// Sets the current keys, and keeps the previous ones. Returns the ring.
     fn rotate(&self, (primary, backup): Pair) -> KeyRing {
         let mut current = self.lock();
         let ring = rotated(current.as_ref(), (primary, backup));
@@ -99,14 +99,14 @@ fn rotated(current: Option<&KeyRing>, (primary, backup): Pair) -> KeyRing {
     }
 }
 
-/// The keys of this network namespace, in which a listener has fast open: zeros are somebody's choice then, since the
-/// kernel has made a key for the listener if there was none.
+/// Returns the keys of this network namespace, in which a listener has fast open. Zeros are a configured key then:
+/// the kernel creates a key for such a listener if the namespace has none.
 fn namespace_keys() -> tfo_core::Result<Pair> {
     let zeros = || (FastOpenKey::new([0; FastOpenKey::LENGTH]), None);
     Ok(sysctl::tcp_fastopen_key()?.unwrap_or_else(zeros))
 }
 
-/// A thread's own copy of the keys, made again when they have changed: looking costs one load.
+/// A thread's own copy of the keys, updated when they change. Checking for a change costs one atomic load.
 #[derive(Debug)]
 pub(crate) struct KeyView {
     shared: Arc<SharedRing>,
@@ -119,7 +119,7 @@ impl KeyView {
         Self { shared, seen: 0, ring: None }
     }
 
-    /// All keys that are known now.
+    /// Returns the current keys.
     pub(crate) fn ring(&mut self) -> Option<&KeyRing> {
         let changes = self.shared.changes.load(Ordering::Acquire);
         if changes != self.seen {
@@ -130,8 +130,8 @@ impl KeyView {
         self.ring.as_ref()
     }
 
-    /// Reads the keys that the listener uses now, after a cookie contradicted those that are known. `None`: they
-    /// can't be read, or the listener has not got yet the ones that it is to have.
+    /// Reads the keys that the listener uses now, after a cookie contradicted the known ones. `None`: the keys cannot
+    /// be read, or the configured keys are not set on the listener yet.
     pub(crate) fn read_again(&mut self, listener: &FastOpenListener) -> Option<KeyRing> {
         let mut own = option::fastopen_key(listener).ok()?.into_iter();
         match own.next() {
@@ -145,7 +145,7 @@ impl KeyView {
 }
 
 impl Keys {
-    /// Reads the keys for the first time.
+    /// Loads the keys.
     pub(crate) fn load(source: &KeySource, now: SystemTime) -> Result<Self, FileError> {
         let (origin, ring) = match source {
             KeySource::Kernel => {
@@ -173,29 +173,29 @@ impl Keys {
         Ok(Self { origin, ring, pending: false, shared })
     }
 
-    /// The keys for another thread, which sees them change.
+    /// Returns a view of the keys for another thread, which follows their changes.
     pub(crate) fn view(&self) -> KeyView {
         KeyView::new(Arc::clone(&self.shared))
     }
 
-    /// Takes the place of these keys for who has a view of them.
+    /// Replaces these keys. Existing views follow.
     pub(crate) fn replace(&mut self, other: Self) {
         let shared = Arc::clone(&self.shared);
         shared.put(other.ring.clone());
         *self = Self { shared, ..other };
     }
 
-    /// All keys that are known.
+    /// Returns all known keys.
     pub(crate) fn ring(&self) -> Option<&KeyRing> {
         self.ring.as_ref()
     }
 
-    /// Whether the listener has keys of its own, which follow a file or the clock.
+    /// Returns whether listeners have keys of their own, from a file or derived.
     pub(crate) fn are_own(&self) -> bool {
         !matches!(self.origin, KeyOrigin::Kernel { .. })
     }
 
-    /// Gives the listener its own keys from its first moment.
+    /// Configures the keys of a listener before it is bound.
     pub(crate) fn configure(&self, builder: ListenerBuilder) -> ListenerBuilder {
         match &self.ring {
             Some(ring) if self.are_own() => {
@@ -205,34 +205,34 @@ impl Keys {
         }
     }
 
-    /// Looks whether the keys have changed, and sets them on the listeners if so. To be called each
-    /// second; `asked`: somebody wants it done now.
+    /// Checks whether the keys have changed, and sets them on the listeners if so. Must be called every second.
+    /// `requested`: a reload was requested, so changes apply at once.
     ///
-    /// What can't be used is told once, and changes nothing.
+    /// Unusable keys are logged once and change nothing.
     pub(crate) fn check<'a>(
         &mut self,
         now: SystemTime,
-        asked: bool,
+        requested: bool,
         listeners: impl IntoIterator<Item = &'a FastOpenListener>,
     ) {
         let own = self.are_own();
-        match self.next_ring(now, asked) {
+        match self.next_ring(now, requested) {
             Some(ring) => {
-                // Before cookies of it can come.
+                // Shared before cookies with these keys can arrive.
                 if own {
                     self.shared.put(Some(ring.clone()));
                 }
                 if ring.primary().is_zero() {
                     log::warn!("keys: {}", Finding::KeyIsZeros);
                 }
-                // The first ones are told with the listener.
-                let told = self.ring.replace(ring).is_none();
+                // The first keys are logged together with the listeners.
+                let is_first = self.ring.replace(ring).is_none();
                 self.pending = own;
-                if !own && !told {
+                if !own && !is_first {
                     log::info!("keys: {self}");
                 }
             }
-            None if asked => log::info!("keys: {self}, as before"),
+            None if requested => log::info!("keys unchanged: {self}"),
             None => {}
         }
         if self.pending {
@@ -240,7 +240,7 @@ impl Keys {
         }
     }
 
-    /// Sets the keys on listeners that may have others.
+    /// Sets the keys on the listeners.
     pub(crate) fn apply<'a>(&mut self, listeners: impl IntoIterator<Item = &'a FastOpenListener>) {
         let Some(ring) = self.ring.as_ref().filter(|_| self.are_own()) else { return };
         let set = |listener: &FastOpenListener| listener.set_keys(ring.primary(), ring.backup());
@@ -251,13 +251,13 @@ impl Keys {
             }
             Err(e) => {
                 self.pending = true;
-                log::error!("keys: they can't be set, trying again: {}", error_chain(&e));
+                log::error!("can't set the keys, trying again: {}", error_chain(&e));
             }
         }
     }
 
-    /// The ring, if it has changed.
-    fn next_ring(&mut self, now: SystemTime, asked: bool) -> Option<KeyRing> {
+    /// Returns the new ring, if it has changed.
+    fn next_ring(&mut self, now: SystemTime, requested: bool) -> Option<KeyRing> {
         let current = self.ring.as_ref();
         match &mut self.origin {
             KeyOrigin::Kernel { readable: false } => None,
@@ -267,11 +267,11 @@ impl Keys {
                 (!same).then_some(ring)
             }
             KeyOrigin::File(watched) => {
-                let changed = has_changed(watched.check(asked), current);
+                let changed = has_changed(watched.check(requested), current);
                 changed.then(|| rotated(current, watched.current().clone()))
             }
             KeyOrigin::Derived { secret, schedule, slots } => {
-                let changed = has_changed(secret.check(asked), current);
+                let changed = has_changed(secret.check(requested), current);
                 let before = mem::replace(slots, schedule.slots(now));
                 (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
             }
@@ -279,23 +279,23 @@ impl Keys {
     }
 }
 
-/// Whether the file has something new; tells what is wrong with it.
+/// Returns whether the file has changed. Logs why it cannot be used.
 fn has_changed(seen: FileChange, current: Option<&KeyRing>) -> bool {
     match seen {
         FileChange::Same => false,
         FileChange::Changed => true,
         FileChange::Refused(why) => {
             let ring = current.map(ToString::to_string).unwrap_or_default();
-            log::warn!("keys: {why}; those before stay: {ring}");
+            log::warn!("keys: {why}; keeping the previous keys: {ring}");
             false
         }
     }
 }
 
-/// Which keys are in use, without telling them.
+/// The keys by their fingerprints.
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(ring) = &self.ring else { return f.write_str("of the network namespace") };
+        let Some(ring) = &self.ring else { return f.write_str("those of the network namespace") };
         match &self.origin {
             KeyOrigin::Kernel { .. } => write!(f, "{ring} (of the network namespace)"),
             KeyOrigin::File(_) => write!(f, "{ring}"),

@@ -12,7 +12,7 @@ fn folder(content: &str) -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn nothing_shows_a_key() {
+fn no_output_contains_a_key() {
     let (one, two) = ("deadbeef".repeat(4), "c0ffee77".repeat(4));
     let (_held, path) = folder(&format!("{one}\n{two}\n"));
     let secret = "deadbeef".repeat(8);
@@ -33,49 +33,51 @@ fn nothing_shows_a_key() {
 }
 
 #[test]
-fn derived_keys_follow_the_clock_alone() {
+fn derived_keys_change_with_the_time_only() {
     let (_held, path) = folder(&"5a".repeat(32));
     let source = KeySource::Derived { secret: path, rotate_every: DAY };
     let noon = SystemTime::UNIX_EPOCH + DAY * 20_000 + DAY / 2;
     let mut keys = Keys::load(&source, noon).unwrap();
     let first = keys.ring().unwrap().clone();
     assert_eq!(keys.next_ring(noon + DAY / 4, false), None, "nothing changes before evening");
-    let evening = keys.next_ring(noon + DAY * 2 / 5, false).expect("the next is prepared");
+    let evening =
+        keys.next_ring(noon + DAY * 2 / 5, false).expect("the next key becomes the backup");
     assert_eq!((evening.primary(), evening.backup()), (first.primary(), first.next()));
-    let morning = keys.next_ring(noon + DAY * 3 / 5, false).expect("they have swapped");
+    let morning =
+        keys.next_ring(noon + DAY * 3 / 5, false).expect("primary and backup have swapped");
     assert_eq!(Some(morning.primary()), evening.backup());
     assert_eq!(morning.backup(), Some(evening.primary()));
     assert_eq!(keys.next_ring(noon + DAY, false), None);
-    let late = keys.next_ring(noon + DAY * 9, false).expect("it was asleep for days");
+    let late = keys.next_ring(noon + DAY * 9, false).expect("after a suspension of days");
     assert_eq!(late, Keys::load(&source, noon + DAY * 9).unwrap().ring().unwrap().clone());
 }
 
-/// The wall clock decides nothing else: deadlines and ticks go by the monotonic one.
+/// The wall clock affects only keys: deadlines and ticks use the monotonic clock.
 #[test]
-fn a_clock_that_jumps_costs_no_more_than_the_keys_of_that_time() {
+fn clock_jump_changes_only_the_derived_keys() {
     let (_held, path) = folder(&"5a".repeat(32));
     let source = KeySource::Derived { secret: path, rotate_every: DAY };
     let noon = SystemTime::UNIX_EPOCH + DAY * 20_000 + DAY / 2;
     let mut keys = Keys::load(&source, noon).unwrap();
     let first = keys.ring().unwrap().clone();
     let mut at = |now| keys.next_ring(now, false);
-    assert_eq!(at(noon - DAY / 4), None, "back within its time: nothing to change");
+    assert_eq!(at(noon - DAY / 4), None, "a jump within the same epoch changes nothing");
     for (jump, when) in [
         ("to the day of the first boot", SystemTime::UNIX_EPOCH),
         ("to before 1970", SystemTime::UNIX_EPOCH - DAY * 1000),
         ("far ahead", SystemTime::UNIX_EPOCH + DAY * 200_000),
         ("to yesterday", noon - DAY),
     ] {
-        let there = at(when).unwrap_or_else(|| panic!("{jump}: other keys"));
+        let there = at(when).unwrap_or_else(|| panic!("{jump}: expected other keys"));
         assert_ne!(there.primary(), first.primary(), "{jump}");
-        assert_eq!(at(when), None, "{jump}: and no others while it stays there");
-        let back = at(noon).unwrap_or_else(|| panic!("{jump} and back: other keys"));
-        assert_eq!(back, first, "{jump} and back: those from before, for every cookie");
+        assert_eq!(at(when), None, "{jump}: unchanged while the clock stays there");
+        let back = at(noon).unwrap_or_else(|| panic!("{jump} and back: expected other keys"));
+        assert_eq!(back, first, "{jump} and back: the previous keys, for every cookie");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_an_error_at_the_start() {
+fn unusable_key_file_is_an_error_at_the_start() {
     let (_held, path) = folder("");
     Keys::load(&KeySource::File(path.clone()), SystemTime::now()).unwrap_err();
     let derived = KeySource::Derived { secret: path, rotate_every: DAY };

@@ -1,4 +1,4 @@
-//! A file that is read again and again.
+//! Watches a file by reading it repeatedly.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,10 @@ use tfo_core::cli::error_chain;
 
 use super::file::FileError;
 
-/// What a file says, and whether that has changed.
+/// The content of a file, and whether it has changed.
 ///
-/// Its content is compared, not its times: a file is small, and times are too coarse for two changes
-/// in a row. A change counts once it was found the same twice, so that a file that is being written,
-/// or is away for a moment, is not taken for what its writer means.
+/// Compares the content, not the modification time: the file is small, and times are too coarse for two changes in a
+/// row. A change counts once it was read twice in a row, so that a file that is being written or replaced is ignored.
 #[derive(Debug)]
 pub(super) struct WatchedFile<T> {
     path: PathBuf,
@@ -20,21 +19,21 @@ pub(super) struct WatchedFile<T> {
     problem: Option<ReadProblem>,
 }
 
-/// Why the file can't be used.
+/// Why the file cannot be used.
 #[derive(Debug)]
 struct ReadProblem {
     why: String,
-    told: bool,
+    reported: bool,
 }
 
-/// What a look has found.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileChange {
-    /// Nothing new.
+    /// The content is the same.
     Same,
-    /// The file says something else now.
+    /// The content has changed.
     Changed,
-    /// What the file says can't be used. Said once for each reason.
+    /// The file cannot be used. Returned once per reason.
     Refused(String),
 }
 
@@ -48,22 +47,22 @@ impl<T: PartialEq> WatchedFile<T> {
         Ok(Self { path: path.to_owned(), read, current, candidate: None, problem: None })
     }
 
-    /// What the file said when it last could be used.
+    /// Returns the content when the file was last usable.
     pub(super) fn current(&self) -> &T {
         &self.current
     }
 
-    /// Reads the file again. `asked`: its writer says that it is finished.
-    pub(super) fn check(&mut self, asked: bool) -> FileChange {
+    /// Reads the file again. `requested`: its writer has finished, so a change counts at once.
+    pub(super) fn check(&mut self, requested: bool) -> FileChange {
         let candidate = self.candidate.take();
         match (self.read)(&self.path) {
-            Err(e) => self.refuse(error_chain(&e), asked),
+            Err(e) => self.refuse(error_chain(&e), requested),
             Ok(found) => {
                 self.problem = None;
                 if found == self.current {
                     return FileChange::Same;
                 }
-                if asked || candidate.as_ref() == Some(&found) {
+                if requested || candidate.as_ref() == Some(&found) {
                     self.current = found;
                     return FileChange::Changed;
                 }
@@ -73,14 +72,14 @@ impl<T: PartialEq> WatchedFile<T> {
         }
     }
 
-    fn refuse(&mut self, why: String, asked: bool) -> FileChange {
-        let (again, told) = match &self.problem {
-            Some(problem) if problem.why == why => (true, problem.told),
+    fn refuse(&mut self, why: String, requested: bool) -> FileChange {
+        let (again, reported) = match &self.problem {
+            Some(problem) if problem.why == why => (true, problem.reported),
             _ => (false, false),
         };
-        let tell = asked || (again && !told);
-        self.problem = Some(ReadProblem { why: why.clone(), told: told || tell });
-        if tell { FileChange::Refused(why) } else { FileChange::Same }
+        let report = requested || (again && !reported);
+        self.problem = Some(ReadProblem { why: why.clone(), reported: reported || report });
+        if report { FileChange::Refused(why) } else { FileChange::Same }
     }
 }
 
@@ -106,21 +105,25 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_once_it_was_found_twice() {
+    fn change_counts_after_two_equal_reads() {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
         assert_eq!(watched.check(false), FileChange::Same);
         fs::write(&path, text(2)).unwrap();
-        assert_eq!(watched.check(false), FileChange::Same, "it may be being written");
+        assert_eq!(watched.check(false), FileChange::Same, "the file may be incomplete");
         fs::write(&path, text(2) + &text(1)).unwrap();
-        assert_eq!(watched.check(false), FileChange::Same, "it was");
+        assert_eq!(
+            watched.check(false),
+            FileChange::Same,
+            "the content differs from the last read"
+        );
         assert_eq!(watched.check(false), FileChange::Changed);
         assert!(watched.current().1.is_some());
         assert_eq!(watched.check(false), FileChange::Same);
     }
 
     #[test]
-    fn who_asks_is_not_kept_waiting() {
+    fn requested_check_applies_changes_at_once() {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
         assert_eq!(watched.check(true), FileChange::Same);
@@ -128,23 +131,23 @@ mod tests {
         assert_eq!(watched.check(true), FileChange::Changed);
         fs::remove_file(&path).unwrap();
         assert!(matches!(watched.check(true), FileChange::Refused(_)));
-        assert!(matches!(watched.check(true), FileChange::Refused(_)), "each time that one asks");
+        assert!(matches!(watched.check(true), FileChange::Refused(_)), "reported at each request");
     }
 
     #[test]
-    fn a_file_that_is_away_for_a_moment_is_no_trouble_and_a_lasting_one_is_told_once() {
+    fn missing_file_is_reported_once_and_only_if_it_lasts() {
         let folder = TempDir::new().unwrap();
         let (path, mut watched) = watched(&folder);
         fs::remove_file(&path).unwrap();
-        assert_eq!(watched.check(false), FileChange::Same, "it may be being replaced");
-        let FileChange::Refused(why) = watched.check(false) else { panic!("it is gone") };
+        assert_eq!(watched.check(false), FileChange::Same, "the file may be being replaced");
+        let FileChange::Refused(why) = watched.check(false) else { panic!("expected a report") };
         assert!(why.contains("keys: No such file"), "{why}");
-        assert_eq!(watched.check(false), FileChange::Same, "that was told");
+        assert_eq!(watched.check(false), FileChange::Same, "reported already");
         file::create(&path, text(1).as_bytes()).unwrap();
-        assert_eq!(watched.check(false), FileChange::Same, "as before");
+        assert_eq!(watched.check(false), FileChange::Same, "the content is the same");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(watched.check(false), FileChange::Same);
         assert!(matches!(watched.check(false), FileChange::Refused(_)), "another reason");
-        assert_eq!(watched.current().0.reveal_hex(), text(1).trim(), "the old one stays");
+        assert_eq!(watched.current().0.reveal_hex(), text(1).trim(), "the old key remains");
     }
 }

@@ -1,4 +1,4 @@
-//! Families of what is counted: by this process, and by the kernel.
+//! Creates the metric families from the counters of this process and of the kernel.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -13,22 +13,22 @@ use crate::arrival::ArrivalVerdict;
 use crate::close_reason::CloseKind;
 use crate::config::values::ServiceKind;
 
-/// The labels of a listener's metrics.
+/// Returns the labels of a listener's metrics.
 pub(crate) fn labels(address: SocketAddr, service: ServiceKind) -> Labels {
     vec![("listener", address.to_string()), ("service", service.to_string())]
 }
 
-/// Returns what the workers have counted.
+/// Returns the families of the listeners' counters.
 pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
-    // A family with one value for each listener.
-    let each = |mut family: Family, value: &dyn Fn(&ListenerTotals) -> u64| {
+    // Returns a family with one value per listener.
+    let per_listener = |mut family: Family, value: &dyn Fn(&ListenerTotals) -> u64| {
         for listener in listeners {
             family.add(labels(listener.address, listener.service), value(listener));
         }
         family
     };
     let counter = |name: &str, help: &str, count: Count| {
-        each(Family::counter(name, help), &|listener| listener.totals.get(count))
+        per_listener(Family::counter(name, help), &|listener| listener.totals.get(count))
     };
     let by_label = |name: &str, help: &str, values: &[LabelledCount]| {
         let mut family = Family::counter(name, help);
@@ -45,33 +45,37 @@ pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
         family
     };
     vec![
-        counter("tfo_server_accepted", "Connections that were accepted.", Count::Accepted),
-        counter("tfo_server_closed", "Connections that have ended.", Count::Closed),
-        each(
-            Family::gauge("tfo_server_open_connections", "Connections that are open."),
+        counter("tfo_server_accepted", "Accepted connections.", Count::Accepted),
+        counter("tfo_server_closed", "Closed connections.", Count::Closed),
+        per_listener(
+            Family::gauge("tfo_server_open_connections", "Open connections."),
             &|listener| listener.totals.open(),
         ),
         by_label(
             "tfo_server_connections",
-            "Connections that were accepted, by what came of fast open.",
+            "Accepted connections, by verdict on fast open.",
             &verdicts(),
         ),
-        counter("tfo_server_syn_data_bytes", "Data that came in SYNs.", Count::SynBytes),
-        counter("tfo_server_received_bytes", "All that was received.", Count::BytesIn),
-        counter("tfo_server_sent_bytes", "All that was sent.", Count::BytesOut),
-        by_label("tfo_server_cookies", "Cookies that came, by the key that made them.", &cookies()),
+        counter("tfo_server_syn_data_bytes", "Bytes received in SYNs.", Count::SynBytes),
+        counter("tfo_server_received_bytes", "Bytes received.", Count::BytesIn),
+        counter("tfo_server_sent_bytes", "Bytes sent.", Count::BytesOut),
         by_label(
-            "tfo_server_cut_short",
-            "Connections that ended before they were done.",
-            &close_reasons(),
+            "tfo_server_cookies",
+            "Received cookies, by the key that generated them.",
+            &cookies(),
         ),
-        by_label("tfo_server_accept_pauses", "Times that accepting paused.", &pauses()),
+        by_label("tfo_server_cut_short", "Connections closed early, by reason.", &close_reasons()),
+        by_label(
+            "tfo_server_accept_pauses",
+            "How often accepting was paused, by reason.",
+            &pauses(),
+        ),
         histogram(
             listeners,
             Timing::Handshake,
             Family::histogram(
                 "tfo_server_handshake_seconds",
-                "Round trip of the handshake, of connections that had completed it when accepted.",
+                "Round trip of the handshake, for connections that were complete when accepted.",
             ),
         ),
         histogram(
@@ -79,17 +83,17 @@ pub(crate) fn of_listeners(listeners: &[ListenerTotals]) -> Vec<Family> {
             Timing::Service,
             Family::histogram(
                 "tfo_server_service_seconds",
-                "From accepting a connection to its end.",
+                "Time from accepting a connection to its end.",
             ),
         ),
     ]
 }
 
-/// A count of each listener, and the labels that tell it from others of its family.
+/// A counter of a family, with the labels that distinguish it.
 struct LabelledCount {
     count: Count,
     labels: Labels,
-    /// Shown while it is 0, too.
+    /// Also shown while it is 0.
     shows_zero: bool,
 }
 
@@ -151,23 +155,23 @@ fn histogram(listeners: &[ListenerTotals], timing: Timing, mut family: Family) -
     family
 }
 
-/// Returns the counters of this network namespace: of all its programs.
+/// Returns the counters of the network namespace, which cover all of its programs.
 pub(crate) fn kernel() -> Vec<Family> {
     let counters = match Counters::read() {
         Ok(counters) => counters,
         Err(e) => {
-            log::debug!("the kernel's counters can't be read: {e}");
+            log::debug!("can't read the kernel's counters: {e}");
             return Vec::new();
         }
     };
     let family = |(name, value): (&'static str, u64)| {
-        let help = format!("{name} of /proc/net/netstat, of all programs of this host.");
+        let help = format!("{name} from /proc/net/netstat, for all programs of this host.");
         Family::counter(format!("tfo_kernel_{}", snake_case(name)), help).with(vec![], value)
     };
     counters.iter().map(family).collect()
 }
 
-/// `TCPFastOpenPassive` as `fast_open_passive`.
+/// Converts `TCPFastOpenPassive` to `fast_open_passive`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for character in name.strip_prefix("TCP").unwrap_or(name).chars() {
@@ -179,7 +183,7 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Returns what this process uses, by the names that all exporters have for it.
+/// Returns this process's resource usage, under the names that all exporters use.
 pub(crate) fn process() -> Vec<Family> {
     fn with(mut family: Family, value: Option<impl Display>) -> Family {
         if let Some(value) = value {
@@ -190,13 +194,16 @@ pub(crate) fn process() -> Vec<Family> {
     let usage = Usage::read();
     vec![
         with(
-            Family::gauge("process_resident_memory_bytes", "Memory in use."),
+            Family::gauge("process_resident_memory_bytes", "Resident memory."),
             usage.resident_bytes,
         ),
-        with(Family::gauge("process_open_fds", "Descriptors in use."), usage.descriptors),
-        with(Family::gauge("process_max_fds", "Descriptors allowed."), usage.most_descriptors),
+        with(Family::gauge("process_open_fds", "Open file descriptors."), usage.descriptors),
         with(
-            Family::counter("process_cpu_seconds", "Processor time of the threads."),
+            Family::gauge("process_max_fds", "Maximum number of open file descriptors."),
+            usage.max_descriptors,
+        ),
+        with(
+            Family::counter("process_cpu_seconds", "CPU time of the threads."),
             usage.cpu.map(|time| time.as_secs_f64()),
         ),
     ]
@@ -210,7 +217,7 @@ mod tests {
     use crate::metrics::stats::Registry;
 
     #[test]
-    fn the_kernels_names_are_written_as_prometheus_writes_names() {
+    fn kernel_counter_names_become_prometheus_names() {
         let names: Vec<_> = Counters::default().iter().map(|(name, _)| snake_case(name)).collect();
         assert_eq!(names[0], "fast_open_active");
         assert!(names.contains(&"fast_open_passive_alt_key".to_owned()), "{names:?}");

@@ -1,4 +1,4 @@
-//! What Prometheus and load balancers ask for: `/metrics`, `/healthz` and `/readyz`.
+//! The HTTP endpoints for Prometheus and load balancers: `/metrics`, `/healthz` and `/readyz`.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::families::{Exposition, Family, exposition};
 use crate::service::http::{Content, Handler, Request, Status};
 
-/// The server, as its metrics see it.
+/// The source of metrics.
 pub(crate) trait MetricsSource: Debug + Send + Sync {
-    /// All that is measured, as it is now.
+    /// Returns all current metrics.
     fn families(&self) -> Vec<Family>;
-    /// Why nobody should send connections here now.
+    /// Returns why the server should get no connections now, or `None` if it is ready.
     fn not_ready(&self) -> Option<Cow<'static, str>>;
 }
 
@@ -28,17 +28,17 @@ impl MetricsEndpoint {
     pub(crate) fn new(source: Arc<dyn MetricsSource>) -> Self {
         let index = "tfo-server\n\n\
             /metrics   for Prometheus (OpenMetrics)\n\
-            /healthz   200: the process serves\n\
-            /readyz    200: connections may come; 503: send them elsewhere";
+            /healthz   200: the process is serving\n\
+            /readyz    200: ready for connections; 503: not ready";
         Self {
             source,
             index: Content::line(Status::Ok, index),
             healthy: Content::line(Status::Ok, "ok").uncached(),
             missing: Content::line(
                 Status::NotFound,
-                "nothing is here; try /metrics, /healthz or /readyz",
+                "not found; try /metrics, /healthz or /readyz",
             ),
-            other_method: Content::line(Status::MethodNotAllowed, "GET and HEAD are answered here"),
+            other_method: Content::line(Status::MethodNotAllowed, "allowed methods: GET, HEAD"),
         }
     }
 }
@@ -57,9 +57,9 @@ impl Handler for MetricsEndpoint {
                 Cow::Owned(answer.uncached())
             }
             "/metrics" => {
-                let form = form(request.accept);
-                let text = exposition(&self.source.families(), form);
-                let answer = Content::new(Status::Ok, form.content_type(), text.into_bytes());
+                let format = format(request.accept);
+                let text = exposition(&self.source.families(), format);
+                let answer = Content::new(Status::Ok, format.content_type(), text.into_bytes());
                 Cow::Owned(answer.uncached())
             }
             _ => Cow::Borrowed(&self.missing),
@@ -67,8 +67,8 @@ impl Handler for MetricsEndpoint {
     }
 }
 
-/// Who does not ask for anything gets the standard; who names only older formats gets the old one.
-fn form(accept: &[u8]) -> Exposition {
+/// Returns OpenMetrics, unless the client accepts only the older format.
+fn format(accept: &[u8]) -> Exposition {
     let names =
         |word: &[u8]| accept.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
     if names(b"text/plain") && !names(b"application/openmetrics-text") {
@@ -126,11 +126,14 @@ mod tests {
         let draining = get("/readyz", "", true);
         assert!(draining.starts_with("HTTP/1.1 503 "), "{draining}");
         assert!(draining.ends_with("\r\n\r\ndraining\n"), "{draining}");
-        assert!(get("/healthz", "", true).starts_with("HTTP/1.1 200 "), "it still serves");
+        assert!(
+            get("/healthz", "", true).starts_with("HTTP/1.1 200 "),
+            "a draining server is healthy"
+        );
     }
 
     #[test]
-    fn the_scraper_chooses_the_format() {
+    fn accept_field_chooses_the_format() {
         let open = "application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
         let prometheus = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
         for field in ["", "Accept: */*\r\n", prometheus] {

@@ -1,13 +1,13 @@
-//! Metrics as text: for Prometheus, and for people.
+//! The text formats of metrics.
 
 use std::fmt::Display;
 
-/// Metrics of one name.
+/// All metrics of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Family {
     name: String,
     kind: FamilyKind,
-    /// The end of the name, where it is a unit.
+    /// The suffix of the name, if it is a unit.
     unit: Option<&'static str>,
     help: String,
     samples: Vec<FamilySample>,
@@ -28,15 +28,15 @@ struct FamilySample {
     value: String,
 }
 
-/// Names and values, in the order in which they are shown.
+/// Names and values, in the order of output.
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
-/// How the text is written.
+/// The format of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
     /// [OpenMetrics 1.0](https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md).
     OpenMetrics,
-    /// The [text format 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/) of before.
+    /// The older [text format 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/).
     Text,
 }
 
@@ -50,7 +50,7 @@ impl Exposition {
 }
 
 impl Family {
-    /// What only rises. The name is without `_total`.
+    /// Creates a family of counters, which only increase. The name has no `_total`.
     pub(crate) fn counter(name: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(FamilyKind::Counter, name, help)
     }
@@ -63,7 +63,7 @@ impl Family {
         Self::new(FamilyKind::Histogram, name, help)
     }
 
-    /// What is told by labels. The name is without `_info`.
+    /// Creates a family whose labels contain the information. The name has no `_info`.
     pub(crate) fn info(name: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(FamilyKind::Info, name, help)
     }
@@ -76,7 +76,7 @@ impl Family {
         Self { name, kind, unit, help: help.into(), samples: Vec::new() }
     }
 
-    /// A value of a counter, a gauge or an info.
+    /// Adds a value of a counter, a gauge or an info.
     pub(crate) fn add(&mut self, labels: Labels, value: impl Display) {
         let suffix = match self.kind {
             FamilyKind::Counter => "_total",
@@ -91,7 +91,7 @@ impl Family {
         self
     }
 
-    /// The values of a histogram: `buckets` has the upper ends with the counts up to them.
+    /// Adds a histogram. `buckets`: upper bounds with cumulative counts.
     pub(crate) fn add_histogram<'a>(
         &mut self,
         labels: &Labels,
@@ -138,7 +138,7 @@ impl Family {
     }
 }
 
-/// The text that a scraper reads.
+/// Returns the text for a scraper.
 pub(crate) fn exposition(families: &[Family], exposition: Exposition) -> String {
     let mut out = String::new();
     for family in families.iter().filter(|family| !family.samples.is_empty()) {
@@ -198,7 +198,7 @@ a_seconds_count{listener="[::1]:80",cause=""} 4
     }
 
     #[test]
-    fn the_older_format_names_counters_in_full_and_knows_no_unit() {
+    fn text_format_has_full_counter_names_and_no_units() {
         let text = exposition(&families(), Exposition::Text);
         assert!(text.starts_with("# TYPE a_bytes_total counter\n# HELP a_bytes_total "), "{text}");
         assert!(text.contains("# TYPE a_build_info gauge\n"), "{text}");
@@ -206,7 +206,7 @@ a_seconds_count{listener="[::1]:80",cause=""} 4
     }
 
     #[test]
-    fn what_was_written_is_read_back() {
+    fn written_metrics_are_parsed_back() {
         for form in [Exposition::OpenMetrics, Exposition::Text] {
             let samples = Samples::parse(&exposition(&families(), form)).unwrap();
             let sum = |name: &str, label| samples.sum(name, &[label]).to_string();

@@ -1,13 +1,13 @@
-//! What the server counts, and how that is shown: to Prometheus, to people, and by `tfo-server top`.
+//! The server's metrics: counters, and their output for Prometheus, for people, and for `tfo-server top`.
 //!
-//! | file | what |
+//! | file | content |
 //! | --- | --- |
-//! | `stats` | the counters: each worker adds to its own, and a reader sums them |
-//! | `usage` | what the process uses, of `/proc/self` |
-//! | `families` | metrics as text: OpenMetrics, and the older format |
-//! | `collect` | the families of what is counted |
+//! | `stats` | counters: each worker adds to its own, and readers sum them |
+//! | `usage` | resource usage of the process, from `/proc/self` |
+//! | `families` | text formats: OpenMetrics, and the older format |
+//! | `collect` | creates the metric families from the counters |
 //! | `endpoint` | `/metrics`, `/healthz` and `/readyz` |
-//! | `parse`, `table` | metrics read back, and shown to people |
+//! | `parse`, `table` | parses metrics, and formats them as a table |
 //! | `top` | `tfo-server top` |
 
 pub(crate) mod collect;

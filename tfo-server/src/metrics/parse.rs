@@ -1,4 +1,4 @@
-//! Reads metrics back, as this program writes them.
+//! Parses metrics that this program has written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::output::json;
 
-/// The values of a moment.
+/// The samples of one reading.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Samples(Vec<Sample>);
 
@@ -25,37 +25,36 @@ struct SamplesDocument<'a> {
 }
 
 impl Samples {
-    /// `None`: the text is of something else.
+    /// Parses metrics. Returns `None` if the text contains anything else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.map(sample).collect::<Option<Vec<_>>>().map(Self)
     }
 
-    /// One document with all of them.
+    /// Returns all samples as one JSON document.
     pub(crate) fn to_json(&self) -> String {
         json(&SamplesDocument { schema: 1, metrics: self })
     }
 
-    /// Whether there is anything of this name.
+    /// Returns whether a sample has this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|sample| sample.name == name)
     }
 
-    /// Sorts the samples by name, and by name and listener. What is looked up in the index afterwards costs
-    /// no more than the samples that are found.
+    /// Indexes the samples by name, and by name and listener, so that a lookup costs no more than the samples found.
     pub(super) fn index(&self) -> Index<'_> {
-        let mut index = Index { samples: &self.0, named: HashMap::new() };
+        let mut index = Index { samples: &self.0, by_name: HashMap::new() };
         for sample in &self.0 {
-            let named = index.named.entry(sample.name.as_str()).or_default();
-            named.all.push(sample);
+            let by_name = index.by_name.entry(sample.name.as_str()).or_default();
+            by_name.all.push(sample);
             if let Some(listener) = sample.listener() {
-                named.of.entry(listener).or_default().push(sample);
+                by_name.by_listener.entry(listener).or_default().push(sample);
             }
         }
         index
     }
 
-    /// The sum of what has this name and these labels.
+    /// Returns the sum of the samples with this name and these labels.
     #[cfg(test)]
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let fits = |sample: &&Sample| {
@@ -66,39 +65,42 @@ impl Samples {
     }
 }
 
-/// A listener, as its samples name it.
+/// The labels of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ListenerLabels<'a> {
     pub(super) address: &'a str,
-    /// Empty where the samples do not name it.
+    /// Empty if the samples have no such label.
     pub(super) service: &'a str,
 }
 
-/// The samples of a moment by name, and by name and listener.
+/// An index of the samples by name, and by name and listener.
 pub(super) struct Index<'a> {
     samples: &'a [Sample],
-    named: HashMap<&'a str, NamedSamples<'a>>,
+    by_name: HashMap<&'a str, NamedSamples<'a>>,
 }
 
 /// The samples of one name.
 #[derive(Default)]
 struct NamedSamples<'a> {
     all: Vec<&'a Sample>,
-    of: HashMap<ListenerLabels<'a>, Vec<&'a Sample>>,
+    by_listener: HashMap<ListenerLabels<'a>, Vec<&'a Sample>>,
 }
 
 impl<'a> Index<'a> {
-    /// Returns the samples of this name, in their order.
+    /// Returns the samples with this name, in their order.
     pub(super) fn named(&self, name: &str) -> &[&'a Sample] {
-        self.named.get(name).map_or(&[], |named| &named.all)
+        self.by_name.get(name).map_or(&[], |samples| &samples.all)
     }
 
-    /// Returns the samples of this name and listener, in their order.
-    pub(super) fn of(&self, name: &str, listener: ListenerLabels<'a>) -> &[&'a Sample] {
-        self.named.get(name).and_then(|named| named.of.get(&listener)).map_or(&[], Vec::as_slice)
+    /// Returns the samples with this name and listener, in their order.
+    pub(super) fn of_listener(&self, name: &str, listener: ListenerLabels<'a>) -> &[&'a Sample] {
+        self.by_name
+            .get(name)
+            .and_then(|samples| samples.by_listener.get(&listener))
+            .map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the names, each once, in the order in which they first come.
+    /// Returns the distinct names, in order of first occurrence.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         let mut seen = HashSet::new();
         let names = self.samples.iter().map(|sample| sample.name.as_str());
@@ -106,13 +108,13 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The sum of the samples' values.
+/// Returns the sum of the samples' values.
 pub(super) fn sum<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> f64 {
-    // The sum of nothing would be -0.
+    // `Iterator::sum` of nothing would be -0.
     samples.into_iter().fold(0.0, |sum, sample| sum + sample.value)
 }
 
-/// The sums of the samples' values by the value of a label.
+/// Returns the sums of the samples' values, grouped by the value of a label.
 pub(super) fn sums_by<'a>(samples: &[&'a Sample], label: &str) -> BTreeMap<&'a str, f64> {
     let mut sums = BTreeMap::new();
     for sample in samples {
@@ -122,19 +124,19 @@ pub(super) fn sums_by<'a>(samples: &[&'a Sample], label: &str) -> BTreeMap<&'a s
 }
 
 impl Sample {
-    /// The value of a label; empty without it.
+    /// Returns the value of a label; empty without the label.
     pub(super) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
 
-    /// The listener that it is of, if it is of one.
+    /// Returns the labels of the sample's listener, if it has any.
     pub(super) fn listener(&self) -> Option<ListenerLabels<'_>> {
         let address = self.labels.get("listener")?;
         Some(ListenerLabels { address, service: self.label("service") })
     }
 }
 
-/// Reads `name{label="value",…} 1`.
+/// Parses `name{label="value",…} 1`.
 fn sample(line: &str) -> Option<Sample> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
@@ -153,7 +155,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value })
 }
 
-/// The text up to the quotation mark that ends it, and what follows.
+/// Returns the text up to the closing quotation mark, and what follows it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.chars();
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_metric_is_told() {
+    fn text_that_is_no_metric_is_refused() {
         for text in ["<html>", "a", "a{", "a{b} 1", "a{b=\"c} 1", "a x", "a{b=\"c\"", "a{b=\"c\"}"]
         {
             assert_eq!(Samples::parse(text), None, "{text:?}");
@@ -188,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC*", lines in "([a-z]\\{?|=\"|\"|,|\\}| |[0-9]|\\\\|\n)*") {
+        fn any_text_is_parsed_or_refused(text in "\\PC*", lines in "([a-z]\\{?|=\"|\"|,|\\}| |[0-9]|\\\\|\n)*") {
             let _ = Samples::parse(&text);
             let _ = Samples::parse(&lines);
         }

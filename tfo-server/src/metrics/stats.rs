@@ -1,8 +1,7 @@
-//! What a listener's connections came to, counted.
+//! The counters of a listener's connections.
 //!
-//! Each worker has counters of its own for each listener, and is the only one who writes them: adding
-//! is a load and a store, with no locked instruction and no line shared between cores. Whoever reads
-//! adds the workers up.
+//! Each worker has its own counters for each listener, and is their only writer: adding is a load and a store, without
+//! a locked instruction or a cache line shared between cores. Readers sum over the workers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,26 +16,26 @@ use crate::arrival::{ArrivalVerdict, cookie_origin};
 use crate::close_reason::CloseKind;
 use crate::config::values::ServiceKind;
 
-/// Something that is counted.
+/// A counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
     Accepted,
-    /// Those accepted that have ended.
+    /// Accepted connections that have ended.
     Closed,
-    /// Bytes that came in SYNs.
+    /// Bytes received in SYNs.
     SynBytes,
     BytesIn,
     BytesOut,
-    /// Times that accepting paused: as many connections as are allowed were open.
+    /// Pauses of accepting because `limits.connections` connections were open.
     PausedByLimit,
-    /// Times that accepting paused: no descriptor was left.
+    /// Pauses of accepting because no descriptor was left.
     PausedByDescriptors,
     CutShort(CloseKind),
     Cookie(CookieOrigin),
     Verdict(ArrivalVerdict),
 }
 
-/// Which key made a cookie that came: an origin without its details.
+/// The key that generated a received cookie: an origin without its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieOrigin {
     Primary,
@@ -47,16 +46,16 @@ pub(crate) enum CookieOrigin {
     Unknown,
 }
 
-/// A time of which the distribution is kept.
+/// A duration whose distribution is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timing {
-    /// From the SYN-ACK to the client's answer to it.
+    /// From the SYN-ACK to the client's ACK.
     Handshake,
-    /// From accepting to the connection's end.
+    /// From accepting a connection to its end.
     Service,
 }
 
-/// The upper ends of the histograms' buckets, in microseconds, and as seconds in text.
+/// Upper bounds of the histograms' buckets, in microseconds and as text in seconds.
 pub(crate) const BUCKETS: [(u64, &str); 20] = [
     (25, "0.000025"),
     (50, "0.00005"),
@@ -80,14 +79,14 @@ pub(crate) const BUCKETS: [(u64, &str); 20] = [
     (60_000_000, "60.0"),
 ];
 
-// The counters lie in one row: the single ones, then each group.
+// Layout of the counters: single ones first, then each group.
 const CUTS: usize = 7;
 const COOKIES: usize = CUTS + CloseKind::ALL.len();
 const VERDICTS: usize = COOKIES + CookieOrigin::ALL.len();
-/// The causes, and none.
+/// All causes, and no cause.
 const CAUSES: usize = Cause::ALL.len() + 1;
 const TIMINGS: usize = VERDICTS + 2 + Outcome::ALL.len() * CAUSES;
-/// The buckets, what is above them, and the sum in microseconds.
+/// The buckets, the values above them, and the sum in microseconds.
 const TIMING: usize = BUCKETS.len() + 2;
 const ALL: usize = TIMINGS + 2 * TIMING;
 
@@ -101,7 +100,7 @@ impl Count {
             Self::BytesOut => 4,
             Self::PausedByLimit => 5,
             Self::PausedByDescriptors => 6,
-            Self::CutShort(why) => CUTS + why as usize,
+            Self::CutShort(kind) => CUTS + kind as usize,
             Self::Cookie(origin) => COOKIES + origin as usize,
             Self::Verdict(ArrivalVerdict::NotLookedAt) => VERDICTS,
             Self::Verdict(ArrivalVerdict::Unknown) => VERDICTS + 1,
@@ -115,7 +114,7 @@ impl Count {
         }
     }
 
-    /// Each verdict that there can be.
+    /// Returns every possible verdict.
     pub(crate) fn verdicts() -> impl Iterator<Item = ArrivalVerdict> {
         let causes = || std::iter::once(None).chain(Cause::ALL.iter().copied().map(Some));
         let known = Outcome::ALL
@@ -155,9 +154,9 @@ impl From<cookie_origin::CookieOrigin> for CookieOrigin {
     }
 }
 
-/// The counters of one worker for one listener. One thread adds, any may read.
+/// The counters of one worker for one listener. One thread writes, any thread may read.
 #[derive(Debug)]
-// Neighbours in memory belong to other cores; two lines are fetched at a time.
+// Adjacent values belong to other cores, and caches prefetch two lines at a time.
 #[repr(align(128))]
 pub(crate) struct ListenerStats([AtomicU64; ALL]);
 
@@ -180,14 +179,14 @@ impl ListenerStats {
     }
 
     fn add_at(&self, index: usize, by: u64) {
-        // There is one writer: nothing can come between the load and the store.
+        // With a single writer, nothing can happen between the load and the store.
         if let Some(cell) = self.0.get(index) {
             cell.store(cell.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
         }
     }
 }
 
-/// The counters of a listener, of all workers together.
+/// The counters of a listener, summed over all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Totals([u64; ALL]);
 
@@ -197,10 +196,10 @@ impl Default for Totals {
     }
 }
 
-/// A distribution of times.
+/// A distribution of durations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Histogram {
-    /// How many times were at most as long as each of [`BUCKETS`].
+    /// Number of durations up to each bound of [`BUCKETS`].
     pub(crate) cumulative: [u64; BUCKETS.len()],
     pub(crate) count: u64,
     pub(crate) sum: Duration,
@@ -211,7 +210,7 @@ impl Totals {
         self.at(count.index())
     }
 
-    /// Connections that are open now.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> u64 {
         self.get(Count::Accepted).saturating_sub(self.get(Count::Closed))
     }
@@ -232,34 +231,35 @@ impl Totals {
     }
 
     fn add(&mut self, stats: &ListenerStats) {
-        // The later ones first: what has ended was accepted before.
+        // In reverse order: a connection that is counted as closed is then also counted as accepted.
         for (sum, cell) in self.0.iter_mut().zip(&stats.0).rev() {
             *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
         }
     }
 }
 
-/// All counters of this process. A listener's remain when a reload has closed it: counters only rise.
+/// All counters of this process. Counters of a listener that was closed by a reload remain, since counters never
+/// decrease.
 #[derive(Debug, Default)]
 pub(crate) struct Registry(Mutex<RegistryEntries>);
 
 #[derive(Debug, Default)]
 struct RegistryEntries {
-    /// In the order in which they came.
+    /// In order of registration.
     all: Vec<RegistryEntry>,
-    /// Where each is.
-    places: HashMap<(SocketAddr, ServiceKind), usize>,
+    /// Index in `all` of each listener.
+    indexes: HashMap<(SocketAddr, ServiceKind), usize>,
 }
 
 #[derive(Debug)]
 struct RegistryEntry {
     address: SocketAddr,
     service: ServiceKind,
-    /// One for each worker.
+    /// One per worker.
     stats: Vec<Arc<ListenerStats>>,
 }
 
-/// What one listener has counted.
+/// The counters of one listener.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerTotals {
     pub(crate) address: SocketAddr,
@@ -268,7 +268,7 @@ pub(crate) struct ListenerTotals {
 }
 
 impl Registry {
-    /// The counters for each of `workers`, the same ones when the listener is known already.
+    /// Returns the counters for each of `workers`; the existing ones if the listener is already registered.
     pub(crate) fn stats(
         &self,
         address: SocketAddr,
@@ -276,19 +276,19 @@ impl Registry {
         workers: usize,
     ) -> Vec<Arc<ListenerStats>> {
         let mut entries = self.lock();
-        let RegistryEntries { all, places } = &mut *entries;
-        let place = *places.entry((address, service)).or_insert(all.len());
-        if place == all.len() {
+        let RegistryEntries { all, indexes } = &mut *entries;
+        let index = *indexes.entry((address, service)).or_insert(all.len());
+        if index == all.len() {
             all.push(RegistryEntry { address, service, stats: Vec::new() });
         }
-        let Some(entry) = all.get_mut(place) else { return Vec::new() };
+        let Some(entry) = all.get_mut(index) else { return Vec::new() };
         while entry.stats.len() < workers {
             entry.stats.push(Arc::default());
         }
         entry.stats.iter().take(workers).cloned().collect()
     }
 
-    /// Of all listeners together.
+    /// Returns the sum over all listeners.
     pub(crate) fn sum(&self) -> Totals {
         let mut sum = Totals::default();
         for stats in self.lock().all.iter().flat_map(|entry| &entry.stats) {
@@ -297,7 +297,7 @@ impl Registry {
         sum
     }
 
-    /// Of each listener.
+    /// Returns the counters of each listener.
     pub(crate) fn totals(&self) -> Vec<ListenerTotals> {
         self.lock()
             .all
@@ -341,17 +341,21 @@ mod tests {
     }
 
     #[test]
-    fn each_count_has_a_place_of_its_own() {
-        let places: HashSet<_> = every().iter().map(|count| count.index()).collect();
-        assert_eq!(places.len(), every().len());
-        assert_eq!(places.iter().max(), Some(&(TIMINGS - 1)), "no gap, and no timing");
+    fn each_counter_has_a_unique_index() {
+        let indexes: HashSet<_> = every().iter().map(|count| count.index()).collect();
+        assert_eq!(indexes.len(), every().len());
+        assert_eq!(
+            indexes.iter().max(),
+            Some(&(TIMINGS - 1)),
+            "no gaps, and no overlap with timings"
+        );
         let names = |all: &[&str]| all.iter().collect::<HashSet<_>>().len();
         assert_eq!(names(&CloseKind::ALL.map(CloseKind::as_str)), CloseKind::ALL.len());
         assert_eq!(names(&CookieOrigin::ALL.map(CookieOrigin::as_str)), CookieOrigin::ALL.len());
     }
 
     #[test]
-    fn what_is_added_is_read_back_and_nothing_else() {
+    fn adding_to_a_counter_changes_only_that_counter() {
         for count in every() {
             let registry = Registry::default();
             let address = SocketAddr::from(([127, 0, 0, 1], 2222));
@@ -366,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_in_the_first_bucket_that_holds_it() {
+    fn duration_counts_in_the_first_bucket_that_holds_it() {
         let stats = ListenerStats::default();
         for micros in [0, 25, 26, 60_000_000, 60_000_001] {
             stats.observe(Timing::Service, Duration::from_micros(micros));
@@ -390,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_keeps_its_counters_and_another_service_has_others() {
+    fn counters_are_kept_per_listener_and_service() {
         let registry = Registry::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 2222));
         let first = registry.stats(address, ServiceKind::Echo, 1);
@@ -406,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_that_count_side_by_side_lose_nothing() {
+    fn concurrent_workers_lose_no_counts() {
         let registry = Registry::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 2222));
         let stats = registry.stats(address, ServiceKind::Echo, 2);

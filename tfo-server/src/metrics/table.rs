@@ -1,8 +1,8 @@
-//! Metrics for people.
+//! Formats metrics as a table for people.
 //!
-//! The text may come from a server that lies. So each sample is looked at a fixed number of times, what a
-//! label says is shown without control characters and cut to [`WIDTH`], and so the table is never larger
-//! than some multiple of the text.
+//! The metrics may come from a malicious server. Each sample is therefore processed a fixed number of times, and label
+//! values are shown without control characters and truncated to [`WIDTH`], so that the size of the table is bounded by
+//! a multiple of the input's.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -13,17 +13,17 @@ use tfo_core::diagnosis::{HitRate, Outcome};
 use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
 
-/// The most characters that are shown of a label: an address with its port has fewer.
+/// Maximum number of characters shown of a label value. Addresses with ports are shorter.
 const WIDTH: usize = 64;
 
-/// The text that people read.
+/// Formats the current metrics for people.
 pub(crate) fn for_people(families: &[Family]) -> String {
-    // The way of `top`, so that both show the same.
+    // Formatted and parsed as by `top`, so that both show the same.
     let samples = Samples::parse(&exposition(families, Exposition::OpenMetrics));
     samples.map(|samples| table(&samples, None)).unwrap_or_default()
 }
 
-/// What the server has counted and, with an earlier reading, how fast.
+/// Formats metrics, with rates if an earlier reading is given.
 pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> String {
     let now = now.index();
     let before = before.map(|(samples, elapsed)| (samples.index(), elapsed));
@@ -39,7 +39,7 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
     text += "\n";
     for listener in &listeners {
         let name = if listeners.len() > 1 {
-            format!("{}: ", shown(listener.address))
+            format!("{}: ", printable(listener.address))
         } else {
             String::new()
         };
@@ -49,23 +49,23 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
     }
     let kernel = now.names().filter_map(|name| {
         let short = name.strip_prefix("tfo_kernel_")?.strip_suffix("_total")?;
-        Some((shown(&short.replace('_', " ")), total(&now, name)))
+        Some((printable(&short.replace('_', " ")), total(&now, name)))
     });
     text += &listed("this host", kernel).map(|line| line + "\n").unwrap_or_default();
     text
 }
 
-/// What a label says, on one line, without control characters, and not too long.
-fn shown(text: &str) -> String {
-    let mut shown = escape_control(text);
-    if let Some((cut, _)) = shown.char_indices().nth(WIDTH) {
-        shown.truncate(cut);
-        shown.push('…');
+/// Returns a label value on one line, without control characters, and truncated.
+fn printable(text: &str) -> String {
+    let mut printable = escape_control(text);
+    if let Some((cut, _)) = printable.char_indices().nth(WIDTH) {
+        printable.truncate(cut);
+        printable.push('…');
     }
-    shown
+    printable
 }
 
-/// The listeners, each once, in their order.
+/// Returns the distinct listeners, in their order.
 fn listeners<'a>(index: &Index<'a>) -> Vec<ListenerLabels<'a>> {
     let mut seen = HashSet::new();
     let accepted = index.named("tfo_server_accepted_total").iter();
@@ -75,21 +75,21 @@ fn listeners<'a>(index: &Index<'a>) -> Vec<ListenerLabels<'a>> {
         .collect()
 }
 
-/// The sum of all samples of this name.
+/// Returns the sum of all samples with this name.
 fn total(index: &Index<'_>, name: &str) -> f64 {
     sum(index.named(name).iter().copied())
 }
 
-/// The sum of the samples of this name and listener.
+/// Returns the sum of the samples with this name and listener.
 fn sum_of<'a>(index: &Index<'a>, name: &str, listener: ListenerLabels<'a>) -> f64 {
-    sum(index.of(name, listener).iter().copied())
+    sum(index.of_listener(name, listener).iter().copied())
 }
 
 fn head(now: &Index<'_>) -> Vec<String> {
     let value = |name| total(now, name);
     let state = if value("tfo_server_ready") > 0.0 { "serving" } else { "not accepting" };
     let versions = sums_by(now.named("tfo_server_build_info"), "version");
-    let versions: Vec<_> = versions.into_keys().map(shown).collect();
+    let versions: Vec<_> = versions.into_keys().map(printable).collect();
     let mut facts = vec![format!(
         "tfo-server {}, {state}, {}",
         versions.join(" and "),
@@ -105,7 +105,9 @@ fn head(now: &Index<'_>) -> Vec<String> {
     let keys: Vec<_> = now
         .named("tfo_server_key_info")
         .iter()
-        .map(|key| format!("{} {}", shown(key.label("role")), shown(key.label("fingerprint"))))
+        .map(|key| {
+            format!("{} {}", printable(key.label("role")), printable(key.label("fingerprint")))
+        })
         .collect();
     let mut lines = vec![facts.join(", ")];
     if !keys.is_empty() {
@@ -124,7 +126,7 @@ fn columns(rates: bool) -> Vec<String> {
     let verdicts = Outcome::ALL.iter().map(|outcome| outcome.as_str());
     ["listener", "service", "open", "accepted"]
         .into_iter()
-        .chain(rates.then_some("a second"))
+        .chain(rates.then_some("per second"))
         .chain(verdicts)
         .chain(["hits", "in SYNs", "in", "out"])
         .map(str::to_owned)
@@ -137,7 +139,7 @@ fn row<'a>(
     listener: ListenerLabels<'a>,
 ) -> Vec<String> {
     let value = |name: &str| sum_of(now, name, listener);
-    let verdicts = sums_by(now.of("tfo_server_connections_total", listener), "verdict");
+    let verdicts = sums_by(now.of_listener("tfo_server_connections_total", listener), "verdict");
     let verdict = |outcome: Outcome| verdicts.get(outcome.as_str()).copied().unwrap_or(0.0);
     let accepted = value("tfo_server_accepted_total");
     let rate = before.map(|(before, elapsed)| {
@@ -154,7 +156,7 @@ fn row<'a>(
     } else {
         "-".to_owned()
     };
-    [shown(listener.address), shown(listener.service)]
+    [printable(listener.address), printable(listener.service)]
         .into_iter()
         .chain([number(value("tfo_server_open_connections")), number(accepted)])
         .chain(rate)
@@ -167,20 +169,21 @@ fn row<'a>(
         .collect()
 }
 
-/// What is worth a line: causes, cookies, what was cut short or refused, times.
+/// Returns the lines with causes, cookies, early closes, pauses, upstreams and durations, as far as there are any.
 fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
     let grouped = |name: &str, label: &str| {
-        let sums = sums_by(now.of(name, listener), label).into_iter();
+        let sums = sums_by(now.of_listener(name, listener), label).into_iter();
         let named = sums.filter(|(word, _)| !word.is_empty());
-        named.map(|(word, count)| (shown(word), count)).collect::<Vec<_>>()
+        named.map(|(word, count)| (printable(word), count)).collect::<Vec<_>>()
     };
     let times = [("handshake", "tfo_server_handshake"), ("service", "tfo_server_service")];
     let times: Vec<_> = times
         .into_iter()
         .filter_map(|(what, name)| {
-            let buckets = Buckets::new(now.of(&format!("{name}_seconds_bucket"), listener));
-            let [half, most] = [0.5, 0.99].map(|share| buckets.quantile(share));
-            Some(format!("{what} {} (p50), {} (p99)", half?, most?))
+            let buckets =
+                Buckets::new(now.of_listener(&format!("{name}_seconds_bucket"), listener));
+            let [median, p99] = [0.5, 0.99].map(|share| buckets.quantile(share));
+            Some(format!("{what} {} (p50), {} (p99)", median?, p99?))
         })
         .collect();
     [
@@ -196,11 +199,11 @@ fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
     .collect()
 }
 
-/// Where it forwards to, and how that goes.
+/// Returns the line with the upstreams of a listener.
 fn upstreams<'a>(now: &Index<'a>, address: &'a str) -> Option<String> {
     let of = |what: &str| {
         let name = format!("tfo_server_upstream_{what}");
-        sums_by(now.of(&name, ListenerLabels { address, service: "" }), "upstream")
+        sums_by(now.of_listener(&name, ListenerLabels { address, service: "" }), "upstream")
     };
     let [up, open, all, failed] =
         ["up", "open_connections", "connections_total", "failures_total"].map(of);
@@ -212,23 +215,23 @@ fn upstreams<'a>(now: &Index<'a>, address: &'a str) -> Option<String> {
             failures => format!(", {} failed", number(failures)),
         };
         let (open, all) = (number(of(&open)), number(of(&all)));
-        format!("{} {state} ({open} open of {all}{failures})", shown(upstream))
+        format!("{} {state} ({open} open of {all}{failures})", printable(upstream))
     };
     let each: Vec<_> = up.iter().map(one).collect();
     (!each.is_empty()).then(|| format!("upstreams: {}", each.join(", ")))
 }
 
-/// `what: 3 this, 1 that`, of what there is.
+/// Returns `what: 3 this, 1 that`, without zeros. Returns `None` if all counts are zero.
 fn listed(what: &str, counts: impl IntoIterator<Item = (String, f64)>) -> Option<String> {
-    let there: Vec<_> = counts
+    let nonzero: Vec<_> = counts
         .into_iter()
         .filter(|(_, count)| *count > 0.0)
         .map(|(word, count)| format!("{} {word}", number(count)))
         .collect();
-    (!there.is_empty()).then(|| format!("{what}: {}", there.join(", ")))
+    (!nonzero.is_empty()).then(|| format!("{what}: {}", nonzero.join(", ")))
 }
 
-/// A histogram: the upper ends of its buckets with the counts up to them.
+/// A histogram: upper bounds of buckets with cumulative counts.
 struct Buckets(Vec<(f64, f64)>);
 
 impl Buckets {
@@ -239,7 +242,7 @@ impl Buckets {
         Self(buckets)
     }
 
-    /// The end of the bucket that holds this share of all.
+    /// Returns the upper bound of the bucket that contains the quantile.
     fn quantile(&self, share: f64) -> Option<String> {
         let (_, all) = *self.0.last().filter(|(_, all)| *all > 0.0)?;
         let (end, _) = self.0.iter().find(|(_, count)| *count >= share * all)?;
@@ -247,7 +250,7 @@ impl Buckets {
     }
 }
 
-/// A number in few characters: one that is far too large or too small has an exponent.
+/// Formats a number with few characters: in scientific notation if it is very large or small.
 fn number(value: f64) -> String {
     const LONG: usize = 20;
     let text = value.to_string();
@@ -294,7 +297,7 @@ fn counted(count: f64, noun: &str) -> String {
     format!("{} {noun}{end}", number(count))
 }
 
-/// Text to the left, numbers to the right.
+/// Aligns text to the left and numbers to the right.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -348,7 +351,7 @@ tfo_kernel_syn_retrans_total 0
 "#;
 
     #[test]
-    fn a_listener_is_a_row_and_what_is_zero_has_no_line() {
+    fn each_listener_has_a_row_and_zeros_have_no_line() {
         let now = Samples::parse(TEXT).unwrap();
         let expected = "\
 tfo-server 0.1.0, serving, 2 workers, up 1 h 2 min, 8.0 MiB, 12 of 1024 descriptors
@@ -367,7 +370,7 @@ this host: 27 fast open passive
     }
 
     #[test]
-    fn an_earlier_reading_gives_rates() {
+    fn earlier_reading_adds_rates() {
         let now = Samples::parse(TEXT).unwrap();
         let earlier = TEXT.replace("} 30\n", "} 10\n");
         let before = Samples::parse(&earlier).unwrap();
@@ -377,13 +380,13 @@ this host: 27 fast open passive
     }
 
     #[test]
-    fn a_server_that_lies_cannot_steer_a_terminal() {
+    fn malicious_server_cannot_control_the_terminal() {
         let text = TEXT.replace("0.1.0", "\x1b[31m");
         assert!(!table(&Samples::parse(&text).unwrap(), None).contains('\x1b'));
     }
 
     #[test]
-    fn a_server_that_lies_cannot_forge_a_line_or_steer_a_terminal_anywhere() {
+    fn malicious_server_cannot_forge_lines_in_any_field() {
         for honest in [
             "0.1.0",
             "1a2b3c4d",
@@ -405,7 +408,7 @@ this host: 27 fast open passive
     }
 
     #[test]
-    fn a_server_that_lies_gets_a_table_of_bounded_size() {
+    fn table_of_a_malicious_server_has_bounded_size() {
         let long = "x".repeat(100_000);
         let mut text = TEXT.to_owned();
         for number in 0..2000 {

@@ -1,15 +1,15 @@
-//! What this process uses, of `/proc/self`.
+//! The resource usage of this process, from `/proc/self`.
 
 use std::fs;
 use std::time::Duration;
 
-/// `None`: it can't be read.
+/// A field is `None` if it cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) descriptors: Option<u64>,
-    pub(crate) most_descriptors: Option<u64>,
-    /// Of the threads that live.
+    pub(crate) max_descriptors: Option<u64>,
+    /// CPU time of all living threads.
     pub(crate) cpu: Option<Duration>,
 }
 
@@ -19,32 +19,32 @@ impl Usage {
         Self {
             resident_bytes: text("status").and_then(|status| kibibytes(&status, "VmRSS:")),
             descriptors: descriptors(),
-            most_descriptors: text("limits").and_then(|limits| soft(&limits, "Max open files")),
+            max_descriptors: text("limits").and_then(|limits| soft(&limits, "Max open files")),
             cpu: cpu(),
         }
     }
 }
 
-/// How many descriptors are open.
+/// Returns the number of open descriptors.
 pub(crate) fn descriptors() -> Option<u64> {
-    // One of them is the descriptor that lists them.
+    // The directory listing itself uses one.
     fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1))
 }
 
-/// `VmRSS:      1234 kB`.
+/// Parses `VmRSS:      1234 kB`.
 fn kibibytes(status: &str, name: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = rest.split_ascii_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }
 
-/// `Max open files            1024                 524288               files`.
+/// Parses `Max open files            1024                 524288               files`.
 fn soft(limits: &str, name: &str) -> Option<u64> {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// `schedstat` begins with nanoseconds: `stat` has hundredths of a second.
+/// Sums up `schedstat`, which has nanoseconds; `stat` has only hundredths of a second.
 fn cpu() -> Option<Duration> {
     let tasks = fs::read_dir("/proc/self/task").ok()?;
     let nanos = tasks.flatten().filter_map(|task| {
@@ -69,10 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn this_process_is_seen() {
+    fn usage_of_this_process_is_plausible() {
         let facts = Usage::read();
         assert!(facts.resident_bytes > Some(100_000), "{facts:?}");
-        assert!(facts.descriptors >= Some(3) && facts.descriptors < facts.most_descriptors);
+        assert!(facts.descriptors >= Some(3) && facts.descriptors < facts.max_descriptors);
         assert!(facts.cpu > Some(Duration::ZERO), "{facts:?}");
     }
 }

@@ -1,5 +1,4 @@
-//! Sockets that listen before the server starts: socket activation by systemd, or by whoever keeps its
-//! protocol (`LISTEN_FDS`).
+//! Inherited sockets: socket activation by systemd, or by any program that implements its protocol (`LISTEN_FDS`).
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -11,13 +10,13 @@ use tfo_core::socket::FastOpenListener;
 use crate::config::{ListenSettings, Settings};
 use crate::output::Failure;
 
-/// The number of the first descriptor that is passed on.
+/// The number of the first inherited descriptor.
 ///
 /// # References
 /// - [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html)
 const FIRST_DESCRIPTOR: usize = 3;
 
-/// The sockets that were passed on and are not taken yet.
+/// The inherited sockets that no listener has taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct InheritedSockets {
     sockets: Vec<PassedSocket>,
@@ -25,25 +24,25 @@ pub(crate) struct InheritedSockets {
 
 #[derive(Debug)]
 struct PassedSocket {
-    /// What a message calls it: `descriptor 3 (web)`.
+    /// The name used in messages: `descriptor 3 (web)`.
     name: String,
     address: SocketAddr,
     fd: OwnedFd,
 }
 
-/// Why the sockets that were passed on can't be used.
+/// Why the inherited sockets cannot be used.
 #[derive(Debug)]
 pub(crate) enum ActivationError {
-    /// It does not listen, or not on TCP.
+    /// The socket does not listen, or is not a TCP socket.
     NoListener { socket: String, source: io::Error },
-    /// No `[[listen]]` table has its address.
+    /// No `[[listen]]` table has the socket's address.
     NoTable { socket: String, address: SocketAddr },
-    /// There are more of one address than there are workers.
+    /// More sockets with one address than workers.
     TooMany { address: SocketAddr, sockets: usize, workers: usize },
 }
 
 impl InheritedSockets {
-    /// Takes the sockets that this process was given, by listener. To be called once, as
+    /// Takes the inherited sockets of this process, grouped by listener. Must be called only once, as
     /// [`from_environment`](Self::from_environment).
     pub(super) fn for_listeners(settings: &Settings) -> Result<Vec<Vec<OwnedFd>>, ActivationError> {
         let mut inherited = Self::from_environment()?;
@@ -52,8 +51,8 @@ impl InheritedSockets {
         inherited.all_taken().map(|()| sockets)
     }
 
-    /// Takes what this process was given. To be called once, while no other thread looks at the variables: they go,
-    /// so that no program that it starts takes them for its own.
+    /// Takes the inherited sockets of this process. Must be called only once, before other threads read the
+    /// environment: the variables are removed, so that no child process takes the sockets for its own.
     fn from_environment() -> Result<Self, ActivationError> {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
@@ -77,40 +76,40 @@ impl InheritedSockets {
         Ok(Self { sockets })
     }
 
-    /// Those of one listener; none: it has to bind for itself.
+    /// Takes the sockets of one listener. If there are none, the listener has to bind its own.
     ///
-    /// With fewer than there are workers some of them share one: the kernel then wakes each of these for
-    /// each connection.
+    /// With fewer sockets than workers, some workers share a socket, and the kernel wakes each of them for every
+    /// connection.
     fn take(
         &mut self,
         address: SocketAddr,
         workers: usize,
     ) -> Result<Vec<OwnedFd>, ActivationError> {
-        let (its, others) = std::mem::take(&mut self.sockets)
+        let (matching, others) = std::mem::take(&mut self.sockets)
             .into_iter()
             .partition::<Vec<_>, _>(|socket| is_same_address(socket.address, address));
         self.sockets = others;
-        if its.len() > workers {
-            return Err(ActivationError::TooMany { address, sockets: its.len(), workers });
+        if matching.len() > workers {
+            return Err(ActivationError::TooMany { address, sockets: matching.len(), workers });
         }
-        for socket in &its {
-            log::info!("{} listens on {address} already", socket.name);
+        for socket in &matching {
+            log::info!("inherited {} for {address}", socket.name);
         }
-        if (1..workers).contains(&its.len()) {
+        if (1..workers).contains(&matching.len()) {
             log::info!(
-                "{workers} workers share {} inherited for {address}; one each is faster: ReusePort=yes, and \
+                "{workers} workers share {} inherited for {address}; a socket per worker is faster: set ReusePort=yes and \
                  ListenStream={address} {workers} times",
-                if its.len() == 1 {
+                if matching.len() == 1 {
                     "the one socket".to_owned()
                 } else {
-                    format!("{} sockets", its.len())
+                    format!("{} sockets", matching.len())
                 },
             );
         }
-        Ok(its.into_iter().map(|socket| socket.fd).collect())
+        Ok(matching.into_iter().map(|socket| socket.fd).collect())
     }
 
-    /// Whether all have found their listener: one that nobody serves would let clients wait for ever.
+    /// Fails if a socket is left: without a listener its clients would wait forever.
     fn all_taken(&self) -> Result<(), ActivationError> {
         match self.sockets.first() {
             None => Ok(()),
@@ -121,7 +120,7 @@ impl InheritedSockets {
     }
 }
 
-/// The zone of a link-local address is not part of a setting.
+/// Compares without the zone of a link-local address, which settings cannot contain.
 fn is_same_address(one: SocketAddr, other: SocketAddr) -> bool {
     (one.ip(), one.port()) == (other.ip(), other.port())
 }
@@ -130,7 +129,7 @@ impl fmt::Display for ActivationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoListener { socket, .. } => {
-                write!(f, "socket activation: {socket}: expected a TCP socket that listens")
+                write!(f, "socket activation: {socket}: expected a listening TCP socket")
             }
             Self::NoTable { socket, address } => write!(
                 f,
@@ -179,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn each_listener_gets_the_sockets_of_its_address_and_what_is_left_is_told() {
+    fn listeners_take_sockets_by_address_and_the_rest_is_reported() {
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [one, other] = [0, 1].map(|index| listeners[index].local_addr().unwrap());
         let mut inherited = inherited(&listeners);
         assert_eq!(inherited.take("127.0.0.1:1".parse().unwrap(), 1).unwrap().len(), 0);
         assert_eq!(inherited.take(other, 1).unwrap().len(), 1);
-        assert_eq!(inherited.take(other, 1).unwrap().len(), 0, "it is taken");
+        assert_eq!(inherited.take(other, 1).unwrap().len(), 0, "already taken");
         let left = inherited.all_taken().unwrap_err().to_string();
         let expected = format!(
             "socket activation: descriptor 3 listens on {one}, which is in no [[listen]] table: expected one \
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn more_sockets_than_workers_are_refused() {
+    fn sockets_exceeding_the_workers_are_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let twice = [listener.try_clone().unwrap(), listener];

@@ -1,10 +1,18 @@
-//! Listeners that close without losing a connection.
+//! Closes listeners without losing connections.
 //!
-//! 1. Their sockets drop new connections ([`drop_new_connections`]); workers go on accepting.
-//! 2. The handshakes that had begun end, which the supervisor checks every [`CHECK_INTERVAL`], at most for [`MAX_WAIT`].
-//! 3. Workers accept what waits, and close the sockets.
+//! A socket that is closed resets the connections in its accept queue and the handshakes that have begun. Listeners
+//! therefore close in three steps:
 //!
-//! Inherited sockets outlive the server and are left as they are: step 3 follows at once.
+//! 1. Their sockets drop new connections ([`drop_new_connections`]), while workers continue to accept.
+//! 2. The supervisor waits for handshakes that have begun. It checks every [`CHECK_INTERVAL`], for at most
+//!    [`MAX_WAIT`].
+//! 3. Workers accept the queued connections and close the sockets.
+//!
+//! Invariants:
+//!
+//! 1. A listener whose sockets drop new connections closes only after step 2.
+//! 2. A listener leaves step 2 after [`MAX_WAIT`] at the latest, even if its handshakes cannot be counted.
+//! 3. Inherited sockets outlive the server and are left unchanged: step 3 follows at once.
 //!
 //! [`drop_new_connections`]: tfo_core::socket::FastOpenListener::drop_new_connections
 
@@ -18,9 +26,9 @@ use tfo_core::host::unfinished_handshakes;
 
 use super::listeners::BoundListener;
 
-/// The first check comes after as long: a SYN that the kernel was at by then may still begin a handshake.
+/// The first check is delayed by this time as well: a SYN that the kernel was processing may still begin a handshake.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-/// A handshake that takes longer is given up: its client, or its path, is gone.
+/// A handshake that takes longer is abandoned: its client or the path to it has failed.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Listeners in step 2.
@@ -28,7 +36,7 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct ClosingListeners {
     listeners: Vec<ClosingListener>,
     next_check: Option<Instant>,
-    /// The handshakes could not be counted, and that was logged.
+    /// A warning that handshakes could not be counted was logged.
     warned: bool,
 }
 
@@ -40,7 +48,7 @@ struct ClosingListener {
 }
 
 impl ClosingListeners {
-    /// Begins to close a listener; `false`: there is nothing to wait for.
+    /// Starts to close a listener. Returns `false` if there is nothing to wait for.
     pub(super) fn start(&mut self, bound: &BoundListener, now: Instant) -> bool {
         let own = bound.sockets.iter().filter(|socket| !socket.is_inherited());
         let mut dropped = 0;
@@ -48,7 +56,7 @@ impl ClosingListeners {
             match socket.drop_new_connections() {
                 Ok(()) => dropped += 1,
                 Err(e) => log::warn!(
-                    "{}: clients that connect at this moment may be reset: {}",
+                    "{}: can't drop new connections, so clients that connect now may be reset: {}",
                     bound.address,
                     error_chain(&e)
                 ),
@@ -62,17 +70,17 @@ impl ClosingListeners {
         dropped > 0
     }
 
-    /// Whether a listener on this port is about to close.
+    /// Returns whether a listener on this port is closing.
     pub(super) fn has_port(&self, port: u16) -> bool {
         self.listeners.iter().any(|listener| listener.port == port)
     }
 
-    /// When [`take_finished`](Self::take_finished) should be called next.
+    /// Returns when to call [`take_finished`](Self::take_finished) next.
     pub(super) fn next_check(&self) -> Option<Instant> {
         self.next_check
     }
 
-    /// The numbers of the listeners whose handshakes have ended: they go on with step 3.
+    /// Returns the numbers of the listeners whose handshakes are complete: step 3 follows for them.
     pub(super) fn take_finished(&mut self, now: Instant) -> Vec<usize> {
         if self.next_check.is_none_or(|at| now < at) {
             return Vec::new();
@@ -82,7 +90,7 @@ impl ClosingListeners {
             && !mem::replace(&mut self.warned, true)
         {
             log::warn!(
-                "unfinished handshakes can't be counted, waiting {MAX_WAIT:?}: {}",
+                "can't count unfinished handshakes, so waiting {MAX_WAIT:?}: {}",
                 error_chain(e)
             );
         }

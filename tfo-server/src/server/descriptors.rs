@@ -1,102 +1,101 @@
-//! How many descriptors the process may have open.
+//! Limits of open descriptors: raises the process limit, and computes the budget for connections.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::file::Limits;
-use crate::config::{ListenSettings, ServiceSettings, Settings};
+use crate::config::{ListenSettings, Settings};
 
-/// What logs, standard streams, keys, metrics and the like take at most.
+/// Upper bound for descriptors of logs, standard streams, key files, metrics and the like.
 const OWN_DESCRIPTORS: u64 = 32;
 
-/// What the connections need.
+/// The descriptors that connections need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DescriptorNeed {
-    /// The most that are open at once (`limits.connections`).
+    /// Maximum number of open connections (`limits.connections`).
     pub(crate) connections: usize,
-    /// One, and one more where it is forwarded.
-    pub(crate) each: u64,
+    /// Descriptors per connection: 2 if any listener forwards, else 1.
+    pub(crate) per_connection: u64,
     pub(crate) listeners: usize,
     pub(crate) workers: usize,
 }
 
 impl DescriptorNeed {
     pub(crate) fn from_settings(settings: &Settings) -> Self {
-        let forward =
-            |listen: &ListenSettings| matches!(listen.service, ServiceSettings::Forward(_));
+        let forward = |listen: &ListenSettings| listen.forward().is_some();
         Self {
-            connections: settings.limits.connections,
-            each: if settings.listeners.iter().any(forward) { 2 } else { 1 },
+            connections: settings.limits.connections.get() as usize,
+            per_connection: if settings.listeners.iter().any(forward) { 2 } else { 1 },
             listeners: settings.listeners.len(),
             workers: settings.workers,
         }
     }
 
-    /// How many connections so many descriptors allow.
+    /// Returns how many connections `descriptors` allow.
     fn reachable(self, descriptors: u64) -> u64 {
         // Each worker has its listeners, an epoll instance and a waker.
         let workers = self.workers as u64 * (self.listeners as u64 + 2);
-        descriptors.saturating_sub(OWN_DESCRIPTORS + workers) / self.each.max(1)
+        descriptors.saturating_sub(OWN_DESCRIPTORS + workers) / self.per_connection.max(1)
     }
 }
 
-/// What is open for moments: files that are read again, `/proc`.
+/// Descriptors that are open only briefly: files that are read again, `/proc`.
 const TRANSIENT: u64 = 8;
-/// What the thread of the metrics has beside its connections.
+/// Descriptors of the metrics thread in addition to its connections.
 const METRICS_THREAD: u64 = 6;
 
-/// How many descriptors the connections may use of `limit`, while `others` are in use; `None`: as many as
-/// there are, for none is forwarded.
+/// Returns how many descriptors connections may use of `limit`, while `others` are in use; `None`: without a limit,
+/// because no listener forwards.
 ///
-/// A client is accepted only when there is a descriptor for its upstream too. All others wait, so that none
-/// is taken that an upstream was promised.
+/// A client is accepted only if a descriptor for its upstream is available as well. Limiting all connections keeps that
+/// descriptor free.
 pub(crate) fn for_connections(settings: &Settings, limit: u64, others: u64) -> Option<usize> {
     let forwards = || settings.listeners.iter().filter_map(ListenSettings::forward);
     forwards().next()?;
-    // A check has a connection to each upstream, an epoll instance and a waker.
-    let checked = forwards().filter(|forward| forward.health_interval.is_some());
-    let checks: u64 = checked.map(|forward| forward.upstreams.len() as u64 + 2).sum();
+    // Health checks use a connection per upstream, an epoll instance and a waker.
+    let checked = forwards().filter(|forward| forward.health_interval.nonzero().is_some());
+    let checks: u64 = checked.map(|forward| forward.upstreams.get().len() as u64 + 2).sum();
     let metrics =
         settings.metrics.map_or(0, |_| METRICS_THREAD + max_metrics_connections(limit) as u64);
     let left = limit.saturating_sub(others + checks + metrics);
-    // A connection for each worker comes before what is open for moments.
-    let each = left.min(2 * settings.workers as u64);
-    let left = left.saturating_sub(TRANSIENT.min(limit / 8)).max(each);
+    // One connection per worker has priority over briefly open descriptors.
+    let minimum = left.min(2 * settings.workers as u64);
+    let left = left.saturating_sub(TRANSIENT.min(limit / 8)).max(minimum);
     Some(usize::try_from(left).unwrap_or(usize::MAX))
 }
 
-/// How many may look at the metrics at a time.
+/// Returns the maximum number of metrics connections.
 pub(crate) fn max_metrics_connections(limit: u64) -> usize {
     if limit < 1024 { 8 } else { 64 }
 }
 
-/// The limit in force; without one that can be read, none.
+/// Returns the soft limit of open descriptors, or `u64::MAX` if it cannot be read.
 pub(crate) fn limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// Raises the soft limit to the hard one, and says so where that is too little.
+/// Raises the soft limit to the hard limit, and logs if that is not enough.
 ///
-/// The soft limit is for programs that use `select(2)`, which can't watch a descriptor above 1023.
+/// The soft limit exists for programs that use `select(2)`, which cannot watch a descriptor above 1023.
 pub(crate) fn raise(need: DescriptorNeed) {
     let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
             Ok(()) => hard,
             Err(e) => {
-                log::warn!("the limit of descriptors stays at {soft}, not {hard}: {}", e.desc());
+                log::warn!("can't raise the descriptor limit from {soft} to {hard}: {}", e.desc());
                 soft
             }
         },
         Ok((soft, _)) => soft,
-        Err(e) => return log::warn!("the limit of descriptors can't be read: {}", e.desc()),
+        Err(e) => return log::warn!("can't read the descriptor limit: {}", e.desc()),
     };
     let reachable = need.reachable(limit);
-    log::info!("at most {limit} descriptors: enough for {reachable} connections");
-    // Nobody has asked for the default.
-    let asked = need.connections != Limits::default().connections.get() as usize;
-    if asked && reachable < need.connections as u64 {
+    log::info!("descriptor limit {limit}, enough for {reachable} connections");
+    // The default was not requested, so it causes no warning.
+    let requested = need.connections != Limits::default().connections.get() as usize;
+    if requested && reachable < need.connections as u64 {
         log::warn!(
-            "limits.connections is {}, but {limit} descriptors are enough for {reachable}; then new ones wait. \
-             Allow more (ulimit -n, or LimitNOFILE= of its systemd unit), or lower limits.connections",
+            "limits.connections is {}, but {limit} descriptors allow only {reachable}: more connections are queued. \
+             Raise the limit (ulimit -n, or LimitNOFILE= in the systemd unit), or lower limits.connections",
             need.connections
         );
     }
@@ -111,7 +110,7 @@ mod tests {
     use crate::config::flags::Flags;
 
     #[test]
-    fn what_is_kept_from_connections_depends_on_who_is_forwarded_checked_and_watched() {
+    fn budget_reserves_descriptors_for_checks_and_metrics() {
         let settings = |text: &str| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(&file, text).unwrap();
@@ -120,10 +119,10 @@ mod tests {
             crate::config::resolve(&flags, &Environment::default()).unwrap().settings
         };
         let echo = settings("listen.service = \"echo\"\nengine.workers = 2\n");
-        assert_eq!(for_connections(&echo, 64, 20), None, "nobody needs an upstream");
+        assert_eq!(for_connections(&echo, 64, 20), None, "no listener forwards");
         let forward = "listen.service = \"forward\"\nforward.upstreams = [\"192.0.2.1:80\"]\n\
                        engine.workers = 2\n";
-        // Moments 8, a check 3.
+        // 8 brief descriptors, and 3 for a health check.
         assert_eq!(for_connections(&settings(forward), 64, 20), Some(33));
         let unchecked = settings(&format!("{forward}forward.health-interval = \"0s\"\n"));
         assert_eq!(for_connections(&unchecked, 64, 20), Some(36));
@@ -135,10 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_takes_one_descriptor_and_a_forwarded_one_takes_two() {
-        let need = DescriptorNeed { connections: 1, each: 1, listeners: 3, workers: 2 };
+    fn reachable_connections_halve_if_any_listener_forwards() {
+        let need = DescriptorNeed { connections: 1, per_connection: 1, listeners: 3, workers: 2 };
         assert_eq!(need.reachable(1042), 1000);
-        assert_eq!(DescriptorNeed { each: 2, ..need }.reachable(1042), 500);
+        assert_eq!(DescriptorNeed { per_connection: 2, ..need }.reachable(1042), 500);
         assert_eq!(need.reachable(7), 0, "too few for the server itself");
         assert_eq!(need.reachable(u64::MAX), u64::MAX - 42, "no limit");
     }

@@ -1,4 +1,4 @@
-//! The running server, as its metrics see it.
+//! Makes the state of the running server available to metrics.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use crate::output::Failure;
 use crate::service::forward::{Forward, UpstreamState};
 use crate::worker::shared::SharedState;
 
-/// More than may look at a time, so that who asks for its health need not try twice.
+/// Larger than the number of metrics connections, so that a health check never has to retry.
 const BACKLOG: u32 = 1024;
 
-/// Listens where the metrics are served.
+/// Listens on the metrics address.
 pub(super) fn listen(address: SocketAddr) -> Result<FastOpenListener, Failure> {
     let builder = FastOpenListener::builder(address).backlog(BACKLOG).queue(0);
     let listener = builder.save_syn(false).nodelay(true).nonblocking(true).listen();
     listener.map_err(|e| cannot_listen(address, "metrics.port", &e))
 }
 
-/// What can be read of the running server, from any thread.
+/// The state of the running server that any thread may read.
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) registry: Registry,
@@ -44,7 +44,7 @@ pub(super) struct Instruments {
     stopping: AtomicBool,
 }
 
-/// A listener whose sockets are the workers' to close.
+/// A listener whose sockets belong to the workers.
 #[derive(Debug)]
 struct WatchedListener {
     address: SocketAddr,
@@ -72,7 +72,7 @@ impl Instruments {
         }
     }
 
-    /// These are the listeners now.
+    /// Replaces the listeners.
     pub(super) fn set_listeners(&self, listeners: &[BoundListener]) {
         let listeners = listeners.iter().map(|bound| WatchedListener {
             address: bound.address,
@@ -83,7 +83,7 @@ impl Instruments {
         *self.listeners.lock().unwrap_or_else(PoisonError::into_inner) = listeners.collect();
     }
 
-    /// Reports from now on that the server drains.
+    /// From now on reports that the server is draining.
     pub(super) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -93,7 +93,7 @@ impl Instruments {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let ready = u8::from(self.not_ready().is_none());
         let lost = self.access_log.lines_lost();
-        let mut keys = Family::info("tfo_server_key", "Keys that cookies are accepted of.");
+        let mut keys = Family::info("tfo_server_key", "Keys whose cookies are accepted.");
         let mut view = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ring) = view.ring() {
             let roles = [("primary", Some(ring.primary())), ("backup", ring.backup())];
@@ -104,42 +104,43 @@ impl Instruments {
         }
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         vec![
-            Family::info("tfo_server_build", "What is running.").with(version, 1),
-            Family::gauge("tfo_server_ready", "1: connections may come, as /readyz says.")
+            Family::info("tfo_server_build", "Version of the running server.").with(version, 1),
+            Family::gauge("tfo_server_ready", "1: ready for connections, as reported by /readyz.")
                 .with(vec![], ready),
-            Family::gauge("tfo_server_uptime_seconds", "Since the start, by a steady clock.")
-                .with(vec![], since.elapsed().as_secs_f64()),
-            Family::gauge("process_start_time_seconds", "Start, since 1970.")
+            Family::gauge(
+                "tfo_server_uptime_seconds",
+                "Time since the start, by a monotonic clock.",
+            )
+            .with(vec![], since.elapsed().as_secs_f64()),
+            Family::gauge("process_start_time_seconds", "Start time, since the Unix epoch.")
                 .with(vec![], at.as_secs_f64()),
-            Family::gauge("tfo_server_workers", "Threads that serve.").with(vec![], self.workers),
+            Family::gauge("tfo_server_workers", "Worker threads.").with(vec![], self.workers),
             Family::counter(
                 "tfo_server_lines_lost",
-                "Lines that standard output was too slow for, or failed at.",
+                "Lines that were lost because standard output was too slow or failed.",
             )
             .with(vec![], lost),
             Family::counter(
                 "tfo_server_log_lines_lost",
-                "Log lines that standard error was too slow for, or failed at.",
+                "Log lines that were lost because standard error was too slow or failed.",
             )
             .with(vec![], logging::lines_lost()),
             keys,
         ]
     }
 
-    /// The queues of each listener.
+    /// Returns the queue lengths of each listener.
     fn queues(&self) -> Vec<Family> {
         let mut queue = Family::gauge(
             "tfo_server_fast_open_queue_length",
-            "Fast open connections whose handshake may be unfinished, of all workers.",
+            "Maximum fast open connections with an incomplete handshake, of all workers.",
         );
         let mut backlog = Family::gauge(
             "tfo_server_backlog_length",
-            "Connections that may wait to be accepted, of all workers.",
+            "Maximum connections in the accept queues, of all workers.",
         );
-        let mut waiting = Family::gauge(
-            "tfo_server_backlog_waiting",
-            "Connections that wait to be accepted now.",
-        );
+        let mut waiting =
+            Family::gauge("tfo_server_backlog_waiting", "Connections in the accept queues now.");
         for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let sockets: Vec<_> = listener.sockets.iter().filter_map(Weak::upgrade).collect();
             let sum = |of: fn(&FastOpenListener) -> tfo_core::Result<u32>| -> u32 {
@@ -153,7 +154,7 @@ impl Instruments {
         vec![queue, backlog, waiting]
     }
 
-    /// Returns which listeners have no upstream for a new connection, as a reason not to be ready.
+    /// Returns why the server is not ready if a listener has no upstream for a new connection.
     fn without_upstream(&self) -> Option<String> {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let without = listeners.iter().filter(|listener| {
@@ -163,18 +164,23 @@ impl Instruments {
         (!addresses.is_empty()).then(|| format!("no upstream of {} is up", addresses.join(", ")))
     }
 
-    /// Where each listener forwards to.
+    /// Returns the state of each listener's upstreams.
     fn upstreams(&self) -> Vec<Family> {
-        let mut up = Family::gauge("tfo_server_upstream_up", "0: it is left out until it is back.");
-        let mut open =
-            Family::gauge("tfo_server_upstream_open_connections", "Connections that it has.");
+        let mut up = Family::gauge(
+            "tfo_server_upstream_up",
+            "1: receives connections. 0: failed, and skipped until it recovers.",
+        );
+        let mut open = Family::gauge(
+            "tfo_server_upstream_open_connections",
+            "Open connections to the upstream.",
+        );
         let mut chosen = Family::counter(
             "tfo_server_upstream_connections",
-            "Connections for which it was chosen.",
+            "Connections for which the upstream was chosen.",
         );
         let mut failures = Family::counter(
             "tfo_server_upstream_failures",
-            "Times that it could not be connected to, by a connection or a check.",
+            "Failed attempts to connect to the upstream, by connections or health checks.",
         );
         for listener in self.listeners.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let states = listener.forward.iter().flat_map(|forward| forward.states());
@@ -208,11 +214,11 @@ impl MetricsSource for Instruments {
 
     fn not_ready(&self) -> Option<Cow<'static, str>> {
         if self.stopping.load(Ordering::Relaxed) {
-            Some("draining: it has been told to stop".into())
+            Some("draining: the server is stopping".into())
         } else if self.shared.is_full() {
-            Some("full: as many connections are open as limits.connections allows".into())
+            Some("full: limits.connections connections are open".into())
         } else if self.shared.is_starved() {
-            Some("starved: no descriptors are left to accept connections with".into())
+            Some("starved: no descriptors are left to accept connections".into())
         } else {
             self.without_upstream().map(Cow::Owned)
         }

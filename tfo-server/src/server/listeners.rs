@@ -1,5 +1,5 @@
-//! Binds the listeners: for each worker a socket of its own, so that the kernel divides the connections
-//! and no worker waits for another.
+//! Binds the listeners. Each worker gets its own socket, so that the kernel distributes the connections and workers do
+//! not wait for each other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,10 +15,9 @@ use crate::keys::Keys;
 use crate::output::Failure;
 use crate::service::Service;
 
-/// A listener's sockets: one for each worker, or those that were passed to this process, which the workers then
-/// share.
+/// The sockets of a listener: one per worker, or the inherited ones, which the workers share.
 pub(super) struct BoundListener {
-    /// What the workers know it by.
+    /// The number by which workers identify the listener.
     pub(super) number: usize,
     pub(super) address: SocketAddr,
     pub(super) service: Service,
@@ -34,18 +33,19 @@ impl BoundListener {
         workers: usize,
         passed: Vec<OwnedFd>,
     ) -> tfo_core::Result<Self> {
-        let wish = settings.wish(if passed.is_empty() { workers } else { passed.len() });
-        let builder = FastOpenListener::builder(wish.address)
-            .backlog(wish.backlog)
-            .queue(wish.queue)
+        let sockets = if passed.is_empty() { workers } else { passed.len() };
+        let (queue, backlog) = settings.queue_and_backlog(sockets);
+        let builder = FastOpenListener::builder(settings.address)
+            .backlog(backlog)
+            .queue(queue)
             .reuse_port(workers > 1)
-            // An answer in several pieces must not wait for the peer's acknowledgment.
+            // Later pieces of a reply must not wait for the peer's acknowledgments.
             .nodelay(true)
             .nonblocking(true);
         let builder = keys.configure(builder);
         let sockets: tfo_core::Result<Vec<_>> = if passed.is_empty() {
             if workers > 1 {
-                // Sockets that share a port would share it with another server's too.
+                // `SO_REUSEPORT` sockets would share the port with those of another server too.
                 builder.check_free()?;
             }
             (0..workers).map(|_| builder.listen().map(Arc::new)).collect()
@@ -55,17 +55,17 @@ impl BoundListener {
         Ok(Self { number, address: settings.address, service, sockets: sockets? })
     }
 
-    /// Whether its sockets were passed to this process.
+    /// Returns whether the sockets are inherited.
     pub(super) fn is_inherited(&self) -> bool {
         self.sockets.iter().any(|socket| socket.is_inherited())
     }
 
-    /// Changes the queue of each live socket.
+    /// Changes the fast open queue of the live sockets.
     pub(super) fn set_queue(&self, queue: u32) -> tfo_core::Result<()> {
         self.sockets.iter().try_for_each(|socket| socket.set_queue(queue))
     }
 
-    /// An observer of each worker's socket, without an end; all share what they know of the host.
+    /// Returns an endless iterator of observers, one for each worker's socket. All share what is known about the host.
     pub(super) fn observers(
         &self,
         first: &mut Option<ServerObserver>,
@@ -76,7 +76,7 @@ impl BoundListener {
         })
     }
 
-    /// The fast open queue and the backlog in force, of all sockets together.
+    /// Returns the effective fast open queue and backlog, as sums over all sockets.
     pub(super) fn queue_and_backlog(&self) -> (u32, u32) {
         let sum = |of: fn(&FastOpenListener) -> tfo_core::Result<u32>| {
             self.sockets.iter().map(|socket| of(socket).unwrap_or(0)).sum()
@@ -85,7 +85,7 @@ impl BoundListener {
     }
 }
 
-/// Why it can't listen, and what to do. `setting` is what chooses the port.
+/// Returns why listening failed, and what to do. `setting` names the setting that chooses the port.
 pub(super) fn cannot_listen(
     address: SocketAddr,
     setting: &str,
@@ -95,18 +95,18 @@ pub(super) fn cannot_listen(
     let advice = match found.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "see who listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
+                "find the process that listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
             )
         }
         io::ErrorKind::AddrNotAvailable => {
-            "it is not an address of this host: `ip address` lists them, 0.0.0.0 or :: means all"
+            "not an address of this host: list them with `ip address`; 0.0.0.0 or :: means all"
                 .to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             let grant = "sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"";
             format!("port {port} needs CAP_NET_BIND_SERVICE: {grant}; or choose a port from 1024")
         }
-        _ => "`tfo-server check` says what this host lacks".to_owned(),
+        _ => "run `tfo-server check` to find out what this host lacks".to_owned(),
     };
     Failure::new(format_args!("can't listen on {address}: {}. {advice}", error_chain(found)))
 }

@@ -1,14 +1,14 @@
-//! The running server: its main thread, its sockets, and its place on the host.
+//! The running server: its main thread, its sockets and its process state.
 //!
-//! | file | what |
+//! | file | content |
 //! | --- | --- |
-//! | `supervisor` | the main thread: starts workers, handles signals, stops; `reload` changes settings |
-//! | `listeners`, `closing` | binds a socket for each worker; closes them without losing a connection |
-//! | `activation` | sockets that listened before the server started |
-//! | `privileges`, `descriptors` | what the process may do, and how many descriptors it may open |
+//! | `supervisor` | the main thread: starts workers, handles signals, stops; `reload` applies new settings |
+//! | `listeners`, `closing` | binds a socket for each worker; closes sockets without losing connections |
+//! | `activation` | sockets inherited by socket activation |
+//! | `privileges`, `descriptors` | drops privileges; raises the limit of open descriptors |
 //! | `systemd` | notifications and the watchdog |
-//! | `signals` | signals as something to poll |
-//! | `instruments` | the running server, as its metrics see it |
+//! | `signals` | delivers signals to the event loop |
+//! | `instruments` | makes the state of the server available to metrics |
 
 mod activation;
 mod closing;
@@ -27,7 +27,7 @@ use crate::output::Failure;
 
 use supervisor::{ReadSettings, Supervisor};
 
-/// Serves until a signal ends it.
+/// Serves until a signal stops the server.
 pub(crate) fn run(settings: Settings, reload: ReadSettings<'_>) -> Result<ExitCode, Failure> {
     Supervisor::start(settings)?.run(reload)?;
     Ok(ExitCode::SUCCESS)

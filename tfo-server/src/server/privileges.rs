@@ -1,4 +1,4 @@
-//! Whose rights the server keeps once it listens.
+//! Drops privileges after the listeners are bound.
 
 use std::{error, fmt};
 
@@ -8,16 +8,16 @@ use nix::unistd::{
     setuid,
 };
 
-/// The user and the group of this host that the server runs as once it listens.
+/// The user and the group to switch to after binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunAs {
-    /// As the settings name it.
+    /// The name from the settings.
     name: String,
     uid: Uid,
     gid: Gid,
 }
 
-/// Why the rights are not those that were asked for.
+/// Why the server could not switch to the requested user and group.
 #[derive(Debug)]
 pub(crate) enum PrivilegeError {
     Unknown {
@@ -25,7 +25,7 @@ pub(crate) enum PrivilegeError {
         name: String,
         source: Option<Errno>,
     },
-    /// Only root may become somebody else.
+    /// Only root may switch to another user.
     NotRoot {
         name: String,
         uid: Uid,
@@ -35,7 +35,7 @@ pub(crate) enum PrivilegeError {
         name: String,
         source: Errno,
     },
-    /// The kernel said yes, and it is not so.
+    /// The system calls succeeded without the expected effect.
     StillPrivileged {
         name: String,
         what: &'static str,
@@ -43,7 +43,7 @@ pub(crate) enum PrivilegeError {
 }
 
 impl RunAs {
-    /// Looks up who they are, without taking their rights. `None`: nobody is named, all stays as it is.
+    /// Looks up the user and the group without switching to them. Returns `None` if neither is set.
     pub(crate) fn look_up(
         user: Option<&str>,
         group: Option<&str>,
@@ -74,13 +74,13 @@ impl RunAs {
         })
     }
 
-    /// Gives up all other rights, for all threads and for good.
+    /// Switches to the user and the group, permanently and for all threads.
     ///
-    /// In this order: who is no longer root may not change groups.
+    /// The user comes last: only root may change groups.
     pub(super) fn apply(&self) -> Result<(), PrivilegeError> {
         let Self { name, uid, gid } = self;
         if !geteuid().is_root() {
-            // As when systemd has started it as this user.
+            // systemd may have started the process as this user.
             if (geteuid(), getegid()) == (*uid, *gid) {
                 return Ok(());
             }
@@ -92,23 +92,23 @@ impl RunAs {
         setgid(*gid).map_err(refused("setgid"))?;
         setuid(*uid).map_err(refused("setuid"))?;
         self.verify()?;
-        log::info!("works as {name} from now on (user {uid}, group {gid})");
+        log::info!("switched to user {name} (uid {uid}, gid {gid})");
         Ok(())
     }
 
-    /// Asks the kernel whether it is so.
+    /// Checks that the process has lost all other privileges.
     fn verify(&self) -> Result<(), PrivilegeError> {
-        let kept = |what| PrivilegeError::StillPrivileged { name: self.name.clone(), what };
+        let remaining = |what| PrivilegeError::StillPrivileged { name: self.name.clone(), what };
         let users = getresuid().map(|ids| [ids.real, ids.effective, ids.saved]);
         if users != Ok([self.uid; 3]) {
-            return Err(kept("another user"));
+            return Err(remaining("another user"));
         }
         let groups = getresgid().map(|ids| [ids.real, ids.effective, ids.saved]);
         if groups != Ok([self.gid; 3]) || getgroups().as_deref() != Ok(&[self.gid]) {
-            return Err(kept("another group"));
+            return Err(remaining("another group"));
         }
         if !self.uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
-            return Err(kept("the right to become root again"));
+            return Err(remaining("the right to become root again"));
         }
         Ok(())
     }
@@ -124,17 +124,19 @@ impl fmt::Display for PrivilegeError {
                 };
                 write!(
                     f,
-                    "{key}: unknown {what} {name:?}: expected one of this host (getent {list}), or none"
+                    "{key}: unknown {what} {name:?}: expected a {what} of this host (getent {list}), or none"
                 )
             }
             Self::NotRoot { name, uid } => write!(
                 f,
-                "can't work as {name:?} (process.user, process.group): only root may become somebody else, and \
-                 this is user {uid}. Start it as root, or leave both settings out"
+                "can't switch to {name:?} (process.user, process.group): only root may switch users, and this is \
+                 user {uid}. Start the server as root, or remove both settings"
             ),
-            Self::Refused { call, name, .. } => write!(f, "can't work as {name:?}: {call} failed"),
+            Self::Refused { call, name, .. } => {
+                write!(f, "can't switch to {name:?}: {call} failed")
+            }
             Self::StillPrivileged { name, what } => {
-                write!(f, "can't work as {name:?}: the process still has {what}")
+                write!(f, "can't switch to {name:?}: the process still has {what}")
             }
         }
     }
@@ -155,28 +157,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_brings_its_group_unless_another_is_named() {
+    fn user_implies_its_group_unless_another_is_set() {
         assert_eq!(RunAs::look_up(None, None).unwrap(), None);
-        let root = RunAs::look_up(Some("root"), None).unwrap().expect("each host has it");
+        let root = RunAs::look_up(Some("root"), None).unwrap().expect("root exists");
         assert_eq!((root.uid.as_raw(), root.gid.as_raw()), (0, 0));
-        let other = RunAs::look_up(Some("root"), Some("daemon")).unwrap().expect("both are there");
+        let other =
+            RunAs::look_up(Some("root"), Some("daemon")).unwrap().expect("root and daemon exist");
         assert_eq!(other.uid.as_raw(), 0);
         assert_eq!(Some(other.gid), Group::from_name("daemon").unwrap().map(|group| group.gid));
-        let group = RunAs::look_up(None, Some("daemon")).unwrap().expect("it is there");
+        let group = RunAs::look_up(None, Some("daemon")).unwrap().expect("daemon exists");
         assert_eq!((group.uid, group.gid), (geteuid(), other.gid));
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_its_setting() {
+    fn unknown_user_or_group_is_reported_with_its_setting() {
         let user = RunAs::look_up(Some("no-such-user"), None).unwrap_err();
         assert_eq!(
             user.to_string(),
-            "process.user: unknown user \"no-such-user\": expected one of this host (getent passwd), or none"
+            "process.user: unknown user \"no-such-user\": expected a user of this host (getent passwd), or none"
         );
         let group = RunAs::look_up(Some("root"), Some("no-such-group")).unwrap_err();
         assert_eq!(
             group.to_string(),
-            "process.group: unknown group \"no-such-group\": expected one of this host (getent group), or none"
+            "process.group: unknown group \"no-such-group\": expected a group of this host (getent group), or none"
         );
     }
 }

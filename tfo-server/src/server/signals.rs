@@ -1,4 +1,4 @@
-//! Signals as something to poll.
+//! Delivers signals to an event loop.
 
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -23,7 +23,7 @@ impl Signals {
         Ok(Self { pipe })
     }
 
-    /// How many signals have come since the last call.
+    /// Returns how many signals have arrived since the last call.
     pub(super) fn take(&mut self) -> usize {
         let mut buffer = [0; 64];
         let mut count = 0;

@@ -1,10 +1,10 @@
-//! What the server tells its supervisor, systemd: ready, reloading, stopping, alive.
+//! Notifies systemd, or another supervisor, of the server's state: ready, reloading, stopping, alive.
 //!
-//! 1. The calling thread never waits: a thread of its own sends the messages, in order.
-//! 2. A supervisor that reads late gets all of them, as long as it takes each within [`SEND_TIMEOUT`].
-//! 3. The socket is made at the start: a server without free descriptors can still say that it lives.
+//! 1. The calling thread never waits: a dedicated thread sends the messages in order.
+//! 2. A supervisor that reads late receives all messages if it reads each within [`SEND_TIMEOUT`].
+//! 3. The socket is created at the start, so that a server without free descriptors can still report that it is alive.
 //!
-//! Without a supervisor who listens (`NOTIFY_SOCKET`) nothing is told.
+//! Without `NOTIFY_SOCKET` nothing is sent.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,21 +18,21 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tfo_core::cli::queue::Queue;
 
-/// How long the supervisor may take to read a message before the message is given up.
+/// How long to wait for the supervisor to read a message before the message is dropped.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many messages may wait to be sent.
+/// Maximum number of queued messages.
 const MAX_QUEUED: usize = 64;
-/// The most characters of a status: systemd ignores messages of more than 4096 bytes.
+/// Maximum number of characters in a status: systemd ignores messages of more than 4096 bytes.
 const MAX_STATUS: usize = 900;
-/// How long the end waits for the last messages to be sent.
+/// How long to wait at the end for the last messages to be sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Sends messages to the supervisor; by default to nobody.
+/// Sends messages to the supervisor. By default there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier(Option<Queue<String>>);
 
 impl Notifier {
-    /// Starts the thread that sends, if there is a supervisor.
+    /// Starts the sending thread, if there is a supervisor.
     pub(crate) fn from_environment() -> io::Result<Self> {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
@@ -40,7 +40,7 @@ impl Notifier {
         let socket = match NotifySocket::new(&name) {
             Ok(socket) => socket,
             Err(e) => {
-                log::warn!("systemd can't be told: {e}");
+                log::warn!("can't notify systemd: {e}");
                 return Ok(Self::default());
             }
         };
@@ -51,25 +51,26 @@ impl Notifier {
         Ok(Self(Some(queue)))
     }
 
-    /// `READY=1`: it serves. Ends a reload too.
+    /// `READY=1`: the server is serving. Also ends a reload.
     pub(crate) fn ready(&self, status: &str) {
         let status: String = status.chars().take(MAX_STATUS).collect();
         self.send(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 
-    /// `RELOADING=1`, with the moment: systemd (`Type=notify-reload`) tells by it which SIGHUP is answered.
+    /// `RELOADING=1`, with the current time, by which systemd (`Type=notify-reload`) finds out which SIGHUP was
+    /// handled.
     pub(crate) fn reloading(&self) {
-        let status = NotifyState::Status("reading its settings again");
+        let status = NotifyState::Status("reloading the settings");
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now, status]),
-            Err(e) => log::warn!("systemd is not told of the reload: {e}"),
+            Err(e) => log::warn!("can't notify systemd of the reload: {e}"),
         }
     }
 
-    /// `STOPPING=1`: it drains, which may take so long.
+    /// `STOPPING=1`: the server is draining, which takes `at_most` this long.
     pub(crate) fn stopping(&self, status: &str, at_most: Duration) {
         let limit = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
-        // More than it takes: systemd kills who is a moment late.
+        // One second more than needed: systemd kills the process when the time is over.
         let limit = limit.saturating_add(1_000_000);
         self.send(&[
             NotifyState::Stopping,
@@ -78,17 +79,17 @@ impl Notifier {
         ]);
     }
 
-    /// `WATCHDOG=1`. While earlier messages wait it says nothing that they do not.
+    /// `WATCHDOG=1`. Not sent while earlier messages are queued, since they show that the server is alive as well.
     fn alive(&self) {
         if self.0.as_ref().is_some_and(Queue::is_empty) {
             self.send(&[NotifyState::Watchdog]);
         }
     }
 
-    /// Waits for a moment until all messages are sent.
+    /// Waits up to [`FLUSH_TIMEOUT`] until all messages are sent.
     pub(crate) fn finish(&self) {
         if let Some(queue) = &self.0 {
-            // The supervisor sees the end of the process anyway.
+            // The supervisor notices the end of the process anyway.
             let _ = queue.drain(FLUSH_TIMEOUT, FLUSH_TIMEOUT);
         }
     }
@@ -98,12 +99,12 @@ impl Notifier {
         let parts: Vec<_> = state.iter().map(ToString::to_string).collect();
         let message = parts.join("\n") + "\n";
         if !queue.put(message) {
-            log::warn!("systemd can't be told: {MAX_QUEUED} messages wait for it already");
+            log::warn!("can't notify systemd: {MAX_QUEUED} messages are queued already");
         }
     }
 }
 
-/// Where the messages go.
+/// The socket of the notifications, and the supervisor's address.
 struct NotifySocket {
     socket: UnixDatagram,
     supervisor: SocketAddr,
@@ -120,23 +121,23 @@ impl NotifySocket {
         Ok(Self { socket, supervisor })
     }
 
-    /// Sends the messages, for ever.
+    /// Sends the messages, in an endless loop.
     fn send_all(&self, messages: &Queue<String>) {
         loop {
             let message = messages.take();
             match self.socket.send_to_addr(message.as_bytes(), &self.supervisor) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    log::warn!("systemd can't be told: it has read nothing for {SEND_TIMEOUT:?}");
+                    log::warn!("can't notify systemd: it has read nothing for {SEND_TIMEOUT:?}");
                 }
-                Err(e) => log::warn!("systemd can't be told: {e}"),
+                Err(e) => log::warn!("can't notify systemd: {e}"),
             }
         }
     }
 }
 
-/// `WATCHDOG=1`, twice in each period that systemd allows (`WatchdogSec=`), but only as long as each worker
-/// has answered what it was asked the time before. A server that hangs is restarted.
+/// Sends `WATCHDOG=1` twice per period (`WatchdogSec=`) while every worker has answered the previous request. If a
+/// worker hangs, systemd restarts the server.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     every: Duration,
@@ -144,19 +145,19 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// `None`: nobody watches.
+    /// Returns `None` if systemd does not watch this process.
     pub(crate) fn from_environment(now: Instant) -> Option<Self> {
         let period = sd_notify::watchdog_enabled().filter(|period| !period.is_zero())?;
         Some(Self { every: period / 2, next_check: now })
     }
 
-    /// When [`check`](Self::check) should be called next.
+    /// Returns when to call [`check`](Self::check) next.
     pub(crate) fn next_check(&self) -> Instant {
         self.next_check
     }
 
-    /// Tells that all is well, if it is time to and `alive` says so. Returns whether it was time: then
-    /// the workers are to be asked again.
+    /// Notifies systemd if the check is due and `alive` returns true. Returns whether the check was due; the caller
+    /// then sends the next request to the workers.
     pub(crate) fn check(
         &mut self,
         now: Instant,
@@ -166,13 +167,13 @@ impl Watchdog {
         if now < self.next_check {
             return false;
         }
-        // Not from `next_check` on: after a pause of the whole machine there is nothing to catch up with.
+        // Not `next_check + every`: after the machine was suspended, missed checks are not made up for.
         self.next_check = now + self.every;
         if alive() {
             notifier.alive();
         } else {
             log::warn!(
-                "a worker has not answered for {:?}: systemd is not told that all is well",
+                "a worker has not answered for {:?}: not notifying systemd's watchdog",
                 self.every
             );
         }
@@ -185,17 +186,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_watchdog_is_due_twice_a_period_and_never_catches_up() {
+    fn watchdog_is_due_twice_per_period_and_skips_missed_checks() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut watchdog = Watchdog { every: second, next_check: start };
-        let nobody = Notifier::default();
-        assert!(watchdog.check(start, &nobody, || false), "at once");
+        let notifier = Notifier::default();
+        assert!(watchdog.check(start, &notifier, || false), "at once");
         let early = start + second / 2;
-        assert!(!watchdog.check(early, &nobody, || panic!("nobody is asked before it is time")));
-        assert!(watchdog.check(start + second, &nobody, || false));
+        assert!(!watchdog.check(early, &notifier, || panic!("asked before the check is due")));
+        assert!(watchdog.check(start + second, &notifier, || false));
         let late = start + 60 * second;
-        assert!(watchdog.check(late, &nobody, || false));
+        assert!(watchdog.check(late, &notifier, || false));
         assert_eq!(watchdog.next_check(), late + second);
     }
 }

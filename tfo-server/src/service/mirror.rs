@@ -1,4 +1,4 @@
-//! Tells the client what arrived of its SYN. The format is `tfo_core::probe::mirror`'s.
+//! Reports to the client how its SYN arrived. `tfo_core::probe::mirror` defines the format.
 
 use tfo_core::probe::mirror::RequestReader;
 

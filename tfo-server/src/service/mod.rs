@@ -1,9 +1,9 @@
 //! What the server does with the bytes of a connection.
 //!
-//! A session is given bytes and returns what to send: it never sees a socket, a clock or a thread. Connections that
-//! are forwarded have no session: `connection::relay` moves their bytes to the upstream that `forward` chooses.
+//! A session receives bytes and returns what to send. It never uses a socket, a clock or a thread. Forwarded
+//! connections have no session: `connection::relay` moves their bytes to the upstream that [`forward`] chooses.
 //!
-//! To add a service: a `ServiceKind` and its settings in `config`, a variant of [`Service`], and a [`Session`].
+//! To add a service: add a `ServiceKind` and its settings in `config`, a variant of [`Service`], and a [`Session`].
 
 pub(crate) mod forward;
 pub(crate) mod http;
@@ -11,14 +11,14 @@ pub(crate) mod http_session;
 mod mirror;
 mod output;
 pub(crate) mod proxy_protocol;
-mod respond;
+pub(crate) mod respond;
 mod session;
 mod stateless;
 
 use std::io;
 use std::sync::Arc;
 
-use crate::config::ServiceSettings;
+use crate::config::ListenSettings;
 use crate::config::values::ServiceKind;
 use crate::output::Failure;
 
@@ -32,42 +32,42 @@ use stateless::{Discard, Echo, FixedAnswer};
 pub(crate) use output::SessionOutput;
 pub(crate) use session::{Session, SessionAction, SessionContext};
 
-/// A service with what it needs, made once and shared by all workers.
+/// A service with its resources, created once and shared by all workers.
 #[derive(Debug, Clone)]
 pub(crate) enum Service {
     Mirror,
     Echo,
     Discard,
     Respond(Arc<Respond>),
-    /// No session: the engine moves its bytes.
+    /// Has no session: the connection's relay moves the bytes.
     Forward(Arc<Forward>),
 }
 
 impl Service {
-    /// Reads what the settings name.
-    pub(crate) fn new(settings: &ServiceSettings) -> Result<Self, Failure> {
-        Ok(match settings {
-            ServiceSettings::Mirror => Self::Mirror,
-            ServiceSettings::Echo => Self::Echo,
-            ServiceSettings::Discard => Self::Discard,
-            ServiceSettings::Respond(respond) => Self::Respond(Arc::new(Respond::new(respond)?)),
-            ServiceSettings::Forward(forward) => Self::Forward(Arc::new(Forward::new(forward))),
+    /// Creates the service, and reads the files that its settings name.
+    pub(crate) fn new(listen: &ListenSettings) -> Result<Self, Failure> {
+        Ok(match listen.table.service {
+            ServiceKind::Mirror => Self::Mirror,
+            ServiceKind::Echo => Self::Echo,
+            ServiceKind::Discard => Self::Discard,
+            ServiceKind::Respond => Self::Respond(Arc::new(Respond::new(&listen.respond)?)),
+            ServiceKind::Forward => Self::Forward(Arc::new(Forward::new(&listen.forward))),
         })
     }
 
-    /// Begins with what runs beside the connections; again: does nothing.
+    /// Starts background tasks. Further calls do nothing.
     pub(crate) fn start(&self) -> io::Result<()> {
         if let Self::Forward(forward) = self { forward.start() } else { Ok(()) }
     }
 
-    /// Ends what `start` has begun, because no listener uses it any more. Open connections go on.
+    /// Stops the background tasks, because no listener uses the service any more. Open connections continue.
     pub(crate) fn stop(&self) {
         if let Self::Forward(forward) = self {
             forward.stop();
         }
     }
 
-    /// Whether this is the same service, and not merely an equal one.
+    /// Returns whether both are the same instance.
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Forward(one), Self::Forward(other)) => Arc::ptr_eq(one, other),
@@ -75,7 +75,7 @@ impl Service {
         }
     }
 
-    /// The service before, which knows its upstreams, if nothing has changed.
+    /// Returns `before`, with the state of its upstreams, if the settings are equal; else `self`.
     pub(crate) fn with_state_of(self, before: &Self) -> Self {
         match (&self, before) {
             (Self::Forward(new), Self::Forward(old)) if new.settings == old.settings => {
@@ -85,12 +85,12 @@ impl Service {
         }
     }
 
-    /// Answers HTTP requests with what `handler` returns.
+    /// Creates a service that answers HTTP requests with the responses of `handler`.
     pub(crate) fn http(handler: Box<dyn Handler>) -> Self {
         Self::Respond(Arc::new(Respond::Made(handler)))
     }
 
-    /// What forwards its connections, if they are forwarded.
+    /// Returns the forwarder, if this service forwards.
     pub(crate) const fn forward(&self) -> Option<&Arc<Forward>> {
         match self {
             Self::Forward(forward) => Some(forward),
@@ -98,7 +98,7 @@ impl Service {
         }
     }
 
-    /// What `respond` answers.
+    /// Returns the answer of `respond`.
     pub(crate) fn respond(&self) -> Option<&Respond> {
         match self {
             Self::Respond(respond) => Some(respond),
@@ -116,12 +116,12 @@ impl Service {
         }
     }
 
-    /// Whether it tells the client of its SYN, so that it can't do without.
+    /// Returns whether the service reports the arrival's evidence to the client, and therefore requires it.
     pub(crate) const fn needs_evidence(&self) -> bool {
         matches!(self, Self::Mirror)
     }
 
-    /// For one connection. Those without a state of their own cost no allocation.
+    /// Creates a session. Sessions without state need no allocation.
     pub(crate) fn session(&self) -> Box<dyn Session> {
         match self {
             Self::Mirror => Box::<Mirror>::default(),

@@ -1,13 +1,13 @@
-//! What a session sends.
+//! The output of a session.
 
 use std::sync::Arc;
 
-/// What is to be sent: `bytes`, then `shared`.
+/// Bytes to send: `bytes`, then `shared`.
 #[derive(Debug, Default)]
 pub(crate) struct SessionOutput {
-    /// The worker's own, so that an answer costs no allocation.
+    /// Belongs to the worker, so that an answer needs no allocation.
     pub(crate) bytes: Vec<u8>,
-    /// What many connections are sent.
+    /// A body that many connections send.
     pub(crate) shared: Option<Arc<[u8]>>,
 }
 

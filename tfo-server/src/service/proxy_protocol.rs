@@ -1,5 +1,5 @@
-//! The PROXY protocol: a header before a connection's first bytes, in which a proxy tells whose
-//! connection it hands on. Parsed and built; no I/O.
+//! The PROXY protocol: a header before a connection's first bytes, in which a proxy names the addresses of the
+//! connection that it forwards. Parses and builds headers, without I/O.
 //!
 //! # References
 //! [The PROXY protocol, versions 1 and 2](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt)
@@ -13,34 +13,34 @@ use crc::{CRC_32_ISCSI, Crc};
 use crate::config::values::ProxyOut;
 
 const V1_PREFIX: &[u8] = b"PROXY ";
-/// The longest line of version 1, with its end.
+/// Maximum length of a version 1 line, including its end.
 const V1_MAX: usize = 107;
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// The signature, version and command, family and transport, and the length of what follows.
+/// Length of the signature, version and command, family and transport, and length field.
 const V2_FIXED: usize = 16;
-/// The most that is taken of version 2. Addresses need 36 bytes; the rest is for extensions, and a
-/// length of 64 KiB is an attack.
+/// Maximum accepted length of a version 2 header. Addresses need at most 216 bytes; the rest is for extensions. A
+/// declared length of 64 KiB is an attack.
 const V2_MAX: usize = V2_FIXED + 2048;
 
-/// The longest header that is read: no more need be held to see one whole.
+/// Maximum length of a header: more bytes are never needed to parse one.
 pub(crate) const MAX_HEADER: usize = V2_MAX;
 
-/// The addresses of a connection that was handed on: the client's, and the one that it connected to.
+/// The addresses of a forwarded connection: the client's, and the one that the client connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProxiedAddresses {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
 }
 
-/// What the bytes so far are.
+/// The result of parsing the bytes received so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParseProgress<'a> {
-    /// The beginning of a header.
+    /// A valid beginning of a header.
     Partial,
-    /// A header of this many bytes; what follows is the client's. Without addresses the connection is the
-    /// proxy's own, or the proxy does not know them: then those of the connection are the true ones.
+    /// A header of the given length; the bytes behind it are the client's. Without addresses the connection is the
+    /// proxy's own or the proxy does not know them, and the connection's own addresses apply.
     Header(Option<ProxiedAddresses>, Extensions<'a>, usize),
-    /// No header, and why.
+    /// Not a header, with the reason.
     Malformed(&'static str),
 }
 
@@ -48,22 +48,22 @@ pub(crate) enum ParseProgress<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Extensions<'a>(pub(crate) &'a [u8]);
 
-/// The CRC32C of the whole header, calculated with zeros in place of this value.
+/// Type of the CRC32C of the whole header, which is computed with zeros in place of this value.
 const CHECKSUM: u8 = 0x03;
-/// Padding.
+/// Type of padding.
 const NOOP: u8 = 0x04;
 static CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 impl<'a> Extensions<'a> {
-    /// Returns the type and value of the first one, and those behind it. `None`: there is none, or it
-    /// runs over the end.
+    /// Returns the type and value of the first extension, and the remaining extensions. `None`: there is none, or it
+    /// exceeds the header.
     fn split_first(self) -> Option<(u8, &'a [u8], Self)> {
         let (&[kind, high, low], rest) = self.0.split_first_chunk()?;
         let (value, rest) = rest.split_at_checked(u16::from_be_bytes([high, low]).into())?;
         Some((kind, value, Self(rest)))
     }
 
-    /// Whether the last one ends where the header does.
+    /// Returns whether the last extension ends where the header ends.
     fn are_whole(self) -> bool {
         let mut left = self;
         while let Some((_, _, rest)) = left.split_first() {
@@ -72,8 +72,8 @@ impl<'a> Extensions<'a> {
         left.0.is_empty()
     }
 
-    /// Whether `header`, which these end, has the checksum that it says, or says none.
-    fn checksum_is_right(self, header: &[u8]) -> bool {
+    /// Returns whether the checksum of `header`, of which these are the extensions, is absent or correct.
+    fn is_checksum_valid(self, header: &[u8]) -> bool {
         let (mut left, mut seen) = (self, false);
         while let Some((kind, value, rest)) = left.split_first() {
             left = rest;
@@ -88,7 +88,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// The checksum of `header`, with its own value at this place.
+/// Computes the checksum of `header`, whose checksum value is at `at`.
 fn checksum(header: &[u8], at: usize) -> u32 {
     let mut digest = CRC32C.digest();
     digest.update(header.get(..at).unwrap_or_default());
@@ -97,7 +97,7 @@ fn checksum(header: &[u8], at: usize) -> u32 {
     digest.finalize()
 }
 
-/// Looks for a header at the beginning of `bytes`.
+/// Parses a header at the beginning of `bytes`.
 pub(crate) fn parse(bytes: &[u8]) -> ParseProgress<'_> {
     let starts = |with: &[u8]| bytes.iter().zip(with).all(|(a, b)| a == b);
     let parsed = if starts(V2_SIGNATURE) {
@@ -105,7 +105,7 @@ pub(crate) fn parse(bytes: &[u8]) -> ParseProgress<'_> {
     } else if starts(V1_PREFIX) {
         parse_v1(bytes)
     } else {
-        Err("it begins with something else")
+        Err("missing")
     };
     match parsed {
         Ok(Some((origin, extensions, len))) => ParseProgress::Header(origin, extensions, len),
@@ -119,18 +119,18 @@ type Parsed<'a> = Result<Option<(Option<ProxiedAddresses>, Extensions<'a>, usize
 fn parse_v1(bytes: &[u8]) -> Parsed<'_> {
     let within = bytes.get(..V1_MAX).unwrap_or(bytes);
     let Some(end) = within.windows(2).position(|two| two == b"\r\n") else {
-        return if bytes.len() < V1_MAX { Ok(None) } else { Err("its line does not end") };
+        return if bytes.len() < V1_MAX { Ok(None) } else { Err("the line does not end") };
     };
     let line = within.get(..end).unwrap_or_default();
-    let text = str::from_utf8(line).map_err(|_| "its line is no text")?;
+    let text = str::from_utf8(line).map_err(|_| "the line is not text")?;
     let addresses = match text.split(' ').nth(1) {
         Some("UNKNOWN") => None,
-        _ => Some(v1_addresses(text).ok_or("its line is malformed")?),
+        _ => Some(v1_addresses(text).ok_or("the line is malformed")?),
     };
     Ok(Some((addresses, Extensions::default(), end + 2)))
 }
 
-/// One space between the words, no other form of a number or address than the usual one.
+/// Accepts only single spaces, and canonical numbers and addresses.
 fn v1_addresses(line: &str) -> Option<ProxiedAddresses> {
     let mut words = line.split(' ').skip(1);
     let family = words.next()?;
@@ -157,40 +157,40 @@ fn v1_addresses(line: &str) -> Option<ProxiedAddresses> {
 }
 
 fn parse_v2(bytes: &[u8]) -> Parsed<'_> {
-    // Said as soon as it can be: a liar gets no time to send the rest.
+    // Refuse as early as possible, without waiting for the rest.
     let command = match bytes.get(V2_SIGNATURE.len()) {
         None => return Ok(None),
         Some(0x20) => V2Command::Local,
         Some(0x21) => V2Command::Proxy,
-        Some(_) => return Err("its version or command is unknown"),
+        Some(_) => return Err("unknown version or command"),
     };
     let Some(fixed) = bytes.first_chunk::<V2_FIXED>() else { return Ok(None) };
     let family = fixed[13];
     let rest = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let len = V2_FIXED + rest;
     if len > V2_MAX {
-        return Err("it is longer than 2048 bytes");
+        return Err("longer than 2048 bytes");
     }
     let Some(header) = bytes.get(..len) else { return Ok(None) };
     let parts = header.get(V2_FIXED..).zip(v2_addresses_len(family));
     let parts = parts.and_then(|(rest, addresses)| rest.split_at_checked(addresses));
     match (command, parts) {
-        (_, Some((_, extensions))) if !Extensions(extensions).checksum_is_right(header) => {
-            Err("its checksum is wrong")
+        (_, Some((_, extensions))) if !Extensions(extensions).is_checksum_valid(header) => {
+            Err("wrong checksum")
         }
-        // What follows is to be skipped, whatever it is.
+        // Everything behind the command is ignored.
         (V2Command::Local, _) => Ok(Some((None, Extensions::default(), len))),
-        (V2Command::Proxy, None) => Err("its addresses are cut short or of an unknown family"),
+        (V2Command::Proxy, None) => Err("truncated addresses or unknown family"),
         (V2Command::Proxy, Some((addresses, extensions))) => {
             let extensions = Extensions(extensions);
             if !extensions.are_whole() {
-                return Err("an extension runs over its end");
+                return Err("an extension exceeds the header");
             }
-            let cut_short = "its addresses are cut short";
+            let truncated = "truncated addresses";
             let addresses = match family {
-                0x11 => Some(v2_ipv4(addresses).ok_or(cut_short)?),
-                0x21 => Some(v2_ipv6(addresses).ok_or(cut_short)?),
-                // Of another transport or family, or none: to be taken for the proxy's own.
+                0x11 => Some(v2_ipv4(addresses).ok_or(truncated)?),
+                0x21 => Some(v2_ipv6(addresses).ok_or(truncated)?),
+                // No address family, or another transport: treated as the proxy's own connection.
                 _ => None,
             };
             Ok(Some((addresses, extensions, len)))
@@ -198,8 +198,8 @@ fn parse_v2(bytes: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// How many bytes the addresses of this family and transport have. `None`: there is no such family, and
-/// its connections must be dropped.
+/// Returns the length of the addresses of this family and transport. `None`: the family is unknown, and the connection
+/// must be closed.
 fn v2_addresses_len(family: u8) -> Option<usize> {
     match family {
         0x00 => Some(0),
@@ -237,7 +237,7 @@ fn v2_client(source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Option<Proxie
     })
 }
 
-/// Appends the header for an upstream. Version 2 hands on the extensions of the client's header.
+/// Appends a header for an upstream. Version 2 includes the extensions of the client's header.
 pub(crate) fn build(
     version: ProxyOut,
     addresses: ProxiedAddresses,
@@ -259,7 +259,7 @@ pub(crate) fn build(
     }
 }
 
-/// The addresses are of one family.
+/// Appends a version 2 header. Both addresses must be of one family.
 fn build_v2(addresses: ProxiedAddresses, extensions: Extensions<'_>, out: &mut Vec<u8>) {
     let ProxiedAddresses { source, destination } = addresses;
     let start = out.len();
@@ -277,7 +277,7 @@ fn build_v2(addresses: ProxiedAddresses, extensions: Extensions<'_>, out: &mut V
     }
     let checksum_at = append(extensions, out);
     let Some(header) = out.get_mut(start..) else { return };
-    // The extensions came in a header of at most `V2_MAX` bytes.
+    // The extensions came from a header of at most `V2_MAX` bytes.
     let len = u16::try_from(header.len() - V2_FIXED).unwrap_or(u16::MAX);
     put(header, V2_FIXED - 2, &len.to_be_bytes());
     if let Some(at) = checksum_at {
@@ -286,7 +286,7 @@ fn build_v2(addresses: ProxiedAddresses, extensions: Extensions<'_>, out: &mut V
     }
 }
 
-/// Appends the extensions, without the padding, and returns where the value of the checksum is to go.
+/// Appends the extensions without padding. Returns the position of the checksum value.
 fn append(extensions: Extensions<'_>, out: &mut Vec<u8>) -> Option<usize> {
     let (mut left, mut checksum_at) = (extensions, None);
     while let Some((kind, value, rest)) = left.split_first() {
@@ -303,13 +303,12 @@ fn append(extensions: Extensions<'_>, out: &mut Vec<u8>) -> Option<usize> {
 }
 
 fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    for (place, byte) in bytes.iter_mut().skip(at).zip(value) {
-        *place = *byte;
+    for (target, byte) in bytes.iter_mut().skip(at).zip(value) {
+        *target = *byte;
     }
 }
 
-/// A header has one family: an IPv4 client of an IPv6 listener is one of IPv4, and where one end
-/// remains of each, both are told as IPv6.
+/// Converts the addresses to one family. IPv4-mapped addresses become IPv4; if the families differ, both become IPv6.
 fn in_one_family(addresses: ProxiedAddresses) -> ProxiedAddresses {
     let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
     let mapped = |address: SocketAddr| match address.ip() {
@@ -345,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_version_1_are_read_as_the_specification_has_them() {
+    fn version_1_lines_of_the_specification_are_parsed() {
         let client = |source, destination| Some(addresses(source, destination));
         for (line, origin) in [
             (
@@ -373,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_2_are_read_with_extensions_and_of_unknown_kinds() {
+    fn version_2_headers_of_all_kinds_are_parsed() {
         let client = |source, destination| Some(addresses(source, destination));
         let ipv4 = [192, 0, 2, 1, 198, 51, 100, 7, 0xdc, 4, 1, 0xbb];
         let with_extension = [&ipv4[..], &[4, 0, 3, 1, 2, 3]].concat();
@@ -396,10 +395,10 @@ mod tests {
         ] {
             let len = bytes.len();
             let followed = [&bytes[..], b"data"].concat();
-            let ParseProgress::Header(told, _, read) = parse(&followed) else {
+            let ParseProgress::Header(parsed, _, read) = parse(&followed) else {
                 panic!("{bytes:?}")
             };
-            assert_eq!((told, read), (origin, len), "{bytes:?}");
+            assert_eq!((parsed, read), (origin, len), "{bytes:?}");
             for cut in 0..len {
                 assert_eq!(
                     parse(&bytes[..cut]),
@@ -411,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused_at_once() {
+    fn bytes_that_are_no_header_are_refused_at_once() {
         let long = [&b"PROXY TCP4 "[..], &[b'1'; 200]].concat();
         let refused: [&[u8]; 18] = [
             b"GET / HTTP/1.1\r\n",
@@ -440,18 +439,21 @@ mod tests {
         assert!(matches!(parse(&v2(0x21, 0x11, &[0; 11])), ParseProgress::Malformed(_)));
         assert!(matches!(parse(&v2(0x21, 0x21, &[0; 35])), ParseProgress::Malformed(_)));
         let huge = [V2_SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat();
-        assert!(matches!(parse(&huge), ParseProgress::Malformed(_)), "before its bytes have come");
+        assert!(
+            matches!(parse(&huge), ParseProgress::Malformed(_)),
+            "before its bytes have arrived"
+        );
     }
 
     const IPV4: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 7, 0xdc, 4, 1, 0xbb];
 
-    /// One extension.
+    /// Returns one extension.
     fn extension(kind: u8, value: &[u8]) -> Vec<u8> {
         let len = u16::try_from(value.len()).unwrap().to_be_bytes();
         [&[kind], &len[..], value].concat()
     }
 
-    /// A header with these extensions, and then its checksum, of which so much is wrong.
+    /// Returns a header with these extensions and its checksum, off by `wrong`.
     fn summed(command: u8, family: u8, rest: &[u8], wrong: u32) -> Vec<u8> {
         let mut header = v2(command, family, &[rest, &extension(CHECKSUM, &[0; 4])].concat());
         let sum = CRC32C.checksum(&header) ^ wrong;
@@ -462,7 +464,7 @@ mod tests {
 
     #[test]
     fn checksum_is_the_crc32c_of_rfc_3720() {
-        // Its appendix B.4.
+        // Vectors of appendix B.4.
         assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);
         assert_eq!(CRC32C.checksum(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(CRC32C.checksum(&(0..32).collect::<Vec<u8>>()), 0x46dd_794e);
@@ -478,15 +480,15 @@ mod tests {
             assert!(matches!(parse(&right), ParseProgress::Header(..)), "{right:?}");
             for bit in 0..32 {
                 let wrong = summed(command, family, rest, 1 << bit);
-                assert_eq!(parse(&wrong), ParseProgress::Malformed("its checksum is wrong"));
+                assert_eq!(parse(&wrong), ParseProgress::Malformed("wrong checksum"));
             }
         }
         let right = summed(0x21, 0x11, &alpn, 0);
-        // All but the type of the checksum itself: without it there is none to be wrong.
+        // All bits except the type of the checksum: without it there would be no checksum.
         for at in (0..right.len() * 8).filter(|at| at / 8 != right.len() - 7) {
             let mut changed = right.clone();
             changed[at / 8] ^= 1 << (at % 8);
-            // Changed lengths may also leave it unfinished; none is taken for a header.
+            // A changed length may also make the header incomplete; none is accepted.
             assert!(!matches!(parse(&changed), ParseProgress::Header(..)), "bit {at}");
         }
         let twice = summed(0x21, 0x11, &[&IPV4[..], &extension(CHECKSUM, &[0; 4])].concat(), 0);
@@ -502,13 +504,13 @@ mod tests {
     }
 
     #[test]
-    fn extension_that_runs_over_the_end_is_refused() {
+    fn extension_beyond_the_header_is_refused() {
         for bad in [&[1][..], &[1, 0], &[1, 0, 1], &[1, 0, 3, b'h', b'2'], &[1, 0xff, 0xff, 0]] {
             for good in [&[][..], &extension(1, b"h2")] {
                 let bytes = v2(0x21, 0x11, &[&IPV4[..], good, bad].concat());
                 assert_eq!(
                     parse(&bytes),
-                    ParseProgress::Malformed("an extension runs over its end")
+                    ParseProgress::Malformed("an extension exceeds the header")
                 );
             }
         }
@@ -518,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_are_handed_on_with_a_checksum_of_their_own() {
+    fn extensions_are_forwarded_with_a_new_checksum() {
         let kept = [extension(1, b"h2"), extension(0xee, &[7; 300])].concat();
         let padded = [&IPV4[..], &extension(NOOP, &[0; 9]), &kept, &extension(NOOP, &[])].concat();
         let addresses = addresses("192.0.2.1:1", "192.0.2.2:2");
@@ -538,12 +540,15 @@ mod tests {
             assert_eq!(sum.len(), if has_checksum { 7 } else { 0 });
             let mut line = Vec::new();
             build(ProxyOut::V1, addresses, extensions, &mut line);
-            assert_eq!(line, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "it has no place for them");
+            assert_eq!(
+                line, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+                "version 1 has no extensions"
+            );
         }
     }
 
     #[test]
-    fn both_ends_are_told_in_one_family() {
+    fn both_addresses_are_sent_in_one_family() {
         let mut out = Vec::new();
         let mapped = "[::ffff:192.0.2.1]:5";
         build(ProxyOut::V1, addresses(mapped, "[::ffff:192.0.2.2]:6"), NONE, &mut out);
@@ -562,7 +567,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_built_is_read_back(
+        fn built_header_is_parsed_back(
             (from, to) in address(),
             ports: (u16, u16),
             data: Vec<u8>,
@@ -579,14 +584,14 @@ mod tests {
                 let len = bytes.len();
                 prop_assert!(version != ProxyOut::V1 || len <= V1_MAX);
                 bytes.extend_from_slice(&data);
-                let told = Extensions(if version == ProxyOut::V2 { &extensions } else { &[] });
-                let header = ParseProgress::Header(Some(in_one_family(addresses)), told, len);
+                let expected = Extensions(if version == ProxyOut::V2 { &extensions } else { &[] });
+                let header = ParseProgress::Header(Some(in_one_family(addresses)), expected, len);
                 prop_assert_eq!(parse(&bytes), header);
             }
         }
 
         #[test]
-        fn any_bytes_are_judged_within_bounds(
+        fn parsing_any_bytes_stays_within_bounds(
             kind in 0..4_u8,
             noise in prop::collection::vec(any::<u8>(), 0..3000),
         ) {

@@ -1,4 +1,4 @@
-//! A fixed answer: as it is, or as the body of HTTP responses.
+//! A fixed answer: sent as it is, or as the body of HTTP responses.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use tfo_core::cli::file::open_regular;
 
 use super::http::{Content, Handler, Request, Status};
-use crate::config::{Body, RespondSettings};
+use crate::config::file::Respond as RespondSettings;
 use crate::output::Failure;
 
-/// The largest file that is held in memory.
+/// Maximum size of a file, which is held in memory.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The answer.
+/// The answer of a `respond` service.
 #[derive(Debug)]
 pub(crate) enum Respond {
     Once(Arc<[u8]>),
@@ -23,21 +23,21 @@ pub(crate) enum Respond {
         found: Content,
         other_method: Content,
     },
-    /// Made when it is asked for.
+    /// Generated for each request.
     Made(Box<dyn Handler>),
 }
 
 impl Respond {
-    /// Reads the file, where there is one.
+    /// Creates the answer. Reads the file if the settings name one.
     pub(super) fn new(settings: &RespondSettings) -> Result<Self, Failure> {
-        let body: Arc<[u8]> = match &settings.body {
-            Body::Text(text) => text.as_bytes().into(),
-            Body::File(path) => read(path)?.into(),
+        let body: Arc<[u8]> = match settings.file.get() {
+            None => settings.body.as_bytes().into(),
+            Some(path) => read(path)?.into(),
         };
-        Ok(if settings.http {
-            let found = Content::new(Status::Ok, &settings.content_type, body);
-            let why = "GET and HEAD are answered here";
-            Self::Http { found, other_method: Content::line(Status::MethodNotAllowed, why) }
+        Ok(if settings.http.get() {
+            let found = Content::new(Status::Ok, settings.content_type.get(), body);
+            let allowed = "allowed methods: GET, HEAD";
+            Self::Http { found, other_method: Content::line(Status::MethodNotAllowed, allowed) }
         } else {
             Self::Once(body)
         })
@@ -45,7 +45,7 @@ impl Respond {
 }
 
 impl Respond {
-    /// Whether it answers HTTP requests, and not whatever comes first.
+    /// Returns whether requests are parsed as HTTP. Otherwise any first bytes are answered.
     pub(crate) const fn is_http(&self) -> bool {
         matches!(self, Self::Http { .. } | Self::Made(_))
     }
@@ -62,7 +62,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(|e| cannot_read(&e))?;
     if content.len() as u64 > MAX_FILE {
-        return Err(Failure::usage(format_args!("{name} is larger than 64 MiB")));
+        return Err(Failure::usage(format_args!("can't read {name}: expected at most 64 MiB")));
     }
     Ok(content)
 }
@@ -73,8 +73,8 @@ impl Handler for Respond {
             Self::Http { other_method, .. } if request.other_method => Cow::Borrowed(other_method),
             Self::Http { found, .. } => Cow::Borrowed(found),
             Self::Made(handler) => handler.answer(request),
-            // No such session speaks HTTP.
-            Self::Once(_) => Cow::Owned(Content::line(Status::NotFound, "nothing is here")),
+            // Not reached: a session of `Once` does not parse HTTP.
+            Self::Once(_) => Cow::Owned(Content::line(Status::NotFound, "not found")),
         }
     }
 }

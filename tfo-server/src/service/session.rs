@@ -1,4 +1,4 @@
-//! A session: one connection's use of a service.
+//! A session: the state of a service for one connection.
 
 use tfo_core::diagnosis::ServerEvidence;
 
@@ -6,10 +6,10 @@ use super::http::Date;
 use super::output::SessionOutput;
 use super::respond::Respond;
 
-/// One connection's service.
+/// The service of one connection.
 pub(crate) trait Session {
-    /// The peer sent `bytes`. What is put into `out` is sent before more is read, so that a peer
-    /// that does not read can't make it grow.
+    /// Handles `bytes` from the peer. `out` is sent before more is read, so that a peer that does not read cannot make
+    /// it grow.
     fn received(
         &mut self,
         bytes: &[u8],
@@ -17,53 +17,53 @@ pub(crate) trait Session {
         context: &mut SessionContext<'_>,
     ) -> SessionAction;
 
-    /// How many bytes it holds of what came, to go on with: they count towards [`SessionContext::buffer`].
+    /// Returns how many received bytes the session holds. They count towards [`SessionContext::buffer`].
     fn held(&self) -> usize {
         0
     }
 
-    /// Whether all requests that have come are answered, and the peer counts on no other.
+    /// Returns whether all requests are answered and the peer expects no other answer.
     fn is_idle(&self) -> bool {
         false
     }
 
-    /// The request that has begun was not complete in time. Puts the protocol's answer to that into
-    /// `out`, if it has one, and returns whether it has: the connection then ends gracefully.
+    /// Handles a request that is not complete at its deadline. Appends the protocol's answer to `out` and returns true,
+    /// after which the connection closes gracefully; or returns false if the protocol has no such answer.
     fn timed_out(&mut self, _out: &mut SessionOutput, _date: &Date) -> bool {
         false
     }
 }
 
-/// What comes once `out` has left.
+/// What follows once `out` is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionAction {
-    /// The peer's next request, or more bytes; it may be silent for the idle timeout.
+    /// Read the next request or more bytes. The idle timeout applies.
     Read,
-    /// The rest of a request that has begun: the header timeout runs, however its bytes come.
+    /// Read the rest of an unfinished request. Its header timeout continues, however its bytes arrive.
     More,
-    /// The rest of a request whose first byte came with the bytes of this call, perhaps behind the end
-    /// of another request: the header timeout starts anew.
+    /// Read the rest of a request whose first byte arrived with this call, possibly behind the end of another request.
+    /// Its header timeout starts.
     Begun,
-    /// Bytes that this session holds already: it is called again, with none.
+    /// Call again without new bytes: the session holds unprocessed input.
     Again,
-    /// The end, at once: the request was read whole. The last bytes and the FIN leave together.
+    /// Close at once: the request was read completely. The last bytes and the FIN leave together.
     Close,
-    /// The end, once the peer has ended too: it may still be sending, and closing with unread bytes
+    /// Send a FIN, and close once the peer has closed. The peer may still be sending, and a close with unread bytes
     /// would turn the FIN into a reset.
     Linger,
 }
 
-/// What a session may know of its connection.
+/// The parts of a connection that a session may use.
 pub(crate) struct SessionContext<'a> {
-    /// What `respond` answers. Passed with each call: a session that held it would cost memory for each connection.
+    /// The answer of `respond`. Passed with each call, because holding it would cost each session memory.
     pub(crate) respond: Option<&'a Respond>,
-    /// The most bytes to hold of what came, and the most to put into an [`SessionOutput`] (`limits.buffer`). A body that
-    /// many connections share does not count.
+    /// Maximum number of received bytes to hold, and of bytes to append to a [`SessionOutput`] (`limits.buffer`).
+    /// Shared bodies do not count.
     pub(crate) buffer: usize,
-    /// What time it is, as HTTP says it.
+    /// The current time as an HTTP `Date` field.
     pub(crate) date: &'a Date,
-    /// The server is about to end: what has come is answered, and nothing is kept open for more.
+    /// The server is stopping: received requests are answered, and connections are not kept open for more.
     pub(crate) ending: bool,
-    /// All that is known of how it arrived; read now, if that was not done before.
+    /// Returns all evidence on the arrival. Collects it first if necessary.
     pub(crate) evidence: &'a mut dyn FnMut() -> Option<ServerEvidence>,
 }

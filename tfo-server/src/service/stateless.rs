@@ -1,4 +1,4 @@
-//! Sessions without a state of their own: they cost no allocation.
+//! Sessions without state, which need no allocation.
 
 use std::sync::Arc;
 
@@ -6,10 +6,9 @@ use super::output::SessionOutput;
 use super::respond::Respond;
 use super::session::{Session, SessionAction, SessionContext};
 
-/// An answer up to this size is copied to what is sent; a larger one is shared by its connections.
+/// Answers up to this size are copied into the output; larger ones are shared by all connections.
 const COPIED: usize = 16 * 1024;
-/// The smallest full segment on any path (RFC 9293, section 3.7.1): a first message that is shorter
-/// came whole.
+/// Size of the smallest full segment on any path (RFC 9293, section 3.7.1). A shorter first message arrived completely.
 const FULL_SEGMENT: usize = 536;
 
 /// Sends back what it reads (RFC 862).
@@ -41,7 +40,7 @@ impl Session for Discard {
     }
 }
 
-/// Answers whatever comes first, and closes.
+/// Answers the first bytes, whatever they are, and closes.
 pub(super) struct FixedAnswer;
 
 impl Session for FixedAnswer {

@@ -1,4 +1,4 @@
-//! From the accept queue of a listener to a connection that is served.
+//! From a listener's accept queue to a connection that is served.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::connection::listener::ListenerContext;
 use crate::metrics::stats::{Count, Timing};
 
 impl Worker {
-    /// Starts to accept from a listener. For a number that is in use only the context changes.
+    /// Starts to accept from a listener. If the number is in use, only its context is replaced.
     pub(super) fn listen(
         &mut self,
         number: usize,
@@ -36,57 +36,57 @@ impl Worker {
         if self.listeners.len() <= number {
             self.listeners.resize_with(number + 1, || None);
         }
-        let Some(place) = self.listeners.get_mut(number) else { return Ok(()) };
+        let Some(slot) = self.listeners.get_mut(number) else { return Ok(()) };
         let context = Rc::from(context);
-        if let Some(listeners) = place {
-            listeners.context = context;
+        if let Some(entry) = slot {
+            entry.context = context;
             return Ok(());
         }
         let fd = listener.as_fd().as_raw_fd();
         let token = Token(LISTENERS + number);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        *place = Some(WorkerListener { listener, context, ready: true, closing: false });
+        *slot = Some(WorkerListener { listener, context, ready: true, closing: false });
         Ok(())
     }
 
-    /// Serves the connections that are queued, whose data the kernel may have acknowledged. The listener closes
-    /// once its queue is empty.
+    /// Serves the queued connections, whose data the kernel may already have acknowledged. The listener closes once its
+    /// queue is empty.
     pub(super) fn stop_accepting(&mut self, number: usize) {
-        let Some(Some(listeners)) = self.listeners.get_mut(number) else { return };
-        listeners.ready = true;
-        listeners.closing = true;
-        let listener = &listeners.listener;
+        let Some(Some(entry)) = self.listeners.get_mut(number) else { return };
+        entry.ready = true;
+        entry.closing = true;
+        let listener = &entry.listener;
         if listener.is_inherited() {
-            // The socket outlives this server: a client that comes later waits for its next owner.
-            let waiting = listener.waiting().unwrap_or(0);
-            self.accept_some(number, usize::try_from(waiting).unwrap_or(usize::MAX));
+            // The socket outlives this server: later connections wait for its next owner.
+            let queued = listener.waiting().unwrap_or(0);
+            self.accept_some(number, usize::try_from(queued).unwrap_or(usize::MAX));
             self.close_listener(number);
         }
     }
 
     pub(super) fn close_when_empty(&mut self, number: usize) {
-        let Some(Some(listeners)) = self.listeners.get(number) else { return };
-        // As long as there is no room for connections that wait they keep it open, until the drain is over.
-        if !listeners.ready && listeners.closing {
+        let Some(Some(entry)) = self.listeners.get(number) else { return };
+        // Queued connections for which there is no room keep the listener open until the drain timeout.
+        if !entry.ready && entry.closing {
             self.close_listener(number);
         }
     }
 
-    /// Closes a listener, unless another worker has it too.
+    /// Removes a listener. Its socket closes once no other worker uses it.
     fn close_listener(&mut self, number: usize) {
-        if let Some(place) = self.listeners.get_mut(number)
-            && let Some(listeners) = place.take()
+        if let Some(slot) = self.listeners.get_mut(number)
+            && let Some(entry) = slot.take()
         {
-            let fd = listeners.listener.as_fd().as_raw_fd();
+            let fd = entry.listener.as_fd().as_raw_fd();
             if let Err(e) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
-                log::debug!("{}: {e}", listeners.context.address);
+                log::debug!("{}: {e}", entry.context.address);
             }
         }
     }
 
     pub(super) fn mark_ready(&mut self, number: usize) {
-        if let Some(Some(listeners)) = self.listeners.get_mut(number) {
-            listeners.ready = true;
+        if let Some(Some(entry)) = self.listeners.get_mut(number) {
+            entry.ready = true;
         }
     }
 
@@ -94,19 +94,19 @@ impl Worker {
         !self.shared.is_full() && self.accept_after.is_none_or(|at| at <= Instant::now())
     }
 
-    /// Accepts up to `most` connections. Returns whether there may be more.
+    /// Accepts up to `max` connections. Returns whether more may be queued.
     ///
-    /// They are accepted in batches: all that wait, then each is served, then those that are done are closed.
-    /// That takes a sixth less time than one after the other: each step finds its code and data at hand,
-    /// and more of the handshakes' ends have come by then.
-    pub(super) fn accept_some(&mut self, number: usize, most: usize) -> bool {
-        let Some(Some(listeners)) = self.listeners.get(number) else { return false };
-        if !listeners.ready || self.descriptors.next_try(listeners.context.cost).is_some() {
+    /// Connections are handled in batches: all are accepted, then each is served, then those that have ended are
+    /// closed. A batch takes a sixth less time than the same connections one by one: code and data stay in the cache,
+    /// and more handshakes have completed by the time their connections are served.
+    pub(super) fn accept_some(&mut self, number: usize, max: usize) -> bool {
+        let Some(Some(entry)) = self.listeners.get(number) else { return false };
+        if !entry.ready || self.descriptors.next_try(entry.context.cost).is_some() {
             return false;
         }
-        let context = Rc::clone(&listeners.context);
-        let listener = Arc::clone(&listeners.listener);
-        let mut left = most;
+        let context = Rc::clone(&entry.context);
+        let listener = Arc::clone(&entry.listener);
+        let mut left = max;
         while left > 0 {
             let batch = left.min(ACCEPT_BATCH);
             let more = self.accept_batch(number, &listener, &context, batch);
@@ -124,22 +124,22 @@ impl Worker {
         true
     }
 
-    /// Takes up to `most` connections from the accept queue. Returns whether there may be more.
+    /// Takes up to `max` connections from the accept queue. Returns whether more may be queued.
     fn accept_batch(
         &mut self,
         number: usize,
         listener: &FastOpenListener,
         context: &ListenerContext,
-        most: usize,
+        max: usize,
     ) -> bool {
-        while self.batch.len() < most {
+        while self.batch.len() < max {
             if !self.may_accept() && !self.make_room() {
-                // Another worker's connection may make room.
+                // A connection of another worker may end.
                 let now = Instant::now();
                 if self.accept_after.is_none() {
                     context.stats.add(Count::PausedByLimit, 1);
                 }
-                // A time that has gone by would make the loop spin.
+                // A time in the past would make the loop spin.
                 if self.accept_after.is_none_or(|at| at <= now) {
                     self.accept_after = Some(now + self.pause());
                 }
@@ -147,10 +147,12 @@ impl Worker {
             }
             self.accept_after = None;
             if !self.descriptors.take(context.cost) {
-                if listener.waiting().is_ok_and(|waiting| waiting == 0) {
+                if listener.waiting().is_ok_and(|queued| queued == 0) {
                     self.note_empty_backlog(number);
                 } else {
-                    self.note_starved(context, |open| served_on(lacking(context.cost), open));
+                    self.note_starved(context, |open| {
+                        exhaustion_advice(purpose(context.cost), open)
+                    });
                 }
                 return false;
             }
@@ -169,7 +171,7 @@ impl Worker {
                     return false;
                 }
                 Err(e) if FastOpenListener::is_transient_accept_error(&e) => {
-                    log::debug!("a connection was gone before it was accepted: {e}");
+                    log::debug!("a connection ended before it was accepted: {e}");
                 }
                 Err(e)
                     if FastOpenListener::is_resource_exhaustion(&e) && self.lend_descriptor() => {}
@@ -183,29 +185,29 @@ impl Worker {
         true
     }
 
-    /// Logs, once, that queued connections can't be accepted.
-    fn note_starved(&mut self, context: &ListenerContext, advice: impl FnOnce(usize) -> String) {
+    /// Logs, once, that queued connections cannot be accepted.
+    fn note_starved(&mut self, context: &ListenerContext, message: impl FnOnce(usize) -> String) {
         if !std::mem::replace(&mut self.starved, true) {
             context.stats.add(Count::PausedByDescriptors, 1);
             self.shared.starved.fetch_add(1, Ordering::Relaxed);
-            log::warn!("{}", advice(self.shared.open.load(Ordering::Relaxed)));
+            log::warn!("{}", message(self.shared.open.load(Ordering::Relaxed)));
         }
     }
 
-    /// Notes that the accept queue is empty.
+    /// Records that the accept queue is empty.
     fn note_empty_backlog(&mut self, number: usize) {
-        if let Some(Some(listeners)) = self.listeners.get_mut(number) {
-            listeners.ready = false;
+        if let Some(Some(entry)) = self.listeners.get_mut(number) {
+            entry.ready = false;
         }
-        // Not with the first that is accepted: the next may want in vain again, and each of those
-        // who wait would make two lines.
+        // Not at the first accepted connection: the next may lack a descriptor again, and two lines would be logged for
+        // each.
         if std::mem::take(&mut self.starved) {
             self.shared.starved.fetch_sub(1, Ordering::Relaxed);
-            log::info!("accepting again: nobody waits any more");
+            log::info!("accepting again: the accept queue is empty");
         }
     }
 
-    /// Starts to serve a connection.
+    /// Starts to serve an accepted connection.
     fn start_connection(
         &mut self,
         listener: &FastOpenListener,
@@ -217,27 +219,30 @@ impl Worker {
         let arrival = arrival.and_then(|arrival| {
             arrival.inspect_err(|e| log::debug!("{peer}: {}", error_chain(e))).ok()
         });
-        let ended = arrival.as_ref().is_some_and(|arrival| arrival.tcp.state != TcpState::SynRecv);
+        let handshake_ended =
+            arrival.as_ref().is_some_and(|arrival| arrival.tcp.state != TcpState::SynRecv);
         let now = self.scratch.turn.now;
-        let mut connection = Connection::new(stream, ended, peer, Rc::clone(context), now);
+        let mut connection =
+            Connection::new(stream, handshake_ended, peer, Rc::clone(context), now);
         if let Some(arrival) = &arrival {
             self.inspect_arrival(&mut connection, arrival, listener);
         }
-        if context.await_handshake && !ended {
+        if context.await_handshake && !handshake_ended {
             connection.await_handshake();
         }
         context.stats.add(Count::Accepted, 1);
         context.stats.add(Count::Verdict(connection.verdict), 1);
-        // Behind a proxy its header names the client.
+        // Behind a proxy, the PROXY header names the client.
         if !context.expects_header && !Self::admit_source(&self.shared.sources, &mut connection) {
             return self.finish(connection, Some(CloseKind::PerSource.into()));
         }
         let index = self.connections.insert(connection);
-        // A SYN's data is there already: served before anyone asks the poll.
+        // A SYN's data is already there, so the connection is served before the next poll.
         self.drive(index);
     }
 
-    /// Records how the connection arrived: the verdict, the origin of its cookie, and what is kept for later.
+    /// Records how a connection arrived: the verdict, the origin of its cookie, and the evidence that is kept for
+    /// later.
     fn inspect_arrival(
         &mut self,
         connection: &mut Connection,
@@ -247,7 +252,7 @@ impl Worker {
         let context = &connection.listener;
         let mut cookie_origin = self.forensics.origin(seen, self.keys.ring());
         if cookie_origin.is_some_and(|origin| origin.is_contradicted_by(seen)) {
-            // That takes a whole handshake, as the look for other addresses does.
+            // Only a client that has completed a handshake can cause this cost.
             cookie_origin = match self.keys.read_again(listener) {
                 Some(ring) => self.forensics.origin(seen, Some(&ring)),
                 None => Some(CookieOrigin::Unknown),
@@ -267,24 +272,24 @@ impl Worker {
     }
 }
 
-/// On the thread of the metrics: see [`DescriptorReserve`].
+/// On the metrics thread: see [`DescriptorReserve`].
 impl Worker {
-    /// Holds descriptors back for its own peers, and closes idle ones when it has no room.
+    /// Reserves descriptors, and closes idle connections when there is no room for new ones.
     pub(crate) fn with_reserve(mut self) -> Self {
         self.reserve = Some(DescriptorReserve::default());
         self.refill_reserve();
         self
     }
 
-    /// Takes back what was lent, as far as it is free again.
+    /// Refills the reserve as far as descriptors are available.
     pub(super) fn refill_reserve(&mut self) {
         if let Some(reserve) = &mut self.reserve {
-            // Who is answered while something is lent is not kept for another request.
+            // While a reserved descriptor is in use, connections are closed after their answer.
             self.scratch.turn.ending = reserve.refill() || self.drain_until.is_some();
         }
     }
 
-    /// Makes a descriptor free for the next connection. Returns whether it is worth trying again.
+    /// Frees a descriptor for the next connection. Returns whether to try again.
     pub(super) fn lend_descriptor(&mut self) -> bool {
         let Some(reserve) = &mut self.reserve else { return false };
         if !reserve.lend() {
@@ -294,18 +299,17 @@ impl Worker {
         true
     }
 
-    /// How long to wait before accepting is tried again.
+    /// Returns how long to pause before accepting again.
     pub(super) fn pause(&self) -> Duration {
         if self.reserve.is_some() { GRACE } else { ACCEPT_PAUSE }
     }
 
-    /// Makes room for one more connection. Returns whether there is some.
+    /// Makes room for one more connection. Returns whether there is room.
     pub(super) fn make_room(&mut self) -> bool {
         self.reserve.is_some() && self.shared.is_full() && self.close_idlest()
     }
 
-    /// Closes the connection that has been idle longest, or, if all are at work, the one whose deadline is
-    /// next.
+    /// Closes the connection that has been idle longest. If none is idle, closes the one with the earliest deadline.
     fn close_idlest(&mut self) -> bool {
         let now = Instant::now();
         let old = |started: Instant| now.saturating_duration_since(started) >= GRACE;
@@ -320,23 +324,23 @@ impl Worker {
 
 fn accept_advice(e: &io::Error, open: usize) -> String {
     if FastOpenListener::is_resource_exhaustion(e) {
-        served_on(&format!(" ({e})"), open)
+        exhaustion_advice(&format!(" ({e})"), open)
     } else {
-        format!("accepting failed ({e}); trying again every {} ms", ACCEPT_PAUSE.as_millis())
+        format!("accepting failed: {e}; trying again every {} ms", ACCEPT_PAUSE.as_millis())
     }
 }
 
-/// What there are no descriptors for, within the budget.
-const fn lacking(cost: DescriptorCost) -> &'static str {
+/// Describes the connections for which the descriptor budget has no room.
+const fn purpose(cost: DescriptorCost) -> &'static str {
     match cost {
         DescriptorCost::Pair => " for a client and its upstream",
-        DescriptorCost::Single => " beside those for forwarded clients",
+        DescriptorCost::Single => " except those reserved for forwarded clients",
     }
 }
 
-fn served_on(what: &str, open: usize) -> String {
+fn exhaustion_advice(purpose: &str, open: usize) -> String {
     format!(
-        "no descriptors left{what}: {open} connections are served on, new ones wait. Raise the \
+        "no descriptors left{purpose}: still serving {open} connections; new ones are queued. Raise the \
          limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
     )
 }

@@ -1,4 +1,4 @@
-//! Commands of the supervisor to a worker.
+//! Commands from the supervisor to a worker.
 
 use std::io;
 use std::mem;
@@ -12,19 +12,19 @@ use crate::close_reason::CloseKind;
 use crate::connection::listener::ListenerContext;
 
 pub(crate) enum WorkerCommand {
-    /// Accept from this listener. For a number that is in use only the context changes.
+    /// Accept from this listener. If the number is in use, only replace its context.
     Listen { number: usize, listener: Arc<FastOpenListener>, context: Box<ListenerContext> },
     /// Serve the connections that are queued at this listener, and close it.
     CloseListener { number: usize },
-    /// End once all connections and listeners are closed, or at this time.
+    /// Stop once all connections and listeners are closed, or at this time.
     Drain { until: Instant },
     /// Report that the worker is alive.
     ReportAlive,
-    /// End now, and close all connections.
+    /// Close all connections for this reason, and stop.
     Stop(CloseKind),
 }
 
-/// A worker's commands, and what wakes it.
+/// The commands of a worker, and its waker.
 pub(crate) struct CommandQueue {
     commands: Mutex<Vec<WorkerCommand>>,
     waker: Waker,
@@ -44,7 +44,7 @@ impl CommandQueue {
         self.waker.wake()
     }
 
-    /// Takes all commands.
+    /// Removes and returns all commands.
     pub(super) fn take(&self) -> Vec<WorkerCommand> {
         mem::take(&mut self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,4 +1,4 @@
-//! A worker, as its supervisor has it: a thread, and the queue of its commands.
+//! The supervisor's handle to a worker.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use super::Worker;
 use super::command::{CommandQueue, WorkerCommand};
 use super::shared::SharedState;
 
-/// The thread of a worker.
+/// The thread and the command queue of a worker.
 pub(crate) struct WorkerHandle {
     commands: Arc<CommandQueue>,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl WorkerHandle {
-    /// Starts a thread with the worker that `make` makes on it. Waits until the worker takes commands.
+    /// Starts a thread, creates the worker on it with `make`, and waits until the worker accepts commands.
     pub(crate) fn start(
         name: String,
         shared: &Arc<SharedState>,
@@ -35,7 +35,7 @@ impl WorkerHandle {
             Ok(commands) => Ok(Self { commands, thread }),
             Err(_) => match thread.join() {
                 Ok(Err(e)) => Err(e),
-                _ => Err(io::Error::other("a worker can't start")),
+                _ => Err(io::Error::other("a worker failed to start")),
             },
         }
     }
@@ -52,13 +52,13 @@ impl WorkerHandle {
         self.commands.put_all(commands)
     }
 
-    /// Whether the thread has ended. Before it is told to it ends only by an error.
+    /// Returns whether the thread has ended. Without a command to stop, it ends only by an error.
     pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Waits for the end of the thread. Returns the error by which the worker has ended.
+    /// Waits for the thread to end, and returns the error that ended the worker.
     pub(crate) fn join(self) -> io::Result<()> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker has panicked")))
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
     }
 }

@@ -1,4 +1,4 @@
-//! A listener, as a worker has it.
+//! A listener of one worker.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,19 +8,20 @@ use tfo_core::socket::FastOpenListener;
 
 use crate::connection::listener::ListenerContext;
 
-/// The first listener's token. Those of connections are below: twice the index is the client's socket.
+/// Token of listener 0. Tokens below are those of connections: `2 * index` for the client's socket, `2 * index + 1` for
+/// the upstream's.
 pub(super) const LISTENERS: usize = usize::MAX / 2;
-/// How many connections are accepted before the first of them is served.
+/// Maximum number of connections accepted before the first of them is served.
 pub(super) const ACCEPT_BATCH: usize = 64;
-/// How long accepting pauses when the process has no descriptors left, or connections enough.
+/// How long accepting pauses if the process has no descriptor left, or has reached its connection limit.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listener of a worker's own.
+/// A listener and its state in this worker.
 pub(super) struct WorkerListener {
     pub(super) listener: Arc<FastOpenListener>,
     pub(super) context: Rc<ListenerContext>,
-    /// Its accept queue may hold connections.
+    /// The accept queue may hold connections.
     pub(super) ready: bool,
-    /// No new connection can come: it closes once its queue is empty.
+    /// No new connections arrive: the listener closes once its queue is empty.
     pub(super) closing: bool,
 }

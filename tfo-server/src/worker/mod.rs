@@ -1,13 +1,25 @@
-//! A thread that serves, with an event loop and listeners of its own. Workers share nothing but counters.
+//! A worker: a thread with its own event loop, listeners and connections. Workers share only counters and budgets
+//! ([`SharedState`]).
 //!
-//! 1. Nothing here blocks: sockets are nonblocking, and log lines are queued.
-//! 2. In each pass of the loop a connection has at most one turn, and a turn is bounded ([`TurnBudget`]).
-//! 3. A connection is in each queue at most once ([`Connection::queued`]). An index in a queue may be older than
-//!    its connection.
-//! 4. A connection's descriptors are taken before it is accepted, and given back once they are closed
+//! One pass of the loop ([`Worker::pass`]):
+//!
+//! 1. Waits for events, and handles the supervisor's commands ([`WorkerCommand`]).
+//! 2. Drives connections that have events.
+//! 3. Accepts from each listener in batches ([`Worker::accept_some`]). A new connection has its first turn at once:
+//!    with fast open its data is already there.
+//! 4. Drives connections that were not done at the end of their last turn.
+//! 5. Checks deadlines, and closes the sockets of connections that have ended.
+//!
+//! Invariants:
+//!
+//! 1. Nothing in the loop blocks: sockets are nonblocking, and log lines are queued.
+//! 2. A connection has at most one turn per pass, and a turn is bounded ([`TurnBudget`]).
+//! 3. A connection is queued at most once ([`Connection::queued`]). A queued index may refer to a connection that has
+//!    ended.
+//! 4. A connection's descriptors are taken before it is accepted, and given back after they are closed
 //!    ([`DescriptorShare`]).
-//! 5. Each connection that was accepted is counted, logged and closed in one place ([`Worker::finish`]), in
-//!    whichever way the thread ends.
+//! 5. Every accepted connection is counted, logged and closed in one place ([`Worker::finish`]), even if the thread
+//!    ends by an error or a panic.
 //!
 //! [`TurnBudget`]: crate::connection::turn::TurnBudget
 
@@ -52,9 +64,9 @@ use shared::SharedState;
 use source_limiter::SourceLimiter;
 
 const COMMANDS: Token = Token(usize::MAX);
-/// The longest time between two checks of deadlines.
+/// Maximum time between two checks of deadlines.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The most bytes that are read at a time.
+/// Maximum number of bytes per read.
 const INPUT_BUFFER: usize = 64 * 1024;
 
 /// Serves the connections of its own listeners.
@@ -62,31 +74,31 @@ pub(crate) struct Worker {
     shared: Arc<SharedState>,
     commands: Arc<CommandQueue>,
     poll: Poll,
-    /// By the number that the supervisor gave them.
+    /// Indexed by the number that the supervisor assigned.
     listeners: Vec<Option<WorkerListener>>,
     keys: KeyView,
     forensics: CookieForensics,
     connections: Slab<Connection>,
-    /// Accepted, and not started yet.
+    /// Accepted connections that are not started yet.
     batch: Vec<(FastOpenStream, SocketAddr)>,
-    /// Finished, and not closed yet.
+    /// Sockets of ended connections that are not closed yet.
     ended: Vec<FastOpenStream>,
-    /// The descriptors that the connections use, until they are closed.
+    /// The descriptors of all connections, including those that are not closed yet.
     descriptors: DescriptorShare,
     access_log: Option<AccessLog>,
     accept_after: Option<Instant>,
     starved: bool,
-    /// Connections that something has happened to, each once ([`Connection::queued`]).
+    /// Connections with new events, each at most once ([`Connection::queued`]).
     ready: Vec<usize>,
-    /// Connections whose turn was over before they were done, each once.
+    /// Connections whose turn ended before they were done, each at most once.
     again: Vec<usize>,
     next_check: Instant,
     drain_until: Option<Instant>,
-    /// Its listeners are closed for good.
+    /// All listeners are closed, and no new one follows.
     stopped: bool,
-    /// What ends the connections that are open when draining is over.
+    /// The reason for closing the connections that are open when draining ends.
     stop_reason: CloseKind,
-    /// Of the thread that serves the metrics.
+    /// Only on the thread that serves metrics.
     reserve: Option<DescriptorReserve>,
     scratch: WorkerScratch,
 }
@@ -140,7 +152,7 @@ impl Worker {
         Arc::clone(&self.commands)
     }
 
-    /// Serves until it is told to stop and its connections have ended.
+    /// Serves until the supervisor stops the worker and all connections have ended.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.is_finished() {
@@ -150,8 +162,7 @@ impl Worker {
         Ok(())
     }
 
-    /// One pass of the loop: serves connections with events, then new ones, then those that were not done in their
-    /// last turn.
+    /// Runs one pass of the loop.
     fn pass(&mut self, events: &mut Events) -> io::Result<()> {
         match self.poll.poll(events, Some(self.timeout())) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
@@ -187,10 +198,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Notes an event of a connection's socket, or of that to its upstream.
+    /// Records an event on a connection's client or upstream socket.
     fn note_event(&mut self, token: usize, event: &Event) {
         let index = token / 2;
-        // An event may be older than the connection's end.
+        // The connection may have ended since the event.
         let Some(connection) = self.connections.get_mut(index) else { return };
         connection.event(token % 2 == 1, event);
         if !mem::replace(&mut connection.queued, true) {
@@ -198,22 +209,22 @@ impl Worker {
         }
     }
 
-    /// Drives a connection of one of the lists.
+    /// Drives a queued connection.
     fn drive_queued(&mut self, index: usize) {
-        // Its place may have been taken by another connection since.
+        // The index may belong to another connection by now.
         let connection = self.connections.get_mut(index);
         if connection.is_some_and(|connection| mem::take(&mut connection.queued)) {
             self.drive(index);
         }
     }
 
-    /// Logs the connections that were queued and not accepted: they are reset when their listener closes.
+    /// Logs the queued connections that were never accepted: closing the listener resets them.
     fn log_dropped(&self) {
-        for listeners in self.listeners.iter().flatten() {
-            match listeners.listener.waiting() {
+        for entry in self.listeners.iter().flatten() {
+            match entry.listener.waiting() {
                 Ok(0) | Err(_) => {}
                 Ok(lost) => {
-                    log::warn!("{}: {lost} connections waited in vain", listeners.context.address);
+                    log::warn!("{}: {lost} queued connections were dropped", entry.context.address);
                 }
             }
         }
@@ -225,10 +236,9 @@ impl Worker {
     }
 
     fn timeout(&self) -> Duration {
-        let ready = || self.listeners.iter().flatten().filter(|listeners| listeners.ready);
-        let next_try =
-            |listeners: &WorkerListener| self.descriptors.next_try(listeners.context.cost);
-        let backlog = ready().any(|listeners| next_try(listeners).is_none());
+        let ready = || self.listeners.iter().flatten().filter(|entry| entry.ready);
+        let next_try = |entry: &WorkerListener| self.descriptors.next_try(entry.context.cost);
+        let backlog = ready().any(|entry| next_try(entry).is_none());
         if !self.again.is_empty() || (backlog && self.may_accept()) {
             return Duration::ZERO;
         }
@@ -268,7 +278,7 @@ impl Worker {
         for (_, connection) in &mut self.connections {
             connection.close_once_idle();
         }
-        // They are looked at now.
+        // Apply the new deadlines in this pass.
         self.next_check = Instant::now();
     }
 
@@ -294,7 +304,7 @@ impl Worker {
                     Err(e) => Some(e.into()),
                 }
             }
-            // What comes meanwhile is there when it registers.
+            // Events that occur before the connection registers are reported then.
             Ok(DriveOutcome::Again) => {
                 if !mem::replace(&mut connection.queued, true) {
                     self.again.push(index);
@@ -313,12 +323,14 @@ impl Worker {
         self.close_connection(index, failed);
     }
 
-    /// Counts the connection for its client's address, unless that has as many as it may have. Returns whether it
-    /// was counted, or needs no counting.
+    /// Counts the connection for its client's address, unless the address has reached its limit. Returns whether the
+    /// connection may be served.
     fn admit_source(sources: &SourceLimiter, connection: &mut Connection) -> bool {
-        let Some(most) = connection.listener.limits.connections_per_source else { return true };
-        connection.counted = sources.enter(connection.source(), most);
-        connection.counted
+        let Some(max) = connection.listener.limits.connections_per_source.nonzero() else {
+            return true;
+        };
+        connection.counted_for_source = sources.enter(connection.source(), max);
+        connection.counted_for_source
     }
 
     fn close_connection(&mut self, index: usize, reason: Option<CloseReason>) {
@@ -327,10 +339,10 @@ impl Worker {
         self.accept_after = None;
     }
 
-    /// Counts and logs a connection that has ended. [`close_ended`](Self::close_ended) closes it.
+    /// Counts and logs a connection that has ended. [`close_ended`](Self::close_ended) closes its socket.
     fn finish(&mut self, mut connection: Connection, reason: Option<CloseReason>) {
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        if connection.counted {
+        if connection.counted_for_source {
             self.shared.sources.leave(connection.source());
         }
         let now = Instant::now();
@@ -352,7 +364,7 @@ impl Worker {
         self.ended.push(connection.into_stream());
     }
 
-    /// Closes the finished connections. Only then are their descriptors free for others.
+    /// Closes the sockets of ended connections, and gives back their descriptors.
     fn close_ended(&mut self) {
         self.ended.clear();
         self.descriptors.closed();
@@ -392,7 +404,7 @@ impl Worker {
                 self.next_check = self.next_check.min(connection.deadline);
             }
         }
-        // Many deadlines close to each other cost one look.
+        // Deadlines that are close together are handled in one check.
         self.next_check = self.next_check.max(now + CHECK_INTERVAL / 20);
         for index in due {
             let Some(connection) = self.connections.get_mut(index) else { continue };
@@ -404,8 +416,8 @@ impl Worker {
     }
 }
 
-/// Closes what is open, however the thread ends, by an error or a panic too: a connection that is closed early must
-/// not look whole.
+/// Closes all open connections, also if the thread ends by an error or a panic, because a truncated reply must not look
+/// complete.
 impl Drop for Worker {
     fn drop(&mut self) {
         let is_drained = self.drain_until.is_some() && !thread::panicking();

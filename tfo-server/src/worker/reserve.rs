@@ -1,26 +1,27 @@
-//! Room for those who watch a server that has none left: on the thread of the metrics alone.
+//! Descriptors reserved for metrics, so that a server that has none left can still be monitored. Used only on the
+//! metrics thread.
 //!
-//! 1. The thread holds a few descriptors that it does not need. When the process has no other left, a connection
-//!    is accepted in the place of one of them, is answered, and closed.
-//! 2. When that is not enough, or as many peers are connected as may be, the one that has been idle longest
-//!    is closed in favour of the new one.
-//! 3. A peer that has just come is not closed: its request is under way.
+//! 1. The thread holds a few descriptors that it does not need. When the process has no other left, one of them is
+//!    closed, and the next connection is accepted in its place, answered and closed.
+//! 2. If that is not enough, or the number of peers has reached its limit, the connection that has been idle longest is
+//!    closed in favour of the new one.
+//! 3. A connection younger than [`GRACE`] is not closed: its request is on its way.
 
 use std::time::Duration;
 
 use mio::Poll;
 
-/// How many descriptors are held back, so that several peers can be answered at a time.
+/// Number of reserved descriptors, so that several peers can be answered at a time.
 const RESERVED: usize = 4;
-/// How long a new peer is let alone: its request leaves with the end of its handshake.
+/// How long a new connection is protected: its request follows its handshake immediately.
 pub(super) const GRACE: Duration = Duration::from_millis(25);
 
-/// Descriptors that are held back. Each is an epoll instance, which needs nothing but a descriptor.
+/// Reserved descriptors. Each is an epoll instance, which needs nothing but the descriptor.
 #[derive(Default)]
 pub(super) struct DescriptorReserve(Vec<Poll>);
 
 impl DescriptorReserve {
-    /// Fills up as far as there are descriptors. Returns whether any is lent still.
+    /// Refills the reserve as far as descriptors are available. Returns whether it is still incomplete.
     pub(super) fn refill(&mut self) -> bool {
         while self.0.len() < RESERVED {
             match Poll::new() {
@@ -31,7 +32,7 @@ impl DescriptorReserve {
         false
     }
 
-    /// Makes one descriptor free. Returns whether there was any.
+    /// Closes one reserved descriptor. Returns whether there was one.
     pub(super) fn lend(&mut self) -> bool {
         self.0.pop().is_some()
     }

@@ -1,4 +1,4 @@
-//! What the workers have in common: counters, and a way to wake the main thread.
+//! State that all workers share: counters, limits, and the waker of the main thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,26 +8,26 @@ use mio::Waker;
 use super::source_limiter::SourceLimiter;
 use crate::connection::budget::DescriptorBudget;
 
-/// What all workers share.
+/// The state that all workers share.
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(crate) open: AtomicUsize,
-    /// The most connections that may be open.
+    /// Maximum number of open connections.
     pub(crate) max_connections: AtomicUsize,
     pub(crate) sources: SourceLimiter,
     pub(crate) budget: Arc<DescriptorBudget>,
-    /// Workers that can't accept, for want of descriptors.
+    /// Number of workers that cannot accept because no descriptors are left.
     pub(crate) starved: AtomicUsize,
-    /// Workers that have stopped accepting.
+    /// Number of workers that have stopped accepting.
     pub(crate) stopped: AtomicUsize,
-    /// Workers that have reported since the supervisor asked.
+    /// Number of workers that have reported since the supervisor last asked.
     pub(crate) alive: AtomicUsize,
     /// Wakes the supervisor.
     pub(crate) supervisor: Arc<Waker>,
 }
 
 impl SharedState {
-    /// `max_connections`: how many may be open at once.
+    /// Creates the state. `max_connections`: maximum number of open connections.
     pub(crate) fn new(max_connections: usize, workers: usize, supervisor: Arc<Waker>) -> Self {
         Self {
             open: AtomicUsize::new(0),
@@ -36,18 +36,18 @@ impl SharedState {
             budget: Arc::default(),
             starved: AtomicUsize::new(0),
             stopped: AtomicUsize::new(0),
-            // As if each had been asked, and had reported.
+            // The first check finds all workers alive.
             alive: AtomicUsize::new(workers),
             supervisor,
         }
     }
 
-    /// Whether queued connections can't be accepted for want of descriptors.
+    /// Returns whether queued connections cannot be accepted because no descriptors are left.
     pub(crate) fn is_starved(&self) -> bool {
         self.starved.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether as many connections are open as may be.
+    /// Returns whether the maximum number of connections is open.
     pub(crate) fn is_full(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= self.max_connections.load(Ordering::Relaxed)
     }

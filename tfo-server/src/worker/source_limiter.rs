@@ -1,4 +1,4 @@
-//! How many connections each source address has.
+//! Limits the number of connections per source address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Enough that two workers rarely meet.
+/// Enough shards that two workers rarely use the same one.
 const SHARDS: usize = 64;
 
 /// Counts the connections of each address, for all workers.
@@ -20,19 +20,19 @@ impl Default for SourceLimiter {
 }
 
 impl SourceLimiter {
-    /// Counts one more connection, unless the address has `most` already. Returns whether it was counted.
-    pub(crate) fn enter(&self, address: IpAddr, most: u32) -> bool {
+    /// Counts a connection, unless the address has `max` already. Returns whether it was counted.
+    pub(crate) fn enter(&self, address: IpAddr, max: u32) -> bool {
         let address = address.to_canonical();
         let mut shard = self.shard(address);
         let count = shard.entry(address).or_default();
-        let room = *count < most;
+        let room = *count < max;
         if room {
             *count += 1;
         }
         room
     }
 
-    /// Removes a connection that was counted.
+    /// Removes a counted connection.
     pub(crate) fn leave(&self, address: IpAddr) {
         let address = address.to_canonical();
         if let Entry::Occupied(mut entry) = self.shard(address).entry(address) {
@@ -57,18 +57,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_its_share_and_gets_it_back() {
+    fn source_at_its_limit_is_refused_until_one_leaves() {
         let sources = SourceLimiter::default();
         let [one, other] = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap());
         let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        assert!(sources.enter(one, 2) && sources.enter(mapped, 2), "one address in two forms");
+        assert!(
+            sources.enter(one, 2) && sources.enter(mapped, 2),
+            "an IPv4-mapped address is the same address"
+        );
         assert!(!sources.enter(one, 2));
-        assert!(sources.enter(other, 2), "of no concern to others");
+        assert!(sources.enter(other, 2), "another address is not affected");
         sources.leave(mapped);
         assert!(sources.enter(one, 2));
         sources.leave(one);
         sources.leave(one);
         sources.leave(other);
-        assert!(sources.0.iter().all(|shard| shard.lock().unwrap().is_empty()), "nothing is kept");
+        assert!(
+            sources.0.iter().all(|shard| shard.lock().unwrap().is_empty()),
+            "no empty entries remain"
+        );
     }
 }

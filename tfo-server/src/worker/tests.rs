@@ -1,4 +1,4 @@
-//! What no test from outside can bring about: a worker that fails.
+//! Tests of cases that cannot be caused from outside: a worker that fails.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,18 +10,20 @@ use tfo_core::socket::FastOpenListener;
 
 use super::*;
 use crate::arrival::cookie_origin::RecentClients;
-use crate::config::values::{Balance, ProxyOut};
-use crate::config::{Body, ForwardSettings, Limits, RespondSettings, ServiceSettings};
+use crate::config::file::Limits;
+use crate::config::values::ServiceKind;
 use crate::connection::listener::ListenerContext;
 use crate::connection::turn::TurnBudget;
 use crate::keys::{KeySource, Keys};
 use crate::service::Service;
+use crate::service::forward::Forward;
+use crate::service::respond::Respond;
 
 const LARGE: usize = 20 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A worker with one connection to this service, which has had its first turns; and its client.
-fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
+/// Returns a worker with one connection to this service, which has had its first turns, and the client.
+fn worker_and_client(service: Service) -> (Worker, TcpStream) {
     let poll = Poll::new().unwrap();
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let keys = Keys::load(&KeySource::Kernel, SystemTime::now()).unwrap().view();
@@ -30,38 +32,21 @@ fn worker_and_client(service: &ServiceSettings) -> (Worker, TcpStream) {
     let mut worker = Worker::new(shared, keys, forensics, None).unwrap();
     let address = "127.0.0.1:0".parse().unwrap();
     let listener = FastOpenListener::builder(address).nonblocking(true).listen().unwrap();
-    let long = Duration::from_secs(3600);
-    let limits = Limits {
-        connections: 8,
-        connections_per_source: None,
-        buffer: 64 * 1024,
-        header_timeout: long,
-        idle_timeout: long,
-        drain_timeout: long,
-    };
-    let service = Service::new(service).unwrap();
     let observer = ServerObserver::new(&listener);
+    let limits = Limits::default();
     let context = ListenerContext::internal(listener.local_addr(), service, &limits, observer);
     let mut client = TcpStream::connect(listener.local_addr()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(b"a request").unwrap();
     worker.listen(0, Arc::new(listener), Box::new(context)).unwrap();
     worker.accept_some(0, 1);
-    assert_eq!(worker.connections.len(), 1, "it was not done at once");
+    assert_eq!(worker.connections.len(), 1, "the connection is still open");
     (worker, client)
 }
 
-fn forward_to(upstream: SocketAddr) -> ServiceSettings {
-    ServiceSettings::Forward(ForwardSettings {
-        upstreams: vec![upstream],
-        balance: Balance::RoundRobin,
-        fast_open: true,
-        syn_data_pause: PATIENCE,
-        proxy_protocol: ProxyOut::Off,
-        connect_timeout: PATIENCE,
-        idle_timeout: PATIENCE,
-        health_interval: None,
-    })
+fn forward_to(upstream: SocketAddr) -> Service {
+    let settings = toml::from_str(&format!("upstreams = [\"{upstream}\"]")).unwrap();
+    Service::Forward(Arc::new(Forward::new(&settings)))
 }
 
 fn is_reset(client: &mut TcpStream) -> bool {
@@ -70,14 +55,12 @@ fn is_reset(client: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn failed_worker_resets_answers_that_are_not_whole() {
-    let body = Body::Text("x".repeat(LARGE));
-    let respond = RespondSettings { body, http: false, content_type: "a/b".to_owned() };
-    let service = ServiceSettings::Respond(respond);
-    let (worker, mut client) = worker_and_client(&service);
+fn failed_worker_resets_incomplete_answers() {
+    let service = Service::Respond(Arc::new(Respond::Once(vec![b'x'; LARGE].into())));
+    let (worker, mut client) = worker_and_client(service.clone());
     drop(worker);
     assert!(is_reset(&mut client), "by an error");
-    let (worker, mut client) = worker_and_client(&service);
+    let (worker, mut client) = worker_and_client(service);
     let panicked = catch_unwind(AssertUnwindSafe(move || {
         let _worker = worker;
         panic!("as a bug would");
@@ -87,27 +70,28 @@ fn failed_worker_resets_answers_that_are_not_whole() {
 }
 
 #[test]
-fn failed_worker_resets_both_legs_of_a_forwarded_connection() {
+fn failed_worker_resets_both_legs_of_forwarded_connection() {
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let service = forward_to(upstream.local_addr().unwrap());
-    let (worker, mut client) = worker_and_client(&service);
+    let (worker, mut client) = worker_and_client(service);
     let (mut there, _) = upstream.accept().unwrap();
     there.set_read_timeout(Some(PATIENCE)).unwrap();
     drop(worker);
     assert!(is_reset(&mut client));
-    assert!(is_reset(&mut there), "half an upload is no whole one");
+    assert!(is_reset(&mut there), "an incomplete upload must not look complete");
 }
 
-/// What one connection moves in a turn, however much there is: a turn is bounded, and there is one a pass.
+/// A turn is bounded, and a connection has one turn per pass.
 #[test]
-fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
+fn connection_with_much_input_has_one_bounded_turn_per_pass() {
     let sink = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let forward = forward_to(sink.local_addr().unwrap());
-    for service in [ServiceSettings::Discard, ServiceSettings::Echo, forward] {
-        let (mut worker, client) = worker_and_client(&service);
+    for service in [Service::Discard, Service::Echo, forward] {
+        let kind = service.kind();
+        let (mut worker, client) = worker_and_client(service);
         let mut reading = client.try_clone().unwrap();
         thread::spawn(move || io::copy(&mut reading, &mut io::sink()));
-        if service.kind() == crate::config::values::ServiceKind::Forward {
+        if kind == ServiceKind::Forward {
             let (mut stream, _) = sink.accept().unwrap();
             thread::spawn(move || io::copy(&mut stream, &mut io::sink()));
         }
@@ -119,9 +103,9 @@ fn connection_with_much_to_read_has_one_bounded_turn_a_pass() {
             assert!(start.elapsed() < PATIENCE, "{before} bytes");
             worker.pass(&mut events).unwrap();
             let turn = moved(&worker).map_or(0, |after| after - before);
-            // The last step may take it beyond.
-            let most = TurnBudget::BYTES + INPUT_BUFFER;
-            assert!(turn <= most as u64, "{:?}: {turn} bytes in one pass", service.kind());
+            // The last step may exceed the budget.
+            let max = TurnBudget::BYTES + INPUT_BUFFER;
+            assert!(turn <= max as u64, "{kind}: {turn} bytes in one pass");
             assert!(worker.again.len() <= 1, "{:?}", worker.again);
         }
         sending.join().unwrap().unwrap();

@@ -1,45 +1,23 @@
-use std::{env, fs, io, path::Path};
+use std::fs;
 
-use crate::support::{Folder, output};
+use crate::support::{Folder, assert_help, output};
 
-/// Holds the help against the file next to this one.
-fn holds(arguments: &[&str], snapshot: &str) {
-    let output = output(&mut Folder::new("").program(arguments));
-    let help = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(snapshot);
-    if env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        fs::write(&path, &help).unwrap();
-    }
-    let stored = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        help == stored,
-        "{arguments:?} differs from {}; if that is meant, run the test once more with \
-         UPDATE_SNAPSHOTS=1\n--- now\n{help}\n--- stored\n{stored}",
-        path.display()
-    );
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn help_is_as_stored() {
+    assert_help(ROOT, &["--help"], "help.txt");
+    assert_help(ROOT, &["check", "--help"], "help-check.txt");
+    assert_help(ROOT, &["top", "--help"], "help-top.txt");
+    assert_help(ROOT, &["keys", "--help"], "help-keys.txt");
+    assert_help(ROOT, &["keys", "new", "--help"], "help-keys-new.txt");
+    assert_help(ROOT, &["keys", "show", "--help"], "help-keys-show.txt");
+    assert_help(ROOT, &["keys", "convert", "--help"], "help-keys-convert.txt");
+    assert_help(ROOT, &["keys", "compare", "--help"], "help-keys-compare.txt");
 }
 
 #[test]
-fn the_help_is_as_stored() {
-    holds(&["--help"], "help.txt");
-    holds(&["check", "--help"], "help-check.txt");
-    holds(&["top", "--help"], "help-top.txt");
-    holds(&["keys", "--help"], "help-keys.txt");
-    holds(&["keys", "new", "--help"], "help-keys-new.txt");
-    holds(&["keys", "show", "--help"], "help-keys-show.txt");
-    holds(&["keys", "convert", "--help"], "help-keys-convert.txt");
-    holds(&["keys", "compare", "--help"], "help-keys-compare.txt");
-}
-
-#[test]
-fn short_and_long_help_are_the_same() {
-    let help = |flag| output(&mut Folder::new("").program(&[flag])).stdout;
-    assert_eq!(help("-h"), help("--help"));
-}
-
-#[test]
-fn the_help_names_the_variable_of_every_flag() {
+fn help_names_the_variable_of_every_flag() {
     let help = String::from_utf8(output(&mut Folder::new("").program(&["--help"])).stdout).unwrap();
     for flag in ["address", "port", "service", "config", "output"] {
         assert!(help.contains(&format!("--{flag} ")), "{flag}");
@@ -49,25 +27,7 @@ fn the_help_names_the_variable_of_every_flag() {
 }
 
 #[test]
-fn the_version_is_that_of_the_package() {
-    let output = output(&mut Folder::new("").program(&["-V"]));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(text, concat!("tfo-server ", env!("CARGO_PKG_VERSION"), "\n"));
-}
-
-#[test]
-fn a_closed_pipe_is_no_error() {
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    let folder = Folder::new("");
-    let mut command = folder.program(&["--print-config", "-q"]);
-    let output = command.stdout(writer).output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-}
-
-#[test]
-fn output_that_cannot_be_written_is_an_error() {
+fn full_disk_is_an_error() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let folder = Folder::new("");
     let output = folder.program(&["--print-config", "-q"]).stdout(full).output().unwrap();

@@ -1,4 +1,4 @@
-//! `tfo-server keys`: files, and what is said of them.
+//! `tfo-server keys`: creates, shows, converts and compares key files.
 
 use std::{
     fs,
@@ -16,22 +16,22 @@ const TWO_WORDS: &str = "efbeadde-efbeadde-efbeadde-efbeadde";
 
 fn run(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = folder.program(&["keys", "-q"]);
-    told(output(command.args(arguments)))
+    result(output(command.args(arguments)))
 }
 
-fn told(output: Output) -> (Option<i32>, String, String) {
+fn result(output: Output) -> (Option<i32>, String, String) {
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     (output.status.code(), out, err)
 }
 
-/// Writes a key file that is its owner's.
+/// Writes a key file that only its owner may read.
 fn write(folder: &Folder, name: &str, content: &str) {
     folder.write(name, content);
     fs::set_permissions(folder.path(name), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
-fn a_new_key_is_random_its_owners_and_not_printed() {
+fn new_key_is_random_private_and_not_printed() {
     let folder = Folder::new("");
     let mut known = Vec::new();
     for (name, arguments) in [("a", &["new", "a"][..]), ("b", &["new", "b", "-o", "json"])] {
@@ -54,7 +54,7 @@ fn a_new_key_is_random_its_owners_and_not_printed() {
 }
 
 #[test]
-fn a_new_secret_has_256_bits_and_is_not_printed() {
+fn new_secret_has_256_bits_and_is_not_printed() {
     let folder = Folder::new("");
     let (code, out, _) = run(&folder, &["new", "--secret", "fleet", "-o", "json"]);
     assert_eq!(code, Some(0), "{out}");
@@ -66,7 +66,7 @@ fn a_new_secret_has_256_bits_and_is_not_printed() {
 }
 
 #[test]
-fn a_file_that_exists_is_never_replaced() {
+fn existing_file_is_never_replaced() {
     let folder = Folder::new("");
     folder.write("mine", "precious");
     symlink("elsewhere", folder.path("link")).unwrap();
@@ -86,7 +86,7 @@ fn a_file_that_exists_is_never_replaced() {
 }
 
 #[test]
-fn show_tells_fingerprints_and_the_key_to_who_asks_for_it() {
+fn show_prints_fingerprints_and_keys_only_with_reveal() {
     let folder = Folder::new("");
     write(&folder, "two", &format!("{ONE}\n{TWO}\n"));
     let (code, out, err) = run(&folder, &["show", "two"]);
@@ -106,18 +106,18 @@ fn show_tells_fingerprints_and_the_key_to_who_asks_for_it() {
 }
 
 #[test]
-fn a_file_that_others_may_read_is_shown_with_a_warning() {
+fn file_that_others_may_read_is_shown_with_a_warning() {
     let folder = Folder::new("");
     write(&folder, "open", TWO);
     fs::set_permissions(folder.path("open"), fs::Permissions::from_mode(0o644)).unwrap();
     let (code, out, err) = run(&folder, &["show", "open"]);
     assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains("open: its mode 0644 lets others in"), "{err}");
+    assert!(err.contains("open: mode 0644 allows access by others"), "{err}");
     assert!(!(out + &err).contains("deadbeef"));
 }
 
 #[test]
-fn a_bad_file_is_status_2_with_file_and_line_and_without_its_content() {
+fn invalid_file_is_status_2_and_its_content_is_not_printed() {
     let folder = Folder::new("");
     write(&folder, "bad", &format!("# two\n{ONE}\n{}\n", &TWO[1..]));
     write(&folder, "good", ONE);
@@ -161,20 +161,20 @@ fn keys_are_converted_between_all_forms() {
 }
 
 #[test]
-fn keys_pass_from_standard_input_to_standard_output() {
+fn keys_are_converted_from_stdin_to_stdout() {
     let folder = Folder::new("");
     for arguments in [&["--to", "sysctl"][..], &["--to", "sysctl", "-"]] {
         let mut command = folder.program(&["keys", "convert", "-q"]);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(TWO.as_bytes()).unwrap();
-        let (code, out, _) = told(child.wait_with_output().unwrap());
+        let (code, out, _) = result(child.wait_with_output().unwrap());
         assert_eq!((code, out), (Some(0), format!("{TWO_WORDS}\n")));
     }
 }
 
 #[test]
-fn compare_tells_which_slots_match() {
+fn compare_reports_matching_slots() {
     let folder = Folder::new("");
     write(&folder, "both", &format!("{ONE}\n{TWO}\n"));
     write(&folder, "swapped", &format!("{TWO}\n{ONE}\n"));
@@ -207,7 +207,7 @@ fn compare_tells_which_slots_match() {
 }
 
 #[test]
-fn show_wants_one_source() {
+fn show_requires_exactly_one_source() {
     let folder = Folder::new("");
     write(&folder, "key", ONE);
     for arguments in [&["keys", "show"][..], &["keys", "show", "key", "--sysctl"], &["keys"]] {

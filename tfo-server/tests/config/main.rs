@@ -6,5 +6,7 @@ mod help;
 mod keys;
 mod precedence;
 mod refusal;
+#[path = "../../../tfo-core/tests/support/settings.rs"]
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Nobody takes what it writes, or a file has nothing to read: it serves on, and ends when told to.
+//! Blocked output, or files without data: the server continues to serve, and stops when signalled.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ use crate::support::{Lab, SERVER, ask, clean, raise_descriptors, until};
 
 const METRICS: &str = "[metrics]\nport = 9413\n";
 
-/// A stream whose reader has read nothing, full to the last byte: its two ends.
+/// Returns the two ends of a stream whose buffer is full and whose reader does not read.
 fn full() -> (UnixStream, Stdio) {
     let (reader, mut writer) = UnixStream::pair().unwrap();
     writer.set_nonblocking(true).unwrap();
@@ -32,7 +32,7 @@ fn full() -> (UnixStream, Stdio) {
 fn spawn(lab: &Lab, mut command: Command, out: Stdio, err: Stdio) -> Child {
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     let server = lab.host.spawn(command).unwrap();
-    until("it listens", || lab.host.run(|| TcpStream::connect(SERVER)).is_ok());
+    until("the server listens", || lab.host.run(|| TcpStream::connect(SERVER)).is_ok());
     server
 }
 
@@ -63,7 +63,7 @@ fn metric(lab: &Lab, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-/// A configuration with the tables of an echo listener at [`SERVER`], and of a thousand others.
+/// Returns a configuration with an echo listener at [`SERVER`] and a thousand others.
 fn several(more: &str) -> String {
     let listener = |port| format!("[[listen]]\nport = {port}\nservice = \"echo\"\n");
     let all: String = (20_000..21_000).chain([SERVER.port()]).map(listener).collect();
@@ -76,7 +76,7 @@ fn make_pipe(path: &Path) {
 }
 
 #[test]
-fn full_stderr_at_the_start_blocks_neither_clients_nor_signals() {
+fn full_stderr_at_start_blocks_neither_clients_nor_signals() {
     isolated(|| {
         let lab = Lab::new();
         let (reader, err) = full();
@@ -95,19 +95,25 @@ fn full_stderr_at_the_start_blocks_neither_clients_nor_signals() {
 }
 
 #[test]
-fn log_lines_lost_to_a_full_stderr_are_counted_and_reported() {
+fn log_lines_lost_to_full_stderr_are_counted_and_logged() {
     isolated(|| {
         let lab = Lab::new();
         let (mut reader, err) = full();
         let mut server = spawn(&lab, lab.command(&several(METRICS), &[]), Stdio::null(), err);
-        assert_eq!(metric(&lab, "tfo_server_log_lines_lost_total"), 0, "a few may wait");
-        // A line for each of them that this needs a restart.
+        assert_eq!(
+            metric(&lab, "tfo_server_log_lines_lost_total"),
+            0,
+            "the queue holds a few lines"
+        );
+        // Each listener logs a line that its change needs a restart.
         let other_backlogs = several(METRICS).replace("[[listen]]\n", "[[listen]]\nbacklog = 9\n");
         for port in 10_000..10_030 {
             lab.config(&format!("[[listen]]\nport = {port}\n{other_backlogs}"));
             signal(&server, "HUP");
             let new = SocketAddr::new(SERVER.ip(), port);
-            until("it was read", || lab.host.run(move || TcpStream::connect(new)).is_ok());
+            until("the reload is complete", || {
+                lab.host.run(move || TcpStream::connect(new)).is_ok()
+            });
         }
         until("lines are lost", || metric(&lab, "tfo_server_log_lines_lost_total") > 0);
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
@@ -116,7 +122,7 @@ fn log_lines_lost_to_a_full_stderr_are_counted_and_reported() {
         let mut log = Vec::new();
         reader.set_nonblocking(true).unwrap();
         let report = "standard error works again; ";
-        until("it says so", || {
+        until("the loss is logged", || {
             let _ = reader.read_to_end(&mut log);
             String::from_utf8_lossy(&log).contains(report)
         });
@@ -131,12 +137,12 @@ fn log_lines_lost_to_a_full_stderr_are_counted_and_reported() {
         let at = |piece: &str| log.find(piece).unwrap_or_else(|| panic!("no {piece} in the log"));
         let order =
             ["info: configuration file", "info: listening on", report, "info: stopped accepting"];
-        assert!(order.map(at).is_sorted(), "in the order in which they came");
+        assert!(order.map(at).is_sorted(), "in order");
     });
 }
 
 #[test]
-fn all_streams_full_it_still_serves_and_ends() {
+fn server_with_all_streams_full_serves_and_stops() {
     isolated(|| {
         let lab = Lab::new();
         let ((_out, out), (_err, err)) = (full(), full());
@@ -151,7 +157,7 @@ fn all_streams_full_it_still_serves_and_ends() {
 }
 
 #[test]
-fn a_supervisor_that_reads_nothing_blocks_nobody_and_gets_its_messages_late() {
+fn slow_supervisor_blocks_nothing_and_gets_all_messages() {
     isolated(|| {
         let lab = Lab::new();
         let folder = TempDir::new().unwrap();
@@ -169,13 +175,13 @@ fn a_supervisor_that_reads_nothing_blocks_nobody_and_gets_its_messages_late() {
             let _ = server.err().expect(&["listening on"]);
             assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
             server.signal("HUP").unwrap();
-            let _ = server.err().expect(&["the settings were read again"]);
+            let _ = server.err().expect(&["settings reloaded"]);
             if reads {
                 supervisor.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
                 let mut told = String::new();
                 while told.matches("READY=1").count() < 2 {
                     let mut buffer = [0; 4096];
-                    let len = supervisor.recv(&mut buffer).expect("it tells");
+                    let len = supervisor.recv(&mut buffer).expect("a notification");
                     told += std::str::from_utf8(&buffer[..len]).unwrap();
                 }
                 assert!(told.contains("RELOADING=1"), "{told}");
@@ -191,7 +197,7 @@ fn a_supervisor_that_reads_nothing_blocks_nobody_and_gets_its_messages_late() {
 }
 
 #[test]
-fn a_configuration_from_a_pipe_is_read_at_the_start_and_refused_at_sighup() {
+fn config_from_a_pipe_is_read_once_and_refused_at_sighup() {
     isolated(|| {
         let lab = Lab::new();
         let pipe = lab.path("pipe");
@@ -202,8 +208,8 @@ fn a_configuration_from_a_pipe_is_read_at_the_start_and_refused_at_sighup() {
         fs::write(&pipe, "[listen]\nservice = \"echo\"\n").unwrap();
         let _ = server.err().expect(&["listening on 127.0.0.1:2222 (echo)"]);
         server.signal("HUP").unwrap();
-        let error = server.err().expect(&["before stay"]);
-        let why = "it is not a regular file: a pipe or a device is read at the start only";
+        let error = server.err().expect(&["keeping the previous"]);
+        let why = "it is not a regular file: a pipe or a device can be read only at the start";
         assert!(error.contains("--config") && error.contains(why), "{error}");
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
@@ -212,7 +218,7 @@ fn a_configuration_from_a_pipe_is_read_at_the_start_and_refused_at_sighup() {
 }
 
 #[test]
-fn files_that_became_pipes_are_refused_at_sighup() {
+fn files_replaced_by_pipes_are_refused_at_sighup() {
     isolated(|| {
         let lab = Lab::new();
         let (keys, answer) = (lab.path("keys"), lab.path("answer"));
@@ -233,7 +239,7 @@ fn files_that_became_pipes_are_refused_at_sighup() {
         fs::remove_file(&answer).unwrap();
         make_pipe(&answer);
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["answer: expected a regular file", "before stay"]);
+        let _ = server.err().expect(&["answer: expected a regular file", "keeping the previous"]);
         // As a secret, and as another key file.
         let secret = "[keys]\nmode = \"derived\"\nsecret = ";
         for keys_of in [secret, "[keys]\nmode = \"file\"\nfile = "] {
@@ -242,7 +248,8 @@ fn files_that_became_pipes_are_refused_at_sighup() {
             make_pipe(&other);
             lab.config(&format!("{keys_of}\"{}\"\n", other.display()));
             server.signal("HUP").unwrap();
-            let _ = server.err().expect(&["other: it is not a regular file", "before stay"]);
+            let _ =
+                server.err().expect(&["other: it is not a regular file", "keeping the previous"]);
             fs::remove_file(&other).unwrap();
         }
         assert_eq!(ask(&mut lab.connect(), b"?"), b"the answer");
@@ -252,7 +259,7 @@ fn files_that_became_pipes_are_refused_at_sighup() {
 }
 
 #[test]
-fn with_two_thousand_listeners_sigusr1_and_a_reload_hold_up_nothing() {
+fn sigusr1_and_reload_with_2000_listeners_block_nothing() {
     isolated(|| {
         raise_descriptors();
         let lab = Lab::new();
@@ -263,19 +270,19 @@ fn with_two_thousand_listeners_sigusr1_and_a_reload_hold_up_nothing() {
         let _ = server.err().expect(&["keys: "]);
         server.signal("USR1").unwrap();
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err.lines().last().unwrap_or_default());
-        assert!(ended.out.contains("127.0.0.1:21999"), "all of them: {}", ended.out.len());
+        assert!(ended.out.contains("127.0.0.1:21999"), "all listeners: {}", ended.out.len());
         assert!(ended.out.lines().last().unwrap().starts_with("total: 1 connection"));
     });
 }
 
 #[test]
-fn a_file_size_limit_behind_its_output_and_log_loses_lines_and_nothing_else() {
+fn file_size_limit_of_output_and_log_loses_only_lines() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
@@ -283,7 +290,7 @@ fn a_file_size_limit_behind_its_output_and_log_loses_lines_and_nothing_else() {
         command.args(["--service", "echo", "-v", "--config"]).arg(lab.config(METRICS));
         let [out, err] = ["out", "err"].map(|name| {
             let file = OpenOptions::new().append(true).create(true).open(lab.path(name)).unwrap();
-            // Near the limit already.
+            // Nearly at the limit.
             file.set_len(4000).unwrap();
             Stdio::from(file)
         });
@@ -293,17 +300,17 @@ fn a_file_size_limit_behind_its_output_and_log_loses_lines_and_nothing_else() {
         load.more(50);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
-        // The log grows by a line for each reload.
+        // Each reload adds lines to the log.
         until("log lines are lost", || {
             signal(&server, "HUP");
             metric(&lab, "tfo_server_log_lines_lost_total") > 0
         });
-        // Room again.
+        // Make room again.
         for name in ["out", "err"] {
             File::options().write(true).open(lab.path(name)).unwrap().set_len(0).unwrap();
         }
         let log = || fs::read_to_string(lab.path("err")).unwrap();
-        until("it says so", || {
+        until("the loss is logged", || {
             signal(&server, "HUP");
             assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
             log().contains("standard error works again; ")

@@ -1,4 +1,4 @@
-//! A connection that the server cuts short ends with a reset: a FIN would make a part look whole.
+//! A connection that the server closes early is reset: a FIN would make truncated data look complete.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -13,11 +13,11 @@ use crate::support::{Lab, json, pattern};
 const PATIENCE: Duration = Duration::from_secs(20);
 const LARGE: usize = 20 << 20;
 
-/// What ends a connection before it is done, and how its line calls that.
+/// The reasons for closing a connection early, with their names in the access log.
 const CUTS: [(&str, &str); 3] =
     [("idle", "idle-timeout"), ("drain", "drain-timeout"), ("signal", "second signal")];
 
-/// Limits under which this cut comes, and no other.
+/// Returns limits under which only this reason occurs.
 fn limits(cut: &str) -> &'static str {
     match cut {
         "idle" => "[limits]\nidle-timeout = \"300ms\"\ndrain-timeout = \"1h\"\n",
@@ -38,7 +38,7 @@ fn cut(server: &Program, cut: &str) {
     }
 }
 
-/// Reads to the end, which must be a reset; returns what came before.
+/// Reads to the end, which must be a reset. Returns the bytes before it.
 fn read_to_reset(stream: &mut TcpStream, name: &str) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut came = Vec::new();
@@ -47,14 +47,14 @@ fn read_to_reset(stream: &mut TcpStream, name: &str) -> Vec<u8> {
     came
 }
 
-/// Waits until the connection's line has come: then it is closed.
+/// Waits for the connection's line, which is printed when it is closed.
 fn expect_line(server: &Program, reason: &str) {
     let line = json(&server.out().first(1)[0]);
     assert_eq!(line["cut_short"], reason, "{line}");
 }
 
 #[test]
-fn answer_that_is_cut_ends_with_a_reset() {
+fn truncated_answer_ends_with_a_reset() {
     isolated(|| {
         for http in [false, true] {
             for (how, reason) in CUTS {
@@ -68,18 +68,18 @@ fn answer_that_is_cut_ends_with_a_reset() {
                 let server = lab.serve(&config, &["-o", "json"]);
                 let mut client = lab.connect();
                 client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-                // The rest waits: in the client, on the way, and in the server.
+                // The rest is buffered in the client, on the path, and in the server.
                 client.read_exact(&mut vec![0; 1 << 20]).unwrap();
                 cut(&server, how);
                 expect_line(&server, reason);
                 let more = read_to_reset(&mut client, &format!("{reason}, http {http}"));
-                assert!(more.len() < LARGE - (1 << 20), "a part: {}", more.len());
+                assert!(more.len() < LARGE - (1 << 20), "only a part: {}", more.len());
             }
         }
     });
 }
 
-/// A client and an upstream, joined by the server. The client has sent something.
+/// Returns a client and an upstream that are connected through the server. The client has sent some bytes.
 fn forwarded(lab: &Lab, how: &str) -> (Program, TcpStream, TcpStream) {
     let listener = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
     let idle = if how == "idle" { "300ms" } else { "1h" };
@@ -97,7 +97,7 @@ fn forwarded(lab: &Lab, how: &str) -> (Program, TcpStream, TcpStream) {
 }
 
 #[test]
-fn forwarded_connection_that_is_cut_ends_with_a_reset_on_both_legs() {
+fn truncated_forwarded_connection_resets_both_legs() {
     isolated(|| {
         for (how, reason) in CUTS {
             for answered in [false, true] {
@@ -114,37 +114,37 @@ fn forwarded_connection_that_is_cut_ends_with_a_reset_on_both_legs() {
                 assert_eq!(
                     read_to_reset(&mut upstream, &name),
                     b"",
-                    "half an upload is no whole one"
+                    "an incomplete upload must not look complete"
                 );
             }
         }
     });
 }
 
-/// One direction is over: the other is cut, and ends with a reset too.
+/// One direction is complete; the other is truncated, and is reset as well.
 #[test]
-fn half_closed_connection_that_is_cut_ends_with_a_reset() {
+fn truncated_half_closed_connection_ends_with_a_reset() {
     isolated(|| {
         for (how, reason) in CUTS {
             let lab = Lab::new();
             let (server, mut client, mut upstream) = forwarded(&lab, how);
             client.shutdown(Shutdown::Write).unwrap();
-            assert_eq!(upstream.read(&mut [0]).unwrap(), 0, "the whole upload");
+            assert_eq!(upstream.read(&mut [0]).unwrap(), 0, "the end of the upload");
             upstream.write_all(b"half an answer").unwrap();
             client.read_exact(&mut [0; 14]).unwrap();
             cut(&server, how);
             expect_line(&server, reason);
             assert_eq!(read_to_reset(&mut client, reason), b"");
-            // It has read the end already; after a FIN alone its first bytes would still be taken.
+            // The end of its input was read before. After a FIN alone, the first bytes would still be accepted.
             let error = upstream.write_all(b"more of it").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe, "{reason}");
         }
     });
 }
 
-/// Nothing is missing: the end is a FIN, as before.
+/// Nothing is truncated: the connection ends with a FIN.
 #[test]
-fn whole_answer_ends_with_a_fin_whatever_ends_the_connection() {
+fn complete_answer_ends_with_a_fin_for_any_close_reason() {
     isolated(|| {
         for (how, _) in CUTS {
             let lab = Lab::new();

@@ -1,5 +1,5 @@
-//! A stop loses nobody: as an ordinary user without capabilities, under load, on loopback and on a path with a
-//! round trip of 200 ms.
+//! Stopping loses no connection: as an unprivileged user, under load, on loopback and on a path with a round trip of
+//! 200 ms.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use tfo_core::lab::{Finished, Host, Network, PathSettings, Program, isolated};
 use tfo_core::socket::{Connector, Method};
 
 use crate::load::Load;
-use crate::rights::{is_root_of_the_host, may_become_others, open_to_others};
+use crate::rights::{is_root_of_the_host, may_switch_users, open_to_others};
 use crate::support::{Lab, SERVER, clean, until};
 
 const ROUND_TRIP: Duration = Duration::from_millis(200);
@@ -25,20 +25,20 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PORT: u16 = 2300;
 const UPSTREAM: u16 = 8001;
 
-/// The program, and a folder for its configuration, for a user who has no rights.
-struct Ordinary {
+/// The program and the folder of its configuration, for an unprivileged user.
+struct Unprivileged {
     binary: PathBuf,
     lab: Lab,
     user: Option<(u32, u32)>,
 }
 
-impl Ordinary {
+impl Unprivileged {
     fn new() -> Self {
         let lab = Lab::new();
         open_to_others(&lab);
         let binary = lab.path("tfo-server");
         std::fs::copy(env!("CARGO_BIN_EXE_tfo-server"), &binary).unwrap();
-        // Else these tests run as an ordinary user already, who is root of a namespace.
+        // Otherwise the tests already run as an unprivileged user that is root in a user namespace.
         let user = is_root_of_the_host().then(|| User::from_name("nobody").unwrap().unwrap());
         let user = user.map(|user| (user.uid.as_raw(), user.gid.as_raw()));
         Self { binary, lab, user }
@@ -60,7 +60,7 @@ impl Ordinary {
         clean(command)
     }
 
-    /// A server to forward to, which stays.
+    /// Starts a server to forward to, which is not stopped.
     fn upstream(&self, host: &Host) -> Program {
         let config =
             format!("[listen]\nport = {UPSTREAM}\nservice = \"echo\"\n[output]\nlines = false\n");
@@ -71,12 +71,12 @@ impl Ordinary {
         let server = Program::start(host, self.command(name, config)).unwrap();
         let _ = server.err().expect(&["info: keys: "]);
         let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-        assert!(status.contains("CapEff:\t0000000000000000"), "no rights are left: {status}");
+        assert!(status.contains("CapEff:\t0000000000000000"), "no capabilities are left: {status}");
         server
     }
 }
 
-/// Clients that ask one request after another on kept connections.
+/// Clients that send requests one after another on keep-alive connections.
 struct KeepAlive {
     clients: Vec<JoinHandle<Vec<String>>>,
     stop: Arc<AtomicBool>,
@@ -98,7 +98,7 @@ impl KeepAlive {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Requests that got no answer.
+    /// Stops the clients. Returns the requests without an answer.
     fn stop(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
@@ -145,7 +145,7 @@ fn http_answer(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A server of each kind of service, from this port on.
+/// Returns a configuration with a listener of each service, starting at this port.
 fn config(address: IpAddr, port: u16) -> String {
     let [http, forward] = [1, 2].map(|more| port + more);
     format!(
@@ -158,7 +158,7 @@ fn config(address: IpAddr, port: u16) -> String {
     )
 }
 
-/// Clients of a server that stops while they ask.
+/// The clients of a server that is stopped under load.
 struct Stage {
     server: Program,
     echo: Load,
@@ -177,7 +177,7 @@ impl Stage {
         }
     }
 
-    /// Stops the server once so many requests of each kind were answered; nobody may notice.
+    /// Stops the server after this many answered requests of each kind. No client may notice.
     fn stop(self, after: u64) -> Finished {
         self.echo.more(after);
         self.forwarded.more(after);
@@ -198,37 +198,37 @@ impl Stage {
 }
 
 #[test]
-fn ten_stops_on_loopback_lose_nobody() {
+fn ten_stops_on_loopback_lose_no_connection() {
     isolated(|| {
-        let ordinary = Ordinary::new();
-        let host = &ordinary.lab.host;
-        let _upstream = ordinary.upstream(host);
+        let unprivileged = Unprivileged::new();
+        let host = &unprivileged.lab.host;
+        let _upstream = unprivileged.upstream(host);
         for round in 0..10 {
             let address = SERVER.ip();
-            let server = ordinary.serve(host, "server.toml", &config(address, FIRST_PORT));
+            let server = unprivileged.serve(host, "server.toml", &config(address, FIRST_PORT));
             Stage::start(server, host, address, FIRST_PORT, 4).stop(40 + 13 * round);
         }
     });
 }
 
 #[test]
-fn ten_stops_on_a_path_with_a_delay_lose_nobody() {
+fn ten_stops_on_a_delayed_path_lose_no_connection() {
     isolated(|| {
-        let ordinary = Ordinary::new();
+        let unprivileged = Unprivileged::new();
         let network = Network::new(PathSettings::new().round_trip(ROUND_TRIP)).unwrap();
-        let _upstream = ordinary.upstream(network.server());
+        let _upstream = unprivileged.upstream(network.server());
         for v6 in [false, true] {
             let address = Network::server_address(v6);
             let stages: Vec<_> = (0..5_u16)
                 .map(|number| {
                     let port = FIRST_PORT + 3 * number;
                     let (name, config) = (format!("{number}.toml"), config(address, port));
-                    let server = ordinary.serve(network.server(), &name, &config);
+                    let server = unprivileged.serve(network.server(), &name, &config);
                     Stage::start(server, network.client(), address, port, 4)
                 })
                 .collect();
             let stops = stages.into_iter().zip(13..).map(|(stage, after)| {
-                // Each at another moment of its clients' round trips.
+                // Each at another moment of the clients' round trips.
                 thread::spawn(move || stage.stop(after))
             });
             for stop in stops.collect::<Vec<_>>() {
@@ -240,14 +240,14 @@ fn ten_stops_on_a_path_with_a_delay_lose_nobody() {
 }
 
 #[test]
-fn stop_with_dropped_rights_loses_nobody() {
+fn stop_with_dropped_privileges_loses_no_connection() {
     isolated(|| {
-        if !may_become_others() {
+        if !may_switch_users() {
             return;
         }
-        let ordinary = Ordinary::new();
-        let lab = &ordinary.lab;
-        let _upstream = ordinary.upstream(&lab.host);
+        let unprivileged = Unprivileged::new();
+        let lab = &unprivileged.lab;
+        let _upstream = unprivileged.upstream(&lab.host);
         for round in 0..3 {
             let user = "[process]\nuser = \"nobody\"\n";
             let config = config(SERVER.ip(), FIRST_PORT) + user;
@@ -258,15 +258,16 @@ fn stop_with_dropped_rights_loses_nobody() {
     });
 }
 
-/// The handshake had begun when the server was told to stop: it ends, and the connection is served.
+/// The handshake began before the server was stopped: it completes, and the connection is served.
 #[test]
-fn handshake_in_flight_at_the_stop_is_served_twice() {
+fn handshake_in_flight_at_stop_completes_and_is_served() {
     isolated(|| {
-        let ordinary = Ordinary::new();
+        let unprivileged = Unprivileged::new();
         let network = Network::new(PathSettings::new().round_trip(2 * ROUND_TRIP)).unwrap();
         for v6 in [false, true] {
             let address = Network::server_address(v6);
-            let server = ordinary.serve(network.server(), "one.toml", &config(address, FIRST_PORT));
+            let server =
+                unprivileged.serve(network.server(), "one.toml", &config(address, FIRST_PORT));
             let to = SocketAddr::new(address, FIRST_PORT);
             let before = network.packets().len();
             let client = network.client().run(move || {
@@ -296,14 +297,14 @@ fn handshake_in_flight_at_the_stop_is_served_twice() {
 }
 
 #[test]
-fn two_signals_at_once_are_one() {
+fn two_simultaneous_signals_count_as_one() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo"]);
         let mut client = lab.connect();
         client.write_all(b"one").unwrap();
         client.read_exact(&mut [0; 3]).unwrap();
-        // As `timeout` does: to the process, and to its group.
+        // As `timeout` sends them: to the process, and to its group.
         server.signal_burst("TERM", 5).unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
         client.write_all(b"two").unwrap();

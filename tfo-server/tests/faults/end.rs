@@ -1,4 +1,4 @@
-//! How it ends under load, and begins again.
+//! Stopping under load, and starting again.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use tfo_core::socket::FastOpenStream;
 use crate::load::Load;
 use crate::support::{Lab, SERVER, answer, ask, until};
 
-/// Starts a server, a load on it, and ends the server while the load goes on.
+/// Starts a server and a load, and stops the server during the load.
 fn end_under_load(lab: &Lab, config: &str, requests: u64) {
     let server = lab.serve(config, &[]);
     let load = Load::start(&lab.host, SERVER, 8);
@@ -19,14 +19,14 @@ fn end_under_load(lab: &Lab, config: &str, requests: u64) {
     let tally = load.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(tally.lost.is_empty(), "{tally:?}\n{}", ended.err);
-    assert!(tally.turned_away > 0, "the load went on after the end: {tally:?}");
-    assert!(tally.in_syn > 100, "half of them go in the SYN: {tally:?}");
+    assert!(tally.turned_away > 0, "the load continued after the stop: {tally:?}");
+    assert!(tally.in_syn > 100, "half of the requests are in a SYN: {tally:?}");
     let total = format!("total: {} connections", tally.answered);
     assert!(ended.out.contains(&total), "{tally:?}, and {:?}", ended.out.lines().last());
 }
 
 #[test]
-fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
+fn sigterm_under_load_loses_no_acknowledged_request() {
     isolated(|| {
         for round in 0..4 {
             let config = "[listen]\nservice = \"echo\"\n[engine]\nworkers = 2\n";
@@ -36,7 +36,7 @@ fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn sigterm_under_load_loses_nothing_that_was_forwarded() {
+fn sigterm_under_load_loses_no_forwarded_request() {
     isolated(|| {
         let (upstream, front) = (Lab::new(), Lab::new());
         let config = "[listen]\nport = 2223\nservice = \"echo\"\n";
@@ -55,7 +55,7 @@ fn sigterm_under_load_loses_nothing_that_was_forwarded() {
 }
 
 #[test]
-fn killed_it_starts_again_at_once_and_clients_find_their_cookies_good() {
+fn killed_server_restarts_at_once_and_accepts_old_cookies() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo"]);
@@ -63,49 +63,49 @@ fn killed_it_starts_again_at_once_and_clients_find_their_cookies_good() {
         load.more(100);
         server.signal("KILL").unwrap();
         assert_eq!(server.finish().code, None, "a signal ended it");
-        // Who was connected when it was killed has lost an answer, and the kernel closes its sockets one by
-        // one: nothing can help them.
+        // The clients that were connected to the killed server have lost an answer, and the kernel closes its sockets
+        // one by one. They are not counted.
         load.stop();
-        // Its connections are in TIME_WAIT and FIN_WAIT, on its port.
+        // The port has connections of the killed server in TIME_WAIT and FIN_WAIT.
         let server = lab.serve("", &["--service", "echo"]);
         let load = Load::start(&lab.host, SERVER, 4);
         load.more(100);
         let tally = load.stop();
-        assert!(tally.lost.is_empty(), "the new one loses nobody: {tally:?}");
+        assert!(tally.lost.is_empty(), "the new server loses no request: {tally:?}");
         assert_eq!(tally.turned_away, 0, "{tally:?}");
-        assert!(tally.in_syn > 30, "the keys are the namespace's: {tally:?}");
+        assert!(tally.in_syn > 30, "the keys belong to the namespace: {tally:?}");
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
     });
 }
 
-/// Two who are served, and three whose requests the kernel has taken while there was no room for them.
-fn three_wait(lab: &Lab) -> (Vec<std::net::TcpStream>, Vec<FastOpenStream>) {
-    let mut served: Vec<_> = (0..2).map(|_| lab.connect()).collect();
-    for client in &mut served {
+/// Connects two clients that are served, and three whose requests are acknowledged while no connection is free.
+fn fill_and_queue_three(lab: &Lab) -> (Vec<std::net::TcpStream>, Vec<FastOpenStream>) {
+    let mut open: Vec<_> = (0..2).map(|_| lab.connect()).collect();
+    for client in &mut open {
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
     }
-    let waiting: Vec<_> = (0..3).map(|_| lab.fast_open(b"I wait")).collect();
-    until("the kernel has taken all requests", || {
-        waiting.iter().all(|client| client.info().unwrap().bytes_acked >= Some(6))
+    let queued: Vec<_> = (0..3).map(|_| lab.fast_open(b"I wait")).collect();
+    until("the kernel has acknowledged all requests", || {
+        queued.iter().all(|client| client.info().unwrap().bytes_acked >= Some(6))
     });
-    (served, waiting)
+    (open, queued)
 }
 
 const ROOM_FOR_TWO: &str =
     "[listen]\nservice = \"echo\"\n[engine]\nworkers = 1\n[limits]\nconnections = 2\n";
 
 #[test]
-fn who_waits_for_room_when_it_ends_is_served_before_it_does() {
+fn queued_connections_are_served_before_the_server_stops() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(ROOM_FOR_TWO, &[]);
-        let (at_work, waiting) = three_wait(&lab);
+        let (open, queued) = fill_and_queue_three(&lab);
         server.signal("TERM").unwrap();
-        drop(at_work);
-        for mut client in waiting {
+        drop(open);
+        for mut client in queued {
             client.shutdown(Shutdown::Write).unwrap();
             assert_eq!(answer(&mut client), b"I wait");
         }
@@ -116,20 +116,20 @@ fn who_waits_for_room_when_it_ends_is_served_before_it_does() {
 }
 
 #[test]
-fn who_waits_in_vain_until_the_drain_is_over_is_told_of() {
+fn connections_dropped_at_drain_timeout_are_logged() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(&format!("{ROOM_FOR_TWO}drain-timeout = \"100ms\"\n"), &[]);
-        let (_at_work, _waiting) = three_wait(&lab);
+        let (_open, _queued) = fill_and_queue_three(&lab);
         server.signal("TERM").unwrap();
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        let warning = "warn: 127.0.0.1:2222: 3 connections waited in vain";
+        let warning = "warn: 127.0.0.1:2222: 3 queued connections were dropped";
         assert!(ended.err.contains(warning), "{}", ended.err);
     });
 }
 
-/// Reads one answer whose body ends so.
+/// Reads one answer to the end of its body.
 fn http_answer(client: &mut std::net::TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"the answer") {
@@ -141,7 +141,7 @@ fn http_answer(client: &mut std::net::TcpStream) -> String {
 }
 
 #[test]
-fn kept_http_connections_do_not_hold_the_end_and_begun_requests_are_answered() {
+fn idle_http_connections_do_not_delay_the_stop() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\nservice = \"respond\"\n[respond]\nhttp = true\nbody = \"the answer\"\n\
@@ -152,29 +152,32 @@ fn kept_http_connections_do_not_hold_the_end_and_begun_requests_are_answered() {
             let mut client = lab.connect();
             client.write_all([begin, rest].concat().as_bytes()).unwrap();
             let text = http_answer(&mut client);
-            assert!(!text.to_lowercase().contains("connection: close"), "it is kept: {text}");
+            assert!(
+                !text.to_lowercase().contains("connection: close"),
+                "the connection persists: {text}"
+            );
             client
         });
         half_asked.write_all(begin.as_bytes()).unwrap();
         let mut fresh = lab.connect();
-        until("all of it is read", || all_is_read(&lab));
+        until("all input is read", || all_is_read(&lab));
         server.signal("TERM").unwrap();
         let _ = server.err().expect(&["stopped accepting"]);
-        assert_eq!(answer(&mut idle), b"", "closed without a word");
+        assert_eq!(answer(&mut idle), b"", "closed without an answer");
         for (client, request) in [(&mut half_asked, rest), (&mut fresh, &*[begin, rest].concat())] {
             client.write_all(request.as_bytes()).unwrap();
             let text = http_answer(client);
-            assert!(text.to_lowercase().contains("connection: close"), "the last one: {text}");
+            assert!(text.to_lowercase().contains("connection: close"), "the last answer: {text}");
             assert_eq!(answer(client), b"");
         }
         drop((idle, half_asked, fresh));
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        assert!(!ended.out.contains("ended: "), "none was cut short: {}", ended.out);
+        assert!(!ended.out.contains("ended: "), "no connection was cut short: {}", ended.out);
     });
 }
 
-/// Nothing waits in a socket of this host for somebody to read it.
+/// Returns whether no socket of this host has unread data.
 fn all_is_read(lab: &Lab) -> bool {
     let text = lab.host.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp")).unwrap();
     let established = |line: &&str| line.split_ascii_whitespace().nth(3) == Some("01");

@@ -1,4 +1,4 @@
-//! More fast open connections than may be unfinished at a time.
+//! More fast open connections than may have an incomplete handshake.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,7 +9,7 @@ use tfo_core::socket::{Connector, Method};
 
 use crate::support::{Lab, SERVER, answer, until};
 
-/// Whose handshakes never end.
+/// The source address of handshakes that never complete.
 const FLOODER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 
 fn nft(lab: &Lab, script: &str) {
@@ -21,7 +21,7 @@ fn nft(lab: &Lab, script: &str) {
 }
 
 #[test]
-fn beyond_the_fast_open_queue_clients_fall_back_and_are_served() {
+fn clients_beyond_the_fast_open_queue_fall_back() {
     isolated(|| {
         const QUEUE: usize = 16;
         if !require("nft") {
@@ -48,11 +48,11 @@ fn beyond_the_fast_open_queue_clients_fall_back_and_are_served() {
         };
         let flood = lab.host.run(move || (0..3 * QUEUE).map(flood).collect::<Vec<_>>());
         let accepted = flood.iter().filter(|(in_syn, _)| *in_syn).count();
-        assert_eq!(accepted, QUEUE, "as many as the queue has places");
+        assert_eq!(accepted, QUEUE, "as many as the queue allows");
         let change = counters().since(&before);
-        assert!(change.listen_overflow >= 2 * QUEUE as u64, "the others: {change:?}");
+        assert!(change.listen_overflow >= 2 * QUEUE as u64, "the rest overflowed: {change:?}");
 
-        // A good client has a cookie, and no place in the queue.
+        // A well-behaved client has a cookie, but the queue is full.
         let mut client = lab.fast_open(b"am I served?");
         let info = client.info().unwrap();
         assert!(!info.syn_data, "the queue is full: {info:?}");
@@ -61,7 +61,7 @@ fn beyond_the_fast_open_queue_clients_fall_back_and_are_served() {
         assert_eq!(answer(&mut client), b"am I served?");
 
         nft(&lab, "delete table inet t");
-        // Their next segment ends their handshakes. A reset would keep their places for a minute.
+        // The next segment completes the handshakes. A reset would occupy the queue for a minute.
         for (_, stream) in &flood {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Clients that ask one after another, and compare what they get.
+//! Clients that send requests one after another, and compare the answers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -13,7 +13,7 @@ use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use crate::support::until;
 
-/// Longer than any server under test needs, and than three tries of a SYN.
+/// Longer than any server under test needs, and than three transmissions of a SYN.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Clients of an `echo` service. Every other connection is a regular one.
@@ -23,33 +23,33 @@ pub(crate) struct Load {
     answered: Arc<AtomicU64>,
 }
 
-/// What became of their requests.
+/// The outcomes of the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Sent back whole, and the connection closed cleanly.
+    /// Answered completely, and the connection was closed cleanly.
     pub(crate) answered: u64,
-    /// As many of these went in the SYN.
+    /// Number of these whose request was in the SYN.
     pub(crate) in_syn: u64,
-    /// Never connected, and nothing was acknowledged: the client may try again.
+    /// Never connected, and nothing was acknowledged: the client may retry.
     pub(crate) turned_away: u64,
-    /// Connected or acknowledged, and not answered.
+    /// Connected or acknowledged, but not answered.
     pub(crate) lost: Vec<String>,
 }
 
 impl Load {
-    /// So many clients on this host.
+    /// Starts this many clients on the host.
     pub(crate) fn start(host: &Host, server: SocketAddr, clients: usize) -> Self {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let client = |number| {
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            // A thread that is started on a host stays there.
+            // A thread that is started on a host stays on it.
             host.run(move || thread::spawn(move || client(number, server, &stop, &answered)))
         };
         let clients = (0..clients).map(client).collect();
         Self { clients, stop, answered }
     }
 
-    /// Waits until so many more requests were answered.
+    /// Waits until this many more requests were answered.
     pub(crate) fn more(&self, requests: u64) {
         let before = self.answered.load(Ordering::Relaxed);
         until("requests are answered", || {
@@ -57,7 +57,7 @@ impl Load {
         });
     }
 
-    /// Lets each client finish what it is at.
+    /// Stops the clients after their current requests.
     pub(crate) fn stop(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut sum = Tally::default();
@@ -88,7 +88,7 @@ fn client(number: usize, server: SocketAddr, stop: &AtomicBool, answered: &Atomi
             }
             Err(Failure { served: false, .. }) => {
                 tally.turned_away += 1;
-                // Nobody listens any more, perhaps.
+                // The server may not be listening any more.
                 sleep(Duration::from_millis(5));
             }
             Err(Failure { what, .. }) => tally.lost.push(format!("{request} ({method:?}): {what}")),
@@ -101,11 +101,11 @@ fn client(number: usize, server: SocketAddr, stop: &AtomicBool, answered: &Atomi
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) what: String,
-    /// The handshake had ended, or data was acknowledged.
+    /// The handshake was complete, or data was acknowledged.
     pub(crate) served: bool,
 }
 
-/// Sends a request, closes this half, and compares. `Ok`: whether the request went in the SYN.
+/// Sends a request and a FIN, and compares the answer. Returns whether the request was in the SYN.
 pub(crate) fn ask(server: SocketAddr, method: Method, request: &[u8]) -> Result<bool, Failure> {
     let connector = Connector::default().method(method).timeout(PATIENCE);
     let mut stream = connector.connect(server, request).map_err(|e| Failure {
@@ -114,7 +114,7 @@ pub(crate) fn ask(server: SocketAddr, method: Method, request: &[u8]) -> Result<
     })?;
     let answer = exchange(&mut stream);
     match answer {
-        Ok(answer) if answer == request => Ok(stream.info().expect("of any TCP socket").syn_data),
+        Ok(answer) if answer == request => Ok(stream.info().expect("a TCP socket").syn_data),
         other => Err(Failure {
             what: format!("{:?}", other.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
             served: true,
@@ -131,7 +131,7 @@ fn exchange(stream: &mut FastOpenStream) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Whether the peer's kernel took responsibility for more than the SYN, which counts as one byte.
+/// Returns whether the peer's kernel has acknowledged more than the SYN, which counts as one byte.
 fn data_acknowledged(info: &TcpInfo) -> bool {
     info.bytes_acked > Some(1)
 }

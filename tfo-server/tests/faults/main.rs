@@ -1,6 +1,6 @@
-//! The built program in trouble: bad clients, bad times, bad settings, on hosts of its own.
+//! The built program under faults: bad clients, bad timing and bad settings, in network namespaces.
 //!
-//! What the kernel has acknowledged of a request must be answered: the clients compare, and count.
+//! Every request that the kernel has acknowledged must be answered: the clients compare and count.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,5 +1,5 @@
-//! Whose bytes are these? Every service and both PROXY modes in one process, and clients that each send a marker
-//! of their own, in pieces, with resets and errors in the middle: no marker ever reaches another connection.
+//! No byte reaches another connection. Runs every service and both PROXY modes in one process. Each client sends a
+//! unique marker in pieces, with resets and errors in between.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,16 +16,16 @@ use crate::support::{Lab, SERVER};
 
 const CLIENTS: u32 = 8;
 const EACH: u32 = 120;
-/// Far more than any answer takes.
+/// Much longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const UPSTREAM: u16 = 8001;
 
-/// What a listener is configured as. Its place in the list makes its port.
+/// The configuration of a listener. Its index determines its port.
 struct Listen {
     service: &'static str,
-    /// A PROXY header is expected.
+    /// A PROXY header is required.
     proxied: bool,
-    /// Lines of its own `forward` table.
+    /// Lines of the listener's `forward` table.
     forward: &'static str,
 }
 
@@ -89,7 +89,7 @@ fn config(workers: usize) -> String {
     text
 }
 
-/// The numbers of the markers in these bytes. One that is cut at either end is not counted.
+/// Returns the numbers of the markers in these bytes. Truncated markers are ignored.
 fn markers(bytes: &[u8]) -> BTreeSet<u32> {
     let text = String::from_utf8_lossy(bytes);
     let numbers = text.split("mark-").skip(1).filter_map(|rest| rest.split_once("-end"));
@@ -100,7 +100,7 @@ fn marker(number: u32) -> String {
     format!("mark-{number}-end")
 }
 
-/// A PROXY header of version 1 or 2 whose source address is the number.
+/// Returns a PROXY header of version 1 or 2 whose source address contains the number.
 fn header(number: u32, version: u8) -> Vec<u8> {
     let [_, b, c, d] = number.to_be_bytes();
     if version == 1 {
@@ -110,7 +110,7 @@ fn header(number: u32, version: u8) -> Vec<u8> {
     [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &addresses].concat()
 }
 
-/// The number in the source address of a header, if these bytes begin with one whose source is `10.…`.
+/// Returns the number from a header's source address, if these bytes begin with a header whose source is `10.…`.
 fn number_in_header(bytes: &[u8]) -> Option<u32> {
     let address = if bytes.starts_with(b"PROXY ") {
         let text = String::from_utf8_lossy(bytes);
@@ -124,10 +124,10 @@ fn number_in_header(bytes: &[u8]) -> Option<u32> {
     (ten == 10).then(|| u32::from_be_bytes([0, b, c, d]))
 }
 
-/// What went wrong, in words.
+/// Descriptions of the detected faults.
 type Faults = Arc<Mutex<Vec<String>>>;
 
-/// Answers with what came, or fails in one of several ways. Each connection must have bytes of one client.
+/// Echoes, or fails in one of several ways. Each connection must contain bytes of only one client.
 fn upstream(listener: &TcpListener, faults: &Faults) {
     let mut random = fastrand::Rng::with_seed(7);
     while let Ok((stream, _)) = listener.accept() {
@@ -145,7 +145,7 @@ fn upstream(listener: &TcpListener, faults: &Faults) {
     }
 }
 
-/// All that came, once the connection is over.
+/// Serves one connection, and returns all bytes that were received.
 fn serve_upstream(mut stream: TcpStream, how: u8) -> Option<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut came = vec![0; 64 * 1024];
@@ -159,7 +159,7 @@ fn serve_upstream(mut stream: TcpStream, how: u8) -> Option<Vec<u8>> {
     let answer = came.repeat(if how == 1 { 50 } else { 1 });
     let _ = stream.write_all(&answer);
     if how == 2 {
-        // A reset in the middle of it.
+        // A reset in the middle of the answer.
         let _ = option::set_linger(&stream, Some(Duration::ZERO));
         return Some(came);
     }
@@ -168,7 +168,7 @@ fn serve_upstream(mut stream: TcpStream, how: u8) -> Option<Vec<u8>> {
     Some(came)
 }
 
-/// What a client sends, behind a header where one is expected.
+/// Returns what a client sends, behind a header if one is required.
 fn request(number: u32, listen: Option<&Listen>, random: &mut fastrand::Rng) -> Vec<u8> {
     let marker = marker(number);
     let Some(listen) = listen else {
@@ -188,7 +188,7 @@ fn request(number: u32, listen: Option<&Listen>, random: &mut fastrand::Rng) -> 
     [&header, message.as_bytes()].concat()
 }
 
-/// One connection: what came back.
+/// Makes one connection, and returns what was received.
 fn converse(port: u16, request: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let server = SocketAddr::new(SERVER.ip(), port);
     let method = if random.bool() { Method::SendTo } else { Method::Off };
@@ -208,7 +208,7 @@ fn converse(port: u16, request: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
         }
         2 => {
             let _ = stream.write_all(rest);
-            // Some services answer nothing.
+            // Some services send no answer.
             stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
             answer.resize(10, 0);
             let len = stream.read(&mut answer).unwrap_or(0);
@@ -216,7 +216,7 @@ fn converse(port: u16, request: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
             reset(&stream);
         }
         _ => {
-            // Both at once: an echo of much must not stop the sender.
+            // Sends and reads concurrently: a long echo must not block the sender.
             let mut reader = stream.try_clone().unwrap();
             let reading = thread::spawn(move || {
                 let mut answer = Vec::new();
@@ -226,7 +226,7 @@ fn converse(port: u16, request: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
             let _ = stream.write_all(rest);
             let _ = stream.shutdown(Shutdown::Write);
             let (came, error) = reading.join().unwrap();
-            assert_ne!(error, Some(ErrorKind::WouldBlock), "an answer must not take {PATIENCE:?}");
+            assert_ne!(error, Some(ErrorKind::WouldBlock), "no answer within {PATIENCE:?}");
             answer = came;
         }
     }
@@ -237,7 +237,7 @@ fn reset(stream: &TcpStream) {
     option::set_linger(stream, Some(Duration::ZERO)).unwrap();
 }
 
-/// What is wrong with an answer.
+/// Describes what is wrong with an answer.
 fn fault(number: u32, listen: Option<&Listen>, answer: &[u8]) -> Option<String> {
     let strange: Vec<_> = markers(answer).into_iter().filter(|found| *found != number).collect();
     let service = listen.map_or("http", |listen| listen.service);
@@ -290,8 +290,8 @@ fn no_byte_of_a_client_reaches_another_connection() {
             let lab = Lab::new();
             let faults = Faults::default();
             let listener = lab.host.run(|| TcpListener::bind(("127.0.0.1", UPSTREAM))).unwrap();
-            let told = Arc::clone(&faults);
-            thread::spawn(move || upstream(&listener, &told));
+            let reported = Arc::clone(&faults);
+            thread::spawn(move || upstream(&listener, &reported));
             let server = lab.serve(&config(workers), &[]);
             let answered = clients(&lab.host, 40 + workers as u64, &faults);
             server.signal("TERM").unwrap();
@@ -304,7 +304,7 @@ fn no_byte_of_a_client_reaches_another_connection() {
                 faults.len(),
                 faults[..faults.len().min(10)].join("\n")
             );
-            assert!(answered > u64::from(CLIENTS * EACH / 3), "most were served: {answered}");
+            assert!(answered > u64::from(CLIENTS * EACH / 3), "too few answers: {answered}");
         }
     });
 }

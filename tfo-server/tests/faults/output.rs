@@ -1,4 +1,4 @@
-//! A full disk behind what it prints.
+//! A full disk behind the output.
 
 use std::fs::File;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::load::Load;
 use crate::support::{Lab, SERVER, ask, clean, until};
 
 #[test]
-fn with_a_full_disk_behind_its_output_it_serves_on_and_says_so_once() {
+fn full_disk_behind_the_output_is_logged_once() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
@@ -26,20 +26,22 @@ fn with_a_full_disk_behind_its_output_it_serves_on_and_says_so_once() {
         server.signal("TERM").unwrap();
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
-        let told = ended.err.lines().filter(|line| line.contains("No space left")).count();
-        assert!(told <= 2, "once, and perhaps once more at the end: {warning}\n{}", ended.err);
+        let warnings = ended.err.lines().filter(|line| line.contains("No space left")).count();
+        assert!(warnings <= 2, "once, and possibly again at the end: {warning}\n{}", ended.err);
     });
 }
 
 #[test]
-fn with_a_full_disk_behind_its_log_too_it_serves_on() {
+fn full_disk_behind_output_and_log_does_not_stop_serving() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = lab.command("", &["--service", "echo"]);
         let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
         command.stdin(Stdio::null()).stdout(full()).stderr(full());
         let mut server = lab.host.spawn(command).unwrap();
-        until("it listens", || lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok());
+        until("the server listens", || {
+            lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok()
+        });
         let load = Load::start(&lab.host, SERVER, 2);
         load.more(200);
         let tally = load.stop();
@@ -52,14 +54,16 @@ fn with_a_full_disk_behind_its_log_too_it_serves_on() {
 
 /// A reader that has stopped reading, as a pager or a log collector may.
 #[test]
-fn with_a_reader_that_reads_nothing_it_serves_on_and_ends() {
+fn blocked_reader_does_not_prevent_serving_or_stopping() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = lab.command("", &["--service", "echo"]);
         let (reader, writer) = std::io::pipe().unwrap();
         command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
         let mut server = lab.host.spawn(command).unwrap();
-        until("it listens", || lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok());
+        until("the server listens", || {
+            lab.host.run(|| std::net::TcpStream::connect(SERVER)).is_ok()
+        });
         let load = Load::start(&lab.host, SERVER, 4);
         // A pipe holds 64 KiB: less than half of these lines.
         load.more(2000);
@@ -70,7 +74,7 @@ fn with_a_reader_that_reads_nothing_it_serves_on_and_ends() {
         assert_eq!(server.wait().unwrap().code(), Some(0));
         let mut err = String::new();
         std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut err).unwrap();
-        assert!(err.contains("warn: standard output took nothing"), "{err}");
+        assert!(err.contains("warn: standard output accepted nothing"), "{err}");
         drop(reader);
     });
 }

@@ -1,4 +1,4 @@
-//! New settings while it serves.
+//! Reloading the settings while the server is running.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +17,7 @@ fn connect(lab: &Lab, port: u16) -> std::io::Result<TcpStream> {
 }
 
 #[test]
-fn bad_settings_under_load_change_nothing_and_lose_nobody() {
+fn invalid_settings_under_load_change_nothing() {
     isolated(|| {
         let lab = Lab::new();
         let good = "[listen]\nservice = \"echo\"\n[engine]\nworkers = 2\n";
@@ -28,7 +28,7 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
         let bad: &[(&str, &[&str])] = &[
             ("[listen]\nservice = \"ech", &["server.toml:2:15: "]),
             ("[listen]\nservice = \"discard\"\nport = 0\n", &["server.toml:3:8: listen.port"]),
-            // Right by itself, until it is tried.
+            // Valid, but the port is in use.
             (
                 "[[listen]]\nservice = \"discard\"\n[[listen]]\nport = 2231\n[[listen]]\nport = 2230\n",
                 &["can't listen on 127.0.0.1:2230: ", "Address already in use"],
@@ -46,10 +46,10 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
             lab.config(config);
             server.signal("HUP").unwrap();
             until("the server answers", || {
-                server.err().count("the settings and keys before stay") > number
+                server.err().count("keeping the previous configuration") > number
             });
-            let told = server.err().to_string();
-            let line = told.lines().rfind(|line| line.contains("before stay")).unwrap();
+            let log = server.err().to_string();
+            let line = log.lines().rfind(|line| line.contains("keeping the previous")).unwrap();
             assert!(line.contains("error: "), "{line}");
             for piece in *expected {
                 assert!(line.contains(piece), "{piece}: {line}");
@@ -57,10 +57,10 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
             load.more(100);
         }
         drop(taken);
-        connect(&lab, 2231).expect_err("bound on the way, and given up with the others");
+        connect(&lab, 2231).expect_err("bound during the reload, and closed with the others");
         lab.config(good);
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         load.more(100);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
@@ -72,7 +72,7 @@ fn bad_settings_under_load_change_nothing_and_lose_nobody() {
 }
 
 #[test]
-fn listeners_stay_come_and_go_and_who_is_connected_stays() {
+fn reload_adds_and_removes_listeners_and_keeps_connections() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(
@@ -91,22 +91,22 @@ fn listeners_stay_come_and_go_and_who_is_connected_stays() {
         server.signal("HUP").unwrap();
         let _ = server.err().expect(&["no longer listening on 127.0.0.1:2223"]);
         let _ = server.err().expect(&["listening on 127.0.0.1:2224 (discard)"]);
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         load.more(100);
-        until("the listener is gone", || connect(&lab, 2223).is_err());
+        until("the listener is closed", || connect(&lab, 2223).is_err());
         assert_eq!(ask(&mut connect(&lab, 2224).unwrap(), b"discarded"), b"");
         on_removed.write_all(b"after").unwrap();
         on_removed.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(answer(&mut on_removed), b"after", "by the settings that it came with");
+        assert_eq!(answer(&mut on_removed), b"after", "served with the settings at its start");
         load.more(100);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
         assert!(tally.in_syn > 100, "{tally:?}");
 
-        // And back, on a port that this server had before.
+        // Add it again, on a port that this server had before.
         lab.config("[[listen]]\nport = 2223\nservice = \"echo\"\n");
         server.signal("HUP").unwrap();
-        until("the server answers", || server.err().count("the settings were read again") == 2);
+        until("the server answers", || server.err().count("settings reloaded") == 2);
         assert_eq!(ask(&mut connect(&lab, 2223).unwrap(), b"again"), b"again");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
@@ -114,7 +114,7 @@ fn listeners_stay_come_and_go_and_who_is_connected_stays() {
 }
 
 #[test]
-fn a_connection_keeps_the_service_that_it_came_with() {
+fn connection_keeps_its_service_across_a_reload() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("[listen]\nservice = \"echo\"\n", &[]);
@@ -123,16 +123,14 @@ fn a_connection_keeps_the_service_that_it_came_with() {
         old.read_exact(&mut [0]).unwrap();
         lab.config("[listen]\nservice = \"discard\"\n");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
-        until("new ones are served by the new settings", || {
-            ask(&mut lab.connect(), b"y").is_empty()
-        });
+        let _ = server.err().expect(&["info: settings reloaded"]);
+        until("new connections use the new settings", || ask(&mut lab.connect(), b"y").is_empty());
         assert_eq!(ask(&mut old, b"still echoed"), b"still echoed");
     });
 }
 
 #[test]
-fn what_needs_a_restart_is_said_and_left_alone() {
+fn changes_that_need_a_restart_are_logged_and_ignored() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("[listen]\nservice = \"echo\"\n[engine]\nworkers = 1\n", &[]);
@@ -147,7 +145,7 @@ fn what_needs_a_restart_is_said_and_left_alone() {
              [process]\nuser = \"nobody\"\n[output]\nformat = \"json\"\n",
         );
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["info: the settings were read again"]);
+        let _ = server.err().expect(&["info: settings reloaded"]);
         for what in ["engine.workers", "listen.backlog", "metrics", "process", "output"] {
             let line = server.err().expect(&[what, "needs a restart"]);
             assert!(line.contains("warn: "), "{line}");
@@ -156,6 +154,10 @@ fn what_needs_a_restart_is_said_and_left_alone() {
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         let ended = server.finish();
-        assert!(ended.out.contains("\ntotal: 2 connections"), "in text, as before: {}", ended.out);
+        assert!(
+            ended.out.contains("\ntotal: 2 connections"),
+            "the format is unchanged: {}",
+            ended.out
+        );
     });
 }

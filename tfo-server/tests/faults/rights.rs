@@ -1,4 +1,4 @@
-//! Whose rights it works with.
+//! Dropping privileges.
 
 use std::fs::{self, Permissions};
 use std::net::TcpStream;
@@ -11,17 +11,17 @@ use tfo_core::lab::{Program, isolated, require, skip};
 use crate::load::Load;
 use crate::support::{Lab, SERVER, answer, ask, clean};
 
-/// In a user namespace of an ordinary user there is nobody else to become.
+/// Returns whether other users exist: in a user namespace of an unprivileged user there are none.
 pub(crate) fn is_root_of_the_host() -> bool {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     geteuid().is_root() && !denied
 }
 
 /// As [`is_root_of_the_host`]; skips the test if not.
-pub(crate) fn may_become_others() -> bool {
+pub(crate) fn may_switch_users() -> bool {
     let may = is_root_of_the_host();
     if !may {
-        skip("becoming another user needs root");
+        skip("switching users needs root");
     }
     may
 }
@@ -32,16 +32,16 @@ pub(crate) fn open_to_others(lab: &Lab) {
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// What each thread of the process is allowed.
+/// Returns the status of each thread of the process.
 fn status(program: &Program) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", program.id())).unwrap();
     tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap()).collect()
 }
 
 #[test]
-fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
+fn server_started_by_root_drops_all_other_privileges() {
     isolated(|| {
-        if !may_become_others() {
+        if !may_switch_users() {
             return;
         }
         let lab = Lab::new();
@@ -49,7 +49,7 @@ fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
             [process]\nuser = \"nobody\"\n";
         open_to_others(&lab);
         let server = lab.serve(config, &[]);
-        let _ = server.err().expect(&["works as nobody from now on"]);
+        let _ = server.err().expect(&["switched to user nobody"]);
         let user = User::from_name("nobody").unwrap().unwrap();
         let (uid, gid) = (user.uid, user.gid);
         let threads = status(&server);
@@ -68,15 +68,18 @@ fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
         let load = Load::start(&lab.host, std::net::SocketAddr::new(SERVER.ip(), 80), 2);
         load.more(50);
 
-        // The rights are gone: another such port can't be had, and what is there stays.
+        // Privileges are dropped: another privileged port cannot be bound, and existing listeners remain.
         lab.config(
             &format!("{config}[respond]\n")
                 .replacen("[listen]", "[[listen]]", 1)
                 .replace("[respond]", "[[listen]]\nport = 81\n"),
         );
         server.signal("HUP").unwrap();
-        let error = server.err().expect(&["error: can't listen on 127.0.0.1:81: "]);
-        assert!(error.contains("needs a restart") && error.contains("before stay"), "{error}");
+        let error = server.err().expect(&["error: reload failed: can't listen on 127.0.0.1:81: "]);
+        assert!(
+            error.contains("needs a restart") && error.contains("keeping the previous"),
+            "{error}"
+        );
         load.more(50);
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
@@ -86,9 +89,9 @@ fn started_by_root_it_keeps_the_rights_of_its_user_alone() {
 }
 
 #[test]
-fn a_group_may_differ_from_the_users_own() {
+fn group_may_differ_from_the_users_group() {
     isolated(|| {
-        if !may_become_others() {
+        if !may_switch_users() {
             return;
         }
         let lab = Lab::new();
@@ -104,7 +107,7 @@ fn a_group_may_differ_from_the_users_own() {
 }
 
 #[test]
-fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
+fn unknown_user_and_missing_privileges_stop_the_start() {
     isolated(|| {
         let lab = Lab::new();
         for arguments in [&[][..], &["check"]] {
@@ -115,7 +118,7 @@ fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
             assert!(error.starts_with(expected), "{error}");
         }
 
-        if !require("setpriv") || !may_become_others() {
+        if !require("setpriv") || !may_switch_users() {
             return;
         }
         let path = lab.config("[process]\nuser = \"daemon\"\n");
@@ -127,17 +130,17 @@ fn an_unknown_user_and_missing_rights_are_told_before_anything_is_served() {
         assert_eq!(ended.code, Some(1), "{}", ended.err);
         let error = ended.err.lines().last().unwrap();
         assert!(
-            error.contains("can't work as \"daemon\"") && error.contains("only root"),
+            error.contains("can't switch to \"daemon\"") && error.contains("only root"),
             "{error}"
         );
-        assert!(error.contains("Start it as root"), "{error}");
+        assert!(error.contains("Start the server as root"), "{error}");
     });
 }
 
 #[test]
 fn origin_is_unknown_once_the_kernel_key_can_not_be_read_again() {
     isolated(|| {
-        if !may_become_others() {
+        if !may_switch_users() {
             return;
         }
         let lab = Lab::new();
@@ -150,7 +153,7 @@ fn origin_is_unknown_once_the_kernel_key_can_not_be_read_again() {
         let config = "[listen]\nservice = \"respond\"\n[process]\nuser = \"nobody\"\n\
             [metrics]\nport = 9413\n";
         let server = lab.serve(config, &[]);
-        let _ = server.err().expect(&["works as nobody from now on"]);
+        let _ = server.err().expect(&["switched to user nobody"]);
         let visit = || drop(answer(&mut lab.fast_open(b"hello")));
         visit();
         visit();

@@ -1,4 +1,4 @@
-//! Clients that are slow, or do nothing at all.
+//! Clients that are slow, or send nothing.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,23 +10,23 @@ use tfo_core::lab::isolated;
 use crate::support::{Lab, SERVER, ask, descriptors, json, memory, raise_descriptors, until};
 
 #[test]
-fn a_request_that_comes_byte_by_byte_ends_by_the_header_timeout() {
+fn request_byte_by_byte_is_closed_at_the_header_timeout() {
     isolated(|| {
         let lab = Lab::new();
-        // Each byte comes well within the idle timeout.
+        // Each byte arrives well within the idle timeout.
         let config = "[limits]\nheader-timeout = \"400ms\"\nidle-timeout = \"10s\"\n";
         let server = lab.serve(config, &["-o", "json"]);
         let mut client = lab.connect();
         client.set_nonblocking(true).unwrap();
         // The mirror's request is a line, which never ends.
         let mut request = b"tfo-probe/1 ".iter().copied().chain(std::iter::repeat(b'x'));
-        until("the server ends it", || {
-            // A write after the end fails, perhaps later: reading tells.
+        until("the server closes it", || {
+            // A write after the close may fail only later; a read shows it.
             let _ = client.write(&[request.next().unwrap_or_default()]);
             sleep(Duration::from_millis(40));
             match client.read(&mut [0; 1000]) {
                 Ok(0) => true,
-                // A server may say why before it ends.
+                // The server may send a reason before it closes.
                 Ok(_) => false,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => false,
                 Err(_) => true,
@@ -39,7 +39,7 @@ fn a_request_that_comes_byte_by_byte_ends_by_the_header_timeout() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout() {
+fn client_that_does_not_read_costs_bounded_memory() {
     const CLIENTS: usize = 20;
     isolated(|| {
         let lab = Lab::new();
@@ -52,7 +52,7 @@ fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout
         for client in &mut clients {
             client.set_nonblocking(true).unwrap();
         }
-        // As much as all buffers on the way take.
+        // As much as all buffers on the path hold.
         let mut sent = 0;
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(200) {
@@ -62,9 +62,9 @@ fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout
         }
         let grown = memory(&server).saturating_sub(before);
         assert!(sent > 1 << 20, "the clients have filled the buffers: {sent}");
-        // Each way, and the allocator's and the worker's own.
+        // Per direction, and what the allocator and the worker use.
         let bound = CLIENTS as u64 * 2 * (64 << 10) + (1 << 20);
-        assert!(grown < bound, "{grown} bytes for {CLIENTS} clients who sent {sent}");
+        assert!(grown < bound, "{grown} bytes for {CLIENTS} clients that sent {sent}");
         for line in server.out().first(1 + CLIENTS).iter().skip(1) {
             assert_eq!(json(line)["cut_short"], "idle-timeout", "{line}");
         }
@@ -72,7 +72,7 @@ fn a_client_that_does_not_read_is_bounded_in_memory_and_ends_by_the_idle_timeout
     });
 }
 
-/// Clients that fill all buffers on the way, of every service, with the smallest buffer that is allowed.
+/// Clients of every service that fill all buffers on the path, with the smallest allowed buffer.
 #[test]
 fn small_buffer_bounds_the_memory_of_every_service() {
     const CLIENTS: usize = 200;
@@ -96,7 +96,7 @@ fn small_buffer_bounds_the_memory_of_every_service() {
         for (name, listen, request) in listens {
             let lab = Lab::new();
             let upstream = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
-            // It sends as much as it gets, and reads nothing.
+            // The client sends as much as possible, and reads nothing.
             let upstream = thread::spawn(move || {
                 let accept = |_| {
                     let (stream, _) = upstream.accept().unwrap();
@@ -130,8 +130,8 @@ fn small_buffer_bounds_the_memory_of_every_service() {
                 sleep(Duration::from_millis(10));
             }
             let each = memory(&server).saturating_sub(before) / CLIENTS as u64;
-            // Each way, the connection itself, and an upstream's.
-            assert!(each < 2 * BUFFER + 3000, "{name}: {each} bytes a connection");
+            // Per direction, plus the connection itself and an upstream's.
+            assert!(each < 2 * BUFFER + 3000, "{name}: {each} bytes per connection");
             drop(clients);
             drop(upstream.join().unwrap());
         }
@@ -139,12 +139,12 @@ fn small_buffer_bounds_the_memory_of_every_service() {
 }
 
 #[test]
-fn ten_thousand_connections_that_send_nothing_cost_little_and_stop_nobody() {
+fn ten_thousand_idle_connections_cost_little_memory() {
     isolated(|| {
         const MANY: u64 = 9_500;
         raise_descriptors();
         let lab = Lab::new();
-        // All of them wait for one accept at worst.
+        // In the worst case one accept handles all of them.
         lab.host.run(|| std::fs::write("/proc/sys/net/core/somaxconn", "16384")).unwrap();
         let config = "[listen]\nbacklog = 16384\n[limits]\nidle-timeout = \"1h\"\n\
             [output]\nlines = false\n";
@@ -153,7 +153,7 @@ fn ten_thousand_connections_that_send_nothing_cost_little_and_stop_nobody() {
         let before = memory(&server);
         let connect = |_| TcpStream::connect(SERVER).unwrap();
         let crowd = lab.host.run(move || (0..MANY).map(connect).collect::<Vec<_>>());
-        // Behind all of them in the queue: once it is served, they are accepted.
+        // Last in the queue: once it is served, all are accepted.
         for number in 0..100 {
             let request = format!("request {number}");
             assert_eq!(ask(&mut lab.connect(), request.as_bytes()), request.as_bytes());
@@ -161,8 +161,8 @@ fn ten_thousand_connections_that_send_nothing_cost_little_and_stop_nobody() {
         until("all are accepted", || descriptors(&server) as u64 > MANY);
         let each = memory(&server).saturating_sub(before) / MANY;
         println!("\nMEASURED {each} B of user-space memory for each of {MANY} idle connections");
-        assert!(each < 1024, "{each} bytes for each idle connection");
-        // None was forgotten.
+        assert!(each < 1024, "{each} bytes per idle connection");
+        // No connection was forgotten.
         let mut last: TcpStream = crowd.into_iter().next_back().unwrap();
         last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         assert_eq!(ask(&mut last, b"after all"), b"after all");
@@ -172,7 +172,7 @@ fn ten_thousand_connections_that_send_nothing_cost_little_and_stop_nobody() {
 }
 
 #[test]
-fn client_that_stays_after_its_answer_ends_by_the_linger_timeout() {
+fn client_that_stays_after_its_answer_ends_by_linger_timeout() {
     isolated(|| {
         let lab = Lab::new();
         let long = "x".repeat(1000);

@@ -1,4 +1,4 @@
-//! All of it at once, for a while: seconds in CI, and as long as `TFO_SOAK` says, in seconds:
+//! All faults and loads at once: for seconds in CI, and for `TFO_SOAK` seconds on request:
 //! `TFO_SOAK=3600 cargo test --release -p tfo-server --test faults -- soak --nocapture`
 
 use std::env;
@@ -16,7 +16,7 @@ use crate::load::{Load, ask};
 use crate::support::{Lab, SERVER, descriptors, json, memory, until};
 
 const IDLE_AT_A_TIME: usize = 200;
-/// What reloads change the answer to.
+/// The answers between which reloads switch.
 const BODIES: [&str; 2] = ["short</end>", "another body</end>"];
 
 fn at(port: u16) -> SocketAddr {
@@ -37,7 +37,7 @@ fn config(body: &str) -> String {
     )
 }
 
-/// How often clients did what they do; each ends soon after `stop`.
+/// Clients of several kinds, with the number of rounds per kind. Each ends soon after `stop`.
 struct Crowd {
     clients: Vec<JoinHandle<u64>>,
     stop: Arc<AtomicBool>,
@@ -67,13 +67,13 @@ impl Crowd {
     }
 }
 
-/// A text that no other client sends.
+/// Returns a text that no other client sends.
 fn marker() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     format!("marker-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Asks the mirror, and gets its line.
+/// Sends a request to the mirror, and reads its line.
 fn probe() {
     let marker = marker();
     let request = format!("tfo-probe/1 {marker}\n");
@@ -84,12 +84,12 @@ fn probe() {
     assert!(line.starts_with(&begin) && line.ends_with("}\n"), "{line:?}");
 }
 
-/// Ten requests on one connection, in pieces.
+/// Sends ten requests on one connection, in pieces.
 fn keep_alive() {
     ask_http(2224, "");
 }
 
-/// The same, behind a proxy.
+/// The same behind a proxy.
 fn behind_a_proxy() {
     ask_http(2229, "PROXY TCP4 192.0.2.7 198.51.100.9 1234 443\r\n");
 }
@@ -115,7 +115,7 @@ fn ask_http(port: u16, header: &str) {
     }
 }
 
-/// Sends SYN data, and resets; or sends half a request, and resets.
+/// Sends SYN data, or half of a request, and resets.
 fn reset() {
     for (port, method) in [(2222, Method::SendTo), (2223, Method::Off), (2224, Method::SendTo)] {
         let stream = Connector::default().method(method).connect(at(port), b"GET / HT").unwrap();
@@ -125,7 +125,7 @@ fn reset() {
     }
 }
 
-/// Connects, says nothing, and waits until the server has enough of it.
+/// Connects, sends nothing, and waits until the server closes.
 fn idle() {
     let connect = |number| TcpStream::connect(at(2222 + number % 3)).unwrap();
     let crowd: Vec<_> = (0..u16::try_from(IDLE_AT_A_TIME).unwrap()).map(connect).collect();
@@ -135,7 +135,7 @@ fn idle() {
     }
 }
 
-/// More than buffers hold, to one who throws it away.
+/// Sends more than the buffers hold to a listener that discards it.
 fn bulk() {
     let mut stream = TcpStream::connect(at(2225)).unwrap();
     let _ = stream.write_all(&vec![b'x'; 1 << 20]);
@@ -143,19 +143,19 @@ fn bulk() {
     let _ = stream.read(&mut [0]);
 }
 
-/// Through this server to itself: another connection, with fast open too.
+/// Connects through this server to itself, so that fast open is used on both legs.
 fn relayed() {
     let in_syn = ask(at(2226), Method::SendTo, marker().as_bytes());
-    in_syn.expect("its own marker comes back");
+    in_syn.expect("the marker is echoed");
 }
 
-/// The same with a PROXY header in between, which the one half sends and the other reads.
+/// The same with a PROXY header, which one half sends and the other reads.
 fn relayed_with_header() {
     let in_syn = ask(at(2227), Method::SendTo, marker().as_bytes());
-    in_syn.expect("its own marker comes back");
+    in_syn.expect("the marker is echoed");
 }
 
-/// What the kernel counted on this host: connections that came about at a listener.
+/// Returns the kernel's counter of connections that listeners of this host have established.
 fn passive_opens(host: &Host) -> u64 {
     let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).unwrap();
     let mut tcp = text.lines().filter(|line| line.starts_with("Tcp:"));
@@ -164,7 +164,7 @@ fn passive_opens(host: &Host) -> u64 {
     tcp.next().unwrap().split_ascii_whitespace().nth(column).unwrap().parse().unwrap()
 }
 
-/// What Prometheus would read.
+/// Reads the metrics, as Prometheus would.
 fn scrape(host: &Host) -> String {
     let mut stream = host.run(|| TcpStream::connect(at(9090))).unwrap();
     let request = "GET /metrics HTTP/1.1\r\nHost: tfo\r\nConnection: close\r\n\r\n";
@@ -174,7 +174,7 @@ fn scrape(host: &Host) -> String {
     text
 }
 
-/// The sum of this counter over all listeners, services and verdicts.
+/// Returns the sum of this counter over all listeners, services and verdicts.
 fn sum(metrics: &str, name: &str) -> u64 {
     let samples: Vec<u64> = metrics
         .lines()
@@ -185,7 +185,7 @@ fn sum(metrics: &str, name: &str) -> u64 {
     samples.iter().sum()
 }
 
-/// The largest memory in each half of the time.
+/// Returns the peak memory in each half of the time.
 fn watch(server: &Program, lab: &Lab, time: Duration) -> [u64; 2] {
     let start = Instant::now();
     let mut most = [0, 0];
@@ -223,13 +223,13 @@ fn soak() {
         let rounds = crowd.stop();
         assert!(
             rounds.iter().all(|&rounds| rounds > 0),
-            "each kind of client was at it: {rounds:?}"
+            "each kind of client has made rounds: {rounds:?}"
         );
 
         let tally = load.stop();
         assert!(tally.lost.is_empty() && tally.turned_away == 0, "{tally:?}");
 
-        // All are gone: so are their descriptors.
+        // All clients have ended: their descriptors must be closed.
         until("descriptors are closed", || descriptors(&server) <= before);
         let metrics = scrape(&lab.host);
         let [accepted, closed, judged, open] = [
@@ -250,7 +250,7 @@ fn soak() {
         let judged: u64 = verdicts.map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(judged, connections, "each has a verdict: {totals}");
         assert_eq!(connections, accepted, "{totals}");
-        // The scrape's own connection is the one more.
+        // One more for the scrape's own connection.
         let kernel = passive_opens(&lab.host) - 1;
         assert_eq!(kernel, connections, "the kernel counts the same: {totals}");
         assert!(totals["verdicts"]["fast-open"].as_u64() > Some(tally.in_syn), "{totals}");
@@ -263,7 +263,8 @@ fn soak() {
             second < first + first / 10 + (1 << 20),
             "memory grows: {first}, then {second} bytes"
         );
-        let refused = ended.err.lines().filter(|line| line.contains("before stay")).count();
-        assert!(refused > 0, "bad settings came too: {}", ended.err);
+        let refused =
+            ended.err.lines().filter(|line| line.contains("keeping the previous")).count();
+        assert!(refused > 0, "no invalid settings were loaded: {}", ended.err);
     });
 }

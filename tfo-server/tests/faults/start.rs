@@ -1,4 +1,4 @@
-//! What is in the way when it starts.
+//! Obstacles at the start.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -7,9 +7,9 @@ use tfo_core::lab::{Program, isolated};
 
 use crate::support::{Lab, ask, clean};
 
-/// Its own listeners share their port among the workers; that must not let a second server in.
+/// The server's workers share its port; a second server must not share it.
 #[test]
-fn a_second_server_on_the_same_port_is_refused() {
+fn second_server_on_the_same_port_is_refused() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[engine]\nworkers = 2\n";
@@ -27,9 +27,9 @@ fn a_second_server_on_the_same_port_is_refused() {
     });
 }
 
-/// All or none: of several listeners each must be there.
+/// If one of several listeners cannot be bound, the server does not start.
 #[test]
-fn one_port_in_use_of_several_is_named() {
+fn occupied_port_among_several_listeners_is_reported() {
     isolated(|| {
         let lab = Lab::new();
         let taken = lab.host.run(|| std::net::TcpListener::bind("127.0.0.1:2223")).unwrap();
@@ -47,7 +47,7 @@ fn one_port_in_use_of_several_is_named() {
 
 /// The soft limit is for programs that use select(2).
 #[test]
-fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
+fn descriptor_limit_is_raised_and_its_capacity_logged() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
@@ -62,7 +62,7 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
         ]);
         command.arg(lab.config("[engine]\nworkers = 2\n[limits]\nconnections = 5000\n"));
         let server = Program::start(&lab.host, command).unwrap();
-        let line = server.err().expect(&["at most 300 descriptors: enough for "]);
+        let line = server.err().expect(&["descriptor limit 300, enough for "]);
         let enough: usize = line.split_ascii_whitespace().rev().nth(1).unwrap().parse().unwrap();
         let warning = server.err().expect(&["warn: limits.connections is 5000"]);
         assert!(
@@ -77,7 +77,12 @@ fn it_raises_its_limit_of_descriptors_and_says_what_that_is_enough_for() {
         };
         let mut clients: Vec<_> = (0..enough).map(|_| lab.connect()).collect();
         clients.iter_mut().for_each(exchange);
-        assert_eq!(server.err().count("no descriptors left"), 0, "as it said: {}", server.err());
+        assert_eq!(
+            server.err().count("no descriptors left"),
+            0,
+            "within the logged capacity: {}",
+            server.err()
+        );
         server.signal("TERM").unwrap();
         drop(clients);
         assert_eq!(server.finish().code, Some(0));

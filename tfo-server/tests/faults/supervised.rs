@@ -1,4 +1,4 @@
-//! What a supervisor such as systemd does with it: passes sockets on, and is told.
+//! A server under a supervisor such as systemd: inherited sockets and notifications.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -13,7 +13,7 @@ use tfo_core::lab::{Program, isolated};
 
 use crate::support::{Lab, SERVER, answer, ask, clean, json, until};
 
-/// Starts the server as systemd does, with this socket as descriptor 3, and as 4 if it is to come twice.
+/// Starts the server as systemd does, with this socket as descriptor 3, and also as descriptor 4 if `times` is 2.
 fn activate(lab: &Lab, config: &str, socket: OwnedFd, times: u8) -> Program {
     let script = format!(
         "exec 3<&0 4<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS={times} LISTEN_FDNAMES=web:more exec \"$0\" \"$@\"",
@@ -29,7 +29,7 @@ fn listen(lab: &Lab, address: SocketAddr) -> TcpListener {
 }
 
 #[test]
-fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
+fn inherited_socket_gets_fast_open_and_outlives_the_server() {
     isolated(|| {
         let lab = Lab::new();
         let socket = listen(&lab, SERVER);
@@ -37,15 +37,18 @@ fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
         let mut waits_for_a_server = Some(lab.connect());
         for round in 0..2 {
             let server = activate(&lab, config, socket.try_clone().unwrap().into(), 1);
-            let told = server.err().expect(&["descriptor 3 (web) listens on 127.0.0.1:2222"]);
-            assert!(!told.contains("warn"), "{told}");
+            let line = server.err().expect(&["descriptor 3 (web) for 127.0.0.1:2222"]);
+            assert!(!line.contains("warn"), "{line}");
             let _ = server.err().expect(&["listening on", "queue 64"]);
             assert_eq!(ask(&mut waits_for_a_server.take().unwrap(), b"at last"), b"at last");
-            // Both workers share it.
+            // Both workers share the socket.
             for number in 0..10 {
                 let mut client = lab.fast_open(b"in the SYN");
                 let in_syn = client.info().unwrap().syn_data;
-                assert!(in_syn || (round, number) == (0, 0), "the first one fetched the cookie");
+                assert!(
+                    in_syn || (round, number) == (0, 0),
+                    "the first connection requests the cookie"
+                );
                 client.shutdown(std::net::Shutdown::Write).unwrap();
                 assert_eq!(answer(&mut client), b"in the SYN");
             }
@@ -54,12 +57,12 @@ fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
             assert_eq!(ended.code, Some(0), "{}", ended.err);
             assert!(ended.out.contains("total: 11 connections"), "{}", ended.out);
             let first = ended.out.lines().next().unwrap();
-            // What the first server told the socket holds for the second.
+            // The options that the first server set on the socket remain for the second.
             let unknown = first.contains(" unknown, SYN not seen, ");
-            assert_eq!(unknown, round == 0, "came before that: {first}");
+            assert_eq!(unknown, round == 0, "accepted before the options were set: {first}");
             assert_eq!(ended.out.contains(", 1 unknown;"), round == 0, "{}", ended.out);
-            assert!(!first.contains("syncookies"), "nothing tells that: {first}");
-            // Nobody serves it now, and nobody is refused.
+            assert!(!first.contains("syncookies"), "there is no evidence of syncookies: {first}");
+            // Without a server, connections are queued and not refused.
             let mut client = lab.connect();
             client.write_all(b"").unwrap();
             waits_for_a_server = Some(client);
@@ -68,7 +71,7 @@ fn an_inherited_socket_gets_fast_open_and_outlives_each_server() {
 }
 
 #[test]
-fn client_that_came_before_the_server_is_unknown_in_line_totals_and_metrics() {
+fn client_before_the_server_is_unknown_everywhere() {
     isolated(|| {
         for ip in ["127.0.0.1", "::1"] {
             for service in ["echo", "discard", "mirror"] {
@@ -107,14 +110,14 @@ fn client_that_came_before_the_server_is_unknown_in_line_totals_and_metrics() {
 }
 
 #[test]
-fn a_descriptor_that_nobody_can_serve_is_told() {
+fn unusable_descriptor_is_reported_at_the_start() {
     isolated(|| {
         let lab = Lab::new();
         let udp = lab.host.run(|| UdpSocket::bind("127.0.0.1:0")).unwrap();
         let other = listen(&lab, SocketAddr::new(SERVER.ip(), 8080));
         let twice = listen(&lab, SERVER);
         let connected = lab.host.run(|| TcpStream::connect("127.0.0.1:8080")).unwrap();
-        let no_listener = "descriptor 3 (web): expected a TCP socket that listens";
+        let no_listener = "descriptor 3 (web): expected a listening TCP socket";
         for (socket, times, expected) in [
             (OwnedFd::from(udp), 1, no_listener),
             (connected.into(), 1, no_listener),
@@ -157,34 +160,35 @@ fn reload_that_removes_an_inherited_listener_is_refused() {
                 assert_eq!(ask(&mut client, b"served"), b"served", "port {port}");
             }
         };
-        // It would leave clients waiting in a socket that is not the server's to close.
-        reload("[listen]\nport = 2223\nservice = \"discard\"\n", "before stay", 1);
-        let told = server.err().expect(&["before stay"]);
+        // Clients would wait in a socket that the server cannot close.
+        reload("[listen]\nport = 2223\nservice = \"discard\"\n", "keeping the previous", 1);
+        let line = server.err().expect(&["keeping the previous"]);
         for piece in ["127.0.0.1:2222", "socket activation", "needs a restart"] {
-            assert!(told.contains(piece), "{piece}: {told}");
+            assert!(line.contains(piece), "{piece}: {line}");
         }
         both_answer();
-        // A listener of its own goes and comes back, and so do other settings of the inherited one.
-        reload("[listen]\nservice = \"discard\"\n", "settings were read again", 1);
+        // Listeners that are not inherited can be removed and added, and other settings of the inherited one can
+        // change.
+        reload("[listen]\nservice = \"discard\"\n", "settings reloaded", 1);
         assert_eq!(ask(&mut lab.connect(), b"discarded"), b"");
         let own = SocketAddr::new(SERVER.ip(), 2223);
-        until("its own listener is gone", || {
+        until("its own listener is closed", || {
             lab.host.run(move || TcpStream::connect(own)).is_err()
         });
-        reload(both, "settings were read again", 2);
+        reload(both, "settings reloaded", 2);
         both_answer();
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));
     });
 }
 
-/// Where the server tells how it is.
-struct Told {
+/// The socket that receives the server's notifications.
+struct Notifications {
     socket: UnixDatagram,
     folder: TempDir,
 }
 
-impl Told {
+impl Notifications {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -192,88 +196,88 @@ impl Told {
         Self { socket, folder }
     }
 
-    /// The next message that is more than a sign of life, and how many of these came before.
+    /// Returns the next message that is not a watchdog ping, and the number of pings before it.
     fn next(&self) -> (String, usize) {
-        let mut signs = 0;
+        let mut count = 0;
         loop {
             let mut buffer = [0; 4096];
-            let len = self.socket.recv(&mut buffer).expect("the server tells");
+            let len = self.socket.recv(&mut buffer).expect("a notification");
             let text = std::str::from_utf8(&buffer[..len]).unwrap().to_owned();
             if text != "WATCHDOG=1\n" {
-                return (text, signs);
+                return (text, count);
             }
-            signs += 1;
+            count += 1;
         }
     }
 
-    /// Waits for so many signs of life in a row.
-    fn alive(&self, signs: usize) {
-        for _ in 0..signs {
+    /// Waits for this many consecutive watchdog pings.
+    fn expect_pings(&self, count: usize) {
+        for _ in 0..count {
             let mut buffer = [0; 4096];
-            let len = self.socket.recv(&mut buffer).expect("the server tells");
+            let len = self.socket.recv(&mut buffer).expect("a notification");
             assert_eq!(&buffer[..len], b"WATCHDOG=1\n");
         }
     }
 }
 
 #[test]
-fn systemd_is_told_of_start_reload_signs_of_life_and_end() {
+fn systemd_gets_ready_reload_watchdog_and_stop_messages() {
     isolated(|| {
         let lab = Lab::new();
-        let told = Told::new();
+        let notifications = Notifications::new();
         let mut command = lab.command("[engine]\nworkers = 2\n", &["--service", "echo"]);
-        command.env("NOTIFY_SOCKET", told.folder.path().join("notify"));
+        command.env("NOTIFY_SOCKET", notifications.folder.path().join("notify"));
         command.env("WATCHDOG_USEC", "100000");
         let server = Program::start(&lab.host, command).unwrap();
-        assert_eq!(told.next().0, "READY=1\nSTATUS=listening on 127.0.0.1:2222\n");
+        assert_eq!(notifications.next().0, "READY=1\nSTATUS=listening on 127.0.0.1:2222\n");
         assert_eq!(ask(&mut lab.connect(), b"ready"), b"ready");
-        told.alive(4);
+        notifications.expect_pings(4);
 
         for (config, status) in [
             ("[listen]\nport = 2223\n", "STATUS=listening on 127.0.0.1:2223\n"),
-            ("[listen]\nport = 0\n", "STATUS=listening on 127.0.0.1:2223; not reloaded: "),
+            ("[listen]\nport = 0\n", "STATUS=listening on 127.0.0.1:2223; reload failed: "),
         ] {
             lab.config(config);
             server.signal("HUP").unwrap();
-            let reloading = told.next().0;
+            let reloading = notifications.next().0;
             let mut lines = reloading.lines();
             assert_eq!(lines.next(), Some("RELOADING=1"));
             let moment = lines.next().and_then(|line| line.strip_prefix("MONOTONIC_USEC="));
             assert!(moment.is_some_and(|text| text.parse::<u64>().is_ok()), "{reloading}");
-            let ready = told.next().0;
+            let ready = notifications.next().0;
             assert!(ready.starts_with(&format!("READY=1\n{status}")), "{ready}");
-            told.alive(1);
+            notifications.expect_pings(1);
         }
         let mut client = lab.host.run(|| TcpStream::connect("127.0.0.1:2223")).unwrap();
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
         server.signal("TERM").unwrap();
-        let (stopping, _) = told.next();
+        let (stopping, _) = notifications.next();
         assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=11000000\n"), "{stopping}");
-        told.alive(3);
+        notifications.expect_pings(3);
         drop(client);
         assert_eq!(server.finish().code, Some(0));
     });
 }
 
 #[test]
-fn ready_with_many_listeners_fits_into_a_message_for_systemd() {
+fn ready_message_with_many_listeners_is_truncated() {
     isolated(|| {
         let lab = Lab::new();
-        let told = Told::new();
+        let notifications = Notifications::new();
         let listener = |port| format!("[[listen]]\nport = {port}\n");
         let listeners: String = (10_000..10_300).map(listener).collect();
         let mut command = lab.command(&format!("{listeners}[engine]\nworkers = 1\n"), &[]);
-        command.env("NOTIFY_SOCKET", told.folder.path().join("notify"));
+        command.env("NOTIFY_SOCKET", notifications.folder.path().join("notify"));
         let _server = Program::start(&lab.host, command).unwrap();
-        let ready = told.next().0;
+        let ready = notifications.next().0;
         let status = "READY=1\nSTATUS=listening on 127.0.0.1:10000, 127.0.0.1:10001, ";
         assert!(ready.starts_with(status) && ready.ends_with(" and 292 more\n"), "{ready}");
     });
 }
 
 #[test]
-fn a_supervisor_with_an_abstract_address_is_told() {
+fn supervisor_with_an_abstract_address_is_notified() {
     isolated(|| {
         let lab = Lab::new();
         let address = UnixAddress::from_abstract_name("tfo/notify").unwrap();
@@ -283,19 +287,19 @@ fn a_supervisor_with_an_abstract_address_is_told() {
         command.env("NOTIFY_SOCKET", "@tfo/notify");
         let _server = Program::start(&lab.host, command).unwrap();
         let mut buffer = [0; 4096];
-        let len = supervisor.recv(&mut buffer).expect("the server tells");
+        let len = supervisor.recv(&mut buffer).expect("a notification");
         assert!(buffer[..len].starts_with(b"READY=1\n"));
     });
 }
 
 #[test]
-fn a_supervisor_that_is_gone_is_told_of_in_the_log_and_stops_nothing() {
+fn missing_supervisor_is_logged_and_stops_nothing() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = lab.command("", &["--service", "echo"]);
         command.env("NOTIFY_SOCKET", "/nowhere/notify");
         let server = Program::start(&lab.host, command).unwrap();
-        let _ = server.err().expect(&["warn: systemd can't be told: "]);
+        let _ = server.err().expect(&["warn: can't notify systemd: "]);
         assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
         server.signal("TERM").unwrap();
         assert_eq!(server.finish().code, Some(0));

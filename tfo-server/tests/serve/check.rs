@@ -5,14 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tfo_core::host::ListenCounters;
+use tfo_core::host::Counters;
 use tfo_core::lab::{Program, isolated, require};
 use tfo_core::socket::{Connector, FastOpenListener, Method};
 
 use crate::support::{Lab, SERVER, ask, json, until};
 use crate::upstream::Silent;
 
-/// All that could be changed, and who listens.
+/// Returns all settings that a check could change, and the listening sockets.
 fn settings() -> Vec<String> {
     let folder = "/proc/sys/net/ipv4";
     let names = ["tcp_fastopen", "tcp_fastopen_key", "tcp_syncookies", "tcp_max_syn_backlog"];
@@ -26,15 +26,15 @@ fn settings() -> Vec<String> {
 }
 
 #[test]
-fn a_ready_host_is_status_0_and_nothing_changes() {
+fn ready_host_exits_0_and_nothing_changes() {
     isolated(|| {
         let lab = Lab::new();
         let before = lab.host.run(settings);
         let text = lab.start("", &["check"]).finish();
         assert_eq!(text.code, Some(0), "{} {}", text.out, text.err);
         assert!(text.out.contains("net.ipv4.tcp_fastopen 0x3 (client, server)"), "{}", text.out);
-        assert!(text.out.contains("\na stop loses no connection (IP_MINTTL)\n"), "{}", text.out);
-        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        assert!(text.out.contains("\nstopping loses no connection (IP_MINTTL)\n"), "{}", text.out);
+        assert!(text.out.ends_with("ready: clients can use fast open\n"), "{}", text.out);
         let document = lab.start("", &["check", "-o", "json"]).finish();
         assert_eq!(document.code, Some(0));
         let found = json(&document.out);
@@ -48,14 +48,14 @@ fn a_ready_host_is_status_0_and_nothing_changes() {
 }
 
 #[test]
-fn what_is_missing_is_status_1_with_its_fix_and_nothing_changes() {
+fn problem_exits_1_with_its_fix_and_nothing_changes() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(1);
         let before = lab.host.run(settings);
         let text = lab.start("", &["check"]).finish();
         assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
         let problem = text.out.lines().find(|line| line.starts_with("problem: ")).unwrap();
-        // The command is that of a host, a container or a pod, whichever this is.
+        // The command depends on whether this is a host, a container or a pod.
         let fixes = ["tcp_fastopen=3", "value: \"3\""];
         assert!(fixes.iter().any(|fix| problem.contains(fix)), "{problem}");
         assert!(text.out.ends_with("not ready: 1 problem\n"), "{}", text.out);
@@ -70,7 +70,7 @@ fn what_is_missing_is_status_1_with_its_fix_and_nothing_changes() {
 }
 
 #[test]
-fn every_problem_is_named() {
+fn every_problem_is_reported() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(1);
         lab.host.run(|| fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2")).unwrap();
@@ -85,7 +85,7 @@ fn every_problem_is_named() {
 }
 
 #[test]
-fn each_listener_is_told_and_what_is_true_of_the_host_once() {
+fn host_findings_are_reported_once_for_all_listeners() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(1);
         let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
@@ -95,9 +95,9 @@ fn each_listener_is_told_and_what_is_true_of_the_host_once() {
         for line in [
             "listen on 127.0.0.1:2222, service mirror, fast open queue 256, backlog 1024",
             "listen on 127.0.0.1:2223, service echo, fast open queue 8, backlog 1024",
-            "2 workers, among which the queues are divided",
+            "2 workers, which share the queues",
         ] {
-            assert!(text.out.lines().any(|told| told == line), "{line}: {}", text.out);
+            assert!(text.out.lines().any(|found| found == line), "{line}: {}", text.out);
         }
         assert_eq!(text.out.matches("problem: ").count(), 1, "{}", text.out);
         assert!(text.out.contains("something listens on 127.0.0.1:2222 already"), "{}", text.out);
@@ -109,7 +109,7 @@ fn each_listener_is_told_and_what_is_true_of_the_host_once() {
 }
 
 #[test]
-fn a_file_that_a_service_needs_and_cannot_read_is_status_2() {
+fn unreadable_file_of_a_service_exits_2() {
     isolated(|| {
         let lab = Lab::new();
         let config = "listen.service = \"respond\"\nrespond.file = \"/nowhere\"\n";
@@ -126,7 +126,7 @@ fn a_file_that_a_service_needs_and_cannot_read_is_status_2() {
 }
 
 #[test]
-fn who_listens_there_already_is_told() {
+fn address_in_use_is_reported() {
     isolated(|| {
         let lab = Lab::new();
         let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
@@ -135,7 +135,7 @@ fn who_listens_there_already_is_told() {
     });
 }
 
-/// A configuration with a listener for each of these lists of upstreams.
+/// Returns a configuration with a listener for each of these lists of upstreams.
 fn forward(listeners: &[&[&str]]) -> String {
     let table = |(port, upstreams): (u16, &&[&str])| {
         format!(
@@ -147,7 +147,7 @@ fn forward(listeners: &[&[&str]]) -> String {
 }
 
 #[test]
-fn upstream_that_does_not_answer_is_a_note() {
+fn unreachable_upstream_is_a_note() {
     isolated(|| {
         let lab = Lab::new();
         let there = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
@@ -162,10 +162,10 @@ fn upstream_that_does_not_answer_is_a_note() {
         ] {
             assert!(text.out.lines().any(|found| found == line), "{line}: {}", text.out);
         }
-        assert!(text.out.ends_with("ready: clients can get fast open here\n"), "{}", text.out);
+        assert!(text.out.ends_with("ready: clients can use fast open\n"), "{}", text.out);
         there.set_nonblocking(true).unwrap();
-        assert!(there.accept().is_ok(), "it was connected to");
-        assert!(there.accept().is_err(), "once for all listeners");
+        assert!(there.accept().is_ok(), "the upstream gets a connection");
+        assert!(there.accept().is_err(), "one connection for all listeners");
 
         let document = lab.start(&config, &["check", "-o", "json"]).finish();
         let found = json(&document.out);
@@ -178,13 +178,13 @@ fn upstream_that_does_not_answer_is_a_note() {
         let silent = &finding["finding"]["upstream-silent"];
         assert_eq!(silent["listener"], "127.0.0.1:2222", "{found}");
         assert_eq!(silent["upstream"], "127.0.0.1:8002", "{found}");
-        // The last is the table of sockets: the connection to the upstream is closed, and may be seen.
+        // Except the last, the table of sockets: the closed connection to the upstream may be in it.
         assert_eq!(lab.host.run(settings)[..5], before[..5], "check must change nothing");
     });
 }
 
 #[test]
-fn listener_whose_upstreams_are_all_silent_is_a_problem() {
+fn listener_without_reachable_upstream_is_a_problem() {
     isolated(|| {
         let lab = Lab::new();
         let there = lab.host.run(|| TcpListener::bind("127.0.0.1:8001")).unwrap();
@@ -203,7 +203,7 @@ fn listener_whose_upstreams_are_all_silent_is_a_problem() {
 }
 
 #[test]
-fn silent_upstreams_are_given_up_side_by_side() {
+fn silent_upstreams_are_checked_concurrently() {
     isolated(|| {
         let lab = Lab::new();
         let silent = ["127.0.0.1:8001", "127.0.0.1:8002", "127.0.0.1:8003"];
@@ -219,7 +219,7 @@ fn silent_upstreams_are_given_up_side_by_side() {
 }
 
 #[test]
-fn a_bad_configuration_is_status_2() {
+fn invalid_configuration_exits_2() {
     isolated(|| {
         let lab = Lab::new();
         for format in ["text", "json"] {
@@ -232,7 +232,7 @@ fn a_bad_configuration_is_status_2() {
 }
 
 #[test]
-fn kernel_without_the_setting_is_told_with_what_follows() {
+fn kernel_without_the_setting_is_reported_with_consequences() {
     isolated(|| {
         if !require("unshare") || !require("mount") {
             return;
@@ -277,7 +277,7 @@ fn a_listener_there_with_a_full_accept_queue_is_named() {
             (0..4).map(|_| lab.host.run(connect.clone())).collect::<Vec<_>>()
         };
         let elsewhere = fill(other);
-        until("it is full", || lab.host.run(|| ListenCounters::read().unwrap().overflows > 0));
+        until("it is full", || lab.host.run(|| Counters::read().unwrap().accept_overflows > 0));
         let text = lab.start("", &["check"]).finish();
         assert!(!text.out.contains("accept queue of"), "not this listener's: {}", text.out);
         let here = fill(SERVER);

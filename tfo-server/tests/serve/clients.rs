@@ -1,4 +1,4 @@
-//! What is told of the clients: lines, totals, and a reader that goes away.
+//! The access log: lines, totals, and a reader that closes its pipe.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
@@ -14,7 +14,7 @@ use tfo_core::{
 use crate::support::{Lab, answer, ask, clean, json};
 
 #[test]
-fn a_line_tells_peer_verdict_bytes_in_the_syn_and_cookie() {
+fn line_contains_peer_verdict_syn_bytes_and_cookie() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "discard"]);
@@ -45,7 +45,7 @@ fn a_line_tells_peer_verdict_bytes_in_the_syn_and_cookie() {
 }
 
 #[test]
-fn json_lines_carry_evidence_and_the_last_one_the_totals() {
+fn json_lines_contain_evidence_and_the_last_one_totals() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("engine.workers = 1\noutput.format = \"json\"\n", &[]);
@@ -71,9 +71,9 @@ fn json_lines_carry_evidence_and_the_last_one_the_totals() {
     });
 }
 
-/// Counters of the host rise for all of them: the connection's own bits decide.
+/// The host's counters rise for all connections: only the connection's own bits may decide.
 #[test]
-fn cookie_requests_beside_other_fast_open_clients_are_granted() {
+fn cookie_requests_among_fast_open_clients_are_granted() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "respond"]);
@@ -194,7 +194,7 @@ fn overflows_of_a_neighbour_are_no_cause_of_this_server() {
 }
 
 #[test]
-fn a_refused_cookie_is_told_with_its_cause() {
+fn refused_cookie_is_logged_with_its_cause() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "discard", "-o", "json"]);
@@ -215,7 +215,7 @@ fn a_refused_cookie_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_reader_of_its_lines_that_goes_away_does_not_end_the_service() {
+fn closed_output_pipe_does_not_stop_the_server() {
     isolated(|| {
         let lab = Lab::new();
         let script = "\"$0\" \"$@\" | head -n 1";

@@ -1,4 +1,4 @@
-//! When the process has no descriptors left.
+//! Behaviour when the process has no descriptors left.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +16,7 @@ const UPSTREAM: &str = "127.0.0.1:2300";
 const FORWARD: &str =
     "[listen]\nservice = \"forward\"\n[forward]\nupstreams = [\"127.0.0.1:2300\"]\n";
 
-/// The server with so many descriptors.
+/// Starts the server with this descriptor limit.
 fn limited(lab: &Lab, descriptors: usize, config: &str) -> Program {
     let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
     let mut command = clean(Command::new("sh"));
@@ -27,7 +27,7 @@ fn limited(lab: &Lab, descriptors: usize, config: &str) -> Program {
     server
 }
 
-/// So many clients at once, each with its own question, and their answers.
+/// Connects this many clients at once, and checks the answer to each client's own question.
 fn ask_all(lab: &Lab, count: usize) {
     let mut clients: Vec<_> = (0..count).map(|_| lab.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
@@ -39,7 +39,7 @@ fn ask_all(lab: &Lab, count: usize) {
 }
 
 #[test]
-fn forwarded_clients_wait_until_there_is_a_descriptor_for_their_upstream_too() {
+fn forwarded_clients_wait_for_an_upstream_descriptor() {
     isolated(|| {
         for (descriptors, workers) in [(64, 2), (64, 1), (24, 1), (40, 4)] {
             let lab = Lab::new();
@@ -61,7 +61,7 @@ fn forwarded_clients_wait_until_there_is_a_descriptor_for_their_upstream_too() {
 }
 
 #[test]
-fn a_server_that_waits_for_descriptors_sleeps() {
+fn server_that_waits_for_descriptors_sleeps() {
     isolated(|| {
         let lab = Lab::new();
         let _upstream = Upstream::on(&lab.host, UPSTREAM).answer("one");
@@ -83,13 +83,13 @@ fn a_server_that_waits_for_descriptors_sleeps() {
         let (before, since) = (used(), Instant::now());
         sleep(Duration::from_secs(1));
         let (used, of) = (used().saturating_sub(before), since.elapsed());
-        assert!(used < of / 10, "{used:?} of {of:?} of a processor, for nothing");
+        assert!(used < of / 10, "used {used:?} of CPU time in {of:?}");
     });
 }
 
-/// Each of them takes three descriptors, and the third waits for nobody.
+/// Each client needs three descriptors. Having the third must not depend on other clients.
 #[test]
-fn clients_forwarded_to_a_listener_of_the_same_server_are_all_served() {
+fn clients_forwarded_to_the_same_server_are_all_served() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!(
@@ -109,9 +109,9 @@ fn clients_forwarded_to_a_listener_of_the_same_server_are_all_served() {
     });
 }
 
-/// The others may not take what was kept for an upstream.
+/// Other listeners must not take descriptors that are reserved for upstreams.
 #[test]
-fn forwarded_clients_are_served_beside_a_listener_that_is_full() {
+fn forwarded_clients_are_served_beside_a_full_listener() {
     isolated(|| {
         let lab = Lab::new();
         let _upstream = Upstream::on(&lab.host, UPSTREAM).answer("one");
@@ -138,7 +138,7 @@ fn forwarded_clients_are_served_beside_a_listener_that_is_full() {
 }
 
 #[test]
-fn bulk_of_many_forwarded_clients_leaves_descriptors_for_the_others() {
+fn bulk_transfers_leave_descriptors_for_other_clients() {
     isolated(|| {
         let lab = Lab::new();
         let echo = lab.config("[listen]\nport = 2300\nservice = \"echo\"\n");
@@ -147,7 +147,7 @@ fn bulk_of_many_forwarded_clients_leaves_descriptors_for_the_others() {
         let upstream = Program::start(&lab.host, command).unwrap();
         let _ = upstream.err().expect(&["listening on"]);
         let server = limited(&lab, 64, &format!("{FORWARD}[engine]\nworkers = 2\n"));
-        // Enough of each for a pipe, which takes two descriptors each way.
+        // Enough of each direction for a pipe, which needs two descriptors.
         let bytes = pattern(1 << 20);
         std::thread::scope(|scope| {
             for _ in 0..60 {
@@ -169,7 +169,7 @@ fn bulk_of_many_forwarded_clients_leaves_descriptors_for_the_others() {
 }
 
 #[test]
-fn a_reload_to_forwarding_keeps_descriptors_for_upstreams() {
+fn reload_to_forwarding_reserves_upstream_descriptors() {
     isolated(|| {
         let lab = Lab::new();
         let _upstream = Upstream::on(&lab.host, UPSTREAM).answer("one");
@@ -178,7 +178,7 @@ fn a_reload_to_forwarding_keeps_descriptors_for_upstreams() {
         let old: Vec<_> = (0..10).map(|_| lab.connect()).collect();
         lab.config(&format!("{FORWARD}{workers}"));
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         ask_all(&lab, 150);
         assert_eq!(server.err().count("no socket"), 0, "{}", server.err());
         drop(old);
@@ -186,7 +186,7 @@ fn a_reload_to_forwarding_keeps_descriptors_for_upstreams() {
 }
 
 #[test]
-fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
+fn server_out_of_descriptors_warns_once_and_recovers() {
     isolated(|| {
         let lab = Lab::new();
         let script = "ulimit -n 20; exec \"$0\" \"$@\"";
@@ -201,11 +201,14 @@ fn out_of_descriptors_it_serves_those_it_has_warns_once_and_recovers() {
             client.write_all(b"x").unwrap();
         }
         let warning = server.err().expect(&["warn: no descriptors left"]);
-        assert!(warning.contains("ulimit -n") && warning.contains("new ones wait"), "{warning}");
+        assert!(
+            warning.contains("ulimit -n") && warning.contains("new ones are queued"),
+            "{warning}"
+        );
 
-        // As many as it has descriptors for, in the order in which they came.
+        // As many as there are descriptors for, in the order of arrival.
         let open: usize = warning
-            .split("): ")
+            .split("still serving ")
             .nth(1)
             .and_then(|rest| rest.split(' ').next())
             .and_then(|number| number.parse().ok())

@@ -1,4 +1,4 @@
-//! `service = "forward"`: what an upstream and a client see of each other.
+//! `service = "forward"`: the connection between a client and an upstream.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,19 +19,19 @@ const OTHER: &str = "127.0.0.1:8002";
 const THIRD: &str = "127.0.0.1:8003";
 const FOURTH: &str = "127.0.0.1:8004";
 
-/// The server's configuration.
+/// Returns the server's configuration.
 fn to(upstreams: &[&str], more: &str) -> String {
     format!("[listen]\nservice = \"forward\"\n[forward]\nupstreams = {upstreams:?}\n{more}\n")
 }
 
-/// What rode the SYN, and whether it was taken.
+/// Returns the number of bytes in the SYN, and whether they were accepted.
 fn in_syn(arrival: &tfo_core::socket::Arrival) -> (usize, bool) {
     let Some(syn) = arrival.syn.saved() else { panic!("no SYN: {arrival:?}") };
     (syn.payload_bytes.into(), arrival.tcp.syn_data)
 }
 
 #[test]
-fn the_first_bytes_ride_the_syn_on_both_legs() {
+fn first_bytes_are_in_the_syn_on_both_legs() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE).answer("one");
@@ -54,26 +54,26 @@ fn the_first_bytes_ride_the_syn_on_both_legs() {
 }
 
 #[test]
-fn nothing_that_another_connection_was_sent_goes_to_an_upstream() {
+fn output_of_another_connection_never_reaches_an_upstream() {
     isolated(|| {
         let lab = Lab::new();
-        // One worker, and so one scratch buffer, for a service and for connections to it.
+        // One worker, and therefore one output buffer, for a service and the connections to it.
         let config = "[[listen]]\nservice = \"forward\"\n[[listen]]\nport = 2300\nservice = \"echo\"\n\
                       [forward]\nupstreams = [\"127.0.0.1:2300\"]\nhealth-interval = \"0s\"\n\
                       [engine]\nworkers = 1\n";
         let _server = lab.serve(config, &[]);
         for n in 0..50 {
             let message = format!("a secret of client {n}");
-            let said = ask(&mut lab.connect(), message.as_bytes());
-            assert_eq!(String::from_utf8_lossy(&said), message);
+            let echoed = ask(&mut lab.connect(), message.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&echoed), message);
         }
     });
 }
 
 #[test]
-fn an_upstream_without_fast_open_gets_regular_connections() {
+fn upstream_without_fast_open_gets_regular_connections() {
     isolated(|| {
-        // Off by the configuration, and by a host that does not allow it.
+        // Disabled by the configuration, or by a host that does not allow fast open.
         for (bits, more) in [(3, "fast-open = false"), (2, "")] {
             let lab = Lab::with_tcp_fastopen(bits);
             let upstream = Upstream::on(&lab.host, ONE).answer("one");
@@ -86,28 +86,28 @@ fn an_upstream_without_fast_open_gets_regular_connections() {
             for (arrival, _) in seen {
                 assert_eq!(in_syn(&arrival), (0, false), "{arrival:?}");
                 let syn = arrival.syn.saved().expect("saved");
-                assert!(syn.fast_open.is_none(), "not even asked for: {arrival:?}");
+                assert!(syn.fast_open.is_none(), "no cookie request either: {arrival:?}");
             }
         }
     });
 }
 
 #[test]
-fn each_half_closes_by_itself() {
+fn each_half_closes_independently() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
         let _server = lab.serve(&to(&[ONE], "health-interval = \"0s\""), &[]);
-        // The client ends first.
+        // The client closes first.
         let mut client = lab.connect();
         client.write_all(b"question").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         let mut there = upstream.accept().stream;
-        assert_eq!(answer(&mut there), b"question", "and then its end");
+        assert_eq!(answer(&mut there), b"question", "followed by its end");
         there.write_all(b"answer").unwrap();
         drop(there);
         assert_eq!(answer(&mut client), b"answer");
-        // The upstream ends first, and hears the client still.
+        // The upstream closes first, and still receives from the client.
         let mut client = lab.connect();
         client.write_all(b"question").unwrap();
         let mut there = upstream.accept().stream;
@@ -117,7 +117,7 @@ fn each_half_closes_by_itself() {
         client.write_all(b", and more").unwrap();
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(answer(&mut there), b"question, and more");
-        // Neither has said a word.
+        // Neither has sent a byte.
         let mut client = lab.connect();
         client.shutdown(Shutdown::Write).unwrap();
         let mut there = upstream.accept().stream;
@@ -128,7 +128,7 @@ fn each_half_closes_by_itself() {
 }
 
 #[test]
-fn an_upstream_may_speak_first_and_both_may_take_turns() {
+fn upstream_may_send_first_and_both_may_alternate() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -150,7 +150,7 @@ fn an_upstream_may_speak_first_and_both_may_take_turns() {
 }
 
 #[test]
-fn when_no_upstream_is_there_clients_are_closed_cleanly_and_it_is_said_once() {
+fn clients_without_an_upstream_are_closed_cleanly() {
     isolated(|| {
         let lab = Lab::new();
         let more = "health-interval = \"100ms\"";
@@ -169,13 +169,13 @@ fn when_no_upstream_is_there_clients_are_closed_cleanly_and_it_is_said_once() {
         let _ = server.err().expect(&["upstream 127.0.0.1:8001 is up again"]);
         assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");
         assert_eq!(upstream.count(), 1);
-        assert_eq!(server.err().count("is down"), 1, "not for each client");
+        assert_eq!(server.err().count("is down"), 1, "logged once, not per client");
         assert_eq!(server.err().count("no upstream is up"), 1);
     });
 }
 
 #[test]
-fn who_is_refused_by_one_upstream_is_served_by_the_next() {
+fn client_refused_by_one_upstream_is_served_by_the_next() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, OTHER).answer("other");
@@ -191,10 +191,10 @@ fn who_is_refused_by_one_upstream_is_served_by_the_next() {
 }
 
 #[test]
-fn what_has_left_in_a_syn_is_never_sent_to_another() {
+fn data_sent_in_a_syn_is_never_sent_to_another_upstream() {
     isolated(|| {
         let lab = Lab::new();
-        // A cookie for this address is cached then, and it is of no port.
+        // A cookie for this address is cached. Cookies do not depend on the port.
         let first = Upstream::on(&lab.host, ONE);
         let more = "health-interval = \"0s\"";
         let server = lab.serve(&to(&[ONE], more), &[]);
@@ -210,12 +210,12 @@ fn what_has_left_in_a_syn_is_never_sent_to_another() {
         let other = Upstream::on(&lab.host, OTHER).answer("other");
         let server = lab.serve(&to(&[ONE, OTHER], more), &["-o", "json"]);
         let mut client = lab.fast_open(b"pay");
-        assert_eq!(answer(&mut client), b"", "closed, cleanly");
+        assert_eq!(answer(&mut client), b"", "closed cleanly");
         drop(client);
         let line = json(&server.out().first(1)[0]);
         assert!(line["cut_short"].as_str().unwrap().contains("data had left"), "{line}");
         assert_eq!(other.count(), 0);
-        // From now on that one gets regular connections, and their clients another try.
+        // From now on the upstream gets regular connections, whose clients may be served by another upstream.
         for _ in 0..3 {
             assert_eq!(answer(&mut lab.fast_open(b"pay")), b"other:pay");
         }
@@ -224,7 +224,7 @@ fn what_has_left_in_a_syn_is_never_sent_to_another() {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_is_given_up_in_time() {
+fn unreachable_upstream_is_abandoned_at_connect_timeout() {
     isolated(|| {
         let lab = Lab::new();
         let other = Upstream::on(&lab.host, OTHER).answer("other");
@@ -240,7 +240,7 @@ fn an_upstream_that_does_not_answer_is_given_up_in_time() {
 }
 
 #[test]
-fn an_upstream_that_thinks_for_longer_than_the_connect_timeout_is_not_given_up() {
+fn slow_answer_is_not_limited_by_the_connect_timeout() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -262,7 +262,7 @@ fn an_upstream_that_thinks_for_longer_than_the_connect_timeout_is_not_given_up()
 }
 
 #[test]
-fn a_reset_is_handed_on_with_what_came_before_it() {
+fn reset_is_passed_on_after_the_bytes_before_it() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -276,7 +276,7 @@ fn a_reset_is_handed_on_with_what_came_before_it() {
         client.read_exact(&mut half).unwrap();
         option::set_linger(&there, Some(Duration::ZERO)).unwrap();
         drop(there);
-        let end = client.read(&mut half).expect_err("an end would say that the answer is whole");
+        let end = client.read(&mut half).expect_err("a FIN would make the answer look complete");
         assert_eq!(end.kind(), ErrorKind::ConnectionReset);
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["cut_short"], "upstream: connection reset", "{line}");
@@ -287,13 +287,13 @@ fn a_reset_is_handed_on_with_what_came_before_it() {
         assert_eq!(read(&mut there, 8), b"question");
         option::set_linger(&client, Some(Duration::ZERO)).unwrap();
         drop(client);
-        let end = there.read(&mut half).expect_err("the client has gone");
+        let end = there.read(&mut half).expect_err("the client has reset");
         assert_eq!(end.kind(), ErrorKind::ConnectionReset);
     });
 }
 
 #[test]
-fn an_answer_to_an_unread_question_arrives_before_the_reset_does() {
+fn answer_to_an_unread_request_arrives_before_the_reset() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -302,25 +302,25 @@ fn an_answer_to_an_unread_question_arrives_before_the_reset_does() {
         client.write_all(&pattern(100)).unwrap();
         let mut there = upstream.accept().stream;
         there.write_all(b"413 too large").unwrap();
-        // Unread bytes: its end is a reset.
+        // Unread bytes turn its close into a reset.
         drop(there);
-        let mut said = [0; 13];
-        client.read_exact(&mut said).unwrap();
-        assert_eq!(&said, b"413 too large");
-        // What follows does not arrive, and that is said.
+        let mut received = [0; 13];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"413 too large");
+        // Later bytes cannot be delivered, and the client is reset.
         until("a reset", || client.write_all(&pattern(100_000)).is_err());
     });
 }
 
 #[test]
-fn who_has_the_fewest_connections_is_next() {
+fn upstream_with_the_fewest_connections_is_next() {
     isolated(|| {
         let lab = Lab::new();
         let _one = Upstream::on(&lab.host, ONE).answer("one");
         let _other = Upstream::on(&lab.host, OTHER).answer("other");
         let more = "health-interval = \"0s\"\nbalance = \"least-connections\"";
         let server = lab.serve(&to(&[ONE, OTHER], more), &["-o", "json"]);
-        // Its half of the connection stays open.
+        // One half of the connection stays open.
         let open = || {
             let mut client = lab.connect();
             client.write_all(b"?").unwrap();
@@ -329,7 +329,7 @@ fn who_has_the_fewest_connections_is_next() {
         };
         let mut clients: Vec<_> = (0..6).map(|_| open()).collect();
         clients.retain(|(name, _)| name == b"one:?");
-        assert_eq!(clients.len(), 3, "even at first");
+        assert_eq!(clients.len(), 3, "evenly distributed");
         let _ = server.out().first(3);
         for n in 0..3 {
             let client = open();
@@ -340,7 +340,7 @@ fn who_has_the_fewest_connections_is_next() {
 }
 
 #[test]
-fn down_upstream_share_is_divided_evenly() {
+fn share_of_a_down_upstream_is_divided_evenly() {
     isolated(|| {
         for balance in ["round-robin", "least-connections"] {
             let lab = Lab::new();
@@ -351,7 +351,7 @@ fn down_upstream_share_is_divided_evenly() {
             let _ = server.err().expect(&["upstream 127.0.0.1:8002 is down"]);
             for n in 0..30 {
                 assert_eq!(ask(&mut lab.connect(), b"?"), b"up:?");
-                // The next connection starts after the end of this one.
+                // Starts the next connection after this one has ended.
                 let _ = server.out().first(n + 1);
             }
             assert_eq!(up.map(|upstream| upstream.count()), [10; 3], "{balance}");
@@ -360,7 +360,7 @@ fn down_upstream_share_is_divided_evenly() {
 }
 
 #[test]
-fn recovered_upstream_is_retried_though_others_have_fewer_connections() {
+fn recovered_upstream_with_most_connections_is_retried() {
     isolated(|| {
         let lab = Lab::new();
         let one = Upstream::on(&lab.host, ONE);
@@ -374,7 +374,7 @@ fn recovered_upstream_is_retried_though_others_have_fewer_connections() {
             assert_eq!(read(&mut there, 1), b"x");
             (client, there)
         };
-        // The first upstream keeps a connection for the whole test.
+        // The first upstream has an open connection during the whole test.
         let _kept = (lab.connect(), one.accept());
         let refused = (lab.connect(), other.accept());
         drop(one);
@@ -393,7 +393,7 @@ fn recovered_upstream_is_retried_though_others_have_fewer_connections() {
 }
 
 #[test]
-fn reload_with_other_upstreams_ends_their_checks_at_once() {
+fn reload_with_other_upstreams_stops_old_checks_at_once() {
     isolated(|| {
         let lab = Lab::new();
         let one = Upstream::on(&lab.host, ONE).answer("one");
@@ -403,10 +403,10 @@ fn reload_with_other_upstreams_ends_their_checks_at_once() {
             let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
             tasks.count()
         };
-        // A connection of the old settings keeps its upstream, not the checks.
-        let mut kept = lab.connect();
-        kept.write_all(b"x").unwrap();
-        until("it is connected", || one.count() == 1);
+        // A connection with the old settings keeps its upstream, but not the checks.
+        let mut old = lab.connect();
+        old.write_all(b"x").unwrap();
+        until("the upstream is connected", || one.count() == 1);
         let (threads_before, open_before) = (threads(), descriptors(&server));
         for n in 0..40 {
             let _ = lab.config(&checks(if n % 2 == 0 { "59m" } else { "58m" }));
@@ -415,8 +415,8 @@ fn reload_with_other_upstreams_ends_their_checks_at_once() {
         }
         until("the old checks end", || threads() <= threads_before);
         until("their descriptors are closed", || descriptors(&server) <= open_before);
-        assert_eq!(ask(&mut kept, b""), b"one:x");
-        // A listener without upstreams needs none.
+        assert_eq!(ask(&mut old, b""), b"one:x");
+        // A listener that does not forward needs no checks.
         let _ = lab.config("[listen]\nservice = \"echo\"\n");
         server.signal("HUP").unwrap();
         until("the last check ends", || threads() == threads_before - 1);
@@ -424,7 +424,7 @@ fn reload_with_other_upstreams_ends_their_checks_at_once() {
 }
 
 #[test]
-fn upstreams_that_die_and_return_under_load_reset_no_client() {
+fn upstreams_restarted_under_load_reset_no_client() {
     isolated(|| {
         let lab = Lab::new();
         let serve = |address: &'static str, lab: &Lab| {
@@ -446,7 +446,7 @@ fn upstreams_that_die_and_return_under_load_reset_no_client() {
                 let mut client = lab.connect();
                 assert_eq!(ask(&mut client, b"question"), b"question", "client {clients}");
                 clients += 1;
-                assert!(clients < 100_000, "{line} did not come about");
+                assert!(clients < 100_000, "timeout: {line}");
             }
         };
         answered(&server, &lab, "");
@@ -461,7 +461,7 @@ fn upstreams_that_die_and_return_under_load_reset_no_client() {
 }
 
 #[test]
-fn a_pair_that_is_silent_ends() {
+fn idle_pair_is_closed() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -474,7 +474,7 @@ fn a_pair_that_is_silent_ends() {
             there.write_all(b"x").unwrap();
             client.read_exact(&mut [0]).unwrap();
         }
-        // It was alive as long as bytes came; a FIN would say that they were all.
+        // The pair was active while bytes arrived. A FIN would make the bytes look complete.
         for end in [&mut client as &mut dyn Read, &mut there] {
             assert_eq!(end.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
         }
@@ -483,7 +483,7 @@ fn a_pair_that_is_silent_ends() {
     });
 }
 
-/// Sends so many bytes, each known by its place.
+/// Sends this many bytes, each determined by its position.
 fn send(mut stream: impl Write, len: usize) {
     let block = pattern(1 << 20);
     let mut left = len;
@@ -494,14 +494,14 @@ fn send(mut stream: impl Write, len: usize) {
     }
 }
 
-/// Reads what `send` sends, and compares each byte; rests between.
+/// Receives what `send` sends, compares each byte, and rests in between.
 fn receive(mut stream: impl Read, len: usize, rest: Duration) {
     let block = pattern(1 << 20);
     let mut buffer = vec![0; 300_000];
     let mut at = 0;
     while at < len {
         let got = stream.read(&mut buffer).unwrap();
-        assert!(got > 0, "it ends after {at} bytes");
+        assert!(got > 0, "the stream ends after {at} bytes");
         let mut checked = 0;
         while checked < got {
             let from = (at + checked) % block.len();
@@ -513,11 +513,11 @@ fn receive(mut stream: impl Read, len: usize, rest: Duration) {
         thread::sleep(rest);
     }
     assert_eq!(at, len);
-    assert_eq!(stream.read(&mut buffer).unwrap(), 0, "and then the end");
+    assert_eq!(stream.read(&mut buffer).unwrap(), 0, "followed by the end");
 }
 
 #[test]
-fn large_transfers_to_slow_readers_arrive_in_little_memory() {
+fn large_transfers_to_slow_readers_need_little_memory() {
     const SIZE: usize = 100_000_000;
     isolated(|| {
         let lab = Lab::new();
@@ -543,13 +543,13 @@ fn large_transfers_to_slow_readers_arrive_in_little_memory() {
         assert!(most < before + (2 << 20), "{before} B before, {most} B at most");
         let line = json(&server.out().first(1)[0]);
         assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&SIZE.into(), &SIZE.into()), "{line}");
-        // Sockets and pipes are given back.
-        until("descriptors given back", || descriptors(&server) <= open - 2);
+        // Sockets and pipes are closed.
+        until("the descriptors are closed", || descriptors(&server) <= open - 2);
     });
 }
 
 #[test]
-fn stopped_reader_holds_back_its_writer_in_little_memory() {
+fn stopped_reader_blocks_its_writer_in_little_memory() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
@@ -582,12 +582,12 @@ fn stopped_reader_holds_back_its_writer_in_little_memory() {
 }
 
 #[test]
-fn idle_pairs_take_at_most_a_kilobyte_each() {
+fn idle_pairs_need_at_most_a_kilobyte_each() {
     const PAIRS: usize = 1000;
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, ONE);
-        // Of several workers chance decides how full the table of each one is.
+        // One worker: with several, the size of each one's table would vary.
         let config = to(&[ONE], "health-interval = \"0s\"") + ONE_WORKER;
         let server = lab.serve(&config, &[]);
         let open = || {
@@ -608,30 +608,30 @@ fn idle_pairs_take_at_most_a_kilobyte_each() {
 }
 
 #[test]
-fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
+fn reload_with_equal_upstreams_keeps_their_state() {
     isolated(|| {
         let lab = Lab::new();
         let _other = Upstream::on(&lab.host, OTHER).answer("other");
         let more = "health-interval = \"50ms\"";
         let server = lab.serve(&to(&[ONE, OTHER], more), &[]);
         let _ = server.err().expect(&["127.0.0.1:8001 is down"]);
-        // The same again: it is known to be down, and its checks go on.
+        // Unchanged upstreams: the one that is down is still known to be down, and its checks continue.
         server.signal("HUP").unwrap();
-        until("read again", || server.err().count("the settings were read again") == 1);
+        until("the reload is complete", || server.err().count("settings reloaded") == 1);
         for _ in 0..4 {
             assert_eq!(ask(&mut lab.connect(), b"question"), b"other:question");
         }
         assert_eq!(server.err().count("is down"), 1);
         let one = Upstream::on(&lab.host, ONE).answer("one");
         let _ = server.err().expect(&["127.0.0.1:8001 is up again"]);
-        // Others: connections that are open stay where they are.
+        // Other upstreams: open connections keep theirs.
         let mut before = lab.connect();
         before.write_all(b"?").unwrap();
         let mut name = [0; 4];
         before.read_exact(&mut name).unwrap();
         let _ = lab.config(&to(&[ONE], more));
         server.signal("HUP").unwrap();
-        until("read again", || server.err().count("the settings were read again") == 2);
+        until("the reload is complete", || server.err().count("settings reloaded") == 2);
         let count = one.count();
         for _ in 0..4 {
             assert_eq!(ask(&mut lab.connect(), b"question"), b"one:question");
@@ -641,7 +641,7 @@ fn a_reload_changes_the_upstreams_and_forgets_nothing_of_those_that_stay() {
 }
 
 #[test]
-fn clients_without_a_socket_for_their_upstream_are_closed_cleanly_and_later_ones_served() {
+fn clients_without_an_upstream_socket_are_closed_cleanly() {
     isolated(|| {
         if !require("prlimit") {
             return;
@@ -657,9 +657,9 @@ fn clients_without_a_socket_for_their_upstream_are_closed_cleanly_and_later_ones
                 Command::new("prlimit").args(["--pid", &pid, &flag]).status().unwrap().success()
             );
         };
-        // The server knows nothing of this: at its start there were many more.
+        // The server does not notice this: its limit was much higher at the start.
         limit(&(descriptors(&server) + 5).to_string());
-        // They came together, and each wants two descriptors.
+        // The clients arrive at once, and each needs two descriptors.
         server.signal("STOP").unwrap();
         let mut clients: Vec<_> = (0..30).map(|_| lab.connect()).collect();
         for client in &mut clients {
@@ -679,7 +679,11 @@ fn clients_without_a_socket_for_their_upstream_are_closed_cleanly_and_later_ones
         for _ in 0..20 {
             assert_eq!(ask(&mut lab.connect(), b"?"), b"one:?");
         }
-        assert_eq!(server.err().count("no socket for an upstream"), 1, "not for each");
-        assert_eq!(server.err().count("is down"), 0, "that is no fault of the upstream");
+        assert_eq!(
+            server.err().count("no socket for an upstream"),
+            1,
+            "logged once, not per client"
+        );
+        assert_eq!(server.err().count("is down"), 0, "not a failure of the upstream");
     });
 }

@@ -1,4 +1,4 @@
-//! Boxes on the way to an upstream: what they break once, they do not break for every client.
+//! Middleboxes on the path to an upstream: their failures must not repeat for every client.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -11,7 +11,7 @@ use tfo_core::socket::{FastOpenListener, FastOpenStream, Method};
 
 use crate::support::{Lab, answer, json, until};
 
-/// The server on one host, its upstream behind a path; clients come over loopback.
+/// The server on one host, and its upstream behind a path. Clients connect over loopback.
 struct Stage {
     network: Network,
     server: Program,
@@ -34,7 +34,7 @@ impl Stage {
         thread::spawn(move || {
             while let Ok(mut accepted) = listener.accept() {
                 let mut request = [0; 64];
-                // A check of its health brings none.
+                // No health check is due during the test.
                 if let Ok(1..) = accepted.stream.read(&mut request) {
                     let _ = accepted.stream.write_all(b"answer");
                 }
@@ -59,7 +59,7 @@ impl Stage {
         answer(&mut client)
     }
 
-    /// Asks with many connections at once. Returns how many had no answer.
+    /// Connects this many clients at once. Returns how many received no answer.
     fn ask_at_once(&self, count: usize) -> usize {
         let server = crate::support::SERVER;
         let connect = move || FastOpenStream::connect(server, b"question").unwrap();
@@ -72,8 +72,8 @@ impl Stage {
         clients.into_iter().map(unanswered).filter(|&unanswered| unanswered).count()
     }
 
-    /// Asks until the request rides the SYN to the upstream; what has crossed by then. The first client's
-    /// bytes follow its handshake, and may come too late to ask for a cookie with them.
+    /// Repeats the request until it is in a SYN to the upstream. Returns the number of packets so far. The first
+    /// client's bytes follow its handshake, and may arrive too late to request a cookie with them.
     fn fetch_cookie(&self) -> usize {
         let mut known = 0;
         for _ in 0..10 {
@@ -85,14 +85,14 @@ impl Stage {
         panic!("no SYN has carried a request");
     }
 
-    /// How much data each SYN has carried that left for the upstream since the last call.
+    /// Returns the data length of each SYN that was sent to the upstream since the last call.
     fn syns(&self, known: &mut usize) -> Vec<usize> {
         self.network.settle(Duration::from_millis(20));
         let packets = self.network.packets();
         let new = packets.iter().skip(std::mem::replace(known, packets.len()));
         new.filter(|packet| packet.direction == Direction::ToServer)
             .filter_map(|packet| Some(&packet.sent.as_ref()?.frame))
-            // SYN without ACK, in the flags behind the headers of Ethernet and IPv4.
+            // SYN without ACK, in the TCP flags behind the Ethernet and IPv4 headers.
             .filter(|frame| frame.get(14 + 20 + 13).is_some_and(|flags| flags & 0x12 == 0x02))
             .map(|frame| describe(frame).syn_data())
             .collect()
@@ -100,60 +100,60 @@ impl Stage {
 }
 
 #[test]
-fn a_path_that_loses_syns_with_data_costs_one_client_a_second_and_not_each() {
+fn lossy_path_for_syn_data_delays_only_one_client() {
     isolated(|| {
         let stage = Stage::new();
         let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::DropSynData]);
         assert_eq!(stage.ask(), b"answer");
-        assert_eq!(stage.syns(&mut known), [8, 0], "the kernel's second try has no data");
-        let _ = stage.server.err().expect(&["192.0.2.2:8001", "gets no data in SYNs"]);
+        assert_eq!(stage.syns(&mut known), [8, 0], "the retransmitted SYN has no data");
+        let _ = stage.server.err().expect(&["192.0.2.2:8001", "sending no data in SYNs"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [0]);
         }
-        assert_eq!(stage.server.err().count("gets no data in SYNs"), 1);
+        assert_eq!(stage.server.err().count("sending no data in SYNs"), 1);
     });
 }
 
 #[test]
-fn a_path_that_resets_syns_with_data_costs_one_client_and_not_each() {
+fn path_that_resets_syn_data_loses_only_one_client() {
     isolated(|| {
         let stage = Stage::new();
         let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
-        assert_eq!(stage.ask(), b"", "who knows whether the server has acted on it");
-        assert_eq!(stage.syns(&mut known), [8], "and so it is not sent again");
+        assert_eq!(stage.ask(), b"", "the server may have acted on the data");
+        assert_eq!(stage.syns(&mut known), [8], "the data is not sent again");
         let _ = stage.server.out().expect(&["data had left"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [0]);
         }
-        assert_eq!(stage.server.err().count("is down"), 0, "it is there");
+        assert_eq!(stage.server.err().count("is down"), 0, "the upstream is reachable");
     });
 }
 
-/// A pause that a test can wait for.
+/// A pause that is short enough for a test.
 const SHORT_PAUSE: &str = "syn-data-pause = \"1s\"";
 
 #[test]
-fn after_a_pause_one_connection_tries_syn_data_and_not_all() {
+fn pause_ends_with_one_trial_connection() {
     isolated(|| {
         let path = PathSettings::new().round_trip(Duration::from_millis(100));
         let stage = Stage::with(path, SHORT_PAUSE);
         let mut known = stage.fetch_cookie();
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
-        assert_eq!(stage.ask(), b"", "the first after the path has changed");
-        let pauses = || stage.server.err().count("gets no data in SYNs for");
+        assert_eq!(stage.ask(), b"", "the first request after the path has changed");
+        let pauses = || stage.server.err().count("sending no data in SYNs for");
         let mut unanswered = 1;
         until("three pauses", || {
-            // They arrive within the round trip of a trial.
+            // Requests that arrive during the round trip of a trial.
             unanswered += stage.ask_at_once(20);
-            until("a pause for each client that is lost", || pauses() >= unanswered);
+            until("one pause per lost client", || pauses() >= unanswered);
             unanswered >= 3
         });
         for pause in ["1s", "2s", "4s"] {
-            let line = format!("gets no data in SYNs for {pause}");
+            let line = format!("sending no data in SYNs for {pause}");
             let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
         }
         assert_eq!(pauses(), unanswered);
@@ -179,7 +179,7 @@ fn acknowledged_trial_ends_the_pause() {
             carried.last() == Some(&8)
         });
         assert!(carried.iter().rev().skip(1).all(|&len| len == 0), "{carried:?}");
-        let _ = stage.server.err().expect(&["192.0.2.2:8001 takes data in SYNs again"]);
+        let _ = stage.server.err().expect(&["192.0.2.2:8001 accepts data in SYNs again"]);
         for _ in 0..5 {
             assert_eq!(stage.ask(), b"answer");
             assert_eq!(stage.syns(&mut known), [8]);
@@ -188,7 +188,7 @@ fn acknowledged_trial_ends_the_pause() {
 }
 
 #[test]
-fn trial_whose_data_is_stripped_does_not_end_the_pause() {
+fn trial_with_stripped_data_does_not_end_the_pause() {
     isolated(|| {
         let stage = Stage::with(PathSettings::new(), SHORT_PAUSE);
         let mut known = stage.fetch_cookie();
@@ -204,44 +204,47 @@ fn trial_whose_data_is_stripped_does_not_end_the_pause() {
             others += usize::from(!carried);
             trials == 2
         });
-        assert!(others > trials, "connected is not acknowledged: {trials} trials, {others} others");
-        assert_eq!(stage.server.err().count("takes data in SYNs again"), 0);
+        assert!(
+            others > trials,
+            "a connection alone acknowledges no data: {trials} trials, {others} others"
+        );
+        assert_eq!(stage.server.err().count("accepts data in SYNs again"), 0);
     });
 }
 
 #[test]
-fn trial_of_a_proxy_header_alone_loses_no_client() {
+fn trial_with_only_a_proxy_header_loses_no_client() {
     isolated(|| {
         let more = format!("{SHORT_PAUSE}\nproxy-protocol = \"v1\"");
         let stage = Stage::with(PathSettings::new(), &more);
         let header = "PROXY TCP4 127.0.0.1 127.0.0.1 40000 2222\r\n".len();
         let mut known = 0;
-        until("a request rides the SYN", || {
+        until("a request is in the SYN", || {
             assert_eq!(stage.ask(), b"answer");
             stage.syns(&mut known).contains(&(header + 8))
         });
         stage.network.set_boxes(&[Middlebox::ResetSynData]);
-        assert_eq!(stage.ask(), b"", "the first after the path has changed");
+        assert_eq!(stage.ask(), b"", "the first request after the path has changed");
         assert_eq!(stage.syns(&mut known), [header + 8]);
         for pause in ["2s", "4s"] {
             until("a trial", || {
                 assert_eq!(
                     stage.ask(),
                     b"answer",
-                    "the header is sent again, in a regular connection"
+                    "the header is sent again in a regular connection"
                 );
                 let syns = stage.syns(&mut known);
                 assert!(syns == [0] || syns == [header, 0], "{syns:?}");
                 syns.len() == 2
             });
-            let line = format!("gets no data in SYNs for {pause}");
+            let line = format!("sending no data in SYNs for {pause}");
             let _ = stage.server.err().expect(&["192.0.2.2:8001", &line]);
         }
     });
 }
 
 #[test]
-fn the_last_bytes_and_the_end_leave_in_one_segment() {
+fn last_bytes_and_fin_share_a_segment() {
     isolated(|| {
         let network = Network::new(PathSettings::new()).unwrap();
         let upstream: SocketAddr = "127.0.0.1:8001".parse().unwrap();
@@ -262,7 +265,7 @@ fn the_last_bytes_and_the_end_leave_in_one_segment() {
         let _ = server.err().expect(&["listening on"]);
         let to = SocketAddr::new(SERVER_V4.into(), 2222);
         for _ in 0..5 {
-            // A handshake that has ended: in an unfinished one nothing waits for the FIN.
+            // The handshake is complete: before that, no bytes are held back for the FIN.
             let connector = FastOpenStream::connector().method(Method::Off);
             let connect = move || connector.connect(to, b"question");
             let mut client = network.client().run(connect).unwrap();
@@ -282,7 +285,7 @@ fn the_last_bytes_and_the_end_leave_in_one_segment() {
 }
 
 #[test]
-fn a_client_that_ends_before_the_upstream_has_answered_its_syn_is_served() {
+fn client_that_closes_before_the_syn_ack_is_served() {
     isolated(|| {
         let stage = Stage::over(PathSettings::new().round_trip(Duration::from_millis(60)));
         for first in [&b"question"[..], b"in the SYN", b"in the SYN", b""] {

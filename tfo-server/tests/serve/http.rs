@@ -1,4 +1,4 @@
-//! HTTP, asked by curl and by hand.
+//! The HTTP service, with curl and with handwritten requests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ const HELLO: &str =
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LAST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// What curl says of this server; `None`: it is not installed.
+/// Returns curl's output for this server, or `None` if curl is not installed.
 fn curl(lab: &Lab, arguments: &[&str]) -> Option<String> {
     if !require("curl") {
         return None;
@@ -30,7 +30,7 @@ fn curl(lab: &Lab, arguments: &[&str]) -> Option<String> {
 
 const URL: &str = "http://127.0.0.1:2222/";
 
-/// One response, of a body whose length is told.
+/// Reads one response whose head contains the length of its body.
 fn response(stream: &mut TcpStream) -> (String, Vec<u8>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -46,13 +46,16 @@ fn response(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn curl_makes_two_requests_on_one_connection() {
+fn curl_sends_two_requests_on_one_connection() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(HELLO, &["-o", "json"]);
         let format = "%{http_version} %{http_code} %{num_connects}\n";
-        let Some(said) = curl(&lab, &["-w", format, URL, URL]) else { return };
-        assert_eq!(said, "hello\n1.1 200 1\nhello\n1.1 200 0\n", "the second needs no connection");
+        let Some(text) = curl(&lab, &["-w", format, URL, URL]) else { return };
+        assert_eq!(
+            text, "hello\n1.1 200 1\nhello\n1.1 200 0\n",
+            "the second request reuses the connection"
+        );
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["service"], "respond", "{line}");
         assert!(line["cut_short"].is_null(), "{line}");
@@ -60,7 +63,7 @@ fn curl_makes_two_requests_on_one_connection() {
 }
 
 #[test]
-fn curl_gets_what_it_asks_for_in_every_way() {
+fn curl_gets_correct_answers_with_all_options() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -82,8 +85,8 @@ fn curl_gets_what_it_asks_for_in_every_way() {
             ),
         ] {
             let all = [arguments, &code, &[URL]].concat();
-            let Some(said) = curl(&lab, &all) else { return };
-            assert_eq!(said, expected, "{arguments:?}");
+            let Some(text) = curl(&lab, &all) else { return };
+            assert_eq!(text, expected, "{arguments:?}");
         }
         let Some(head) = curl(&lab, &["-I", URL]) else { return };
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -93,15 +96,15 @@ fn curl_gets_what_it_asks_for_in_every_way() {
 }
 
 #[test]
-fn a_request_in_the_syn_is_answered() {
+fn request_in_the_syn_is_answered() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(HELLO, &["-o", "json"]);
         for n in 0..2 {
             let mut client = lab.fast_open(LAST);
-            let said = String::from_utf8(answer(&mut client)).unwrap();
-            assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
-            assert!(said.ends_with("\r\nConnection: close\r\n\r\nhello\n"), "{said}");
+            let text = String::from_utf8(answer(&mut client)).unwrap();
+            assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+            assert!(text.ends_with("\r\nConnection: close\r\n\r\nhello\n"), "{text}");
             assert_eq!(client.info().unwrap().syn_data, n > 0, "connection {n}");
         }
         let lines: Vec<_> = server.out().first(2).iter().map(|line| json(line)).collect();
@@ -111,7 +114,7 @@ fn a_request_in_the_syn_is_answered() {
 }
 
 #[test]
-fn requests_byte_by_byte_and_all_at_once_get_the_same() {
+fn requests_byte_by_byte_and_at_once_get_the_same_answer() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -127,12 +130,12 @@ fn requests_byte_by_byte_and_all_at_once_get_the_same() {
         }
         client.write_all(LAST).unwrap();
         let rest = answer(&mut client);
-        assert!(rest.ends_with(b"Connection: close\r\n\r\nhello\n"), "and then the end");
+        assert!(rest.ends_with(b"Connection: close\r\n\r\nhello\n"), "followed by the end");
     });
 }
 
 #[test]
-fn a_large_body_reaches_a_slow_reader_whole_and_the_next_request_too() {
+fn large_body_reaches_a_slow_reader_completely() {
     isolated(|| {
         let lab = Lab::new();
         let body = pattern(5_000_000);
@@ -150,13 +153,13 @@ fn a_large_body_reaches_a_slow_reader_whole_and_the_next_request_too() {
         for _ in 0..2 {
             let (head, got) = response(&mut client);
             assert!(head.contains("Content-Type: application/octet-stream\r\n"), "{head}");
-            assert!(got == body, "the bytes must come as they are");
+            assert!(got == body, "the body must be unchanged");
         }
     });
 }
 
 #[test]
-fn a_request_that_comes_too_slowly_ends_and_an_idle_connection_may_wait() {
+fn slow_request_is_closed_but_an_idle_connection_is_not() {
     isolated(|| {
         let lab = Lab::new();
         let config =
@@ -166,22 +169,22 @@ fn a_request_that_comes_too_slowly_ends_and_an_idle_connection_may_wait() {
         idle.write_all(GET).unwrap();
         assert_eq!(response(&mut idle).1, b"hello\n");
         let mut slow = lab.connect();
-        // It would take some minutes in all.
+        // The complete request would take some minutes.
         let mut sent = 0;
         while slow.write_all(b"G").is_ok() && sent < 1000 {
             sent += 1;
             thread::sleep(Duration::from_millis(100));
         }
-        assert!(sent < 1000, "nobody ended it");
+        assert!(sent < 1000, "the server did not close it");
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["cut_short"], "header-timeout", "{line}");
         idle.write_all(GET).unwrap();
-        assert_eq!(response(&mut idle).1, b"hello\n", "between requests only idle-timeout counts");
+        assert_eq!(response(&mut idle).1, b"hello\n", "between requests only idle-timeout applies");
     });
 }
 
 #[test]
-fn what_is_no_request_is_told_so_and_not_reset() {
+fn malformed_request_gets_an_answer_and_no_reset() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -190,13 +193,13 @@ fn what_is_no_request_is_told_so_and_not_reset() {
         let noise = [b"\x16\x03\x01 no HTTP\r\n".as_slice(), &pattern(300_000)].concat();
         client.write_all(&noise).unwrap();
         client.shutdown(std::net::Shutdown::Write).unwrap();
-        let said = String::from_utf8(answer(&mut client)).unwrap();
-        assert!(said.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{said}");
+        let text = String::from_utf8(answer(&mut client)).unwrap();
+        assert!(text.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{text}");
     });
 }
 
 #[test]
-fn a_server_that_stops_ends_idle_connections_and_answers_what_has_begun() {
+fn stopping_server_closes_idle_and_answers_begun_requests() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!("{HELLO}[limits]\ndrain-timeout = \"1h\"\nidle-timeout = \"1h\"\n");
@@ -207,10 +210,10 @@ fn a_server_that_stops_ends_idle_connections_and_answers_what_has_begun() {
         begun.write_all(&[GET, &GET[..9]].concat()).unwrap();
         assert_eq!(response(&mut begun).1, b"hello\n");
         server.signal("TERM").unwrap();
-        assert_eq!(answer(&mut idle), b"", "the end, at once: nobody waits for anything");
+        assert_eq!(answer(&mut idle), b"", "idle connections are closed at once");
         begun.write_all(&GET[9..]).unwrap();
-        let said = String::from_utf8(answer(&mut begun)).unwrap();
-        assert!(said.ends_with("\r\nConnection: close\r\n\r\nhello\n"), "{said}");
+        let text = String::from_utf8(answer(&mut begun)).unwrap();
+        assert!(text.ends_with("\r\nConnection: close\r\n\r\nhello\n"), "{text}");
         drop((idle, begun));
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);

@@ -16,8 +16,8 @@ const HELLO: &str =
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Everything that is answered to a client that sends this and ends its half, without dates.
-fn said(lab: &Lab, request: &[u8]) -> String {
+/// Returns the complete answer, without dates, to a client that sends this request and a FIN.
+fn answer_text(lab: &Lab, request: &[u8]) -> String {
     without_date(&ask(&mut lab.connect(), request))
 }
 
@@ -28,13 +28,13 @@ fn without_date(answer: &[u8]) -> String {
 }
 
 fn assert_status(lab: &Lab, request: &str, expected: &str) -> String {
-    let said = said(lab, request.as_bytes());
-    assert_eq!(said.get(9..12), Some(expected), "{request:?}: {said}");
-    said
+    let text = answer_text(lab, request.as_bytes());
+    assert_eq!(text.get(9..12), Some(expected), "{request:?}: {text}");
+    text
 }
 
 #[test]
-fn malformed_request_line_is_answered_400() {
+fn malformed_request_line_gets_400() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -63,7 +63,7 @@ fn malformed_request_line_is_answered_400() {
 }
 
 #[test]
-fn minor_version_above_1_is_served_and_other_majors_are_refused() {
+fn minor_versions_are_served_and_other_majors_refused() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -81,13 +81,17 @@ fn minor_version_above_1_is_served_and_other_majors_are_refused() {
         let later = b"GET / HTTP/1.2\r\nHost: a\r\n\r\n".as_slice();
         client.write_all(&[later, GET].concat()).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        let said = without_date(&answer(&mut client));
-        assert_eq!(said.matches("HTTP/1.1 200 OK\r\n").count(), 2, "the connection stays: {said}");
+        let text = without_date(&answer(&mut client));
+        assert_eq!(
+            text.matches("HTTP/1.1 200 OK\r\n").count(),
+            2,
+            "the connection persists: {text}"
+        );
     });
 }
 
 #[test]
-fn same_bytes_get_the_same_answer_wherever_they_are_cut() {
+fn answer_is_independent_of_segment_boundaries() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -98,16 +102,16 @@ fn same_bytes_get_the_same_answer_wherever_they_are_cut() {
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0\r\nA: b\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
         ] {
-            let whole = said(&lab, request.as_bytes());
+            let whole = answer_text(&lab, request.as_bytes());
             assert!(!whole.is_empty());
             for at in 1..request.len() {
                 let (a, b) = request.as_bytes().split_at(at);
                 let mut client = lab.connect();
                 client.set_nodelay(true).unwrap();
                 client.write_all(a).unwrap();
-                // Long enough for the server to read it, as a rule.
+                // Usually long enough for the server to read the first part.
                 thread::sleep(Duration::from_millis(1));
-                // The server may have refused it by now.
+                // The server may already have refused the request.
                 let _ = client.write_all(b);
                 let _ = client.shutdown(Shutdown::Write);
                 assert_eq!(without_date(&answer(&mut client)), whole, "{request:?}, cut at {at}");
@@ -117,7 +121,7 @@ fn same_bytes_get_the_same_answer_wherever_they_are_cut() {
 }
 
 #[test]
-fn head_request_that_is_refused_gets_no_body() {
+fn refused_head_request_gets_no_body() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -129,15 +133,15 @@ fn head_request_that_is_refused_gets_no_body() {
             ("HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx", "400"),
             (&format!("HEAD / HTTP/1.1\r\nA: {}", "x".repeat(9000)), "431"),
         ] {
-            let said = assert_status(&lab, request, expected);
-            assert!(said.ends_with("\r\n\r\n"), "{request:?}: {said}");
-            assert!(!said.contains("Content-Length: 0"), "as for GET: {said}");
+            let text = assert_status(&lab, request, expected);
+            assert!(text.ends_with("\r\n\r\n"), "{request:?}: {text}");
+            assert!(!text.contains("Content-Length: 0"), "as for GET: {text}");
         }
     });
 }
 
 #[test]
-fn continue_is_sent_only_for_a_body_that_will_be_accepted() {
+fn continue_is_sent_only_for_an_accepted_body() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(HELLO, &[]);
@@ -151,11 +155,11 @@ fn continue_is_sent_only_for_a_body_that_will_be_accepted() {
             let request = format!("{line}\r\nHost: a\r\nExpect: 100-continue\r\n{length}\r\n\r\n");
             let mut client = lab.connect();
             client.write_all(request.as_bytes()).unwrap();
-            // The client waits: it neither sends the body nor ends.
-            let said = without_date(&answer(&mut client));
-            assert_eq!(said.get(9..12), Some(expected), "{request:?}: {said}");
-            assert!(!said.contains("100 Continue"), "{request:?}: {said}");
-            assert!(said.contains("\r\nConnection: close\r\n"), "{request:?}: {said}");
+            // The client waits: it neither sends the body nor closes.
+            let text = without_date(&answer(&mut client));
+            assert_eq!(text.get(9..12), Some(expected), "{request:?}: {text}");
+            assert!(!text.contains("100 Continue"), "{request:?}: {text}");
+            assert!(text.contains("\r\nConnection: close\r\n"), "{request:?}: {text}");
         }
         let mut client = lab.connect();
         let head = "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
@@ -163,13 +167,13 @@ fn continue_is_sent_only_for_a_body_that_will_be_accepted() {
         let mut word = vec![0; CONTINUE.len()];
         client.read_exact(&mut word).unwrap();
         assert_eq!(word, CONTINUE.as_bytes());
-        let said = without_date(&ask(&mut client, b"abc"));
-        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("\nhello\n"), "{said}");
+        let text = without_date(&ask(&mut client, b"abc"));
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\nhello\n"), "{text}");
     });
 }
 
 #[test]
-fn target_that_is_no_uri_is_answered_400() {
+fn target_that_is_no_uri_gets_400() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\nservice = \"echo\"\nport = 2223\n[metrics]\nport = 2222\n";
@@ -225,7 +229,7 @@ fn control_characters_around_chunks_are_refused() {
 }
 
 #[test]
-fn endless_empty_lines_are_cut_at_the_header_timeout_with_408() {
+fn endless_empty_lines_get_408_at_the_header_timeout() {
     isolated(|| {
         let lab = Lab::new();
         let config =
@@ -240,13 +244,13 @@ fn endless_empty_lines_are_cut_at_the_header_timeout_with_408() {
                 thread::sleep(Duration::from_millis(100));
             }
         });
-        // The bytes that come meanwhile must not turn the end into a reset.
-        let said = without_date(&answer(&mut client));
+        // Bytes that arrive in the meantime must not turn the FIN into a reset.
+        let text = without_date(&answer(&mut client));
         assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
         ended.store(true, Ordering::Relaxed);
         sends.join().unwrap();
-        assert!(said.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{said}");
-        assert!(said.contains("\r\nConnection: close\r\n"), "{said}");
+        assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{text}");
+        assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
         drop(client);
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["cut_short"], "header-timeout", "{line}");
@@ -254,7 +258,7 @@ fn endless_empty_lines_are_cut_at_the_header_timeout_with_408() {
 }
 
 #[test]
-fn late_request_is_answered_408_and_an_idle_connection_is_not() {
+fn overdue_request_gets_408_and_an_idle_connection_nothing() {
     isolated(|| {
         let lab = Lab::new();
         let config =
@@ -276,15 +280,15 @@ fn late_request_is_answered_408_and_an_idle_connection_is_not() {
         .into_iter()
         .enumerate()
         {
-            let said = wait(begun);
-            assert_eq!(said.matches("HTTP/1.1 200 OK").count(), answered, "{said}");
-            assert_eq!(said.contains("HTTP/1.1 408 Request Timeout"), status, "{said}");
+            let text = wait(begun);
+            assert_eq!(text.matches("HTTP/1.1 200 OK").count(), answered, "{text}");
+            assert_eq!(text.contains("HTTP/1.1 408 Request Timeout"), status, "{text}");
             let line = json(&server.out().first(n + 1)[n]);
             let cut = if status { "header-timeout" } else { "idle-timeout" };
             assert_eq!(line["cut_short"], cut, "{line}");
         }
-        let said = wait(b"HEAD / HTTP/1.1\r\nHost");
-        assert!(said.starts_with("HTTP/1.1 408 ") && said.ends_with("\r\n\r\n"), "{said}");
+        let text = wait(b"HEAD / HTTP/1.1\r\nHost");
+        assert!(text.starts_with("HTTP/1.1 408 ") && text.ends_with("\r\n\r\n"), "{text}");
         server.signal("TERM").unwrap();
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -292,7 +296,7 @@ fn late_request_is_answered_408_and_an_idle_connection_is_not() {
 }
 
 #[test]
-fn pipelining_client_whose_requests_are_in_time_is_never_cut() {
+fn pipelining_client_with_timely_requests_is_never_closed() {
     isolated(|| {
         const TIMEOUT: Duration = Duration::from_secs(2);
         let lab = Lab::new();
@@ -302,7 +306,7 @@ fn pipelining_client_whose_requests_are_in_time_is_never_cut() {
         let (head, rest) = GET.split_at(9);
         client.write_all(head).unwrap();
         let start = Instant::now();
-        // Some request is unfinished at each moment, each of them for a tenth of the timeout.
+        // There is an unfinished request at each moment, but each only for a tenth of the timeout.
         while start.elapsed() < 2 * TIMEOUT {
             thread::sleep(TIMEOUT / 10);
             client.write_all(&[rest, head].concat()).unwrap();
@@ -314,8 +318,8 @@ fn pipelining_client_whose_requests_are_in_time_is_never_cut() {
             }
             assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n"));
         }
-        let said = without_date(&ask(&mut client, rest));
-        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{said}");
+        let text = without_date(&ask(&mut client, rest));
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         let line = json(&server.out().first(1)[0]);
         assert!(line["cut_short"].is_null(), "{line}");
     });

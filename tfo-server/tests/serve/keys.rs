@@ -1,4 +1,4 @@
-//! Keys of the listener: from a file, from the clock, and whose cookie came.
+//! Keys of the listeners: from a file and derived; and the origin of cookies.
 
 use std::fs;
 use std::io;
@@ -25,7 +25,7 @@ fn name(number: u8) -> String {
     key(number).fingerprint().to_string()
 }
 
-/// Replaces a key file as a careful operator does: at once.
+/// Replaces a key file atomically, as a careful operator does.
 fn replace(lab: &Lab, content: &str) -> PathBuf {
     let path = lab.path("keys");
     let new = path.with_extension("new");
@@ -39,14 +39,14 @@ fn keys(numbers: &[u8]) -> String {
     numbers.iter().map(|number| key(*number).reveal_hex() + "\n").collect()
 }
 
-/// A server with these keys in a file.
+/// Starts a server with these keys in a file.
 fn serve(lab: &Lab, numbers: &[u8]) -> Program {
     let path = replace(lab, &keys(numbers));
     let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
     lab.serve(&config, &["--service", "discard", "-o", "json"])
 }
 
-/// A connection with a message; whether its SYN's data was taken.
+/// Connects with a message. Returns whether the data in the SYN was accepted.
 fn connect(lab: &Lab) -> bool {
     let mut client = lab.fast_open(b"hello");
     client.shutdown(Shutdown::Write).unwrap();
@@ -54,7 +54,7 @@ fn connect(lab: &Lab) -> bool {
     client.info().unwrap().syn_data
 }
 
-/// The line of the latest of so many connections.
+/// Returns the last of this many connections' lines.
 fn line(server: &Program, count: usize) -> Value {
     parse(server.out().first(count).last().unwrap())
 }
@@ -74,7 +74,7 @@ fn end(server: Program) -> (Value, String) {
     (parse(ended.out.lines().last().unwrap()), ended.out + &ended.err)
 }
 
-/// No bytes of these keys, in no form.
+/// Asserts that the text contains none of these keys, in any form.
 fn hides(text: &str, numbers: &[u8]) {
     for number in numbers {
         let text = text.to_lowercase();
@@ -84,59 +84,63 @@ fn hides(text: &str, numbers: &[u8]) {
 }
 
 #[test]
-fn keys_of_a_file_rotate_by_sighup_without_a_miss() {
+fn keys_from_a_file_rotate_by_sighup_without_a_miss() {
     isolated(|| {
         let lab = Lab::new();
         let server = serve(&lab, &[0xa1]);
         let _ = server.err().expect(&["keys: primary", &name(0xa1), "no backup"]);
         let before = counters(&lab);
-        assert!(!connect(&lab), "it asks for a cookie");
+        assert!(!connect(&lab), "the first connection requests a cookie");
         let cached = lab.host.run(|| cookie_cache::get(None, SERVER.ip())).unwrap();
         let cookie = cached.unwrap().cookie.unwrap();
-        assert_eq!(cookie, key(0xa1).cookie(SERVER.ip(), SERVER.ip()), "of the file's key");
+        assert_eq!(
+            cookie,
+            key(0xa1).cookie(SERVER.ip(), SERVER.ip()),
+            "generated with the key of the file"
+        );
         assert!(connect(&lab));
-        // The order in which a fleet rotates; each step is told with the fingerprints.
-        for (numbers, told, backup_used) in [
+        // The order in which a fleet rotates keys. Each step is logged with the fingerprints.
+        for (numbers, message, backup_used) in [
             (&[0xa1, 0xb2][..], format!("primary {}, backup {}", name(0xa1), name(0xb2)), 0),
             (&[0xb2, 0xa1], format!("primary {}, backup {}", name(0xb2), name(0xa1)), 1),
             (&[0xb2], format!("primary {}, no backup", name(0xb2)), 0),
         ] {
             replace(&lab, &keys(numbers));
             server.signal("HUP").unwrap();
-            let _ = server.err().expect(&["keys: ", &told]);
+            let _ = server.err().expect(&["keys: ", &message]);
             let before = counters(&lab);
-            assert!(connect(&lab), "{told}");
-            assert_eq!(since(&lab, &before).passive_alt_key, backup_used, "{told}");
+            assert!(connect(&lab), "{message}");
+            assert_eq!(since(&lab, &before).passive_alt_key, backup_used, "{message}");
         }
         let change = since(&lab, &before);
         assert_eq!((change.passive_fail, change.passive), (0, 4), "{change:?}");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["as before"]);
+        let _ = server.err().expect(&["keys unchanged"]);
         let origins: Vec<_> =
             server.out().first(5).iter().map(|l| parse(l)["cookie_origin"].clone()).collect();
         let expected = [Value::Null, "primary".into(), "primary".into(), "backup".into()];
         assert_eq!(origins[..4], expected);
-        let (totals, said) = end(server);
+        let (totals, output) = end(server);
         assert_eq!(totals["totals"]["cookies"]["backup"], 1, "{totals}");
         assert_eq!(totals["totals"]["cookies"]["primary"], 3, "{totals}");
-        hides(&said, &[0xa1, 0xb2]);
+        hides(&output, &[0xa1, 0xb2]);
     });
 }
 
 #[test]
-fn a_changed_file_is_found_without_a_signal() {
+fn changed_key_file_is_noticed_without_a_signal() {
     isolated(|| {
         let lab = Lab::new();
         let server = serve(&lab, &[0xa1]);
         let before = counters(&lab);
         assert!(!connect(&lab));
-        for (numbers, told) in [
+        for (numbers, message) in [
             (&[0xa1, 0xb2][..], format!("primary {}, backup {}", name(0xa1), name(0xb2))),
             (&[0xb2, 0xa1], format!("primary {}, backup {}", name(0xb2), name(0xa1))),
         ] {
             replace(&lab, &keys(numbers));
-            let _ = server.err().expect(&["keys: ", &told]);
-            assert!(connect(&lab), "{told}");
+            let _ = server.err().expect(&["keys: ", &message]);
+            assert!(connect(&lab), "{message}");
         }
         let change = since(&lab, &before);
         assert_eq!((change.passive_fail, change.passive_alt_key), (0, 1), "{change:?}");
@@ -144,43 +148,43 @@ fn a_changed_file_is_found_without_a_signal() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_refused_and_the_old_keys_stay() {
+fn unusable_key_file_is_refused_and_the_old_keys_remain() {
     isolated(|| {
         let lab = Lab::new();
         let server = serve(&lab, &[0xa1]);
         assert!(!connect(&lab));
-        let stays = format!("those before stay: primary {}, no backup", name(0xa1));
+        let unchanged = format!("keeping the previous keys: primary {}, no backup", name(0xa1));
         for (content, mode, why) in [
-            (keys(&[0xb2]), 0o640, "its mode 0640 lets others in"),
+            (keys(&[0xb2]), 0o640, "mode 0640 allows access by others"),
             (keys(&[0xb2, 0xb2]), 0o600, "keys:2: the backup key equals the primary"),
             (keys(&[0]), 0o600, "keys:1: a key of zeros"),
             (keys(&[0xb2])[1..].to_owned(), 0o600, "keys:1: expected a key of 32 hex digits"),
-            (keys(&[0xb2, 0xc3, 0xd4]), 0o600, "keys:3: expected one or two keys"),
+            (keys(&[0xb2, 0xc3, 0xd4]), 0o600, "keys:3: expected at most two keys"),
             (String::new(), 0o600, "keys: expected one or two keys"),
         ] {
             let path = replace(&lab, &content);
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             server.signal("HUP").unwrap();
-            let _ = server.err().expect(&["warn: keys: ", why, &stays]);
+            let _ = server.err().expect(&["warn: keys: ", why, &unchanged]);
             assert!(connect(&lab), "{why}");
         }
         fs::remove_file(replace(&lab, "")).unwrap();
-        let _ = server.err().expect(&["keys: No such file", &stays]);
-        assert!(connect(&lab), "found by itself as well");
-        let (_, said) = end(server);
-        hides(&said, &[0xa1, 0xb2, 0xc3, 0xd4]);
+        let _ = server.err().expect(&["keys: No such file", &unchanged]);
+        assert!(connect(&lab), "noticed without a signal as well");
+        let (_, output) = end(server);
+        hides(&output, &[0xa1, 0xb2, 0xc3, 0xd4]);
     });
 }
 
 #[test]
-fn a_server_without_usable_keys_does_not_start() {
+fn server_without_usable_keys_does_not_start() {
     isolated(|| {
         let lab = Lab::new();
         let path = replace(&lab, &keys(&[0xb2, 0xb2]));
         let path = path.display();
         for (mode, named, why) in [
             ("file", "file", "keys:2: the backup key equals"),
-            ("derived", "secret", "keys:2: expected one secret, this is one more"),
+            ("derived", "secret", "keys:2: expected only one secret"),
         ] {
             let config = format!("[keys]\nmode = \"{mode}\"\n{named} = \"{path}\"\n");
             for arguments in [&[][..], &["check"], &["check", "-o", "json"]] {
@@ -195,11 +199,11 @@ fn a_server_without_usable_keys_does_not_start() {
 }
 
 #[test]
-fn check_tells_the_state_of_the_keys() {
+fn check_reports_the_state_of_the_keys() {
     isolated(|| {
         let lab = Lab::new();
         let kernel = lab.start("", &["check"]).finish();
-        assert!(kernel.out.contains("keys: of the network namespace\n"), "{}", kernel.out);
+        assert!(kernel.out.contains("keys: those of the network namespace\n"), "{}", kernel.out);
         let path = replace(&lab, &keys(&[0xa1, 0xb2]));
         let config = format!("[keys]\nmode = \"file\"\nfile = \"{}\"\n", path.display());
         let text = lab.start(&config, &["check"]).finish();
@@ -229,43 +233,43 @@ fn derived_keys_rotate_by_the_clock_without_a_miss() {
         let epoch = start.split("epochs ").nth(1).unwrap().split(' ').next().unwrap();
         let epoch: u64 = epoch.parse().unwrap();
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 10;
-        assert!((epoch..=epoch + 1).contains(&clock), "by this clock: {start}");
+        assert!((epoch..=epoch + 1).contains(&clock), "the current epoch: {start}");
         let before = counters(&lab);
         assert!(!connect(&lab));
         let secret = Secret::from_hex(&secret).unwrap();
         let [now, next, after] = [0, 1, 2].map(|n| secret.key(epoch + n).fingerprint());
-        // Whichever part of an epoch this is, each of these comes within the next two.
+        // Each of these occurs within the next two epochs, whatever part of an epoch this is.
         for (primary, backup) in [(now, next), (next, now), (next, after)] {
-            let told = format!("keys: primary {primary}, backup {backup} (derived, epochs ");
-            let _ = server.err().expect(&[&told]);
-            assert!(connect(&lab), "{told}, after {start}");
+            let message = format!("keys: primary {primary}, backup {backup} (derived, epochs ");
+            let _ = server.err().expect(&[&message]);
+            assert!(connect(&lab), "{message}, after {start}");
         }
         let change = since(&lab, &before);
         assert_eq!((change.passive_fail, change.passive), (0, 3), "{change:?}");
-        let (_, said) = end(server);
-        hides(&said, &[0x5a]);
-        assert!(!said.contains(&secret.key(epoch).reveal_hex()), "{said}");
+        let (_, output) = end(server);
+        hides(&output, &[0x5a]);
+        assert!(!output.contains(&secret.key(epoch).reveal_hex()), "{output}");
     });
 }
 
 #[test]
-fn the_origin_of_a_refused_cookie_is_told() {
+fn origin_of_a_refused_cookie_is_logged() {
     isolated(|| {
         let lab = Lab::new();
         let server = serve(&lab, &[0xa1]);
         assert!(!connect(&lab));
-        // An abrupt change: a miss, of the key before.
+        // An abrupt change: the cookie of the previous key is refused.
         replace(&lab, &keys(&[0xb2]));
         server.signal("HUP").unwrap();
         let _ = server.err().expect(&["keys: primary", &name(0xb2)]);
         assert!(!connect(&lab));
-        let told = line(&server, 2);
-        assert_eq!(told["verdict"], "fallback", "{told}");
-        assert_eq!(told["cookie_origin"], parse(r#"{"previous":1}"#), "{told}");
-        let (totals, said) = end(server);
+        let entry = line(&server, 2);
+        assert_eq!(entry["verdict"], "fallback", "{entry}");
+        assert_eq!(entry["cookie_origin"], parse(r#"{"previous":1}"#), "{entry}");
+        let (totals, output) = end(server);
         assert_eq!(totals["totals"]["cookies"]["previous"], 1, "{totals}");
-        hides(&said, &[0xa1, 0xb2]);
-        // Another server on the same address, which knows nothing of that key.
+        hides(&output, &[0xa1, 0xb2]);
+        // Another server on the same address, without knowledge of that key.
         let server = lab.serve("", &["--service", "discard"]);
         assert!(!connect(&lab));
         let line = server.out().first(1).remove(0);
@@ -279,7 +283,7 @@ fn the_origin_of_a_refused_cookie_is_told() {
 }
 
 #[test]
-fn a_cookie_that_the_path_changed_is_told_apart_from_a_translated_client() {
+fn modified_cookie_is_distinguished_from_a_nat_client() {
     isolated(|| {
         for (middlebox, v6) in [
             (Middlebox::TranslateSource, false),
@@ -302,17 +306,17 @@ fn a_cookie_that_the_path_changed_is_told_apart_from_a_translated_client() {
                     assert_eq!(answer(&mut client), b"");
                 });
             }
-            let told = line(&server, 2);
-            assert_eq!(told["verdict"], "fallback", "{middlebox:?}: {told}");
+            let entry = line(&server, 2);
+            assert_eq!(entry["verdict"], "fallback", "{middlebox:?}: {entry}");
             let expected = if middlebox == Middlebox::TranslateSource {
                 let first = parse(&server.out().first(1).remove(0));
                 let peer: SocketAddr = first["peer"].as_str().unwrap().parse().unwrap();
-                // By its neighbours for IPv4, as one of the latest clients for IPv6.
+                // Found among the neighbours for IPv4, and among the recent clients for IPv6.
                 json!({"other-source": peer.ip()})
             } else {
                 json!("unknown")
             };
-            assert_eq!(told["cookie_origin"], expected, "{middlebox:?}: {told}");
+            assert_eq!(entry["cookie_origin"], expected, "{middlebox:?}: {entry}");
         }
     });
 }
@@ -339,7 +343,7 @@ fn keys_of_this_namespace_are_shown_by_fingerprint() {
 }
 
 #[test]
-fn keys_of_a_listener_are_shown_to_who_may_trace_its_process() {
+fn keys_of_a_listener_are_shown_with_cap_sys_ptrace() {
     isolated(|| {
         let lab = Lab::new();
         let show = |more: &[&str]| {
@@ -356,7 +360,7 @@ fn keys_of_a_listener_are_shown_to_who_may_trace_its_process() {
         });
         let shown = show(&[]);
         if shown.code != Some(0) {
-            // Yama, or a sandbox, forbids it to root of a user namespace.
+            // Yama or a sandbox forbids it for root of a user namespace.
             assert!(shown.err.contains("CAP_SYS_PTRACE"), "{}", shown.err);
             return;
         }
@@ -371,7 +375,7 @@ fn keys_of_a_listener_are_shown_to_who_may_trace_its_process() {
     });
 }
 
-/// Writes the key of the namespace, as `sysctl -w` does.
+/// Writes the key of the network namespace, as `sysctl -w` does.
 fn write_key(lab: &Lab, number: u8) {
     let text = key(number).reveal_sysctl_text();
     let write =
@@ -379,7 +383,7 @@ fn write_key(lab: &Lab, number: u8) {
     lab.host.run(write).unwrap();
 }
 
-/// A connection over IPv6 or IPv4; whether its SYN's data was taken.
+/// Connects over IPv4 or IPv6, and returns whether the data of the SYN was accepted.
 fn connect_to(lab: &Lab, address: SocketAddr) -> bool {
     let mut client = lab.host.run(move || FastOpenStream::connect(address, b"hello").unwrap());
     client.shutdown(Shutdown::Write).unwrap();
@@ -388,7 +392,7 @@ fn connect_to(lab: &Lab, address: SocketAddr) -> bool {
 }
 
 #[test]
-fn kernel_key_that_was_changed_is_read_at_the_first_contradiction() {
+fn changed_kernel_key_is_read_at_the_first_contradiction() {
     isolated(|| {
         for ip in ["127.0.0.1", "::1"] {
             let lab = Lab::new();
@@ -396,13 +400,13 @@ fn kernel_key_that_was_changed_is_read_at_the_first_contradiction() {
             write_key(&lab, 0xa1);
             let server = lab.serve("", &["-a", "::", "--service", "discard", "-o", "json"]);
             let _ = server.err().expect(&["keys: primary", &name(0xa1)]);
-            assert!(!connect_to(&lab, address), "it asks for a cookie");
+            assert!(!connect_to(&lab, address), "it requests a cookie");
             assert!(connect_to(&lab, address));
-            // In this second the server has not looked again by itself.
+            // The server's own check, each second, has not come yet.
             write_key(&lab, 0xb2);
-            assert!(!connect_to(&lab, address), "a cookie of the key before");
+            assert!(!connect_to(&lab, address), "a cookie of the previous key");
             assert!(connect_to(&lab, address), "a cookie of the new key");
-            // A neighbour gives out a cookie of a key that the server has never seen.
+            // Another listener grants a cookie of a key that the server has never read.
             write_key(&lab, 0xc3);
             let neighbour = SocketAddr::new(address.ip(), 8080);
             lab.host.run(move || {
@@ -433,9 +437,9 @@ fn zeros_of_the_namespace_are_the_key_once_the_server_listens() {
         let before = lab.start("", &["keys", "show", "--sysctl"]).finish();
         assert!(before.out.starts_with("no key yet"), "{}", before.out);
         let server = lab.serve("", &["--service", "discard", "-o", "json"]);
-        let _ = server.err().expect(&["warn: ", "all zeros", "anybody can make valid cookies"]);
+        let _ = server.err().expect(&["warn: ", "all zeros", "anyone can make valid cookies"]);
         let _ = server.err().expect(&["keys: primary", &name(0)]);
-        assert!(!connect(&lab), "it asks for a cookie");
+        assert!(!connect(&lab), "it requests a cookie");
         assert!(connect(&lab));
         assert_eq!(line(&server, 2)["cookie_origin"], "primary");
         let shown = lab.start("", &["keys", "show", "--sysctl"]).finish();
@@ -447,7 +451,7 @@ fn zeros_of_the_namespace_are_the_key_once_the_server_listens() {
     });
 }
 
-/// The program where `/proc` is empty.
+/// Returns the program, to run with an empty `/proc`.
 fn without_proc(lab: &Lab, config: &str) -> Command {
     let mut command = clean(Command::new("unshare"));
     let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
@@ -457,7 +461,7 @@ fn without_proc(lab: &Lab, config: &str) -> Command {
 }
 
 #[test]
-fn key_file_of_another_user_is_refused_without_proc_too() {
+fn key_file_of_another_user_is_refused_without_proc() {
     isolated(|| {
         if !require("unshare") {
             return;
@@ -473,12 +477,12 @@ fn key_file_of_another_user_is_refused_without_proc_too() {
         drop(server);
 
         if std::os::unix::fs::chown(&path, Some(65534), None).is_err() {
-            skip("giving a file away needs root");
+            skip("changing the owner of a file needs root");
             return;
         }
         for command in [lab.command(&config, &[]), without_proc(&lab, &config)] {
             let server = Program::start(&lab.host, command).unwrap();
-            let _ = server.err().expect(&["error: ", "it belongs to user 65534: expected root"]);
+            let _ = server.err().expect(&["error: ", "owned by user 65534: expected root"]);
             assert_eq!(server.finish().code, Some(2));
         }
     });

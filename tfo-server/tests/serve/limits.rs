@@ -1,4 +1,4 @@
-//! The limits on connections and on silence.
+//! Limits on the number of connections and on idle time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ fn served(client: &mut TcpStream) {
 }
 
 #[test]
-fn a_silent_connection_is_closed_and_a_talking_one_is_not() {
+fn idle_connection_is_closed_and_an_active_one_is_not() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[limits]\nidle-timeout = \"1500ms\"\n";
@@ -23,14 +23,14 @@ fn a_silent_connection_is_closed_and_a_talking_one_is_not() {
         let mut silent = lab.connect();
         let mut ended = false;
         silent.set_nonblocking(true).unwrap();
-        // It talks until the silent one is closed: no longer, and never for as long as the timeout.
+        // Active until the idle connection is closed, and never idle for as long as the timeout.
         while !ended {
             served(&mut talking);
             match silent.read(&mut [0]) {
                 Ok(0) => ended = true,
                 Err(e) if e.kind() == ErrorKind::ConnectionReset => ended = true,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                other => panic!("the silent one got {other:?}"),
+                other => panic!("the idle connection got {other:?}"),
             }
             thread::yield_now();
         }
@@ -42,7 +42,7 @@ fn a_silent_connection_is_closed_and_a_talking_one_is_not() {
 }
 
 #[test]
-fn over_the_limit_a_connection_waits_and_is_served_when_another_ends() {
+fn connection_over_the_limit_waits_until_another_ends() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("[limits]\nconnections = 2\n", &["--service", "echo"]);
@@ -51,7 +51,7 @@ fn over_the_limit_a_connection_waits_and_is_served_when_another_ends() {
         served(&mut two);
         let mut three = lab.connect();
         three.write_all(b"x").unwrap();
-        // The two are served meanwhile, in an order that puts the third behind them.
+        // Both are served before the third, whose position in the queue follows theirs.
         for _ in 0..100 {
             served(&mut one);
             served(&mut two);
@@ -69,7 +69,7 @@ fn over_the_limit_a_connection_waits_and_is_served_when_another_ends() {
 }
 
 #[test]
-fn many_connections_are_served_at_once() {
+fn many_connections_are_served_concurrently() {
     isolated(|| {
         const MANY: usize = 300;
         let lab = Lab::new();

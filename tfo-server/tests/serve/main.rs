@@ -1,4 +1,4 @@
-//! The built program serving, on hosts of its own.
+//! Tests of the built program in service, in network namespaces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! What is counted, who serves it, and who reads it.
+//! Metrics: their values, their endpoint, and their consumers.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -15,10 +15,10 @@ use crate::support::{Lab, SERVER, answer, ask, clean, json};
 use crate::upstream::Upstream;
 
 const METRICS: &str = "[metrics]\nport = 9413\n[engine]\nworkers = 2\n";
-/// Far more than it takes.
+/// Much longer than an answer takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a server of this host answers to a request: the status, the head and the body.
+/// Returns the answer of a server on this host: status, head and body.
 fn get(lab: &Lab, port: u16, path: &str, fields: &str) -> (u16, String, String) {
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -40,7 +40,7 @@ fn metrics(lab: &Lab) -> String {
     body
 }
 
-/// The sum of the values of this name whose labels have all of these pieces.
+/// Returns the sum of the samples with this name whose labels contain all of these pieces.
 fn sum(text: &str, name: &str, pieces: &[&str]) -> u64 {
     let named = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
@@ -53,7 +53,7 @@ fn sum(text: &str, name: &str, pieces: &[&str]) -> u64 {
         .sum()
 }
 
-/// The metrics once all connections have ended.
+/// Returns the metrics once all connections have ended.
 fn settled(lab: &Lab, accepted: u64) -> String {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -67,7 +67,7 @@ fn settled(lab: &Lab, accepted: u64) -> String {
 }
 
 #[test]
-fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
+fn sums_are_consistent_and_agree_with_the_kernel() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!(
@@ -86,7 +86,7 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
         let discarding = SocketAddr::new(SERVER.ip(), 2223);
         let mut other = lab.host.run(move || TcpStream::connect(discarding)).unwrap();
         assert_eq!(ask(&mut other, b"unheard"), b"");
-        // One that is reset, with its echo unread.
+        // A connection that is reset, with its echo unread.
         let mut reset = lab.connect();
         reset.write_all(b"x").unwrap();
         reset.read_exact(&mut [0]).unwrap();
@@ -113,7 +113,7 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
         assert_eq!(verdict("not-attempted"), 5, "{text}");
         assert_eq!(verdict("fast-open"), 4, "{text}");
         let kernel = lab.host.run(|| Counters::read().unwrap());
-        assert_eq!(verdict("fast-open"), kernel.passive, "what the kernel has counted");
+        assert_eq!(verdict("fast-open"), kernel.passive, "equals the kernel's count");
         assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
         assert_eq!(sum(&text, "tfo_server_syn_data_bytes_total", &[]), 40, "{text}");
         assert_eq!(sum(&text, "tfo_server_received_bytes_total", &[echo]), 75, "{text}");
@@ -127,7 +127,7 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
         let ended = server.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let totals = &json(ended.out.lines().last().unwrap())["totals"];
-        assert_eq!(totals["connections"], 10, "the line at the end says the same: {totals}");
+        assert_eq!(totals["connections"], 10, "the final totals are the same: {totals}");
         assert_eq!(totals["verdicts"]["fast-open"], 4, "{totals}");
         assert_eq!(totals["syn_bytes"], 40, "{totals}");
         assert_eq!((&totals["bytes_in"], &totals["bytes_out"]), (&82.into(), &75.into()));
@@ -135,7 +135,7 @@ fn all_sums_add_up_for_each_listener_and_agree_with_the_kernel() {
 }
 
 #[test]
-fn a_draining_server_is_not_ready_and_can_be_watched_to_its_end() {
+fn draining_server_is_not_ready_but_serves_metrics() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!("{METRICS}[limits]\ndrain-timeout = \"1h\"\n");
@@ -148,17 +148,17 @@ fn a_draining_server_is_not_ready_and_can_be_watched_to_its_end() {
         let _ = server.err().expect(&["stopped accepting"]);
         let (status, _, why) = get(&lab, 9413, "/readyz", "");
         assert_eq!((status, why.contains("draining")), (503, true), "{why}");
-        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "it still serves");
+        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "the process is serving");
         let text = metrics(&lab);
         assert_eq!(sum(&text, "tfo_server_ready", &[]), 0, "{text}");
         assert_eq!(sum(&text, "tfo_server_open_connections", &[]), 1, "{text}");
         drop(client);
-        assert_eq!(server.finish().code, Some(0), "a scraper does not keep it");
+        assert_eq!(server.finish().code, Some(0), "a scraper does not delay the end");
     });
 }
 
 #[test]
-fn listener_without_an_upstream_that_is_up_is_not_ready() {
+fn listener_without_a_live_upstream_is_not_ready() {
     isolated(|| {
         let lab = Lab::new();
         let listener = |port: u16, upstreams: &str| {
@@ -179,7 +179,7 @@ fn listener_without_an_upstream_that_is_up_is_not_ready() {
         assert_eq!(status, 503, "{why}");
         assert_eq!(why, "no upstream of 127.0.0.1:2222 is up\n", "the other listener has one");
         assert_eq!(sum(&metrics(&lab), "tfo_server_ready", &[]), 0);
-        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "it still serves");
+        assert_eq!(get(&lab, 9413, "/healthz", "").0, 200, "the process is serving");
         let _first = Upstream::on(&lab.host, "127.0.0.1:8001").answer("first");
         let until = Instant::now() + PATIENCE;
         while get(&lab, 9413, "/readyz", "").0 != 200 {
@@ -203,19 +203,19 @@ fn unchecked_upstreams_due_for_a_retry_are_ready() {
             assert_eq!(ask(&mut lab.connect(), b"?"), b"");
         }
         assert_eq!(get(&lab, 9413, "/readyz", "").0, 503);
-        // Without connections nothing would try it: a balancer must send one.
+        // Without a connection the upstream would not be retried, so a load balancer must send one.
         let until = Instant::now() + PATIENCE;
         while get(&lab, 9413, "/readyz", "").0 != 200 {
-            assert!(Instant::now() < until, "a connection may try it");
+            assert!(Instant::now() < until, "a connection may retry");
             thread::sleep(Duration::from_millis(100));
         }
         assert_eq!(ask(&mut lab.connect(), b"?"), b"");
-        assert_eq!(get(&lab, 9413, "/readyz", "").0, 503, "it is still down");
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 503, "the upstream is still down");
     });
 }
 
 #[test]
-fn a_full_server_is_not_ready_and_says_so() {
+fn full_server_is_not_ready_and_reports_why() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!("{METRICS}[limits]\nconnections = 1\n");
@@ -227,12 +227,12 @@ fn a_full_server_is_not_ready_and_says_so() {
         assert_eq!((status, why.contains("limits.connections")), (503, true), "{why}");
         drop(client);
         settled(&lab, 1);
-        assert_eq!(get(&lab, 9413, "/readyz", "").0, 200, "there is room again");
+        assert_eq!(get(&lab, 9413, "/readyz", "").0, 200, "a connection is free again");
     });
 }
 
 #[test]
-fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
+fn server_without_descriptors_is_not_ready_until_it_has_some() {
     isolated(|| {
         let lab = Lab::new();
         let mut command = clean(Command::new("sh"));
@@ -240,7 +240,7 @@ fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
         command.args(["--service", "echo", "--config"]).arg(lab.config(METRICS));
         let server = Program::start(&lab.host, command).unwrap();
         let _ = server.err().expect(&["listening on"]);
-        // There will be no descriptor for another one.
+        // There will be no descriptor for another connection.
         let mut watcher = lab.host.run(|| TcpStream::connect("127.0.0.1:9413")).unwrap();
         watcher.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut ready = || {
@@ -249,25 +249,25 @@ fn a_server_without_descriptors_is_not_ready_until_it_has_some() {
             let len = watcher.read(&mut answer).unwrap();
             String::from_utf8_lossy(&answer[..len]).into_owned()
         };
-        let said = ready();
-        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        let answer = ready();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         let clients: Vec<_> = (0..60).map(|_| lab.connect()).collect();
         let _ = server.err().expect(&["no descriptors left"]);
-        let said = ready();
-        assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("starved"), "{said}");
+        let answer = ready();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("starved"), "{answer}");
         drop(clients);
         let until = Instant::now() + PATIENCE;
         while !ready().starts_with("HTTP/1.1 200 ") {
-            assert!(Instant::now() < until, "it has room again");
+            assert!(Instant::now() < until, "descriptors are free again");
             thread::sleep(Duration::from_millis(20));
         }
     });
 }
 
-/// With these no peer goes by itself.
+/// With these limits no peer is closed by a timeout.
 const PATIENT: &str = "[limits]\nidle-timeout = \"1h\"\nheader-timeout = \"1h\"\n";
 
-/// A server that has taken as many clients as it has descriptors for, with those who wait.
+/// Starts a server that has accepted as many clients as it has descriptors for. Returns it with all clients.
 fn without_descriptors(lab: &Lab) -> (Program, Vec<TcpStream>) {
     let mut command = clean(Command::new("sh"));
     command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_tfo-server")]);
@@ -279,13 +279,13 @@ fn without_descriptors(lab: &Lab) -> (Program, Vec<TcpStream>) {
     (server, clients)
 }
 
-/// So many peers that connect to the metrics and say nothing.
+/// Opens this many connections to the metrics and sends nothing.
 fn idle_peers(lab: &Lab, count: usize) -> Vec<TcpStream> {
     lab.host
         .run(move || (0..count).map(|_| TcpStream::connect("127.0.0.1:9413").unwrap()).collect())
 }
 
-/// Waits for the end of a connection that has said nothing more.
+/// Returns whether an idle connection is closed in time.
 fn is_closed(peer: &mut TcpStream) -> bool {
     peer.set_read_timeout(Some(PATIENCE)).unwrap();
     match peer.read(&mut [0]) {
@@ -319,13 +319,13 @@ fn health_is_answered_beside_idle_peers() {
             assert_eq!(get(&lab, 9413, "/healthz", "").0, 200);
             assert_eq!(get(&lab, 9413, "/readyz", "").0, 200);
         }
-        // The first to come is the first to go.
+        // The oldest connection is closed first.
         assert!(is_closed(&mut peers.swap_remove(0)));
     });
 }
 
 #[test]
-fn health_is_answered_without_free_descriptors_beside_idle_peers() {
+fn health_is_answered_beside_idle_peers_without_descriptors() {
     isolated(|| {
         let lab = Lab::new();
         let (_server, clients) = without_descriptors(&lab);
@@ -339,22 +339,22 @@ fn health_is_answered_without_free_descriptors_beside_idle_peers() {
 }
 
 #[test]
-fn idle_peers_of_the_metrics_are_closed_soon() {
+fn idle_metrics_peers_are_closed_soon() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(&format!("{METRICS}{PATIENT}"), &[]);
-        for said in ["", "GET /hea"] {
+        for request in ["", "GET /hea"] {
             let mut peer = idle_peers(&lab, 1).remove(0);
-            peer.write_all(said.as_bytes()).unwrap();
+            peer.write_all(request.as_bytes()).unwrap();
             let answer = String::from_utf8(answer(&mut peer)).unwrap();
-            let expected = if said.is_empty() { "" } else { "HTTP/1.1 408 Request Timeout" };
+            let expected = if request.is_empty() { "" } else { "HTTP/1.1 408 Request Timeout" };
             assert_eq!(answer.lines().next().unwrap_or_default(), expected);
         }
     });
 }
 
 #[test]
-fn nothing_between_may_store_health_or_metrics() {
+fn health_and_metrics_must_not_be_cached() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve(METRICS, &[]);
@@ -367,7 +367,7 @@ fn nothing_between_may_store_health_or_metrics() {
 }
 
 #[test]
-fn a_server_that_waits_for_room_sleeps() {
+fn server_that_waits_for_a_free_connection_sleeps() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!("{METRICS}[limits]\nconnections = 1\n");
@@ -385,12 +385,12 @@ fn a_server_that_waits_for_room_sleeps() {
         let (before, since) = (used(), Instant::now());
         thread::sleep(Duration::from_secs(1));
         let (share, of) = (used() - before, since.elapsed().as_secs_f64());
-        assert!(share < of / 10.0, "{share} s of {of} s of a processor, for nothing");
+        assert!(share < of / 10.0, "used {share} s of CPU time in {of} s");
     });
 }
 
 #[test]
-fn what_nobody_looked_at_is_counted_as_that() {
+fn uninspected_connections_are_counted_as_not_looked_at() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!("{METRICS}evidence = \"counters\"\n");
@@ -403,15 +403,15 @@ fn what_nobody_looked_at_is_counted_as_that() {
         let text = settled(&lab, 2);
         let connections = "tfo_server_connections_total";
         assert_eq!(sum(&text, connections, &["verdict=\"not-looked-at\""]), 2, "{text}");
-        assert_eq!(sum(&text, connections, &[]), 2, "and as nothing else: {text}");
+        assert_eq!(sum(&text, connections, &[]), 2, "and with no other verdict: {text}");
         let kernel = lab.host.run(|| Counters::read().unwrap());
         assert_eq!(sum(&text, "tfo_kernel_fast_open_passive_total", &[]), kernel.passive);
-        assert_eq!(kernel.passive, 1, "the kernel has looked");
+        assert_eq!(kernel.passive, 1, "the kernel has counted");
     });
 }
 
 #[test]
-fn upstreams_are_seen_with_their_health_and_their_share() {
+fn upstream_metrics_show_health_and_connections() {
     isolated(|| {
         let lab = Lab::new();
         let config = format!(
@@ -443,7 +443,7 @@ fn upstreams_are_seen_with_their_health_and_their_share() {
 }
 
 #[test]
-fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
+fn key_metrics_show_fingerprints_and_follow_rotation() {
     isolated(|| {
         let lab = Lab::new();
         let keys = lab.path("keys");
@@ -467,16 +467,16 @@ fn keys_are_told_by_fingerprint_and_follow_a_rotation() {
         assert!(before[0].contains("role=\"primary\""), "{before:?}");
         write(&format!("{two}\n{one}\n"));
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
+        let _ = server.err().expect(&["settings reloaded"]);
         let after = fingerprints();
         assert_eq!(after.len(), 2, "{after:?}");
         assert_ne!(after[0], before[0]);
-        assert_eq!(after[1], before[0].replace("primary", "backup"), "the old one is the backup");
+        assert_eq!(after[1], before[0].replace("primary", "backup"), "the old key is the backup");
     });
 }
 
 #[test]
-fn sigusr1_and_top_show_the_same_to_people() {
+fn sigusr1_and_top_show_the_same_table() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(METRICS, &["--service", "echo"]);
@@ -507,7 +507,7 @@ fn sigusr1_and_top_show_the_same_to_people() {
 }
 
 #[test]
-fn sigusr1_prints_an_object_where_the_data_is_json() {
+fn sigusr1_prints_json_with_json_output() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo", "-o", "json"]);
@@ -521,7 +521,7 @@ fn sigusr1_prints_an_object_where_the_data_is_json() {
 }
 
 #[test]
-fn top_says_what_to_do_when_there_are_no_metrics() {
+fn top_without_metrics_explains_what_to_do() {
     isolated(|| {
         let lab = Lab::new();
         let off = lab.host.output(lab.command("", &["top", "-q"])).unwrap();
@@ -538,19 +538,19 @@ fn top_says_what_to_do_when_there_are_no_metrics() {
 }
 
 #[test]
-fn a_port_of_the_metrics_that_is_taken_is_told_by_its_name() {
+fn occupied_metrics_port_is_reported_with_its_setting() {
     isolated(|| {
         let lab = Lab::new();
         let _taken = lab.host.run(|| std::net::TcpListener::bind("127.0.0.1:9413")).unwrap();
         let ended = lab.start(METRICS, &[]).finish();
         assert_eq!(ended.code, Some(1), "{}", ended.err);
-        let told = ended.err.contains("127.0.0.1:9413") && ended.err.contains("metrics.port");
-        assert!(told, "{}", ended.err);
+        let is_named = ended.err.contains("127.0.0.1:9413") && ended.err.contains("metrics.port");
+        assert!(is_named, "{}", ended.err);
     });
 }
 
 #[test]
-fn promtool_finds_nothing_to_say() {
+fn promtool_reports_no_problem() {
     isolated(|| {
         if !require("promtool") {
             return;
@@ -565,13 +565,13 @@ fn promtool_finds_nothing_to_say() {
         command.args(["check", "metrics"]).stdin(Stdio::piped());
         let mut tool = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         tool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-        let said = tool.wait_with_output().unwrap();
-        let told = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
-        assert_eq!((said.status.code(), told.as_str()), (Some(0), ""), "{text}");
+        let output = tool.wait_with_output().unwrap();
+        let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!((output.status.code(), report.as_str()), (Some(0), ""), "{text}");
     });
 }
 
-/// Prometheus, scraping the server of this host.
+/// Starts Prometheus, which scrapes the server of this host.
 fn prometheus(lab: &Lab) -> Program {
     let config = lab.path("prometheus.yml");
     let text = "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: tfo\n  \
@@ -587,7 +587,7 @@ fn prometheus(lab: &Lab) -> Program {
 }
 
 #[test]
-fn a_real_prometheus_scrapes_it() {
+fn real_prometheus_scrapes_the_server() {
     isolated(|| {
         if !require("prometheus") {
             return;
@@ -610,7 +610,7 @@ fn a_real_prometheus_scrapes_it() {
         let until = Instant::now() + PATIENCE;
         while query("up").first().is_none_or(|up| up["value"][1] != "1") {
             let targets = get(&lab, 9090, "/api/v1/targets", "").2;
-            assert!(Instant::now() < until, "never up: {targets}");
+            assert!(Instant::now() < until, "the target is not up: {targets}");
             thread::sleep(Duration::from_millis(100));
         }
         let hits = query("tfo_server_connections_total%7Bverdict=%22fast-open%22%7D");

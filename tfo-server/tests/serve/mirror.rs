@@ -1,4 +1,4 @@
-//! The default service, from outside.
+//! The default service, mirror.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -17,22 +17,22 @@ fn parsed(line: &[u8]) -> Value {
 }
 
 #[test]
-fn the_mirror_tells_what_arrived() {
+fn mirror_reports_how_the_connection_arrived() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve(ONE_WORKER, &["-o", "json"]);
         let _cookie = answer(&mut lab.fast_open(&mirror::request("one", 64)));
         let mut client = lab.fast_open(&mirror::request("two", 64));
-        let told = parsed(&answer(&mut client));
-        assert_eq!(told["token"], "two", "{told}");
-        assert_eq!(told["received"], 64, "{told}");
-        assert_eq!(told["source"], client.local_addr().unwrap().to_string(), "{told}");
-        assert_eq!(told["destination"], "127.0.0.1:2222", "{told}");
-        assert_eq!(told["tcp"]["syn_data"], true, "{told}");
-        let syn = &told["syn"]["saved"];
-        assert_eq!(syn["payload_bytes"], 64, "{told}");
-        assert_eq!(syn["fast_open"]["cookie"].as_str().unwrap().len(), 16, "{told}");
-        assert_eq!(told["host"]["queue"], 256, "{told}");
+        let report = parsed(&answer(&mut client));
+        assert_eq!(report["token"], "two", "{report}");
+        assert_eq!(report["received"], 64, "{report}");
+        assert_eq!(report["source"], client.local_addr().unwrap().to_string(), "{report}");
+        assert_eq!(report["destination"], "127.0.0.1:2222", "{report}");
+        assert_eq!(report["tcp"]["syn_data"], true, "{report}");
+        let syn = &report["syn"]["saved"];
+        assert_eq!(syn["payload_bytes"], 64, "{report}");
+        assert_eq!(syn["fast_open"]["cookie"].as_str().unwrap().len(), 16, "{report}");
+        assert_eq!(report["host"]["queue"], 256, "{report}");
         let line = json(&server.out().first(2)[1]);
         assert_eq!(line["verdict"], "fast-open", "{line}");
         assert_eq!(line["syn_bytes"], 64, "{line}");
@@ -41,7 +41,7 @@ fn the_mirror_tells_what_arrived() {
 }
 
 #[test]
-fn an_answer_is_a_small_multiple_of_its_request() {
+fn answer_is_at_most_a_small_multiple_of_its_request() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
@@ -56,7 +56,7 @@ fn an_answer_is_a_small_multiple_of_its_request() {
 }
 
 #[test]
-fn a_request_may_come_byte_by_byte() {
+fn request_may_arrive_byte_by_byte() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["-o", "json"]);
@@ -66,20 +66,20 @@ fn a_request_may_come_byte_by_byte() {
         for byte in &request {
             client.write_all(std::slice::from_ref(byte)).unwrap();
         }
-        let told = parsed(&answer(&mut client));
-        assert_eq!((&told["token"], &told["received"]), (&"dribble".into(), &64.into()));
+        let report = parsed(&answer(&mut client));
+        assert_eq!((&report["token"], &report["received"]), (&"dribble".into(), &64.into()));
         drop(client);
         assert_eq!(json(&server.out().first(1)[0])["bytes_in"], 64);
     });
 }
 
 #[test]
-fn a_request_may_have_a_mebibyte_and_no_more() {
+fn request_may_have_at_most_a_mebibyte() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
-        let told = parsed(&ask(&mut lab.connect(), &mirror::request("big", mirror::MAX_REQUEST)));
-        assert_eq!(told["received"], mirror::MAX_REQUEST, "{told}");
+        let report = parsed(&ask(&mut lab.connect(), &mirror::request("big", mirror::MAX_REQUEST)));
+        assert_eq!(report["received"], mirror::MAX_REQUEST, "{report}");
         let request = mirror::request("bigger", mirror::MAX_REQUEST + 1);
         let refused = ask(&mut lab.connect(), &request);
         assert_eq!(refused, b"error: the line is longer than 1 MiB\n");
@@ -100,9 +100,9 @@ fn garbage_gets_an_error_line() {
             b"\n",
             b"\0",
         ] {
-            let said = String::from_utf8(ask(&mut lab.connect(), garbage)).unwrap();
-            assert!(said.starts_with("error: expected "), "{garbage:?}: {said:?}");
-            assert!(said.ends_with('\n') && said.lines().count() == 1, "{garbage:?}: {said:?}");
+            let text = String::from_utf8(ask(&mut lab.connect(), garbage)).unwrap();
+            assert!(text.starts_with("error: expected "), "{garbage:?}: {text:?}");
+            assert!(text.ends_with('\n') && text.lines().count() == 1, "{garbage:?}: {text:?}");
         }
         let lines = server.out().first(7);
         assert!(lines.iter().all(|line| json(line)["cut_short"].is_null()), "{lines:?}");
@@ -110,7 +110,7 @@ fn garbage_gets_an_error_line() {
 }
 
 #[test]
-fn a_request_that_never_ends_gets_no_answer() {
+fn incomplete_request_gets_no_answer() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
@@ -121,13 +121,13 @@ fn a_request_that_never_ends_gets_no_answer() {
 }
 
 #[test]
-fn a_web_client_sees_what_arrived_of_its_syn() {
+fn web_client_gets_a_report_of_its_syn() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
-        let said = ask(&mut lab.connect(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-        let said = String::from_utf8(said).unwrap();
-        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        let text = ask(&mut lab.connect(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let text = String::from_utf8(text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
         assert_eq!(json(body)["token"], "http", "{body}");
         assert_eq!(json(body)["syn"]["saved"]["payload_bytes"], 0, "a regular connection");
@@ -150,11 +150,11 @@ fn web_client_is_recognised_in_any_segments() {
             client.set_nodelay(true).unwrap();
             for piece in pieces {
                 client.write_all(piece).unwrap();
-                // Long enough for the server to read it, as a rule.
+                // Usually long enough for the server to read the first part.
                 thread::sleep(Duration::from_millis(1));
             }
-            let said = String::from_utf8(answer(&mut client)).unwrap();
-            let (head, body) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{said}"));
+            let text = String::from_utf8(answer(&mut client)).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
             assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
             assert_eq!(json(body)["received"], get.len(), "{body}");
         }
@@ -163,7 +163,7 @@ fn web_client_is_recognised_in_any_segments() {
     });
 }
 
-/// Requests and what is none, from one byte on.
+/// Requests and garbage, from one byte on.
 const REQUESTS: &[&[u8]] = &[
     b"x",
     b"\n",
@@ -198,7 +198,7 @@ fn no_answer_is_larger_than_its_limit() {
 }
 
 #[test]
-fn mirror_of_the_lab_answers_as_this_one_does() {
+fn mirror_of_the_lab_answers_like_the_server() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
@@ -218,7 +218,7 @@ fn mirror_of_the_lab_answers_as_this_one_does() {
     });
 }
 
-/// What two mirrors must have in common: all but the evidence of the connection.
+/// Returns what two mirrors have in common: everything except the evidence of the connection.
 fn shape(answer: &[u8]) -> String {
     let text = String::from_utf8(answer.to_vec()).unwrap();
     let Some(at) = text.find('{') else { return text };

@@ -1,4 +1,4 @@
-//! Other people's clients.
+//! Clients of other projects.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tfo_core::lab::{Program, isolated, require};
 use crate::support::{Lab, clean, json};
 
 #[test]
-fn the_second_request_of_curl_rides_the_syn() {
+fn second_request_of_curl_is_in_the_syn() {
     isolated(|| {
         if !require("curl") {
             return;
@@ -19,7 +19,7 @@ fn the_second_request_of_curl_rides_the_syn() {
                 let mut curl = clean(Command::new("curl"));
                 curl.args(["--tcp-fastopen", "--silent", "--max-time", "0.5", "--http0.9"]);
                 curl.args(["--noproxy", "*", "http://127.0.0.1:2222/"]);
-                // It gets no HTTP here, and says so; what counts is what the server saw.
+                // curl fails, because the answer is not HTTP. Only what the server receives matters.
                 let _ = Program::start(&lab.host, curl).unwrap().finish();
             }
             let lines = server.out().first(2);

@@ -1,4 +1,4 @@
-//! The PROXY protocol: read before every service, and told to upstreams.
+//! The PROXY protocol: headers from proxies, and headers for upstreams.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -23,7 +23,7 @@ fn forward(upstream: &str, out: &str) -> String {
 }
 
 #[test]
-fn an_upstream_is_told_the_clients_address_with_the_first_bytes_in_one_syn() {
+fn header_and_first_bytes_reach_an_upstream_in_one_syn() {
     isolated(|| {
         for (server, ip, family) in
             [(SERVER, "127.0.0.1", "TCP4"), ("[::1]:2222".parse().unwrap(), "::1", "TCP6")]
@@ -44,8 +44,11 @@ fn an_upstream_is_told_the_clients_address_with_the_first_bytes_in_one_syn() {
                     } else {
                         v2(server.ip(), port)
                     };
-                    let told = read(&mut accepted.stream, header.len());
-                    assert_eq!(told.escape_ascii().to_string(), header.escape_ascii().to_string());
+                    let received = read(&mut accepted.stream, header.len());
+                    assert_eq!(
+                        received.escape_ascii().to_string(),
+                        header.escape_ascii().to_string()
+                    );
                     assert_eq!(read(&mut accepted.stream, 8), b"question");
                     if n > 0 {
                         let syn = accepted.arrival.syn.saved().expect("saved");
@@ -62,7 +65,7 @@ fn an_upstream_is_told_the_clients_address_with_the_first_bytes_in_one_syn() {
     });
 }
 
-/// A header of version 2, from and to this address.
+/// Returns a header of version 2, from and to this address.
 fn v2(ip: std::net::IpAddr, port: u16) -> Vec<u8> {
     let (family, ip) = match ip {
         std::net::IpAddr::V4(ip) => (0x11, ip.octets().to_vec()),
@@ -74,7 +77,7 @@ fn v2(ip: std::net::IpAddr, port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn every_service_reads_the_header_and_serves_what_follows() {
+fn every_service_serves_the_bytes_behind_the_header() {
     isolated(|| {
         for (service, request, answered) in [
             ("echo", &b"hello"[..], &b"hello"[..]),
@@ -100,15 +103,15 @@ fn every_service_reads_the_header_and_serves_what_follows() {
                 );
                 let line = json(&server.out().first(n + 1)[n]);
                 assert_eq!(line["bytes_in"], request.len(), "the client's bytes: {line}");
-                let told = (n < 2).then_some("192.0.2.7:1234");
-                assert_eq!(line["client"].as_str(), told, "{line}");
+                let expected = (n < 2).then_some("192.0.2.7:1234");
+                assert_eq!(line["client"].as_str(), expected, "{line}");
             }
         }
     });
 }
 
 #[test]
-fn a_header_may_come_in_pieces_and_in_a_syn() {
+fn header_may_arrive_in_pieces_and_in_a_syn() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\nservice = \"echo\"\nproxy-protocol = \"required\"\n";
@@ -135,7 +138,7 @@ fn a_header_may_come_in_pieces_and_in_a_syn() {
 }
 
 #[test]
-fn what_a_proxy_has_told_is_told_to_the_upstream() {
+fn proxied_addresses_are_passed_to_the_upstream() {
     isolated(|| {
         for (header, out) in [(V1, "v2"), (V2, "v1"), (V2, "v2"), (V1, "v1")] {
             let lab = Lab::new();
@@ -157,7 +160,7 @@ fn what_a_proxy_has_told_is_told_to_the_upstream() {
     });
 }
 
-/// A version 2 header of the same addresses, with these extensions.
+/// Returns a version 2 header of the same addresses, with these extensions.
 fn extended(extensions: &[u8]) -> Vec<u8> {
     let mut header = [V2, extensions].concat();
     let len = u16::try_from(header.len() - 16).unwrap();
@@ -165,7 +168,7 @@ fn extended(extensions: &[u8]) -> Vec<u8> {
     header
 }
 
-/// The same with its checksum (CRC32C) at the end, of which so much is wrong.
+/// Returns the same header with its checksum (CRC32C) at the end, off by `wrong`.
 fn summed(extensions: &[u8], wrong: u32) -> Vec<u8> {
     let mut header = extended(&[extensions, b"\x03\0\x04\0\0\0\0"].concat());
     let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(&header) ^ wrong;
@@ -222,18 +225,18 @@ fn header_with_a_wrong_checksum_or_extension_is_refused() {
         );
         let server = lab.serve(&config, &["-o", "json"]);
         for (n, (header, why)) in [
-            (summed(ALPN, 1), "PROXY header: its checksum is wrong"),
-            (extended(b"\x03\0\x04\0\0\0\0"), "PROXY header: its checksum is wrong"),
-            (extended(b"\x03\0\x02\0\0"), "PROXY header: its checksum is wrong"),
-            (extended(b"\x01\0\x03h2"), "PROXY header: an extension runs over its end"),
-            (extended(b"\x01"), "PROXY header: an extension runs over its end"),
+            (summed(ALPN, 1), "PROXY header: wrong checksum"),
+            (extended(b"\x03\0\x04\0\0\0\0"), "PROXY header: wrong checksum"),
+            (extended(b"\x03\0\x02\0\0"), "PROXY header: wrong checksum"),
+            (extended(b"\x01\0\x03h2"), "PROXY header: an extension exceeds the header"),
+            (extended(b"\x01"), "PROXY header: an extension exceeds the header"),
         ]
         .into_iter()
         .enumerate()
         {
             let mut client = lab.connect();
             client.write_all(&[&header[..], b"question"].concat()).unwrap();
-            // Closed with unread bytes, perhaps: the kernel then resets the connection.
+            // If unread bytes are left, the kernel resets the connection.
             let end = client.read(&mut [0]);
             assert!(!matches!(end, Ok(1..)), "{end:?}");
             let line = json(&server.out().first(n + 1)[n]);
@@ -246,7 +249,7 @@ fn header_with_a_wrong_checksum_or_extension_is_refused() {
 }
 
 #[test]
-fn a_connection_without_a_header_reaches_nobody() {
+fn connection_without_a_header_reaches_no_upstream() {
     isolated(|| {
         let lab = Lab::new();
         let upstream = Upstream::on(&lab.host, "127.0.0.1:8001").answer("one");
@@ -270,7 +273,7 @@ fn a_connection_without_a_header_reaches_nobody() {
             let line = json(&server.out().first(n + 1)[n]);
             assert!(line["cut_short"].as_str().unwrap().contains("PROXY header"), "{line}");
         }
-        // Who sends half of one and no more is not waited for, whatever comes drop by drop.
+        // The header timeout applies to half a header, even if bytes keep arriving.
         let mut client: TcpStream = lab.connect();
         client.write_all(&V1[..10]).unwrap();
         let mut writer = client.try_clone().unwrap();
@@ -282,13 +285,13 @@ fn a_connection_without_a_header_reaches_nobody() {
                 }
             }
         });
-        // It may be cut between two drops, and then its next one is answered with a reset.
+        // The server may close between two bytes, and answer the next one with a reset.
         let end = client.read(&mut [0]);
         assert!(!matches!(end, Ok(1..)), "{end:?}");
         slow.join().unwrap();
         let line = json(&server.out().first(6)[5]);
         assert_eq!(line["cut_short"], "header-timeout", "{line}");
-        // Who only looks whether the port is open is no trouble.
+        // A port check, which sends nothing, is not an error.
         drop(lab.connect());
         let line = json(&server.out().first(7)[6]);
         assert!(line["cut_short"].is_null(), "{line}");
@@ -297,7 +300,7 @@ fn a_connection_without_a_header_reaches_nobody() {
 }
 
 #[test]
-fn connections_per_source_counts_the_client_that_the_header_names() {
+fn connections_per_source_counts_the_proxied_client() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\nservice = \"echo\"\nproxy-protocol = \"required\"\n\
@@ -310,20 +313,20 @@ fn connections_per_source_counts_the_client_that_the_header_names() {
             client
         };
         let is_served = |client: &mut TcpStream| client.read(&mut [0]).is_ok_and(|len| len == 1);
-        // All of them come through one proxy, from one address.
+        // All connections come from one proxy, with one address.
         let mut one = connect("192.0.2.7");
         let mut other = connect("192.0.2.8");
         assert!(is_served(&mut one) && is_served(&mut other));
-        assert!(!is_served(&mut connect("192.0.2.7")), "a second one of the same client");
+        assert!(!is_served(&mut connect("192.0.2.7")), "a second connection of the same client");
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["cut_short"], "connections-per-source", "{line}");
         assert_eq!(line["client"], "192.0.2.7:1234", "{line}");
-        // Whoever has no name is the proxy itself.
+        // A connection without a named client counts for the proxy.
         let mut local = lab.connect();
         local.write_all(&[V2_LOCAL, b"x"].concat()).unwrap();
         assert!(is_served(&mut local));
         drop(one);
         let _ = server.out().first(2);
-        assert!(is_served(&mut connect("192.0.2.7")), "its place is free again");
+        assert!(is_served(&mut connect("192.0.2.7")), "the client may connect again");
     });
 }

@@ -1,4 +1,4 @@
-//! A network that repeats a SYN with data: who acts on it twice, and who does not.
+//! A network that repeats a SYN with data: which settings let the server process the data twice.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use tfo_core::socket::{FastOpenListener, FastOpenStream};
 
 use crate::support::{Lab, json};
 
-/// Counts the requests, and leaves it to the client to close: a server that closes first remembers
-/// the connection for a while, and refuses a repeated SYN.
+/// Counts the requests, and lets the client close first: a server that closes first remembers the connection for a
+/// while, and refuses a repeated SYN.
 fn count_requests(lab: &Network) -> Arc<AtomicUsize> {
     let address: SocketAddr = "127.0.0.1:8001".parse().unwrap();
     let listener = lab.server().run(move || FastOpenListener::bind(address)).unwrap();
@@ -35,14 +35,14 @@ fn count_requests(lab: &Network) -> Arc<AtomicUsize> {
     count
 }
 
-/// The last SYN with data that reached the server.
+/// Returns the last SYN with data that reached the server.
 fn syn_with_data(network: &Network) -> PacketPath {
     let packets = network.packets();
     let carries = |packet: &&PacketPath| {
         packet.direction == Direction::ToServer
             && packet.arrived.as_ref().is_some_and(|sight| describe(&sight.frame).syn_data() > 0)
     };
-    packets.iter().rfind(carries).expect("one crossed").clone()
+    packets.iter().rfind(carries).expect("a SYN with data was captured").clone()
 }
 
 struct Played {
@@ -51,7 +51,7 @@ struct Played {
     lines: Vec<String>,
 }
 
-/// Three requests of a client, each SYN with data repeated: at once by a box, and after the connection
+/// Sends three requests of a client. Each SYN with data is repeated: at once by a middlebox, and after the connection
 /// has ended.
 fn play(early_data: &str, v6: bool) -> Played {
     let network = Network::new(PathSettings::new().boxes(&[Middlebox::DuplicateSyn])).unwrap();
@@ -74,7 +74,7 @@ fn play(early_data: &str, v6: bool) -> Played {
         let mut answer = [0; 4];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"paid");
-        assert_eq!(client.info().unwrap().syn_data, n > 0, "request {n} rode the SYN");
+        assert_eq!(client.info().unwrap().syn_data, n > 0, "request {n} is in the SYN");
         drop(client);
         lines += 1;
         let _ = server.out().first(lines);
@@ -90,13 +90,17 @@ fn play(early_data: &str, v6: bool) -> Played {
 }
 
 #[test]
-fn a_repeated_syn_is_a_second_request_unless_the_handshake_is_awaited() {
+fn await_handshake_prevents_replayed_requests() {
     isolated(|| {
         for v6 in [false, true] {
             let accepted = play("accept", v6);
-            assert_eq!(accepted.requests, accepted.sent + 2, "this is what is to be prevented");
+            assert_eq!(accepted.requests, accepted.sent + 2, "replayed without await-handshake");
             let awaited = play("await-handshake", v6);
-            assert_eq!(awaited.requests, awaited.sent, "each once: {:#?}", awaited.lines);
+            assert_eq!(
+                awaited.requests, awaited.sent,
+                "each request arrives once: {:#?}",
+                awaited.lines
+            );
             let repeated: Vec<_> = awaited
                 .lines
                 .iter()
@@ -105,8 +109,11 @@ fn a_repeated_syn_is_a_second_request_unless_the_handshake_is_awaited() {
                 .collect();
             assert_eq!(repeated.len(), 2, "{:#?}", awaited.lines);
             for line in repeated {
-                assert_eq!(line["evidence"]["tcp"]["syn_data"], true, "its data was there: {line}");
-                assert!(line["upstream"].is_null(), "and reached nobody: {line}");
+                assert_eq!(
+                    line["evidence"]["tcp"]["syn_data"], true,
+                    "the data was accepted: {line}"
+                );
+                assert!(line["upstream"].is_null(), "but did not reach an upstream: {line}");
             }
         }
     });

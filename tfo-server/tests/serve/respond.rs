@@ -1,4 +1,4 @@
-//! A fixed answer, of the configuration or of a file.
+//! A fixed answer, from the configuration or from a file.
 
 use std::fs;
 use std::io::Write;
@@ -13,14 +13,14 @@ fn of_file(lab: &Lab, name: &str) -> String {
 }
 
 #[test]
-fn whatever_comes_first_is_answered_and_the_connection_closed() {
+fn any_first_bytes_are_answered_and_the_connection_closed() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[listen]\nservice = \"respond\"\n[respond]\nbody = \"so it is\"\n";
         let server = lab.serve(config, &["-o", "json"]);
         for (n, request) in [b"?".as_slice(), b"?", &pattern(100_000)].into_iter().enumerate() {
             let mut client = lab.fast_open(request);
-            assert_eq!(answer(&mut client), b"so it is", "request {n}, and then the end");
+            assert_eq!(answer(&mut client), b"so it is", "request {n}, followed by the end");
             assert_eq!(client.info().unwrap().syn_data, n > 0, "request {n}");
         }
         let lines: Vec<_> = server.out().first(3).iter().map(|line| json(line)).collect();
@@ -31,7 +31,7 @@ fn whatever_comes_first_is_answered_and_the_connection_closed() {
 }
 
 #[test]
-fn a_file_is_sent_byte_by_byte_as_it_is() {
+fn file_is_sent_unchanged() {
     isolated(|| {
         for len in [0, 1, 16 * 1024, 16 * 1024 + 1, 3_000_000] {
             let lab = Lab::new();
@@ -48,7 +48,7 @@ fn a_file_is_sent_byte_by_byte_as_it_is() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_told_at_the_start() {
+fn unusable_file_is_reported_at_the_start() {
     isolated(|| {
         let lab = Lab::new();
         fs::create_dir(lab.path("folder")).unwrap();
@@ -57,7 +57,7 @@ fn a_file_that_cannot_be_used_is_told_at_the_start() {
         for (name, why) in [
             ("missing", "No such file"),
             ("folder", "expected a regular file"),
-            ("large", "larger than 64 MiB"),
+            ("large", "expected at most 64 MiB"),
         ] {
             let ended = lab.start(&of_file(&lab, name), &["-q"]).finish();
             assert_eq!(ended.code, Some(2), "{name}: {}", ended.err);
@@ -70,26 +70,26 @@ fn a_file_that_cannot_be_used_is_told_at_the_start() {
 }
 
 #[test]
-fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
+fn sighup_reloads_the_file_and_a_bad_one_changes_nothing() {
     isolated(|| {
         let lab = Lab::new();
         let path = lab.path("answer");
         fs::write(&path, "one").unwrap();
         let server = lab.serve(&of_file(&lab, "answer"), &[]);
-        let said = || {
+        let body = || {
             let mut client = lab.connect();
             client.write_all(b"?").unwrap();
             String::from_utf8(answer(&mut client)).unwrap()
         };
-        assert_eq!(said(), "one");
+        assert_eq!(body(), "one");
         fs::write(&path, "two").unwrap();
-        assert_eq!(said(), "one", "not before it is told to");
+        assert_eq!(body(), "one", "unchanged before the reload");
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["the settings were read again"]);
-        assert_eq!(said(), "two");
+        let _ = server.err().expect(&["settings reloaded"]);
+        assert_eq!(body(), "two");
         fs::remove_file(&path).unwrap();
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["answer", "No such file", "stay"]);
-        assert_eq!(said(), "two");
+        let _ = server.err().expect(&["answer", "No such file", "keeping"]);
+        assert_eq!(body(), "two");
     });
 }

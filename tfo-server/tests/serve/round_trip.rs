@@ -1,5 +1,5 @@
-//! The round trip is saved: on a path with a delay the first segment of each answer leaves the server before the
-//! client's ACK arrives there, whatever the service. Judged by packets, not by the clock.
+//! Fast open saves the round trip: on a path with a delay, the first segment of each answer leaves the server before
+//! the client's ACK arrives there, for every service. The test compares packets, not durations.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,14 +16,14 @@ use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream};
 
 use crate::support::Lab;
 
-/// Half of it is far more than the server takes to answer, on a busy machine too.
+/// Half of it is much longer than the server takes to answer, even on a busy machine.
 const ROUND_TRIP: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(20);
 const CLOSING_UPSTREAM: &str = "127.0.0.1:8001";
 const STAYING_UPSTREAM: &str = "127.0.0.1:8002";
 const FIRST_PORT: u16 = 3000;
 
-/// A service with its settings, what its client sends in the SYN, and how the answer begins.
+/// A service with its settings, what its client sends in the SYN, and the beginning of the answer.
 struct Case {
     name: &'static str,
     listen: String,
@@ -97,7 +97,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// The same with a PROXY header in front of the request.
+/// Returns the same case with a PROXY header in front of the request.
 fn behind_a_proxy(case: &Case) -> Case {
     let header = b"PROXY TCP4 192.0.2.7 198.51.100.9 1234 443\r\n";
     Case {
@@ -108,13 +108,13 @@ fn behind_a_proxy(case: &Case) -> Case {
     }
 }
 
-/// Answers each connection, with or without closing it.
+/// Starts an upstream that answers each connection, and closes it if `closes`.
 fn upstream(network: &Network, address: &'static str, closes: bool) {
     let listener = network.server().run(move || TcpListener::bind(address)).unwrap();
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             thread::spawn(move || {
-                // Its header may come first, in the same segment.
+                // The header may arrive first, in the same segment.
                 let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(b"answer");
                 if !closes {
@@ -125,7 +125,7 @@ fn upstream(network: &Network, address: &'static str, closes: bool) {
     });
 }
 
-/// The program with a listener for each case, from this port on.
+/// Starts the program with a listener for each case, from this port on.
 fn serve(
     network: &Network,
     lab: &Lab,
@@ -157,7 +157,7 @@ fn connect(network: &Network, to: SocketAddr, first: &[u8]) -> FastOpenStream {
     network.client().run(move || Connector::default().connect_nonblocking(to, &first)).unwrap()
 }
 
-/// Asks for a cookie of this server.
+/// Requests a cookie of this server.
 fn fetch_cookie(network: &Network, v6: bool, port: u16) {
     let to = SocketAddr::new(Network::server_address(v6), port);
     let request = b"tfo-probe/1 a\n";
@@ -172,7 +172,7 @@ fn fetch_cookie(network: &Network, v6: bool, port: u16) {
     panic!("no cookie for {to}");
 }
 
-/// The beginning of the answer.
+/// Reads the beginning of the answer.
 fn read_answer(stream: FastOpenStream, len: usize) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut stream = stream;
@@ -190,14 +190,14 @@ fn read_answer(stream: FastOpenStream, len: usize) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// When the first segment of the answer left, and when the client's first ACK arrived.
+/// When the first segment of the answer was sent, and when the client's first ACK arrived.
 #[derive(Debug, Default, Clone, Copy)]
 struct Times {
     answer_left: Option<Duration>,
     ack_arrived: Option<Duration>,
 }
 
-/// By the ports of client and server.
+/// Returns the times by the ports of client and server.
 fn times(packets: &[PacketPath]) -> HashMap<(u16, u16), Times> {
     let mut all = HashMap::<_, Times>::new();
     for packet in packets {
@@ -218,7 +218,7 @@ fn times(packets: &[PacketPath]) -> HashMap<(u16, u16), Times> {
     all
 }
 
-/// Connects to a listener of each case, all at once; returns when each answer left.
+/// Connects to all listeners at once. Returns when each answer was sent.
 fn answers(network: &Network, cases: &[Case], port: u16) -> Vec<(String, Times)> {
     let mut open = Vec::new();
     let mut next = port;
@@ -256,14 +256,14 @@ fn is_early(times: Times) -> bool {
 }
 
 #[test]
-fn answers_leave_before_the_ack_whatever_the_service() {
+fn answers_of_every_service_leave_before_the_ack() {
     isolated(|| {
         let (network, cases) = (network(), cases());
         for (evidence, port) in [("full", FIRST_PORT), ("counters", FIRST_PORT + 500)] {
             let lab = Lab::new();
             let server = serve(&network, &lab, &cases, port, evidence, "accept");
             for v6 in [false, true] {
-                // The first case of this family.
+                // The first case of this address family.
                 let first = if v6 { port + u16::try_from(cases.len()).unwrap() } else { port };
                 fetch_cookie(&network, v6, first);
             }

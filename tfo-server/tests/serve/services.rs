@@ -1,4 +1,4 @@
-//! What the services do with their bytes.
+//! What the services do with the received bytes.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -26,7 +26,7 @@ fn echo_sends_a_mebibyte_back_unchanged() {
         let back = answer(&mut client);
         writing.join().unwrap();
         assert_eq!(back.len(), sent.len());
-        assert!(back == sent, "the bytes must come back as they were");
+        assert!(back == sent, "the bytes must be unchanged");
         let line = json(&server.out().first(1)[0]);
         assert_eq!(line["bytes_in"], MIB, "{line}");
         assert_eq!(line["bytes_out"], MIB, "{line}");
@@ -35,17 +35,17 @@ fn echo_sends_a_mebibyte_back_unchanged() {
 }
 
 #[test]
-fn echo_answers_a_client_that_reads_only_after_it_has_closed_its_half() {
+fn echo_answers_a_half_closed_client() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &["--service", "echo"]);
         assert_eq!(ask(&mut lab.connect(), b"half-closed"), b"half-closed");
-        assert_eq!(ask(&mut lab.connect(), b""), b"", "nothing in, nothing out, and an end");
+        assert_eq!(ask(&mut lab.connect(), b""), b"", "no input gives no output");
     });
 }
 
 #[test]
-fn echo_takes_the_data_of_a_syn_and_what_follows_it() {
+fn echo_returns_syn_data_and_what_follows() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo", "-o", "json"]);
@@ -60,13 +60,13 @@ fn echo_takes_the_data_of_a_syn_and_what_follows_it() {
         assert_eq!(lines[0]["verdict"], "cookie-granted");
         assert_eq!(lines[1]["verdict"], "fast-open");
         let in_syn = lines[1]["syn_bytes"].as_u64().unwrap();
-        assert!((1400..100_000).contains(&in_syn), "a full SYN, and a rest: {}", lines[1]);
+        assert!((1400..100_000).contains(&in_syn), "a full SYN, and more: {}", lines[1]);
         assert_eq!(lines[1]["bytes_in"], 100_000, "{}", lines[1]);
     });
 }
 
 #[test]
-fn discard_reads_a_mebibyte_and_says_nothing() {
+fn discard_reads_a_mebibyte_and_sends_nothing() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "discard", "-o", "json"]);
@@ -78,7 +78,7 @@ fn discard_reads_a_mebibyte_and_says_nothing() {
 }
 
 #[test]
-fn a_client_that_resets_ends_its_own_connection_alone() {
+fn reset_ends_only_the_clients_own_connection() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo", "-o", "json"]);
@@ -87,7 +87,7 @@ fn a_client_that_resets_ends_its_own_connection_alone() {
         let mut client = lab.connect();
         client.write_all(b"x").unwrap();
         client.read_exact(&mut byte).unwrap();
-        // Closing at once, with a reset in place of a FIN.
+        // Close with a reset instead of a FIN.
         tfo_core::socket::option::set_linger(&client, Some(std::time::Duration::ZERO)).unwrap();
         drop(client);
         let line = json(&server.out().first(1)[0]);

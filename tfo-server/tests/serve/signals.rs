@@ -1,4 +1,4 @@
-//! How it ends.
+//! Stopping by signals.
 
 use std::io::Write;
 use std::thread;
@@ -9,7 +9,7 @@ use tfo_core::lab::isolated;
 use crate::support::{Lab, answer, ask, json};
 
 #[test]
-fn sigterm_and_sigint_end_an_idle_server_with_its_totals_and_status_0() {
+fn sigterm_and_sigint_stop_an_idle_server_with_status_0() {
     isolated(|| {
         for signal in ["TERM", "INT"] {
             let lab = Lab::new();
@@ -23,7 +23,7 @@ fn sigterm_and_sigint_end_an_idle_server_with_its_totals_and_status_0() {
 }
 
 #[test]
-fn an_open_connection_is_let_finish_after_a_signal() {
+fn open_connection_may_complete_after_a_signal() {
     isolated(|| {
         for signal in ["TERM", "INT"] {
             let lab = Lab::new();
@@ -34,7 +34,7 @@ fn an_open_connection_is_let_finish_after_a_signal() {
             server.signal(signal).unwrap();
             let _ = server.err().expect(&["stopped accepting", "1 open connection"]);
             let refused = lab.host.run(|| std::net::TcpStream::connect(crate::support::SERVER));
-            assert!(refused.is_err(), "{signal}: nobody may be accepted any more");
+            assert!(refused.is_err(), "{signal}: no connection may be accepted");
             client.write_all(b"after").unwrap();
             client.shutdown(std::net::Shutdown::Write).unwrap();
             assert_eq!(answer(&mut client), b"after", "{signal}: served to its end");
@@ -49,7 +49,7 @@ fn an_open_connection_is_let_finish_after_a_signal() {
 }
 
 #[test]
-fn the_drain_timeout_ends_a_connection_that_does_not_finish() {
+fn drain_timeout_closes_an_unfinished_connection() {
     isolated(|| {
         let lab = Lab::new();
         let config = "[limits]\ndrain-timeout = \"50ms\"\n";
@@ -65,7 +65,7 @@ fn the_drain_timeout_ends_a_connection_that_does_not_finish() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_stops_the_server_at_once() {
     isolated(|| {
         for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("INT", "TERM")] {
             let lab = Lab::new();
@@ -75,7 +75,7 @@ fn a_second_signal_ends_it_at_once() {
             assert_eq!(echoed(&mut client), *b"x");
             server.signal(first).unwrap();
             let _ = server.err().expect(&["stopped accepting"]);
-            // What comes within 200 ms of the first is the same.
+            // Signals within 200 ms of the first count as the same.
             thread::sleep(Duration::from_millis(250));
             server.signal(second).unwrap();
             let ended = server.finish();
@@ -87,11 +87,11 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn what_waits_to_be_accepted_is_served_after_a_signal() {
+fn queued_connection_is_served_after_a_signal() {
     isolated(|| {
         let lab = Lab::new();
         let server = lab.serve("", &["--service", "echo"]);
-        // Stopped, it can't accept: both the connection and the signal wait for it.
+        // A stopped process cannot accept: both the connection and the signal wait for it.
         server.signal("STOP").unwrap();
         let mut client = lab.connect();
         server.signal("TERM").unwrap();
@@ -101,7 +101,7 @@ fn what_waits_to_be_accepted_is_served_after_a_signal() {
     });
 }
 
-/// The connection is being served once this has come back.
+/// Waits for an echo, which shows that the connection is being served.
 fn echoed(client: &mut std::net::TcpStream) -> [u8; 1] {
     let mut byte = [0];
     client.write_all(b"x").unwrap();

@@ -1,4 +1,4 @@
-//! What it says when it can't start as asked.
+//! Errors and warnings at the start.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tfo_core::lab::{Program, isolated, require};
 use crate::support::{Lab, ONE_WORKER, SERVER, ask, clean};
 
 #[test]
-fn an_address_in_use_is_told_with_the_way_to_find_its_owner() {
+fn address_in_use_is_reported_with_how_to_find_its_owner() {
     isolated(|| {
         let lab = Lab::new();
         let _taken = lab.host.run(|| TcpListener::bind(SERVER)).unwrap();
@@ -18,32 +18,32 @@ fn an_address_in_use_is_told_with_the_way_to_find_its_owner() {
         assert!(error.starts_with("error: can't listen on 127.0.0.1:2222: "), "{error}");
         assert!(error.contains("Address already in use"), "{error}");
         assert!(error.contains("ss -ltnp 'sport = :2222'") && error.contains("--port"), "{error}");
-        assert_eq!(ended.out, "", "nothing belongs on standard output");
+        assert_eq!(ended.out, "", "standard output must be empty");
     });
 }
 
 #[test]
-fn an_address_of_another_host_is_told() {
+fn address_of_another_host_is_reported() {
     isolated(|| {
         let lab = Lab::new();
         for address in ["192.0.2.77", "2001:db8::77"] {
             let ended = lab.start("", &["-a", address]).finish();
             assert_eq!(ended.code, Some(1), "{}", ended.err);
             let error = ended.err.lines().last().unwrap();
-            assert!(error.contains("is not an address of this host"), "{error}");
+            assert!(error.contains("not an address of this host"), "{error}");
             assert!(error.contains(address) && error.contains("ip address"), "{error}");
         }
     });
 }
 
 #[test]
-fn a_port_that_needs_a_privilege_is_told_with_the_way_to_grant_it() {
+fn privileged_port_is_reported_with_how_to_grant_it() {
     isolated(|| {
         if !require("setpriv") {
             return;
         }
         let lab = Lab::new();
-        // Out of the bounding set even root does not get it.
+        // Without the capability in the bounding set, even root does not get it.
         let mut command = clean(Command::new("setpriv"));
         command.args(["--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service"]);
         command.args([env!("CARGO_BIN_EXE_tfo-server"), "-p", "80"]);
@@ -59,7 +59,7 @@ fn a_port_that_needs_a_privilege_is_told_with_the_way_to_grant_it() {
 }
 
 #[test]
-fn without_the_servers_bit_it_warns_with_the_fix_and_serves() {
+fn missing_server_bit_causes_a_warning_with_its_fix() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(1);
         let server = lab.serve("", &["--service", "echo"]);
@@ -72,7 +72,7 @@ fn without_the_servers_bit_it_warns_with_the_fix_and_serves() {
 }
 
 #[test]
-fn the_start_tells_address_service_queue_and_setting() {
+fn start_logs_address_service_queue_and_host_setting() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(0x403);
         let config =
@@ -92,13 +92,13 @@ fn the_start_tells_address_service_queue_and_setting() {
 }
 
 #[test]
-fn a_queue_that_the_kernel_cuts_is_told() {
+fn queue_capped_by_the_kernel_causes_a_warning() {
     isolated(|| {
         let lab = Lab::new();
         lab.host.run(|| std::fs::write("/proc/sys/net/core/somaxconn", "64")).unwrap();
         let server = lab.serve(ONE_WORKER, &[]);
         let line = server.err().expect(&["listening on"]);
-        assert!(line.contains("queue 64, backlog 64"), "the effective ones: {line}");
+        assert!(line.contains("queue 64, backlog 64"), "the effective values: {line}");
         let warning = server.err().expect(&["warn: ", "fastopen-queue"]);
         assert!(warning.contains("from 256 to 64"), "{warning}");
         assert!(warning.contains("sudo sysctl -w net.core.somaxconn="), "{warning}");

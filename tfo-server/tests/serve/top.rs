@@ -1,4 +1,4 @@
-//! `top` asks a server that lies, or never ends.
+//! `top` with a malicious server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::
 const OK: &str = "HTTP/1.1 200 OK\r\n\r\n";
 const BUILD: &str = "tfo_server_build_info{version=\"1\"} 1\n";
 
-/// Asks an endpoint that answers so.
+/// Runs `top` with an endpoint that answers this way.
 fn top(arguments: &[&str], answer: impl Fn(&mut TcpStream) + Send + 'static) -> Output {
     let lab = Lab::new();
     let listener = lab.host.run(|| TcpListener::bind(AT)).unwrap();
@@ -28,7 +28,7 @@ fn top(arguments: &[&str], answer: impl Fn(&mut TcpStream) + Send + 'static) -> 
             request.push(byte[0]);
         }
         answer(&mut stream);
-        // An end without unread bytes, so that it is no reset.
+        // Close without unread bytes, so that the end is not a reset.
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
     });
@@ -41,13 +41,16 @@ fn failure(answer: impl Fn(&mut TcpStream) + Send + 'static) -> String {
     let output = top(&[], answer);
     let why = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{why}");
-    assert!(why.starts_with("error: no metrics from http://127.0.0.1:9413/metrics: "), "{why}");
+    assert!(
+        why.starts_with("error: can't read metrics from http://127.0.0.1:9413/metrics: "),
+        "{why}"
+    );
     assert_eq!(why.lines().count(), 1, "{why}");
     why
 }
 
 #[test]
-fn an_answer_that_comes_byte_by_byte_is_given_up() {
+fn answer_byte_by_byte_is_abandoned() {
     isolated(|| {
         let why = failure(|stream| {
             let endless = OK.bytes().chain(std::iter::repeat(b'#'));
@@ -63,7 +66,7 @@ fn an_answer_that_comes_byte_by_byte_is_given_up() {
 }
 
 #[test]
-fn an_answer_without_an_end_is_said_to_be_truncated() {
+fn endless_answer_is_reported_as_truncated() {
     isolated(|| {
         let why = failure(|stream| {
             stream.write_all(OK.as_bytes()).unwrap();
@@ -74,12 +77,12 @@ fn an_answer_without_an_end_is_said_to_be_truncated() {
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
             stream.write_all([head, BUILD].concat().as_bytes()).unwrap();
         });
-        assert!(why.contains("the answer is truncated: 37 of 1000 bytes"), "{why}");
+        assert!(why.contains("the answer is truncated: received 37 of 1000 bytes"), "{why}");
     });
 }
 
 #[test]
-fn many_listeners_and_many_words_take_no_longer_than_their_lines() {
+fn time_for_many_listeners_is_linear_in_the_lines() {
     const MANY: usize = 50_000;
     isolated(|| {
         let output = top(&[], |stream| {
@@ -101,8 +104,12 @@ fn many_listeners_and_many_words_take_no_longer_than_their_lines() {
         let row = text.lines().find(|line| line.starts_with("0  ")).unwrap();
         let accepted = row.split_ascii_whitespace().nth(3);
         assert_eq!(accepted, Some((MANY + 1).to_string().as_str()), "{row}");
-        assert!(text.contains(&format!("this host: {MANY} a\n")), "summed");
-        assert_eq!(text.lines().filter(|line| line.ends_with("0 B")).count(), MANY, "each once");
+        assert!(text.contains(&format!("this host: {MANY} a\n")), "sum of all lines");
+        assert_eq!(
+            text.lines().filter(|line| line.ends_with("0 B")).count(),
+            MANY,
+            "one row per listener"
+        );
     });
 }
 
@@ -129,7 +136,7 @@ fn control_characters_are_escaped_in_text_and_json() {
             if format == "json" {
                 let document: Value = serde_json::from_str(&text).unwrap();
                 let version = &document["metrics"][0]["labels"]["version"];
-                assert_eq!(version, "\x1b[2J\u{9b}31m\u{7f}\nforged", "unchanged for a program");
+                assert_eq!(version, "\x1b[2J\u{9b}31m\u{7f}\nforged", "unchanged in JSON");
             }
         }
     });

@@ -7,7 +7,7 @@ use tfo_core::{lab::isolated, probe::mirror};
 use crate::support::{Lab, answer};
 
 #[test]
-fn the_packets_of_each_connection_are_drawn_and_written() {
+fn packets_of_each_connection_are_drawn_and_written() {
     isolated(|| {
         let lab = Lab::new();
         let file = lab.path("server.pcapng");

@@ -1,4 +1,4 @@
-//! Servers to forward to.
+//! Upstreams of the tests.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tfo_core::lab::Host;
 use tfo_core::socket::{Accepted, Arrival, FastOpenListener, FastOpenStream};
 
-/// Far more than any of it takes.
+/// Much longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An upstream that the test plays itself.
+/// An upstream whose connections the test handles itself.
 pub(crate) struct Upstream {
     listener: Arc<FastOpenListener>,
 }
@@ -25,7 +25,7 @@ impl Upstream {
         Self { listener: Arc::new(listener) }
     }
 
-    /// The next connection; checks of its health are none.
+    /// Accepts the next connection, except health checks.
     pub(crate) fn accept(&self) -> Accepted {
         let accepted = self.listener.accept().unwrap();
         accepted.stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -33,16 +33,16 @@ impl Upstream {
         accepted
     }
 
-    /// Answers each connection's first message with its own name and that message, and closes.
+    /// Answers each connection's first message with `name` and that message, and closes.
     pub(crate) fn answer(self, name: &'static str) -> Answering {
         let answering = Answering { seen: Arc::default(), count: Arc::default() };
-        let told = answering.clone();
+        let recorder = answering.clone();
         thread::spawn(move || {
             loop {
                 let Ok(Accepted { mut stream, arrival, .. }) = self.listener.accept() else {
                     return;
                 };
-                let told = told.clone();
+                let recorder = recorder.clone();
                 thread::spawn(move || {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
                     let mut message = [0; 4096];
@@ -50,10 +50,10 @@ impl Upstream {
                     if len == 0 {
                         return;
                     }
-                    told.count.fetch_add(1, Ordering::SeqCst);
+                    recorder.count.fetch_add(1, Ordering::SeqCst);
                     let message = message[..len].to_vec();
                     let answer = [name.as_bytes(), b":", &message].concat();
-                    told.seen.lock().unwrap().push((arrival, message));
+                    recorder.seen.lock().unwrap().push((arrival, message));
                     let _ = stream.write_all(&answer);
                     let _ = stream.shutdown(Shutdown::Write);
                     let _ = stream.read(&mut [0]);
@@ -64,7 +64,7 @@ impl Upstream {
     }
 }
 
-/// How a connection arrived, and the message that it brought.
+/// How a connection arrived, and its message.
 type Seen = (Arrival, Vec<u8>);
 
 /// An upstream that answers by itself.
@@ -75,25 +75,25 @@ pub(crate) struct Answering {
 }
 
 impl Answering {
-    /// How many connections brought a message.
+    /// Returns how many connections sent a message.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// How each of them arrived, and what it brought.
+    /// Returns how each of them arrived, and its message.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly this many bytes.
 pub(crate) fn read(stream: &mut FastOpenStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).unwrap();
     bytes
 }
 
-/// An upstream that does not answer: its accept queue is full, and so the kernel drops SYNs.
+/// An upstream that does not answer: its accept queue is full, so the kernel drops SYNs.
 pub(crate) struct Silent {
     _listener: FastOpenListener,
     _queue: Vec<TcpStream>,

@@ -1,4 +1,4 @@
-//! The program on a host of its own, and its clients.
+//! Runs the program in a network namespace, with clients.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,23 +13,24 @@ use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Program};
 use tfo_core::socket::{Connector, FastOpenStream};
 
-use super::process::program;
+use super::PROGRAM;
+use super::program::clean;
 
-/// For tests in which it matters who is served first.
+/// For tests that depend on the order in which clients are served.
 pub(crate) const ONE_WORKER: &str = "[engine]\nworkers = 1\n";
 pub(crate) const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2222);
-/// Far more than an answer takes.
+/// Much longer than an answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A host with a folder for its configuration.
+/// A network namespace, with a folder for the configuration.
 pub(crate) struct Lab {
     pub(crate) host: Host,
     folder: TempDir,
 }
 
 impl Lab {
-    /// Both halves of fast open are allowed.
+    /// Creates a lab whose host allows fast open for clients and servers.
     pub(crate) fn new() -> Self {
         Self { host: Host::new("server").unwrap(), folder: TempDir::new().unwrap() }
     }
@@ -40,38 +41,38 @@ impl Lab {
         lab
     }
 
-    /// A file in the folder of the configuration.
+    /// Returns the path of a file in the configuration's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A configuration file with this content.
+    /// Writes the configuration file.
     pub(crate) fn config(&self, content: &str) -> PathBuf {
         let path = self.path("server.toml");
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// The program with this configuration, and nothing inherited that settings could come from.
+    /// Returns the program with this configuration and without inherited settings.
     pub(crate) fn command(&self, config: &str, arguments: &[&str]) -> Command {
-        let mut command = program();
+        let mut command = clean(Command::new(PROGRAM.path));
         command.arg("--config").arg(self.config(config)).args(arguments);
         command
     }
 
-    /// The program, started.
+    /// Starts the program.
     pub(crate) fn start(&self, config: &str, arguments: &[&str]) -> Program {
         Program::start(&self.host, self.command(config, arguments)).unwrap()
     }
 
-    /// The program, started and listening.
+    /// Starts the program, and waits until it listens.
     pub(crate) fn serve(&self, config: &str, arguments: &[&str]) -> Program {
         let program = self.start(config, arguments);
         let _ = program.err().expect(&["listening on"]);
         program
     }
 
-    /// A regular connection.
+    /// Opens a regular connection.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = self.host.run(|| TcpStream::connect(SERVER)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -79,7 +80,7 @@ impl Lab {
         stream
     }
 
-    /// A connection with fast open allowed.
+    /// Opens a connection with fast open.
     pub(crate) fn fast_open(&self, first: &[u8]) -> FastOpenStream {
         let first = first.to_vec();
         let connector = Connector::default().timeout(PATIENCE);
@@ -89,14 +90,14 @@ impl Lab {
     }
 }
 
-/// Sends, closes this half, and reads to the end.
+/// Sends the request and a FIN, and reads the answer to its end.
 pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     answer(stream)
 }
 
-/// All that comes until the peer closes.
+/// Reads until the peer closes.
 pub(crate) fn answer(stream: &mut impl Read) -> Vec<u8> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -107,7 +108,7 @@ pub(crate) fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))
 }
 
-/// Bytes that differ from their neighbours and their pages, so that none can be lost or swapped.
+/// Returns bytes in which no part can be lost or swapped unnoticed.
 pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from((i ^ (i >> 8) ^ (i >> 16)) & 0xff).unwrap()).collect()
 }

@@ -1,53 +1,18 @@
-//! The program as a process: how it is started, and what the kernel says of it.
+//! Runs the program as a process, and reads its state from the kernel.
 
-use std::env;
 use std::fs;
-use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tfo_core::lab::Program;
 
-/// The program, with nothing inherited that settings could come from.
-pub(crate) fn program() -> Command {
-    clean(Command::new(env!("CARGO_BIN_EXE_tfo-server")))
-}
-
-/// Removes the variables that settings could come from.
-pub(crate) fn clean(mut command: Command) -> Command {
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("TFO_") {
-            command.env_remove(name);
-        }
-    }
-    for name in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "JOURNAL_STREAM"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// Runs a program that must end by itself.
-pub(crate) fn output(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let end = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("{command:?} must end by itself; it said {output:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
-
-/// Its resident memory in bytes.
+/// Returns the resident memory in bytes.
 pub(crate) fn memory(program: &Program) -> u64 {
     status(program, "VmRSS:")
 }
 
-/// The most resident memory that it has had, in bytes.
+/// Returns the peak resident memory in bytes.
 pub(crate) fn peak_memory(program: &Program) -> u64 {
     status(program, "VmHWM:")
 }
@@ -55,28 +20,28 @@ pub(crate) fn peak_memory(program: &Program) -> u64 {
 fn status(program: &Program, name: &str) -> u64 {
     let path = format!("/proc/{}/status", program.id());
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let line = text.lines().find(|line| line.starts_with(name)).expect("the kernel has it");
+    let line = text.lines().find(|line| line.starts_with(name)).expect("the field exists");
     let kilobytes: u64 = line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
     kilobytes * 1024
 }
 
-/// How many descriptors it has open.
+/// Returns the number of open descriptors.
 pub(crate) fn descriptors(program: &Program) -> usize {
     let path = format!("/proc/{}/fd", program.id());
     fs::read_dir(&path).unwrap_or_else(|e| panic!("{path}: {e}")).count()
 }
 
-/// Lets this process, and those that it starts, open as many as it may.
+/// Raises the soft limit of descriptors of this process and its children to the hard limit.
 pub(crate) fn raise_descriptors() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }
 
-/// Waits until it is so.
-pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+/// Waits until the condition is true.
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "it did not come about: {what}");
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "timeout: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,5 +1,23 @@
-//! From samples to an answer: what fast open saves here, what it costs when it fails, and whether to
-//! turn it on. Pure: no clock, no socket.
+//! Analyses samples: how much time fast open saves, what a miss costs, and whether to turn it on.
+//!
+//! # Overview
+//!
+//! 1. A sample is *proper* if its verdict is that of its side: `fast-open` for a connection that attempts fast open,
+//!    `not-attempted` for a regular one. A connection that attempts fast open and is not proper is a *miss*.
+//! 2. *Saved* is the difference of the medians of the proper connections of both sides.
+//! 3. *Lost* is the mean cost of a miss, compared with the regular median. A miss that failed costs its whole time,
+//!    because the program has to connect again.
+//! 4. The *ordinary loss* is the part of the lost time that is not attributed to fast open, because regular
+//!    connections on this path lose as much to retransmissions.
+//! 5. The *net* expectation of an attempt is hit rate × saved − miss rate × lost + ordinary loss.
+//! 6. [`Answer`] depends on the confidence interval of the net expectation: [`Analysis::answer`].
+//!
+//! # Invariants
+//!
+//! - The analysis is a pure function of the samples: no clock, no socket, and a fixed seed.
+//! - The bootstrap draws whole pairs, so that slow changes of the path affect both sides of a draw alike.
+//! - Each interval is at 95 %: those of quantiles and shares are exact, all others are by bootstrap.
+//! - "No difference" requires an interval that excludes any large difference. Otherwise the result is inconclusive.
 
 mod costs;
 
@@ -9,66 +27,66 @@ use tfo_core::diagnosis::{Cause, HitRate};
 
 use super::sample::{Metric, Sample, Side, millis};
 use crate::compare::statistics::{Estimate, Quantile, Resampling, Share, Sorted};
-use costs::{Costs, Setback, pairs};
+use costs::{Costs, Delay, pairs};
 
-/// Fewer connections of either side answer nothing.
-pub(crate) const LEAST_SAMPLES: usize = 10;
-/// So many connections that miss for the same reason are no accident.
-const LEAST_ALIKE: usize = 3;
-/// A shorter round trip drowns in what the hosts themselves take.
-pub(crate) const LEAST_RTT: f64 = 1.0;
-/// With a lower hit rate the first thing to do is to find out why.
-pub(crate) const LEAST_HIT_RATE: f64 = 0.5;
-/// A gain or loss that is less of a round trip is none that anybody would notice.
-const LEAST_EFFECT: f64 = 0.02;
-/// A loss of this share of a round trip is reason enough to leave it off, whatever helps.
-const GRAVE: f64 = 0.25;
-/// "No difference" is said when none can be as large as this share of a round trip.
-const MOST_LEFT_OPEN: f64 = 0.25;
-/// The halves may differ by this share of the regular median.
-const MOST_DRIFT: f64 = 0.1;
+/// The minimum number of connections of each side.
+pub(crate) const MIN_SAMPLES: usize = 10;
+/// The minimum number of connections that miss with the same cause to exclude chance.
+const MIN_ALIKE: usize = 3;
+/// The minimum round trip time in milliseconds. The hosts' own time would hide a shorter one.
+pub(crate) const MIN_RTT: f64 = 1.0;
+/// The minimum hit rate. With a lower one, the reason for the misses has to be found first.
+pub(crate) const MIN_HIT_RATE: f64 = 0.5;
+/// The minimum gain or loss that matters, as a share of a round trip.
+const MIN_EFFECT: f64 = 0.02;
+/// The loss, as a share of a round trip, that is a reason to leave fast open off even if the hit rate may rise.
+const SEVERE_LOSS: f64 = 0.25;
+/// The maximum difference, as a share of a round trip, that "no difference" may leave possible.
+const MAX_UNCERTAINTY: f64 = 0.25;
+/// The maximum difference between the halves, as a share of the regular median.
+const MAX_DRIFT: f64 = 0.1;
 
-/// What the samples say. Times are in milliseconds.
+/// The result of the analysis. Times are in milliseconds.
 #[derive(Debug, Clone)]
 pub(crate) struct Analysis {
-    /// The time that the answer rests on.
+    /// The time that the answer is based on.
     pub(crate) metric: Metric,
-    /// Both sides are regular connections: a check of the measurement itself.
+    /// Whether both sides are regular connections, which checks the measurement itself.
     pub(crate) both_regular: bool,
     /// The version of TLS.
     pub(crate) tls: Option<&'static str>,
     /// Median of TCP's own round trip times.
     pub(crate) rtt: Option<f64>,
     pub(crate) distributions: Vec<Distribution>,
-    /// The hit rate: of the connections that tried fast open and had a cookie, those that used it. Of a
-    /// comparison of regular connections: those that came about, of all.
+    /// The hit rate: of the connections that tried fast open with a cookie, the share that used it. For two sides of
+    /// regular connections: the share that was established.
     pub(crate) hit_rate: Share,
-    /// The regular connections that came about, of all.
+    /// The share of regular connections that were established.
     pub(crate) regular: Share,
-    /// What became of the others.
+    /// The misses, by cause.
     pub(crate) misses: Vec<Miss>,
-    /// The command that shows connections in the lab, in backticks, where that is where they were made.
+    /// The command that shows connections in the lab, in backticks, if the samples were taken there.
     pub(crate) lab: Option<String>,
-    /// Their times, until the answer or the failure.
+    /// The times of the misses, until the answer or the failure.
     pub(crate) miss_times: Sorted,
-    /// Mean cost of a miss, against the regular median.
+    /// Mean cost of a miss, compared with the regular median.
     pub(crate) lost: Option<f64>,
-    /// What of the loss of an attempt is not charged to fast open, because regular connections have it too.
+    /// The part of the loss that is not attributed to fast open, because regular connections lose as much.
     pub(crate) ordinary_loss: f64,
-    /// Hit rate × saved − miss rate × lost, without the ordinary loss.
+    /// Hit rate × saved − miss rate × lost + ordinary loss.
     pub(crate) net: Option<Estimate>,
-    /// How far the second half's median lies above that of the first, where it matters.
+    /// The increase of the regular median from the first half to the second, if it exceeds [`MAX_DRIFT`].
     pub(crate) drift: Option<f64>,
     pub(crate) answer: Answer,
 }
 
-/// One time, for both sides.
+/// The distributions of one time, on both sides.
 #[derive(Debug, Clone)]
 pub(crate) struct Distribution {
     pub(crate) metric: Metric,
     pub(crate) fast: Summary,
     pub(crate) regular: Summary,
-    /// The difference of the medians, of the proper connections of each side.
+    /// The difference of the medians.
     pub(crate) saved: Option<Estimate>,
 }
 
@@ -80,30 +98,30 @@ pub(crate) struct Summary {
     pub(crate) p99: Option<Quantile>,
 }
 
-/// Connections that were to use fast open, and ended in another way.
+/// Connections that attempted fast open without using it, with the same cause.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Miss {
-    /// The cause, or else the verdict.
+    /// The cause; if unknown, the verdict.
     pub(crate) word: &'static str,
     pub(crate) cause: Option<Cause>,
     pub(crate) count: usize,
-    /// They failed: the program has to connect again.
+    /// Whether they failed, so that the program has to connect again.
     pub(crate) failed: bool,
-    /// Mean cost against the regular median.
+    /// Mean cost, compared with the regular median.
     pub(crate) cost: f64,
 }
 
-/// Should fast open be on?
+/// Whether fast open should be on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     On,
     Off,
     NoDifference,
-    /// It can't be told.
+    /// The samples do not answer the question.
     Unknown(Inconclusive),
 }
 
-/// Why it can't be told.
+/// The reason why the samples do not answer the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Inconclusive {
@@ -111,12 +129,12 @@ pub(crate) enum Inconclusive {
     RttTooSmall,
     Drift,
     HitRateTooLow,
-    /// This host does not let clients use fast open.
+    /// The client's bit of `net.ipv4.tcp_fastopen` is off.
     ClientDisabled,
 }
 
 impl Answer {
-    /// The words of all answers.
+    /// The words for the answers.
     pub(crate) const WORDS: [&str; 4] = ["on", "off", "no-difference", "unknown"];
 
     pub(crate) const fn as_str(&self) -> &'static str {
@@ -141,7 +159,7 @@ impl Inconclusive {
     }
 }
 
-/// The times that a job has, the one that the answer rests on first.
+/// Returns the times that a job has, beginning with the one that the answer is based on.
 pub(crate) fn metrics(tls: bool, request: bool) -> &'static [Metric] {
     match (tls, request) {
         (false, _) => &[Metric::FirstByte, Metric::Reply],
@@ -151,7 +169,7 @@ pub(crate) fn metrics(tls: bool, request: bool) -> &'static [Metric] {
 }
 
 impl Analysis {
-    /// `metrics`: at least one; `samples`: whole pairs; `loopback`: the target is this host itself.
+    /// Analyses whole pairs of samples by at least one metric. `loopback` is whether the target is this host itself.
     pub(crate) fn new(
         samples: &[Sample],
         metrics: &[Metric],
@@ -217,7 +235,7 @@ impl Analysis {
             net,
             drift: drift
                 .filter(|drift| {
-                    let limit = MOST_DRIFT * regular_median.unwrap_or_default();
+                    let limit = MAX_DRIFT * regular_median.unwrap_or_default();
                     drift.differs_from_zero() && drift.value.abs() > limit
                 })
                 .map(|drift| drift.value),
@@ -227,95 +245,97 @@ impl Analysis {
         analysis
     }
 
+    /// Decides the answer, in this order: the client's bit is off, too few samples, no round trip to save, drift, a loss, a low hit rate, a
+    /// gain, and last whether the interval is narrow enough to exclude a difference.
     fn answer(&self, loopback: bool) -> Answer {
         if self.is_client_disabled() {
             return Answer::Unknown(Inconclusive::ClientDisabled);
         }
         let attempts = self.regular.total;
-        if self.always_misses() && attempts < LEAST_SAMPLES {
+        if self.always_misses() && attempts < MIN_SAMPLES {
             return Answer::Unknown(Inconclusive::HitRateTooLow);
         }
-        if attempts < LEAST_SAMPLES || self.regular.count < LEAST_SAMPLES {
+        if attempts < MIN_SAMPLES || self.regular.count < MIN_SAMPLES {
             return Answer::Unknown(Inconclusive::TooFewSamples);
         }
         let Some((rtt, net)) = self.rtt.zip(self.net) else {
             return Answer::Unknown(Inconclusive::TooFewSamples);
         };
-        if loopback || rtt < LEAST_RTT {
+        if loopback || rtt < MIN_RTT {
             return Answer::Unknown(Inconclusive::RttTooSmall);
         }
         if self.drift.is_some() {
             return Answer::Unknown(Inconclusive::Drift);
         }
-        let matters = net.value.abs() >= LEAST_EFFECT * rtt;
-        // Where few used it a small loss is no answer yet: it may turn into a gain once they do.
-        let hits = self.used() >= LEAST_HIT_RATE;
-        if net.high < 0.0 && matters && (hits || net.value.abs() >= GRAVE * rtt) {
+        let matters = net.value.abs() >= MIN_EFFECT * rtt;
+        // With a low hit rate, a small loss is inconclusive: it may turn into a gain once more connections hit.
+        let hits = self.used() >= MIN_HIT_RATE;
+        if net.high < 0.0 && matters && (hits || net.value.abs() >= SEVERE_LOSS * rtt) {
             return Answer::Off;
         }
         if !hits {
             return Answer::Unknown(Inconclusive::HitRateTooLow);
         }
-        if self.hit_rate.count < LEAST_SAMPLES {
+        if self.hit_rate.count < MIN_SAMPLES {
             return Answer::Unknown(Inconclusive::TooFewSamples);
         }
         if net.low > 0.0 && matters {
             Answer::On
-        } else if net.low.abs().max(net.high.abs()) > MOST_LEFT_OPEN * rtt {
-            // Not to see a difference is not to know that there is none.
+        } else if net.low.abs().max(net.high.abs()) > MAX_UNCERTAINTY * rtt {
+            // The interval includes large differences, so their absence is not shown.
             Answer::Unknown(Inconclusive::TooFewSamples)
         } else {
             Answer::NoDifference
         }
     }
 
-    /// Whether this host forbade all connections that were to use fast open to do so.
+    /// Returns whether this host kept all connections from trying fast open.
     fn is_client_disabled(&self) -> bool {
         let [miss] = self.misses.as_slice() else { return false };
         miss.cause == Some(Cause::ClientDisabled) && miss.count == self.regular.total
     }
 
-    /// Whether none of a few connections used fast open, and all for the same reason: more of them tell nothing new.
+    /// Returns whether several connections all missed with the same cause: more of them would show nothing new.
     fn always_misses(&self) -> bool {
         let [miss] = self.misses.as_slice() else { return false };
-        miss.cause.is_some() && miss.count == self.regular.total && miss.count >= LEAST_ALIKE
+        miss.cause.is_some() && miss.count == self.regular.total && miss.count >= MIN_ALIKE
     }
 
-    /// The share of all connections that were to use fast open and did, from 0 to 1.
+    /// Returns the share of all connections in fast open mode that used it, from 0 to 1.
     pub(crate) fn used(&self) -> f64 {
         let all = self.regular.total;
         if all == 0 { 0.0 } else { real(self.hit_rate.count) / real(all) }
     }
 
-    /// Whether the times of this connection are among those of its side.
-    pub(crate) fn counts(&self, sample: &Sample) -> bool {
+    /// Returns whether the times of this connection count as those of its side.
+    pub(crate) fn is_counted(&self, sample: &Sample) -> bool {
         sample.is_proper(self.both_regular) && sample.time(self.metric).is_some()
     }
 
-    /// Whether there are as many connections as an answer takes at least.
+    /// Returns whether there are enough connections for an answer.
     pub(crate) fn has_enough(&self) -> bool {
         [self.hit_rate.total, self.hit_rate.count, self.regular.count]
             .into_iter()
-            .all(|count| count >= LEAST_SAMPLES)
+            .all(|count| count >= MIN_SAMPLES)
     }
 
-    /// In round trips of this path.
+    /// Converts a time to round trips of this path; `None` if the round trip time is too short.
     pub(crate) fn round_trips(&self, time: f64) -> Option<f64> {
-        self.rtt.filter(|rtt| *rtt >= LEAST_RTT).map(|rtt| time / rtt)
+        self.rtt.filter(|rtt| *rtt >= MIN_RTT).map(|rtt| time / rtt)
     }
 
-    /// What is saved of the time that the answer rests on.
+    /// Returns what is saved of the time that the answer is based on.
     pub(crate) fn saved(&self) -> Option<Estimate> {
         self.main()?.saved
     }
 
-    /// The time that the answer rests on, for both sides.
+    /// Returns the distributions of the time that the answer is based on.
     pub(crate) fn main(&self) -> Option<&Distribution> {
         self.distributions.first()
     }
 
-    /// How far the widest interval reaches from its value, as a share of the regular median: those of both
-    /// medians, and that of their difference.
+    /// Returns how far the widest interval extends from its value, as a share of the regular median. The intervals
+    /// are those of both medians, and of their difference.
     pub(crate) fn width(&self) -> Option<f64> {
         let main = self.main()?;
         let (fast, regular) = (main.fast.median?, main.regular.median?);
@@ -358,7 +378,7 @@ fn misses(samples: &[Sample], metric: Metric, both_regular: bool, regular: f64) 
         }
         let cause = sample.verdict.cause;
         let word = cause.map_or(sample.verdict.outcome.as_str(), Cause::as_str);
-        let cost = Setback::of(sample, metric).cost(regular);
+        let cost = Delay::from_sample(sample, metric).cost(regular);
         if let Some(miss) = misses.iter_mut().find(|miss| miss.word == word) {
             miss.cost += (cost - miss.cost) / real(miss.count + 1);
             miss.count += 1;

@@ -1,4 +1,4 @@
-//! The answers, over samples that are made up: by hand, and by chance with a seed.
+//! Tests the answers with constructed samples, and with random samples from a fixed seed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::*;
 
 const FIRST_BYTE: &[Metric] = &[Metric::FirstByte];
 
-/// A verdict on evidence like this.
+/// Returns the verdict on evidence with these values.
 fn verdict(attempt: &serde_json::Value, syn_data: bool, code: &str, result: &str) -> Verdict {
     let evidence = json!({
         "remote": "192.0.2.2:2222", "message_bytes": 64, "attempt": attempt, "result": result,
@@ -25,7 +25,7 @@ fn verdict(attempt: &serde_json::Value, syn_data: bool, code: &str, result: &str
 struct Verdicts {
     hit: Verdict,
     regular: Verdict,
-    /// The SYN with data got no answer.
+    /// The SYN with data was not answered.
     lost: Verdict,
     /// The SYN-ACK did not acknowledge the data.
     refused: Verdict,
@@ -63,7 +63,7 @@ fn sample(pair: usize, side: Side, verdict: &Verdict, ms: f64, rtt: f64) -> Samp
     }
 }
 
-/// So many pairs, of which each side's time and verdict are told by its number.
+/// Returns this number of pairs. Each closure returns the verdict and the time of its side of a pair.
 fn samples<'a>(
     pairs: usize,
     fast: impl Fn(usize) -> (&'a Verdict, f64),
@@ -83,13 +83,13 @@ fn analyse(samples: &[Sample]) -> Analysis {
     Analysis::new(samples, FIRST_BYTE, false, false)
 }
 
-/// A little apart from each other, as real times are.
+/// Returns a small difference between pairs, as real times have.
 fn jitter(pair: usize) -> f64 {
     f64::from(u32::try_from(pair * 7 % 10).unwrap()) / 10.0
 }
 
 #[test]
-fn a_round_trip_is_saved_and_the_figures_are_those_of_a_hand() {
+fn saved_round_trip_has_the_figures_computed_by_hand() {
     let verdicts = Verdicts::new();
     let samples = samples(
         10,
@@ -105,17 +105,17 @@ fn a_round_trip_is_saved_and_the_figures_are_those_of_a_hand() {
     assert!((regular.low.unwrap() - 80.1).abs() < 1e-9, "{regular:?}");
     assert!((regular.high.unwrap() - 80.8).abs() < 1e-9, "{regular:?}");
     let saved = found.saved().unwrap();
-    // Both of a pair have the same jitter, and so every draw differs by 40: pairs are kept together.
+    // Both sides of a pair have the same jitter, and the bootstrap draws whole pairs: every draw differs by 40.
     assert!((saved.value - 40.0).abs() < 1e-9 && (saved.high - saved.low) < 1e-9, "{saved:?}");
     assert!((found.round_trips(saved.value).unwrap() - 1.0).abs() < 1e-9);
     assert_eq!((found.hit_rate.count, found.hit_rate.total), (10, 10));
     assert_eq!(found.misses, []);
-    // The interval of the medians reaches 0.35 ms of 80.45.
+    // The interval of each median extends 0.35 ms from its value.
     assert!((found.width().unwrap() - 0.35 / 80.45).abs() < 1e-9, "{:?}", found.width());
 }
 
 #[test]
-fn what_failed_is_charged_for() {
+fn misses_reduce_the_net_expectation_by_their_cost() {
     let verdicts = Verdicts::new();
     // 9 of 10 save 40 ms, the tenth loses a second: 36 − 100 = −64 ms.
     let fast = |pair: usize| {
@@ -135,7 +135,7 @@ fn what_failed_is_charged_for() {
 }
 
 #[test]
-fn a_box_that_drops_syn_data_means_off() {
+fn box_that_drops_syn_data_means_off() {
     let verdicts = Verdicts::new();
     let found = analyse(&samples(
         10,
@@ -144,13 +144,13 @@ fn a_box_that_drops_syn_data_means_off() {
     ));
     assert_eq!(found.answer, Answer::Off);
     assert!((found.net.unwrap().value + 1000.0).abs() < 1.0, "{:?}", found.net);
-    assert_eq!(found.saved(), None, "nothing used fast open");
+    assert_eq!(found.saved(), None, "no connection used fast open");
 }
 
 #[test]
-fn a_small_loss_where_nothing_used_fast_open_is_no_answer_yet() {
+fn small_loss_without_hits_is_inconclusive_and_a_large_is_off() {
     let verdicts = Verdicts::new();
-    // A round trip is 40 ms: a loss of a twentieth of it, then of half of it.
+    // The round trip time is 40 ms: a loss of a twentieth of it, and one of half of it.
     for (lost, answer) in [(2.0, Answer::Unknown(Inconclusive::HitRateTooLow)), (20.0, Answer::Off)]
     {
         let found = analyse(&samples(
@@ -164,7 +164,7 @@ fn a_small_loss_where_nothing_used_fast_open_is_no_answer_yet() {
 }
 
 #[test]
-fn loss_that_strikes_both_sides_is_not_charged_to_fast_open() {
+fn loss_on_both_sides_is_not_attributed_to_fast_open() {
     let verdicts = Verdicts::new();
     let mut samples = samples(
         100,
@@ -177,18 +177,18 @@ fn loss_that_strikes_both_sides_is_not_charged_to_fast_open() {
         sample.lossy = sample.time(Metric::FirstByte) > Some(1000.0);
     }
     let found = analyse(&samples);
-    // 36 saved − 100 lost + 100 that the regular ones lost too.
+    // 36 saved − 100 lost + 100 that regular connections lose too.
     assert!((found.ordinary_loss - 100.0).abs() < 1e-6, "{}", found.ordinary_loss);
     assert!((found.net.unwrap().value - 36.0).abs() < 1e-6, "{:?}", found.net);
     assert_ne!(found.answer, Answer::Off);
 }
 
 #[test]
-fn no_answer_is_given_where_there_is_none() {
+fn inconclusive_samples_are_reported_with_their_reason() {
     let verdicts = Verdicts::new();
     let hit = |ms: f64| move |pair: usize| (ms + jitter(pair), pair);
-    let doubt = |found: Analysis| match found.answer {
-        Answer::Unknown(doubt) => doubt,
+    let reason = |found: Analysis| match found.answer {
+        Answer::Unknown(reason) => reason,
         answer => panic!("{answer:?}"),
     };
     let good = |pairs: usize| {
@@ -198,19 +198,19 @@ fn no_answer_is_given_where_there_is_none() {
             |pair| (&verdicts.regular, hit(80.0)(pair).0),
         )
     };
-    assert_eq!(doubt(analyse(&[])), Inconclusive::TooFewSamples);
-    assert_eq!(doubt(analyse(&good(9))), Inconclusive::TooFewSamples);
+    assert_eq!(reason(analyse(&[])), Inconclusive::TooFewSamples);
+    assert_eq!(reason(analyse(&good(9))), Inconclusive::TooFewSamples);
     assert_eq!(analyse(&good(10)).answer, Answer::On);
 
     let loopback = Analysis::new(&good(50), FIRST_BYTE, false, true);
-    assert_eq!(doubt(loopback), Inconclusive::RttTooSmall);
+    assert_eq!(reason(loopback), Inconclusive::RttTooSmall);
     let mut near = good(50);
     for sample in &mut near {
         sample.rtt = Some(Duration::from_micros(990));
     }
-    assert_eq!(doubt(analyse(&near)), Inconclusive::RttTooSmall);
+    assert_eq!(reason(analyse(&near)), Inconclusive::RttTooSmall);
 
-    // What is lost now and then makes the expectation so unsure that nothing can be said.
+    // A rare miss makes the interval of the net expectation so wide that the result is inconclusive.
     let lossy = samples(
         40,
         |pair| if pair == 7 { (&verdicts.lost, 1080.0) } else { (&verdicts.hit, 60.0) },
@@ -218,7 +218,7 @@ fn no_answer_is_given_where_there_is_none() {
     );
     let found = analyse(&lossy);
     assert!(found.net.unwrap().low < -10.0 && found.net.unwrap().high > 0.0, "{:?}", found.net);
-    assert_eq!(doubt(found), Inconclusive::TooFewSamples);
+    assert_eq!(reason(found), Inconclusive::TooFewSamples);
 
     let slower = samples(
         50,
@@ -227,9 +227,9 @@ fn no_answer_is_given_where_there_is_none() {
     );
     let found = analyse(&slower);
     assert!((found.drift.unwrap() - 20.0).abs() < 1.0, "{:?}", found.drift);
-    assert_eq!(doubt(found), Inconclusive::Drift);
+    assert_eq!(reason(found), Inconclusive::Drift);
 
-    // Refused data costs nothing; but who gets one hit of four should know why first.
+    // Refused data costs nothing, but a hit rate of a quarter is too low for an answer.
     let rarely = samples(
         100,
         |pair| {
@@ -237,11 +237,11 @@ fn no_answer_is_given_where_there_is_none() {
         },
         |_| (&verdicts.regular, 80.0),
     );
-    assert_eq!(doubt(analyse(&rarely)), Inconclusive::HitRateTooLow);
+    assert_eq!(reason(analyse(&rarely)), Inconclusive::HitRateTooLow);
 }
 
 #[test]
-fn client_that_may_not_is_told_so_however_few_the_samples() {
+fn disabled_client_is_the_answer_with_any_number_of_samples() {
     let verdicts = Verdicts::new();
     let disabled = verdict(&json!("client-disabled"), false, "unspecified", "answered");
     assert_eq!(disabled.cause, Some(Cause::ClientDisabled));
@@ -263,28 +263,28 @@ fn client_that_may_not_is_told_so_however_few_the_samples() {
 
 type Spread = fn(&mut fastrand::Rng) -> f64;
 
-/// Times as of a real path: most are near, some are late, a few are very late.
-fn skewed(chance: &mut fastrand::Rng) -> f64 {
-    let late = -(1.0 - chance.f64()).ln();
-    80.0 + late * if chance.u8(..10) == 0 { 10.0 } else { 0.3 }
+/// Returns a time as on a real path: most are close, some are late, a few are very late.
+fn skewed(random: &mut fastrand::Rng) -> f64 {
+    let late = -(1.0 - random.f64()).ln();
+    80.0 + late * if random.u8(..10) == 0 { 10.0 } else { 0.3 }
 }
 
-/// Times that a coarse clock rounds.
-fn rounded(chance: &mut fastrand::Rng) -> f64 {
-    f64::from(chance.u8(0..8)).mul_add(0.5, 80.0)
+/// Returns a time that a coarse clock rounded.
+fn rounded(random: &mut fastrand::Rng) -> f64 {
+    f64::from(random.u8(0..8)).mul_add(0.5, 80.0)
 }
 
 #[test]
-fn identical_paths_show_no_difference_in_at_least_93_of_100_runs() {
+fn identical_paths_differ_in_at_most_7_of_100_runs() {
     let verdicts = Verdicts::new();
     let spread: [(&str, usize, Spread); 3] =
         [("skewed", 10, skewed), ("skewed", 30, skewed), ("rounded", 30, rounded)];
     for (name, pairs, time) in spread {
-        let mut chance = fastrand::Rng::with_seed(7413);
+        let mut random = fastrand::Rng::with_seed(7413);
         let (mut zero, mut answered) = (0, 0);
         for _ in 0..100 {
             let times: Vec<[f64; 2]> =
-                (0..=pairs).map(|_| [time(&mut chance), time(&mut chance)]).collect();
+                (0..=pairs).map(|_| [time(&mut random), time(&mut random)]).collect();
             let samples = samples(
                 pairs,
                 |pair| (&verdicts.regular, times[pair][0]),
@@ -294,18 +294,18 @@ fn identical_paths_show_no_difference_in_at_least_93_of_100_runs() {
             zero += usize::from(!found.saved().unwrap().differs_from_zero());
             answered += usize::from(found.answer == Answer::NoDifference);
         }
-        assert!(zero >= 93, "{name}, {pairs} pairs: the interval holds zero in {zero} of 100");
-        assert!(answered >= 93, "{name}, {pairs} pairs: the answer is that in {answered} of 100");
+        assert!(zero >= 93, "{name}, {pairs} pairs: the interval includes zero in {zero} of 100");
+        assert!(answered >= 93, "{name}, {pairs} pairs: no difference in {answered} of 100");
     }
 }
 
 #[test]
-fn a_difference_of_a_tenth_of_the_spread_is_found_in_enough_samples() {
-    // The test above would pass if no difference were ever found.
+fn difference_of_a_tenth_of_the_spread_is_found_in_400_pairs() {
+    // Complements the previous test, which would pass if no difference were ever found.
     let verdicts = Verdicts::new();
-    let mut chance = fastrand::Rng::with_seed(1);
+    let mut random = fastrand::Rng::with_seed(1);
     let times: Vec<[f64; 2]> =
-        (0..=400).map(|_| [skewed(&mut chance) - 0.3, skewed(&mut chance)]).collect();
+        (0..=400).map(|_| [skewed(&mut random) - 0.3, skewed(&mut random)]).collect();
     let samples = samples(
         400,
         |pair| (&verdicts.regular, times[pair][0]),

@@ -1,4 +1,4 @@
-//! What is drawn of a comparison: the series, the range of times, and where its ticks are.
+//! The parts of a plot: series, axis, ticks, and histogram bins.
 
 use crate::compare::analysis::Analysis;
 use crate::compare::sample::Side;
@@ -17,20 +17,20 @@ pub(super) struct Series<'a> {
 pub(super) enum Tone {
     Regular,
     FastOpen,
-    /// Was to be fast open.
+    /// Attempted fast open without using it.
     Missed,
 }
 
-/// From nothing to where hardly anything is beyond.
+/// The time axis, from 0 to a value that few samples exceed.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Axis {
     pub(super) high: f64,
     pub(super) ticks: Vec<f64>,
-    /// Where whole round trips end, if they can be told apart.
+    /// The multiples of the round trip time; empty if they are too close to each other.
     pub(super) round_trips: Vec<f64>,
 }
 
-/// The series of a comparison that have something in them.
+/// Returns the series of a comparison that are not empty.
 pub(super) fn series(analysis: &Analysis) -> Vec<Series<'_>> {
     let Some(main) = analysis.main() else { return Vec::new() };
     let name = |side| words::side(side, analysis.both_regular);
@@ -44,10 +44,10 @@ pub(super) fn series(analysis: &Analysis) -> Vec<Series<'_>> {
 }
 
 impl Axis {
-    /// For these series, with about so many ticks.
+    /// Creates the axis for these series, with about this number of ticks.
     pub(super) fn new(series: &[Series<'_>], rtt: Option<f64>, ticks: u32) -> Self {
         let all: usize = series.iter().map(|series| series.times.len()).sum();
-        // A few misses, a second later, would squeeze all else.
+        // Leaves out a few misses, which are often a second late and would compress all other series.
         let counts =
             |series: &&Series<'_>| series.tone != Tone::Missed || series.times.len() * 10 >= all;
         let reach = series.iter().filter(counts).filter_map(|series| {
@@ -56,7 +56,7 @@ impl Axis {
             Some(usual.min(most * 1.04).max(series.times.median()? * 1.04))
         });
         let high = reach.fold(0.0, f64::max).max(0.001);
-        let step = nice(high / f64::from(ticks.max(1)));
+        let step = round_step(high / f64::from(ticks.max(1)));
         let high = (high / step).ceil() * step;
         let marks = |step: f64| {
             (0..).map(move |n| f64::from(n) * step).take_while(move |at| *at <= high * 1.0001)
@@ -68,20 +68,20 @@ impl Axis {
         Self { high, ticks: marks(step).collect(), round_trips }
     }
 
-    /// From 0 at the left to 1 at the right; beyond the right end it is more.
+    /// Returns the position of a time: 0 at the left end, 1 at the right end, more beyond it.
     pub(super) fn place(&self, time: f64) -> f64 {
         time / self.high
     }
 
-    /// The share of the samples in each of so many bins, and how many are beyond the last one.
+    /// Returns the share of the samples in each of `count` bins, and the number of samples beyond the last one.
     pub(super) fn histogram(&self, times: &Sorted, count: usize) -> (Vec<f64>, usize) {
         let (shares, _, beyond) = bins(times, 0.0, self.high, count);
         (shares, beyond)
     }
 }
 
-/// The share of the samples in each of so many bins of this span, how many lie before, and how many
-/// beyond.
+/// Returns the share of the samples in each bin, and the numbers of samples before the first and beyond the last one.
+/// The bins cover `span` from `start`.
 pub(super) fn bins(times: &Sorted, start: f64, span: f64, bins: usize) -> (Vec<f64>, usize, usize) {
     let mut shares = vec![0.0; bins];
     let one = 1.0 / count(times.len());
@@ -99,19 +99,19 @@ pub(super) fn bins(times: &Sorted, start: f64, span: f64, bins: usize) -> (Vec<f
     (shares, before, beyond)
 }
 
-/// A tick's label, as exact as its step.
+/// Formats a tick with the precision of its step.
 pub(super) fn label(tick: f64, step: f64) -> String {
     let digits = [1.0, 0.1, 0.01].iter().take_while(|unit| step < **unit * 0.999).count();
     format!("{tick:.digits$}")
 }
 
-/// The share of the samples that are at most so large.
+/// Returns the share of the samples that are at most `limit`.
 pub(super) fn share_until(times: &Sorted, limit: f64) -> f64 {
     count(times.values().partition_point(|time| *time <= limit)) / count(times.len()).max(1.0)
 }
 
-/// A step of 1, 2 or 5 times a power of ten that is at least so large.
-pub(super) fn nice(least: f64) -> f64 {
+/// Returns the smallest step of 1, 2 or 5 times a power of ten that is at least `least`.
+pub(super) fn round_step(least: f64) -> f64 {
     let power = 10.0_f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0]
         .into_iter()
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_reach_what_is_drawn() {
+    fn ticks_are_round_numbers_that_cover_all_series() {
         let (regular, fast) = (of(&[80.0, 81.0, 82.0]), of(&[40.0, 41.0]));
         let series = [
             Series { name: "", tone: Tone::Regular, times: &regular },
@@ -155,12 +155,12 @@ mod tests {
         let (shares, beyond) = axis.histogram(&fast, 10);
         assert_eq!((shares[4], beyond), (1.0, 0), "{shares:?}");
         for (least, step) in [(0.9, 1.0), (1.1, 2.0), (2.1, 5.0), (5.1, 10.0), (0.03, 0.05)] {
-            assert!((nice(least) - step).abs() < 1e-12, "{least}");
+            assert!((round_step(least) - step).abs() < 1e-12, "{least}");
         }
     }
 
     #[test]
-    fn a_few_misses_do_not_squeeze_the_rest_and_many_are_shown() {
+    fn axis_ignores_a_few_misses_and_includes_many() {
         let regular = Sorted::new((0..100).map(|_| 80.0));
         let high = |misses: usize| {
             let missed = Sorted::new((0..misses).map(|_| 1080.0));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_count_what_is_at_most_so_large() {
+    fn share_until_includes_samples_equal_to_the_limit() {
         let times = of(&[1.0, 2.0, 2.0, 4.0]);
         for (limit, share) in [(0.5, 0.0), (1.0, 0.25), (2.0, 0.75), (3.0, 0.75), (4.0, 1.0)] {
             assert!((share_until(&times, limit) - share).abs() < 1e-12, "{limit}");

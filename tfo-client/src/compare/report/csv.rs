@@ -1,4 +1,4 @@
-//! Rows of CSV, for other programs.
+//! The CSV file, for other programs.
 
 use tfo_core::diagnosis::Cause;
 
@@ -23,7 +23,7 @@ const COLUMNS: [&str; 12] = [
     "rtt_us",
 ];
 
-/// A row for each connection (RFC 4180), times in microseconds.
+/// Returns a header and a row for each connection (RFC 4180), with times in microseconds.
 pub(super) fn rows(results: &Results) -> String {
     let mut text = COLUMNS.join(",") + "\r\n";
     for found in results.comparisons() {
@@ -46,7 +46,7 @@ fn columns(found: &Comparison, sample: &Sample) -> [String; COLUMNS.len()] {
         sample.side.as_str().to_owned(),
         sample.verdict.outcome.to_string(),
         sample.verdict.cause.map_or("", Cause::as_str).to_owned(),
-        found.analysis.counts(sample).to_string(),
+        found.analysis.is_counted(sample).to_string(),
         metric(Metric::Handshake),
         metric(Metric::FirstByte),
         metric(Metric::Reply),

@@ -14,38 +14,38 @@ use crate::compare::sample::{Metric, Sample, Side, millis};
 use crate::compare::statistics::{self, Quantile};
 use crate::{output, schema};
 
-/// What `tfo-client compare -o json` prints, and --export-json writes: one document.
+/// The output of `tfo-client compare -o json`, and the file of --export-json: one document.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "tfo-client compare")]
 pub(crate) struct CompareDocument<'a> {
-    /// The version of this format. A field may be added to it, none changes or goes.
+    /// The version of this format. Fields may be added within a version, but never change or disappear.
     #[schemars(extend("const" = 1))]
     schema: u32,
     compare: Settings<'a>,
-    /// In the order of the file of --targets; one without.
+    /// The targets, in the order of the file of --targets; one without this flag.
     #[schemars(length(min = 1))]
     targets: Vec<Target<'a>>,
 }
 
-/// How it was measured.
+/// The settings of the measurement.
 #[derive(Serialize, JsonSchema)]
 struct Settings<'a> {
-    /// Of tfo-client.
+    /// The version of tfo-client.
     #[schemars(length(min = 1))]
     version: &'a str,
-    /// What each connection does.
+    /// The request of each connection, in words.
     #[schemars(length(min = 1))]
     job: String,
-    /// The most that are measured.
+    /// The maximum number of pairs.
     #[schemars(range(min = 1))]
     pairs: usize,
-    /// How far intervals may reach from their values, as a share of the regular median.
+    /// How far intervals may extend from their values, as a share of the regular median.
     #[schemars(range(max = 0.5), extend("exclusiveMinimum" = 0))]
     until_ci: Option<f64>,
-    /// How the first bytes are handed over; off: both of a pair are regular.
+    /// How the first bytes are sent; off: both connections of a pair are regular.
     #[schemars(extend("enum" = ["auto", "sendto", "connect", "off"]))]
     mode: &'a str,
-    /// Null: the job has first bytes of its own.
+    /// The size of the first bytes; null: the job determines them.
     #[schemars(range(min = 1))]
     message_bytes: Option<usize>,
     #[schemars(range(min = 0))]
@@ -54,7 +54,7 @@ struct Settings<'a> {
     reply_timeout_us: i64,
     #[schemars(range(min = 0))]
     interval_us: i64,
-    /// The lab that it was measured in.
+    /// The lab in which the targets were measured.
     lab: Option<Lab<'a>>,
 }
 
@@ -72,7 +72,7 @@ struct Lab<'a> {
     servers: usize,
 }
 
-/// What became of a target.
+/// The result for one target.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Target<'a> {
@@ -96,20 +96,20 @@ struct Measured<'a> {
     host: &'a str,
     #[schemars(range(min = 1))]
     port: u16,
-    /// What was connected to.
+    /// The address and port that the connections were made to.
     #[schemars(extend("pattern" = schema::ADDRESS))]
     address: String,
-    /// It was ended by a signal, and has fewer pairs than were asked for.
+    /// Whether a signal ended the measurement, before all pairs were made.
     interrupted: bool,
-    /// Should fast open be on? unknown: doubt says why not.
+    /// Whether fast open should be on; unknown: doubt gives the reason.
     #[schemars(extend("enum" = Answer::WORDS))]
     answer: &'a str,
-    /// Why the answer is unknown.
+    /// The reason why the answer is unknown.
     doubt: Option<Inconclusive>,
     /// The answer in words.
     #[schemars(length(min = 1))]
     finding: String,
-    /// The time that the answer rests on.
+    /// The time that the answer is based on.
     metric: Metric,
     /// The version of TLS.
     #[schemars(extend("enum" = ["1.2", "1.3", null]))]
@@ -119,37 +119,37 @@ struct Measured<'a> {
     rtt_us: Option<i64>,
     #[schemars(length(min = 1))]
     times: Vec<Times>,
-    /// Connections that used fast open, of those that tried it and had a cookie: one that only fetched a cookie, or that
-    /// this host kept from trying, is neither hit nor miss.
+    /// Of the connections that tried fast open with a cookie, the share that used it. A connection that only fetched a
+    /// cookie, or that this host kept from trying, is neither a hit nor a miss.
     hit_rate: Share,
-    /// Regular connections that came about, of all.
+    /// The share of regular connections that were established.
     regular: Share,
-    /// What became of the others.
+    /// The attempts that did not use fast open, by cause.
     misses: Vec<Miss<'a>>,
     /// Mean cost of a miss.
     lost_us: Option<i64>,
-    /// What of the loss of an attempt is not charged to fast open, because regular connections have it too.
+    /// The part of the loss that is not attributed to fast open, because regular connections lose as much.
     ordinary_loss_us: i64,
-    /// Hit rate x saved - miss rate x lost, without the ordinary loss.
+    /// Hit rate x saved - miss rate x lost + ordinary loss.
     net: Option<Estimate>,
-    /// How far the second half's regular median lies above the first's, where it matters.
+    /// The increase of the regular median from the first half to the second; null if it does not matter.
     drift_us: Option<i64>,
     samples: Vec<SampleEntry>,
 }
 
-/// One time, for both sides, of the connections that count.
+/// The distributions of one time on both sides, of the connections that are counted.
 #[derive(Serialize, JsonSchema)]
 struct Times {
     metric: Metric,
     regular: Summary,
     fast_open: Summary,
-    /// Difference of the medians; its interval is by bootstrap.
+    /// Difference of the medians, with an interval by bootstrap.
     saved: Option<Estimate>,
-    /// Null where the round trip is too short.
+    /// The difference in round trips; null if the round trip time is too short.
     saved_round_trips: Option<f64>,
 }
 
-/// Quantiles; their intervals are by order statistics.
+/// Quantiles, with intervals by order statistics.
 #[derive(Serialize, JsonSchema)]
 struct Summary {
     count: usize,
@@ -158,7 +158,7 @@ struct Summary {
     p99: Option<Estimate>,
 }
 
-/// A value and its interval of 95 %; null: the sample gives no bound.
+/// A value and its 95 % confidence interval; a bound is null if the sample is too small for it.
 #[derive(Serialize, JsonSchema)]
 struct Estimate {
     us: i64,
@@ -166,7 +166,7 @@ struct Estimate {
     high_us: Option<i64>,
 }
 
-/// A proportion with its interval of 95 % (Clopper-Pearson).
+/// A proportion with its 95 % confidence interval (Clopper-Pearson).
 #[derive(Serialize, JsonSchema)]
 struct Share {
     count: usize,
@@ -179,12 +179,12 @@ struct Share {
 
 #[derive(Serialize, JsonSchema)]
 struct Miss<'a> {
-    /// The cause, or else the verdict.
+    /// The cause; if unknown, the verdict.
     #[schemars(extend("enum" = miss_words()))]
     what: &'a str,
     #[schemars(range(min = 1))]
     count: usize,
-    /// Mean cost against the regular median.
+    /// Mean cost, compared with the regular median.
     cost_us: i64,
 }
 
@@ -198,27 +198,27 @@ fn miss_words() -> Vec<&'static str> {
 struct SampleEntry {
     #[schemars(range(min = 1))]
     pair: usize,
-    /// It was made first of its pair.
+    /// Whether it was the first connection of its pair.
     first: bool,
     side: Side,
     verdict: Outcome,
-    /// Why, where there is a why.
+    /// The cause of the verdict, if it has one.
     cause: Option<Cause>,
-    /// Its times are among those of its side.
+    /// Whether its times count as those of its side.
     counted: bool,
-    /// Until the TLS handshake had ended.
+    /// Time until the TLS handshake completed.
     #[schemars(range(min = 0))]
     handshake_us: Option<i64>,
-    /// Until the first byte of the reply.
+    /// Time until the first byte of the reply.
     #[schemars(range(min = 0))]
     first_byte_us: Option<i64>,
-    /// Until the reply was whole.
+    /// Time until the reply was complete.
     #[schemars(range(min = 0))]
     reply_us: Option<i64>,
-    /// Until all was said, or it was given up.
+    /// Time until the dialogue ended, or the connection failed.
     #[schemars(range(min = 0))]
     ended_us: i64,
-    /// TCP's own round trip time, of the handshake; null when a retransmission spoiled it.
+    /// TCP's own round trip time, of the handshake; null if a retransmission made it unusable.
     #[schemars(range(min = 0))]
     rtt_us: Option<i64>,
 }
@@ -232,11 +232,11 @@ pub(super) fn document(results: &Results) -> String {
             job: compare.job.to_string(),
             pairs: compare.pairs,
             until_ci: compare.until_ci,
-            mode: settings.mode.name(),
+            mode: settings.probe.mode.name(),
             message_bytes: compare.job.sends_message().then(|| settings.payload.bytes()),
-            connect_timeout_us: micros(millis(settings.connect_timeout)),
-            reply_timeout_us: micros(millis(settings.reply_timeout)),
-            interval_us: micros(millis(settings.interval)),
+            connect_timeout_us: micros(millis(settings.probe.connect_timeout.get())),
+            reply_timeout_us: micros(millis(settings.probe.reply_timeout.get())),
+            interval_us: micros(millis(settings.probe.interval.get())),
             lab: compare.lab.as_ref().map(|lab| Lab {
                 rtt_us: micros(millis(lab.rtt)),
                 jitter_us: micros(millis(lab.jitter)),
@@ -252,9 +252,9 @@ pub(super) fn document(results: &Results) -> String {
 fn target(result: &Result<Comparison, FailedTarget>) -> Target<'_> {
     match result {
         Ok(found) => Target::Measured(Box::new(measured(found))),
-        Err(FailedTarget { target, why, .. }) => {
+        Err(FailedTarget { target, reason, .. }) => {
             let (host, port) = (&target.host, target.port);
-            Target::NotMeasured(NotMeasured { host, port, error: why })
+            Target::NotMeasured(NotMeasured { host, port, error: reason })
         }
     }
 }
@@ -268,7 +268,7 @@ fn measured(found: &Comparison) -> Measured<'_> {
         interrupted: found.interrupted,
         answer: analysis.answer.as_str(),
         doubt: match &analysis.answer {
-            Answer::Unknown(doubt) => Some(*doubt),
+            Answer::Unknown(reason) => Some(*reason),
             _ => None,
         },
         finding: format!("{} {}", words::headline(analysis), words::reason(analysis)),
@@ -319,7 +319,7 @@ fn line(sample: &Sample, analysis: &Analysis) -> SampleEntry {
         side: sample.side,
         verdict: sample.verdict.outcome,
         cause: sample.verdict.cause,
-        counted: analysis.counts(sample),
+        counted: analysis.is_counted(sample),
         handshake_us: time(Metric::Handshake),
         first_byte_us: time(Metric::FirstByte),
         reply_us: time(Metric::Reply),
@@ -354,7 +354,7 @@ fn share(share: statistics::Share) -> Share {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and times fit")]
+#[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and times are in range")]
 pub(super) fn micros(ms: f64) -> i64 {
     (ms * 1e3).round() as i64
 }

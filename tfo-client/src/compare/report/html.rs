@@ -1,4 +1,4 @@
-//! The page: all of it in one file, for a screen of any size, light or dark, and for paper.
+//! The HTML page: a single file, for screens of any size, light or dark, and for print.
 
 use tfo_core::capture::{Ladder, PacketPath};
 use tfo_core::diagnosis::{Cause, Outcome};
@@ -44,14 +44,14 @@ pub(super) fn page(results: &Results) -> String {
     )
 }
 
-/// All targets in one table.
+/// Returns a table of all targets.
 fn overview(results: &Results) -> String {
     let number = |ms: Option<f64>| ms.map_or_else(|| "-".to_owned(), words::number);
     let rows = each(&results.targets, |result| match result {
         Err(failure) => format!(
             "<tr><th>{}</th><td class=\"words\" colspan=\"6\">{}</td></tr>\n",
             escape(&target_name(&failure.target)),
-            code(&failure.why)
+            code(&failure.reason)
         ),
         Ok(found) => {
             let analysis = &found.analysis;
@@ -78,7 +78,7 @@ fn overview(results: &Results) -> String {
          <th>target</th><th>RTT</th><th class=\"regular\">regular</th><th class=\"fast\">fast open</th>\
          <th>saved</th><th>hit rate</th><th class=\"words\">answer</th></tr></thead>\n<tbody>\n{rows}\
          </tbody>\n</table></div>\n<p class=\"dim\">Medians in milliseconds; in brackets the 95 % \
-         interval.</p>\n<hr>\n",
+         confidence interval.</p>\n<hr>\n",
         results.targets.len()
     )
 }
@@ -116,7 +116,7 @@ fn failed(failure: &FailedTarget) -> String {
         "<main class=\"unknown\">\n<h1>TCP Fast Open: {}</h1>\n<p class=\"answer\">Not measured.</p>\n\
          <p class=\"reason\">{}</p>\n</main>\n",
         escape(&target_name(&failure.target)),
-        code(&format!("{} {}", failure.why, failure.advice))
+        code(&format!("{} {}", failure.reason, failure.advice))
     )
 }
 
@@ -134,7 +134,7 @@ fn cards(analysis: &Analysis) -> String {
         let note = format!("{} of {} connections", hits.count, hits.total);
         cards.push(("hit rate", words::percent(hits.value()), note));
         if let Some(net) = analysis.net {
-            let note = format!("a connection, {}", words::interval(net));
+            let note = format!("per connection, {}", words::interval(net));
             cards.push(("net expectation", words::time(net.value), note));
         }
     }
@@ -161,8 +161,8 @@ fn times(analysis: &Analysis) -> String {
         "<h2>Times</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>ms</th>\
          <th class=\"regular\">{}</th><th class=\"fast\">{}</th><th>{last}</th></tr></thead>\n<tbody>\n\
          {rows}</tbody>\n</table></div>\n\
-         <p class=\"dim\">In brackets the 95 % interval: of quantiles by order statistics, of the \
-         difference by bootstrap over the pairs. ?: so few samples give no bound.</p>\n",
+         <p class=\"dim\">In brackets the 95 % confidence interval: of quantiles by order statistics, of the \
+         difference by bootstrap over the pairs. ?: too few samples for a bound.</p>\n",
         side(Side::Regular),
         side(Side::FastOpen),
     )
@@ -195,7 +195,7 @@ fn rows(analysis: &Analysis, name: &str, distribution: &Distribution) -> String 
 }
 
 fn quantile(quantile: Option<Quantile>) -> String {
-    // The interval stands behind the value, less loud.
+    // The interval follows the value, in a lighter style.
     let words = escape(&words::quantile(quantile));
     match words.split_once(" [") {
         Some((value, interval)) => {
@@ -222,7 +222,7 @@ fn figures(analysis: &Analysis) -> String {
 
 fn ladders(found: &Comparison) -> String {
     let Some(typical) = &found.typical else {
-        return "<h2>A typical pair</h2>\n<p class=\"dim\">Its packets were not looked at: that needs \
+        return "<h2>A typical pair</h2>\n<p class=\"dim\">Its packets were not captured: this needs \
                 CAP_NET_RAW, or <code>--lab</code>.</p>\n"
             .to_owned();
     };
@@ -236,7 +236,7 @@ fn ladders(found: &Comparison) -> String {
             .title(&title)
             .limit(24)
             .packets(packets);
-        // An image of its own: its style is not that of the page.
+        // Embedded as an image, so that its style and the page's do not affect each other.
         format!(
             "<figure><img alt=\"{}\" src=\"data:image/svg+xml,{}\"></figure>\n",
             escape(&format!("The packets of a connection. {title}")),
@@ -246,7 +246,7 @@ fn ladders(found: &Comparison) -> String {
     let pictures: String = typical.iter().map(picture).collect();
     format!(
         "<h2>A typical pair</h2>\n<div class=\"pair\">\n{pictures}</div>\n<p class=\"dim\">Made after the \
-         others, and not counted: the one of some whose times were nearest to the medians.</p>\n"
+         measurement, and not counted: of several connections, those nearest to the medians.</p>\n"
     )
 }
 
@@ -257,7 +257,7 @@ fn samples(found: &Comparison) -> String {
     let heads =
         each(&metrics, |metric| format!("<th>{}</th>", escape(words::metric_name(*metric))));
     let row = |sample: &Sample| {
-        let class = match (sample.side, analysis.counts(sample)) {
+        let class = match (sample.side, analysis.is_counted(sample)) {
             (_, false) => "missed",
             (Side::Regular, true) => "regular",
             (Side::FastOpen, true) => "fast",
@@ -284,20 +284,20 @@ fn samples(found: &Comparison) -> String {
     format!(
         "<h2>All {} connections</h2>\n<div class=\"scroll samples\"><table>\n<thead><tr><th>pair</th>\
          <th class=\"words\">side</th><th class=\"words\">verdict</th>{heads}<th>RTT</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody>\n</table></div>\n<p class=\"dim\">Milliseconds. ①: made first of its \
+         <tbody>\n{rows}</tbody>\n</table></div>\n<p class=\"dim\">Milliseconds. ①: the first of its \
          pair.</p>\n",
         found.samples.len()
     )
 }
 
-/// All settings, and what made the page.
+/// Returns the footer: all settings, and the version of this program.
 fn foot(results: &Results) -> String {
     let Results { settings, compare, .. } = results;
     let time = |time| crate::prose::time(Some(time));
     let mut rows = vec![
         ("job", compare.job.to_string()),
-        ("pairs, at most", compare.pairs.to_string()),
-        ("mode", settings.mode.to_string()),
+        ("maximum pairs", compare.pairs.to_string()),
+        ("mode", settings.probe.mode.to_string()),
     ];
     if let Some(width) = compare.until_ci {
         rows.push(("until", format!("± {}", words::percent(width))));
@@ -306,9 +306,9 @@ fn foot(results: &Results) -> String {
         rows.push(("first bytes", format!("{} B", settings.payload.bytes())));
     }
     rows.extend([
-        ("connect timeout", time(settings.connect_timeout)),
-        ("reply timeout", time(settings.reply_timeout)),
-        ("interval", time(settings.interval)),
+        ("connect timeout", time(settings.probe.connect_timeout.get())),
+        ("reply timeout", time(settings.probe.reply_timeout.get())),
+        ("interval", time(settings.probe.interval.get())),
     ]);
     if let Some(lab) = &compare.lab {
         let boxes: Vec<&str> = lab.boxes.iter().map(|middlebox| middlebox.name()).collect();
@@ -322,9 +322,9 @@ fn foot(results: &Results) -> String {
         format!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(&value))
     });
     format!(
-        "<footer>\n<h2>Settings</h2>\n<dl>\n{rows}</dl>\n<p class=\"dim\">Made by tfo-client {}: pairs of \
-         connections in random order, the first ones for the cookie not counted. Only a connection \
-         whose SYN data was acknowledged by the SYN-ACK counts as fast open.</p>\n</footer>\n",
+        "<footer>\n<h2>Settings</h2>\n<dl>\n{rows}</dl>\n<p class=\"dim\">Written by tfo-client {}. The \
+         connections of a pair are made in random order; those that fetch the cookie are not counted. Only a \
+         connection whose SYN data was acknowledged by the SYN-ACK counts as fast open.</p>\n</footer>\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -333,18 +333,18 @@ fn each<T>(items: impl IntoIterator<Item = T>, show: impl FnMut(T) -> String) ->
     items.into_iter().map(show).collect()
 }
 
-/// Text with its commands set off.
+/// Escapes a text for HTML, and marks the parts in backticks as code.
 fn code(text: &str) -> String {
     let mut html = String::new();
     for (piece, is_code) in text.split('`').zip([false, true].into_iter().cycle()) {
-        // A number keeps its unit.
+        // Keeps a number and its unit on one line.
         let piece = escape(piece).replace(" %", "&nbsp;%").replace(" ms", "&nbsp;ms");
         html += &if is_code { format!("<code>{piece}</code>") } else { piece };
     }
     html
 }
 
-/// As a `data:` URL needs it.
+/// Percent-encodes a text for a `data:` URL.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 3 / 2);
     for byte in text.bytes() {

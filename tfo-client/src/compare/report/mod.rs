@@ -1,5 +1,5 @@
-//! What the comparison prints and writes: [`text`] with its [`plot`]s in a terminal, an [`svg`] picture, an
-//! [`html`] page, a JSON [`document`], and the rows of [`csv`]. [`words`] has the sentences of all.
+//! The output of a comparison: [`text`] with [`plot`]s for a terminal, an [`svg`] picture, an [`html`] page, a JSON
+//! [`document`], and a [`csv`] file. [`words`] contains the sentences that they share.
 
 mod axis;
 mod csv;
@@ -31,16 +31,16 @@ use crate::config::{Settings, Target};
 use crate::output::{self, Failure, Printer, Progress};
 use crate::prose::wrap;
 
-/// Time between two looks at how far it is.
-const PROGRESS: Duration = Duration::from_millis(200);
+/// The minimum time between two updates of the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a file holds.
-type Make = fn(&Results) -> String;
+/// Returns the content of a file.
+type Render = fn(&Results) -> String;
 
-/// The report of a comparison, or of several, on its way to standard output.
+/// Prints the report of one or several comparisons to standard output, and writes the files.
 pub(super) struct CompareReport {
     format: Format,
-    /// There is one row for each of several targets.
+    /// Whether to print one row for each of several targets.
     rows: bool,
     colour: bool,
     progress: Progress,
@@ -53,7 +53,7 @@ pub(super) struct CompareReport {
 impl CompareReport {
     pub(super) fn new(settings: &Settings, compare: &CompareSettings, targets: usize) -> Self {
         Self {
-            format: settings.format,
+            format: settings.output.format,
             rows: targets > 1,
             colour: output::colour(),
             progress: Progress::new(),
@@ -68,7 +68,7 @@ impl CompareReport {
         }
     }
 
-    /// A target is about to be measured.
+    /// Prints the head of the report, before a target is measured.
     pub(super) fn begin(&mut self, target: &Target, address: SocketAddr) {
         self.started = Instant::now();
         if self.format == Format::Text {
@@ -83,13 +83,13 @@ impl CompareReport {
             };
             self.printer.print(head);
         }
-        self.progress.show(&format!("  {}: the cookie…", target_name(target)));
+        self.progress.show(&format!("  {}: fetching the cookie…", target_name(target)));
     }
 
-    /// Shows how far it is, now and then.
+    /// Shows the progress, unless it was shown a moment ago.
     pub(super) fn progress(&mut self, samples: &[Sample], metrics: &[Metric], both_regular: bool) {
         let (pairs, most) = (samples.len() / 2, self.results.compare.pairs);
-        if !self.progress.is_shown() || (self.shown.elapsed() < PROGRESS && pairs > 1) {
+        if !self.progress.is_shown() || (self.shown.elapsed() < PROGRESS_INTERVAL && pairs > 1) {
             return;
         }
         self.shown = Instant::now();
@@ -115,7 +115,7 @@ impl CompareReport {
         ));
     }
 
-    /// Takes the comparison of a target, and returns whether somebody reads on.
+    /// Adds the comparison for a target and prints it. Returns whether more can be printed.
     pub(super) fn comparison(&mut self, comparison: Comparison) -> bool {
         self.progress.erase();
         let text = match (self.format, self.rows) {
@@ -129,18 +129,18 @@ impl CompareReport {
         self.printer.print(text)
     }
 
-    /// Takes a target that could not be measured, and returns whether somebody reads on.
+    /// Adds a target that could not be measured and prints the reason. Returns whether more can be printed.
     pub(super) fn failed_target(&mut self, failed: FailedTarget) -> bool {
         self.progress.erase();
         let failed = FailedTarget {
-            why: escape_control(&failed.why),
+            reason: escape_control(&failed.reason),
             advice: escape_control(&failed.advice),
             ..failed
         };
         let shown = if self.rows && self.format == Format::Text {
             self.printer.print(text::failed_target(&failed))
         } else {
-            let message = format!("{} {}", failed.why, failed.advice);
+            let message = format!("{} {}", failed.reason, failed.advice);
             output::error(&Failure::Unusable(message.trim_end().to_owned()));
             true
         };
@@ -148,17 +148,17 @@ impl CompareReport {
         shown
     }
 
-    /// Ends the report, and writes the files.
+    /// Completes the report, and writes the files.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         if self.format == Format::Json {
             self.printer.print(document::document(&self.results));
         }
         let Files { svg, html, json, csv } = self.results.compare.files.clone();
-        let files: [(Option<PathBuf>, Make); 4] =
+        let files: [(Option<PathBuf>, Render); 4] =
             [(svg, svg::picture), (html, html::page), (json, document::document), (csv, csv::rows)];
-        for (file, make) in files {
+        for (file, render) in files {
             if let Some(file) = file {
-                fs::write(&file, make(&self.results)).map_err(|e| Failure::write(&file, e))?;
+                fs::write(&file, render(&self.results)).map_err(|e| Failure::write(&file, e))?;
             }
         }
         self.printer.finish()

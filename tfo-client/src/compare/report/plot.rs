@@ -1,21 +1,21 @@
-//! Pictures for a terminal: a histogram of blocks, and cumulative curves of dots.
+//! Plots for a terminal: a histogram of block characters, and cumulative curves of braille dots.
 
 use anstyle::{AnsiColor, Style};
 
 use super::axis::{Axis, Series, Tone, count, share_until};
 use super::words;
 
-/// Columns of the names to the left.
+/// Width of the names at the left.
 const NAMES: usize = 15;
-/// Columns of the picture itself.
+/// Width of the plot itself.
 const WIDTH: usize = 62;
-/// Lines of a histogram.
+/// Height of a histogram, in lines.
 const BARS: usize = 3;
-/// Lines of the curves.
+/// Height of the curves, in lines.
 const CURVES: usize = 10;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// How the times of each series are spread, one above the other.
+/// Draws a histogram for each series, one above the other.
 pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
     let drawn: Vec<(Vec<f64>, usize)> =
         series.iter().map(|series| axis.histogram(series.times, WIDTH)).collect();
@@ -37,7 +37,7 @@ pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> Str
     text + &scale(axis)
 }
 
-/// Which share of each series has come by when.
+/// Draws the cumulative distribution of each series.
 pub(super) fn curves(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
     let canvases: Vec<Canvas> = series.iter().map(|series| Canvas::draw(series, axis)).collect();
     let mut text = String::new();
@@ -67,7 +67,7 @@ pub(super) fn curves(series: &[Series<'_>], axis: &Axis, colour: bool) -> String
     text + &scale(axis)
 }
 
-/// The ticks below a picture, in milliseconds and in round trips.
+/// Draws the ticks below a plot, in milliseconds and in round trips.
 fn scale(axis: &Axis) -> String {
     let mut line = vec!['─'; WIDTH];
     let (mut labels, mut trips) = (vec![' '; WIDTH + 6], vec![' '; WIDTH + 6]);
@@ -93,7 +93,7 @@ fn scale(axis: &Axis) -> String {
     scale
 }
 
-/// Writes a word centred at a column, if nothing stands there.
+/// Writes a word centred at a column, if the place is empty.
 fn write(line: &mut [char], column: usize, word: &str) {
     let len = word.chars().count();
     let start = column.saturating_sub(len / 2).min(line.len().saturating_sub(len));
@@ -105,7 +105,7 @@ fn write(line: &mut [char], column: usize, word: &str) {
     }
 }
 
-/// A bar's part in a line; a bar that is there is seen.
+/// Returns the character for a bar's part in a line. Every bar that is not empty is visible.
 fn block(height: f64, line: usize) -> char {
     let eighths = (height * count(BARS * 8)).ceil() - count(line * 8);
     let index = (0..=8).rev().find(|index| count(*index) <= eighths).unwrap_or(0);
@@ -133,7 +133,7 @@ pub(super) fn style(tone: Tone, colour: bool) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
-/// Cells of two by four dots.
+/// A grid of braille characters, each of two by four dots.
 struct Canvas {
     cells: Vec<u8>,
 }
@@ -147,7 +147,7 @@ impl Canvas {
         for x in 0..WIDTH * 2 {
             let until = axis.high * count(x + 1) / count(WIDTH * 2);
             let now = row(share_until(series.times, until));
-            // The step is a line upwards.
+            // Draws the step as a vertical line.
             for y in now..=before {
                 canvas.dot(x, y);
             }
@@ -156,7 +156,7 @@ impl Canvas {
         canvas
     }
 
-    /// The bits of U+2800: the left column from the top is 0, 1, 2, 6, the right one 3, 4, 5, 7.
+    /// Sets a dot. The bits of U+2800 are 0, 1, 2, 6 in the left column from the top, and 3, 4, 5, 7 in the right one.
     fn dot(&mut self, x: usize, y: usize) {
         const BITS: [[u8; 2]; 4] = [[0, 3], [1, 4], [2, 5], [6, 7]];
         let bit = BITS[y % 4][x % 2];

@@ -1,4 +1,4 @@
-//! What the targets came to, and what is said of all of them.
+//! The results of all targets, and the titles that the reports share.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::config::file::Mode;
 use crate::config::{Settings, Target};
 use crate::prose;
 
-/// The targets so far, in their order.
+/// The settings, and the results so far in the order of the targets.
 pub(super) struct Results {
     pub(super) settings: Settings,
     pub(super) compare: CompareSettings,
@@ -21,7 +21,7 @@ impl Results {
         self.targets.iter().filter_map(|result| result.as_ref().ok())
     }
 
-    /// What is compared: "example.org:443 (192.0.2.1:443), GET / over TLS".
+    /// Returns the name of a target with its address, or with the lab's path: "example.org:443 (192.0.2.1:443)".
     pub(super) fn title(&self, target: &Target, address: SocketAddr) -> String {
         let name = target_name(target);
         let place = match &self.compare.lab {
@@ -44,10 +44,10 @@ impl Results {
         if place.is_empty() { name } else { format!("{name} ({place})") }
     }
 
-    /// What each connection does, and how many there are.
+    /// Describes the number of pairs, and the request of each connection.
     pub(super) fn plan(&self) -> String {
         let pairs = self.compare.pairs;
-        let sides = if self.settings.mode == Mode::Off {
+        let sides = if self.settings.probe.mode == Mode::Off {
             "regular connections"
         } else {
             "a regular connection and one with fast open"
@@ -79,7 +79,7 @@ impl Results {
     }
 }
 
-/// The host and port of a target, as users write them.
+/// Returns the host and port of a target, in the format of `--server`.
 pub(super) fn target_name(target: &Target) -> String {
     if target.host.contains(':') {
         format!("[{}]:{}", target.host, target.port)

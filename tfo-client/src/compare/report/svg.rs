@@ -1,4 +1,4 @@
-//! Both distributions as an SVG picture: cumulative curves, and below them histograms as close-ups.
+//! The distributions as an SVG picture: cumulative curves, and histograms as close-ups below them.
 
 use super::axis::{self, Axis, Series, Tone, count, share_until};
 use super::results::Results;
@@ -6,22 +6,22 @@ use super::words;
 use crate::compare::analysis::Analysis;
 
 const WIDTH: f64 = 960.0;
-/// The plot's sides.
+/// The left and right edge of the plot.
 const LEFT: f64 = 72.0;
 const RIGHT: f64 = WIDTH - 40.0;
-/// The curves' upper and lower end.
+/// The upper and lower edge of the curves.
 const TOP: f64 = 112.0;
 const BOTTOM: f64 = 392.0;
 /// The height of a close-up's bars, and their base line.
 const BARS: f64 = 84.0;
 const PANEL: f64 = 590.0;
 const HEIGHT: f64 = 630.0;
-/// Between two close-ups.
+/// The space between two close-ups.
 const GAP: f64 = 40.0;
 const BINS: usize = 70;
 const TICKS: u32 = 7;
 
-/// Everything is named `cmp-`, so that it may stand inside of a page.
+/// The style. All names begin with `cmp-`, so that the picture can be embedded in a page.
 pub(super) const STYLE: &str = "\
 .cmp text { font: 15px system-ui, sans-serif; fill: #1f2328; }
 .cmp .cmp-title { font-size: 24px; font-weight: 700; }
@@ -65,7 +65,7 @@ stroke-linejoin: round; paint-order: stroke; }
 }
 ";
 
-/// The picture of the only target.
+/// Draws the only target.
 pub(super) fn picture(results: &Results) -> String {
     let Some(found) = results.comparisons().next() else {
         return "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_owned();
@@ -74,7 +74,7 @@ pub(super) fn picture(results: &Results) -> String {
     draw(&results.title(&found.target, found.address), &found.analysis, &series)
 }
 
-/// The picture as a standalone document, which a page may hold too.
+/// Draws a comparison as a standalone document, which can also be embedded in a page.
 pub(super) fn draw(title: &str, analysis: &Analysis, series: &[Series<'_>]) -> String {
     let axis = Axis::new(series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
     let mut picture = Picture { svg: String::new(), axis };
@@ -99,20 +99,20 @@ struct Picture {
 impl Picture {
     fn begin(&mut self, title: &str, analysis: &Analysis) {
         let what = words::metric_name(analysis.metric);
-        let told = format!("{} {}", words::headline(analysis), words::reason(analysis));
+        let description = format!("{} {}", words::headline(analysis), words::reason(analysis));
         self.svg += &format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"cmp\" role=\"img\" \
              viewBox=\"0 0 {WIDTH:.0} {HEIGHT:.0}\" width=\"{WIDTH:.0}\" height=\"{HEIGHT:.0}\">\n\
              <title>{}</title>\n<desc>{}</desc>\n<style>\n{STYLE}</style>\n\
              <rect class=\"cmp-page\" width=\"{WIDTH:.0}\" height=\"{HEIGHT:.0}\" rx=\"8\"/>\n",
             escape(title),
-            escape(&told)
+            escape(&description)
         );
         self.text("cmp-title", "start", (24.0, 42.0), title);
         let main = analysis.main();
         let counts =
             main.map_or((0, 0), |main| (main.regular.sorted.len(), main.fast.sorted.len()));
-        let sides = if analysis.both_regular { "as many more" } else { "with fast open" };
+        let sides = if analysis.both_regular { "more" } else { "with fast open" };
         self.text(
             "cmp-sub",
             "start",
@@ -140,7 +140,7 @@ impl Picture {
         }
     }
 
-    /// The area between the first two curves: on average, what is saved.
+    /// Fills the area between the first two curves, which is the mean time saved.
     fn between(&mut self, series: &[Series<'_>]) {
         let [one, other, ..] = series else { return };
         let class = match other.tone {
@@ -164,7 +164,7 @@ impl Picture {
         );
     }
 
-    /// The corners of a cumulative curve, two for each half pixel at most.
+    /// Returns the corners of a cumulative curve, at most two for each half pixel.
     fn steps(&self, series: &Series<'_>) -> Vec<(f64, f64)> {
         let values = series.times.values();
         let mut steps = vec![(LEFT, y(0.0))];
@@ -184,7 +184,7 @@ impl Picture {
         steps
     }
 
-    /// An arrow between the medians, with what lies between them.
+    /// Draws an arrow between the medians, labelled with their difference.
     fn gain(&mut self, analysis: &Analysis, series: &[Series<'_>]) {
         let [one, other, ..] = series else { return };
         let Some((from, to)) = one.times.median().zip(other.times.median()) else { return };
@@ -212,7 +212,7 @@ impl Picture {
         }
     }
 
-    /// The names of the curves, above the picture to the right.
+    /// Draws the legend, above the plot at the right.
     fn names(&mut self, series: &[Series<'_>]) {
         let mut x = RIGHT;
         for series in series.iter().rev() {
@@ -233,16 +233,16 @@ impl Picture {
         }
     }
 
-    /// A close-up of each distribution, side by side: of the same width in time, each where it lies.
+    /// Draws a close-up of each distribution, side by side. All cover the same span of time, each around its median.
     fn panels(&mut self, series: &[Series<'_>]) {
         let Some(span) = close_up(series, &self.axis) else { return };
         let mut series: Vec<&Series<'_>> = series.iter().collect();
         let median = |series: &Series<'_>| series.times.median().unwrap_or_default();
         series.sort_by(|one, other| median(one).total_cmp(&median(other)));
-        let room = (RIGHT - LEFT + GAP) / count(series.len());
+        let pitch = (RIGHT - LEFT + GAP) / count(series.len());
         for (series, n) in series.iter().zip(0..) {
-            let left = LEFT + count(n) * room;
-            self.panel(series, span, (left, left + room - GAP));
+            let left = LEFT + count(n) * pitch;
+            self.panel(series, span, (left, left + pitch - GAP));
         }
     }
 
@@ -275,7 +275,7 @@ impl Picture {
         let words = format!("median {}{others}", words::time(median));
         self.text("cmp-dim", "start", (left, PANEL - BARS - 20.0), &words);
         self.line("cmp-trip", (x(median), PANEL - BARS - 8.0), (x(median), PANEL));
-        let step = axis::nice(span / 4.0);
+        let step = axis::round_step(span / 4.0);
         let first = (start / step).ceil();
         for tick in (0..).map(|n| (first + f64::from(n)) * step).take_while(|t| *t <= start + span)
         {
@@ -311,7 +311,7 @@ impl Picture {
     }
 }
 
-/// How much time each close-up shows: most of the widest distribution.
+/// Returns the span of time of a close-up, which covers most of the widest distribution.
 fn close_up(series: &[Series<'_>], axis: &Axis) -> Option<f64> {
     let widths = series.iter().filter_map(|series| {
         let at = |probability| series.times.quantile(probability).map(|found| found.value);
@@ -333,7 +333,7 @@ const fn class(tone: Tone) -> &'static str {
     }
 }
 
-/// Text inside of XML or HTML.
+/// Escapes a text for XML or HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! A comparison for people, in a terminal.
+//! The text for people, in a terminal.
 
 use anstyle::{AnsiColor, Style};
 
@@ -11,13 +11,13 @@ use crate::compare::sample::Side;
 use crate::compare::statistics::Quantile;
 use crate::prose::{WIDTH, wrap, wrap_to};
 
-/// Columns of a row's name, and of a value with its interval.
+/// Width of a row's name, and of a value with its interval.
 const NAME: usize = 14;
 const VALUE: usize = 21;
-/// Ticks below a picture.
+/// Number of ticks below a plot.
 const TICKS: u32 = 6;
 
-/// The answer, the tables and the pictures.
+/// Returns the answer, the tables and the plots.
 pub(super) fn comparison(comparison: &Comparison, colour: bool) -> String {
     let analysis = &comparison.analysis;
     let style = style(&analysis.answer, colour);
@@ -29,9 +29,9 @@ pub(super) fn comparison(comparison: &Comparison, colour: bool) -> String {
     if !series.is_empty() {
         let axis = Axis::new(&series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
         let what = words::metric_name(analysis.metric);
-        text += &format!("\n{what}: how the times are spread\n\n");
+        text += &format!("\n{what}: distribution of the times\n\n");
         text += &plot::histogram(&series, &axis, colour);
-        text += &format!("\n{what}: the share that has come by then\n\n");
+        text += &format!("\n{what}: cumulative distribution\n\n");
         text += &plot::curves(&series, &axis, colour);
     }
     text
@@ -54,7 +54,7 @@ fn table(analysis: &Analysis) -> String {
         unbounded |= [&distribution.regular, &distribution.fast].into_iter().any(is_unbounded);
     }
     if unbounded {
-        text += "  ?: so few samples give no bound; p99 takes 368, p90 36.\n";
+        text += "  ?: too few samples for a bound; p99 needs 368, p90 36.\n";
     }
     text
 }
@@ -103,21 +103,21 @@ fn rates(analysis: &Analysis) -> String {
     text
 }
 
-/// Broken lines stand below their beginning.
+/// Wraps a text with a hanging indent.
 fn wrap_hanging(text: &str) -> String {
     let wrapped = wrap_to(text, WIDTH - NAME);
     wrapped.trim_end().replace('\n', &format!("\n{}", " ".repeat(NAME)))
 }
 
-/// What stands above several targets' rows.
+/// Returns the head of the table of several targets.
 pub(super) fn head() -> String {
     format!(
         "{:<30} {:>9} {:>9} {:>9} {:>16} {:>5}  {}\n",
-        "target", "RTT", "regular", "fast open", "saved [95 %]", "hits", "turn it"
+        "target", "RTT", "regular", "fast open", "saved [95 %]", "hits", "answer"
     )
 }
 
-/// One of several targets.
+/// Returns the row of one of several targets.
 pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
     let analysis = &comparison.analysis;
     let median = |summary: Option<&Summary>| {
@@ -144,15 +144,15 @@ pub(super) fn row(comparison: &Comparison, colour: bool) -> String {
     )
 }
 
-/// A target that there is no row of.
+/// Returns the row of a target that could not be measured.
 pub(super) fn failed_target(failed: &FailedTarget) -> String {
-    format!("{:<30} {}\n", shortened(&target_name(&failed.target)), failed.why)
+    format!("{:<30} {}\n", shortened(&target_name(&failed.target)), failed.reason)
 }
 
 fn answer(answer: &Answer) -> String {
     match answer {
-        Answer::Unknown(doubt) => format!("? ({})", doubt.as_str()),
-        Answer::NoDifference => "no matter".to_owned(),
+        Answer::Unknown(reason) => format!("? ({})", reason.as_str()),
+        Answer::NoDifference => "no difference".to_owned(),
         known => known.as_str().to_owned(),
     }
 }

@@ -1,39 +1,38 @@
-//! What a comparison amounts to, in sentences; every report takes its words from here.
+//! The sentences and numbers that all reports of a comparison share.
 
 use crate::compare::analysis::{
-    Analysis, Answer, Distribution, Inconclusive, LEAST_HIT_RATE, LEAST_RTT, LEAST_SAMPLES, Miss,
-    Summary,
+    Analysis, Answer, Distribution, Inconclusive, MIN_HIT_RATE, MIN_RTT, MIN_SAMPLES, Miss, Summary,
 };
 use crate::compare::sample::{Metric, Side};
 use crate::compare::statistics::{Estimate, Quantile, Share};
 
 /// A quantile of a sample.
 type Tail = fn(&Summary) -> Option<Quantile>;
-/// The quantiles beside the median, with their names.
+/// The quantiles other than the median, with their names.
 pub(super) const TAILS: [(&str, Tail); 2] =
     [("p90", |summary| summary.p90), ("p99", |summary| summary.p99)];
 
-/// The answer in a few words.
+/// Returns the answer in a few words.
 pub(super) fn headline(analysis: &Analysis) -> &'static str {
     if analysis.both_regular {
         return match analysis.answer {
-            Answer::On | Answer::Off => "They differ, although both are regular.",
-            Answer::NoDifference => "No difference, as it must be.",
-            Answer::Unknown(_) => "No answer.",
+            Answer::On | Answer::Off => "The sides differ, although both are regular.",
+            Answer::NoDifference => "No difference, as expected.",
+            Answer::Unknown(_) => "Inconclusive.",
         };
     }
     match analysis.answer {
         Answer::On => "Turn it on.",
         Answer::Off => "Leave it off.",
         Answer::NoDifference => "It makes no difference here.",
-        Answer::Unknown(_) => "No answer.",
+        Answer::Unknown(_) => "Inconclusive.",
     }
 }
 
-/// Why: sentences.
+/// Returns the reason for the answer, as sentences.
 pub(super) fn reason(analysis: &Analysis) -> String {
     match &analysis.answer {
-        Answer::Unknown(doubt) => doubted(analysis, *doubt),
+        Answer::Unknown(reason) => inconclusive(analysis, *reason),
         _ if analysis.both_regular => both_regular(analysis),
         Answer::On => format!("{}{}", saved(analysis), net(analysis)),
         Answer::Off => off(analysis),
@@ -49,18 +48,18 @@ fn saved(analysis: &Analysis) -> String {
     let hits = analysis.hit_rate;
     let all = analysis.regular.total;
     let used = if hits.count == all {
-        format!("All {all} connections that were to use it did.")
+        format!("All {all} attempts used it.")
     } else {
-        format!("{} of {all} connections that were to use it did.", hits.count)
+        format!("{} of {all} attempts used it.", hits.count)
     };
     format!("Fast open saves {} {}{trips}. {used}", time(saved.value), until(analysis.metric))
 }
 
-/// What to expect where some connections miss.
+/// Describes the net expectation; empty without misses.
 fn net(analysis: &Analysis) -> String {
     match analysis.net {
         Some(net) if !analysis.misses.is_empty() => format!(
-            " With what the others cost, a connection gains {} on average.",
+            " Including the cost of misses, the mean gain is {} per connection.",
             time(net.value)
         ),
         _ => String::new(),
@@ -76,31 +75,31 @@ fn off(analysis: &Analysis) -> String {
         whole(one).total_cmp(&whole(other))
     }) else {
         return format!(
-            "Connections with fast open are slower here: by {} {}.",
+            "Connections with fast open are slower here, by {} {}.",
             time(net),
             until(analysis.metric)
         );
     };
     format!(
-        "Trying fast open costs {} a connection on average: {} of {} used it, and {} ended as {}, which \
-         takes {} longer than a regular connection{}.",
+        "Trying fast open costs {} per connection on average: {} of {} attempts used it, and {} ended as \
+         {}, which takes {} longer than a regular connection{}.",
         time(net),
         hits.count,
         analysis.regular.total,
         miss.count,
         miss.word,
         time(miss.cost),
-        if miss.failed { ": it fails, and a program must connect again" } else { "" },
+        if miss.failed { ": it fails, and the program has to connect again" } else { "" },
     )
 }
 
 fn no_difference(analysis: &Analysis) -> String {
     let Some(net) = analysis.net else { return String::new() };
     format!(
-        "The net expectation is {} a connection, {}: {}.",
+        "The net expectation is {} per connection, {}: {}.",
         time(net.value),
         interval(net),
-        if net.differs_from_zero() { "too little to notice" } else { "it may as well be nothing" }
+        if net.differs_from_zero() { "too small to matter" } else { "it may be zero" }
     )
 }
 
@@ -108,7 +107,10 @@ fn both_regular(analysis: &Analysis) -> String {
     let Some(saved) = analysis.saved() else { return String::new() };
     let steady = match analysis.answer {
         Answer::NoDifference => "",
-        _ => " One run in twenty does by chance; more, and something here changes with time.",
+        _ => {
+            " About one run in twenty does so by chance; if it happens more often, the path is changing \
+             over time."
+        }
     };
     format!(
         "The medians of both sides differ by {} {}, {}.{steady}",
@@ -118,15 +120,15 @@ fn both_regular(analysis: &Analysis) -> String {
     )
 }
 
-fn doubted(analysis: &Analysis, doubt: Inconclusive) -> String {
-    match doubt {
+fn inconclusive(analysis: &Analysis, reason: Inconclusive) -> String {
+    match reason {
         Inconclusive::TooFewSamples => {
             if let Some(net) = analysis.net
                 && analysis.has_enough()
             {
                 return format!(
-                    "There are too few samples for a path like this: the net expectation is {} a \
-                     connection, {}. Measure more: `--pairs {}`.",
+                    "There are too few samples for a path that varies like this one: the net expectation \
+                     is {} per connection, {}. Measure more: `--pairs {}`.",
                     time(net.value),
                     interval(net),
                     analysis.regular.total * 10
@@ -136,55 +138,55 @@ fn doubted(analysis: &Analysis, doubt: Inconclusive) -> String {
             let counts =
                 main.map_or((0, 0), |main| (main.regular.sorted.len(), main.fast.sorted.len()));
             format!(
-                "There are too few samples: {} regular connections and {} with fast open, of {} pairs; it \
-                 takes {LEAST_SAMPLES} of each. Measure more: `--pairs 100`.",
+                "There are too few samples: {} regular connections and {} with fast open, of {} pairs; \
+                 {MIN_SAMPLES} of each are needed. Measure more: `--pairs 100`.",
                 counts.0, counts.1, analysis.regular.total
             )
         }
         Inconclusive::RttTooSmall => {
             let rtt = analysis.rtt.map_or_else(|| "unknown".to_owned(), time);
             format!(
-                "The round trip time is {rtt}: there is none to save. On loopback, and below \
-                 {LEAST_RTT} ms, the times are those of the hosts. Compare over a real path, or in the lab: \
+                "The round trip time is {rtt}: there is no round trip to save. On loopback, and below \
+                 {MIN_RTT} ms, the hosts' own time dominates. Compare over a real path, or in the lab: \
                  `tfo-client compare --lab`."
             )
         }
         Inconclusive::Drift => format!(
-            "The path changed while it was measured: the second half of the regular connections took {} \
-             {} than the first. Measure again, longer or when it is quiet: `--pairs 1000`.",
+            "The path changed during the measurement: the second half of the regular connections took {} \
+             {} than the first. Measure again, for longer or when the path is idle: `--pairs 1000`.",
             time(analysis.drift.unwrap_or_default().abs()),
             if analysis.drift.unwrap_or_default() > 0.0 { "longer" } else { "less" },
         ),
         Inconclusive::HitRateTooLow => {
             let hits = analysis.hit_rate;
             format!(
-                "Fast open was used by {} of {} connections, which is less than {:.0} %: find out why first.{}",
+                "Only {} of {} attempts used fast open, less than {:.0} %: find the reason first.{}",
                 hits.count,
                 analysis.regular.total,
-                LEAST_HIT_RATE * 100.0,
+                MIN_HIT_RATE * 100.0,
                 advice(analysis)
             )
         }
         Inconclusive::ClientDisabled => format!(
-            "The client's bit (0x1) of net.ipv4.tcp_fastopen is off on this host, so all {} connections that were \
-             to use fast open were regular ones. How to switch it on here: `tfo-client doctor --only client`.",
+            "The client's bit (0x1) of net.ipv4.tcp_fastopen is off on this host, so all {} attempts were regular \
+             connections. `tfo-client doctor --only client` prints the command that switches it on.",
             analysis.regular.total
         ),
     }
 }
 
-/// What to look at, where connections miss.
+/// Returns what to examine if connections miss.
 fn advice(analysis: &Analysis) -> String {
     analysis.misses.first().map_or_else(String::new, |miss| {
         let evidence = analysis.lab.as_deref().unwrap_or("`tfo-client -s HOST -n 5`");
         format!(
-            " Most of the others were {}: `tfo-client explain {}`, and {evidence} for the evidence.",
+            " Most misses were {}: see `tfo-client explain {}`, and {evidence} for the evidence.",
             miss.word, miss.word
         )
     })
 }
 
-/// The sum behind the net expectation.
+/// Returns the formula of the net expectation, with its numbers.
 pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
     let net = analysis.net?;
     let hits = analysis.used();
@@ -196,9 +198,9 @@ pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
         sum += &format!(" − {} × {}", percent(1.0 - hits), time(lost));
     }
     if analysis.ordinary_loss >= 0.01 {
-        sum += &format!(" + {} (regular ones lose that too)", time(analysis.ordinary_loss));
+        sum += &format!(" + {} (regular connections lose it too)", time(analysis.ordinary_loss));
     }
-    Some(format!("{sum} = {} a connection, {}", time(net.value), interval(net)))
+    Some(format!("{sum} = {} per connection, {}", time(net.value), interval(net)))
 }
 
 pub(super) fn hit_rate(share: Share) -> String {
@@ -217,11 +219,11 @@ pub(super) fn miss_words(miss: &Miss) -> String {
     } else {
         format!("{} more", time(miss.cost))
     };
-    let failed = if miss.failed { "; a program must connect again" } else { "" };
+    let failed = if miss.failed { "; the program has to connect again" } else { "" };
     format!("{} × {}: {cost} than a regular connection{failed}", miss.count, miss.word)
 }
 
-/// The name of a time, as a heading.
+/// Returns the name of a time, as a heading.
 pub(super) const fn metric_name(metric: Metric) -> &'static str {
     match metric {
         Metric::Handshake => "TLS handshake",
@@ -232,9 +234,9 @@ pub(super) const fn metric_name(metric: Metric) -> &'static str {
 
 const fn until(metric: Metric) -> &'static str {
     match metric {
-        Metric::Handshake => "until the TLS handshake ends",
+        Metric::Handshake => "until the TLS handshake completes",
         Metric::FirstByte => "until the first byte of the reply",
-        Metric::Reply => "until the reply is whole",
+        Metric::Reply => "until the reply is complete",
     }
 }
 
@@ -252,7 +254,7 @@ pub(super) fn interval(estimate: Estimate) -> String {
     format!("95 % interval {low} to {}", time(estimate.high))
 }
 
-/// "80.74 [80.65, 80.82]"; a question mark where the sample gives no bound.
+/// Formats a quantile: "80.74 [80.65, 80.82]", with a question mark for a missing bound.
 pub(super) fn quantile(quantile: Option<Quantile>) -> String {
     let Some(quantile) = quantile else { return "-".to_owned() };
     let bound = |bound: Option<f64>| bound.map_or_else(|| "?".to_owned(), number);
@@ -267,7 +269,7 @@ pub(super) fn estimate(estimate: Option<Estimate>) -> String {
     }))
 }
 
-/// Milliseconds, with their unit; seconds where that is easier to read.
+/// Formats milliseconds with a unit, as seconds from 1000 ms.
 pub(super) fn time(ms: f64) -> String {
     if ms.abs() >= 1000.0 {
         format!("{:.2} s", ms / 1000.0).replace('-', "−")
@@ -276,7 +278,7 @@ pub(super) fn time(ms: f64) -> String {
     }
 }
 
-/// Milliseconds, as exact as it makes sense.
+/// Formats milliseconds without a unit, with more digits for smaller values.
 pub(super) fn number(ms: f64) -> String {
     let digits = match ms.abs() {
         small if small < 1.0 => 3,
@@ -286,14 +288,14 @@ pub(super) fn number(ms: f64) -> String {
     };
     let text = format!("{ms:.digits$}");
     match text.strip_prefix('-') {
-        // What is rounded to nothing has no sign.
+        // A value rounded to zero has no sign.
         Some(nothing) if nothing.chars().all(|c| "0.".contains(c)) => nothing.to_owned(),
         Some(size) => format!("−{size}"),
         None => text,
     }
 }
 
-/// Milliseconds without needless zeros, below a picture.
+/// Formats the milliseconds of a tick, without trailing zeros.
 pub(super) fn tick(ms: f64) -> String {
     let text = number(ms);
     if text.contains('.') {
@@ -312,7 +314,8 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// The times to show, with their names: those of the whole reply only where it came in pieces.
+/// Returns the times to show, with their names. Those of the whole reply are left out if they equal those of the first
+/// byte.
 pub(super) fn distributions(analysis: &Analysis) -> Vec<(&'static str, &Distribution)> {
     let all = &analysis.distributions;
     let same = |one: &Distribution, other: &Distribution| {
@@ -330,7 +333,7 @@ pub(super) fn distributions(analysis: &Analysis) -> Vec<(&'static str, &Distribu
         .collect()
 }
 
-/// The figures beside the times, with their names.
+/// Returns the figures other than the times, with their names.
 pub(super) fn figures(analysis: &Analysis) -> Vec<(&'static str, String)> {
     let mut figures = Vec::new();
     if let Some(rtt) = analysis.rtt {
@@ -349,7 +352,7 @@ pub(super) fn figures(analysis: &Analysis) -> Vec<(&'static str, String)> {
         }
     }
     if analysis.regular.count < analysis.regular.total {
-        figures.push(("Regular", format!("{} came about", hit_rate(analysis.regular))));
+        figures.push(("Regular", format!("{} were established", hit_rate(analysis.regular))));
     }
     figures
 }

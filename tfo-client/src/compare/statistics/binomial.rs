@@ -1,8 +1,8 @@
-//! The binomial distribution: how many of `n` samples are below a quantile, or are hits.
+//! The binomial distribution, of the number of samples below a quantile or of the number of hits.
 
-/// How sure an interval is meant to be to hold the true value.
+/// The confidence level of the intervals.
 const CONFIDENCE: f64 = 0.95;
-/// What is left to either side of an interval.
+/// The probability on each side of an interval.
 pub(super) const TAIL: f64 = (1.0 - CONFIDENCE) / 2.0;
 
 /// The probabilities of 0 to n successes.
@@ -11,15 +11,15 @@ pub(super) struct Binomial {
 }
 
 impl Binomial {
-    /// Of `n` trials that succeed with `chance`, from 0 to 1.
+    /// Creates the distribution of `n` trials that succeed with probability `chance`.
     pub(super) fn new(n: usize, chance: f64) -> Self {
         if chance <= 0.0 || chance >= 1.0 {
             let certain = if chance <= 0.0 { 0 } else { n };
             let sure = |k| if k == certain { 1.0 } else { 0.0 };
             return Self { probabilities: (0..=n).map(sure).collect() };
         }
-        // From the most likely count outwards, each by its ratio to its neighbour: nothing
-        // overflows, and what underflows is nothing.
+        // Starts at the most likely count and multiplies by the ratio of neighbours, so that no weight overflows, and
+        // only negligible weights underflow.
         let odds = chance / (1.0 - chance);
         let mode = mode(n, chance);
         let mut weights = vec![0.0; n + 1];
@@ -37,13 +37,13 @@ impl Binomial {
         Self { probabilities: weights.into_iter().map(|weight| weight / whole).collect() }
     }
 
-    /// The chance of fewer than `k` successes.
+    /// Returns the probability of fewer than `k` successes.
     pub(super) fn below(&self, k: usize) -> f64 {
         self.probabilities.iter().take(k).sum()
     }
 
-    /// The chance of `k` or more successes.
-    pub(super) fn from(&self, k: usize) -> f64 {
+    /// Returns the probability of `k` or more successes.
+    pub(super) fn at_least(&self, k: usize) -> f64 {
         self.probabilities.iter().skip(k).rev().sum()
     }
 }

@@ -1,9 +1,9 @@
-//! Intervals by drawing the sample again, with replacement (Efron, 1979; the percentile method).
+//! Confidence intervals by bootstrap: resampling with replacement (Efron, 1979; the percentile method).
 
 use super::binomial::TAIL;
 use super::quantile::Sorted;
 
-/// A value, and the interval that holds the true one with 95 % confidence.
+/// A value with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Estimate {
     pub(crate) value: f64,
@@ -12,16 +12,16 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    /// Whether zero lies outside of the interval.
+    /// Returns whether zero is outside of the interval.
     pub(crate) fn differs_from_zero(&self) -> bool {
         self.low > 0.0 || self.high < 0.0
     }
 }
 
-/// How a sample is drawn again: the same each time, so that the same sample has the same interval.
+/// The parameters of the bootstrap. The seed is fixed, so that the same sample always has the same interval.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resampling {
-    /// How many times.
+    /// The number of draws.
     pub(crate) rounds: usize,
     pub(crate) seed: u64,
 }
@@ -35,8 +35,8 @@ impl Default for Resampling {
 impl Resampling {
     /// Estimates several statistics of `units` independent units at once.
     ///
-    /// Each gets how often each unit was drawn. One that is `None` for the sample as it is, or for most
-    /// of the draws, has no estimate.
+    /// `statistics` receives the number of times that each unit was drawn. A statistic that is `None` for the
+    /// original sample, or for most of the draws, has no estimate.
     pub(crate) fn estimates<const N: usize>(
         self,
         units: usize,
@@ -44,12 +44,12 @@ impl Resampling {
     ) -> [Option<Estimate>; N] {
         let values = statistics(&vec![1; units]);
         let mut drawn: [Vec<f64>; N] = [const { Vec::new() }; N];
-        let mut chance = fastrand::Rng::with_seed(self.seed);
+        let mut random = fastrand::Rng::with_seed(self.seed);
         let mut counts = vec![0; units];
         for _ in 0..self.rounds {
             counts.fill(0);
             for _ in 0..units {
-                if let Some(count) = counts.get_mut(chance.usize(..units)) {
+                if let Some(count) = counts.get_mut(random.usize(..units)) {
                     *count += 1;
                 }
             }
@@ -74,7 +74,7 @@ fn percentiles(drawn: Vec<f64>) -> Option<(f64, f64)> {
     Some((drawn.value(TAIL)?, drawn.value(1.0 - TAIL)?))
 }
 
-/// The median of a sample of which each value counts a number of times.
+/// Computes medians of a sample in which each value is counted a number of times.
 #[derive(Debug)]
 pub(crate) struct WeightedMedian {
     /// Each value with its unit, in ascending order.
@@ -82,7 +82,7 @@ pub(crate) struct WeightedMedian {
 }
 
 impl WeightedMedian {
-    /// Of units that may have no value.
+    /// Takes the value of each unit; `None` for a unit without a value.
     pub(crate) fn new(values: impl IntoIterator<Item = Option<f64>>) -> Self {
         let numbered = values.into_iter().enumerate();
         let mut ascending: Vec<(f64, usize)> =
@@ -91,8 +91,8 @@ impl WeightedMedian {
         Self { ascending }
     }
 
-    /// The median when each unit counts so often.
-    pub(crate) fn of(&self, counts: &[u32]) -> Option<f64> {
+    /// Returns the median, where each unit is counted `counts` times.
+    pub(crate) fn median(&self, counts: &[u32]) -> Option<f64> {
         let count = |unit: usize| u64::from(counts.get(unit).copied().unwrap_or(0));
         let total: u64 = self.ascending.iter().map(|(_, unit)| count(*unit)).sum();
         let (mut passed, mut lower) = (0, None);
@@ -101,7 +101,7 @@ impl WeightedMedian {
             if passed * 2 > total {
                 return Some(f64::midpoint(lower.unwrap_or(*value), *value));
             }
-            // Half of them end here: the next value is the other one of the two in the middle.
+            // Exactly half of the values are passed: this one and the next are the two in the middle.
             if passed * 2 == total && passed > 0 && lower.is_none() {
                 lower = Some(*value);
             }

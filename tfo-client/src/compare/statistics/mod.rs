@@ -1,9 +1,9 @@
-//! Statistics of measured times: exact where they can be, and of no particular unit.
+//! Statistics of measured times, in any unit. Intervals are exact where possible.
 //!
-//! - [`binomial`]: the distribution that the exact intervals rest on.
-//! - [`quantile`]: a quantile of a sample, and its interval by order statistics.
-//! - [`share`]: a share of a whole, and its interval (Clopper and Pearson).
-//! - [`bootstrap`]: intervals of anything else, by drawing the sample again.
+//! - [`binomial`]: the distribution that the exact intervals are based on.
+//! - [`quantile`]: quantiles of a sample, with their intervals by order statistics.
+//! - [`share`]: proportions, with their intervals by Clopper and Pearson.
+//! - [`bootstrap`]: intervals of all other statistics, by resampling.
 
 mod binomial;
 mod bootstrap;

@@ -1,4 +1,4 @@
-//! Quantiles, and their intervals by order statistics: whatever the distribution looks like.
+//! Quantiles, and their confidence intervals by order statistics, which hold for any distribution.
 
 use super::binomial::{Binomial, TAIL, real};
 
@@ -6,18 +6,18 @@ use super::binomial::{Binomial, TAIL, real};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Sorted(Vec<f64>);
 
-/// A quantile of a sample, and the interval that holds the true one with 95 % confidence.
+/// A quantile of a sample, with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Quantile {
     pub(crate) value: f64,
-    /// `None`: so small a sample says nothing to this side.
+    /// The lower bound; `None` if the sample is too small for one.
     pub(crate) low: Option<f64>,
-    /// As [`low`](Self::low).
+    /// The upper bound; `None` if the sample is too small for one.
     pub(crate) high: Option<f64>,
 }
 
 impl Sorted {
-    /// Of values that are all numbers.
+    /// Sorts values, none of which may be NaN.
     pub(crate) fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -32,12 +32,12 @@ impl Sorted {
         &self.0
     }
 
-    /// The middle value, or the mean of the two that are in the middle.
+    /// Returns the middle value, or the mean of the two in the middle; `None` for an empty sample.
     pub(crate) fn median(&self) -> Option<f64> {
         self.value(0.5)
     }
 
-    /// The quantile of a probability between 0 and 1; `None` of nothing.
+    /// Returns the quantile of a probability between 0 and 1; `None` for an empty sample.
     pub(crate) fn quantile(&self, probability: f64) -> Option<Quantile> {
         let value = self.value(probability)?;
         let (low, high) = ranks(self.len(), probability);
@@ -45,11 +45,11 @@ impl Sorted {
         Some(Quantile { value, low: low.and_then(at), high: high.and_then(at) })
     }
 
-    /// The inverse of the empirical distribution, the mean of both where it jumps (type 2 of
-    /// Hyndman and Fan, 1996).
+    /// Returns the inverse of the empirical distribution function, averaged at discontinuities (type 2 of Hyndman
+    /// and Fan, 1996).
     pub(super) fn value(&self, probability: f64) -> Option<f64> {
         let at = real(self.len()) * probability;
-        // A product such as 10 × 0.9 may miss its integer by a hair.
+        // A product such as 10 × 0.9 may differ from its integer by a rounding error.
         let whole = at.round();
         let jump = (at - whole).abs() < 1e-9;
         let rank = index(if jump { whole } else { at.ceil() });
@@ -60,15 +60,15 @@ impl Sorted {
     }
 }
 
-/// The ranks, from 1, of the values between which the quantile lies: at most 2.5 % are left to either
-/// side. `None`: no value of the sample bounds it.
+/// Returns the ranks, from 1, of the values that bound the quantile, with at most 2.5 % probability on each side.
+/// `None`: no value of the sample is a bound.
 ///
-/// The number of values below the quantile is binomial; so the chance that the value of rank r lies above
-/// it is that of fewer than r successes (David and Nagaraja, Order Statistics, 7.1).
+/// The number of values below the quantile has a binomial distribution. The value of rank r is therefore above the
+/// quantile with the probability of fewer than r successes (David and Nagaraja, Order Statistics, 7.1).
 pub(super) fn ranks(n: usize, probability: f64) -> (Option<usize>, Option<usize>) {
     let below = Binomial::new(n, probability);
     let low = (1..=n).take_while(|rank| below.below(*rank) <= TAIL).last();
-    let high = (1..=n).rev().take_while(|rank| below.from(*rank) <= TAIL).last();
+    let high = (1..=n).rev().take_while(|rank| below.at_least(*rank) <= TAIL).last();
     (low, high)
 }
 

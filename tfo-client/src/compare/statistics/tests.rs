@@ -1,10 +1,10 @@
-//! Held against enumeration of all that can happen, against figures from tables, and against chance.
+//! Compares the statistics with complete enumeration, with published tables, and with random samples.
 
 use super::binomial::{Binomial, real};
 use super::quantile::ranks;
 use super::*;
 
-/// Enumerates all outcomes of `n` trials: how many succeed, and how likely that is.
+/// Returns the probability of each number of successes, by enumerating all outcomes of `n` trials.
 fn enumerated(n: usize, chance: f64) -> Vec<f64> {
     let mut probabilities = vec![0.0; n + 1];
     for outcome in 0_u32..1 << n {
@@ -24,23 +24,23 @@ fn close(one: f64, other: f64) -> bool {
 }
 
 #[test]
-fn the_binomial_distribution_is_that_of_enumeration() {
+fn binomial_distribution_matches_enumeration() {
     for n in 0..=12 {
         for chance in [0.0, 0.01, 0.3, 0.5, 0.9, 0.99, 1.0] {
             let (ours, all) = (Binomial::new(n, chance), enumerated(n, chance));
             for k in 0..=n + 1 {
                 let below: f64 = all.iter().take(k).sum();
                 assert!(close(ours.below(k), below), "n {n} chance {chance} below {k}");
-                assert!(close(ours.from(k), 1.0 - below), "n {n} chance {chance} from {k}");
+                assert!(close(ours.at_least(k), 1.0 - below), "n {n} chance {chance} from {k}");
             }
         }
     }
     let large = Binomial::new(100_000, 0.5);
-    assert!((large.below(50_000) - 0.5).abs() < 0.002, "nothing underflows to nothing");
+    assert!((large.below(50_000) - 0.5).abs() < 0.002, "no relevant weight underflows");
 }
 
-/// The chance that a quantile lies between the values of these ranks, from all 2^n ways in which values
-/// can lie below and above it.
+/// Returns the probability that a quantile lies between the values of these ranks, by enumerating all 2^n ways in
+/// which the values can lie below and above the quantile.
 fn coverage(n: usize, probability: f64, (low, high): (Option<usize>, Option<usize>)) -> f64 {
     let below = enumerated(n, probability);
     let covers = |k: usize| low.is_none_or(|low| low <= k) && high.is_none_or(|high| k < high);
@@ -48,12 +48,12 @@ fn coverage(n: usize, probability: f64, (low, high): (Option<usize>, Option<usiz
 }
 
 #[test]
-fn intervals_of_quantiles_cover_by_enumeration_and_none_that_is_narrower_does() {
+fn quantile_intervals_cover_95_percent_and_narrower_ones_do_not() {
     for n in 1..=14 {
         for probability in [0.5, 0.9, 0.99] {
             let (low, high) = ranks(n, probability);
             assert!(coverage(n, probability, (low, high)) >= 0.95, "n {n} at {probability}");
-            // One rank further in at either end leaves more than 2.5 % there.
+            // One rank less at either end leaves more than 2.5 % there.
             let narrower = (Some(low.map_or(1, |low| low + 1)), None);
             assert!(coverage(n, probability, narrower) < 0.975, "low end: n {n} at {probability}");
             let narrower = (None, Some(high.map_or(n, |high| high - 1)));
@@ -63,7 +63,7 @@ fn intervals_of_quantiles_cover_by_enumeration_and_none_that_is_narrower_does() 
 }
 
 #[test]
-fn ranks_are_those_of_the_tables() {
+fn ranks_match_published_tables() {
     // The median: Conover, Practical Nonparametric Statistics, table A3; David and Nagaraja, 7.1.
     for (n, low, high) in
         [(6, 1, 6), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15), (25, 8, 18), (100, 40, 61)]
@@ -71,17 +71,17 @@ fn ranks_are_those_of_the_tables() {
         assert_eq!(ranks(n, 0.5), (Some(low), Some(high)), "median of {n}");
     }
     assert_eq!(ranks(5, 0.5), (None, None), "2^-5 to either side is more than 2.5 %");
-    // A value above the 99th percentile is sure enough once 0.99^n falls to 2.5 %.
+    // The maximum is above the 99th percentile with 97.5 % confidence once 0.99^n falls to 2.5 %.
     assert_eq!(ranks(367, 0.99).1, None, "0.99^367 = 0.02502");
     assert_eq!(ranks(368, 0.99).1, Some(368), "0.99^368 = 0.02477");
     assert_eq!(ranks(100, 0.99), (Some(97), None));
 }
 
 #[test]
-fn quantiles_are_those_of_the_definition() {
+fn quantiles_match_the_definition() {
     let ten = Sorted::new((1..=10).rev().map(f64::from));
     let value = |probability| ten.quantile(probability).unwrap().value;
-    assert!(close(value(0.5), 5.5), "the mean of both in the middle");
+    assert!(close(value(0.5), 5.5), "the mean of the two values in the middle");
     assert!(close(value(0.9), 9.5), "10 × 0.9 is 9: the mean of ranks 9 and 10");
     assert!(close(value(0.99), 10.0));
     assert!(close(value(0.25), 3.0));
@@ -92,7 +92,7 @@ fn quantiles_are_those_of_the_definition() {
 }
 
 #[test]
-fn intervals_of_shares_are_those_of_the_tables() {
+fn intervals_of_shares_match_published_tables() {
     // Clopper and Pearson: 0 of 10 is at most 1 − 0.025^(1/10); 5 of 10 is 0.187 to 0.813.
     let none = Share::new(0, 10);
     assert!(close(none.low, 0.0) && close(none.high, 1.0 - 0.025_f64.powf(0.1)), "{none:?}");
@@ -104,7 +104,7 @@ fn intervals_of_shares_are_those_of_the_tables() {
 }
 
 #[test]
-fn intervals_of_shares_cover_by_enumeration() {
+fn intervals_of_shares_cover_95_percent_by_enumeration() {
     for n in [1, 4, 9, 12] {
         let intervals: Vec<Share> = (0..=n).map(|hits| Share::new(hits, n)).collect();
         for chance in (1..40).map(|step| f64::from(step) / 40.0) {
@@ -118,29 +118,29 @@ fn intervals_of_shares_cover_by_enumeration() {
 }
 
 #[test]
-fn a_weighted_median_is_the_median_of_the_values_written_out() {
+fn weighted_median_equals_the_median_of_repeated_values() {
     let mut chance = fastrand::Rng::with_seed(1);
     for _ in 0..500 {
         let units = chance.usize(1..8);
         let values: Vec<Option<f64>> =
             (0..units).map(|_| chance.bool().then(|| f64::from(chance.u8(0..5)))).collect();
         let counts: Vec<u32> = (0..units).map(|_| chance.u32(0..4)).collect();
-        let written = values
+        let repeated = values
             .iter()
             .zip(&counts)
             .flat_map(|(value, count)| std::iter::repeat_n(*value, *count as usize).flatten());
-        let expected = Sorted::new(written).median();
+        let expected = Sorted::new(repeated).median();
         assert_eq!(
-            WeightedMedian::new(values.clone()).of(&counts),
+            WeightedMedian::new(values.clone()).median(&counts),
             expected,
             "{values:?} {counts:?}"
         );
     }
 }
 
-/// All samples of 4 units that can be drawn from 4: the bootstrap's own distribution, exactly.
+/// Enumerates all samples of 4 units that can be drawn from 4: the exact distribution of the bootstrap.
 #[test]
-fn the_bootstrap_of_a_small_sample_is_that_of_enumeration() {
+fn bootstrap_of_a_small_sample_matches_enumeration() {
     let values = [1.0, 2.0, 4.0, 8.0];
     let mut all = Vec::new();
     for draw in 0..4_usize.pow(4) {
@@ -149,19 +149,20 @@ fn the_bootstrap_of_a_small_sample_is_that_of_enumeration() {
     }
     let all = Sorted::new(all);
     let median = WeightedMedian::new(values.map(Some));
-    let [found] = Resampling { rounds: 20_000, seed: 3 }.estimates(4, |counts| [median.of(counts)]);
+    let [found] =
+        Resampling { rounds: 20_000, seed: 3 }.estimates(4, |counts| [median.median(counts)]);
     let found = found.unwrap();
     assert!(close(found.value, 3.0));
     assert_eq!((Some(found.low), Some(found.high)), (all.value(0.025), all.value(0.975)));
     let [none, rare] = Resampling::default()
         .estimates(4, |counts| [None, (counts == [1, 1, 1, 1] || counts[0] == 4).then_some(1.0)]);
-    assert_eq!((none, rare), (None, None), "what most draws do not have has no interval");
+    assert_eq!((none, rare), (None, None), "a statistic that most draws lack has no interval");
 }
 
 #[test]
-fn nothing_has_no_estimate() {
+fn empty_sample_has_no_estimate() {
     let median = WeightedMedian::new([]);
-    let [none] = Resampling::default().estimates(0, |counts| [median.of(counts)]);
+    let [none] = Resampling::default().estimates(0, |counts| [median.median(counts)]);
     assert_eq!(none, None);
     assert!(close(real(3), 3.0));
 }

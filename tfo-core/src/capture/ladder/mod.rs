@@ -1,4 +1,4 @@
-//! A ladder: two hosts as two lines, the packets between them as arrows, time running downward.
+//! A ladder: two hosts as two vertical lines, the packets between them as arrows, time running downward.
 
 mod rung;
 mod scale;
@@ -10,14 +10,13 @@ use super::PacketPath;
 use rung::{Item, Rung};
 pub use text::TextStyle;
 
-/// As many packets as one takes in at a glance; more are left out in the middle.
+/// The number of packets that are drawn if not set otherwise; more are left out in the middle.
 const DEFAULT_LIMIT: usize = 40;
 
 /// A picture of the packets between two hosts.
 ///
-/// The client stands on the left with its clock, the server on the right with its own. Packets are
-/// in the order in which they were sent. Where the path changed one, dropped it or made it up, the
-/// picture says so.
+/// The client is on the left with its clock, the server on the right with its own. Packets are in the order in
+/// which they were sent. The picture marks packets that the path changed, dropped or created.
 ///
 /// ```
 /// use tfo_core::capture::{PacketPath, Ladder, TextStyle};
@@ -37,7 +36,7 @@ pub struct Ladder {
 }
 
 impl Ladder {
-    /// A ladder between two hosts of these names, without packets.
+    /// Creates a ladder between two hosts with these names, without packets.
     #[must_use]
     pub fn new(client: impl Into<String>, server: impl Into<String>) -> Self {
         Self {
@@ -49,46 +48,44 @@ impl Ladder {
         }
     }
 
-    /// What stands above it.
+    /// Sets the title.
     #[must_use]
     pub fn title(self, title: impl Into<String>) -> Self {
         Self { title: Some(title.into()), ..self }
     }
 
-    /// The packets, in any order, instead of those that were there before. The first one's time is
-    /// the picture's zero.
+    /// Sets the packets, in any order. The time of the first one is the picture's zero.
     #[must_use]
     pub fn packets(self, packets: &[PacketPath]) -> Self {
         Self { rungs: rung::rungs(packets), ..self }
     }
 
-    /// How many packets to draw at most (2 or more): the first ones and some of the last; a line
-    /// between them counts the rest. 40 if not set.
+    /// Sets how many packets to draw at most (2 or more, 40 by default): the first ones and some of the last; a
+    /// line between them counts the rest.
     #[must_use]
     pub fn limit(self, packets: usize) -> Self {
         Self { limit: packets.max(2), ..self }
     }
 
-    /// The picture as text, each line ended by a line feed.
+    /// Returns the picture as text. Each line ends with a line feed.
     #[must_use]
     pub fn to_text(&self, style: TextStyle) -> String {
         text::draw(self, style)
     }
 
-    /// The picture as a standalone SVG document, for light and dark surroundings.
+    /// Returns the picture as a standalone SVG document, for light and dark pages.
     #[must_use]
     pub fn to_svg(&self) -> String {
         svg::draw(self)
     }
 
-    /// Several pictures side by side, as one standalone SVG document: what it was, and what it
-    /// became.
+    /// Returns several pictures side by side as one standalone SVG document, such as before and after.
     #[must_use]
     pub fn to_svg_row(ladders: &[Self]) -> String {
         svg::draw_row(ladders)
     }
 
-    /// What to draw, from top to bottom.
+    /// Returns the items to draw, from top to bottom.
     fn items(&self) -> Vec<Item<'_>> {
         rung::items(&self.rungs, self.limit)
     }

@@ -1,4 +1,4 @@
-//! What a ladder shows of each packet, before it becomes text or lines.
+//! What a ladder shows of each packet, independent of text or SVG.
 
 use std::time::Duration;
 
@@ -7,48 +7,48 @@ use super::super::{
     Delivery, Describer, Description, Direction, Modification, PacketPath, Sighting,
 };
 
-/// Of the packets to draw, the share that comes after the gap.
+/// One in this many of the drawn packets comes after the gap.
 const TAIL_SHARE: usize = 4;
 
 /// One packet.
 #[derive(Debug, Clone)]
 pub(super) struct Rung {
     pub(super) direction: Direction,
-    /// Since the first packet, by the sender's clock.
+    /// The time since the first packet, by the sender's clock.
     pub(super) sent: Option<Duration>,
-    /// Since the first packet, by the receiver's clock.
+    /// The time since the first packet, by the receiver's clock.
     pub(super) arrived: Option<Duration>,
     pub(super) label: String,
-    /// The other side's words, where the path made something else of it.
+    /// The receiver's description, if the path changed the packet.
     pub(super) arrives_as: Option<Changed>,
     pub(super) reach: Reach,
     pub(super) tone: Tone,
-    /// What the path did, a line for each modification.
+    /// The modifications by the path, one line each.
     pub(super) notes: Vec<String>,
     pub(super) payload: usize,
 }
 
-/// What the path made of a packet.
+/// A packet after the path changed it.
 #[derive(Debug, Clone)]
 pub(super) struct Changed {
     pub(super) label: String,
     pub(super) tone: Tone,
 }
 
-/// Which part of the way it went.
+/// The part of the path that a packet crossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// From host to host.
     Whole,
-    /// From its sender to the middle.
+    /// From its sender to the middle of the path.
     Dropped,
-    /// From the middle to the other host.
+    /// From the middle of the path to the other host.
     Forged,
-    /// It was made up and dropped in the middle, or is known by its modifications alone.
+    /// The path created the packet and dropped it, or it is known by its modifications alone.
     Nowhere,
 }
 
-/// What the eye shall find.
+/// What the drawing emphasizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -58,7 +58,7 @@ pub(super) enum Tone {
     Refusal,
 }
 
-/// What stands in a ladder from top to bottom.
+/// An item of a ladder, from top to bottom.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Item<'a> {
     Rung(&'a Rung),
@@ -66,17 +66,17 @@ pub(super) enum Item<'a> {
 }
 
 impl Rung {
-    /// When it began to be seen.
+    /// Returns when the packet was first seen.
     pub(super) fn start(&self) -> Option<Duration> {
         self.sent.or(self.arrived)
     }
 
-    /// When it was last seen.
+    /// Returns when the packet was last seen.
     pub(super) fn end(&self) -> Option<Duration> {
         self.sent.max(self.arrived)
     }
 
-    /// How long it was on its way.
+    /// Returns how long the packet was on its way.
     pub(super) fn flight(&self) -> Option<Duration> {
         self.arrived?.checked_sub(self.sent?)
     }
@@ -86,7 +86,7 @@ impl Rung {
     }
 }
 
-/// The usual time on the way, where both ends were seen.
+/// Returns the median time on the way of packets that were seen at both ends.
 pub(super) fn flight(rungs: &[Rung]) -> Option<Duration> {
     let mut flights: Vec<Duration> = rungs.iter().filter_map(Rung::flight).collect();
     flights.sort_unstable();
@@ -105,7 +105,7 @@ pub(super) fn rungs(packets: &[PacketPath]) -> Vec<Rung> {
 }
 
 pub(super) fn items(rungs: &[Rung], limit: usize) -> Vec<Item<'_>> {
-    // A line that stands for one packet saves nothing.
+    // A line that replaces one packet saves nothing.
     if rungs.len() <= limit + 1 {
         return rungs.iter().map(Item::Rung).collect();
     }
@@ -117,14 +117,14 @@ pub(super) fn items(rungs: &[Rung], limit: usize) -> Vec<Item<'_>> {
     head.iter().map(Item::Rung).chain([elided]).chain(tail.iter().map(Item::Rung)).collect()
 }
 
-/// A packet as its sender and its receiver would describe it.
+/// A packet as its sender and its receiver describe it.
 #[derive(Debug, Clone, Default)]
 struct Views {
     sender: Option<Description>,
     receiver: Option<Description>,
 }
 
-/// Each host remembers what passed it, in the order of its clock.
+/// Describes all packets. Each host remembers the packets that passed it, in the order of its clock.
 fn describe_all(packets: &[PacketPath]) -> Vec<Views> {
     let mut views = vec![Views::default(); packets.len()];
     for sender in [Direction::ToServer, Direction::ToClient] {
@@ -156,8 +156,8 @@ fn rung(packet: &PacketPath, views: Views, zero: Duration) -> Rung {
         }
         _ => None,
     };
-    // Whether a SYN-ACK acknowledges the data matters to the client, who sent it: the path may have
-    // hidden the data from the server.
+    // Whether a SYN-ACK acknowledges the data matters to the client that sent it: the path may have hidden the data
+    // from the server.
     let told = match (views.sender, views.receiver) {
         (Some(sent), Some(arrived)) if packet.direction == Direction::ToClient => {
             Some(sent.with_acks_of(&arrived))
@@ -201,7 +201,7 @@ fn notes(packet: &PacketPath) -> Vec<String> {
         return vec!["dropped".to_owned()];
     }
     let note = |modification: &Modification| match modification.what.as_str() {
-        // The arrow that ends there says it already.
+        // The arrow that ends there shows it already.
         "dropped" if packet.delivery == Delivery::Dropped => modification.by.to_owned(),
         what => format!("{}: {what}", modification.by),
     };

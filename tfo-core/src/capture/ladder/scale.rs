@@ -1,21 +1,21 @@
-//! Times in the ladder's unit, and the gaps between them.
+//! Times in the unit of a ladder, and the gaps between them.
 
 use std::time::Duration;
 
 use super::rung::{Item, Rung};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// Below this length of the whole the packets of a flight differ in microseconds.
+/// In a ladder shorter than this, the packets of a flight differ by microseconds.
 const FINE: Duration = Duration::from_millis(10);
-/// From here on milliseconds are only digits.
+/// Times from this length on are not shown in milliseconds.
 const COARSE: Duration = Duration::from_secs(100);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A silence that the picture names.
+/// The shortest silence that the picture mentions.
 const SILENCE: Duration = Duration::from_millis(250);
-/// … if it is longer than this many times on the way.
+/// A silence must also be longer than this many times the flight.
 const SILENT_FLIGHTS: u32 = 4;
 
-/// How to write the times of one ladder.
+/// The format of the times of one ladder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     fine: bool,
@@ -27,7 +27,7 @@ impl Clock {
         Self { fine: end < FINE }
     }
 
-    /// In milliseconds, or with a unit of its own; at most 8 characters.
+    /// Returns the time in milliseconds, or with its own unit; at most 8 characters.
     pub(super) fn show(self, time: Duration) -> String {
         let milliseconds = time.as_secs_f64() * 1e3;
         if time < MILLISECOND * 100 && self.fine {
@@ -41,14 +41,14 @@ impl Clock {
         }
     }
 
-    /// With its unit.
+    /// Returns the time with its unit.
     pub(super) fn show_unit(self, time: Duration) -> String {
         let unit = if time < COARSE { " ms" } else { "" };
         self.show(time) + unit
     }
 }
 
-/// A length of time in words, such as `985 ms` or `1.02 s`.
+/// Returns a duration in words, such as `985 ms` or `1.02 s`.
 pub(super) fn words(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis())
@@ -61,7 +61,7 @@ pub(super) fn words(time: Duration) -> String {
     }
 }
 
-/// How long nothing happened, if that is worth a mark.
+/// Returns how long nothing happened, if the silence is long enough to be marked.
 pub(super) fn silence(
     before: Option<Duration>,
     next: Option<Duration>,
@@ -72,7 +72,7 @@ pub(super) fn silence(
     (silence >= SILENCE.max(usual)).then_some(silence)
 }
 
-/// What stands for packets that are left out, such as `132 packets, 191 kB of data`.
+/// Returns the text for packets that are left out, such as `132 packets, 191 kB of data`.
 pub(super) fn elided(packets: usize, bytes: usize) -> String {
     match bytes {
         0 => format!("{packets} packets"),
@@ -82,7 +82,7 @@ pub(super) fn elided(packets: usize, bytes: usize) -> String {
     }
 }
 
-/// The last moment at which something was seen, up to and including each item.
+/// Returns, for each item, the last moment at which something was seen up to and including it.
 pub(super) fn latest<'a>(items: &'a [Item<'a>]) -> impl Iterator<Item = Option<Duration>> + 'a {
     items.iter().scan(None, |latest, item| {
         if let Item::Rung(rung) = item {

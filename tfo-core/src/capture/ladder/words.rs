@@ -1,18 +1,18 @@
-//! Words that have to fit.
+//! Text that must fit into a number of columns.
 
-/// Columns that it takes: a character each.
+/// Returns the number of columns, one per character.
 pub(super) fn count(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Control characters, and marks that take no column or turn the direction of writing.
+/// Returns whether a character is a control character, takes no column or changes the direction of writing.
 pub(super) fn is_invisible(c: char) -> bool {
     (c.is_control() && !c.is_whitespace())
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Lines of at most so many columns, broken between words where there are any.
+/// Returns lines of at most `room` columns, broken between words where possible.
 pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(1);
     let mut lines = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-/// As few lines as [`wrap`] needs, of about the same length.
+/// Returns as few lines as [`wrap`] needs, of about the same length.
 pub(super) fn balanced(text: &str, room: usize) -> Vec<String> {
     let lines = wrap(text, room);
     let least = count(text) / lines.len().max(1);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_break_between_words_and_through_long_ones() {
+    fn lines_break_between_words_and_within_long_ones() {
         assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh i", 3), ["abc", "def", "gh", "i"]);
         assert_eq!(wrap("", 3), Vec::<String>::new());

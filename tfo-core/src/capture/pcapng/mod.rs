@@ -1,7 +1,7 @@
-//! A pcapng file of the packets as each host saw them.
+//! Writes a pcapng file of the packets as each host saw them.
 //!
-//! The file has two interfaces, `client` and `server`. What the path did to a packet is a comment
-//! on it. Wireshark and tshark open it.
+//! The file has two interfaces, `client` and `server`. A modification by the path is a comment on the packet.
+//! Wireshark and tshark open the file.
 //!
 //! # References
 //! - [PCAP Next Generation (pcapng) Capture File Format](https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html)
@@ -28,16 +28,16 @@ const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const EPB_FLAGS: u16 = 2;
 
-/// Times count in 10⁻⁹ s.
+/// Times are in units of 10⁻⁹ s.
 const NANOSECONDS: u8 = 9;
 const CLIENT: u32 = 0;
 const SERVER: u32 = 1;
 const INBOUND: u32 = 1;
 const OUTBOUND: u32 = 2;
-/// A block's type and its length, which stands at both ends.
+/// The size of a block's type and its length, which is written at both ends.
 const BLOCK_OVERHEAD: usize = 12;
 
-/// Writes a whole file, in the order of time: a packet that was seen at both ends is written twice.
+/// Writes a whole file in the order of time. A packet that was seen at both ends is written twice.
 ///
 /// # Errors
 /// What `out` reports, and [`io::ErrorKind::InvalidInput`] for a frame of 4 GiB.
@@ -51,14 +51,14 @@ pub fn write(out: &mut impl Write, packets: &[PacketPath]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file as the packets come.
+/// Writes a file packet by packet.
 #[derive(Debug)]
 pub struct Writer<W: Write> {
     out: W,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file: the section's header and the two interfaces.
+    /// Starts a file: writes the section header and the two interfaces.
     ///
     /// # Errors
     /// What `out` reports.
@@ -88,7 +88,7 @@ impl<W: Write> Writer<W> {
         Ok(Self { out })
     }
 
-    /// Adds a packet: once as it was sent and once as it arrived, as far as it was seen.
+    /// Writes a packet: once as it was sent and once as it arrived, as far as it was seen.
     ///
     /// # Errors
     /// What the output reports, and [`io::ErrorKind::InvalidInput`] for a frame of 4 GiB.
@@ -99,7 +99,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Hands over to the system what the output still holds.
+    /// Flushes the output.
     ///
     /// # Errors
     /// What the output reports.
@@ -107,7 +107,7 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// The output, to go on with.
+    /// Returns the output.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -123,7 +123,7 @@ impl<W: Write> Writer<W> {
         let length = u32::try_from(sighting.frame.len()).map_err(too_long)?;
         let mut packet = Vec::with_capacity(sighting.frame.len() + 64);
         packet.extend(interface.to_le_bytes());
-        // The high half of the time comes first, each half is little-endian.
+        // The high half of the time comes first; each half is little-endian.
         packet.extend(time.rotate_left(32).to_le_bytes());
         packet.extend(length.to_le_bytes());
         packet.extend(length.to_le_bytes());
@@ -142,7 +142,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The interface, the direction, the packet, and what the path did to it.
+/// Returns the interface, the direction, the packet and its modifications.
 fn sightings(packet: &PacketPath) -> impl Iterator<Item = (u32, u32, &Sighting, &[Modification])> {
     let (sender, receiver) = match packet.direction {
         Direction::ToServer => (CLIENT, SERVER),
@@ -163,7 +163,7 @@ fn block(out: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
     out.write_all(&length)
 }
 
-/// Adds an option; a value beyond 65535 bytes is cut between two characters.
+/// Writes an option; a value beyond 65535 bytes is cut between two characters.
 fn option(block: &mut Vec<u8>, code: u16, value: &[u8]) {
     let mut end = value.len().min(usize::from(u16::MAX));
     while end < value.len() && value.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
@@ -176,7 +176,7 @@ fn option(block: &mut Vec<u8>, code: u16, value: &[u8]) {
     pad(block);
 }
 
-/// Everything in a block is a multiple of four bytes, so the block's own length is what counts.
+/// Pads to a multiple of four bytes, as everything in a block must be.
 fn pad(block: &mut Vec<u8>) {
     block.resize(block.len().next_multiple_of(4), 0);
 }

@@ -1,4 +1,4 @@
-//! The file is read back by a small reader of its own, and by tshark where there is one.
+//! The file is read back by a small reader in this file, and by tshark if it is installed.
 
 use std::process::Command;
 
@@ -30,7 +30,7 @@ fn blocks(mut file: &[u8]) -> Vec<Block> {
     while !file.is_empty() {
         let length = le32(file, 4) as usize;
         assert_eq!(length % 4, 0, "blocks are aligned");
-        assert_eq!(le32(file, length - 4) as usize, length, "the length stands at both ends");
+        assert_eq!(le32(file, length - 4) as usize, length, "the length is at both ends");
         blocks.push(Block { kind: le32(file, 0), body: file[8..length - 4].to_vec() });
         file = &file[length..];
     }
@@ -123,7 +123,7 @@ fn a_comment_that_is_too_long_is_cut_between_two_characters() {
     std::str::from_utf8(comment).expect("no half character");
 }
 
-/// tshark's opinion. Without tshark the test says so and does nothing.
+/// Reads the file with tshark. If tshark is missing, the test says so and does nothing.
 #[test]
 fn tshark_reads_names_comments_directions_and_options() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -148,7 +148,7 @@ fn tshark_reads_names_comments_directions_and_options() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let required = std::env::var("TFO_LAB_REQUIRED").is_ok_and(|value| value == "1");
             assert!(!required, "TFO_LAB_REQUIRED=1, and tshark is not installed");
-            eprintln!("SKIPPED: tshark is not installed; the reader above was the only judge");
+            eprintln!("SKIPPED: tshark is not installed; only the reader above checked the file");
             return;
         }
         Err(error) => panic!("tshark does not start: {error}"),

@@ -1,4 +1,4 @@
-//! The configuration file: which one it is, and one message when its content is refused.
+//! The configuration file: finds, reads and parses it, and reports the first fault with line, column and key.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use super::{
     environment::Environment, error::SettingsError, output::escape_control, value::expected_one_of,
 };
 
-/// More than any configuration: what stops a device or a log that was named by mistake.
+/// The largest file that is read. Stops at a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A configuration file that was found and read.
@@ -29,18 +29,18 @@ pub struct ConfigFile {
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::exhaustive_structs, reason = "both programs state theirs as a constant")]
 pub struct Places<'a> {
-    /// The variable that names it when the flag doesn't, such as `TFO_SERVER_CONFIG`.
+    /// The variable that names the file if no flag does, such as `TFO_SERVER_CONFIG`.
     pub variable: &'static str,
-    /// Where it may lie when nobody names it; the first that exists is used.
+    /// Default paths, of which the first that exists is used.
     pub defaults: &'a [&'a str],
 }
 
 impl ConfigFile {
-    /// Finds and reads the file: `flag`, else the variable, else the default places, else none.
+    /// Finds and reads the file: that of the flag, else of the variable, else the first default path that exists, else
+    /// none.
     ///
     /// # Errors
-    /// A file that is named must be there; one that is found must be readable; its content must be
-    /// UTF-8.
+    /// If a file that is named does not exist, or a file can't be read or is not UTF-8.
     pub fn find(
         flag: Option<&Path>,
         environment: &Environment,
@@ -49,8 +49,7 @@ impl ConfigFile {
         Self::find_with(flag, environment, places, |path| File::open(path))
     }
 
-    /// [`find`](Self::find) again, in a program that serves and must not wait: refuses a file that is
-    /// not a regular one. A pipe can be read once, at the start.
+    /// [`find`](Self::find) for a reload, which must not block: refuses a file that is not a regular one.
     ///
     /// # Errors
     /// As [`find`](Self::find).
@@ -63,11 +62,17 @@ impl ConfigFile {
             open_regular(path).map_err(|e| match e.kind() {
                 io::ErrorKind::InvalidInput => io::Error::new(
                     e.kind(),
-                    format!("{e}: a pipe or a device is read at the start only"),
+                    format!("{e}: a pipe or a device can be read only at the start"),
                 ),
                 _ => e,
             })
         })
+    }
+
+    /// Creates a file from a text instead of reading it.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), text: text.into() }
     }
 
     fn find_with(
@@ -83,7 +88,7 @@ impl ConfigFile {
             return Self::read(Path::new(path), Some(places.variable), open).map(Some);
         }
         for path in places.defaults.iter().map(Path::new) {
-            // A link that leads nowhere was put there on purpose: it is there, and unreadable.
+            // A dangling link exists: somebody created it on purpose, so it is an error and not skipped.
             match fs::symlink_metadata(path) {
                 Ok(_) => return Self::read(path, None, open).map(Some),
                 Err(error) if is_absent(&error) => {}
@@ -122,13 +127,13 @@ impl ConfigFile {
         Ok(Self { path: path.to_owned(), text })
     }
 
-    /// The file, as it was named.
+    /// Returns the path of the file, as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The settings in it.
+    /// Parses the file into a model.
     ///
     /// # Errors
     /// [`SettingsError::Content`] at the first fault.
@@ -146,15 +151,15 @@ impl ConfigFile {
         })
     }
 
-    /// The error for a value that is right by itself and does not go with the others: it names the
-    /// place of `key`, such as `listen.port` or `listen[1].port`, as far as this file has it. `reason` says what is
+    /// Returns the error for a value that contradicts other settings. The error names the place of `key`, such as
+    /// `listen.port` or `listen[1].port`, or of the innermost table around it that the file has. `reason` states what is
     /// wrong, and what is allowed.
     #[must_use]
     pub fn refuse(&self, key: &str, reason: impl fmt::Display) -> SettingsError {
         self.refused(self.offset_of(key), describe(key, &reason.to_string()))
     }
 
-    /// Where a key's value begins, else the innermost table around it, else the file.
+    /// Returns the offset of a key's value, else of the innermost table around it, else of the file.
     fn offset_of(&self, key: &str) -> usize {
         let document = toml::de::DeTable::parse(&self.text).ok();
         let mut table = document.as_ref().map(Spanned::get_ref);
@@ -191,22 +196,22 @@ impl fmt::Display for ConfigFile {
     }
 }
 
-/// Opens a regular file for reading, and refuses any other without waiting.
+/// Opens a regular file for reading, and refuses any other file without blocking.
 ///
-/// A pipe or a device is not even opened: opening one may wait, or act. Should the path become one
-/// between the look and the opening, the opening does not wait either, and the look after it refuses.
+/// A pipe or a device is not opened, because opening it may block or have effects. The type is checked again after
+/// opening (with `O_NONBLOCK`), in case the path was replaced in between.
 ///
 /// # Errors
-/// [`InvalidInput`](io::ErrorKind::InvalidInput): it is no regular file. Else as [`File::open`].
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if the file is not a regular one. Otherwise as [`File::open`].
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let refuse = |metadata: fs::Metadata| {
-        let found = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
-        if metadata.is_file() { Ok(()) } else { Err(found()) }
+    let check = |metadata: fs::Metadata| {
+        let error = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+        if metadata.is_file() { Ok(()) } else { Err(error()) }
     };
-    refuse(fs::metadata(path)?)?;
+    check(fs::metadata(path)?)?;
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
-    refuse(file.metadata()?)?;
+    check(file.metadata()?)?;
     Ok(file)
 }
 
@@ -230,14 +235,14 @@ fn offset(error: &toml::de::Error) -> usize {
     error.span().map_or(0, |span| span.start)
 }
 
-/// Line and column of a byte, counted from 1; columns are characters.
+/// Returns line and column of a byte, counted from 1. Columns are characters.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
 }
 
-/// Serde's and toml's words for the commonest faults, in the words of who edits a file.
+/// Rewrites the messages of serde and toml for people who edit a file.
 fn describe(key: &str, message: &str) -> String {
     if let Some((name, names)) = unknown_key(message) {
         let place = match key.rsplit_once('.') {
@@ -254,14 +259,14 @@ fn describe(key: &str, message: &str) -> String {
     escape_control(&format!("{key}{separator}{message}"))
 }
 
-/// The key and the allowed ones from "unknown field `a`, expected `b` or `c`".
+/// Returns the key and the allowed keys of "unknown field `a`, expected `b` or `c`".
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let (name, allowed) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     Some((name, allowed.split('`').skip(1).step_by(2).collect()))
 }
 
-/// The key whose line a fault of syntax is on. There is no parsed document to ask, so it is the
-/// header above and the word before the `=`, as far as they look like that.
+/// Returns the key on the line of a syntax error. The document is not parsed, so this searches for the table header
+/// above the line and the word before the `=`.
 fn key_at(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);

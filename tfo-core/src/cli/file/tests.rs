@@ -30,7 +30,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn a_value_that_does_not_go_with_others_is_refused_at_its_place() {
+fn contradicting_value_is_refused_at_its_place() {
     let file = file("# text\n[server]\naddress = \"x\"\n  port = 80\n");
     for (key, place) in [
         ("server.port", "4:10"),
@@ -44,13 +44,13 @@ fn a_value_that_does_not_go_with_others_is_refused_at_its_place() {
 }
 
 #[test]
-fn an_empty_file_says_nothing_and_is_fine() {
+fn empty_file_is_the_default() {
     let model: Model = file("# nothing\n").parse().unwrap();
     assert_eq!((model.server.address.as_str(), model.server.port), ("", None));
 }
 
 #[test]
-fn a_refusal_names_file_line_column_key_and_what_is_allowed() {
+fn refusal_names_file_line_column_key_and_what_is_allowed() {
     for (text, message) in [
         (
             "[server]\nport = 70000",
@@ -91,7 +91,7 @@ fn a_refusal_names_file_line_column_key_and_what_is_allowed() {
 }
 
 #[test]
-fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
+fn file_that_is_not_utf8_is_refused_at_the_byte() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("x.toml");
     fs::write(&path, b"[server]\naddress = \"\xff\"").unwrap();
@@ -100,7 +100,7 @@ fn a_file_that_is_not_utf8_is_refused_where_it_breaks() {
 }
 
 #[test]
-fn the_flag_beats_the_variable_which_beats_the_default_places_in_order() {
+fn file_of_flag_beats_variable_beats_default_paths() {
     let dir = TempDir::new().unwrap();
     let names = ["flag", "variable", "first", "second"].map(|name| {
         let path = dir.path().join(name);
@@ -127,7 +127,7 @@ fn the_flag_beats_the_variable_which_beats_the_default_places_in_order() {
 }
 
 #[test]
-fn a_named_file_must_be_there_and_the_message_says_who_named_it() {
+fn missing_named_file_is_reported_with_what_named_it() {
     let dir = TempDir::new().unwrap();
     let missing = dir.path().join("missing.toml");
     let places = Places { variable: "TFO_X_CONFIG", defaults: &[] };
@@ -139,11 +139,11 @@ fn a_named_file_must_be_there_and_the_message_says_who_named_it() {
     assert!(by_flag.contains("missing.toml, named by --config: No such file"), "{by_flag}");
     let by_variable = error_chain(&ConfigFile::find(None, &set, places).unwrap_err());
     assert!(by_variable.contains("missing.toml, named by TFO_X_CONFIG: No such"), "{by_variable}");
-    assert!(ConfigFile::find(None, &empty, places).is_err(), "an empty name is a mistake");
+    assert!(ConfigFile::find(None, &empty, places).is_err(), "an empty name is an error");
 }
 
 #[test]
-fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
+fn unreadable_default_path_is_an_error() {
     let dir = TempDir::new().unwrap();
     let join = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (folder, dangling, large, secret) =
@@ -156,7 +156,7 @@ fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
 
     for path in [&folder, &dangling, &large, &secret] {
         if *path == secret && File::open(path).is_ok() {
-            // Permission bits don't bind root.
+            // Root may read any file.
             continue;
         }
         let defaults = [path.as_str()];
@@ -165,7 +165,7 @@ fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
         assert!(error_chain(&error).contains(path.as_str()), "{error}");
     }
 
-    // A file where the folder should be: the default isn't there.
+    // The parent of the path is a file: the default path does not exist.
     let under_a_file = format!("{large}/server.toml");
     let defaults = [under_a_file.as_str()];
     let places = Places { variable: "TFO_X_CONFIG", defaults: &defaults };
@@ -174,21 +174,21 @@ fn a_default_that_is_there_but_unreadable_is_an_error_and_not_skipped() {
 
 proptest! {
     #[test]
-    fn hostile_text_never_panics_and_the_message_is_one_line(text in "(?s)[\\[\\]a-z.=\"'#\n\r ü\u{0}0-9{},-]{0,60}") {
+    fn any_text_gives_a_message_of_one_line(text in "(?s)[\\[\\]a-z.=\"'#\n\r ü\u{0}0-9{},-]{0,60}") {
         if let Err(error) = file(&text).parse::<Model>() {
             prop_assert!(!error_chain(&error).contains('\n'));
         }
     }
 
     #[test]
-    fn a_key_is_looked_for_at_any_offset(text in "(?s).{0,40}", offset in 0_usize..200) {
+    fn key_is_searched_at_any_offset(text in "(?s).{0,40}", offset in 0_usize..200) {
         let _ = key_at(&text, offset);
         let _ = position(&text, offset);
     }
 }
 
 #[test]
-fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+fn only_regular_files_are_opened_without_blocking() {
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("file"), "text").unwrap();

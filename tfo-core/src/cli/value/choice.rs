@@ -1,56 +1,64 @@
-/// An enum whose variants have names in flags, variables and files: one list for all of them.
+use clap::{ValueEnum, builder::PossibleValue};
+
+use super::{Expected, expected_one_of};
+
+/// Returns the names of all values, in order.
+#[must_use]
+pub fn names<T: ValueEnum>() -> Vec<String> {
+    let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    values.map(|value| value.get_name().to_owned()).collect()
+}
+
+/// Returns the value of a name: `value_parser = named::<Mode>` for a flag.
+///
+/// # Errors
+/// If no value has the name: the names, and the one that is most similar.
+pub fn named<T: ValueEnum>(text: &str) -> Result<T, Expected> {
+    T::from_str(text, false).map_err(|_| {
+        let names = names::<T>();
+        expected_one_of(&names.iter().map(String::as_str).collect::<Vec<_>>(), text)
+    })
+}
+
+/// Returns all values with their names.
+#[doc(hidden)]
+#[must_use]
+pub fn named_values<T: ValueEnum>() -> Vec<(T, PossibleValue)> {
+    let with_name = |value: &T| Some((value.clone(), value.to_possible_value()?));
+    T::value_variants().iter().filter_map(with_name).collect()
+}
+
+/// Makes an enum a setting, whose names in flags, variables and files are those of `clap::ValueEnum`. A flag needs
+/// [`named`](crate::cli::value::named) as its `value_parser`.
 ///
 /// ```
-/// tfo_core::choice! {
-///     /// How fast to go.
-///     #[derive(Default)]
-///     pub enum Speed {
-///         /// In no hurry.
-///         #[default]
-///         Slow = "slow",
-///         /// At once.
-///         Fast = "fast",
-///     }
+/// use clap::ValueEnum;
+///
+/// #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+/// enum Speed {
+///     #[default]
+///     Slow,
+///     VeryFast,
 /// }
-/// assert_eq!("fast".parse(), Ok(Speed::Fast));
-/// assert_eq!("now".parse::<Speed>().unwrap_err().to_string(), "expected `slow` or `fast`");
+/// tfo_core::choice!(Speed);
+///
+/// assert_eq!("very-fast".parse(), Ok(Speed::VeryFast));
+/// assert_eq!("now".parse::<Speed>().unwrap_err().to_string(), "expected `slow` or `very-fast`");
 /// assert_eq!(Speed::default().to_string(), "slow");
 /// ```
 #[macro_export]
 macro_rules! choice {
-    (
-        $(#[$attribute:meta])*
-        $visibility:vis enum $name:ident {
-            $($(#[$variant_attribute:meta])* $variant:ident = $text:literal,)+
-        }
-    ) => {
-        $(#[$attribute])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        $visibility enum $name {
-            $($(#[$variant_attribute])* $variant,)+
-        }
-
+    ($($name:ident),+) => { $(
         impl $name {
-            /// The names, in order.
-            $visibility const NAMES: &'static [&'static str] = &[$($text),+];
-
-            /// The name in flags, variables and files.
+            /// Returns the name in flags, variables and files.
             #[must_use]
-            $visibility const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-
-        impl ::std::str::FromStr for $name {
-            type Err = $crate::cli::Expected;
-
-            fn from_str(text: &str) -> ::std::result::Result<Self, Self::Err> {
-                match text {
-                    $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::cli::value::expected_one_of(Self::NAMES, text)),
-                }
+            #[allow(dead_code, reason = "not every program needs it")]
+            pub(crate) fn name(self) -> &'static str {
+                type Named = ($name, $crate::cli::clap::builder::PossibleValue);
+                static VALUES: ::std::sync::LazyLock<Vec<Named>> =
+                    ::std::sync::LazyLock::new($crate::cli::value::named_values);
+                let named = VALUES.iter().find(|(value, _)| *value == self);
+                named.map_or("", |(_, name)| name.get_name())
             }
         }
 
@@ -60,35 +68,30 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::cli::serde::Serialize for $name {
-            fn serialize<S: $crate::cli::serde::Serializer>(
-                &self,
-                serializer: S,
-            ) -> ::std::result::Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::cli::Expected;
+
+            fn from_str(text: &str) -> ::std::result::Result<Self, Self::Err> {
+                $crate::cli::value::named(text)
             }
         }
 
-        impl<'de> $crate::cli::serde::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::cli::serde::Deserializer<'de>>(
-                deserializer: D,
-            ) -> ::std::result::Result<Self, D::Error> {
-                let what = $crate::cli::value::one_of(Self::NAMES);
-                $crate::cli::value::from_text(deserializer, &what)
-            }
-        }
-    };
+        $crate::as_text!($name, &{
+            let names = $crate::cli::value::names::<$name>();
+            $crate::cli::value::one_of(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+    )+ };
 }
 
-choice! {
-    /// How a program prints its data.
-    #[derive(Default)]
-    #[allow(clippy::exhaustive_enums, reason = "both programs match on every format")]
-    pub enum Format {
-        /// For people.
-        #[default]
-        Text = "text",
-        /// For programs.
-        Json = "json",
-    }
+/// How a program prints its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, ValueEnum)]
+#[allow(clippy::exhaustive_enums, reason = "both programs match on every format")]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    Text,
+    /// JSON for programs.
+    Json,
 }
+
+choice!(Format);

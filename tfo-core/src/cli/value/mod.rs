@@ -1,30 +1,45 @@
-//! Values of settings. Each type has one rule, which flags and variables ([`FromStr`]) and files
-//! ([`Deserialize`]) share, and is written back as it can be read.
+//! Values of settings.
+//!
+//! Each type has one rule, its [`FromStr`], for flags, variables and files, and one text that states the rule.
+//! A type is written in the form in which it can be read. Ranges and defaults are parameters of the types, so that a
+//! field of a configuration model states type, range and default in one place:
+//!
+//! ```
+//! use tfo_core::cli::value::{HOUR, Integer, Period, SECOND};
+//!
+//! #[derive(Default)]
+//! struct Limits {
+//!     connections: Integer<1, 1_000_000, 65_536>,
+//!     drain_timeout: Period<0, HOUR, { 10 * SECOND }>,
+//! }
+//!
+//! assert_eq!(Limits::default().connections.get(), 65_536);
+//! assert_eq!(Limits::default().drain_timeout.to_string(), "10s");
+//! ```
 
 mod choice;
 mod integer;
 mod period;
 mod size;
 
-use std::{error, fmt, str::FromStr};
+use std::{error, fmt, marker::PhantomData, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, Visitor},
 };
 
-pub use choice::Format;
+pub use choice::{Format, named, named_values, names};
 pub use integer::{Integer, Port};
-pub use period::Period;
-pub use size::Size;
+pub use period::{DAY, HOUR, MINUTE, Period, SECOND};
+pub use size::{KIB, MIB, Size};
 
-/// What a setting may hold, after a value that it may not: `expected a port from 1 to 65535`.
-/// The value stands in the message of who read it.
+/// What a setting may be, for a message that has named the value: `expected a port from 1 to 65535`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected(String);
 
 impl Expected {
-    /// `what` completes "expected …".
+    /// Creates the message "expected `what`".
     #[must_use]
     pub fn new(what: impl fmt::Display) -> Self {
         Self(what.to_string())
@@ -39,17 +54,17 @@ impl fmt::Display for Expected {
 
 impl error::Error for Expected {}
 
-/// Deserializes a setting that files hold as text, by the rule of its [`FromStr`]. `what` is what
-/// a value of another type is told to be.
+/// Deserializes a setting that files contain as text, by the rule of its [`FromStr`]. `what` states the rule
+/// for a value of another type.
 ///
 /// # Errors
-/// When the value isn't text, or breaks the rule.
+/// If the value is not text, or breaks the rule.
 pub fn from_text<'de, T, D>(deserializer: D, what: &str) -> Result<T, D::Error>
 where
     T: FromStr<Err = Expected>,
     D: Deserializer<'de>,
 {
-    struct Text<'a, T>(&'a str, std::marker::PhantomData<T>);
+    struct Text<'a, T>(&'a str, PhantomData<T>);
 
     impl<T: FromStr<Err = Expected>> Visitor<'_> for Text<'_, T> {
         type Value = T;
@@ -63,10 +78,37 @@ where
         }
     }
 
-    deserializer.deserialize_str(Text(what, std::marker::PhantomData))
+    deserializer.deserialize_str(Text(what, PhantomData))
 }
 
-/// "`a`, `b` or `c`".
+/// Implements `Serialize` by the type's `Display`, and `Deserialize` by its `FromStr`. The second argument states
+/// the rule, as "expected …" continues.
+#[macro_export]
+macro_rules! as_text {
+    (for [$($generics:tt)*] $name:ty, $allowed:expr) => {
+        impl<$($generics)*> $crate::cli::serde::Serialize for $name {
+            fn serialize<S: $crate::cli::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de, $($generics)*> $crate::cli::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::cli::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
+                $crate::cli::value::from_text(deserializer, $allowed)
+            }
+        }
+    };
+    ($name:ty, $allowed:expr) => {
+        $crate::as_text!(for [] $name, $allowed);
+    };
+}
+
+/// Returns "`a`, `b` or `c`".
 #[must_use]
 pub fn one_of(names: &[&str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -77,7 +119,7 @@ pub fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// The name that `found` may have been meant to be.
+/// Returns the name that is most similar to `found`, if one is similar enough for a mistyped word.
 #[must_use]
 pub fn nearest<'a>(names: &[&'a str], found: &str) -> Option<&'a str> {
     names
@@ -88,7 +130,7 @@ pub fn nearest<'a>(names: &[&'a str], found: &str) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// The names that are allowed, and the one that `found` may have been meant to be.
+/// Returns the message for a word that is none of `names`, with the most similar name as a suggestion.
 #[must_use]
 pub fn expected_one_of(names: &[&str], found: &str) -> Expected {
     let list = one_of(names);
@@ -98,31 +140,35 @@ pub fn expected_one_of(names: &[&str], found: &str) -> Expected {
     })
 }
 
-/// Yes or no: TOML's own boolean in a file, `true` or `false` in a variable.
+/// A boolean, by default `DEFAULT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-#[allow(clippy::exhaustive_structs, reason = "a boolean that has a rule for text")]
-pub struct Switch(pub bool);
+pub struct Switch<const DEFAULT: bool>(bool);
 
-impl FromStr for Switch {
-    type Err = Expected;
-
-    fn from_str(text: &str) -> Result<Self, Expected> {
-        text.parse().map(Self).map_err(|_| Expected::new("true or false"))
+impl<const DEFAULT: bool> Switch<DEFAULT> {
+    /// Returns whether the setting is on.
+    #[must_use]
+    pub const fn get(self) -> bool {
+        self.0
     }
 }
 
-/// Deserializes a table of a file. Derived code takes an array too, by the order of the fields;
-/// in a file that is a mistake.
+impl<const DEFAULT: bool> Default for Switch<DEFAULT> {
+    fn default() -> Self {
+        Self(DEFAULT)
+    }
+}
+
+/// Deserializes a table. Derived code would also accept an array and assign its values in the order of the fields.
 ///
 /// # Errors
-/// When the value isn't a table, or its content is refused.
+/// If the value is not a table, or the content of the table is refused.
 pub fn table<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    struct Table<T>(std::marker::PhantomData<T>);
+    struct Table<T>(PhantomData<T>);
 
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
         type Value = T;
@@ -136,7 +182,7 @@ where
         }
     }
 
-    deserializer.deserialize_map(Table(std::marker::PhantomData))
+    deserializer.deserialize_map(Table(PhantomData))
 }
 
 #[cfg(test)]

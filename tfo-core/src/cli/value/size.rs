@@ -1,30 +1,35 @@
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use super::Expected;
+use crate::as_text;
 
-use super::{Expected, from_text};
+/// Bytes in a KiB, for the bounds and the default of a [`Size`].
+pub const KIB: usize = 1 << 10;
+/// Bytes in a MiB.
+pub const MIB: usize = 1 << 20;
 
-/// Largest first, so that a size is written with the largest unit that divides it.
+/// In descending order, so that a size is written with the largest unit that divides it.
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// A number of bytes from `MIN` to `MAX`, as text with a unit: `"64B"`, `"16KiB"`.
+/// A number of bytes from `MIN` to `MAX`, by default `DEFAULT`, as text with a unit: `"64B"`,
+/// `"16KiB"`.
 ///
-/// Decimal units are refused: half of the programs read `KB` as 1000 bytes, the others as 1024.
+/// Decimal units are refused, because programs disagree on whether `KB` means 1000 or 1024 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size<const MIN: usize, const MAX: usize>(usize);
+pub struct Size<const MIN: usize, const MAX: usize, const DEFAULT: usize = MIN>(usize);
 
-impl<const MIN: usize, const MAX: usize> Size<MIN, MAX> {
-    /// A value that is known when the program is compiled.
+impl<const MIN: usize, const MAX: usize, const DEFAULT: usize> Size<MIN, MAX, DEFAULT> {
+    /// Creates a value that is known at compile time.
     ///
     /// # Panics
-    /// When it is out of range: call it in a `const`.
+    /// If the value is out of range. Call it in a `const`.
     #[must_use]
     pub const fn from_bytes(bytes: usize) -> Self {
         assert!(bytes >= MIN && bytes <= MAX, "out of range");
         Self(bytes)
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     #[must_use]
     pub const fn get(self) -> usize {
         self.0
@@ -53,7 +58,13 @@ fn bytes(text: &str) -> Option<usize> {
     usize::try_from(number.parse::<u64>().ok()?.checked_mul(factor)?).ok()
 }
 
-impl<const MIN: usize, const MAX: usize> FromStr for Size<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize, const DEFAULT: usize> Default for Size<MIN, MAX, DEFAULT> {
+    fn default() -> Self {
+        const { Self::from_bytes(DEFAULT) }
+    }
+}
+
+impl<const MIN: usize, const MAX: usize, const DEFAULT: usize> FromStr for Size<MIN, MAX, DEFAULT> {
     type Err = Expected;
 
     fn from_str(text: &str) -> Result<Self, Expected> {
@@ -64,20 +75,12 @@ impl<const MIN: usize, const MAX: usize> FromStr for Size<MIN, MAX> {
     }
 }
 
-impl<const MIN: usize, const MAX: usize> fmt::Display for Size<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize, const DEFAULT: usize> fmt::Display
+    for Size<MIN, MAX, DEFAULT>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&text(self.0))
     }
 }
 
-impl<const MIN: usize, const MAX: usize> Serialize for Size<MIN, MAX> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de, const MIN: usize, const MAX: usize> Deserialize<'de> for Size<MIN, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, &Self::allowed())
-    }
-}
+as_text!(for [const MIN: usize, const MAX: usize, const DEFAULT: usize] Size<MIN, MAX, DEFAULT>, &Self::allowed());

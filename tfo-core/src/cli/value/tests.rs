@@ -1,11 +1,13 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde::Serialize;
 
 use super::*;
 
-type Hour = Period<1, 3_600_000>;
-type Pause = Period<0, 3_600_000>;
-type Payload = Size<1, { 1 << 20 }>;
+type Hour = Period<1, HOUR>;
+type Pause = Period<0, HOUR>;
+type Payload = Size<1, MIB>;
 type Count = Integer<1, 10_000>;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,7 +22,7 @@ fn from_file<T: de::DeserializeOwned>(value: &str) -> Result<T, String> {
 }
 
 #[test]
-fn a_flag_and_a_file_refuse_the_same_ports() {
+fn flags_and_files_refuse_the_same_ports() {
     for bad in ["0", "65536", "70000", "-1", "99999999999999999999"] {
         assert!(bad.parse::<Port>().is_err(), "flag {bad}");
         assert!(from_file::<Port>(bad).is_err(), "file {bad}");
@@ -36,12 +38,12 @@ fn a_flag_and_a_file_refuse_the_same_ports() {
         from_file::<Port>("\"80\"").unwrap_err(),
         "invalid type: string \"80\", expected a port from 1 to 65535"
     );
-    assert_eq!(from_file("65535"), Ok(Port::new(65535)));
-    assert_eq!("1".parse(), Ok(Port::new(1)));
+    assert_eq!(from_file::<Port>("65535"), Ok(Port::new(65535)));
+    assert_eq!("1".parse::<Port>(), Ok(Port::new(1)));
 }
 
 #[test]
-fn an_integer_names_its_range() {
+fn refused_integer_names_its_range() {
     assert_eq!(
         "0".parse::<Count>().unwrap_err().to_string(),
         "expected an integer from 1 to 10000"
@@ -50,16 +52,16 @@ fn an_integer_names_its_range() {
         from_file::<Count>("-9223372036854775808").unwrap_err(),
         "invalid value -9223372036854775808: expected an integer from 1 to 10000"
     );
-    assert!(from_file::<Count>("1.0").is_err(), "a float is no integer");
+    assert!(from_file::<Count>("1.0").is_err(), "a float is not an integer");
     assert_eq!(from_file("10_000"), Ok(Count::new(10_000)));
 }
 
 #[test]
-fn a_duration_needs_a_unit_and_stays_in_its_range() {
+fn duration_needs_a_unit_and_stays_in_its_range() {
     for bad in ["", "5", "0", "0ms", "1h1ms", "-1s", "5 bananas", "999999999999999999999y"] {
         assert!(bad.parse::<Hour>().is_err(), "{bad:?}");
     }
-    assert!("0".parse::<Pause>().is_err(), "even nothing has a unit");
+    assert!("0".parse::<Pause>().is_err(), "zero needs a unit too");
     assert_eq!(
         "5".parse::<Hour>().unwrap_err().to_string(),
         r#"expected a duration from 1ms to 1h, such as "250ms" or "1m30s""#
@@ -74,7 +76,7 @@ fn a_duration_needs_a_unit_and_stays_in_its_range() {
 }
 
 #[test]
-fn a_size_needs_a_unit_and_stays_in_its_range() {
+fn size_needs_a_unit_and_stays_in_its_range() {
     for bad in ["", "64", "B", "0B", "2MiB", "16KB", "16kib", "1.5KiB", "-1B", "64Bü"] {
         assert!(bad.parse::<Payload>().is_err(), "{bad:?}");
     }
@@ -90,7 +92,7 @@ fn a_size_needs_a_unit_and_stays_in_its_range() {
 }
 
 #[test]
-fn a_choice_names_what_it_knows_and_what_was_meant() {
+fn refused_choice_names_all_and_the_nearest() {
     assert_eq!(
         "jsno".parse::<Format>().unwrap_err().to_string(),
         "expected `text` or `json`; did you mean `json`?"
@@ -99,10 +101,33 @@ fn a_choice_names_what_it_knows_and_what_was_meant() {
         from_file::<Format>("\"xml\"").unwrap_err(),
         "invalid value \"xml\": expected `text` or `json`"
     );
+    assert_eq!(
+        from_file::<Format>("1").unwrap_err(),
+        "invalid type: integer `1`, expected `text` or `json`"
+    );
+    assert_eq!(from_file("\"json\""), Ok(Format::Json));
+    assert_eq!(Format::Json.to_string(), "json");
 }
 
 #[test]
-fn an_array_is_no_table() {
+fn defaults_are_those_of_the_type() {
+    assert_eq!(Integer::<1, 10, 3>::default().get(), 3);
+    assert_eq!(Port::<2222>::default().get(), 2222);
+    assert_eq!(Period::<0, HOUR, { 5 * SECOND }>::default().to_string(), "5s");
+    assert_eq!(Size::<1, MIB, { 64 * KIB }>::default().to_string(), "64KiB");
+    assert!(Switch::<true>::default().get() && !Switch::<false>::default().get());
+}
+
+#[test]
+fn zero_is_none_for_settings_that_can_be_off() {
+    assert_eq!(Integer::<0, 10>::new(0).nonzero(), None);
+    assert_eq!(Integer::<0, 10>::new(1).nonzero(), Some(1));
+    assert_eq!(Pause::from_millis(0).nonzero(), None);
+    assert_eq!(Pause::from_millis(1).nonzero(), Some(Duration::from_millis(1)));
+}
+
+#[test]
+fn array_in_place_of_a_table_is_refused() {
     #[derive(Debug, Deserialize)]
     struct Outer {
         #[serde(deserialize_with = "table")]
@@ -124,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_back(millis in 1_u64..=3_600_000, bytes in 1_usize..=1 << 20) {
+    fn written_values_are_read_back(millis in 1_u64..=3_600_000, bytes in 1_usize..=1 << 20) {
         let (period, size) = (Hour::from_millis(millis), Payload::from_bytes(bytes));
         prop_assert_eq!(period.to_string().parse(), Ok(period));
         prop_assert_eq!(size.to_string().parse(), Ok(size));

@@ -1,41 +1,40 @@
-//! Keys that a fleet of servers derives from one secret and the clock: all rotate without a word
-//! between them.
+//! Keys that the servers of a fleet derive from one secret and the clock, so that all rotate without communicating.
 //!
 //! # The rule
-//! Time since 1970 is cut into epochs of one length. Epoch *e* has the key *k(e)* =
-//! HKDF-SHA256(secret, a label and *e*). By its own clock a server in epoch *e* has
+//! Time since 1970 is divided into epochs of equal length. Epoch *e* has the key *k(e)* = HKDF-SHA256(secret, a
+//! label and *e*). A server whose clock is in epoch *e* has
 //!
 //! | in the epoch's | primary: new cookies | backup: accepted too |
 //! | --- | --- | --- |
 //! | first four fifths | *k(e)* | *k(e − 1)* |
 //! | last fifth | *k(e)* | *k(e + 1)* |
 //!
-//! This is the order in which keys are rotated by hand, with two slots: the next key is backup
-//! everywhere before anyone grants with it; then the two swap; later the old one goes. At the swap
-//! a server before it and a server after it accept the same two keys.
+//! This is the order of a manual rotation with two slots: the next key becomes the backup on every server before
+//! any server grants cookies with it; then the two are swapped; later the old key is removed. During the swap,
+//! servers before and after it accept the same two keys.
 //!
 //! # What it holds
-//! Let *d* be the most that the clocks of any two servers differ, together with the time that a
-//! server takes to notice that a slot has changed. **With *d* up to a fifth of an epoch, a client
-//! that comes back within four fifths of an epoch less *d* of its last connection, to whichever
-//! server, misses nothing.** For clocks that differ by a tenth that is seven tenths of an epoch.
+//! Let *d* be the largest difference between the clocks of any two servers, plus the time that a server takes to
+//! notice that a slot has changed. **With *d* up to a fifth of an epoch, a client that comes back within four
+//! fifths of an epoch less *d* of its last connection, to any server, misses nothing.** If the clocks differ by a
+//! tenth of an epoch, that is seven tenths of an epoch.
 //!
-//! After a connection a client holds a cookie of the primary key of the server that it spoke to: a
-//! cookie of the backup is renewed along with the answer. Let that be *k(e)*.
-//! - A server that is behind is in epoch *e* too, or in the last *d* of *e* − 1, which lies within its
-//!   last fifth: *k(e)* is its backup.
-//! - A server that is ahead drops *k(e)* four fifths into *e* + 1, and nobody grants *k(e)* later than *d*
-//!   after the first server has entered *e* + 1.
+//! After a connection a client holds a cookie of its server's primary key, because a cookie of the backup is
+//! renewed along with the answer. Let that key be *k(e)*.
+//! - A server whose clock is behind is in epoch *e* too, or in the last *d* of *e* − 1, which lies within the last
+//!   fifth of that epoch: *k(e)* is its backup.
+//! - A server whose clock is ahead drops *k(e)* four fifths into *e* + 1, and no server grants *k(e)* later than
+//!   *d* after the first server has entered *e* + 1.
 //!
 //! # What it does not hold
-//! A cookie is accepted for between 0.8 and 1.8 epochs (less and plus *d*) after it was granted or
-//! renewed, by when in the epoch that was. **A client that stays away for longer misses once**: its
-//! data goes again after the handshake, and it gets a new cookie on the way. Who has clients that
-//! come once a day takes an epoch of two days.
+//! A cookie is accepted for between 0.8 and 1.8 epochs (less and plus *d*) after it was granted or renewed,
+//! depending on when in the epoch that was. **A client that stays away for longer misses once**: its data is sent
+//! again after the handshake, and it gets a new cookie. For clients that come once a day, choose an epoch of two
+//! days.
 //!
-//! A server whose clock is wrong by more than a fifth of an epoch costs the clients that it shares
-//! with others misses for as long as the clock is wrong: cookies of the [next](super::KeyRing::next)
-//! key, told by [`forensics`](super::forensics), are its sign.
+//! A server whose clock is wrong by more than a fifth of an epoch causes misses for the clients that it shares with
+//! others until the clock is corrected. Cookies of the [next](super::KeyRing::next) key, which
+//! [`forensics`](super::forensics) identifies, are the sign of it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -46,25 +45,25 @@ use sha2::Sha256;
 use super::{FastOpenKey, KeyRing, fill_from_hex, to_hex};
 use crate::{Error, Result};
 
-/// Part of the format: another label would be another fleet.
+/// Part of the format: a fleet with another label has other keys.
 const LABEL: &[u8] = b"tfo derived fast open key v1";
-/// The last of so many parts of an epoch prepares the next.
+/// The last of this many parts of an epoch prepares the next epoch.
 const PARTS: u128 = 5;
 
-/// What the servers of a fleet share: 16 to 64 bytes that nobody else knows.
+/// The secret that the servers of a fleet share: 16 to 64 bytes.
 ///
-/// Whoever knows it knows every key of the fleet, past and to come: `Debug` does not show it, there
-/// is no `Display`, and errors never repeat what they were given.
+/// The secret yields every past and future key of the fleet: `Debug` does not show it, there is no `Display`, and
+/// errors never repeat their input.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// The fewest bytes.
+    /// The minimum number of bytes.
     pub const MIN_LENGTH: usize = 16;
-    /// The most bytes.
+    /// The maximum number of bytes.
     pub const MAX_LENGTH: usize = 64;
 
-    /// The secret with these bytes.
+    /// Creates a secret from bytes.
     ///
     /// # Errors
     /// [`Error::Malformed`] for less than 16 or more than 64 bytes, and for zeros alone.
@@ -73,17 +72,17 @@ impl Secret {
             return Err(malformed("a secret is 32 to 128 hex digits (16 to 64 bytes)"));
         }
         if bytes.iter().all(|byte| *byte == 0) {
-            return Err(malformed("a secret of zeros is none"));
+            return Err(malformed("a secret must not be all zeros"));
         }
         Ok(Self(bytes.to_vec()))
     }
 
-    /// The secret that these hex digits spell byte by byte.
+    /// Parses a secret from hex digits.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and for anything but an even count of hex digits.
+    /// As [`new`](Self::new), and for text that is not an even number of hex digits.
     pub fn from_hex(text: &str) -> Result<Self> {
-        // The length first: a wrong one must not cost memory.
+        // The length is checked first: a wrong one must not cost memory.
         let mut bytes = [0; Self::MAX_LENGTH];
         let bytes = bytes
             .get_mut(..text.len() / 2)
@@ -94,13 +93,13 @@ impl Secret {
         Self::new(bytes)
     }
 
-    /// **The secret itself** as hex digits, as [`from_hex`](Self::from_hex) reads it.
+    /// Returns **the secret itself** as hex digits, as [`from_hex`](Self::from_hex) reads them.
     #[must_use]
     pub fn reveal_hex(&self) -> String {
         to_hex(&self.0)
     }
 
-    /// The key of an epoch.
+    /// Returns the key of an epoch.
     ///
     /// # Panics
     /// Never: HKDF can fill far more than one key.
@@ -130,30 +129,30 @@ fn malformed(reason: &str) -> Error {
     Error::malformed("fleet secret", reason)
 }
 
-/// When the keys of a fleet change. The [rule](self) stands at the module.
+/// When the keys of a fleet change. The module documentation states the [rule](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     every: Duration,
 }
 
-/// The epochs whose keys are in use at a time.
+/// The epochs whose keys are in use at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Slots {
-    /// Its key makes new cookies.
+    /// The epoch whose key makes new cookies.
     pub primary: u64,
-    /// Cookies of its key are accepted too: the epoch before, or already the next.
+    /// The epoch whose cookies are accepted as well: the previous one, or already the next.
     pub backup: u64,
 }
 
 impl Schedule {
-    /// A new epoch begins each `every`; less than a second is taken as a second.
+    /// Creates a schedule with a new epoch every `every`, at least a second.
     #[must_use]
     pub fn new(every: Duration) -> Self {
         Self { every: every.max(Duration::from_secs(1)) }
     }
 
-    /// Which epochs' keys are in use when the clock says `now`. A clock before 1970 counts as 1970.
+    /// Returns the epochs whose keys are in use at `now`. A clock before 1970 counts as 1970.
     #[must_use]
     pub fn slots(&self, now: SystemTime) -> Slots {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -162,13 +161,13 @@ impl Schedule {
         let prepares = now % every * PARTS >= every * (PARTS - 1);
         let backup = match primary.checked_sub(1) {
             Some(before) if !prepares => before,
-            // The first epoch of all has none before it.
+            // The first epoch has no previous one.
             _ => primary.saturating_add(1),
         };
         Slots { primary, backup }
     }
 
-    /// The keys when the clock says `now`, with those around them.
+    /// Returns the keys in use at `now`, with the keys around them.
     #[must_use]
     pub fn ring(&self, secret: &Secret, now: SystemTime) -> KeyRing {
         let Slots { primary, backup } = self.slots(now);
@@ -179,7 +178,7 @@ impl Schedule {
             .with_previous(previous.take(KeyRing::HISTORY).map(|epoch| secret.key(epoch)))
     }
 
-    /// The length of an epoch.
+    /// Returns the length of an epoch.
     #[must_use]
     pub fn every(&self) -> Duration {
         self.every

@@ -2,9 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One epoch in the tests' own unit of time.
+/// The length of one epoch in the tests' unit of time.
 const EPOCH: u64 = 100_000;
-/// Not the first epoch of all.
+/// A time that is not in the first epoch.
 const START: u64 = 1_000 * EPOCH;
 
 fn secret() -> Secret {
@@ -24,7 +24,7 @@ fn slots(seconds: u64) -> Slots {
 }
 
 #[test]
-fn a_key_depends_on_secret_and_epoch_and_stays_as_it_is() {
+fn key_depends_only_on_secret_and_epoch() {
     let key = secret().key(7);
     assert_eq!(
         key.reveal_hex(),
@@ -50,7 +50,7 @@ fn the_last_fifth_of_an_epoch_prepares_the_next() {
 }
 
 #[test]
-fn a_clock_that_was_never_set_is_no_trouble() {
+fn clock_before_the_first_epoch_is_accepted() {
     let first = Slots { primary: 0, backup: 1 };
     assert_eq!(slots(0), first, "no epoch was before");
     let before = SystemTime::UNIX_EPOCH - Duration::from_secs(5);
@@ -76,7 +76,7 @@ fn the_ring_holds_the_keys_around_the_two_in_use() {
 }
 
 #[test]
-fn a_secret_shows_nowhere() {
+fn secret_is_never_printed() {
     let hex = "deadbeef".repeat(8);
     let secret = Secret::from_hex(&hex).expect("32 bytes");
     assert_eq!(format!("{secret:?}"), "Secret(..)");
@@ -88,18 +88,18 @@ fn a_secret_shows_nowhere() {
     Secret::from_hex(&"00".repeat(32)).expect_err("zeros are no secret");
 }
 
-/// What a client holds after a connection at a server whose clock says `clock`, and whether its
-/// cookie was accepted.
+/// Returns the cookie that a client holds after a connection to a server whose clock reads `clock`, and whether its
+/// old cookie was accepted.
 fn connect(cookie: u64, clock: u64) -> (u64, bool) {
     let Slots { primary, backup } = slots(clock);
-    // A cookie of the backup is renewed, a refused one is replaced: both by the primary.
+    // The primary key renews a cookie of the backup and replaces a refused one.
     (primary, cookie == primary || cookie == backup)
 }
 
-/// A connection: how long after the one before, and how far the clock of its server is ahead.
+/// A connection: the time since the previous one, and how far the clock of its server is ahead.
 type Visit = (u64, u64);
 
-/// How many of the visits find their cookie refused; the first has none yet.
+/// Returns how many of the visits have their cookie refused. The first visit has no cookie.
 fn misses(visits: &[Visit], start: u64) -> usize {
     let mut now = START + start;
     let mut cookie = None;
@@ -113,12 +113,11 @@ fn misses(visits: &[Visit], start: u64) -> usize {
     misses
 }
 
-/// Clients of a fleet whose clocks, the time to notice a change included, differ by up to `d`.
+/// The clients of a fleet whose clocks, including the time to notice a change, differ by up to `d`.
 fn fleet(d: std::ops::RangeInclusive<u64>) -> impl Strategy<Value = (Vec<Visit>, u64)> {
     d.prop_flat_map(|d| {
         let longest = EPOCH / 5 * 4 - d;
-        // Each visit is at a server of its own: any number of servers, each as late as it may be. The
-        // limits themselves come often.
+        // Each visit is at another server, as late as the server may be. The limits themselves occur often.
         let gap = prop_oneof![0..=longest, Just(longest), (0..=longest / 10)];
         let ahead = prop_oneof![0..=d, Just(0), Just(d)];
         (proptest::collection::vec((gap, ahead), 2..200), 0..EPOCH)
@@ -129,21 +128,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn with_clocks_a_tenth_apart_who_returns_within_seven_tenths_misses_nothing(
+    fn skew_of_a_tenth_misses_nothing_within_seven_tenths(
         (visits, start) in fleet(EPOCH / 10..=EPOCH / 10),
     ) {
         prop_assert_eq!(misses(&visits, start), 0);
     }
 
     #[test]
-    fn with_any_skew_up_to_a_fifth_who_returns_in_time_misses_nothing(
+    fn skew_up_to_a_fifth_misses_nothing_within_the_documented_time(
         (visits, start) in fleet(0..=EPOCH / 5),
     ) {
         prop_assert_eq!(misses(&visits, start), 0);
     }
 
     #[test]
-    fn a_cookie_lives_for_at_least_four_fifths_and_less_than_nine_fifths_of_an_epoch(
+    fn cookie_is_accepted_for_0_8_to_1_8_epochs(
         granted in 0..EPOCH,
         age in 0..3 * EPOCH,
     ) {
@@ -163,13 +162,13 @@ proptest! {
 }
 
 #[test]
-fn the_limits_of_the_rule_are_where_it_says() {
+fn documented_limits_of_the_rule_are_exact() {
     let d = EPOCH / 10;
     let longest = EPOCH / 5 * 4 - d;
-    // Granted at the last moment of an epoch by a server that is behind, used at one that is ahead.
+    // Granted at the last moment of an epoch by a server that is behind, and used at one that is ahead.
     assert_eq!(misses(&[(0, 0), (longest, d)], EPOCH - 1), 0);
     assert_eq!(misses(&[(0, 0), (longest + 1, d)], EPOCH - 1), 1, "away for too long");
-    // Granted by a server that is ahead, used at once at one that is behind by more than a fifth.
+    // Granted by a server that is ahead, and used at once at one that is behind by more than a fifth.
     let fifth = EPOCH / 5;
     assert_eq!(misses(&[(0, fifth), (0, 0)], EPOCH - fifth), 0);
     assert_eq!(misses(&[(0, fifth + 1), (0, 0)], EPOCH - fifth - 1), 1, "too much skew");

@@ -11,13 +11,13 @@ use crate::socket::{Attempt, ClientFail};
 
 use occupancy::Occupancy;
 
-/// What several connections to one address say of the keys behind it.
+/// The keys behind one address, as several connections to it show them.
 ///
 /// A server that refuses a cookie sends one of its own along, so the cookie that is cached after a
 /// connection shows the key of the server that answered it. No privilege is needed for that.
 ///
-/// Only repeats tell how many keys there are that were not met. Where nothing repeats there may be any number, or a
-/// server that makes a new key for each connection.
+/// Only repeated cookies bound the number of keys that were not met. If none repeats, there may be any number of keys,
+/// or a server that makes a new key for each connection.
 ///
 /// The chances hold where each connection goes to any of the servers with the same chance. A
 /// balancer that always sends one client to the same server shows that one alone.
@@ -33,13 +33,13 @@ pub struct Balance {
     pub observed: usize,
     /// The cookies that were seen, in the order in which they came first.
     pub cookies: Vec<SeenCookie>,
-    /// How many keys made them: there are at least so many. Less than there are cookies only where the servers'
-    /// half of the evidence shows that an address made the difference.
+    /// The number of keys that made the cookies, which is a minimum. It is less than the number of cookies only if
+    /// the servers' half of the evidence shows that an address made the difference.
     pub keys: usize,
-    /// How many different cookies there are, those that were not met included: one for each key, unless an address
-    /// makes the difference. `None` where nothing was seen.
+    /// The number of different cookies, including those that were not met: one for each key, unless an address
+    /// makes the difference. `None` if no cookie was seen.
     pub estimate: Option<KeyEstimate>,
-    /// Whether the cookies came round in the same order again and again: connections go to the servers in turn.
+    /// Whether the cookies repeat in the same order: connections go to the servers in turn.
     pub in_turn: bool,
     /// How many addresses of their own the servers have. `None`: no server told.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
@@ -53,13 +53,13 @@ pub struct Balance {
     pub hits: usize,
     /// How many of those brought a new cookie all the same: the old one was of a backup key.
     pub renewed: usize,
-    /// The share of hits to expect by chance, from 0 to 1: one in as many as the estimate says. Where connections
-    /// go to the servers in turn that holds for many clients; one that is alone never hits. `None` where nothing
-    /// was seen, where nothing repeats, and where servers take each other's cookies.
+    /// The share of hits to expect by chance, from 0 to 1: one divided by the estimate. If connections go to the
+    /// servers in turn, the share holds for many clients; a single client never hits. `None` if no cookie was seen, if
+    /// none repeats, and if servers accept each other's cookies.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub expected_hit_rate: Option<f64>,
-    /// If there were exactly one more cookie than were seen: the chance, from 0 to 1, that it would have been met.
-    /// The number of all is bounded by the estimate.
+    /// The chance, from 0 to 1, that one more cookie would have been met if exactly one more existed. The estimate
+    /// bounds the total number.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub confidence: Option<f64>,
     /// What was found.
@@ -75,13 +75,13 @@ pub struct Balance {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KeyEstimate {
-    /// The likely number. `None`: nothing repeats, so any number is as likely.
+    /// The likely number. `None`: no cookie repeats, so any number is equally likely.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub likely: Option<usize>,
-    /// There are at least so many.
+    /// The lower bound.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub low: usize,
-    /// There are at most so many. `None`: there may be any number.
+    /// The upper bound. `None`: there may be any number.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub high: Option<usize>,
 }
@@ -156,12 +156,13 @@ impl Seen {
         }
     }
 
-    /// Whether each cookie is the one before which all others have come, as far as there were so many connections.
+    /// Returns whether all other cookies came before each cookie came again, as far as there were enough
+    /// connections.
     fn may_be_in_turn(&self) -> bool {
         self.order.iter().zip(self.order.iter().skip(self.cookies.len())).all(|(a, b)| a == b)
     }
 
-    /// Whether that is so, and hardly by chance.
+    /// Returns whether the cookies come in turn, which is unlikely to be chance.
     fn is_in_turn(&self) -> bool {
         let (distinct, repeats) = (self.cookies.len(), self.observed - self.cookies.len());
         distinct > 1 && self.may_be_in_turn() && real(distinct).powf(-real(repeats)) < MAX_CHANCE
@@ -180,7 +181,7 @@ impl Seen {
             });
         }
         let Occupancy { likely, low, high } = Occupancy::new(distinct, self.observed);
-        // In turn there may be as many as were seen, where chance takes more.
+        // If the servers come in turn, their number can be the observed one, where chance would require more.
         let low = if self.may_be_in_turn() { distinct } else { low };
         Some(KeyEstimate { likely, low, high })
     }
@@ -226,7 +227,7 @@ impl Balance {
         let distinct = self.cookies.len();
         let Some(estimate) = self.estimate else {
             return format!(
-                "None of {} connections showed a cookie, so nothing can be told of keys.",
+                "None of {} connections showed a cookie, so the number of keys is unknown.",
                 self.connections
             );
         };
@@ -280,7 +281,7 @@ impl Balance {
         }
     }
 
-    /// How many there may be that were not met.
+    /// Describes how many keys there may be that were not met.
     fn bounds(&self, estimate: KeyEstimate, kind: &str) -> String {
         let distinct = self.cookies.len();
         let after = format!("after {} connections", self.observed);
@@ -400,7 +401,7 @@ fn before(client: &ClientEvidence) -> Option<FastOpenCookie> {
     client.cookie_before?.cookie()
 }
 
-/// The chance that so many connections never met one more server, as likely as the others.
+/// Returns the chance that this number of connections never met one more server that is as likely as the others.
 fn miss(distinct: usize, observed: usize) -> f64 {
     (real(distinct) / (real(distinct) + 1.0)).powf(real(observed))
 }

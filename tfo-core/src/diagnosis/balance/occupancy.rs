@@ -1,9 +1,9 @@
-//! How many kinds there are, judged by how many were met: the occupancy problem.
+//! Estimates the number of kinds from the number that was met: the occupancy problem.
 //!
 //! Each observation meets one of `total` kinds with the same chance. Of `observed` observations `distinct` were of
 //! different kinds.
 
-/// The chance of an interval's end to be wrong: both together 5 %.
+/// The chance that one end of an interval is wrong; both ends together 5 %.
 const TAIL: f64 = 0.025;
 /// A chance that is too small to matter.
 const NEGLIGIBLE: f64 = 1e-15;
@@ -13,7 +13,7 @@ const MOST: usize = 10_000_000;
 /// An estimate of the number of kinds, with its 95 % confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Occupancy {
-    /// The number with which so many different ones are to be expected. `None`: nothing repeats.
+    /// The number of kinds for which the observed number of different ones is expected. `None`: nothing repeats.
     pub(super) likely: Option<usize>,
     pub(super) low: usize,
     /// `None`: there may be any number.
@@ -22,7 +22,7 @@ pub(super) struct Occupancy {
 
 impl Occupancy {
     pub(super) fn new(distinct: usize, observed: usize) -> Self {
-        // With more kinds more of them are met: both chances fall as the number rises.
+        // With more kinds, more of them are met: both chances fall as the number rises.
         let fewer = |total| match distinct {
             0 => 0.0,
             some => at_most(some - 1, observed, total),
@@ -41,8 +41,8 @@ impl Occupancy {
     }
 }
 
-/// The first number from `from` on of which it is true, if it is true of all that follow. `None`: there is none up to
-/// [`MOST`].
+/// Returns the first number from `from` on for which the condition holds, if it holds for all greater ones. `None`:
+/// there is none up to [`MOST`].
 fn first(from: usize, is_so: impl Fn(usize) -> bool) -> Option<usize> {
     if is_so(from) {
         return Some(from);
@@ -65,13 +65,13 @@ fn first(from: usize, is_so: impl Fn(usize) -> bool) -> Option<usize> {
     Some(at)
 }
 
-/// How many kinds are met on average.
+/// Returns the average number of kinds that are met.
 fn expected(observed: usize, total: usize) -> f64 {
     let total = real(total);
     total * (1.0 - (1.0 - 1.0 / total).powf(real(observed)))
 }
 
-/// The chance to meet at most `distinct` of `total` kinds.
+/// Returns the chance to meet at most `distinct` of `total` kinds.
 fn at_most(distinct: usize, observed: usize, total: usize) -> f64 {
     // The chances of each number of kinds met so far, from `first` on. More than `distinct` never become fewer.
     let (mut first, mut chances) = (0, vec![1.0]);

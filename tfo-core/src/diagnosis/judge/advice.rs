@@ -61,6 +61,36 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
              otherwise the address changes from connection to connection: pin it in the NAT.",
             commands::probe(facts, 3)
         ),
+        Cause::DestinationTranslated => {
+            "Let the balancer leave the destination address as it is (direct server return), or send each client \
+             always to the same server: a cookie is made for the server's address too, so that the same key alone \
+             does not help."
+                .to_owned()
+        }
+        Cause::Proxied => format!(
+            "Look for the proxy or balancer that ends TCP before the server, and switch fast open on there; \
+             to see the connection that it opens: {}.",
+            commands::capture(facts)
+        ),
+        Cause::PartlyAcknowledged => format!(
+            "Find the proxy or firewall that answers in the server's place: capture on both ends and compare: {}.",
+            commands::capture(facts)
+        ),
+        Cause::ClientWithoutCookies => use_cookies_here(facts),
+        Cause::PathMtuExceeded => format!(
+            "Nothing to do for the next connections; to spare the first one a round trip lower the MTU of the route: \
+             `ip route change … mtu {}`.",
+            facts.client.and_then(|client| client.sent?.path_mtu).unwrap_or(1280)
+        ),
+        Cause::AcceptQueueFull => format!(
+            "Make the accept queue longer, {on_server}: raise `backlog` in server.toml (or the argument of `listen`) \
+             and `sudo sysctl -w net.core.somaxconn=4096`, or let the program accept sooner; watch \
+             `nstat -az TcpExtListenDrops TcpExtListenOverflows`; which listener: `tfo-client doctor` there."
+        ),
+        Cause::RegularFailsToo => format!(
+            "Look at the path and the servers without fast open first: {}.",
+            facts.target().map_or_else(String::new, commands::regular)
+        ),
         other => format!("Look at what {other} means, and repeat: {}.", commands::probe(facts, 3)),
     }
 }
@@ -97,6 +127,25 @@ pub(super) fn to_settle(facts: &Facts<'_>, broad: Option<Cause>) -> String {
             commands::capture(facts)
         ),
     }
+}
+
+fn use_cookies_here(facts: &Facts<'_>) -> String {
+    let again = commands::probe(facts, 3);
+    let Some(client) = facts.client else {
+        return format!(
+            "On the client, see whether its setting or its route goes without cookies: `sysctl \
+             net.ipv4.tcp_fastopen` (bit 0x4), `ip route show table all | grep fastopen_no_cookie`; then: {again}."
+        );
+    };
+    let how = match client.tcp_fastopen {
+        Some(bits) if bits.client_no_cookie() => commands::switch_off(Some(bits), 0x4),
+        _ if client.route_without_cookie == Some(true) => format!(
+            "take `fastopen_no_cookie` out of the route to {ip}: `ip route get {ip}`",
+            ip = client.remote.ip().to_canonical()
+        ),
+        _ => "clear TCP_FASTOPEN_NO_COOKIE on the socket".to_owned(),
+    };
+    format!("Use cookies on this host: {how}; then repeat: {again}.")
 }
 
 fn use_cookies(facts: &Facts<'_>) -> String {

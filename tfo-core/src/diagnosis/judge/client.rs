@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::facts::{CookieChange, Facts, Support, overwritten};
+use super::facts::{CookieChange, Facts, overwritten};
 use super::finding::{bytes, reason, syn_data, undecided};
-use super::suspects::{self, Remaining};
 use super::{Blame, Cause, Outcome, Ruling, View, advice, commands, failed};
 use crate::diagnosis::classify::{Side, classify, not_attempted};
+use crate::diagnosis::rules::{Sign, Symptom};
 use crate::diagnosis::{ClientEvidence, Ending, Verdict};
 use crate::host::FastOpenFlags;
 use crate::socket::{Attempt, ClientFail, TcpState};
@@ -35,7 +35,7 @@ fn connected(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         Some((_, Some(Cause::ClientDisabled))) => client_disabled(client),
         Some((_, Some(Cause::PausedByBlackhole))) => paused(client, false),
         Some((_, Some(Cause::DataNotAcked))) if !facts.syn_lost_without_code(code) => {
-            data_not_acked(facts, client)
+            data_not_acked(facts)
         }
         Some((_, Some(Cause::DataNotAcked | Cause::SynRetransmitted))) => {
             syn_with_data_repeated(facts, client)
@@ -50,19 +50,24 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let partly = sent > 0 && sent < all;
     let mut finding = if partly {
         format!(
-            "{sent} of {all} bytes rode in the SYN and were acknowledged by the SYN-ACK, the other {} \
-             left after the handshake, so an answer to the whole message takes a second round trip",
+            "{sent} of {all} bytes were sent in the SYN and acknowledged by the SYN-ACK, the other {} after \
+             the handshake: an answer to the whole message takes a second round trip",
             all - sent
         )
     } else if sent > 0 {
-        format!("The SYN-ACK acknowledged all {} of the SYN: one round trip saved", bytes(sent))
+        format!("The SYN-ACK acknowledged all {} of the SYN", bytes(sent))
     } else {
-        "The SYN-ACK acknowledged the data in the SYN: one round trip saved".to_owned()
+        "The SYN-ACK acknowledged the data in the SYN".to_owned()
     };
-    if facts.client_without_cookie() == Some(true) {
+    if !partly {
+        finding += &saving(client);
+    }
+    if facts.cookie_sent_or_unknown() {
+        if facts.cookie_change() == CookieChange::Changed {
+            finding += "; the cookie was of the server's backup key, and a new one came along";
+        }
+    } else {
         finding += ", without a cookie";
-    } else if facts.cookie_change() == CookieChange::Changed {
-        finding += "; the cookie was of the server's backup key, and a new one came along";
     }
     if let Some((here, there)) = facts.translation() {
         let _ =
@@ -77,13 +82,54 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
              {}.",
             bytes(sent)
         )
-    } else if facts.client_without_cookie() == Some(true) {
+    } else if facts.cookie_sent_or_unknown() {
+        "Nothing to do.".to_owned()
+    } else {
         "Nothing to do; keep in mind that a server that asks for no cookie serves forged SYNs as well."
             .to_owned()
-    } else {
-        "Nothing to do.".to_owned()
     };
     Ruling::new(Outcome::FastOpen, finding).verdict(advice)
+}
+
+/// What early data has saved. That the server took it early does not say that it answered early.
+fn saving(client: &ClientEvidence) -> String {
+    let Some((first_byte, tcp)) = client.first_byte_us.zip(client.tcp) else {
+        return String::new();
+    };
+    if tcp.total_retrans > 0 {
+        return format!(
+            ", after {} retransmission(s): the first byte of the answer came after {}, no saving",
+            tcp.total_retrans,
+            millis(first_byte)
+        );
+    }
+    if client.remote.ip().is_loopback() {
+        return " (on loopback there is no round trip to save)".to_owned();
+    }
+    let rtt = u64::from(tcp.rtt_us);
+    if rtt == 0 {
+        return String::new();
+    }
+    if rtt < 1_000 {
+        return format!(" (with a round trip of {rtt} µs there is little to save)");
+    }
+    if first_byte * 2 < rtt * 3 {
+        return ": one round trip saved".to_owned();
+    }
+    format!(
+        ", but the first byte of the answer came after {}, with a round trip of {}: no saving measured",
+        millis(first_byte),
+        millis(rtt)
+    )
+}
+
+/// "40.1 ms".
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no time that is waited for has 52 bits of microseconds"
+)]
+fn millis(micros: u64) -> String {
+    format!("{:.1} ms", micros as f64 / 1e3)
 }
 
 fn regular(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
@@ -142,34 +188,34 @@ fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
 }
 
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
-    let left = suspects::of_no_cookie(facts);
+    let left = facts.candidates(Symptom::NoCookie);
     if facts.syn_repeated() {
-        let withheld = matches!(left, Remaining::One(it) if it != Cause::SynAckOptionStripped);
+        let withheld = matches!(left[..], [cause] if cause != Cause::SynAckOptionStripped);
         let lost = match facts.arrived() {
             Some(syn) if overwritten(syn) => None,
             // The kernel's second SYN has no option.
             Some(syn) if syn.fast_open.is_none() => {
-                Some(("the SYN with the request did not reach the server", Blame::Path))
+                Some("the SYN with the request did not reach the server")
             }
             _ if withheld => None,
-            Some(_) => {
-                Some(("the request reached the server, its SYN-ACK did not come", Blame::Path))
-            }
-            None => Some(("the SYN with the request or its SYN-ACK did not come", Blame::Unknown)),
+            Some(_) => Some("the request reached the server, its SYN-ACK did not come"),
+            None => Some("the SYN with the request or its SYN-ACK did not come"),
         };
-        if let Some((what, blame)) = lost {
-            return syn_with_option_repeated(facts, what, blame);
+        if let Some(what) = lost {
+            return syn_with_option_repeated(facts, what);
         }
     }
     // The server's second SYN-ACK has no option, and can come before the client's second SYN leaves.
-    if left == Remaining::One(Cause::SynAckOptionStripped) && facts.syn_ack_repeated() {
+    if left == [Cause::SynAckOptionStripped] && facts.syn_ack_repeated() {
         let what = "the request reached the server, its first SYN-ACK did not come";
-        return syn_with_option_repeated(facts, what, Blame::Path);
+        return syn_with_option_repeated(facts, what);
     }
-    explained(facts, Cause::NoCookieReturned, "A cookie was asked for and none came back", left)
+    explained(facts, Cause::NoCookieReturned, "A cookie was asked for and none came back", &left)
 }
 
-fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verdict {
+fn syn_with_option_repeated(facts: &Facts<'_>, what: &str) -> Verdict {
+    let mut possible = facts.candidates(Symptom::SynRepeated);
+    possible.retain(|cause| *cause != Cause::SynRetransmitted);
     Ruling::new(
         Outcome::Fallback,
         format!(
@@ -178,7 +224,7 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verd
         ),
     )
     .cause(Cause::SynRetransmitted, View::Client)
-    .blame(blame)
+    .possible(&possible)
     .verdict(format!(
         "Repeat: {}; once is loss, every time is a box; to find it capture on both ends: {}.",
         commands::probe(facts, 3),
@@ -189,13 +235,14 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str, blame: Blame) -> Verd
 /// The cookie cache says nothing: the server's half may still show that none can have been granted.
 fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     if facts.server.is_some() {
-        match suspects::of_no_cookie(facts) {
-            Remaining::One(Cause::SynAckOptionStripped) => return granted(facts, client, false),
-            one @ Remaining::One(_) => {
+        let left = facts.candidates(Symptom::NoCookie);
+        match left[..] {
+            [Cause::SynAckOptionStripped] => return granted(facts, client, false),
+            [_] => {
                 let seen = "A cookie was asked for and none can have been granted";
-                return explained(facts, Cause::NoCookieReturned, seen, one);
+                return explained(facts, Cause::NoCookieReturned, seen, &left);
             }
-            Remaining::OneOr(_) | Remaining::Several(_) | Remaining::Nobody => {}
+            _ => {}
         }
     }
     Ruling::new(
@@ -216,7 +263,7 @@ fn cookie_unknown(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// Code 2: the SYN-ACK came without acknowledging the data.
-fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+fn data_not_acked(facts: &Facts<'_>) -> Verdict {
     let data = syn_data(facts);
     if facts.server.is_some_and(|server| server.tcp.syn_data) {
         return Ruling::new(
@@ -233,86 +280,64 @@ fn data_not_acked(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
             commands::capture(facts)
         ));
     }
-    let refused = suspects::rejected(facts) == Support::Proven;
-    let left = suspects::of_data_not_acked(facts);
-    if facts.client_without_cookie() == Some(true) && !matches!(left, Remaining::One(_)) {
-        return cookie_wanted(facts, client, &data, left);
-    }
-    if refused {
+    let left = facts.candidates(Symptom::DataNotAcked);
+    if facts.read(Sign::CookieRefused) == Some(true) {
         let new = match facts.cookie_change() {
             CookieChange::Changed => " and sent a new one",
             _ => "",
         };
         let seen = format!("The server refused the cookie of the SYN with {data}{new}");
-        return explained(facts, Cause::CookieRejected, &seen, left);
+        return explained(facts, Cause::CookieRejected, &seen, &left);
     }
-    let seen = format!("The SYN carried {data} that the SYN-ACK did not acknowledge");
-    explained(facts, Cause::DataNotAcked, &seen, left)
-}
-
-/// Data without a cookie, by the client's own setting, to a server that does not take that.
-fn cookie_wanted(
-    facts: &Facts<'_>,
-    client: &ClientEvidence,
-    data: &str,
-    left: Remaining,
-) -> Verdict {
-    let setting = client.tcp_fastopen.filter(|bits| bits.client_no_cookie());
-    let why = match setting {
-        Some(bits) => format!("net.ipv4.tcp_fastopen={} has bit 0x4", bits.bits()),
-        None => "TCP_FASTOPEN_NO_COOKIE".to_owned(),
-    };
-    let ruling = Ruling::new(
-        Outcome::Fallback,
-        format!(
-            "The SYN carried {data} without a cookie ({why}) that the SYN-ACK did not acknowledge, as it \
-             is with a server that asks for cookies"
-        ),
-    )
-    .cause(Cause::DataNotAcked, View::Client);
-    let use_cookies = match setting {
-        Some(bits) => commands::switch_off(Some(bits), 0x4),
-        None => "clear TCP_FASTOPEN_NO_COOKIE on the socket".to_owned(),
-    };
-    match left {
-        Remaining::Nobody => ruling.blame(Blame::ThisHost),
-        Remaining::Several(candidates) => ruling.candidates(&candidates, View::Client),
-        Remaining::One(_) | Remaining::OneOr(_) => ruling,
-    }
-    .verdict(format!(
-        "Use cookies on this host: {use_cookies}; then repeat: {}.",
-        commands::probe(facts, 3)
-    ))
+    let cookie = if facts.cookie_sent_or_unknown() { "" } else { " without a cookie" };
+    let seen = format!("The SYN carried {data}{cookie} that the SYN-ACK did not acknowledge");
+    explained(facts, Cause::DataNotAcked, &seen, &left)
 }
 
 /// Code 3: the SYN with data got no answer, one without did.
 fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let data = syn_data(facts);
     let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
-    let (what, blame) = match facts.arrived() {
+    let left = facts.candidates(Symptom::SynRepeated);
+    let seen = format!(
+        "The SYN with {data} got no answer and a SYN without data did ({again} retransmissions)"
+    );
+    if let [cause] = left[..]
+        && cause != Cause::SynRetransmitted
+    {
+        return Ruling::new(Outcome::Fallback, format!("{seen}: {}", reason(facts, cause)))
+            .cause(cause, View::Client)
+            .verdict(advice::against(facts, cause));
+    }
+    let what = match facts.arrived() {
         Some(syn) if syn.fast_open.is_some() || syn.payload_bytes > 0 => {
-            ("it reached the server, and the SYN-ACK to it was lost", Blame::Path)
+            "it reached the server, and the SYN-ACK to it was lost"
         }
-        Some(_) => {
-            ("it never reached the server, which saw only the SYN without data", Blame::Path)
-        }
-        None => ("it was dropped, or its SYN-ACK was", Blame::Unknown),
+        Some(_) => "the server saw only a SYN without data",
+        None => "it was dropped, or its SYN-ACK was",
     };
-    Ruling::new(
-        Outcome::Fallback,
-        format!(
-            "The SYN with {data} got no answer and a SYN without data did ({again} retransmissions): \
-             {what}"
-        ),
-    )
-    .cause(Cause::SynRetransmitted, View::Client)
-    .blame(blame)
-    .verdict(format!(
-        "Repeat: {}; once is loss; every time means a box that drops SYNs with data, which costs each \
-         connection about a second: leave fast open off towards {}, or find the box: {}.",
-        commands::probe(facts, 3),
-        client.remote.ip().to_canonical(),
-        commands::capture(facts)
+    let ruling = Ruling::new(Outcome::Fallback, format!("{seen}: {what}"))
+        .cause(Cause::SynRetransmitted, View::Client);
+    let repeat = commands::probe(facts, 5);
+    if left == [Cause::SynRetransmitted] {
+        return ruling.blame(Blame::Path).verdict(format!(
+            "It happens each time, and regular connections pass: a box drops SYNs with data, which costs each \
+             connection about a second. Leave fast open off towards {}, or find the box: {}.",
+            client.remote.ip().to_canonical(),
+            commands::capture(facts)
+        ));
+    }
+    let possible: Vec<_> =
+        left.into_iter().filter(|cause| *cause != Cause::SynRetransmitted).collect();
+    let ecn = match client.tcp_ecn {
+        Some(1) => {
+            "; this host asks for ECN (net.ipv4.tcp_ecn=1), and a box that drops such SYNs looks like this too"
+        }
+        _ => "",
+    };
+    ruling.possible(&possible).verdict(format!(
+        "Repeat: {repeat}; once is ordinary loss, or a server that was short of room for a moment; each time, \
+         while regular connections pass, is a box that drops SYNs with data{ecn}."
     ))
 }
 
@@ -402,20 +427,18 @@ fn inconclusive(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
 }
 
 /// A connection that fell back, with what the exclusion of causes has left.
-fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: Remaining) -> Verdict {
+fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: &[Cause]) -> Verdict {
     let ruling = |text| Ruling::new(Outcome::Fallback, format!("{seen}: {text}"));
-    match left {
-        Remaining::One(cause) => ruling(reason(facts, cause))
+    match *left {
+        [cause] => ruling(reason(facts, cause))
             .cause(cause, View::Client)
             .verdict(advice::against(facts, cause)),
-        Remaining::Several(candidates) => ruling(undecided(candidates.len()))
+        [] => ruling("nothing in the evidence of either end explains it".to_owned())
             .cause(broad, View::Client)
-            .candidates(&candidates, View::Client)
             .verdict(advice::to_settle(facts, Some(broad))),
-        Remaining::OneOr(_) | Remaining::Nobody => {
-            ruling("nothing in the evidence of either end explains it".to_owned())
-                .cause(broad, View::Client)
-                .verdict(advice::to_settle(facts, Some(broad)))
-        }
+        _ => ruling(undecided(facts, left.len()))
+            .cause(broad, View::Client)
+            .candidates(left, View::Client)
+            .verdict(advice::to_settle(facts, Some(broad))),
     }
 }

@@ -3,9 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cookie::FastOpenCookie;
-use crate::diagnosis::{CachedCookie, ClientEvidence, Evidence, ServerEvidence, ServerHost};
+use crate::diagnosis::rules::{self, Sign, Symptom};
+use crate::diagnosis::{
+    CachedCookie, Cause, ClientEvidence, CookieOrigin, Evidence, RegularCheck, ServerEvidence,
+    ServerHost,
+};
 use crate::host::{CounterChange, FastOpenFlags};
-use crate::socket::{Attempt, ClientFail, SynSummary};
+use crate::socket::{Attempt, ClientFail, SynRecord, SynSummary};
 
 pub(super) use crate::diagnosis::classify::is_overwritten as overwritten;
 
@@ -31,38 +35,231 @@ pub(super) enum CookieChange {
     Unknown,
 }
 
-/// How a supposition stands against the evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Support {
-    Excluded,
-    Possible,
-    Proven,
-}
-
-impl From<Option<bool>> for Support {
-    fn from(known: Option<bool>) -> Self {
-        match known {
-            Some(true) => Self::Proven,
-            Some(false) => Self::Excluded,
-            None => Self::Possible,
-        }
-    }
-}
-
 /// One connection, and what is known of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub(super) client: Option<&'a ClientEvidence>,
+    /// Of this very connection: evidence of another one is left out.
     pub(super) server: Option<&'a ServerEvidence>,
+    /// Whether the server's half is of the client's connection.
+    same: Option<bool>,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) const fn new(evidence: &'a Evidence) -> Self {
-        Self { client: evidence.client.as_ref(), server: evidence.server.as_ref() }
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        let (client, server) = (evidence.client.as_ref(), evidence.server.as_ref());
+        let same = evidence.same_connection();
+        Self { client, server: server.filter(|_| same != Some(false)), same }
     }
 
     pub(super) const fn of_server(server: &'a ServerEvidence) -> Self {
-        Self { client: None, server: Some(server) }
+        Self { client: None, server: Some(server), same: None }
+    }
+
+    /// The causes of this symptom that the evidence does not exclude, as far as they are this view's to state.
+    pub(super) fn candidates(&self, symptom: Symptom) -> Vec<Cause> {
+        let mut left = rules::candidates(symptom, |sign| self.read(sign));
+        if self.view() == View::Server {
+            // What happens to the answer, or before the SYN of this connection, is out of its sight.
+            left.retain(|cause| !matches!(cause, Cause::SynAckOptionStripped | Cause::Proxied));
+        }
+        left
+    }
+
+    /// Whether each sign that a cause requires is known to be there.
+    pub(super) fn proved(&self, symptom: Symptom, cause: Cause) -> bool {
+        let mut rules =
+            rules::RULES.iter().filter(|rule| rule.symptom == symptom && rule.cause == cause);
+        rules.any(|rule| rule.requires.iter().all(|(sign, there)| self.read(*sign) == Some(*there)))
+    }
+
+    /// Whether a sign is there.
+    pub(super) fn read(&self, sign: Sign) -> Option<bool> {
+        match sign {
+            Sign::SameConnection => self.same,
+            Sign::CookieSent => self.cookie_sent(),
+            Sign::OptionArrived => match (self.arrived(), self.counted_option()) {
+                (Some(syn), _) => Some(syn.fast_open.is_some()),
+                (None, counted) => counted.then_some(true),
+            },
+            Sign::CookieArrived => match self.arrived() {
+                Some(syn) => Some(syn.fast_open.is_some_and(|option| !option.is_request())),
+                None => (self.counted(|n| n.passive_fail) == Some(true)).then_some(true),
+            },
+            Sign::DataArrived => match self.arrived() {
+                Some(syn) => Some(syn.payload_bytes > 0),
+                None => self.server?.tcp.syn_data.then_some(true),
+            },
+            Sign::CookieUnchanged => self.cookie_unchanged(),
+            Sign::CookieGenuine => {
+                self.server?.cookie_origin.map(|origin| origin != CookieOrigin::Unknown)
+            }
+            Sign::CookieValid => {
+                self.server?.cookie_origin.map(|origin| origin == CookieOrigin::Current)
+            }
+            Sign::SynCookie => self.syn_cookie(),
+            Sign::ServerEnabled => self.server_enabled(),
+            Sign::Child => self.child(),
+            Sign::QueueOverflowed => self
+                .counted(|n| n.listen_overflow)
+                .or_else(|| self.server_overflowed().filter(|overflowed| !overflowed)),
+            Sign::CookieRefused => match self.counted(|n| n.passive_fail) {
+                None if self.cookie_change() == CookieChange::Changed => Some(true),
+                counted => counted,
+            },
+            Sign::NewCookie => match self.cookie_change() {
+                CookieChange::Changed => Some(true),
+                CookieChange::Same => Some(false),
+                CookieChange::StillNone | CookieChange::New | CookieChange::Unknown => None,
+            },
+            Sign::CookieForSource => self.cookie_for_source(),
+            Sign::CookieForDestination => self.cookie_for_destination(),
+            Sign::PartAcknowledged => self.part_acknowledged(),
+            Sign::SynAbovePathMtu => self.syn_above_path_mtu(),
+            Sign::ListenDropped => self.counted(|n| n.listen_drops),
+            Sign::RegularFailsAlike => self.regular_fails_alike(),
+            Sign::MessageAcknowledged => self.message_acknowledged(),
+        }
+    }
+
+    /// Whether a counter shows that a fast open option came with this SYN.
+    fn counted_option(&self) -> bool {
+        self.counted(|n| n.cookie_reqd) == Some(true)
+            || self.counted(|n| n.passive_fail) == Some(true)
+    }
+
+    fn cookie_sent(&self) -> Option<bool> {
+        if let Some(cookie) = self.arrived_cookie()
+            && !cookie.is_empty()
+        {
+            return Some(true);
+        }
+        let Some(client) = self.client else {
+            // Data in a SYN was meant for fast open: what was overwritten was its option.
+            let syn = self.arrived().filter(|syn| syn.payload_bytes > 0)?;
+            return overwritten(syn).then_some(true);
+        };
+        match (self.client_without_cookie(), client.route_without_cookie) {
+            (Some(true), _) | (_, Some(true)) => Some(false),
+            (Some(false), Some(false)) => Some(true),
+            _ => None,
+        }
+    }
+
+    fn cookie_unchanged(&self) -> Option<bool> {
+        let arrived = self.arrived_cookie().filter(|cookie| !cookie.is_empty());
+        if let Some((arrived, sent)) = arrived.zip(self.cookie_before()) {
+            return Some(arrived == sent);
+        }
+        match self.server.and_then(|server| server.cookie_origin) {
+            Some(CookieOrigin::Current | CookieOrigin::OtherKey | CookieOrigin::OtherSource) => {
+                Some(true)
+            }
+            // A server that refuses a changed cookie sends the one that is cached.
+            Some(CookieOrigin::Unknown) | None => {
+                (self.cookie_change() == CookieChange::Changed).then_some(true)
+            }
+        }
+    }
+
+    fn syn_cookie(&self) -> Option<bool> {
+        let server = self.server?;
+        let setting = server.host.map(|host| host.syncookies);
+        match (&server.syn, setting) {
+            (SynRecord::Saved(_), _) | (_, Some(0)) => Some(false),
+            (SynRecord::NotSaved, _) if self.counted_option() || has_child(server) => Some(false),
+            (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
+            (SynRecord::NotSaved, _) => None,
+        }
+    }
+
+    fn child(&self) -> Option<bool> {
+        let server = self.server?;
+        if has_child(server) {
+            return Some(true);
+        }
+        if server.host.is_some_and(|host| host.sets_child_bit) {
+            return Some(false);
+        }
+        self.counted(|n| n.passive)
+    }
+
+    fn cookie_for_source(&self) -> Option<bool> {
+        let server = self.server?;
+        if let Some(made) = self.client.and_then(|client| client.cookie_addresses) {
+            return Some(made.source == server.source_ip());
+        }
+        match server.cookie_origin {
+            Some(CookieOrigin::Current | CookieOrigin::OtherKey) => Some(true),
+            Some(CookieOrigin::OtherSource) => Some(false),
+            Some(CookieOrigin::Unknown) | None => {
+                (self.translated() == Some(false)).then_some(true)
+            }
+        }
+    }
+
+    fn cookie_for_destination(&self) -> Option<bool> {
+        let server = self.server?;
+        let here = server.destination_ip();
+        match (self.client.and_then(|client| client.cookie_addresses), server.cookie_origin) {
+            (Some(made), _) => Some(made.destination == here),
+            (None, Some(CookieOrigin::Unknown) | None) => {
+                (self.client?.remote.ip().to_canonical() == here).then_some(true)
+            }
+            (None, Some(_)) => Some(true),
+        }
+    }
+
+    fn part_acknowledged(&self) -> Option<bool> {
+        let Some(client) = self.client else { return Some(false) };
+        let again = client.sent?.bytes_retrans?;
+        // Only lost data is sent again: with none of it acknowledged, all of it is.
+        Some(again > 0 && again < self.in_syn() as u64)
+    }
+
+    fn syn_above_path_mtu(&self) -> Option<bool> {
+        let client = self.client?;
+        let path_mtu = client.sent?.path_mtu? as usize;
+        let ip = if client.remote.ip().to_canonical().is_ipv4() { 20 } else { 40 };
+        // The headers, with the options that each SYN has.
+        Some(self.in_syn() + ip + 40 > path_mtu)
+    }
+
+    fn regular_fails_alike(&self) -> Option<bool> {
+        let client = self.client?;
+        if let Some(repetition) = client.repetition {
+            return match repetition {
+                // As often as not: a single one that failed is chance.
+                _ if repetition.controls > 1
+                    && repetition.controls_alike * 2 >= repetition.controls =>
+                {
+                    Some(true)
+                }
+                _ if repetition.controls_alike > 0 => None,
+                _ if repetition.faults >= FAULTS
+                    && repetition.controls >= CONTROLS
+                    && repetition.passed == 0 =>
+                {
+                    Some(false)
+                }
+                _ => None,
+            };
+        }
+        match client.regular_check {
+            Some(RegularCheck::Connected) | None => None,
+            Some(RegularCheck::Failed(_) | RegularCheck::TimedOut) => Some(true),
+        }
+    }
+
+    fn message_acknowledged(&self) -> Option<bool> {
+        let client = self.client?;
+        let bytes = client.message_bytes as u64;
+        if bytes > 0 && client.tcp.is_some_and(|tcp| tcp.syn_data) && self.in_syn() as u64 >= bytes
+        {
+            return Some(true);
+        }
+        // The SYN counts as one byte.
+        Some(client.sent?.bytes_acked?.saturating_sub(1) >= bytes)
     }
 
     pub(super) fn view(&self) -> View {
@@ -137,6 +334,11 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the SYN carried a cookie, as far as is known.
+    pub(super) fn cookie_sent_or_unknown(&self) -> bool {
+        self.cookie_sent() != Some(false)
+    }
+
     /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves
     /// the SYN's counter alone.
     pub(super) fn syn_repeated(&self) -> bool {
@@ -177,14 +379,15 @@ impl<'a> Facts<'a> {
         server.host?.overflowed
     }
 
-    /// Whether this connection raised a counter of the server. A rise is ours only if no other
-    /// connection was there to cause it; and what did not rise, neither now nor a moment before,
-    /// when our SYN may have come already, nobody raised.
+    /// Whether this connection raised a counter of the server's host. What did not rise, neither now nor a moment
+    /// before, when the SYN may have come already, nobody raised; a rise is this connection's only if nobody else
+    /// can have caused it.
     pub(super) fn counted(&self, counter: fn(&CounterChange) -> u64) -> Option<bool> {
         let counters = self.server?.counters.as_deref()?;
-        match (counters.connections, counter(&counters.change), counter(&counters.earlier)) {
-            (1.., 0, 0) => Some(false),
-            (1, 1.., _) => Some(true),
+        match (counters.alone, counter(&counters.change), counter(&counters.earlier)) {
+            (_, 0, 0) => Some(false),
+            // A rise above what one connection can cause is somebody else's.
+            (Some(true), 1, _) => Some(true),
             _ => None,
         }
     }
@@ -205,4 +408,13 @@ impl<'a> Facts<'a> {
     fn client_ip(&self) -> Option<IpAddr> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
+}
+
+/// From how many repetitions on a fault is more than chance, with so many regular connections that passed in turn.
+/// Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000 runs.
+const FAULTS: u32 = 3;
+const CONTROLS: u32 = 10;
+
+fn has_child(server: &ServerEvidence) -> bool {
+    server.tcp.tfo_child || server.tcp.syn_data
 }

@@ -5,9 +5,9 @@ use super::errno::{Errno, Sort};
 use super::facts::Facts;
 use super::finding::bytes;
 use super::{Blame, Cause, Outcome, Ruling, View};
+use crate::diagnosis::rules::{Sign, Symptom};
 use crate::diagnosis::{ClientEvidence, RegularCheck, Verdict};
-use crate::socket::Attempt;
-use crate::socket::TcpState;
+use crate::socket::{Attempt, ClientFail, TcpState};
 
 /// What a second, regular connection did, compared with the first.
 enum Check {
@@ -69,25 +69,77 @@ fn refused(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict 
         )
         .blame(Blame::Unknown)
         .verdict(format!("Repeat, the server may just have started: {}.", commands::probe(facts, 3))),
-        (0, _) | (_, Check::AlsoFailed) => nobody(),
-        (sent, Check::Connected) => reset(facts, client, sent, errno),
-        // The server's half is of this connection, so somebody listens.
-        (sent, Check::Unclear) if facts.server.is_some() => reset(facts, client, sent, errno),
-        (sent, Check::Unclear) => undecided(client, &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
-            &[Cause::Refused, Cause::ResetOnSynData],
-        ),
+        (0, _) => nobody(),
+        (_, Check::AlsoFailed) if !some_passed(client) => nobody(),
+        (sent, _) => answered_by_error(facts, client, sent, errno, Cause::Refused),
     }
 }
 
-fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
-    let remote = client.remote;
-    match (facts.in_syn(), check(client, Sort::Unreachable)) {
-        (sent, Check::Connected) if sent > 0 => reset(facts, client, sent, errno),
-        (sent, Check::Unclear) if sent > 0 && client.regular_check.is_none() => undecided(
-            client,
-            &format!("The SYN with {} to {remote} was answered by {errno}", bytes(sent)),
-            &[Cause::Unreachable, Cause::ResetOnSynData],
+/// Whether another connection of this run passed, with or without data in its SYN.
+fn some_passed(client: &ClientEvidence) -> bool {
+    client.repetition.is_some_and(|repetition| {
+        repetition.passed > 0 || repetition.controls > repetition.controls_alike
+    })
+}
+
+/// A SYN with data was answered by an error. Only regular connections that pass, as often as it fails, make the
+/// data the reason.
+fn answered_by_error(
+    facts: &Facts<'_>,
+    client: &ClientEvidence,
+    sent: usize,
+    errno: Errno,
+    otherwise: Cause,
+) -> Verdict {
+    match facts.read(Sign::RegularFailsAlike) {
+        Some(false) => reset(facts, client, sent, errno),
+        Some(true) if some_passed(client) => regular_fails_too(facts, client, sent, errno),
+        _ if facts.server.is_some() => reset(facts, client, sent, errno),
+        _ => {
+            let seen = format!(
+                "The SYN with {} to {} was answered by {errno}",
+                bytes(sent),
+                client.remote
+            );
+            undecided(facts, client, &seen, &[otherwise, Cause::ResetOnSynData])
+        }
+    }
+}
+
+/// Connections fail now and then, whether or not their SYN has data.
+fn regular_fails_too(
+    facts: &Facts<'_>,
+    client: &ClientEvidence,
+    sent: usize,
+    errno: Errno,
+) -> Verdict {
+    let repetition = client.repetition.unwrap_or_default();
+    Ruling::new(
+        Outcome::Failed,
+        format!(
+            "The SYN with {} was answered by {errno}, and so were {} of {} regular connections: it is not about \
+             fast open",
+            bytes(sent),
+            repetition.controls_alike,
+            repetition.controls
         ),
+    )
+    .cause(Cause::RegularFailsToo, View::Client)
+    .verdict(format!(
+        "Several servers may stand behind {}, some of which refuse connections; look at the balancer, and repeat: {}.",
+        client.remote,
+        commands::probe(facts, 10)
+    ))
+}
+
+fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
+    match (facts.in_syn(), check(client, Sort::Unreachable)) {
+        (sent, Check::Connected) if sent > 0 => {
+            answered_by_error(facts, client, sent, errno, Cause::Unreachable)
+        }
+        (sent, Check::Unclear) if sent > 0 && client.regular_check.is_none() => {
+            answered_by_error(facts, client, sent, errno, Cause::Unreachable)
+        }
         _ => no_route(client, errno),
     }
 }
@@ -167,8 +219,13 @@ pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdic
     };
     let seen = format!("The SYN with {} to {remote} got no answer{got}", bytes(sent));
     match client.regular_check {
+        Some(RegularCheck::Connected)
+            if facts.read(Sign::RegularFailsAlike) != Some(false) && facts.server.is_none() =>
+        {
+            undecided(facts, client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData])
+        }
         Some(RegularCheck::Connected) => {
-            Ruling::new(Outcome::Failed, format!("{seen}, and a regular connection works"))
+            Ruling::new(Outcome::Failed, format!("{seen}, and regular connections work"))
                 .cause(Cause::DeadAfterSynData, View::Client)
                 .verdict(format!(
                     "Leave fast open off towards {}; to find the box that goes silent capture on both \
@@ -181,7 +238,7 @@ pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdic
             timed_out(client, format!("{seen}, and neither did a regular one"))
         }
         Some(RegularCheck::Failed(errno)) => by_check(facts, client, &seen, Errno(errno)),
-        None => undecided(client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData]),
+        None => undecided(facts, client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData]),
     }
 }
 
@@ -208,12 +265,36 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     let no_reply = "if this server answers nothing by design, do not wait for it: `--no-reply`; if it is slow, wait \
          longer";
     if !acked {
-        return Ruling::new(
-            Outcome::Failed,
-            format!("{remote} completed the handshake and then sent no answer in the time given"),
-        )
-        .cause(Cause::TimedOut, View::Client)
-        .verdict(format!("Look at the program on the server; {no_reply}."));
+        let fault = fast_open_fault(facts, client);
+        let seen = format!(
+            "{remote} completed the handshake and then sent no answer in the time given{fault}"
+        );
+        let left = facts.candidates(Symptom::NoAnswer);
+        if facts.read(Sign::MessageAcknowledged) == Some(false) {
+            let unacked = format!(
+                "{seen}; of the {} that were sent nothing was acknowledged, so they never arrived, or nothing comes \
+                 back",
+                bytes(client.message_bytes)
+            );
+            return Ruling::new(Outcome::Failed, unacked)
+                .cause(Cause::TimedOut, View::Client)
+                .possible(&left)
+                .verdict(format!(
+                    "Try a smaller first message, as large ones are lost where ICMP is filtered and the path's MTU is \
+                     smaller than this link's: `tfo-client -s {} -p {} --size 64B`; then look at the path: \
+                     `tracepath -n {}`.",
+                    remote.ip().to_canonical(),
+                    remote.port(),
+                    remote.ip().to_canonical()
+                ));
+        }
+        let arrived = match facts.read(Sign::MessageAcknowledged) {
+            Some(true) => ", although its host acknowledged the whole message",
+            _ => "",
+        };
+        return Ruling::new(Outcome::Failed, format!("{seen}{arrived}"))
+            .cause(Cause::TimedOut, View::Client)
+            .verdict(format!("Look at the program on the server; {no_reply}."));
     }
     let seen = format!(
         "The SYN-ACK acknowledged the {} of the SYN, and then no answer came in the time given",
@@ -246,6 +327,20 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
          SYN-ACK: {}; the server has got the data, so repeat only what may run twice.",
         commands::capture(facts)
     ))
+}
+
+/// What became of fast open before the answer failed to come.
+fn fast_open_fault(facts: &Facts<'_>, client: &ClientEvidence) -> &'static str {
+    match client.tcp.map(|tcp| tcp.client_fail) {
+        _ if facts.in_syn() == 0 => "",
+        Some(ClientFail::SynRetransmitted) => {
+            "; before that the SYN with data got no answer, and one without data did"
+        }
+        Some(ClientFail::DataNotAcked) => {
+            "; before that the SYN-ACK did not acknowledge the data of the SYN"
+        }
+        _ => "",
+    }
 }
 
 /// The handshake ended, and the connection broke before an answer.
@@ -294,19 +389,29 @@ fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
     ))
 }
 
-/// A failure that a regular connection would have settled.
-fn undecided(client: &ClientEvidence, seen: &str, candidates: &[Cause]) -> Verdict {
+/// A failure that more connections, with and without data in their SYNs, would settle.
+fn undecided(
+    facts: &Facts<'_>,
+    client: &ClientEvidence,
+    seen: &str,
+    candidates: &[Cause],
+) -> Verdict {
     let check = match client.regular_check {
         None => "no regular connection was tried",
+        Some(RegularCheck::Connected) => "a regular connection works; once each is too little",
         Some(_) => "the regular connection that was tried ended in another way and does not help",
     };
     Ruling::new(
         Outcome::Failed,
-        format!("{seen}, and {check} to tell whether the data is the reason"),
+        format!("{seen}, and {check} to say whether the data is the reason"),
     )
     .candidates(candidates, View::Client)
-    .verdict(format!(
-        "To settle it, try a regular connection: {}.",
-        commands::regular(client.remote)
-    ))
+    .verdict(match client.regular_check {
+        Some(RegularCheck::Connected) => {
+            format!("To settle it, repeat: {}.", commands::probe(facts, 5))
+        }
+        _ => {
+            format!("To settle it, try a regular connection: {}.", commands::regular(client.remote))
+        }
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::facts::{CookieChange, Facts, View, overwritten};
 use crate::diagnosis::Cause;
+use crate::diagnosis::rules::Sign;
 use crate::socket::{FastOpenKind, SynRecord};
 
 /// "1 byte", "32 bytes".
@@ -48,9 +49,75 @@ pub(super) fn reason(facts: &Facts<'_>, cause: Cause) -> String {
             ),
             None => "the client's address is translated on the way".to_owned(),
         },
+        Cause::DestinationTranslated => destination_translated(facts),
+        Cause::Proxied => "the server saw another connection than this client's, opened by a proxy in between"
+            .to_owned(),
+        Cause::PartlyAcknowledged => {
+            let again = facts.client.and_then(|client| client.sent?.bytes_retrans).unwrap_or(0);
+            format!(
+                "{again} of {} were not acknowledged and sent again, the others were taken; a server's kernel \
+                 takes all or nothing, so something on the way answers or rewrites it",
+                bytes(facts.in_syn())
+            )
+        }
+        Cause::ClientWithoutCookies => client_without_cookies(facts),
+        Cause::PathMtuExceeded => {
+            let mtu = facts.client.and_then(|client| client.sent?.path_mtu).unwrap_or(0);
+            format!(
+                "it was larger than the path's MTU of {mtu} bytes, which is known now: the next SYN will be smaller"
+            )
+        }
+        Cause::AcceptQueueFull => {
+            "the server's host dropped it, as the accept queue of a listener was full (ListenDrops rose)".to_owned()
+        }
+        Cause::RegularFailsToo => {
+            let repetition = facts.client.and_then(|client| client.repetition).unwrap_or_default();
+            let ecn = match facts.client.and_then(|client| client.tcp_ecn) {
+                Some(1) => "; this host asks for ECN (net.ipv4.tcp_ecn=1), which a box may drop",
+                _ => "",
+            };
+            format!(
+                "regular connections fare alike ({} of {}), so it is not about fast open{ecn}",
+                repetition.controls_alike, repetition.controls
+            )
+        }
         // The other causes have sentences of their own.
         other => format!("the cause is {other}"),
     }
+}
+
+fn destination_translated(facts: &Facts<'_>) -> String {
+    let Some(server) = facts.server else {
+        return "the server's address is translated on the way".to_owned();
+    };
+    let made = facts.client.and_then(|client| client.cookie_addresses);
+    match made {
+        Some(made) => format!(
+            "the cookie was made by a server at {}, and this connection reached {}: cookies differ even with the \
+             same key",
+            made.destination,
+            server.destination_ip()
+        ),
+        None => format!(
+            "this connection reached {}, and the cookie is of another",
+            server.destination_ip()
+        ),
+    }
+}
+
+fn client_without_cookies(facts: &Facts<'_>) -> String {
+    let client = facts.client;
+    let setting = client.and_then(|client| client.tcp_fastopen);
+    let why = match setting {
+        Some(bits) if bits.client_no_cookie() => {
+            format!("net.ipv4.tcp_fastopen={} has bit 0x4", bits.bits())
+        }
+        _ if client.is_some_and(|client| client.route_without_cookie == Some(true)) => {
+            "its route has fastopen_no_cookie".to_owned()
+        }
+        _ => "TCP_FASTOPEN_NO_COOKIE".to_owned(),
+    };
+    format!("the client goes without cookies ({why}), and this server asks for them")
 }
 
 fn option_stripped(facts: &Facts<'_>) -> String {
@@ -170,6 +237,12 @@ fn port(facts: &Facts<'_>) -> String {
 }
 
 /// What the client can say about causes that look the same from its end.
-pub(super) fn undecided(candidates: usize) -> String {
+pub(super) fn undecided(facts: &Facts<'_>, candidates: usize) -> String {
+    if facts.read(Sign::SameConnection) == Some(false) {
+        return format!(
+            "{candidates} causes look like this from here. The server's half is left out: the SYN that it saw has \
+             another TSval, so that a proxy opened that connection, or a box rewrites timestamps"
+        );
+    }
     format!("{candidates} causes look like this in the evidence at hand")
 }

@@ -1,4 +1,5 @@
-//! The rules. Which signal settles what stands in tables; this folder is those tables as code.
+//! From evidence to a verdict. Which causes remain is read off the table of [`rules`](super::rules); this folder reads
+//! the signs, and puts what remains into words.
 //!
 //! | file | question |
 //! | --- | --- |
@@ -6,7 +7,6 @@
 //! | `client` | the handshake ended: did fast open work, seen from the client? |
 //! | `failed` | no handshake, or no answer: why? |
 //! | `server` | what can a server tell that knows nothing of its client? |
-//! | `suspects` | which causes are left when the evidence has excluded the others? |
 //! | `finding`, `advice` | how is it said, and what is the next step? |
 //! | `commands`, `errno` | commands to paste, names of errors |
 
@@ -18,7 +18,6 @@ mod facts;
 mod failed;
 mod finding;
 mod server;
-mod suspects;
 
 use self::facts::{Facts, View};
 use super::{Blame, Cause, Evidence, Outcome, ServerEvidence, Verdict};
@@ -65,12 +64,20 @@ struct Ruling {
     cause: Option<Cause>,
     blame: Option<Blame>,
     candidates: Vec<Cause>,
+    complete: bool,
     finding: String,
 }
 
 impl Ruling {
     fn new(outcome: Outcome, finding: impl Into<String>) -> Self {
-        Self { outcome, cause: None, blame: None, candidates: Vec::new(), finding: finding.into() }
+        Self {
+            outcome,
+            cause: None,
+            blame: None,
+            candidates: Vec::new(),
+            complete: false,
+            finding: finding.into(),
+        }
     }
 
     /// Sets the cause, and the blame that goes with it.
@@ -84,14 +91,21 @@ impl Ruling {
         self
     }
 
-    /// Lists the causes that remain; the blame is theirs where they agree on it.
+    /// Lists all causes that remain: one of them was it. The blame is theirs where they agree on it.
     fn candidates(mut self, candidates: &[Cause], view: View) -> Self {
         debug_assert_ne!(candidates.len(), 1, "a single candidate is the cause");
+        self.complete = true;
         self.candidates = candidates.to_vec();
         let mut blames = candidates.iter().map(|&cause| blame(cause, view));
         let first = blames.next();
         let agreed = first.filter(|first| blames.all(|other| other == *first));
         self.blame(agreed.unwrap_or(Blame::Unknown))
+    }
+
+    /// Lists causes that may have been it, among others that have no word. Nobody is blamed.
+    fn possible(mut self, candidates: &[Cause]) -> Self {
+        self.candidates = candidates.to_vec();
+        self.blame(Blame::Unknown)
     }
 
     /// Ends the finding's sentence and adds the next step.
@@ -100,6 +114,7 @@ impl Ruling {
             outcome: self.outcome,
             cause: self.cause,
             blame: self.blame,
+            candidates_complete: self.complete && !self.candidates.is_empty(),
             candidates: self.candidates,
             finding: format!("{}.", self.finding),
             advice: advice.into(),
@@ -114,18 +129,26 @@ fn blame(cause: Cause, view: View) -> Blame {
         View::Server => (Blame::Peer, Blame::ThisHost),
     };
     match cause {
-        Cause::DisabledByConfig | Cause::ClientDisabled | Cause::PausedByBlackhole => client,
+        Cause::DisabledByConfig
+        | Cause::ClientDisabled
+        | Cause::PausedByBlackhole
+        | Cause::ClientWithoutCookies => client,
         Cause::ServerDisabled
         | Cause::ServerSyncookies
         | Cause::ServerWithoutCookies
         | Cause::QueueFull
         | Cause::KeyMismatch
+        | Cause::AcceptQueueFull
         | Cause::Refused => server,
         Cause::OptionStripped
         | Cause::SynDataStripped
         | Cause::SynAckOptionStripped
         | Cause::CookieCorrupted
         | Cause::AddressTranslated
+        | Cause::DestinationTranslated
+        | Cause::Proxied
+        | Cause::PathMtuExceeded
+        | Cause::PartlyAcknowledged
         | Cause::ResetOnSynData
         | Cause::DeadAfterSynData => Blame::Path,
         Cause::NoCookieReturned
@@ -133,6 +156,7 @@ fn blame(cause: Cause, view: View) -> Blame {
         | Cause::DataNotAcked
         | Cause::SynRetransmitted
         | Cause::TimedOut
+        | Cause::RegularFailsToo
         | Cause::Unreachable => Blame::Unknown,
     }
 }

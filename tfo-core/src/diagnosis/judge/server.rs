@@ -1,10 +1,10 @@
 //! What a server can tell that knows nothing of its client but the SYN that arrived.
 
-use super::facts::{Facts, Support, overwritten};
+use super::facts::{Facts, overwritten};
 use super::finding::{bytes, reason};
-use super::suspects::{self, Remaining};
 use super::{Blame, Cause, Outcome, Ruling, View, advice, commands};
 use crate::diagnosis::classify::{Side, classify};
+use crate::diagnosis::rules::{Sign, Symptom};
 use crate::diagnosis::{ServerEvidence, ServerHost, Verdict};
 use crate::socket::{FastOpenKind, FastOpenOption, SynRecord, SynSummary, TcpState};
 
@@ -44,7 +44,7 @@ fn open(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         Some(option) if option.is_request() => cookie_asked(facts, server),
         Some(_) if payload == 0 => cookie_alone(facts, server),
         Some(_) => data_refused(facts, server, payload, "a cookie"),
-        None if overwritten(syn) => option_stripped(facts, server),
+        None if payload == 0 && overwritten(syn) => option_overwritten(facts, server, syn),
         None => data_refused(facts, server, payload, "no fast open option"),
     }
 }
@@ -92,24 +92,22 @@ fn data_taken(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 /// A request arrived. No counter says that a cookie was granted: it was, if nothing forbade it.
 fn cookie_asked(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     let from = server.source_ip();
-    match suspects::of_no_cookie(facts) {
-        Remaining::One(cause) => settled(facts, server, cause),
-        Remaining::Several(candidates) => Ruling::new(
-            Outcome::Fallback,
-            format!(
-                "{from} asked for a cookie, and the evidence does not tell whether it was granted"
-            ),
-        )
-        .candidates(&candidates, View::Server)
-        .verdict(look_at_host(facts)),
-        Remaining::OneOr(cause) => Ruling::new(
-            Outcome::Fallback,
-            format!("{from} asked for a cookie, which was granted unless it was {cause}"),
-        )
-        .blame(Blame::Unknown)
-        .verdict(look_at_host(facts)),
-        Remaining::Nobody => granted(server, facts.arrived().and_then(|syn| syn.fast_open)),
+    let left = facts.candidates(Symptom::NoCookie);
+    match left[..] {
+        [] => return granted(server, facts.arrived().and_then(|syn| syn.fast_open)),
+        // With all else excluded a cookie was granted: only a cause that is proved by a sign is left.
+        [cause] if facts.proved(Symptom::NoCookie, cause) => return settled(facts, server, cause),
+        _ => {}
     }
+    Ruling::new(
+        Outcome::Fallback,
+        format!(
+            "{from} asked for a cookie, which was granted unless one of {} causes withheld it",
+            left.len()
+        ),
+    )
+    .possible(&left)
+    .verdict(look_at_host(facts))
 }
 
 fn granted(server: &ServerEvidence, request: Option<FastOpenOption>) -> Verdict {
@@ -153,59 +151,65 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
 
 fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
     let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
-    let broad = if suspects::rejected(facts) == Support::Proven {
+    let broad = if facts.read(Sign::CookieRefused) == Some(true) {
         Cause::CookieRejected
     } else {
         Cause::DataNotAcked
     };
-    match suspects::of_data_not_acked(facts) {
-        Remaining::One(cause) => settled(facts, server, cause),
-        Remaining::Several(candidates) => {
+    let left = facts.candidates(Symptom::DataNotAcked);
+    match left[..] {
+        [cause] => settled(facts, server, cause),
+        [] => Ruling::new(
+            Outcome::Fallback,
+            format!("{seen}, and the data was not taken, although nothing here explains it"),
+        )
+        .cause(broad, View::Server)
+        .verdict(advice::to_settle(facts, Some(broad))),
+        _ => {
             let what = match broad {
                 Cause::CookieRejected => "the cookie was refused",
                 _ => "the data was not taken",
             };
             Ruling::new(
                 Outcome::Fallback,
-                format!("{seen}, and {what}, for which this side knows {} causes", candidates.len()),
+                format!("{seen}, and {what}, for which this side knows {} causes", left.len()),
             )
             .cause(broad, View::Server)
-            .candidates(&candidates, View::Server)
+            .candidates(&left, View::Server)
             .verdict(advice::to_settle(facts, Some(broad)))
         }
-        Remaining::OneOr(_) | Remaining::Nobody if facts.arrived_cookie().is_none() => Ruling::new(
-            Outcome::Fallback,
-            format!(
-                "{seen}, which this server does not take: the option was removed on the way, or the \
-                 client sends without a cookie"
-            ),
-        )
-        .cause(broad, View::Server)
-        .verdict(format!(
-            "On the client, see whether bit 0x4 is on: `sysctl net.ipv4.tcp_fastopen`. {}",
-            advice::to_settle(facts, Some(broad))
-        )),
-        Remaining::OneOr(_) | Remaining::Nobody => Ruling::new(
-            Outcome::Fallback,
-            format!("{seen}, and the data was not taken, although nothing here explains it"),
-        )
-        .cause(broad, View::Server)
-        .verdict(advice::to_settle(facts, Some(broad))),
     }
 }
 
-fn option_stripped(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
-    let from = server.source_ip();
+/// A SYN without data at whose end an option was overwritten: fast open's, or one that Linux sends by default and that
+/// is missing.
+fn option_overwritten(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verdict {
+    let missing: Vec<_> = USUAL
+        .iter()
+        .filter(|(kind, _)| !syn.options.contains(kind))
+        .map(|(_, name)| *name)
+        .collect();
+    let what = if missing.is_empty() {
+        "it has all of the usual options, so it was fast open's or one that few send (MPTCP)"
+            .to_owned()
+    } else {
+        format!("it lacks {}, which may have been the one", missing.join(" and "))
+    };
     Ruling::new(
-        Outcome::Fallback,
+        Outcome::NotAttempted,
         format!(
-            "The SYN from {from} came without fast open: {}",
-            reason(facts, Cause::OptionStripped)
+            "A regular SYN arrived from {}, with {} NOPs where an option was overwritten: {what}",
+            server.source_ip(),
+            syn.trailing_nops
         ),
     )
-    .cause(Cause::OptionStripped, View::Server)
-    .verdict(advice::against(facts, Cause::OptionStripped))
+    .possible(&[Cause::OptionStripped])
+    .verdict(advice::to_settle(facts, None))
 }
+
+/// The options that a Linux client sends by default.
+const USUAL: &[(u8, &str)] =
+    &[(2, "the MSS"), (4, "SACK-permitted"), (8, "timestamps"), (3, "the window scale")];
 
 fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verdict {
     Ruling::new(

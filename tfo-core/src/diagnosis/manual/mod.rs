@@ -167,6 +167,13 @@ const fn text(topic: Topic) -> &'static str {
         Topic::Cause(Cause::KeyMismatch) => include_str!("key-mismatch.md"),
         Topic::Cause(Cause::CookieCorrupted) => include_str!("cookie-corrupted.md"),
         Topic::Cause(Cause::AddressTranslated) => include_str!("address-translated.md"),
+        Topic::Cause(Cause::DestinationTranslated) => include_str!("destination-translated.md"),
+        Topic::Cause(Cause::Proxied) => include_str!("proxied.md"),
+        Topic::Cause(Cause::PathMtuExceeded) => include_str!("path-mtu-exceeded.md"),
+        Topic::Cause(Cause::PartlyAcknowledged) => include_str!("partly-acknowledged.md"),
+        Topic::Cause(Cause::ClientWithoutCookies) => include_str!("client-without-cookies.md"),
+        Topic::Cause(Cause::AcceptQueueFull) => include_str!("accept-queue-full.md"),
+        Topic::Cause(Cause::RegularFailsToo) => include_str!("regular-fails-too.md"),
     }
 }
 

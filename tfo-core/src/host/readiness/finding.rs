@@ -1,4 +1,4 @@
-//! What can be found on a host: the words for it, how grave it is, and the fix.
+//! What can be found on a host: its text, its severity, and the fix.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,23 +8,23 @@ use super::NamedListener;
 use crate::host::features::{Feature, Support};
 use crate::host::{FastOpenFlags, Route, RuntimeEnvironment};
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Level {
-    /// Fast open, or the listener as a whole, can't work with it.
+    /// Fast open, or the listener as a whole, cannot work with it.
     Problem,
-    /// Its operator should know.
+    /// The operator should know about it.
     Note,
     /// As it should be.
     Ok,
 }
 
 impl Level {
-    /// The word, as it stands in text and JSON.
+    /// Returns the word, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Which half of fast open a finding is about.
+/// The half of fast open that a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -56,7 +56,7 @@ pub enum Role {
     Both,
 }
 
-/// Something that was asked for.
+/// A part of the host that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -80,7 +80,7 @@ pub enum Part {
     Counters,
     /// The listening sockets.
     Listeners,
-    /// How loaded the listening sockets are.
+    /// The load of the listening sockets.
     ListenerLoad,
     /// The open connections.
     Connections,
@@ -104,15 +104,15 @@ impl Part {
     }
 }
 
-/// Defines [`Finding`] and what is fixed for each: its word, level and half.
+/// Defines [`Finding`], with a fixed code, level and role for each variant.
 macro_rules! findings {
     ($( $(#[$doc:meta])* $code:literal $level:ident $half:ident
         $variant:ident $( ($tuple:ty) )? $( { $( $(#[$field_doc:meta])* $field:ident: $type:ty, )* } )?; )*) => {
-        /// Something that keeps this host from fast open, that its operator should know, or that is as
-        /// it should be.
+        /// Something that keeps this host from fast open, that its operator should know, or that is as it should
+        /// be.
         ///
-        /// `Display` says what was found, and how to fix it on a host; [`describe`](Self::describe) does so for
-        /// wherever this is. [`what`](Self::what) and [`fix`](Self::fix) are its parts.
+        /// `Display` gives the finding and its fix on a host; [`describe`](Self::describe) gives the fix for
+        /// another environment. [`what`](Self::what) and [`fix`](Self::fix) are its parts.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -122,21 +122,21 @@ macro_rules! findings {
         }
 
         impl Finding {
-            /// The words of all findings.
+            /// The codes of all findings.
             pub const CODES: &[&str] = &[$( $code, )*];
 
-            /// Its word, which stays: for programs.
+            /// Returns the code, a word for programs that never changes.
             #[must_use]
             pub const fn code(&self) -> &'static str {
                 match self { $( Self::$variant { .. } => $code, )* }
             }
 
-            /// How grave it usually is.
+            /// Returns the usual severity.
             const fn usual_level(&self) -> Level {
                 match self { $( Self::$variant { .. } => Level::$level, )* }
             }
 
-            /// Which half of fast open it is about.
+            /// Returns the half of fast open that it is about.
             #[must_use]
             pub const fn role(&self) -> Role {
                 match self { $( Self::$variant { .. } => Role::$half, )* }
@@ -152,9 +152,9 @@ findings! {
     "client-without-cookies" Problem Client ClientWithoutCookies(FastOpenFlags);
     /// 5, a documented setting of clients: data in SYNs, and never a cookie.
     "client-data-without-cookies" Note Client ClientDataWithoutCookies;
-    /// There is no `net.ipv4.tcp_fastopen`; whether a client may use `TCP_FASTOPEN_CONNECT` tells the rest.
+    /// There is no `net.ipv4.tcp_fastopen`; contains the support of `TCP_FASTOPEN_CONNECT`.
     "client-setting-missing" Problem Client ClientSettingMissing(Support);
-    /// There is no `net.ipv4.tcp_fastopen`; whether the kernel knows `TCP_FASTOPEN`.
+    /// There is no `net.ipv4.tcp_fastopen`; contains the support of `TCP_FASTOPEN`.
     "server-setting-missing" Problem Server ServerSettingMissing(Support);
     /// The client's half is allowed.
     "client-on" Ok Client ClientOn(FastOpenFlags);
@@ -174,16 +174,16 @@ findings! {
     "all-listeners" Note Server AllListeners(FastOpenFlags);
     /// Bit 0x400 is set, and some listeners have no fast open.
     "restart-listeners" Note Server RestartListeners {
-        /// Those that listen without.
+        /// The listeners without fast open.
         listeners: Vec<NamedListener>,
-        /// How many listen with fast open.
+        /// The number of listeners with fast open.
         with: usize,
     };
-    /// The address is not this host's.
+    /// The address is not local.
     "address-not-local" Problem Server AddressNotLocal(SocketAddr);
     /// The port needs `CAP_NET_BIND_SERVICE`.
     "port-needs-privilege" Problem Server PortNeedsPrivilege {
-        /// The wished port.
+        /// The configured port.
         port: u16,
         /// The first port that needs no privilege.
         start: u32,
@@ -192,28 +192,28 @@ findings! {
     "queue-cut" Note Server QueueCut {
         /// The configured length.
         wished: u32,
-        /// What the kernel cuts it to.
+        /// The kernel's limit.
         somaxconn: u32,
     };
     /// The backlog is longer than the kernel allows.
     "backlog-cut" Note Server BacklogCut {
         /// The configured length.
         wished: u32,
-        /// What the kernel cuts it to.
+        /// The kernel's limit.
         somaxconn: u32,
     };
-    /// Something listens there already.
+    /// Something else listens there.
     "address-taken" Note Server AddressTaken {
-        /// Where it listens.
+        /// The address of the other listener.
         address: SocketAddr,
-        /// Its fast open queue's length; 0: none.
+        /// The length of its fast open queue; 0: none.
         queue: u32,
     };
     /// `net.core.somaxconn` is 0: no listener can have a fast open queue.
     "somaxconn-zero" Problem Server SomaxconnZero;
-    /// `net.core.somaxconn` cuts each queue to very little.
+    /// `net.core.somaxconn` caps each queue at a small value.
     "somaxconn-small" Note Server SomaxconnSmall(u32);
-    /// `net.core.somaxconn` leaves room.
+    /// `net.core.somaxconn` is large enough.
     "somaxconn" Ok Server Somaxconn(u32);
     /// There is no key yet.
     "key-unset" Ok Server KeyUnset;
@@ -222,108 +222,108 @@ findings! {
         /// Whether a second key is accepted as well.
         backup: bool,
     };
-    /// Listeners use a key of zeros, with which anybody can make cookies.
+    /// Listeners use a key of zeros, for which anyone can make cookies.
     "key-is-zeros" Problem Server KeyIsZeros;
-    /// Only root may see whether there is a key.
+    /// Only root may read whether there is a key.
     "key-not-readable" Ok Server KeyNotReadable;
-    /// There is no detection of blackholes, as is the kernel's default.
+    /// Blackhole detection is off, which is the kernel's default.
     "blackhole-off" Ok Client BlackholeOff;
     /// A suspected blackhole pauses outgoing fast open.
     "blackhole-on" Ok Client BlackholeOn(Duration);
-    /// Outgoing fast open was paused, and may be so now.
+    /// Outgoing fast open was paused, and may still be.
     "blackhole-paused" Note Client BlackholePaused {
-        /// How many times.
+        /// How often it was paused.
         times: u64,
-        /// How long the first pause is; zero: the detection has been turned off since.
+        /// The length of the first pause; zero: detection was turned off since.
         timeout: Duration,
     };
-    /// The kernel lacks something, or a sandbox hides it.
+    /// The kernel lacks a feature, or a sandbox hides it.
     "feature-missing" Note Both FeatureMissing {
-        /// What.
+        /// The feature.
         feature: Feature,
-        /// What became of the trial.
+        /// The result of probing it.
         support: Support,
     };
-    /// A route on which no cookies are used.
+    /// A route without cookies.
     "route-without-cookie" Note Both RouteWithoutCookie(Route);
     /// Cookies are cached.
     "cookies-cached" Ok Client CookiesCached(usize);
-    /// SYNs with data were lost on the way to a peer.
+    /// SYNs with data were lost on the path to a peer.
     "syn-drops" Note Client SynDrops {
         /// The peer.
         destination: IpAddr,
-        /// How many in a row.
+        /// The number of lost SYNs in a row.
         drops: u16,
-        /// Time since the last.
+        /// The time since the last of them.
         age: Option<Duration>,
     };
-    /// Servers don't take the data of many of this host's SYNs.
+    /// Servers do not accept the data of many of this host's SYNs.
     "data-not-taken" Note Client DataNotTaken {
-        /// SYNs whose data was taken.
+        /// SYNs whose data was accepted.
         active: u64,
-        /// SYNs whose data was not.
+        /// SYNs whose data was not accepted.
         fail: u64,
     };
-    /// Clients come with many cookies that are not this host's.
+    /// Clients send many cookies that are not this host's.
     "invalid-cookies" Note Server InvalidCookies {
-        /// SYNs that were taken.
+        /// SYNs that were accepted.
         passive: u64,
         /// SYNs with an invalid cookie.
         fail: u64,
     };
     /// A fast open queue was full.
     "queue-full" Note Server QueueFull {
-        /// How many SYNs it refused.
+        /// The number of refused SYNs.
         times: u64,
         /// The listeners with a fast open queue, the shortest first: it is one of them, unless it has closed.
         listeners: Vec<NamedListener>,
     };
-    /// An accept queue is full: no connection gets in.
+    /// An accept queue is full: new connections are dropped.
     "accept-queue-full" Note Server AcceptQueueFull {
-        /// Whose.
+        /// The listener with the full queue.
         listener: NamedListener,
-        /// How many connections wait.
+        /// The number of connections that wait.
         waiting: u32,
         /// The effective backlog.
         limit: u32,
     };
     /// An accept queue was full.
     "accept-queue-overflowed" Note Server AcceptQueueOverflowed {
-        /// How many SYNs and final ACKs were dropped for it.
+        /// The number of dropped SYNs and final ACKs.
         times: u64,
-        /// The listeners that have dropped some, the one with the most first.
+        /// The listeners that have dropped some, most drops first.
         listeners: Vec<NamedListener>,
     };
     /// SYN cookies were sent because a SYN queue was full.
     "syncookies-sent" Note Server SyncookiesSent {
-        /// How many.
+        /// The number of SYN cookies.
         times: u64,
         /// The listeners whose SYN queue is full now.
         listeners: Vec<NamedListener>,
     };
     /// Clients ask for cookies, and none is ever used.
     "cookies-never-used" Note Server CookiesNeverUsed {
-        /// How often they asked.
+        /// The number of requests.
         requests: u64,
         /// Whether the server's bit is on.
         server: bool,
         /// How many listeners have a fast open queue.
         listeners: usize,
     };
-    /// Cookies of the backup key were taken.
+    /// Cookies of the backup key were accepted.
     "backup-key-used" Ok Server BackupKeyUsed(u64);
-    /// Nothing listens with fast open.
+    /// No listener has fast open.
     "no-listener" Note Server NoListener {
-        /// How many listen without.
+        /// The number of listeners without fast open.
         without: usize,
     };
-    /// Somebody listens with fast open.
+    /// Listeners have fast open.
     "listeners" Ok Server Listeners(usize);
-    /// Something can't be told.
+    /// A part of the host could not be read.
     "unreadable" Note Both Unreadable {
-        /// What.
+        /// The part.
         part: Part,
-        /// Why.
+        /// The reason.
         why: String,
     };
 }
@@ -332,29 +332,29 @@ pub(super) const TCP_FASTOPEN: &str = "net.ipv4.tcp_fastopen";
 pub(super) const SYNCOOKIES: &str = "net.ipv4.tcp_syncookies";
 pub(super) const SOMAXCONN: &str = "net.core.somaxconn";
 const BLACKHOLE_TIMEOUT: &str = "net.ipv4.tcp_fastopen_blackhole_timeout_sec";
-/// What the kernel itself starts with.
+/// The kernel's default.
 const USUAL_SOMAXCONN: u32 = 4096;
 
 impl Finding {
-    /// How grave it is.
+    /// Returns the severity.
     #[must_use]
     pub const fn level(&self) -> Level {
         match self {
             // The kernel allows the option only while the client's bit is on.
             Self::ClientSettingMissing(Support::Yes) => Level::Note,
-            // All that listen do so without fast open.
+            // Every listener is without fast open.
             Self::RestartListeners { with: 0, .. } => Level::Problem,
             _ => self.usual_level(),
         }
     }
 
-    /// Whether fast open, or the listener as a whole, can't work with it.
+    /// Returns whether fast open, or the listener as a whole, cannot work with it.
     #[must_use]
     pub fn is_problem(&self) -> bool {
         self.level() == Level::Problem
     }
 
-    /// What was found, and the first step of its fix: a paragraph.
+    /// Returns the finding and the first step of its fix as a paragraph.
     #[must_use]
     pub fn describe(&self, environment: &RuntimeEnvironment) -> String {
         match self.fix(environment).first() {
@@ -363,7 +363,7 @@ impl Finding {
         }
     }
 
-    /// How to fix it here: one step a line, commands in backticks. Empty where there is nothing to fix.
+    /// Returns how to fix it here: one step per line, with commands in backticks. Empty if there is nothing to fix.
     #[must_use]
     pub fn fix(&self, environment: &RuntimeEnvironment) -> Vec<String> {
         let set = |name, value: u32| environment.set(name, value);
@@ -434,7 +434,7 @@ impl Finding {
     }
 }
 
-/// How to restart the programs of these listeners.
+/// Returns the steps to restart the programs of these listeners.
 fn restart(listeners: &[NamedListener]) -> Vec<String> {
     const SHOWN: usize = 4;
     let shown = listeners.iter().take(SHOWN);
@@ -450,7 +450,7 @@ fn restart(listeners: &[NamedListener]) -> Vec<String> {
     steps
 }
 
-/// How to keep an accept queue, or a SYN queue, from getting full.
+/// Returns the step that keeps an accept queue, or a SYN queue, from filling up.
 fn longer_backlog(listener: Option<&NamedListener>) -> Vec<String> {
     let watch = match listener {
         Some(listener) => format!("`ss -ltn 'sport = :{}'`", listener.address.port()),

@@ -1,4 +1,4 @@
-//! The host as a whole, client and server.
+//! The readiness of the host as a whole, as client and server.
 
 use std::io;
 use std::time::Duration;
@@ -9,13 +9,12 @@ use crate::host::features::{self, Feature, Support};
 use crate::host::sockets::{self, Connection};
 use crate::host::sysctl::{self, FastOpenFlags, NamespaceKey};
 use crate::host::{
-    CounterChange, Counters, ListenCounters, Listener, Owners, Route, accept_queues, cookie_cache,
-    routes,
+    CounterChange, Counters, Listener, Owners, Route, accept_queues, cookie_cache, routes,
 };
 use crate::socket::TcpState;
 
-/// What this host (this network namespace) says of fast open. A part that can't be read is `None`,
-/// and [`unread`](Self::unread) says why.
+/// What this host (this network namespace) shows about fast open. A part that cannot be read is `None`, and
+/// [`unread`](Self::unread) has the reason.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HostFacts {
@@ -29,36 +28,42 @@ pub struct HostFacts {
     pub key: Option<NamespaceKey>,
     /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`.
     pub blackhole_timeout: Option<Duration>,
-    /// What the kernel can do.
+    /// The features of the kernel.
     pub features: Vec<(Feature, Support)>,
-    /// The routes that go without cookies.
+    /// The routes without cookies.
     pub routes: Option<Vec<Route>>,
-    /// What is cached of peers that have a cookie, or that lost SYNs with data.
+    /// The cache entries of peers that have a cookie, or that lost SYNs with data.
     pub cookies: Option<Vec<cookie_cache::Entry>>,
-    /// What happened since the namespace was made.
+    /// The counters since the namespace was created.
     pub counters: Option<Counters>,
-    /// Who listens.
+    /// The listening sockets.
     pub listeners: Option<Vec<Listener>>,
     /// How loaded the listeners are.
     pub load: Option<ListenerLoad>,
     /// The open connections of all processes.
     pub connections: Option<Vec<Connection>>,
-    /// Which processes hold the sockets.
+    /// The processes that hold the sockets.
     pub owners: Owners,
-    /// What can't be read, and why.
+    /// The parts that could not be read, with the reason.
     pub unread: Vec<(Part, String)>,
 }
 
 impl HostFacts {
-    /// Reads the facts of the calling thread's network namespace. Needs no privilege, sends
-    /// nothing, changes nothing.
+    /// Reads the facts of the calling thread's network namespace. Needs no privilege, sends nothing, and changes
+    /// nothing.
     #[must_use]
     pub fn read() -> Self {
         let mut unread = Vec::new();
         let listeners = keep(&mut unread, Part::Listeners, crate::host::listeners());
         let connections = keep(&mut unread, Part::Connections, sockets::connections(sockets::OPEN));
         let owners = Owners::read();
-        let load = load(listeners.as_deref(), connections.as_deref(), &owners);
+        let counters = keep(&mut unread, Part::Counters, Counters::read());
+        let load = load(
+            listeners.as_deref(),
+            connections.as_deref(),
+            counters.unwrap_or_default(),
+            &owners,
+        );
         Self {
             tcp_fastopen: setting(&mut unread, Part::TcpFastopen, sysctl::tcp_fastopen()),
             somaxconn: setting(&mut unread, Part::Somaxconn, sysctl::somaxconn()),
@@ -72,7 +77,7 @@ impl HostFacts {
             features: features::probe(),
             routes: keep(&mut unread, Part::Routes, routes::routes_without_cookie()),
             cookies: keep(&mut unread, Part::Cookies, cookies()),
-            counters: keep(&mut unread, Part::Counters, Counters::read()),
+            counters,
             load: keep(&mut unread, Part::ListenerLoad, load),
             listeners,
             connections,
@@ -81,7 +86,7 @@ impl HostFacts {
         }
     }
 
-    /// What these facts mean: problems first, then notes, then what is as it should be.
+    /// Returns the findings: problems first, then notes, then what is as it should be.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -110,7 +115,7 @@ impl HostFacts {
         findings
     }
 
-    /// Whether nothing keeps this role from working; [`Role::Both`]: neither of them.
+    /// Returns whether nothing keeps this role from working; for [`Role::Both`], whether nothing keeps either.
     #[must_use]
     pub fn is_ready(&self, role: Role) -> bool {
         let concerns = |finding: &Finding| {
@@ -171,7 +176,7 @@ impl HostFacts {
         }));
         findings.extend(self.somaxconn.map(|value| match value {
             0 => Finding::SomaxconnZero,
-            // What it was by default for thirty years, and is called too small since.
+            // 128 was the default for thirty years, and is considered too small since.
             1..128 => Finding::SomaxconnSmall(value),
             _ => Finding::Somaxconn(value),
         }));
@@ -180,8 +185,8 @@ impl HostFacts {
     fn judge_key(&self, findings: &mut Vec<Finding>) {
         let Some(key) = self.key else { return };
         findings.push(match key {
-            // The kernel makes a key when a listener asks for fast open: if there is one, or was one as the
-            // counters show, somebody has written the zeros.
+            // The kernel creates a key when a listener asks for fast open. If such a listener exists, or existed by
+            // the counters, the zeros were written.
             NamespaceKey::Zeros if self.has_listened() => Finding::KeyIsZeros,
             NamespaceKey::Zeros => Finding::KeyUnset,
             NamespaceKey::Set => Finding::KeySet { backup: false },
@@ -261,15 +266,15 @@ impl HostFacts {
     }
 }
 
-/// 5, which is documented for clients of servers that want no cookies.
+/// 5, which is documented for clients of servers that require no cookies.
 const CLIENT_WITHOUT_COOKIES: FastOpenFlags = FastOpenFlags::new(0x5);
 
-/// One in ten: less is chance, and rotated keys.
+/// Returns whether failures exceed one in ten: fewer are chance, or rotated keys.
 fn is_frequent(failures: u64, successes: u64) -> bool {
     failures > 0 && failures.saturating_mul(9) >= successes
 }
 
-/// Entries that say something of fast open, those with a cookie first, by destination.
+/// Returns the cache entries that concern fast open, those with a cookie first, by destination.
 fn cookies() -> Result<Vec<cookie_cache::Entry>> {
     let mut entries = cookie_cache::list()?;
     entries.retain(|entry| entry.cookie.is_some() || entry.syn_drops > 0);
@@ -289,10 +294,11 @@ fn setting<T>(unread: &mut Vec<(Part, String)>, part: Part, read: Result<T>) -> 
     }
 }
 
-/// How loaded these listeners are.
+/// Returns the load of these listeners.
 fn load(
     listeners: Option<&[Listener]>,
     connections: Option<&[Connection]>,
+    counters: Counters,
     owners: &Owners,
 ) -> Result<ListenerLoad> {
     let unfinished = connections
@@ -303,7 +309,7 @@ fn load(
         listeners.unwrap_or_default(),
         accept_queues()?,
         unfinished.map(|connection| connection.local).collect(),
-        ListenCounters::read()?,
+        counters,
         owners,
     ))
 }
@@ -312,32 +318,30 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
-/// The hit rates by the kernel's counters: of the SYNs that could have saved a round trip, the share that did, from 0
-/// to 1. `None`: there were none.
+/// The hit rates by the kernel's counters: the share of SYNs that saved a round trip among those that could have, from
+/// 0 to 1. `None`: there were none.
 ///
-/// The definition is that of `diagnosis::HitRate`, which counts verdicts: a SYN that only asks for a
-/// cookie is neither hit nor miss.
+/// The definition is that of `diagnosis::HitRate`, which counts verdicts: a SYN that only requests a cookie is neither
+/// a hit nor a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HitRates {
-    /// `Active / (Active + ActiveFail)`: of this host's SYNs with data, those whose data was taken. A
-    /// SYN that only asks for a cookie counts in neither.
+    /// `Active / (Active + ActiveFail)`: the share of this host's SYNs with data whose data was accepted. Neither
+    /// counter includes cookie requests.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub outgoing: Option<f64>,
-    /// `Passive / (Passive + PassiveFail + ListenOverflow)`: of the SYNs with a cookie, those that were
-    /// taken.
+    /// `Passive / (Passive + PassiveFail + ListenOverflow)`: the share of SYNs with a cookie that were accepted.
     ///
-    /// The counters are not made for it: `Passive` has those without data too, `ListenOverflow` also the
-    /// requests for a cookie that met a full queue, and a SYN with a cookie at a listener without
-    /// fast open is in none of them.
+    /// An approximation: `Passive` includes SYNs without data, `ListenOverflow` includes cookie requests at a full
+    /// queue, and SYNs with a cookie at a listener without fast open are in none of them.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 1)))]
     pub incoming: Option<f64>,
 }
 
 impl HitRates {
-    /// The rates over these counts: all since the namespace was made, or a change of them.
+    /// Returns the rates of these counts: all since the namespace was created, or a change of them.
     #[must_use]
     pub fn of(counts: &CounterChange) -> Self {
         let missed = counts.passive_fail.saturating_add(counts.listen_overflow);

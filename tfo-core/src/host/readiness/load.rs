@@ -1,19 +1,19 @@
-//! How loaded the listeners of this host are, and which of them lose connections.
+//! The load of the listeners of this host, and the listeners that drop connections.
 
 use std::net::SocketAddr;
 
 use super::{Finding, NamedListener};
-use crate::host::{AcceptQueue, ListenCounters, Listener, Owners};
+use crate::host::{AcceptQueue, Counters, Listener, Owners};
 
-/// How loaded the listeners of a network namespace are.
+/// The load of the listeners of a network namespace.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ListenerLoad {
-    /// What was lost since the namespace was made.
-    pub counters: ListenCounters,
+    /// The counters since the namespace was created.
+    pub counters: Counters,
     /// The listeners, each with its accept queue.
     pub queues: Vec<(NamedListener, AcceptQueue)>,
-    /// This host's ends of handshakes that have begun and not ended.
+    /// The local addresses of unfinished handshakes.
     pub handshakes: Vec<SocketAddr>,
 }
 
@@ -24,7 +24,7 @@ impl ListenerLoad {
         listeners: &[Listener],
         queues: Vec<AcceptQueue>,
         handshakes: Vec<SocketAddr>,
-        counters: ListenCounters,
+        counters: Counters,
         owners: &Owners,
     ) -> Self {
         let named = |queue: AcceptQueue| {
@@ -34,8 +34,8 @@ impl ListenerLoad {
         Self { counters, queues: queues.into_iter().filter_map(named).collect(), handshakes }
     }
 
-    /// What the load means: for a listener whose queue is full now, and for those that have lost connections.
-    /// `all`: these are all listeners of the namespace, so that one that is not among them has closed.
+    /// Adds the findings on listeners whose accept queue is full now, and on those that have dropped connections.
+    /// `all`: these are all listeners of the namespace, so a listener that is missing has closed.
     pub(super) fn judge(&self, syncookies: Option<u32>, all: bool, findings: &mut Vec<Finding>) {
         for (listener, queue) in self.queues.iter().filter(|(_, queue)| queue.is_full()) {
             let (waiting, limit) = (queue.waiting, queue.limit);
@@ -44,13 +44,13 @@ impl ListenerLoad {
         let mut droppers: Vec<_> =
             self.queues.iter().filter(|(_, queue)| queue.drops > 0).collect();
         droppers.sort_by_key(|(_, queue)| std::cmp::Reverse(queue.drops));
-        if self.counters.overflows > 0 && (all || !droppers.is_empty()) {
+        if self.counters.accept_overflows > 0 && (all || !droppers.is_empty()) {
             findings.push(Finding::AcceptQueueOverflowed {
-                times: self.counters.overflows,
+                times: self.counters.accept_overflows,
                 listeners: droppers.into_iter().map(|(listener, _)| listener.clone()).collect(),
             });
         }
-        // With 2 they are sent always, and that is a finding of its own.
+        // With 2 every SYN gets one, which is a finding of its own.
         if self.counters.syncookies_sent > 0 && syncookies.is_none_or(|value| value < 2) {
             findings.push(Finding::SyncookiesSent {
                 times: self.counters.syncookies_sent,
@@ -59,7 +59,7 @@ impl ListenerLoad {
         }
     }
 
-    /// The listeners with as many unfinished handshakes as they may have.
+    /// Returns the listeners that have reached their limit of unfinished handshakes.
     fn flooded(&self) -> Vec<NamedListener> {
         let flooded = self.queues.iter().filter(|(listener, queue)| {
             let unfinished =
@@ -70,7 +70,7 @@ impl ListenerLoad {
     }
 }
 
-/// Whether a connection with this local address belongs to the listener.
+/// Returns whether a connection with this local address belongs to the listener.
 fn is_at(listener: SocketAddr, local: SocketAddr) -> bool {
     let ip = listener.ip();
     listener.port() == local.port()
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    fn load(waiting: u32, drops: u32, handshakes: usize, counters: ListenCounters) -> ListenerLoad {
+    fn load(waiting: u32, drops: u32, handshakes: usize, counters: Counters) -> ListenerLoad {
         let address = ([0, 0, 0, 0], 80).into();
         let queue = AcceptQueue { address, uid: 33, inode: 1, waiting, limit: 4, drops };
         ListenerLoad {
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn idle_listener_is_no_finding() {
-        assert_eq!(codes(&load(4, 0, 3, ListenCounters::default()), 1), []);
-        let dropped = ListenCounters { drops: 7, ..ListenCounters::default() };
+        assert_eq!(codes(&load(4, 0, 3, Counters::default()), 1), []);
+        let dropped = Counters { listen_drops: 7, ..Counters::default() };
         assert_eq!(codes(&load(0, 7, 0, dropped), 1), [], "dropped for another reason");
     }
 
     #[test]
     fn full_queue_and_lost_connections_name_the_listener() {
-        let overflowed = ListenCounters { overflows: 3, drops: 3, ..ListenCounters::default() };
+        let overflowed = Counters { accept_overflows: 3, listen_drops: 3, ..Counters::default() };
         let found = codes(&load(5, 3, 0, overflowed), 1);
         let codes: Vec<_> = found.iter().map(|(code, _)| *code).collect();
         assert_eq!(codes, ["accept-queue-full", "accept-queue-overflowed"]);
@@ -141,8 +141,8 @@ mod tests {
     }
 
     #[test]
-    fn syncookies_name_the_listener_whose_queue_is_full_and_2_is_no_overload() {
-        let sent = ListenCounters { syncookies_sent: 9, ..ListenCounters::default() };
+    fn sent_syncookies_name_the_listener_and_2_is_no_overload() {
+        let sent = Counters { syncookies_sent: 9, ..Counters::default() };
         let found = codes(&load(0, 0, 4, sent), 1);
         assert!(found[0].1.contains("9 SYNs") && found[0].1.contains("nginx"), "{found:?}");
         let found = codes(&load(0, 0, 3, sent), 1);

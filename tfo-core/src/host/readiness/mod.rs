@@ -22,30 +22,10 @@ use std::net::{SocketAddr, UdpSocket};
 use super::features::{Feature, Support};
 use super::sysctl::{self, FastOpenFlags};
 use super::{
-    AcceptQueue, Capability, ListenCounters, Listener, Owners, accept_queues, listeners,
+    AcceptQueue, Capability, Counters, Listener, Owners, accept_queues, listeners,
     unfinished_handshakes,
 };
 use crate::error::Result;
-
-/// A wish for a listener, as a configuration says it.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Wish {
-    /// The address to listen on.
-    pub address: SocketAddr,
-    /// The fast open queue's length.
-    pub queue: u32,
-    /// The backlog.
-    pub backlog: u32,
-}
-
-impl Wish {
-    /// A wish for a listener on `address`.
-    #[must_use]
-    pub fn new(address: SocketAddr, queue: u32, backlog: u32) -> Self {
-        Self { address, queue, backlog }
-    }
-}
 
 /// What this host (this network namespace, this process) says that matters to a listener.
 #[derive(Debug, Clone)]
@@ -62,11 +42,11 @@ pub struct ServerFacts {
     pub unprivileged_port_start: u32,
     /// Whether this process may bind the ports below.
     pub may_bind_low_ports: bool,
-    /// Whether the wished address is this host's. `None`: it can't be told.
+    /// Whether the address is local. `None`: unknown.
     pub address_is_local: Option<bool>,
-    /// Who listens on the wished address and port already.
+    /// Who listens on the address and port already.
     pub occupant: Option<Listener>,
-    /// How loaded the listeners on that address and port are. `None`: it was not looked at.
+    /// The load of the listeners on that address and port. `None`: it was not read.
     pub load: Option<ListenerLoad>,
     /// Whether the kernel knows the listener's option ([`Feature::Listener`]).
     pub listener: Support,
@@ -80,8 +60,7 @@ impl ServerFacts {
     ///
     /// # Errors
     /// A setting under `/proc/sys/net` can't be read.
-    pub fn read(wish: Wish) -> Result<Self> {
-        let address = wish.address;
+    pub fn read(address: SocketAddr) -> Result<Self> {
         let is_there = |other: SocketAddr| {
             let ip = other.ip();
             other.port() == address.port()
@@ -89,9 +68,9 @@ impl ServerFacts {
         };
         let there: Vec<_> =
             listeners()?.into_iter().filter(|listener| is_there(listener.address)).collect();
-        // What can't be read is no obstacle for the listener.
+        // A load that cannot be read does not prevent listening.
         let load = load_of(&there).ok();
-        Ok(Self { occupant: there.into_iter().next(), load, ..Self::of_own(wish)? })
+        Ok(Self { occupant: there.into_iter().next(), load, ..Self::of_own(address)? })
     }
 
     /// [`read`](Self::read) for the address that this process listens on already, without a look at all
@@ -99,8 +78,7 @@ impl ServerFacts {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn of_own(wish: Wish) -> Result<Self> {
-        let address = wish.address;
+    pub fn of_own(address: SocketAddr) -> Result<Self> {
         let probe = UdpSocket::bind(SocketAddr::new(address.ip(), 0));
         Ok(Self {
             tcp_fastopen: if_there(sysctl::tcp_fastopen())?,
@@ -121,24 +99,23 @@ impl ServerFacts {
         })
     }
 
-    /// What these facts mean for the wish: problems first.
+    /// Returns what these facts mean for a listener with this address, fast open queue and backlog: problems first.
     #[must_use]
-    pub fn findings(&self, wish: Wish) -> Vec<Finding> {
+    pub fn findings(&self, address: SocketAddr, queue: u32, backlog: u32) -> Vec<Finding> {
         let mut findings = Vec::new();
         if self.address_is_local == Some(false) {
-            findings.push(Finding::AddressNotLocal(wish.address));
+            findings.push(Finding::AddressNotLocal(address));
         }
-        if u32::from(wish.address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports
-        {
+        if u32::from(address.port()) < self.unprivileged_port_start && !self.may_bind_low_ports {
             let start = self.unprivileged_port_start;
-            findings.push(Finding::PortNeedsPrivilege { port: wish.address.port(), start });
+            findings.push(Finding::PortNeedsPrivilege { port: address.port(), start });
         }
         match self.tcp_fastopen {
             None => findings.push(Finding::ServerSettingMissing(self.listener)),
             Some(bits) if !bits.server() => findings.push(Finding::ServerBitOff(bits)),
             Some(_) => {}
         }
-        if wish.queue == 0 {
+        if queue == 0 {
             findings.push(Finding::QueueIsZero);
         }
         if let Some(value @ 2..) = self.syncookies {
@@ -148,11 +125,11 @@ impl ServerFacts {
             findings.push(Finding::NoCookies(bits));
         }
         let somaxconn = self.somaxconn.unwrap_or(u32::MAX);
-        if wish.queue > somaxconn {
-            findings.push(Finding::QueueCut { wished: wish.queue, somaxconn });
+        if queue > somaxconn {
+            findings.push(Finding::QueueCut { wished: queue, somaxconn });
         }
-        if wish.backlog > somaxconn {
-            findings.push(Finding::BacklogCut { wished: wish.backlog, somaxconn });
+        if backlog > somaxconn {
+            findings.push(Finding::BacklogCut { wished: backlog, somaxconn });
         }
         if let Some(occupant) = &self.occupant {
             let queue = occupant.fast_open_queue;
@@ -169,10 +146,10 @@ impl ServerFacts {
     }
 }
 
-/// What the kernel has had since it knows the setting.
+/// The kernel's default.
 const USUAL_PORT_START: u32 = 1024;
 
-/// `None`: this kernel has no such setting.
+/// Returns `None` if this kernel has no such setting.
 fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -180,11 +157,11 @@ fn if_there<T>(read: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// How loaded these listeners are.
+/// Returns the load of these listeners.
 fn load_of(listeners: &[Listener]) -> Result<ListenerLoad> {
-    let (queues, counters) = (accept_queues()?, ListenCounters::read()?);
-    // Looking through all processes takes a while, and only names what was found.
-    let is_quiet = counters.overflows == 0 && !queues.iter().any(AcceptQueue::is_full);
+    let (queues, counters) = (accept_queues()?, Counters::read()?);
+    // Reading all processes takes a while, and only names the listeners that a finding is about.
+    let is_quiet = counters.accept_overflows == 0 && !queues.iter().any(AcceptQueue::is_full);
     let owners = if is_quiet { Owners::default() } else { Owners::read() };
     Ok(ListenerLoad::new(listeners, queues, unfinished_handshakes()?, counters, &owners))
 }

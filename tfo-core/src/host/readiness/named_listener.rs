@@ -1,4 +1,4 @@
-//! A listener, as a finding names it.
+//! The name of a listener in findings.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use crate::host::{Listener, Owners, Process};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NamedListener {
-    /// Where it listens.
+    /// The address of the listener.
     pub address: SocketAddr,
-    /// The user who made it.
+    /// The user that created the listener.
     pub uid: u32,
     /// The effective length of its fast open queue; 0: fast open is off at this listener.
     pub fast_open_queue: u32,
-    /// The processes that hold it, as far as this process may see them.
+    /// The processes that hold the listener, as far as this process may see them.
     pub processes: Vec<Process>,
 }
 

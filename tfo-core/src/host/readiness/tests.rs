@@ -16,31 +16,48 @@ fn ready() -> ServerFacts {
     }
 }
 
-fn wish() -> Wish {
-    Wish::new(([127, 0, 0, 1], 2222).into(), 256, 1024)
-}
+const ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 2222);
 
 #[test]
 fn a_ready_host_has_no_findings() {
-    assert_eq!(ready().findings(wish()), []);
+    assert_eq!(ready().findings(ADDRESS.into(), 256, 1024), []);
 }
 
 #[test]
 fn each_lack_is_a_finding_with_its_fix() {
     let bits = Some(FastOpenFlags::new(1));
-    let cases: [(ServerFacts, Wish, &str); 9] = [
-        (ServerFacts { tcp_fastopen: bits, ..ready() }, wish(), "net.ipv4.tcp_fastopen=3"),
-        (ServerFacts { tcp_fastopen: None, ..ready() }, wish(), "findmnt"),
-        (ServerFacts { syncookies: Some(2), ..ready() }, wish(), "net.ipv4.tcp_syncookies=1"),
-        (ServerFacts { address_is_local: Some(false), ..ready() }, wish(), "ip address"),
-        (ready(), Wish { queue: 0, ..wish() }, "listen.fastopen-queue"),
-        (ready(), Wish { queue: 5000, ..wish() }, "net.core.somaxconn=5000"),
-        (ready(), Wish { backlog: 5000, ..wish() }, "net.core.somaxconn=5000"),
-        (ready(), Wish { address: ([127, 0, 0, 1], 80).into(), ..wish() }, "setcap"),
-        (ServerFacts { min_ttl: Support::Refused(1), ..ready() }, wish(), "IP_MINTTL"),
+    let low_port = ([127, 0, 0, 1], 80);
+    let cases = [
+        (
+            ServerFacts { tcp_fastopen: bits, ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "net.ipv4.tcp_fastopen=3",
+        ),
+        (ServerFacts { tcp_fastopen: None, ..ready() }, ADDRESS, 256, 1024, "findmnt"),
+        (
+            ServerFacts { syncookies: Some(2), ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "net.ipv4.tcp_syncookies=1",
+        ),
+        (
+            ServerFacts { address_is_local: Some(false), ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "ip address",
+        ),
+        (ready(), ADDRESS, 0, 1024, "listen.fastopen-queue"),
+        (ready(), ADDRESS, 5000, 1024, "net.core.somaxconn=5000"),
+        (ready(), ADDRESS, 256, 5000, "net.core.somaxconn=5000"),
+        (ready(), low_port, 256, 1024, "setcap"),
+        (ServerFacts { min_ttl: Support::Refused(1), ..ready() }, ADDRESS, 256, 1024, "IP_MINTTL"),
     ];
-    for (facts, wish, fix) in cases {
-        let findings = facts.findings(wish);
+    for (facts, address, queue, backlog, fix) in cases {
+        let findings = facts.findings(address.into(), queue, backlog);
         assert_eq!(findings.len(), 1, "{fix}: {findings:?}");
         assert!(findings[0].to_string().contains(fix), "{}", findings[0]);
     }
@@ -54,8 +71,7 @@ mod host_as_a_whole {
     use crate::host::features::{Feature, Support};
     use crate::host::readiness::{Finding, HitRates, HostFacts, Level, ListenerLoad, Part, Role};
     use crate::host::{
-        CounterChange, Counters, FastOpenFlags, ListenCounters, Listener, NamespaceKey, Owners,
-        RuntimeEnvironment,
+        CounterChange, Counters, FastOpenFlags, Listener, NamespaceKey, Owners, RuntimeEnvironment,
     };
 
     fn facts() -> HostFacts {
@@ -123,13 +139,13 @@ mod host_as_a_whole {
             load: Some(ListenerLoad { counters, ..ListenerLoad::default() }),
             ..facts()
         };
-        let overflows = ListenCounters { overflows: 2, ..ListenCounters::default() };
-        let syncookies = ListenCounters { syncookies_sent: 2, ..ListenCounters::default() };
+        let overflows = Counters { accept_overflows: 2, ..Counters::default() };
+        let syncookies = Counters { syncookies_sent: 2, ..Counters::default() };
         let key = |key| HostFacts { key: Some(key), ..facts() };
         let timer = Duration::from_secs(60);
         let none = || HostFacts { listeners: Some(vec![listener(0)]), ..facts() };
         let lacks = |support| HostFacts { features: vec![(Feature::Connect, support)], ..facts() };
-        let cases = [
+        let cases = vec![
             (bits(2), "client-bit-off", "the client's bit (0x1) is off"),
             (bits(1), "server-bit-off", "the server's bit (0x2) is off"),
             (bits(7), "client-without-cookies", "bit 0x4"),
@@ -143,12 +159,12 @@ mod host_as_a_whole {
             (early(&[0, 0]), "restart-listeners", "listen without"),
             (overload(overflows), "accept-queue-overflowed", "2 SYNs and final ACKs"),
             (overload(syncookies), "syncookies-sent", "2 SYNs were answered"),
-            (bits(0x203), "no-cookies", "forged ones too"),
+            (bits(0x203), "no-cookies", "forged ones included"),
             (bits(0x403), "all-listeners", "bit 0x400"),
             (HostFacts { syncookies: Some(2), ..facts() }, "syncookies-always", "SYN cookies"),
-            (HostFacts { somaxconn: Some(0), ..facts() }, "somaxconn-zero", "cut to nothing"),
+            (HostFacts { somaxconn: Some(0), ..facts() }, "somaxconn-zero", "capped at 0"),
             (HostFacts { somaxconn: Some(16), ..facts() }, "somaxconn-small", "is 16"),
-            (key(NamespaceKey::Zeros), "key-is-zeros", "anybody can make valid cookies"),
+            (key(NamespaceKey::Zeros), "key-is-zeros", "anyone can make valid cookies"),
             (HostFacts { key: Some(NamespaceKey::Zeros), ..none() }, "key-unset", "at random"),
             (key(NamespaceKey::SetWithBackup), "key-set", "backup"),
             (key(NamespaceKey::NotReadable), "key-not-readable", "only root"),
@@ -158,17 +174,17 @@ mod host_as_a_whole {
                 "blackhole-paused",
                 "2 times",
             ),
-            (counters(|c| c.blackhole = 1), "blackhole-paused", "off by now"),
-            (none(), "no-listener", "1 listener is there, without fast open"),
+            (counters(|c| c.blackhole = 1), "blackhole-paused", "off now"),
+            (none(), "no-listener", "1 listener has no fast open"),
             (
                 HostFacts { listeners: Some(Vec::new()), ..facts() },
                 "no-listener",
                 "nothing listens",
             ),
-            (counters(|c| c.active_fail = 1), "data-not-taken", "of 0 SYNs and left that of 1"),
+            (counters(|c| c.active_fail = 1), "data-not-taken", "of 0 SYNs and not that of 1"),
             (counters(|c| c.passive_fail = 3), "invalid-cookies", "3 SYNs"),
             (counters(|c| c.listen_overflow = 1), "queue-full", "1 time: that of 0.0.0.0:80"),
-            (counters(|c| c.cookie_reqd = 1), "cookies-never-used", "came once only"),
+            (counters(|c| c.cookie_reqd = 1), "cookies-never-used", "came only once"),
             (
                 HostFacts {
                     tcp_fastopen: Some(FastOpenFlags::new(1)),
@@ -211,7 +227,7 @@ mod host_as_a_whole {
     }
 
     #[test]
-    fn every_bad_value_of_the_setting_has_one_command_for_both_halves() {
+    fn bad_value_of_the_setting_has_one_command_for_both_halves() {
         for bits in [0, 1, 2, 4, 6, 7, 0x201, 0x207, 0x400, 0x607, u32::MAX, 1 << 31, 0x1000] {
             let tcp_fastopen = Some(FastOpenFlags::new(bits));
             let findings = HostFacts { tcp_fastopen, ..facts() }.findings();
@@ -234,7 +250,7 @@ mod host_as_a_whole {
     }
 
     #[test]
-    fn zeros_are_the_key_in_use_once_somebody_listened() {
+    fn zeros_are_the_key_in_use_once_a_listener_existed() {
         let zeros = |counters| HostFacts {
             key: Some(NamespaceKey::Zeros),
             listeners: Some(Vec::new()),
@@ -274,7 +290,7 @@ mod host_as_a_whole {
     }
 
     #[test]
-    fn a_feature_that_the_setting_forbids_is_not_missing() {
+    fn feature_that_the_setting_forbids_is_not_missing() {
         let off = vec![(Feature::Connect, Support::SwitchedOff), (Feature::Key, Support::Yes)];
         let facts = HostFacts { features: off, ..facts() };
         assert!(facts.findings().iter().all(|finding| finding.code() != "feature-missing"));
@@ -291,7 +307,7 @@ mod host_as_a_whole {
     }
 
     #[test]
-    fn each_finding_has_a_word_of_its_own() {
+    fn each_finding_has_its_own_code() {
         let codes: HashSet<_> = Finding::CODES.iter().collect();
         assert_eq!(codes.len(), Finding::CODES.len());
     }

@@ -1,11 +1,11 @@
-//! The words for what was found.
+//! The text of each finding.
 
 use super::finding::{SOMAXCONN, SYNCOOKIES, TCP_FASTOPEN};
 use super::{Finding, NamedListener};
 use crate::host::features::{Feature, Support};
 
 impl Finding {
-    /// What was found, and what it means.
+    /// Returns what was found, and what it means.
     #[must_use]
     #[expect(clippy::too_many_lines, reason = "a table of sentences")]
     pub fn what(&self) -> String {
@@ -16,7 +16,7 @@ impl Finding {
             ),
             Self::ClientWithoutCookies(bits) => format!(
                 "{TCP_FASTOPEN} is {bits}: bit 0x4 puts data into SYNs without ever asking for a cookie, and \
-                 ordinary servers don't take it"
+                 ordinary servers do not accept it"
             ),
             Self::ClientDataWithoutCookies => format!(
                 "{TCP_FASTOPEN} is 0x5: this host puts data into SYNs without a cookie, as is documented for \
@@ -59,12 +59,12 @@ impl Finding {
                 format!("{SYNCOOKIES} is {value}: SYN cookies only while a SYN queue is full")
             }
             Self::NoCookies(bits) => format!(
-                "{TCP_FASTOPEN} is {bits}: bit 0x200 takes data from any SYN, forged ones too, and never grants a \
+                "{TCP_FASTOPEN} is {bits}: bit 0x200 accepts data from any SYN, forged ones included, and never grants a \
                  cookie, so ordinary clients get no fast open"
             ),
             Self::AllListeners(bits) => format!(
                 "{TCP_FASTOPEN} is {bits}: bit 0x400 gives each new listener fast open, also those of programs \
-                 that can't bear a request that comes twice"
+                 that do not expect a duplicated request"
             ),
             Self::AddressNotLocal(address) => {
                 format!("{} is not an address of this host", address.ip())
@@ -79,13 +79,13 @@ impl Finding {
                 format!("the kernel cuts listen.backlog from {wished} to {somaxconn}")
             }
             Self::AddressTaken { address, queue } => format!(
-                "something listens on {address} already (fast open queue {queue}): right if it is this server"
+                "something listens on {address} already (fast open queue {queue}): correct if that is this server"
             ),
             Self::SomaxconnZero => {
-                format!("{SOMAXCONN} is 0: each listener's fast open queue is cut to nothing")
+                format!("{SOMAXCONN} is 0: each listener's fast open queue is capped at 0")
             }
             Self::SomaxconnSmall(value) => format!(
-                "{SOMAXCONN} is {value}: each listener's queues are cut to that, and a burst of clients \
+                "{SOMAXCONN} is {value}: each listener's queues are capped at that, and a burst of clients \
                  overflows them"
             ),
             Self::Somaxconn(value) => {
@@ -105,11 +105,11 @@ impl Finding {
                 "there is a key and a backup key, for listeners without their own".to_owned()
             }
             Self::KeyIsZeros => {
-                "the key of listeners without one of their own is all zeros: anybody can \
-                                 make valid cookies, and so forge SYNs with data"
+                "the key of listeners without one of their own is all zeros: anyone can \
+                                 make valid cookies, and thereby forge SYNs with data"
                     .to_owned()
             }
-            Self::KeyNotReadable => "whether there is a key, only root may see".to_owned(),
+            Self::KeyNotReadable => "only root can see whether there is a key".to_owned(),
             Self::BlackholeOff => {
                 "a suspected blackhole does not pause fast open (the kernel's default)".to_owned()
             }
@@ -121,7 +121,7 @@ impl Finding {
                 let times = counted(*times, "time", "times");
                 if timeout.is_zero() {
                     format!(
-                        "fast open was paused {times} for a suspected blackhole; the timer is off by now"
+                        "fast open was paused {times} for a suspected blackhole; detection is off now"
                     )
                 } else {
                     format!(
@@ -148,7 +148,7 @@ impl Finding {
             }
             Self::RouteWithoutCookie(route) => format!(
                 "the route {route} has fastopen_no_cookie: SYNs on it carry data without a cookie, which ordinary \
-                 servers don't take, and data that comes on it is taken unproved"
+                 servers do not accept, and data that arrives on it is accepted without proof of its source"
             ),
             Self::CookiesCached(count) => {
                 format!(
@@ -166,7 +166,7 @@ impl Finding {
                 )
             }
             Self::DataNotTaken { active, fail } => format!(
-                "servers took the data of {active} SYNs and left that of {fail}: each of those connections \
+                "servers accepted the data of {active} SYNs and not that of {fail}: each of those connections \
                  needed a second round trip or more"
             ),
             Self::InvalidCookies { passive, fail } => format!(
@@ -213,8 +213,8 @@ impl Finding {
                     (false, _) => "the server's bit is off",
                     (true, 0) => "no listener has a fast open queue",
                     (true, _) => {
-                        "fine if each client came once only; else their listener had no queue, or a box on \
-                                  the path takes the cookie out"
+                        "fine if each client came only once; otherwise their listener had no queue, or a box on \
+                                  the path removes the cookie"
                     }
                 };
                 format!(
@@ -223,15 +223,18 @@ impl Finding {
                 )
             }
             Self::BackupKeyUsed(times) => {
-                format!("a cookie of the backup key was taken {}", counted(*times, "time", "times"))
+                format!(
+                    "a cookie of the backup key was accepted {}",
+                    counted(*times, "time", "times")
+                )
             }
             Self::NoListener { without: 0 } => "nothing listens here".to_owned(),
             Self::NoListener { without } => format!(
                 "{} fast open",
                 counted(
                     u64::try_from(*without).unwrap_or(u64::MAX),
-                    "listener is there, without",
-                    "listeners are there, none with"
+                    "listener has no",
+                    "listeners have no"
                 )
             ),
             Self::Listeners(count) => format!(

@@ -1,4 +1,4 @@
-//! `inet_diag`: how full the accept queues of listeners are, and how much each listener has dropped.
+//! `inet_diag`: the length of each listener's accept queue, and the number of SYNs and ACKs that the listener dropped.
 
 use std::net::SocketAddr;
 
@@ -9,34 +9,34 @@ use crate::wire::bytes::array_at;
 use crate::wire::netlink::Message;
 use crate::{Error, Result};
 
-/// The accept queue of a listener of this network namespace, of whatever process.
+/// The accept queue of a listener of this network namespace, in any process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AcceptQueue {
-    /// Where the listener listens.
+    /// The address of the listener.
     pub address: SocketAddr,
-    /// The user who made the listener.
+    /// The user that created the listener.
     pub uid: u32,
     /// The listener's inode, as in [`Listener`](super::Listener).
     pub inode: u64,
-    /// How many connections wait to be accepted.
+    /// Number of connections that wait to be accepted.
     pub waiting: u32,
-    /// The effective backlog: the queue is full once more than so many wait.
+    /// The effective backlog: the queue is full once more connections than this wait.
     pub limit: u32,
-    /// How many SYNs and final ACKs this listener has dropped; mostly because a queue was full.
+    /// Number of SYNs and final ACKs that this listener has dropped, mostly because a queue was full.
     pub drops: u32,
 }
 
 impl AcceptQueue {
-    /// Whether the kernel drops the next handshake.
+    /// Returns whether the kernel drops the next handshake.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.waiting > self.limit
     }
 }
 
-/// The accept queues of the listeners of the calling thread's network namespace, IPv4 first.
+/// Returns the accept queues of the listeners of the calling thread's network namespace, IPv4 first.
 ///
 /// # Errors
 /// [`Error::System`] if the kernel refuses, as one without `tcp_diag` does;

@@ -1,6 +1,6 @@
 //! `inet_diag`: the TCP sockets of this network namespace, of any process, with their `TCP_INFO`.
 //!
-//! Any user may ask. `ss -ti` asks the same, and hides what fast open left behind.
+//! Any user may ask. `ss -ti` uses the same interface, and hides what concerns fast open.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,13 +12,13 @@ use crate::wire::bytes::{array_at, be16_at};
 use crate::wire::netlink::{Message, NLM_F_DUMP, Request};
 use crate::{Error, Result};
 
-// Typed as the fields that hold them; the `libc` crate has them as `c_int`.
+// These have the types of the fields that hold them; in the `libc` crate they are `c_int`.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 
-/// The states of a connection that may still have both ends: all but listening, closed and
-/// `TIME_WAIT`, of which the kernel keeps too little to tell anything.
+/// The states of a connection that may still have both ends: all but listening, closed and `TIME_WAIT`, of which
+/// the kernel keeps too little.
 pub const OPEN: &[TcpState] = &[
     TcpState::Established,
     TcpState::SynSent,
@@ -30,7 +30,7 @@ pub const OPEN: &[TcpState] = &[
     TcpState::Closing,
 ];
 
-/// A TCP socket of this network namespace, of whatever process.
+/// A TCP socket of this network namespace, of any process.
 ///
 /// # References
 /// - [`sock_diag(7)`](https://man7.org/linux/man-pages/man7/sock_diag.7.html)
@@ -39,23 +39,23 @@ pub const OPEN: &[TcpState] = &[
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Connection {
-    /// This host's end. An IPv4 connection of an IPv6 socket has IPv4 addresses here.
+    /// The local address. An IPv4 connection of an IPv6 socket has IPv4 addresses here.
     pub local: SocketAddr,
-    /// The other end.
+    /// The remote address.
     pub remote: SocketAddr,
-    /// Its state.
+    /// The connection's state.
     pub state: TcpState,
-    /// The user who made the socket.
+    /// The user who created the socket.
     pub uid: u32,
-    /// The socket's inode, as in the `socket:[…]` links of `/proc/PID/fd`. 0: no process holds it, as
-    /// before `accept` and after `close`.
+    /// The socket's inode, as in the `socket:[…]` links of `/proc/PID/fd`. 0: no process holds it, as before
+    /// `accept` and after `close`.
     pub inode: u64,
-    /// What `TCP_INFO` says. `None` for what is no whole socket: a handshake that has just begun at
-    /// the server's end, or the rest that is kept of a closed connection.
+    /// The connection's `TCP_INFO`. `None` if the kernel has no full socket: a handshake that has just begun at the
+    /// server, or the remains of a closed connection.
     pub info: Option<TcpInfo>,
 }
 
-/// The TCP sockets in one of these states, those of IPv4 first. See [`OPEN`].
+/// Returns the TCP sockets in one of these states, IPv4 first. See [`OPEN`].
 ///
 /// # Errors
 /// [`Error::System`] if the kernel refuses, as one without `tcp_diag` does;
@@ -70,7 +70,7 @@ pub fn connections(states: &[TcpState]) -> Result<Vec<Connection>> {
     Ok(found)
 }
 
-/// Asks for the TCP sockets in one of these states, with an attribute, and hands out a message for each.
+/// Requests the TCP sockets in one of these states, with an attribute, and passes each message to `on_message`.
 pub(super) fn dump(
     states: &[TcpState],
     attribute: u16,
@@ -86,7 +86,7 @@ pub(super) fn dump(
             ))
         };
         match netlink.request("list", "TCP sockets", request, &mut on_message) {
-            // A kernel without IPv6.
+            // The kernel has no IPv6.
             Err(e) if family == AF_INET6 && e.kind() == io::ErrorKind::NotFound => {}
             answer => answer?,
         }
@@ -94,8 +94,8 @@ pub(super) fn dump(
     Ok(())
 }
 
-/// This host's ends of handshakes that have begun and not ended, of listeners of whatever process: one address for
-/// each of them. Fast open connections that were accepted already are not among them.
+/// Returns the local addresses of unfinished handshakes at listeners of any process: one address per handshake.
+/// Fast open connections that were accepted already are not included.
 ///
 /// # Errors
 /// As [`connections`].
@@ -108,7 +108,7 @@ pub fn unfinished_handshakes() -> Result<Vec<SocketAddr>> {
         .collect())
 }
 
-/// A bit for each state, by the kernel's number.
+/// Returns a bit mask of the states, by the kernel's numbers.
 fn mask(states: &[TcpState]) -> u32 {
     (1..=11_u8)
         .filter(|number| states.contains(&TcpState::from_number(*number)))
@@ -123,7 +123,7 @@ fn request(family: u8, states: u32, attribute: u16) -> [u8; uapi::REQUEST_SIZE] 
     bytes
 }
 
-/// Reads `struct inet_diag_msg` and the attributes behind it.
+/// Parses `struct inet_diag_msg` and the attributes after it.
 fn parse(message: &Message<'_>) -> Result<Connection> {
     let mut connection = socket(message)?;
     for attribute in message.attributes(uapi::message::SIZE) {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_connection_of_an_ipv6_socket_is_ipv4_and_a_request_has_no_info() {
+    fn ipv4_mapped_connection_is_ipv4_and_request_has_no_info() {
         let found = read(&answer(AF_INET6, 12, None)).expect("well-formed");
         assert_eq!(found.local, "192.0.2.1:8080".parse().unwrap());
         assert_eq!(found.remote.ip(), "::1".parse::<IpAddr>().unwrap());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_an_error() {
+    fn malformed_socket_message_is_an_error() {
         read(&answer(1, 1, None)).expect_err("a UNIX socket is none of ours");
         read(&answer(AF_INET, 1, Some(&[1; 7]))).expect_err("a TCP_INFO that is too short");
     }

@@ -1,12 +1,13 @@
-//! `/proc/net/tcp` and `tcp6`: who listens on this host, and with how long a fast open queue.
+//! `/proc/net/tcp` and `tcp6`: the listeners on this host, and their fast open queues.
 
+use std::io::BufRead as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{fs, io};
 
 use crate::socket::TcpState;
 use crate::{Error, Result};
 
-/// Follow the calling thread into its network namespace; `/proc/net` shows the main thread's.
+/// Follows the calling thread into its network namespace; `/proc/net` shows that of the main thread.
 const TCP: &str = "/proc/thread-self/net/tcp";
 const TCP6: &str = "/proc/thread-self/net/tcp6";
 
@@ -16,11 +17,11 @@ mod column {
     pub(super) const STATE: usize = 3;
     pub(super) const UID: usize = 7;
     pub(super) const INODE: usize = 9;
-    /// In other states it is the slow start threshold.
+    /// In other states this column is the slow start threshold.
     pub(super) const FAST_OPEN_QUEUE: usize = 16;
 }
 
-/// A listening TCP socket of this network namespace, of whatever process.
+/// A listening TCP socket of this network namespace, of any process.
 ///
 /// # References
 /// - [`proc_net_tcp`](https://docs.kernel.org/networking/proc_net_tcp.html), without the last column;
@@ -29,17 +30,17 @@ mod column {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Listener {
-    /// Where it listens.
+    /// The address of the listener.
     pub address: SocketAddr,
-    /// The user who made it.
+    /// The user who created it.
     pub uid: u32,
     /// The socket's inode, as in the `socket:[…]` links of `/proc/PID/fd`.
     pub inode: u64,
-    /// The effective length of its fast open queue; 0: fast open is off at this listener.
+    /// The effective length of its fast open queue; 0: fast open is off.
     pub fast_open_queue: u32,
 }
 
-/// The listening sockets of the calling thread's network namespace, IPv4 first.
+/// Returns the listening sockets of the calling thread's network namespace, IPv4 first.
 ///
 /// # Errors
 /// [`Error::System`] if a file can't be read, [`Error::Malformed`] if a row of a listener can't be
@@ -56,7 +57,35 @@ pub fn listeners() -> Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// The listeners among the rows of `text`; the other rows are not looked at.
+/// The listeners that take fast open. Reads no further than the rows of listeners, which come first, so that it costs
+/// little on a host with many connections.
+///
+/// # Errors
+/// Those of [`listeners`].
+pub fn fast_open_listeners() -> Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for path in [TCP, TCP6] {
+        let file = match fs::File::open(path) {
+            Ok(file) => io::BufReader::new(file),
+            Err(e) if path == TCP6 && e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::system("read", path, e)),
+        };
+        for line in file.lines().skip(1) {
+            let line = line.map_err(|e| Error::system("read", path, e))?;
+            if !line.split_ascii_whitespace().nth(column::STATE).is_some_and(is_listen) {
+                break;
+            }
+            let listener = parse_listener(&line)
+                .ok_or_else(|| Error::malformed(path, format!("{line:?} is no listener's row")))?;
+            if listener.fast_open_queue > 0 {
+                found.push(listener);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the listeners in the rows of `text`; other rows are ignored.
 fn parse(path: &'static str, text: &str) -> Result<Vec<Listener>> {
     text.lines()
         .skip(1)
@@ -82,8 +111,8 @@ fn parse_listener(line: &str) -> Option<Listener> {
     })
 }
 
-/// Reads `0100007F:08AE`: each 8 digits are four bytes of the address taken as an integer of this
-/// host, the port is a plain number.
+/// Parses `0100007F:08AE`: each 8 digits are four bytes of the address as an integer of this host; the port is a
+/// plain number.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
@@ -164,7 +193,7 @@ mod tests {
         let address = ours.local_addr().expect("it is bound");
         let found = listeners().expect("procfs is there");
         let found = found.iter().find(|l| l.address == address).expect("it is listed");
-        // 0x400 of net.ipv4.tcp_fastopen would give each listener a queue.
+        // 0x400 of net.ipv4.tcp_fastopen gives each listener a queue.
         if !crate::host::sysctl::tcp_fastopen().expect("a number").all_listeners() {
             assert_eq!(found.fast_open_queue, 0);
         }
@@ -172,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_row_that_is_cut_is_an_error() {
+    fn truncated_listener_row_is_an_error() {
         let text =
             "sl\n   0: 0100007F:08AE 00000000:0000 0A 00000000:00000000 00:00000000 0 0 0 1 1 0\n";
         let error = parse(TCP, text).expect_err("the queue is missing");

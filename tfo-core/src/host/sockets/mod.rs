@@ -1,4 +1,4 @@
-//! The TCP sockets of this network namespace, of whatever process.
+//! The TCP sockets of this network namespace, of any process.
 //!
 //! | file | what | from |
 //! | --- | --- | --- |
@@ -7,7 +7,7 @@
 //! | `connections` | open connections, with their `TCP_INFO` | `inet_diag` |
 //! | `owners` | which process holds a socket | `/proc/PID/fd` |
 //!
-//! Any user may read the first three; the last shows this user's processes alone, unless root asks.
+//! Any user may read the first three. The last shows only this user's processes, unless root asks.
 
 mod accept_queues;
 mod connections;
@@ -16,5 +16,5 @@ mod owners;
 
 pub use accept_queues::{AcceptQueue, accept_queues};
 pub use connections::{Connection, OPEN, connections, unfinished_handshakes};
-pub use listeners::{Listener, listeners};
+pub use listeners::{Listener, fast_open_listeners, listeners};
 pub use owners::{Owners, Process, socket_of_inode};

@@ -1,4 +1,4 @@
-//! Which process holds a socket: the `socket:[…]` links under `/proc/PID/fd`.
+//! Finds the process that holds a socket, by the `socket:[…]` links under `/proc/PID/fd`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,15 +14,14 @@ use crate::sys::process;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Process {
-    /// Its number, as this process sees it.
+    /// Its process ID, as this process sees it.
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub pid: u32,
-    /// Its name (`/proc/PID/comm`): at most 15 bytes, which it chooses itself.
+    /// Its name (`/proc/PID/comm`): at most 15 bytes, chosen by the process.
     pub name: String,
 }
 
-/// The sockets of the processes whose descriptors this process may see: its user's own, and for
-/// root all.
+/// The sockets of the processes whose file descriptors this process may see: those of its user, for root all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owners {
     by_inode: HashMap<u64, Vec<Process>>,
@@ -30,7 +29,7 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Looks through `/proc`. What can't be read belongs to others, and is counted.
+    /// Reads `/proc`. Processes that cannot be read belong to others, and are counted.
     #[must_use]
     pub fn read() -> Self {
         Self::of(Path::new("/proc"))
@@ -55,7 +54,7 @@ impl Owners {
         let links = match fs::read_dir(folder.join("fd")) {
             Ok(links) => links,
             Err(e) => {
-                // One that has ended meanwhile hides nothing.
+                // A process that has ended meanwhile hides nothing.
                 self.hidden += usize::from(e.kind() == std::io::ErrorKind::PermissionDenied);
                 return;
             }
@@ -74,26 +73,26 @@ impl Owners {
         }
     }
 
-    /// The processes that hold the socket of this inode, by number; none: nobody whom this process may
-    /// see.
+    /// Returns the processes that hold the socket with this inode, by process ID; empty if this process may see
+    /// none.
     #[must_use]
     pub fn of_inode(&self, inode: u64) -> &[Process] {
         self.by_inode.get(&inode).map_or(&[], Vec::as_slice)
     }
 
-    /// How many processes don't show their descriptors to this one.
+    /// Returns how many processes hide their file descriptors from this one.
     #[must_use]
     pub fn hidden(&self) -> usize {
         self.hidden
     }
 }
 
-/// A duplicate of the socket of this inode, whichever process holds it. `None`: no process whose
-/// descriptors may be seen holds it.
+/// Duplicates the socket with this inode from the process that holds it. `None`: no process whose file descriptors
+/// may be seen holds it.
 ///
 /// # Errors
-/// [`Error::System`] with the kind `PermissionDenied` without the right to trace the process
-/// (`CAP_SYS_PTRACE`; Yama may forbid it for one's own processes too).
+/// [`Error::System`] with the kind `PermissionDenied` without the right to trace the process (`CAP_SYS_PTRACE`;
+/// Yama may forbid it for the user's own processes too).
 ///
 /// # References
 /// - [`pidfd_getfd(2)`](https://man7.org/linux/man-pages/man2/pidfd_getfd.2.html)
@@ -122,7 +121,7 @@ pub fn socket_of_inode(inode: u64) -> Result<Option<OwnedFd>> {
     refused.map_or(Ok(None), Err)
 }
 
-/// The number in `socket:[123]`.
+/// Returns the inode in `socket:[123]`.
 fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_processes_hides_nothing() {
+    fn folder_without_processes_hides_nothing() {
         assert_eq!(Owners::of(Path::new("/nowhere")), Owners::default());
     }
 }

@@ -1,5 +1,5 @@
-//! The path between the hosts: a forwarder between veth pairs, with delay, loss, rate and boxes. It
-//! records each packet that it is given and each that it hands over.
+//! The path between the hosts: a forwarder between veth pairs, with delay, loss, rate and boxes. It records each
+//! packet that it receives and each that it delivers.
 
 mod settings;
 
@@ -19,16 +19,16 @@ use crate::capture::{Delivery, Direction, Modification, PacketPath, Sighting};
 use crate::error::{Error, Result};
 use crate::sys::packet::{self, PacketSocket};
 
-/// Frames that a side of the path may have unread: 8 MiB.
+/// The number of frames that a side of the path may have unread: 8 MiB.
 const RING: usize = 4096;
-/// The most bytes that are recorded; a long transfer would fill the memory.
+/// The most bytes that are recorded: a long transfer would fill the memory.
 const RECORDED: usize = 64 * 1024 * 1024;
-/// Packets that may wait for a path with a limited rate.
+/// The number of packets that may wait for a path with a limited rate.
 const WAITING: usize = 1000;
 /// How long the forwarder waits when it has nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// A running path. It ends when it is dropped.
+/// A running path. Dropping it ends the path.
 #[derive(Debug)]
 pub(super) struct ForwardingPath {
     record: Arc<Mutex<Record>>,
@@ -38,21 +38,21 @@ pub(super) struct ForwardingPath {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the path has seen.
+/// What the path has recorded.
 #[derive(Debug, Default)]
 struct Record {
     packets: Vec<PacketPath>,
     bytes: usize,
-    /// Packets that were forwarded and not recorded, as the record was full.
+    /// Packets that were forwarded but not recorded because the record was full.
     unrecorded: u64,
-    /// Packets that a host sent and the path never saw: it was too slow.
+    /// Packets that a host sent and the path missed because it was too slow.
     missed: u64,
-    /// The longest time between the moment a packet was due and the moment it was sent.
+    /// The longest time between the time when a packet was due and the time when it was sent.
     lateness: Duration,
 }
 
 impl ForwardingPath {
-    /// Forwards between the client's interface and the servers', in the calling thread's namespace.
+    /// Starts to forward between the client's interface and the servers', in the calling thread's namespace.
     pub(super) fn start(settings: PathSettings, client: u32, servers: &[u32]) -> Result<Self> {
         let open = |interface: u32| {
             PacketSocket::open(interface, RING, false)
@@ -79,29 +79,29 @@ impl ForwardingPath {
         *lock(&self.boxes) = Middleboxes::new(boxes);
     }
 
-    /// What has crossed so far, in the order in which it was sent.
+    /// Returns the packets that have crossed so far, in the order in which they were sent.
     pub(super) fn packets(&self) -> Vec<PacketPath> {
         lock(&self.record).packets.clone()
     }
 
-    /// How many packets were recorded, and how many of them are on their way.
+    /// Returns how many packets were recorded, and how many of them are on their way.
     pub(super) fn count(&self) -> (usize, usize) {
         let record = lock(&self.record);
         let open = |packet: &&PacketPath| packet.delivery == Delivery::Unknown;
         (record.packets.len(), record.packets.iter().filter(open).count())
     }
 
-    /// Packets that were forwarded and not recorded.
+    /// Returns how many packets were forwarded but not recorded.
     pub(super) fn unrecorded(&self) -> u64 {
         lock(&self.record).unrecorded
     }
 
-    /// Packets that the path was too slow for.
+    /// Returns how many packets were missed.
     pub(super) fn missed(&self) -> u64 {
         lock(&self.record).missed
     }
 
-    /// The longest time between the moment a packet was due and the moment it was sent.
+    /// Returns the longest time between the time when a packet was due and the time when it was sent.
     pub(super) fn lateness(&self) -> Duration {
         lock(&self.record).lateness
     }
@@ -124,16 +124,16 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 struct Waiting {
     due: Duration,
-    /// Tells frames with the same due time apart, and keeps their order.
+    /// Distinguishes frames that are due at the same time, and keeps their order.
     number: u64,
     port: usize,
     frame: Vec<u8>,
-    /// Its place in the record.
+    /// The packet's index in the record.
     packet: Option<usize>,
 }
 
 impl Ord for Waiting {
-    /// The first that is due is the greatest: what a heap hands out first.
+    /// Makes the frame that is due first the greatest, which a heap returns first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.due, other.number).cmp(&(self.due, self.number))
     }
@@ -153,7 +153,7 @@ impl PartialEq for Waiting {
 
 impl Eq for Waiting {}
 
-/// A frame that the kernel handed over.
+/// A frame that the kernel delivered.
 struct Entered {
     at: Duration,
     frame: Vec<u8>,
@@ -166,18 +166,18 @@ struct Forwarder {
     stopped: PipeReader,
     record: Arc<Mutex<Record>>,
     boxes: Arc<Mutex<Middleboxes>>,
-    /// Of each direction: else it would depend on who sends first what is lost.
+    /// One per direction: otherwise the loss would depend on which side sends first.
     loss: [fastrand::Rng; 2],
     jitter: [fastrand::Rng; 2],
     waiting: BinaryHeap<Waiting>,
     number: u64,
-    /// When the last frame of a direction leaves: the next one must not overtake it.
+    /// When the last frame of each direction leaves. The next one must not overtake it.
     last_due: [Duration; 2],
-    /// When a direction's line is free again.
+    /// When each direction's line is free again.
     line_free: [Duration; 2],
-    /// When each of those that wait for the line will have left it.
+    /// When each of the frames that wait for the line will have left.
     in_line: [VecDeque<Duration>; 2],
-    /// Which server a connection goes to.
+    /// The server of each connection.
     servers: HashMap<Flow, usize>,
 }
 
@@ -207,11 +207,11 @@ impl Forwarder {
     }
 
     fn run(mut self) {
-        // Without it a wait may end 50 µs late: still right, only less exact.
+        // Without this a wait may end 50 µs late, which is less exact but still correct.
         let _ = packet::wake_exactly();
         while self.wait() {
             for port in 0..self.ports.len() {
-                // What is due must not wait behind a flood of what arrives.
+                // Frames that are due must not wait behind a flood of arriving ones.
                 for _ in 0..64 {
                     let Some(entered) = self.ports.get_mut(port).and_then(|socket| {
                         socket.next(|seen| Entered { at: seen.at, frame: seen.frame.to_vec() })
@@ -225,7 +225,7 @@ impl Forwarder {
         }
     }
 
-    /// Waits for the next frame to come or to go; `false` at the end.
+    /// Waits for the next frame to arrive or to become due. Returns `false` at the end.
     fn wait(&self) -> bool {
         let next = self.waiting.peek().map_or(IDLE, |next| next.due.saturating_sub(now()));
         if next > Duration::from_millis(1) {
@@ -287,7 +287,7 @@ impl Forwarder {
         }
     }
 
-    /// What is no TCP segment (ARP, ICMP) passes as it is.
+    /// Forwards what is not a TCP segment (ARP, ICMP) unchanged.
     fn take_other(&mut self, direction: Direction, entered: Entered) {
         if direction == Direction::ToClient {
             return self.queue(entered.at, direction, 0, entered.frame, None);
@@ -301,7 +301,7 @@ impl Forwarder {
         self.settings.loss > 0.0 && self.loss[side(direction)].f64() < self.settings.loss
     }
 
-    /// The port of the server that this connection goes to: each new one to the next server.
+    /// Returns the port of the connection's server: each new connection goes to the next server.
     fn server_of(&mut self, flow: Flow, port: usize) -> usize {
         if port > 0 {
             return port;
@@ -353,7 +353,7 @@ impl Forwarder {
         while self.waiting.peek().is_some_and(|next| next.due <= now()) {
             let Some(leaving) = self.waiting.pop() else { return };
             let Some(port) = self.ports.get(leaving.port) else { continue };
-            // Held while it is sent: who has got it finds it in the record.
+            // The lock is held while the frame is sent: whoever receives the frame finds it in the record.
             let mut record = lock(&self.record);
             let at = now();
             record.lateness = record.lateness.max(at.saturating_sub(leaving.due));
@@ -377,10 +377,10 @@ impl Forwarder {
         }
     }
 
-    /// Records a packet; its place, if there was room.
+    /// Records a packet, and returns its index if there was room.
     fn note(&mut self, packet: PacketPath) -> Option<usize> {
         let mut record = lock(&self.record);
-        // Sent and arrived: a frame is kept twice.
+        // A frame is stored twice: as sent and as arrived.
         let bytes = 2 * packet.sent.as_ref().map_or(64, |sighting| sighting.frame.len());
         if record.bytes + bytes > RECORDED {
             record.unrecorded += 1;
@@ -399,7 +399,7 @@ const fn side(direction: Direction) -> usize {
     }
 }
 
-/// The time since 1970, by the clock that stamps the frames.
+/// Returns the time since 1970 by the clock that stamps the frames.
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,10 +1,10 @@
-//! How a path behaves.
+//! The settings of a path.
 
 use std::time::Duration;
 
 use crate::lab::Middlebox;
 
-/// How a path behaves.
+/// The settings of a path.
 #[derive(Debug, Clone, Default)]
 pub struct PathSettings {
     pub(in crate::lab) delay: [Duration; 2],
@@ -16,56 +16,55 @@ pub struct PathSettings {
 }
 
 impl PathSettings {
-    /// A path without delay and loss.
+    /// Creates the settings of a path without delay and loss.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The delay of each direction: half of this.
+    /// Sets the round trip time: half of it in each direction.
     #[must_use]
     pub fn round_trip(self, time: Duration) -> Self {
         let half = time / 2;
         self.delays(half, time.saturating_sub(half))
     }
 
-    /// The delay to the server, and back.
+    /// Sets the delay to the server, and back.
     #[must_use]
     pub fn delays(mut self, to_server: Duration, to_client: Duration) -> Self {
         self.delay = [to_server, to_client];
         self
     }
 
-    /// Adds up to this to each packet's delay, evenly distributed; packets keep their order.
+    /// Adds up to this to each packet's delay, evenly distributed. Packets keep their order.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The share of packets that is lost, from 0 to 1.
+    /// Sets the share of packets that are lost, from 0 to 1.
     #[must_use]
     pub fn loss(mut self, share: f64) -> Self {
         self.loss = share.clamp(0.0, 1.0);
         self
     }
 
-    /// Bits per second in each direction; at most 1000 packets wait.
+    /// Limits the rate to this many bits per second in each direction; at most 1000 packets wait.
     #[must_use]
     pub fn rate(mut self, bits_per_second: u64) -> Self {
         self.rate = Some(bits_per_second.max(1));
         self
     }
 
-    /// What chance is made from: with the same seed the same packets are lost, counted in each
-    /// direction.
+    /// Sets the seed of all randomness: with the same seed the same packets are lost, counted per direction.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Boxes, from the client's end to the server's.
+    /// Sets the boxes, from the client's end to the server's.
     #[must_use]
     pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
         self.boxes = boxes.to_vec();

@@ -1,8 +1,13 @@
-//! One direction of a relay, from a source to a sink.
+//! One direction of a relay: moves bytes from a source socket to a sink socket.
 //!
-//! 1. Bytes leave in the order in which they came: nothing is read while something is unsent or in a pipe.
-//! 2. A sink that would block gets nothing to hold: nothing is read for it.
-//! 3. The end of the source is passed on once all its bytes have left.
+//! Bytes are copied through the worker's buffer ([`Direction::copy`]). After [`BULK_STREAK`] bytes of bulk transfer
+//! they are spliced through a pipe instead ([`Direction::splice`]).
+//!
+//! Invariants:
+//!
+//! 1. Bytes are sent in the order in which they were read: nothing is read while bytes are unsent or in a pipe.
+//! 2. Nothing is read while the sink would block, so nothing needs to be held for it.
+//! 3. The source's end is passed on after all of its bytes ([`DirectionState::Ending`]).
 
 use std::io;
 
@@ -16,31 +21,31 @@ use crate::connection::turn::{LentInput, TurnBudget};
 
 /// Minimum bytes per turn to count towards a bulk transfer.
 const BULK_TURN: u64 = 16 * 1024;
-/// Bytes of such turns, one after the other, from which on a transfer is bulk: worth a pipe.
+/// Number of consecutive bytes, in turns of at least [`BULK_TURN`], that make a bulk transfer, which is worth a pipe.
 const BULK_STREAK: u64 = 64 * 1024;
 
-/// The error of a direction, by the socket that has it.
+/// The error of a direction, with the socket that failed.
 pub(super) enum PumpError {
     Source(io::Error),
     Sink(io::Error),
 }
 
-/// What the worker lends for a turn.
+/// The resources that the worker lends to a direction for a turn.
 pub(super) struct PumpScratch<'a, 'b> {
-    /// As large as the most that may be held.
+    /// As large as the number of bytes that may be held.
     pub(super) input: &'a mut LentInput<'b>,
     pub(super) pipes: &'a mut Pipes,
 }
 
-/// One direction, and what of it has not left yet.
+/// One direction, and the bytes that were read but not sent yet.
 #[derive(Debug)]
 pub(super) struct Direction {
     unsent: Option<Box<SendBuffer>>,
     pipe: Option<Box<Pipe>>,
-    /// Bytes of turns that were large, one after the other.
+    /// Number of bytes moved in consecutive turns of at least [`BULK_TURN`].
     streak: u64,
     state: DirectionState,
-    /// The sink sends small pieces at once.
+    /// `TCP_NODELAY` is set on the sink.
     pub(super) nodelay: bool,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -49,7 +54,7 @@ pub(super) struct Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DirectionState {
     Open,
-    /// The source has ended; the sink is closed once all has left.
+    /// The source has ended; the sink is shut down once all bytes are sent.
     Ending,
     Over,
 }
@@ -67,17 +72,17 @@ impl Direction {
         }
     }
 
-    /// Holds bytes to send, of which the first `sent` have left.
+    /// Holds bytes to send, of which the first `sent` were sent already.
     pub(super) fn hold(&mut self, bytes: Vec<u8>, sent: usize) {
         self.unsent = Some(Box::new(SendBuffer::new(bytes, sent)));
     }
 
-    /// Takes the bytes that are held, those that have left too.
+    /// Takes the held bytes, including those already sent.
     pub(super) fn take_unsent(&mut self) -> Vec<u8> {
         self.unsent.take().map_or_else(Vec::new, |unsent| unsent.into_bytes())
     }
 
-    /// Whether the source has ended, and the sink has not been closed.
+    /// Returns whether the source has ended and the sink is not shut down yet.
     pub(super) fn is_ending(&self) -> bool {
         self.state == DirectionState::Ending
     }
@@ -86,7 +91,7 @@ impl Direction {
         self.state == DirectionState::Over
     }
 
-    /// Whether the source has not ended.
+    /// Returns whether the source has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.state == DirectionState::Open
     }
@@ -95,14 +100,14 @@ impl Direction {
         self.bytes_in + self.bytes_out
     }
 
-    /// Drops what was for the sink, which is broken.
+    /// Discards all bytes for a sink that has failed.
     pub(super) fn abandon(&mut self) {
         self.unsent = None;
         self.pipe = None;
         self.state = DirectionState::Over;
     }
 
-    /// Reads the first bytes, once.
+    /// Reads the first bytes. Called once.
     pub(super) fn read_first(
         &mut self,
         from: &mut Endpoint<'_>,
@@ -111,7 +116,7 @@ impl Direction {
         input.clear();
         match read_once(from, input)? {
             ReadOutcome::Bytes => {
-                // A short read has emptied the socket; if not, its registration tells.
+                // A short read has emptied the socket. If bytes arrived since, registering the socket reports them.
                 from.ready.readable = input.is_full();
                 self.bytes_in += input.bytes().len() as u64;
             }
@@ -121,8 +126,8 @@ impl Direction {
         Ok(())
     }
 
-    /// Moves what can be moved without waiting. Returns whether there may be more at once. With `last` the other
-    /// direction is over, and the sink's end need not be told: both are closed.
+    /// Moves bytes until one of the sockets would block or the turn's budget is spent. Returns whether more can be
+    /// moved at once. `last`: the other direction is over, so the sink is not shut down: both sockets are closed.
     pub(super) fn pump(
         &mut self,
         mut from: Endpoint<'_>,
@@ -152,17 +157,17 @@ impl Direction {
             let before = self.bytes_in;
             match self.state {
                 DirectionState::Over => return Ok(false),
-                // To shut down a socket that still connects is to abort it.
+                // Shutting down a socket that is connecting would abort the connection.
                 DirectionState::Ending if !to.ready.connected => return Ok(false),
                 DirectionState::Ending => {
                     if !last {
-                        // It may be gone already: then its other direction says so.
+                        // Ignored: if the socket has failed, its other direction reports the error.
                         let _ = to.leg.shutdown();
                     }
                     self.state = DirectionState::Over;
                     return Ok(false);
                 }
-                // A sink that takes nothing is given nothing to hold.
+                // A sink that would block is given nothing to hold.
                 DirectionState::Open if !from.ready.readable || !to.ready.writable => {
                     return Ok(false);
                 }
@@ -174,7 +179,7 @@ impl Direction {
         }
     }
 
-    /// Sends more of what is unsent. Returns whether all of it has left.
+    /// Sends more of the unsent bytes. Returns whether all were sent.
     fn flush(&mut self, to: &mut Endpoint<'_>, pipes: &mut Pipes, last: bool) -> io::Result<bool> {
         let after = self.after_send(last);
         if let Some(unsent) = self.unsent.as_deref_mut().filter(|unsent| !unsent.is_empty()) {
@@ -206,7 +211,7 @@ impl Direction {
         Ok(true)
     }
 
-    /// What follows the bytes that are sent now.
+    /// Returns what follows the bytes that are sent now.
     fn after_send(&self, last: bool) -> AfterSend {
         match self.state {
             DirectionState::Ending if last => AfterSend::Close,
@@ -215,8 +220,8 @@ impl Direction {
         }
     }
 
-    /// Reads all that is there, or as much as there is room for, and sends it. Looks for the end first, so
-    /// that the last bytes and the FIN can leave in one segment.
+    /// Reads until the source would block or the buffer is full, then sends. Reading up to the end of the source lets
+    /// the last bytes and the FIN share a segment.
     fn copy(
         &mut self,
         from: &mut Endpoint<'_>,
@@ -234,7 +239,7 @@ impl Direction {
                     break;
                 }
                 Ok(ReadOutcome::WouldBlock) => break,
-                // What came before is sent all the same.
+                // The bytes read before the error are still sent.
                 Err(e) => {
                     failed = Some(e);
                     break;
@@ -245,7 +250,7 @@ impl Direction {
         self.bytes_in += bytes.len() as u64;
         if !bytes.is_empty() {
             if !self.nodelay && self.bytes_out > 0 {
-                // An answer in pieces must not wait for acknowledgments. The first piece never does.
+                // Later pieces of a reply must not wait for acknowledgments. The first piece never does.
                 self.nodelay = true;
                 let _ = option::set_nodelay(to.leg, true);
             }
@@ -259,14 +264,14 @@ impl Direction {
         failed.map_or(Ok(()), |e| Err(PumpError::Source(e)))
     }
 
-    /// Takes what is there into a pipe, to be sent by the next turn.
+    /// Moves readable bytes into a pipe, from which the next turn sends them.
     fn splice(
         &mut self,
         from: &mut Endpoint<'_>,
         scratch: &mut PumpScratch<'_, '_>,
     ) -> Result<(), PumpError> {
         let Some(mut pipe) = scratch.pipes.take() else {
-            // No descriptors: copied, as before.
+            // No descriptors are left: copy, as before.
             self.streak = 0;
             return Ok(());
         };
@@ -308,7 +313,7 @@ fn read_once(from: &mut Endpoint<'_>, input: &mut LentInput<'_>) -> io::Result<R
     }
 }
 
-/// The kernel reports a socket's error once, to the first call. After that a read returns the end.
+/// The kernel reports a socket error only to the first call; later reads return end of file.
 fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }

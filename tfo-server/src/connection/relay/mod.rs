@@ -1,12 +1,21 @@
-//! Moves the bytes of a connection to an upstream and back.
+//! Moves bytes between a client and an upstream.
 //!
-//! 1. A pair costs no memory but its own few fields: bytes are read into the worker's buffer, and only those
-//!    that the other end does not take are held.
-//! 2. A young pair is not registered with the event loop but tried again at the next turn: under load the answer
-//!    is there by then, and a one-shot exchange needs no event at all.
-//! 3. No byte of the client's is sent to two upstreams ([`RelayPhase::Connecting`], and `service::forward`).
-//! 4. What one side has sent before its end is handed on before that end is.
-//! 5. A FIN says that all has been sent. Where a part is missing the other side gets a reset.
+//! [`Relay::drive`] is called at each turn of the client's connection. Its phases ([`RelayPhase`]):
+//!
+//! 1. `New`: reads the client's first bytes, waiting at most [`RETRIES`] turns, and connects to an upstream. With
+//!    fast open, a PROXY header and the first bytes go into the SYN.
+//! 2. `Connecting`: moves bytes as soon as the sockets allow. If the upstream fails, tries the next one (invariant 1).
+//! 3. `Open`: moves bytes in both [`Direction`]s until both are over.
+//! 4. `Ending`: without an upstream, sends a FIN to the client and discards what the client still sends.
+//!
+//! Invariants:
+//!
+//! 1. No byte of the client's is sent to two upstreams ([`RelayPhase::Connecting`], and `service::forward`).
+//! 2. Bytes that one side sent before its end or its error are passed on before that end is.
+//! 3. A FIN is sent only after all bytes. If bytes are missing, the other side gets a reset.
+//! 4. A relay holds only bytes that a sink did not accept; reads use the worker's buffer.
+//! 5. A new relay is retried at the next turns before it registers for events. Under load the answer has
+//!    arrived by then, and a one-shot exchange needs no event at all.
 
 mod direction;
 mod socket;
@@ -32,13 +41,13 @@ use crate::service::proxy_protocol::{Extensions, ProxiedAddresses};
 use direction::{Direction, PumpError, PumpScratch};
 use socket::{Endpoint, Readiness, SocketState};
 
-/// How many turns of the loop a socket is tried before its events are asked for.
+/// For how many turns a socket is retried before it is registered for events.
 const RETRIES: u8 = 2;
-/// Data in a SYN that is answered later than this may not have arrived: after one second the kernel repeats the
-/// SYN without it.
+/// Data in a SYN that is answered later than this may have been lost: after one second the kernel retransmits the SYN
+/// without data.
 const SLOW_HANDSHAKE: Duration = Duration::from_millis(900);
 
-/// A connection to an upstream, beside the client's.
+/// The upstream half of a connection.
 pub(super) struct Relay {
     forward: Arc<Forward>,
     phase: RelayPhase,
@@ -46,11 +55,11 @@ pub(super) struct Relay {
     client: SocketState,
     to_upstream: Direction,
     to_client: Direction,
-    /// How many of the first bytes are a header of ours.
+    /// Length of our PROXY header at the start of the first bytes.
     header: usize,
-    /// For how many more turns it is tried without an event.
+    /// For how many more turns the relay is retried without an event.
     retries: u8,
-    /// Why the client got no answer, or not all of it.
+    /// Why the client received no answer, or not all of it.
     failure: Option<CloseKind>,
 }
 
@@ -65,31 +74,31 @@ enum RelayPhase {
     /// Nothing was read yet.
     New,
     Connecting {
-        /// Data rode the SYN.
+        /// The SYN carried data.
         syn_data: bool,
-        /// No byte of the client's has left.
+        /// No byte of the client's was sent.
         replayable: bool,
         timed_out: bool,
     },
     Open,
-    /// There is no upstream, and the client was told the end: reads on until it has closed too.
+    /// No upstream is left, and a FIN was sent to the client: reads until the client closes.
     Ending,
 }
 
-/// What a connection lends to its relay. `'b` is the life of what the worker lends.
+/// The resources that a connection lends to its relay. `'b` is the lifetime of the worker's buffer.
 pub(super) struct RelayIo<'a, 'b> {
     pub(super) client: &'a Leg,
     pub(super) deadline: &'a mut Instant,
-    /// As large as the most that may be held each way.
+    /// As large as the number of bytes that may be held per direction.
     pub(super) input: &'a mut LentInput<'b>,
     pub(super) turn: &'a mut TurnContext,
-    /// Those of the PROXY header that the connection began with.
+    /// The extensions of the PROXY header that the client's connection began with.
     pub(super) extensions: Extensions<'a>,
 }
 
-/// What came of moving bytes both ways.
+/// The result of moving bytes in both directions.
 struct Pumped {
-    /// There may be more to move.
+    /// More bytes can be moved at once.
     again: bool,
     upstream_failed: Option<io::Error>,
 }
@@ -102,7 +111,7 @@ impl Relay {
             upstream: None,
             client: SocketState::NEW,
             to_upstream: Direction::new(false),
-            // The listener's sockets have the option already.
+            // `TCP_NODELAY` is already set, inherited from the listener.
             to_client: Direction::new(true),
             header: 0,
             retries: RETRIES,
@@ -110,23 +119,23 @@ impl Relay {
         }
     }
 
-    /// Takes the client's first bytes, which were read with the proxy's header.
+    /// Accepts the client's first bytes, which were read together with the PROXY header.
     pub(super) fn put_first(&mut self, bytes: Vec<u8>) {
         self.to_upstream.bytes_in += bytes.len() as u64;
         self.to_upstream.hold(bytes, 0);
     }
 
-    /// Returns how many bytes came from the client and went to it.
+    /// Returns how many bytes were received from the client and sent to it.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.to_upstream.bytes_in, self.to_client.bytes_out)
     }
 
-    /// Why the client got no answer, or not all of it.
+    /// Returns why the client received no answer, or not all of it.
     pub(super) fn failure(&self) -> Option<CloseKind> {
         self.failure
     }
 
-    /// Returns which limit has been reached at the deadline; `None`: the relay has another turn.
+    /// Handles the deadline. Returns the limit that was reached, or `None` if the relay needs another turn.
     pub(super) fn on_deadline(&mut self) -> Option<CloseKind> {
         match &mut self.phase {
             RelayPhase::Connecting { timed_out, .. } => {
@@ -148,12 +157,12 @@ impl Relay {
         }
     }
 
-    /// The upstream that the connection was handed to.
+    /// Returns the address of the upstream.
     pub(super) fn upstream(&self) -> Option<SocketAddr> {
         self.upstream.as_ref().map(|upstream| upstream.guard.address())
     }
 
-    /// Asks for the events that it waits for.
+    /// Registers for the events that the relay waits for.
     pub(super) fn register(
         &mut self,
         registry: &Registry,
@@ -165,7 +174,7 @@ impl Relay {
         self.client.register(registry, client, client_token, write)?;
         let connecting = matches!(self.phase, RelayPhase::Connecting { syn_data: false, .. });
         if let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream {
-            // Once it is connected it can be told the end.
+            // A shutdown that was deferred follows once the upstream is connected.
             let end = self.to_upstream.is_ending() && !socket.ready.connected;
             let write = connecting || end || !socket.ready.writable;
             socket.register(registry, leg, upstream_token, write)?;
@@ -173,7 +182,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Moves as many bytes as the sockets and fairness allow. An error ends both connections.
+    /// Moves as many bytes as the sockets and the turn's budget allow. An error ends both connections.
     pub(super) fn drive(
         &mut self,
         io: &mut RelayIo<'_, '_>,
@@ -187,7 +196,7 @@ impl Relay {
         }
     }
 
-    /// Makes the close that follows a reset on both sides, where a FIN would make a part look whole.
+    /// Makes the following close send resets on both sides if a FIN would make truncated data look complete.
     pub(super) fn reset_if_incomplete(&self, client: &Leg) {
         let Some(UpstreamLeg { leg, .. }) = &self.upstream else { return };
         let is_part = |direction: &Direction| direction.bytes_in > 0 && !direction.is_over();
@@ -198,7 +207,7 @@ impl Relay {
         }
     }
 
-    /// Reads what has come, and starts to connect with it.
+    /// Reads the client's first bytes, and starts to connect to an upstream with them.
     fn start(
         &mut self,
         io: &mut RelayIo<'_, '_>,
@@ -207,14 +216,14 @@ impl Relay {
         let mut client = Endpoint { leg: io.client, ready: &mut self.client.ready };
         self.to_upstream.read_first(&mut client, io.input)?;
         if self.to_upstream.bytes_in == 0 && self.to_upstream.is_open() && self.retries > 0 {
-            // A regular client's first bytes follow at the heels of its handshake. Only for a
-            // moment: in many protocols the server speaks first.
+            // The first bytes of a regular client follow its handshake immediately. The wait is short, because in many
+            // protocols the server speaks first.
             self.retries -= 1;
             self.client.ready.readable = true;
             return Ok(DriveOutcome::Again);
         }
         self.retries = RETRIES;
-        // The worker's memory, so that a header costs no allocation.
+        // The worker's output buffer, so that a header needs no allocation.
         let mut out = io.turn.out.lend();
         if self.forward.sends_header() {
             self.forward.header(addresses()?, io.extensions, &mut out.bytes);
@@ -232,7 +241,7 @@ impl Relay {
         self.note_connect(io, connected)
     }
 
-    /// Notes that an attempt to connect has begun, or gives up.
+    /// Records that a connection attempt has begun, or gives up.
     fn note_connect(
         &mut self,
         io: &mut RelayIo<'_, '_>,
@@ -240,14 +249,14 @@ impl Relay {
     ) -> io::Result<DriveOutcome> {
         match connected {
             Ok(()) => {
-                *io.deadline = io.turn.now + self.forward.settings.connect_timeout;
+                *io.deadline = io.turn.now + self.forward.settings.connect_timeout.get();
                 Ok(self.wait())
             }
             Err(kind) => self.give_up(io, kind),
         }
     }
 
-    /// Starts to connect to this upstream, else to another.
+    /// Starts to connect to the given upstream, or, if that fails at once, to the next one.
     fn connect(&mut self, mut guard: Option<UpstreamGuard>, first: &[u8]) -> Result<(), CloseKind> {
         loop {
             let mut upstream = guard.ok_or(CloseKind::NoUpstream)?;
@@ -272,34 +281,34 @@ impl Relay {
             }
             self.phase =
                 RelayPhase::Connecting { syn_data: sent > 0, replayable, timed_out: false };
-            // The answer to the SYN is still under way.
+            // The SYN is not answered yet.
             let ready = Readiness { readable: false, connected: false, ..Readiness::NEW };
             let socket = SocketState { ready, interest: None };
-            // It connects: no handshake of it is unfinished in a way that a shutdown waits for.
+            // A shutdown is deferred only on accepted sockets, not on connecting ones.
             self.upstream =
                 Some(UpstreamLeg { leg: Leg::new(stream, true), guard: upstream, socket });
             return Ok(());
         }
     }
 
-    /// Looks how far the handshake is when the time to connect is over.
+    /// Checks the state of the handshake when the connect timeout has passed.
     fn check_handshake(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
         let Some(upstream) = &self.upstream else { return Ok(DriveOutcome::Done) };
         let info = upstream.leg.stream().info();
         if info.is_ok_and(|info| info.state != TcpState::SynSent) {
-            // An upstream that thinks for long says nothing else of its handshake.
+            // Connected: an upstream that takes long to answer gives no other sign.
             if let Some(upstream) = &mut self.upstream {
                 upstream.socket.ready.connected = true;
             }
             self.connected(io);
             return self.exchange(io);
         }
-        let timeout = self.forward.settings.connect_timeout;
+        let timeout = self.forward.settings.connect_timeout.get();
         self.failed(io, &format_args!("no answer within {timeout:?}"))
     }
 
-    /// The upstream can't be reached: another one is tried, unless something has left that may have
-    /// been acted on.
+    /// Handles an upstream that cannot be reached: tries the next one, unless it may have received bytes of the
+    /// client's.
     fn failed(&mut self, io: &mut RelayIo<'_, '_>, why: &dyn Display) -> io::Result<DriveOutcome> {
         let Some(UpstreamLeg { mut guard, .. }) = self.upstream.take() else {
             return Ok(DriveOutcome::Done);
@@ -313,7 +322,8 @@ impl Relay {
         }
         let first = self.to_upstream.take_unsent();
         self.retries = RETRIES;
-        // A regular connection shows whether it was the data.
+        // If the SYN carried data, the same upstream is tried with a regular connection, which shows whether the data
+        // was the cause.
         let next = if syn_data { Some(guard) } else { guard.next() };
         let connected = self.connect(next, &first);
         self.note_connect(io, connected)
@@ -328,8 +338,8 @@ impl Relay {
         upstream.guard.succeeded();
         let settings = &self.forward.settings;
         let left = io.deadline.saturating_duration_since(io.turn.now);
-        let slow = settings.connect_timeout.saturating_sub(left) >= SLOW_HANDSHAKE;
-        // The clock says when to look; the kernel says what happened.
+        let slow = settings.connect_timeout.get().saturating_sub(left) >= SLOW_HANDSHAKE;
+        // The time only decides whether to ask the kernel, which reports what happened.
         if syn_data
             && (slow || upstream.guard.is_trial())
             && let Ok(info) = upstream.leg.stream().info()
@@ -337,10 +347,10 @@ impl Relay {
             upstream.guard.syn_data_answered(&info);
         }
         self.phase = RelayPhase::Open;
-        *io.deadline = io.turn.now + settings.idle_timeout;
+        *io.deadline = io.turn.now + settings.idle_timeout.get();
     }
 
-    /// Moves bytes both ways.
+    /// Moves bytes in both directions.
     fn exchange(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
         let before = self.to_upstream.moved() + self.to_client.moved();
         let Some(Pumped { again, upstream_failed }) = self.pump(io)? else {
@@ -355,7 +365,7 @@ impl Relay {
         if self.to_upstream.moved() + self.to_client.moved() > before {
             self.retries = RETRIES;
             if self.phase == RelayPhase::Open {
-                *io.deadline = io.turn.now + self.forward.settings.idle_timeout;
+                *io.deadline = io.turn.now + self.forward.settings.idle_timeout.get();
             }
         }
         if self.to_upstream.is_over() && self.to_client.is_over() {
@@ -364,7 +374,7 @@ impl Relay {
         Ok(if again { DriveOutcome::Again } else { self.wait() })
     }
 
-    /// Moves what there is to the client, then to the upstream. `None`: there is no upstream.
+    /// Moves bytes to the client, then to the upstream. Returns `None` if there is no upstream.
     fn pump(&mut self, io: &mut RelayIo<'_, '_>) -> io::Result<Option<Pumped>> {
         let Some(UpstreamLeg { leg, socket, .. }) = &mut self.upstream else { return Ok(None) };
         let written = self.to_upstream.bytes_out;
@@ -378,7 +388,7 @@ impl Relay {
             Ok(more) => pumped.again |= more,
             Err(PumpError::Source(e)) => pumped.upstream_failed = Some(e),
             Err(PumpError::Sink(_)) => {
-                // What the client sent before is still handed on, then its end.
+                // Bytes that the client sent before are still passed on, then its end.
                 self.to_client.abandon();
                 self.client.ready = Readiness { broken: true, ..Readiness::NEW };
             }
@@ -399,7 +409,7 @@ impl Relay {
                     pumped.upstream_failed = Some(e);
                 }
                 Err(PumpError::Sink(_)) => {
-                    // It may have answered before: that is still handed on.
+                    // The upstream may have answered before: that answer is still passed on.
                     self.to_upstream.abandon();
                     socket.ready = Readiness { broken: true, ..Readiness::NEW };
                     pumped.again = true;
@@ -410,7 +420,7 @@ impl Relay {
         Ok(Some(pumped))
     }
 
-    /// The upstream's socket has failed.
+    /// Handles an error of the upstream's socket.
     fn upstream_failed(
         &mut self,
         io: &mut RelayIo<'_, '_>,
@@ -419,13 +429,13 @@ impl Relay {
         if matches!(self.phase, RelayPhase::Connecting { .. }) && is_answer_to_syn(e) {
             return self.failed(io, e);
         }
-        // A FIN would say that the answer is whole.
+        // A FIN would make the answer look complete.
         io.client.reset_on_close();
         self.failure = Some(CloseKind::UpstreamReset);
         Err(io::Error::from(e.kind()))
     }
 
-    /// Both directions are over.
+    /// Ends the relay: both directions are over.
     fn finish(&mut self, io: &RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
         let upstream = self.upstream.as_ref();
         if upstream.is_some_and(|upstream| upstream.socket.ready.broken) {
@@ -442,7 +452,7 @@ impl Relay {
         Ok(DriveOutcome::Done)
     }
 
-    /// Nothing more can be done now: tries again at the next turn, or waits for an event.
+    /// Returns `Again` while retries are left, else `Wait`.
     fn wait(&mut self) -> DriveOutcome {
         let expected = match &mut self.upstream {
             Some(upstream) if !self.to_client.is_over() => &mut upstream.socket,
@@ -456,7 +466,7 @@ impl Relay {
         DriveOutcome::Again
     }
 
-    /// Closes towards the client, without an answer.
+    /// Closes the connection to the client without an answer.
     fn give_up(&mut self, io: &mut RelayIo<'_, '_>, kind: CloseKind) -> io::Result<DriveOutcome> {
         self.failure = Some(kind);
         self.upstream = None;
@@ -468,7 +478,7 @@ impl Relay {
     }
 }
 
-/// Reads until the client has closed too: closing with unread bytes would turn the FIN into a reset.
+/// Reads and discards until the client closes: a close with unread bytes would turn the FIN into a reset.
 fn discard(io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
     let mut budget = TurnBudget::new();
     while !budget.is_spent() {
@@ -483,7 +493,8 @@ fn discard(io: &mut RelayIo<'_, '_>) -> io::Result<DriveOutcome> {
     Ok(DriveOutcome::Again)
 }
 
-/// The connection did not come about. One that did ends by a reset or a broken pipe.
+/// Whether the error means that the connection was never established. An established one fails with a reset or a broken
+/// pipe.
 fn is_answer_to_syn(e: &io::Error) -> bool {
     !matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }

@@ -1,4 +1,6 @@
-//! The two sockets of a relay, as far as they are known.
+//! The state of a relay's two sockets.
+//!
+//! Sockets are registered edge-triggered: [`Readiness`] is set by events and cleared by calls that would block.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,15 +11,15 @@ use mio::{Interest, Registry, Token};
 
 use crate::connection::leg::Leg;
 
-/// What is known of a socket since it last would have blocked.
+/// The state of a socket, as shown by the last calls and events.
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is learnt by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is learned independently")]
 pub(super) struct Readiness {
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// Its handshake is known to have ended.
+    /// The handshake is known to be complete.
     pub(super) connected: bool,
-    /// It took no more bytes, for ever.
+    /// The socket failed when sending: it accepts no more bytes.
     pub(super) broken: bool,
 }
 
@@ -26,16 +28,16 @@ impl Readiness {
         Self { readable: true, writable: true, connected: true, broken: false };
 }
 
-/// A socket, and what is known of it.
+/// A socket and its readiness.
 pub(super) struct Endpoint<'a> {
     pub(super) leg: &'a Leg,
     pub(super) ready: &'a mut Readiness,
 }
 
-/// A socket's readiness, and its registration with the event loop.
+/// A socket's readiness and its registration with the event loop.
 pub(super) struct SocketState {
     pub(super) ready: Readiness,
-    /// The events that are asked for.
+    /// The registered events; `None` if the socket is not registered.
     pub(super) interest: Option<Interest>,
 }
 
@@ -47,7 +49,7 @@ impl SocketState {
         self.ready.writable |= event.is_writable() || event.is_error();
     }
 
-    /// Asks for events, for those of writing only if `write`.
+    /// Registers for read events, and if `write` also for write events.
     pub(super) fn register(
         &mut self,
         registry: &Registry,

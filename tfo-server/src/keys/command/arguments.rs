@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
-use tfo_core::choice;
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use tfo_core::{choice, cli::value::named};
 
 #[derive(Debug, Args)]
 #[command(disable_help_subcommand = true)]
@@ -15,22 +15,22 @@ pub(crate) struct KeysArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make a file with a random key, readable by you alone; never replaces a file
+    /// Create a file with a random key, readable only by you; never replaces a file
     New(NewArguments),
-    /// Fingerprints of the keys in a file, or of this host's
+    /// Show the fingerprints of the keys in a file, or of this host's keys
     Show(ShowArguments),
-    /// Turn a key file into the sysctl's text or raw bytes, and back. Prints the keys
+    /// Convert a key file to the sysctl's text or raw bytes, or back. Prints the keys
     Convert(ConvertArguments),
-    /// Do two files hold the same keys? Exit status 0 the same, 1 different
+    /// Compare the keys in two files. Exit status: 0 same, 1 different
     Compare(CompareArguments),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArguments {
-    /// The file to make
+    /// File to create
     pub(crate) file: PathBuf,
 
-    /// Make a fleet's secret, for keys.mode = "derived", instead of a key
+    /// Create a fleet's secret, for keys.mode = "derived", instead of a key
     #[arg(long)]
     pub(crate) secret: bool,
 }
@@ -39,54 +39,55 @@ pub(crate) struct NewArguments {
 #[group(skip)]
 #[command(group = ArgGroup::new("source").required(true).args(["file", "sysctl", "listener"]))]
 pub(crate) struct ShowArguments {
-    /// A key file
+    /// Key file
     pub(crate) file: Option<PathBuf>,
 
-    /// The keys of this network namespace, net.ipv4.tcp_fastopen_key; needs root
+    /// Show the keys of this network namespace, net.ipv4.tcp_fastopen_key; needs root
     #[arg(long)]
     pub(crate) sysctl: bool,
 
-    /// The keys of whoever listens on this address and port of this host; needs CAP_SYS_PTRACE
+    /// Show the keys of the process that listens on this address; needs CAP_SYS_PTRACE
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listener: Option<SocketAddr>,
 
-    /// Show the keys themselves too: who knows them can forge cookies
+    /// Also show the keys themselves. Keep them secret: they allow forging cookies
     #[arg(long)]
     pub(crate) reveal: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
-    /// What to make: hex (a key file), sysctl (net.ipv4.tcp_fastopen_key) or raw (16 or 32 bytes)
-    #[arg(long, value_name = "FORM")]
+    /// Output form: hex (a key file), sysctl (net.ipv4.tcp_fastopen_key) or raw (16 or 32 bytes)
+    #[arg(long, value_name = "FORM", value_parser = named::<KeyForm>)]
     pub(crate) to: KeyForm,
 
-    /// Keys in any of these forms [default: standard input]
+    /// Input file, in any of these forms [default: standard input]
     #[arg(value_name = "FROM")]
     pub(crate) input: Option<PathBuf>,
 
-    /// A new file, readable by you alone [default: standard output]
+    /// File to create, readable only by you [default: standard output]
     #[arg(value_name = "INTO")]
     pub(crate) into: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArguments {
-    /// A key file
+    /// First key file
     pub(crate) a: PathBuf,
 
-    /// Another key file
+    /// Second key file
     pub(crate) b: PathBuf,
 }
 
-choice! {
-    /// How keys are written.
-    pub(crate) enum KeyForm {
-        /// 32 hex digits a line.
-        Hex = "hex",
-        /// The text of `net.ipv4.tcp_fastopen_key`.
-        Sysctl = "sysctl",
-        /// 16 bytes a key.
-        Raw = "raw",
-    }
+/// The forms of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyForm {
+    /// 32 hex digits per line.
+    Hex,
+    /// The text of `net.ipv4.tcp_fastopen_key`.
+    Sysctl,
+    /// 16 bytes per key.
+    Raw,
 }
+
+choice!(KeyForm);

@@ -1,4 +1,4 @@
-//! `tfo-server keys`: makes, shows, converts and compares key files.
+//! `tfo-server keys`: creates, shows, converts and compares key files.
 
 pub(crate) mod arguments;
 mod report;
@@ -25,9 +25,9 @@ use arguments::{
 };
 use report::{KeyLocation, MadeFile};
 
-/// Exit status of a comparison: the keys differ. Equals that of a failure.
+/// Exit status of a comparison if the keys differ. Equals that of a failure.
 const DIFFERENT: u8 = 1;
-/// In bytes, of a secret that is made.
+/// Length of a new secret, in bytes.
 const SECRET_LENGTH: usize = 32;
 
 pub(crate) fn run(command: &KeysCommand, format: Format) -> Result<ExitCode, Failure> {
@@ -41,8 +41,8 @@ pub(crate) fn run(command: &KeysCommand, format: Format) -> Result<ExitCode, Fai
 
 fn make(new: &NewArguments, format: Format) -> Result<ExitCode, Failure> {
     let made = if new.secret { secret() } else { key() };
-    let (content, made) = made.map_err(|e| Failure::because("no random bytes", &e))?;
-    file::create(&new.file, content.as_bytes()).map_err(|e| cannot_make(&new.file, &e))?;
+    let (content, made) = made.map_err(|e| Failure::because("can't get random bytes", &e))?;
+    file::create(&new.file, content.as_bytes()).map_err(|e| cannot_create(&new.file, &e))?;
     output::print(&report::made(&new.file, &made, format))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -53,7 +53,7 @@ fn key() -> Result<(String, MadeFile), getrandom::Error> {
     let key = FastOpenKey::new(bytes);
     let name = key.fingerprint();
     let content = format!(
-        "# A key of TCP Fast Open. Who knows it can forge cookies. Its fingerprint is {name}.\n{}\n",
+        "# TCP Fast Open key {name} (fingerprint). Keep it secret: it allows forging cookies.\n{}\n",
         key.reveal_hex()
     );
     Ok((content, MadeFile::Key(name)))
@@ -62,11 +62,11 @@ fn key() -> Result<(String, MadeFile), getrandom::Error> {
 fn secret() -> Result<(String, MadeFile), getrandom::Error> {
     let mut bytes = [0; SECRET_LENGTH];
     getrandom::fill(&mut bytes)?;
-    // It has the right length, and is not zero but once in the life of many universes.
+    // Fails only for a secret of the wrong length or of zeros, which random bytes are not.
     let secret = Secret::new(&bytes).map_err(|_| getrandom::Error::UNEXPECTED)?;
     let name = secret.fingerprint();
     let content = format!(
-        "# A fleet's secret, which keys of TCP Fast Open derive from. Its fingerprint is {name}.\n\
+        "# Secret {name} (fingerprint) of a fleet, from which TCP Fast Open keys are derived. Keep it secret.\n\
          {}\n",
         secret.reveal_hex()
     );
@@ -85,24 +85,24 @@ fn show(show: &ShowArguments, format: Format) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The keys of this network namespace. `None`: it has none yet.
+/// Returns the keys of this network namespace. `None`: the namespace has none yet.
 fn namespace_keys() -> tfo_core::Result<Option<Pair>> {
     let keys = sysctl::tcp_fastopen_key()?;
     if keys.is_none() && has_fast_open_listener() {
-        // The kernel makes a key for the first of them, unless somebody has written one: zeros.
+        // The kernel creates a key for the first such listener, unless zeros were written.
         log::warn!("{}", Finding::KeyIsZeros);
         return super::namespace_keys().map(Some);
     }
     Ok(keys)
 }
 
-/// Whether somebody listens with fast open in this network namespace.
+/// Returns whether a listener of this network namespace has fast open.
 pub(crate) fn has_fast_open_listener() -> bool {
     let listeners = tfo_core::host::listeners().unwrap_or_default();
     listeners.iter().any(|listener| listener.fast_open_queue > 0)
 }
 
-/// The keys of a listener, whose process we ask for its socket.
+/// Shows the keys of a listener, whose socket is obtained from its process.
 fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCode, Failure> {
     let listeners = tfo_core::host::listeners()?;
     let found = listeners.into_iter().find(|found| found.address == address).ok_or_else(|| {
@@ -110,15 +110,15 @@ fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCod
     })?;
     let socket = socket_of_inode(found.inode).map_err(|e| {
         let what = format_args!(
-            "the socket that listens on {address} can't be looked at without CAP_SYS_PTRACE: run it \
-             with sudo"
+            "can't inspect the socket that listens on {address} without CAP_SYS_PTRACE: run with \
+             sudo"
         );
         Failure::because(what, &e)
     })?;
     let socket = socket.ok_or_else(|| {
         Failure::new(format_args!(
-            "the process that listens on {address} does not show its descriptors to you: run it \
-             with sudo"
+            "can't access the descriptors of the process that listens on {address}: run with \
+             sudo"
         ))
     })?;
     let mut keys = option::fastopen_key(socket)?.into_iter();
@@ -140,14 +140,14 @@ fn convert(convert: &ConvertArguments, format: Format) -> Result<ExitCode, Failu
     match &convert.into {
         None => print_raw(&content)?,
         Some(path) => {
-            file::create(path, &content).map_err(|e| cannot_make(path, &e))?;
+            file::create(path, &content).map_err(|e| cannot_create(path, &e))?;
             output::print(&report::shown(&KeyLocation::File(path), Some(&pair), false, format))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints keys in the form that was asked for, which may not be text.
+/// Prints keys in the requested form, which may not be text.
 fn print_raw(content: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout();
     match out.write_all(content).and_then(|()| out.flush()) {
@@ -156,7 +156,7 @@ fn print_raw(content: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Keys in any form: text that reads like keys is text.
+/// Parses keys in any form. Text that looks like keys is parsed as text.
 fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
     let text = std::str::from_utf8(bytes).ok();
     if let Some(pair) = text.and_then(|text| FastOpenKey::pair_from_sysctl_text(text).ok()) {
@@ -167,7 +167,7 @@ fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
         Err(e) => e,
     };
     match bytes.as_chunks::<{ FastOpenKey::LENGTH }>() {
-        // A digit is missing: nobody has drawn such a key.
+        // A missing digit: nearly impossible in random raw keys.
         ([_] | [_, _], []) if bytes.iter().copied().all(is_text_byte) => Err(failed),
         ([primary], []) => Ok((FastOpenKey::new(*primary), None)),
         ([primary, backup], []) => {
@@ -177,7 +177,7 @@ fn parse(bytes: &[u8]) -> Result<Pair, ContentError> {
     }
 }
 
-/// Whether keys that are written as text may have this byte.
+/// Returns whether a text form of keys may contain this byte.
 fn is_text_byte(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || byte.is_ascii_whitespace() || b"-,".contains(&byte)
 }
@@ -201,18 +201,18 @@ fn compare(compare: &CompareArguments, format: Format) -> Result<ExitCode, Failu
     Ok(if a == b { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }
 
-fn cannot_make(path: &Path, found: &io::Error) -> Failure {
+fn cannot_create(path: &Path, found: &io::Error) -> Failure {
     let advice = match found.kind() {
-        io::ErrorKind::AlreadyExists => "; a file that is there is never replaced: name another",
+        io::ErrorKind::AlreadyExists => "; an existing file is never replaced: choose another name",
         _ => "",
     };
-    Failure::new(format_args!("can't make {}: {found}{advice}", path.display()))
+    Failure::new(format_args!("can't create {}: {found}{advice}", path.display()))
 }
 
 fn cannot_read_sysctl(found: &tfo_core::Error) -> Failure {
     match found.kind() {
         io::ErrorKind::PermissionDenied => {
-            let what = "the keys of this network namespace can be read by its root alone";
+            let what = "only root may read the keys of this network namespace";
             Failure::because(what, found)
         }
         _ => Failure::new(error_chain(found)),
@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_reads_back_as_the_same_keys() {
+    fn every_form_is_parsed_back_to_the_same_keys() {
         let key = |number: u8| {
             FastOpenKey::new([number, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])
         };
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn text_with_a_fault_is_not_taken_for_raw_bytes() {
+    fn malformed_text_is_not_taken_for_raw_bytes() {
         let short = format!("{}\n", "deadbeef".repeat(4).split_off(1));
         assert_eq!(short.len(), 32, "as long as two raw keys");
         let error = parse(short.as_bytes()).unwrap_err();

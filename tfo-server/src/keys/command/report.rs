@@ -1,4 +1,4 @@
-//! What `tfo-server keys` says: fingerprints, and the keys themselves for those who ask for them.
+//! The output of `tfo-server keys`: fingerprints, and the keys themselves on request.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,13 +10,13 @@ use tfo_core::cookie::{FastOpenKey, Fingerprint};
 use crate::keys::file::Pair;
 use crate::output::json;
 
-/// What was made.
+/// A file that was created.
 pub(crate) enum MadeFile {
     Key(Fingerprint),
     Secret(Fingerprint),
 }
 
-/// Where keys stand.
+/// The location of keys.
 pub(crate) enum KeyLocation<'a> {
     File(&'a Path),
     Sysctl,
@@ -43,7 +43,7 @@ struct KeysDocument {
 struct KeyEntry {
     slot: &'static str,
     fingerprint: Fingerprint,
-    /// Only for who asked for it.
+    /// Only on request.
     #[serde(rename = "key", skip_serializing_if = "Option::is_none")]
     revealed: Option<String>,
 }
@@ -63,7 +63,7 @@ struct ComparedFile {
     keys: Vec<KeyEntry>,
 }
 
-/// Two slots with the same key.
+/// Two slots that contain the same key.
 #[derive(Serialize)]
 struct SharedKey {
     a: &'static str,
@@ -100,9 +100,9 @@ pub(crate) fn shown(
         Format::Json => json(&KeysDocument { schema: 1, source, path, keys }) + "\n",
         Format::Text if keys.is_empty() => match shown {
             KeyLocation::Listener(_) => {
-                "no keys of its own: it uses those of its network namespace, see --sysctl\n"
+                "no keys of its own: uses those of its network namespace, see --sysctl\n"
             }
-            _ => "no key yet: the first listener with fast open makes a random one\n",
+            _ => "no key yet: the first listener with fast open creates a random one\n",
         }
         .to_owned(),
         Format::Text => keys.iter().map(line).collect(),

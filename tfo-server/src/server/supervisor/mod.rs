@@ -1,8 +1,13 @@
-//! The main thread.
+//! The main thread: starts the workers, handles signals, and stops the server.
 //!
-//! 1. It never blocks on anything but its poll: log lines, notifications and entries of the access log are queued.
-//! 2. All that needs privileges is done before they are dropped.
-//! 3. Listeners close without losing a connection that the kernel has acknowledged (`closing`).
+//! [`Supervisor::start`] binds all sockets, drops privileges, and starts the workers. [`Supervisor::run`] waits for
+//! signals, workers and timers. The first stop signal drains the server; a second one closes all connections.
+//!
+//! Invariants:
+//!
+//! 1. The thread blocks only in its poll: log lines, notifications and access log entries are queued.
+//! 2. Everything that needs privileges happens before they are dropped.
+//! 3. Closing a listener loses no connection whose data the kernel has acknowledged (`closing`).
 //! 4. A reload changes all settings or none (`reload`).
 
 mod reload;
@@ -36,25 +41,25 @@ use crate::connection::listener::ListenerContext;
 use crate::keys::Keys;
 use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
 use crate::metrics::{table, usage};
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::service::Service;
 use crate::worker::Worker;
 use crate::worker::command::WorkerCommand;
 use crate::worker::handle::WorkerHandle;
 use crate::worker::shared::SharedState;
 
-/// Reads the settings again.
+/// Reads the settings again, for a reload.
 pub(super) type ReadSettings<'a> = &'a dyn Fn() -> Result<Settings, SettingsError>;
 
 const SIGNALS: Token = Token(0);
 const RELOAD: Token = Token(1);
 const STATS: Token = Token(2);
 const WORKERS: Token = Token(3);
-/// How often keys are checked, and the host's settings read again.
+/// How often keys are checked and the host's settings are refreshed.
 const TICK: Duration = Duration::from_secs(1);
-/// Signals that come within as long are one: `timeout(1)` sends its own to the process and to its group.
+/// Signals within this time count as one: `timeout(1)` sends a signal to the process and to its group.
 const SIGNAL_DEBOUNCE: Duration = Duration::from_millis(200);
-/// How many descriptors are taken to be open where the kernel does not say.
+/// Assumed number of open descriptors if the kernel does not report it.
 const DEFAULT_OPEN: u64 = 32;
 
 pub(super) struct Supervisor {
@@ -63,41 +68,41 @@ pub(super) struct Supervisor {
     poll: Poll,
     signals: Signals,
     reload_signals: Signals,
-    /// Asks for what was counted so far.
+    /// SIGUSR1: print the counters.
     stats_signals: Signals,
     shared: Arc<SharedState>,
     instruments: Arc<Instruments>,
-    /// The thread that serves the metrics.
+    /// The thread that serves metrics.
     metrics: Option<WorkerHandle>,
     access_log: AccessLog,
     workers: Vec<WorkerHandle>,
     listeners: Vec<BoundListener>,
-    /// Descriptors that were open at the start, without those of listeners.
+    /// Descriptors that were open at the start, except those of listeners.
     own_descriptors: u64,
     /// The number of the next listener.
     next_number: usize,
     observer: Option<ServerObserver>,
     closing: ClosingListeners,
     stopping: Option<Stopping>,
-    /// When the signal came that began it.
+    /// When the first stop signal arrived.
     stop_signal: Option<Instant>,
     notifier: Notifier,
     watchdog: Option<Watchdog>,
 }
 
-/// How far the end has come.
+/// The progress of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopping {
-    /// Workers serve what waits, and close their listeners.
+    /// Workers serve queued connections and close their listeners.
     Closing,
-    /// Open connections may end.
+    /// Open connections may complete.
     Draining,
 }
 
 impl Supervisor {
-    /// Binds, and starts the workers.
+    /// Binds the sockets, drops privileges and starts the workers.
     pub(super) fn start(settings: Settings) -> Result<Self, Failure> {
-        let run_as = RunAs::look_up(settings.user.as_deref(), settings.group.as_deref())
+        let run_as = RunAs::look_up(settings.process.user.get(), settings.process.group.get())
             .map_err(|e| Failure::settings(&e))?;
         let inherited = InheritedSockets::for_listeners(&settings)?;
         descriptors::raise(DescriptorNeed::from_settings(&settings));
@@ -113,9 +118,9 @@ impl Supervisor {
         }
         let metrics = settings.metrics.map(instruments::listen).transpose()?;
         let tracer = Tracer::from_settings(&settings)?;
-        // A namespace without keys has made one with its first listener.
+        // In a network namespace without keys, the kernel creates a key with the first listener.
         keys.check(SystemTime::now(), false, all_sockets(&listeners));
-        // The last that needs them is done. All threads change, that of the log too.
+        // Nothing below needs privileges. All threads switch, including the logger's.
         if let Some(run_as) = run_as {
             run_as.apply().map_err(|e| Failure::new(error_chain(&e)))?;
         }
@@ -132,10 +137,10 @@ impl Supervisor {
         tracer: Option<Tracer>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let access_log = AccessLog::start(settings.format, tracer)?;
+        let access_log = AccessLog::start(settings.output.format, tracer)?;
         let waker = Arc::new(Waker::new(poll.registry(), WORKERS)?);
         let shared = Arc::new(SharedState::new(
-            settings.limits.connections,
+            settings.limits.connections.get() as usize,
             settings.workers,
             Arc::clone(&waker),
         ));
@@ -179,7 +184,7 @@ impl Supervisor {
             metrics: None,
             listeners,
         };
-        // No connection has come yet.
+        // No connection has been accepted yet.
         let open = usage::descriptors().unwrap_or(DEFAULT_OPEN);
         supervisor.own_descriptors = open.saturating_sub(supervisor.sockets());
         supervisor.limit_descriptors();
@@ -187,30 +192,31 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// How many sockets listen.
+    /// Returns the number of listening sockets.
     fn sockets(&self) -> u64 {
         self.listeners.iter().map(|bound| bound.sockets.len() as u64).sum()
     }
 
-    /// Sets how many descriptors the connections may use.
+    /// Sets how many descriptors connections may use.
     fn limit_descriptors(&self) {
         let others = self.own_descriptors + self.sockets();
-        let most = descriptors::for_connections(&self.settings, descriptors::limit(), others);
+        let budget = descriptors::for_connections(&self.settings, descriptors::limit(), others);
         let mixed = self.settings.listeners.iter().any(|listen| listen.forward().is_none());
-        self.shared.budget.set(most, self.workers.len(), mixed);
+        self.shared.budget.set(budget, self.workers.len(), mixed);
     }
 
     /// Serves metrics from a dedicated thread, so that scrapes and clients never delay each other, and metrics stay
     /// available until the last connection closes.
     fn serve_metrics(&self, listener: FastOpenListener) -> io::Result<WorkerHandle> {
-        let most = descriptors::max_metrics_connections(descriptors::limit());
-        let shared = Arc::new(SharedState::new(most, 1, Arc::clone(&self.shared.supervisor)));
+        let max_connections = descriptors::max_metrics_connections(descriptors::limit());
+        let shared =
+            Arc::new(SharedState::new(max_connections, 1, Arc::clone(&self.shared.supervisor)));
         let forensics = CookieForensics::new(Arc::new(RecentClients::new(1)), 0);
         let keys = self.keys.view();
         let worker = WorkerHandle::start("metrics".to_owned(), &shared, move |shared| {
             Worker::new(shared, keys, forensics, None).map(Worker::with_reserve)
         })?;
-        log::info!("metrics: http://{}/metrics", listener.local_addr());
+        log::info!("metrics at http://{}/metrics", listener.local_addr());
         let service = Service::http(Box::new(MetricsEndpoint::new(Arc::<Instruments>::clone(
             &self.instruments,
         ))));
@@ -226,9 +232,9 @@ impl Supervisor {
         Ok(worker)
     }
 
-    /// Until a signal has come and all connections have ended.
+    /// Serves until a stop signal has arrived and all connections have ended.
     pub(super) fn run(mut self, reload: ReadSettings<'_>) -> Result<(), Failure> {
-        // Only now: who waits for this line may connect, and may send signals.
+        // Logged last: a process that waits for this line may connect and send signals.
         self.announce();
         self.notifier.ready(&self.status());
         self.supervise(reload)?;
@@ -238,7 +244,7 @@ impl Supervisor {
     fn supervise(&mut self, reload: ReadSettings<'_>) -> io::Result<()> {
         let mut events = Events::with_capacity(16);
         let mut next_tick = Instant::now() + TICK;
-        // A worker ends before it is told to only by an error.
+        // Without a command to stop, a worker ends only by an error.
         while !self.workers.iter().all(WorkerHandle::is_finished) {
             let watchdog = self.watchdog.as_ref().map(Watchdog::next_check);
             let wake = [watchdog, self.closing.next_check()].into_iter().flatten().min();
@@ -279,10 +285,10 @@ impl Supervisor {
         }
     }
 
-    /// Reports to systemd that all is well, as long as each worker answers.
+    /// Notifies systemd's watchdog while every worker responds.
     fn watch(&mut self) -> io::Result<()> {
         let (shared, workers) = (&self.shared, self.workers.len());
-        // At the end workers go one by one; it has limits of its own.
+        // During a stop, workers end one by one; the stop has time limits of its own.
         let alive = || self.stopping.is_some() || shared.alive.load(Ordering::Relaxed) >= workers;
         let Some(watchdog) = &mut self.watchdog else { return Ok(()) };
         if watchdog.check(Instant::now(), &self.notifier, alive) {
@@ -292,7 +298,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// The first signal ends accepting and lets the connections end; the second ends those too.
+    /// Handles a stop signal: the first one stops accepting and drains, the second one closes all connections.
     fn stop(&mut self) -> io::Result<()> {
         if self.signals.take() == 0 {
             return Ok(());
@@ -302,24 +308,24 @@ impl Supervisor {
             if now.saturating_duration_since(first) < SIGNAL_DEBOUNCE {
                 return Ok(());
             }
-            log::info!("second signal: closing {} now", self.count_of_open());
+            log::info!("second signal: closing {} now", self.open_connections());
             self.stopping = Some(Stopping::Draining);
             return self.command_all(|| WorkerCommand::Stop(CloseKind::SecondSignal));
         }
-        log::info!("told to stop: new connections are dropped, those that have begun are served");
+        log::info!("stopping: new connections are dropped, open ones are served");
         self.stop_signal = Some(now);
         self.stopping = Some(Stopping::Closing);
         self.instruments.set_stopping();
-        // The workers close the sockets: ours would keep them open.
+        // The workers close the sockets: references held here would keep them open.
         let listeners = mem::take(&mut self.listeners);
         self.close(&listeners)?;
-        let limit = self.settings.limits.drain_timeout;
-        self.notifier.stopping("serving those who are connected", limit);
+        let limit = self.settings.limits.drain_timeout.get();
+        self.notifier.stopping("draining open connections", limit);
         let until = Instant::now() + limit;
         self.command_all(|| WorkerCommand::Drain { until })
     }
 
-    /// Closes listeners: at once, or when the handshakes that have begun have ended.
+    /// Closes listeners: at once, or after the handshakes that have begun.
     fn close(&mut self, listeners: &[BoundListener]) -> io::Result<()> {
         let now = Instant::now();
         let at_once: Vec<_> = listeners
@@ -351,16 +357,16 @@ impl Supervisor {
         {
             self.stopping = Some(Stopping::Draining);
             log::info!(
-                "stopped accepting; {} may take {:?} to end",
-                self.count_of_open(),
-                self.settings.limits.drain_timeout
+                "stopped accepting; waiting up to {:?} for {}",
+                self.settings.limits.drain_timeout.get(),
+                self.open_connections()
             );
         }
     }
 
-    /// Prints what has been counted so far.
+    /// Prints the counters.
     fn print_stats(&self) {
-        match self.settings.format {
+        match self.settings.output.format {
             Format::Json => {
                 self.access_log.totals(TotalsEntry::new(&self.instruments.registry.sum()));
             }
@@ -375,7 +381,7 @@ impl Supervisor {
         self.workers.iter().try_for_each(|worker| worker.send(command()))
     }
 
-    /// Sends each worker its sockets, and how to serve them.
+    /// Sends each worker its sockets and their contexts.
     fn send_listeners(&mut self) -> io::Result<()> {
         self.instruments.set_listeners(&self.listeners);
         let settings = self.settings.listeners_by_address();
@@ -412,7 +418,7 @@ impl Supervisor {
             .try_for_each(|(worker, commands)| worker.send_all(commands))
     }
 
-    /// One line for `systemctl status`, with the first few addresses.
+    /// Returns one line for `systemctl status`, with the first few addresses.
     fn status(&self) -> String {
         const SHOWN: usize = 8;
         let shown = self.listeners.iter().take(SHOWN);
@@ -424,12 +430,12 @@ impl Supervisor {
         format!("listening on {}{more}", addresses.join(", "))
     }
 
-    fn count_of_open(&self) -> String {
+    fn open_connections(&self) -> String {
         let open = self.shared.open.load(Ordering::Relaxed);
         format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
     }
 
-    /// Adds up what the workers have counted, and prints it. Fails if a worker has failed.
+    /// Waits for the workers, and prints the totals. Fails if a worker has failed.
     fn finish(self) -> Result<(), Failure> {
         let mut status = Ok(());
         if let Some(Err(e)) = self
@@ -437,13 +443,13 @@ impl Supervisor {
             .as_ref()
             .map(|worker| worker.send(WorkerCommand::Stop(CloseKind::DrainTimeout)))
         {
-            log::error!("the thread of the metrics can't be woken: {e}");
+            log::error!("can't wake the metrics thread: {e}");
         }
         for worker in self.workers.into_iter().chain(self.metrics) {
             match (&status, worker.join()) {
                 (_, Ok(())) => {}
                 (Ok(()), Err(e)) => status = Err(e.into()),
-                // The first error is the one that the program ends with.
+                // The program ends with the first error.
                 (Err(_), Err(e)) => log::error!("{e}"),
             }
         }
@@ -452,32 +458,29 @@ impl Supervisor {
         status
     }
 
-    /// Logs what each listener and this host allow, and what to do if that is not enough.
+    /// Logs what each listener and this host allow, with advice if that is not enough.
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
-            let wish = listen.wish(bound.sockets.len());
-            let facts = match ServerFacts::of_own(wish) {
+            let (queue, backlog) = listen.queue_and_backlog(bound.sockets.len());
+            let facts = match ServerFacts::of_own(listen.address) {
                 Ok(facts) => facts,
                 Err(e) => {
-                    log::warn!("this host's settings can't be read: {e}");
+                    log::warn!("can't read this host's settings: {e}");
                     continue;
                 }
             };
-            let (queue, backlog) = bound.queue_and_backlog();
+            let (effective_queue, effective_backlog) = bound.queue_and_backlog();
             let workers = match bound.sockets.len() {
                 1 => String::new(),
                 workers => format!(", each divided among {workers} workers"),
             };
             log::info!(
-                "listening on {} ({}); fast open queue {queue}, backlog {backlog}{workers}; {}",
+                "listening on {} ({}); fast open queue {effective_queue}, backlog {effective_backlog}{workers}; {}",
                 bound.address,
                 bound.service.kind(),
-                facts.tcp_fastopen.map_or_else(
-                    || "no net.ipv4.tcp_fastopen".to_owned(),
-                    |bits| format!("net.ipv4.tcp_fastopen {bits}")
-                ),
+                output::setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
             );
-            for finding in facts.findings(wish) {
+            for finding in facts.findings(listen.address, queue, backlog) {
                 log::warn!("{finding}");
             }
         }
@@ -489,7 +492,7 @@ fn all_sockets(listeners: &[BoundListener]) -> impl Iterator<Item = &FastOpenLis
     listeners.iter().flat_map(|bound| bound.sockets.iter().map(AsRef::as_ref))
 }
 
-/// Reads what the listeners' services need.
+/// Creates the services of the listeners.
 fn make_services(settings: &Settings) -> Result<Vec<Service>, Failure> {
-    settings.listeners.iter().map(|listen| Service::new(&listen.service)).collect()
+    settings.listeners.iter().map(Service::new).collect()
 }

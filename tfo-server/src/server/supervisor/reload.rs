@@ -1,4 +1,7 @@
-//! New settings while it serves: all of them, or none.
+//! Reloads the settings while the server is running.
+//!
+//! A reload is atomic: [`Supervisor::prepare`] does everything that can fail, before anything changes. Then
+//! [`Supervisor::apply`] makes the changes. On an error, the previous settings, keys and listeners remain.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,18 +18,18 @@ use crate::server::descriptors::{self, DescriptorNeed};
 use crate::server::listeners::BoundListener;
 use crate::service::Service;
 
-/// All that new settings need, and that may not be there.
+/// New settings, and everything they need that could fail to be created.
 struct ReloadPlan {
     settings: Settings,
-    /// Where they come from elsewhere than before.
+    /// The new keys, if they have another source than before.
     keys: Option<Keys>,
-    /// Listeners that stay, by their place among those before, and what they serve now.
+    /// Listeners that remain, by their current index, with their new service.
     remaining: Vec<(usize, Service)>,
     added: Vec<BoundListener>,
 }
 
 impl Supervisor {
-    /// New settings and keys, or, when they are bad, those before.
+    /// Reloads settings and keys. On an error, logs it and keeps the previous configuration.
     pub(super) fn reload(&mut self, read: ReadSettings<'_>) {
         if self.stopping.is_some() {
             return;
@@ -35,22 +38,24 @@ impl Supervisor {
         let plan = read().map_err(|e| error_chain(&e)).and_then(|settings| self.prepare(settings));
         match plan.and_then(|plan| self.apply(plan).map_err(|e| error_chain(&e))) {
             Ok(()) => {
-                log::info!("the settings were read again");
+                log::info!("settings reloaded");
                 self.notifier.ready(&self.status());
             }
             Err(why) => {
-                log::error!("{why}; the settings and keys before stay");
-                self.notifier.ready(&format!("{}; not reloaded: {why}", self.status()));
+                log::error!("reload failed: {why}; keeping the previous configuration");
+                self.notifier.ready(&format!("{}; reload failed: {why}", self.status()));
             }
         }
     }
 
-    /// All that can fail, before anything changes.
+    /// Does everything that can fail, and changes nothing.
     fn prepare(&self, settings: Settings) -> Result<ReloadPlan, String> {
         if settings.keys == KeySource::Kernel && self.keys.are_own() {
-            return Err("keys.mode: a listener that has keys of its own can't go back to the \
-                        kernel's: that needs a restart"
-                .to_owned());
+            return Err(
+                "keys.mode: a listener with keys of its own can't return to the kernel's keys \
+                        without a restart"
+                    .to_owned(),
+            );
         }
         self.check_inherited(&settings)?;
         let services = make_services(&settings).map_err(|failure| failure.to_string())?;
@@ -90,8 +95,8 @@ impl Supervisor {
         Ok(ReloadPlan { settings, keys: other_keys, remaining, added })
     }
 
-    /// Refuses to stop serving a socket that was passed to this process. Whoever passed it keeps it open, so
-    /// that clients would wait in its queue for ever, and this process could not bind its address again.
+    /// Fails if the new settings remove an inherited socket. The process that passed the socket keeps it open: clients
+    /// would wait in its queue forever, and this process could not bind the address again.
     fn check_inherited(&self, settings: &Settings) -> Result<(), String> {
         let stays = |bound: &&BoundListener| {
             settings.listeners.iter().any(|listen| listen.address == bound.address)
@@ -106,7 +111,7 @@ impl Supervisor {
         })
     }
 
-    /// Why a new listener is not there, and what to do.
+    /// Returns why a new listener could not be bound, and what to do.
     fn cannot_listen(&self, listen: &ListenSettings, e: &tfo_core::Error) -> String {
         let address = listen.address;
         let same_port = |bound: &&BoundListener| bound.address.port() == address.port();
@@ -115,17 +120,17 @@ impl Supervisor {
                 " (it is still closing: reload again in a second)".to_owned()
             }
             (io::ErrorKind::AddrInUse, Some(own)) => {
-                format!(" (by this server's {}? then that needs a restart)", own.address)
+                format!(" (possibly by this server's {}: that needs a restart)", own.address)
             }
-            (io::ErrorKind::PermissionDenied, _) if self.settings.user.is_some() => {
-                " (it gave up the right to it at the start: that needs a restart)".to_owned()
+            (io::ErrorKind::PermissionDenied, _) if self.settings.process.user.get().is_some() => {
+                " (privileges were dropped at the start: that needs a restart)".to_owned()
             }
             _ => String::new(),
         };
         format!("can't listen on {address}: {}{advice}", error_chain(e))
     }
 
-    /// Nothing here fails, unless a worker can't be woken.
+    /// Applies the plan. Fails only if a worker cannot be woken.
     fn apply(&mut self, plan: ReloadPlan) -> io::Result<()> {
         let ReloadPlan { mut settings, keys, remaining, mut added } = plan;
         self.keep_startup_settings(&mut settings);
@@ -145,7 +150,7 @@ impl Supervisor {
             log::info!("no longer listening on {}", bound.address);
         }
         if let Err(e) = self.close(&removed) {
-            log::error!("a worker can't be woken: {e}");
+            log::error!("can't wake a worker: {e}");
         }
         for bound in &added {
             log::info!("listening on {} ({})", bound.address, bound.service.kind());
@@ -154,7 +159,8 @@ impl Supervisor {
         if settings.limits.connections != self.settings.limits.connections {
             descriptors::raise(DescriptorNeed::from_settings(&settings));
         }
-        self.shared.max_connections.store(settings.limits.connections, Ordering::Relaxed);
+        let max_connections = settings.limits.connections.get() as usize;
+        self.shared.max_connections.store(max_connections, Ordering::Relaxed);
         self.settings = settings;
         self.limit_descriptors();
         self.set_queues();
@@ -172,13 +178,14 @@ impl Supervisor {
         let settings = self.settings.listeners_by_address();
         for bound in &self.listeners {
             let Some(listen) = settings.get(&bound.address) else { continue };
-            if let Err(e) = bound.set_queue(listen.wish(bound.sockets.len()).queue) {
+            let (queue, _) = listen.queue_and_backlog(bound.sockets.len());
+            if let Err(e) = bound.set_queue(queue) {
                 log::error!("{}: {}", bound.address, error_chain(&e));
             }
         }
     }
 
-    /// What was made at the start stays as it is, and that is said.
+    /// Keeps the settings that cannot change at run time, and logs those that differ.
     fn keep_startup_settings(&self, new: &mut Settings) {
         let old = &self.settings;
         let keep = |name: &str, differs: bool| {
@@ -188,19 +195,18 @@ impl Supervisor {
         };
         keep("engine.workers", new.workers != old.workers);
         keep("metrics", new.metrics != old.metrics);
-        keep("process", (&new.user, &new.group) != (&old.user, &old.group));
-        keep("output", (new.format, new.lines) != (old.format, old.lines));
+        keep("process", new.process != old.process);
+        keep("output", new.output != old.output);
         let before = old.listeners_by_address();
         for listen in &mut new.listeners {
             if let Some(other) = before.get(&listen.address) {
-                keep("listen.backlog", listen.backlog != other.backlog);
-                listen.backlog = other.backlog;
+                keep("listen.backlog", listen.table.backlog != other.table.backlog);
+                listen.table.backlog = other.table.backlog;
             }
         }
         new.workers = old.workers;
         new.metrics = old.metrics;
-        new.user.clone_from(&old.user);
-        new.group.clone_from(&old.group);
-        (new.format, new.lines) = (old.format, old.lines);
+        new.process.clone_from(&old.process);
+        new.output.clone_from(&old.output);
     }
 }

@@ -1,4 +1,4 @@
-//! Health checks: a regular connection to each upstream, again and again, closed without a byte.
+//! Health checks: periodically opens a regular connection to each upstream, and closes it without sending a byte.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -16,27 +16,27 @@ use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::upstreams::Upstreams;
 
-/// Wakes a thread that checks. The other tokens are places in the list of upstreams.
+/// Wakes the thread to stop it. The other tokens are indexes of upstreams.
 const STOP_TOKEN: Token = Token(usize::MAX);
 
-/// The pause after an error that leaves nothing to wait in.
+/// Pause after an error of the poll.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 
-/// The checks of one listener's upstreams. Dropping it ends their thread at once, whoever still holds the
-/// upstreams.
+/// The health checks of one listener's upstreams. Dropping the value stops their thread at once, even if the upstreams
+/// are still in use.
 #[derive(Debug)]
 pub(super) struct HealthChecks {
     stop: Arc<StopSignal>,
 }
 
-/// Tells a thread to stop. Both sides hold it: a waker that is dropped takes its event along.
+/// Signals the thread to stop. Both sides hold the waker: dropping it would discard its event.
 #[derive(Debug)]
 struct StopSignal {
     stopped: AtomicBool,
     waker: Waker,
 }
 
-/// Whether no connection could be begun for a reason that says nothing of the upstream: no descriptor,
+/// Returns whether a connection failed for a reason of this host, which says nothing about the upstream: no descriptor,
 /// no memory, no port.
 pub(crate) fn is_local_failure(e: &Error) -> bool {
     matches!(e, Error::System { operation: "socket", .. })
@@ -47,14 +47,14 @@ pub(crate) fn is_local_failure(e: &Error) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CheckResult {
     Connected,
-    /// No connection, and why.
+    /// The connection failed, for the given reason.
     Failed(String),
-    /// This host has no socket or no port left for the check.
+    /// The check was not made: this host had no socket or port for it.
     NotChecked(String),
 }
 
 impl HealthChecks {
-    /// Starts a thread that checks each upstream every `interval`.
+    /// Starts a thread that checks each upstream once per `interval`.
     pub(super) fn start(
         upstreams: &Arc<Upstreams>,
         interval: Duration,
@@ -94,7 +94,7 @@ impl StopSignal {
     }
 }
 
-/// Connects once to each address, side by side.
+/// Connects to each address once, concurrently.
 pub(crate) fn check_once(
     addresses: &[SocketAddr],
     timeout: Duration,
@@ -103,7 +103,7 @@ pub(crate) fn check_once(
     check_addresses(&mut Poll::new()?, &mut events, addresses.iter().copied(), timeout, || false)
 }
 
-/// What a thread that checks owns.
+/// The state of the checking thread.
 struct HealthChecker {
     upstreams: Arc<Upstreams>,
     poll: Poll,
@@ -116,10 +116,10 @@ impl HealthChecker {
         while !self.stop.is_set() {
             let next = Instant::now() + interval;
             if let Err(e) = self.check_all(timeout) {
-                log::error!("upstreams can't be checked: {e}");
+                log::error!("can't check upstreams: {e}");
             }
             if let Err(e) = self.sleep_until(next) {
-                log::error!("health checks can't wait for the next: {e}");
+                log::error!("can't wait for the next health check: {e}");
                 thread::sleep(ERROR_PAUSE);
             }
         }
@@ -136,7 +136,7 @@ impl HealthChecker {
             match answer {
                 CheckResult::Connected => upstreams.succeeded(index),
                 CheckResult::Failed(why) => upstreams.failed(index, why),
-                // That says nothing of the upstream.
+                // Not a failure of the upstream.
                 CheckResult::NotChecked(why) => log::debug!("no check: {why}"),
             }
         }
@@ -155,7 +155,7 @@ impl HealthChecker {
     }
 }
 
-/// Connects to all of them side by side, and stops waiting for answers once `stop` says so.
+/// Connects to all addresses concurrently. Stops waiting for answers once `stop` returns true.
 fn check_addresses(
     poll: &mut Poll,
     events: &mut Events,
@@ -198,7 +198,7 @@ fn check_addresses(
     Ok(answers)
 }
 
-/// How the handshake ended shows at the first read.
+/// Returns the outcome of the handshake, which the first read reports.
 fn outcome(mut stream: &FastOpenStream) -> CheckResult {
     match stream.read(&mut [0]) {
         Err(e) if e.kind() != io::ErrorKind::WouldBlock => CheckResult::Failed(e.to_string()),
@@ -213,7 +213,7 @@ fn wait(poll: &mut Poll, events: &mut Events, left: Duration) -> io::Result<()> 
     }
 }
 
-/// A regular connection, which is closed without a byte.
+/// Opens a regular connection.
 fn connect(address: SocketAddr) -> tfo_core::Result<FastOpenStream> {
     Connector::default().method(Method::Off).connect_nonblocking(address, b"")
 }
@@ -226,31 +226,21 @@ mod tests {
     use tfo_core::socket::FastOpenListener;
 
     use super::*;
-    use crate::config::ForwardSettings;
-    use crate::config::values::{Balance, ProxyOut};
 
-    fn set(upstreams: Vec<SocketAddr>) -> Arc<Upstreams> {
-        Arc::new(Upstreams::new(&ForwardSettings {
-            upstreams,
-            balance: Balance::RoundRobin,
-            fast_open: true,
-            proxy_protocol: ProxyOut::Off,
-            connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            syn_data_pause: Duration::from_secs(60),
-            health_interval: Some(Duration::from_secs(1)),
-        }))
+    fn set(upstreams: &[SocketAddr]) -> Arc<Upstreams> {
+        let addresses: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
+        Arc::new(Upstreams::new(&toml::from_str(&format!("upstreams = {addresses:?}")).unwrap()))
     }
 
     #[test]
-    fn who_refuses_or_does_not_answer_goes_down_and_comes_up_again() {
+    fn refusing_upstream_goes_down_and_recovers() {
         isolated(|| {
             let host = Host::new("upstreams").unwrap();
             host.run(|| {
                 let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-                let there = listening.local_addr().unwrap();
+                let listening_address = listening.local_addr().unwrap();
                 let refusing = "127.0.0.1:1".parse().unwrap();
-                let set = set(vec![there, refusing]);
+                let set = set(&[listening_address, refusing]);
                 let poll = Poll::new().unwrap();
                 let mut checking = HealthChecker {
                     upstreams: Arc::clone(&set),
@@ -266,8 +256,8 @@ mod tests {
                     up.dedup();
                     up
                 };
-                assert_eq!(check().len(), 2, "once is no rule");
-                assert_eq!(check(), [there]);
+                assert_eq!(check().len(), 2, "one failure is not enough");
+                assert_eq!(check(), [listening_address]);
                 let again = TcpListener::bind(refusing).unwrap();
                 assert_eq!(check().len(), 2);
                 drop(again);
@@ -281,7 +271,7 @@ mod tests {
             let host = Host::new("upstreams").unwrap();
             host.run(|| {
                 let full = silent();
-                let (asleep, waiting) = (set(vec![]), set(vec![full.local_addr()]));
+                let (asleep, waiting) = (set(&[]), set(&[full.local_addr()]));
                 for set in [asleep, waiting] {
                     let hour = Duration::from_secs(3600);
                     let checks = HealthChecks::start(&set, hour, hour).unwrap();
@@ -293,13 +283,13 @@ mod tests {
                         thread::sleep(Duration::from_millis(1));
                     }
                     let failed: u64 = set.states().map(|state| state.failed).sum();
-                    assert_eq!(failed, 0, "an unfinished check is no failure");
+                    assert_eq!(failed, 0, "an unfinished check is not a failure");
                 }
             });
         });
     }
 
-    /// A listener that drops SYNs: its accept queue is full.
+    /// Returns a listener that drops SYNs because its accept queue is full.
     fn silent() -> FastOpenListener {
         let any = "127.0.0.1:0".parse().unwrap();
         let listener = FastOpenListener::builder(any).backlog(1).listen().unwrap();

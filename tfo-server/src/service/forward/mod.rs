@@ -1,10 +1,10 @@
-//! Hands connections to upstreams: which one, how it is connected to, and what it is told first. The
-//! bytes are moved by the engine's relay.
+//! Forwards connections to upstreams: chooses an upstream, connects to it, and builds the PROXY header. The relay of
+//! the connection moves the bytes.
 //!
-//! **What is never sent twice.** An upstream that can't be reached is replaced by the next one, as
-//! long as no byte of the client's has left. Bytes that rode a SYN have left: a server, or a box in
-//! between, may have acted on them although it seemed to refuse, so that their client is closed and
-//! not served by another. A PROXY protocol header alone asks for nothing, and does not count.
+//! Invariant: no byte of a client is sent twice. If an upstream cannot be reached, the next one is tried only if no
+//! byte of the client's was sent. Bytes in a SYN count as sent: a server or a middlebox may have acted on them although
+//! the connection was refused, so the client is closed instead of being served by another upstream. A PROXY header
+//! alone requests nothing and does not count.
 
 mod health;
 mod syn_data;
@@ -20,7 +20,7 @@ use tfo_core::socket::Attempt;
 use tfo_core::socket::{Connector, FastOpenStream, Method};
 
 use super::proxy_protocol::{self, Extensions, ProxiedAddresses};
-use crate::config::ForwardSettings;
+use crate::config::file::Forward as ForwardSettings;
 use crate::config::values::ProxyOut;
 
 use health::HealthChecks;
@@ -29,16 +29,16 @@ use syn_data::SynDataPermit;
 use upstreams::Upstreams;
 pub(crate) use upstreams::{UpstreamGuard, UpstreamState};
 
-/// How long what lasts is not said again.
+/// Minimum time between repeated log lines on a lasting problem.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// One listener's upstreams, shared by the workers.
+/// The upstreams of one listener, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) settings: ForwardSettings,
     upstreams: Arc<Upstreams>,
     checks: Mutex<Option<HealthChecks>>,
-    /// When it was last said that a socket could not be had.
+    /// When the lack of sockets was last logged.
     no_socket_logged: Mutex<Option<Instant>>,
 }
 
@@ -52,61 +52,61 @@ impl Forward {
         }
     }
 
-    /// Starts the health checks, if there are to be some and they do not run yet.
+    /// Starts the health checks, if they are configured and not running.
     pub(crate) fn start(&self) -> io::Result<()> {
-        let Some(interval) = self.settings.health_interval else { return Ok(()) };
+        let Some(interval) = self.settings.health_interval.nonzero() else { return Ok(()) };
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         if checks.is_none() {
-            let timeout = self.settings.connect_timeout;
+            let timeout = self.settings.connect_timeout.get();
             *checks = Some(HealthChecks::start(&self.upstreams, interval, timeout)?);
         }
         Ok(())
     }
 
-    /// Ends the health checks. Connections that are open keep their upstreams.
+    /// Stops the health checks. Open connections keep their upstreams.
     pub(crate) fn stop(&self) {
         *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Whether a new connection would get an upstream.
+    /// Returns whether a new connection would get an upstream.
     pub(crate) fn is_ready(&self) -> bool {
         self.upstreams.has_usable()
     }
 
-    /// The upstreams as they are now.
+    /// Returns the current state of the upstreams.
     pub(crate) fn states(&self) -> impl Iterator<Item = UpstreamState> {
         self.upstreams.states()
     }
 
-    /// Whether upstreams are told whose connection it is.
+    /// Returns whether upstreams receive a PROXY header.
     pub(crate) fn sends_header(&self) -> bool {
         self.settings.proxy_protocol != ProxyOut::Off
     }
 
-    /// No connection could be begun, for a reason of this host: said now and then.
+    /// Logs, at most once per [`LOG_INTERVAL`], that this host has no socket for an upstream connection.
     pub(crate) fn log_no_socket(&self, e: &Error) {
         let mut last_log = self.no_socket_logged.lock().unwrap_or_else(PoisonError::into_inner);
         if last_log.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             *last_log = Some(Instant::now());
             log::warn!(
-                "no socket for an upstream ({}): its client is closed. Out of descriptors? Raise the \
+                "no socket for an upstream ({}): closing its client. If no descriptors are left, raise the \
                  limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections to half of it",
                 error_chain(e)
             );
         }
     }
 
-    /// The upstream whose turn it is; `None`: all are down.
+    /// Returns the next upstream, or `None` if all are down.
     pub(crate) fn choose(&self) -> Option<UpstreamGuard> {
         self.upstreams.choose()
     }
 
-    /// Whether upstreams get the extensions of the client's header too.
+    /// Returns whether upstreams also receive the extensions of the client's header.
     pub(crate) fn sends_extensions(&self) -> bool {
         self.settings.proxy_protocol == ProxyOut::V2
     }
 
-    /// Appends what an upstream is told before the client's bytes.
+    /// Appends the PROXY header for an upstream.
     pub(crate) fn header(
         &self,
         addresses: ProxiedAddresses,
@@ -116,18 +116,18 @@ impl Forward {
         proxy_protocol::build(self.settings.proxy_protocol, addresses, extensions, out);
     }
 
-    /// Starts to connect, with `first` in the SYN where that is wanted and possible. Its first `header` bytes
-    /// are a header, which may be sent twice.
+    /// Starts to connect, with `first` in the SYN if configured and possible. The first `header` bytes are a PROXY
+    /// header, which may be sent twice.
     pub(crate) fn connect(
         &self,
         upstream: &mut UpstreamGuard,
         first: &[u8],
         header: usize,
     ) -> tfo_core::Result<FastOpenStream> {
-        let wanted = self.settings.fast_open && !first.is_empty();
+        let wanted = self.settings.fast_open.get() && !first.is_empty();
         let permit = if wanted { upstream.permit_syn_data() } else { SynDataPermit::No };
         let in_syn = match permit {
-            // The client of a trial that carries the header alone can still be served when it fails.
+            // A trial that carries only the header leaves its client servable if it fails.
             SynDataPermit::Trial if header > 0 => first.get(..header).unwrap_or(first),
             _ => first,
         };

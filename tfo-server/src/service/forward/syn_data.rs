@@ -1,21 +1,23 @@
 //! Decides which connections to an upstream carry data in their SYN.
 //!
-//! A path that loses or resets a SYN with data fails the connection, and the kernel does not learn from it.
-//! After such a failure the upstream gets regular SYNs for a while. Invariants:
+//! A path that loses or resets a SYN with data fails the connection, and the kernel does not learn from it. After such
+//! a failure the upstream gets regular SYNs for a while, the pause.
+//!
+//! Invariants:
 //!
 //! 1. During a pause no connection carries data in its SYN.
-//! 2. When the pause is over, one connection at a time does: the trial. All others use regular SYNs until
-//!    the trial has an outcome.
-//! 3. Only a trial whose SYN data was acknowledged ends the pause. A trial that fails starts a pause of
-//!    twice the length, at most [`MAX_PAUSE`].
-//! 4. Each trial has an outcome: its owner reports one, or gives the trial back when it is dropped.
+//! 2. After the pause one connection at a time does: the trial. All others use regular SYNs until the trial has an
+//!    outcome.
+//! 3. Only a trial whose SYN data was acknowledged ends the pause. A trial that fails starts a pause of twice the
+//!    length, at most [`MAX_PAUSE`].
+//! 4. Each trial has an outcome: its owner reports one, or gives the trial back on drop.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The longest pause.
+/// Maximum length of a pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
-/// More doublings than the shortest pause needs to reach the longest.
+/// More doublings than the shortest pause needs to reach [`MAX_PAUSE`].
 const MAX_DOUBLINGS: u32 = 20;
 
 /// The state of one upstream, shared by all workers. Times are milliseconds on the caller's clock.
@@ -35,24 +37,24 @@ pub(super) enum SynDataPermit {
     Trial,
 }
 
-/// What became of a trial that did not fail.
+/// The outcome of a trial that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TrialOutcome {
     /// The SYN-ACK acknowledged the data.
     Acknowledged,
-    /// The data left and nothing is known of it. The pause starts again.
+    /// The data was sent, and its delivery is unknown. The pause starts again.
     Unknown,
-    /// The SYN carried no data after all. The next connection is the trial.
+    /// The SYN carried no data. The next connection is the trial.
     NotSent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct SynDataState {
     phase: SynDataPhase,
-    /// How often the pause was doubled.
+    /// How many times the pause was doubled.
     doublings: u32,
-    /// `Paused`: the end of the pause. `Open`: until then a failure doubles the last pause, because a path
-    /// that loses some SYNs lets a trial through now and then.
+    /// `Paused`: the end of the pause. `Open`: until this time a failure doubles the last pause, because a path that
+    /// loses some SYNs lets a trial pass now and then.
     at: u64,
 }
 
@@ -69,8 +71,7 @@ impl SynData {
         Self { state: AtomicU64::new(open.pack()), shortest: millis(shortest) }
     }
 
-    /// Returns whether the SYN of the next connection carries data. The owner of a trial reports its
-    /// outcome.
+    /// Returns whether the SYN of the next connection carries data. The owner of a trial must report its outcome.
     pub(super) fn permit(&self, now: impl FnOnce() -> u64) -> SynDataPermit {
         let packed = self.state.load(Relaxed);
         let state = SynDataState::unpack(packed);
@@ -89,8 +90,8 @@ impl SynData {
         }
     }
 
-    /// Records that a SYN with data was lost or reset. Returns the length of the pause if one starts:
-    /// connections that began before the pause change nothing.
+    /// Records that a SYN with data was lost or reset. Returns the length of the pause if one starts. Connections that
+    /// began before the pause change nothing.
     pub(super) fn failed(&self, now: u64, permit: SynDataPermit) -> Option<Duration> {
         let mut length = 0;
         let paused = |state: SynDataState| {
@@ -111,7 +112,7 @@ impl SynData {
         self.update(paused).then(|| Duration::from_millis(length))
     }
 
-    /// Records the outcome of the trial that the caller owns.
+    /// Records the outcome of the caller's trial.
     pub(super) fn trial_ended(&self, now: u64, outcome: TrialOutcome) {
         self.update(|state| {
             let again = now.saturating_add(self.length(state.doublings));
@@ -124,7 +125,7 @@ impl SynData {
         });
     }
 
-    /// Lets the pause end now.
+    /// Ends the pause.
     #[cfg(test)]
     pub(super) fn end_pause(&self, now: u64) {
         self.update(|state| Some(SynDataState { at: now, ..state }));
@@ -180,7 +181,7 @@ mod tests {
         SynData::new(Duration::from_secs(60))
     }
 
-    /// Fails the first connection at 0.
+    /// Returns a state whose first connection failed at time 0.
     fn paused() -> SynData {
         let syn_data = syn_data();
         assert_eq!(syn_data.permit(|| 0), SynDataPermit::Yes);
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(
             permits(&syn_data, 100 * MINUTE, 3),
             [SynDataPermit::No; 3],
-            "it has no outcome yet"
+            "the trial has no outcome yet"
         );
         syn_data.trial_ended(100 * MINUTE, TrialOutcome::Acknowledged);
         assert_eq!(permits(&syn_data, 100 * MINUTE, 3), [SynDataPermit::Yes; 3]);
@@ -228,14 +229,14 @@ mod tests {
     }
 
     #[test]
-    fn connections_from_before_the_pause_do_not_prolong_it() {
+    fn connections_older_than_the_pause_do_not_extend_it() {
         let syn_data = paused();
         assert_eq!(syn_data.failed(30_000, SynDataPermit::Yes), None);
         assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
         assert_eq!(
             syn_data.failed(MINUTE, SynDataPermit::Yes),
             None,
-            "nor is theirs the trial's outcome"
+            "an older connection's outcome is not the trial's"
         );
         assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::No);
         assert_eq!(syn_data.failed(MINUTE, SynDataPermit::Trial), Some(Duration::from_secs(120)));
@@ -258,13 +259,17 @@ mod tests {
         assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
         syn_data.trial_ended(MINUTE, TrialOutcome::Acknowledged);
         let pause = syn_data.failed(MINUTE + 1, SynDataPermit::Yes);
-        assert_eq!(pause, Some(Duration::from_secs(120)), "the path loses some of them");
+        assert_eq!(pause, Some(Duration::from_secs(120)), "the path loses some SYNs");
 
         let syn_data = paused();
         assert_eq!(syn_data.permit(|| MINUTE), SynDataPermit::Trial);
         syn_data.trial_ended(MINUTE, TrialOutcome::Acknowledged);
         let pause = syn_data.failed(2 * MINUTE, SynDataPermit::Yes);
-        assert_eq!(pause, Some(Duration::from_secs(60)), "it was good for as long as the pause");
+        assert_eq!(
+            pause,
+            Some(Duration::from_secs(60)),
+            "the path worked for the length of the pause"
+        );
     }
 
     #[test]

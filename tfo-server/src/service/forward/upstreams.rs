@@ -1,8 +1,8 @@
-//! The upstreams of a listener: which are up, and which one the next connection uses. Shared by all workers;
-//! nothing here waits.
+//! The upstreams of a listener: which are up, and which one the next connection uses. Shared by all workers; nothing
+//! here blocks.
 //!
-//! Choosing an upstream only reads. The one write that several workers may compete for is the claim of an
-//! upstream that is down and due for a retry, and it is made for the upstream that is then used.
+//! Choosing an upstream only reads. Workers may compete for one write: the claim of an upstream that is down and due
+//! for a retry. It is made only for the upstream that is then used.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use tfo_core::socket::{ClientFail, TcpInfo};
 
 use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
-use crate::config::ForwardSettings;
+use crate::config::file::Forward as ForwardSettings;
 use crate::config::values::Balance;
 
-/// An upstream is down after this many failures in a row, of connections or of checks.
+/// An upstream is down after this many consecutive failures of connections or checks.
 const FAILURES_UNTIL_DOWN: u32 = 2;
-/// How long an upstream that nobody checks is left alone before a connection tries it again.
+/// Without health checks, how long an upstream that is down is skipped before a connection retries it.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// All upstreams of a listener.
@@ -26,50 +26,50 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Upstreams {
     all: Box<[Upstream]>,
     balance: Balance,
-    /// Somebody checks whether those that are down are up again.
+    /// Health checks find out when upstreams are up again.
     checked: bool,
     turn: AtomicUsize,
     started: Instant,
 }
 
-/// On a cache line of its own: workers write here.
+/// Aligned to a cache line, because workers write to it.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Upstream {
     address: SocketAddr,
     open: AtomicUsize,
-    /// One after the other.
+    /// Number of consecutive failures.
     failures: AtomicU32,
     down: AtomicBool,
-    /// Of an upstream that is down: when a connection may try it, in milliseconds since `started`.
+    /// If the upstream is down: when a connection may retry it, in milliseconds since `started`.
     try_at: AtomicU64,
     syn_data: SynData,
     chosen: AtomicU64,
     failed: AtomicU64,
 }
 
-/// An upstream, as its metrics show it.
+/// The state of an upstream, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UpstreamState {
     pub(crate) address: SocketAddr,
     pub(crate) up: bool,
-    /// Connections that it has now.
+    /// Number of open connections.
     pub(crate) open: usize,
-    /// Connections for which it was chosen.
+    /// Number of connections for which the upstream was chosen.
     pub(crate) chosen: u64,
-    /// Times that it could not be connected to, by a connection or a check.
+    /// Number of failed attempts to connect, by connections and checks.
     pub(crate) failed: u64,
 }
 
-/// One connection's share of an upstream.
+/// One connection's use of an upstream.
 #[derive(Debug)]
 pub(crate) struct UpstreamGuard {
     upstreams: Arc<Upstreams>,
     index: usize,
     address: SocketAddr,
-    /// Decides which upstream comes after a failure, evenly among those that are left.
+    /// Determines the next upstream after a failure, evenly among the remaining ones.
     turn: usize,
-    /// Those that failed before this one. Hardly ever there are any.
+    /// The upstreams that failed before this one. Usually empty.
     tried: Box<[usize]>,
     /// The SYN must not carry data.
     regular: bool,
@@ -86,14 +86,14 @@ impl Upstreams {
             failures: AtomicU32::new(0),
             down: AtomicBool::new(false),
             try_at: AtomicU64::new(0),
-            syn_data: SynData::new(settings.syn_data_pause),
+            syn_data: SynData::new(settings.syn_data_pause.get()),
             chosen: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
         Self {
-            all: settings.upstreams.iter().map(upstream).collect(),
+            all: settings.upstreams.get().iter().map(upstream).collect(),
             balance: settings.balance,
-            checked: settings.health_interval.is_some(),
+            checked: settings.health_interval.nonzero().is_some(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -113,14 +113,14 @@ impl Upstreams {
         })
     }
 
-    /// Whether a connection would get an upstream. One that nobody checks counts once it is due for a retry:
-    /// without a connection it would stay down.
+    /// Returns whether a connection would get an upstream. Without health checks, an upstream that is due for a retry
+    /// counts: without a connection it would stay down.
     pub(super) fn has_usable(&self) -> bool {
         let mut all = self.all.iter().enumerate();
         all.any(|(index, upstream)| upstream.is_up() || self.is_due(index, self.now()))
     }
 
-    /// Returns the upstream for the next connection; `None`: all are down.
+    /// Returns the upstream for the next connection, or `None` if all are down.
     pub(super) fn choose(self: &Arc<Self>) -> Option<UpstreamGuard> {
         if let Some(index) = self.claim_retry() {
             let regular = true;
@@ -142,9 +142,8 @@ impl Upstreams {
         self.all.iter().enumerate().filter(|(_, upstream)| upstream.is_up())
     }
 
-    /// Returns the upstream whose turn it is among those that are up and pass the filter, so that they
-    /// get equal shares, whichever others there are. The number that comes with it is the turn of the
-    /// next choice: it is the same for all upstreams of a round.
+    /// Returns the upstream whose turn it is among those that are up and pass the filter, which get equal shares. Also
+    /// returns the turn for the next choice, which is the same for all upstreams of a round.
     fn in_turn(
         &self,
         turn: usize,
@@ -152,13 +151,13 @@ impl Upstreams {
     ) -> Option<(usize, usize)> {
         let eligible = || self.up().filter(|(index, upstream)| filter(*index, upstream));
         let count = eligible().count().max(1);
-        // Other workers may have changed what is eligible since it was counted.
+        // Other workers may have changed the eligible upstreams since they were counted.
         let (index, _) = eligible().nth(turn % count).or_else(|| eligible().next())?;
         Some((index, turn / count))
     }
 
-    /// Returns an upstream that is down and due for a retry, at most one connection each time. It comes before
-    /// those that are up: by the number of connections alone it might never be chosen.
+    /// Claims an upstream that is down and due for a retry, for one connection per retry. Retries take precedence over
+    /// upstreams that are up: with least-connections the upstream might never be chosen otherwise.
     fn claim_retry(&self) -> Option<usize> {
         if self.checked || self.all.iter().all(Upstream::is_up) {
             return None;
@@ -223,7 +222,7 @@ impl Upstreams {
     /// Records a connection or check that succeeded.
     pub(super) fn succeeded(&self, index: usize) {
         let Some(upstream) = self.all.get(index) else { return };
-        // Written only where it changes: the line stays in the caches of all workers.
+        // Written only on changes, so that the cache line stays shared between workers.
         if upstream.failures.load(Relaxed) != 0 {
             upstream.failures.store(0, Relaxed);
         }
@@ -244,7 +243,7 @@ impl Upstream {
 }
 
 impl UpstreamGuard {
-    /// Another upstream that was not tried yet, in place of this one.
+    /// Returns the next upstream that was not tried yet.
     pub(crate) fn next(self) -> Option<Self> {
         let tried = [&self.tried[..], &[self.index]].concat();
         let (index, turn) =
@@ -256,7 +255,7 @@ impl UpstreamGuard {
         self.address
     }
 
-    /// Returns whether the SYN carries data, and whether it is the trial after a pause.
+    /// Returns whether the SYN may carry data, and whether the connection is the trial after a pause.
     pub(super) fn permit_syn_data(&mut self) -> SynDataPermit {
         if self.permit == SynDataPermit::No && !self.regular {
             self.permit = self.upstream().map_or(SynDataPermit::No, |upstream| {
@@ -266,7 +265,7 @@ impl UpstreamGuard {
         self.permit
     }
 
-    /// Records whether the SYN left with data.
+    /// Records whether the SYN carried data.
     pub(super) fn syn_left(&mut self, with_data: bool) {
         self.in_syn = with_data;
         if !with_data {
@@ -274,14 +273,13 @@ impl UpstreamGuard {
         }
     }
 
-    /// Whether the outcome of the handshake has to be reported with the kernel's view of it.
+    /// Returns whether the handshake's outcome must be reported with [`syn_data_answered`](Self::syn_data_answered).
     pub(crate) fn is_trial(&self) -> bool {
         self.permit == SynDataPermit::Trial
     }
 
-    /// Records that a connection could not be made. If its SYN carried data, either the upstream is not there or
-    /// the path rejects such SYNs: the next regular connection or check decides. This connection is regular
-    /// when it is tried again.
+    /// Records a failed connection. If its SYN carried data, the cause may be the upstream or the path, which the next
+    /// regular connection or check decides. A retry of this connection is regular.
     pub(crate) fn failed(&mut self, why: &dyn Display, syn_data: bool) {
         self.regular = true;
         if !syn_data {
@@ -297,10 +295,10 @@ impl UpstreamGuard {
         self.upstreams.succeeded(self.index);
     }
 
-    /// Records what the kernel knows of a handshake that began with data in the SYN.
+    /// Records the kernel's view of a handshake whose SYN carried data.
     pub(crate) fn syn_data_answered(&mut self, info: &TcpInfo) {
         if info.client_fail == ClientFail::SynRetransmitted {
-            self.pause_syn_data(&"a SYN with data got no answer, one without did");
+            self.pause_syn_data(&"a SYN with data was not answered, but one without data was");
         } else if info.syn_data {
             self.end_trial(TrialOutcome::Acknowledged);
         } else {
@@ -312,7 +310,7 @@ impl UpstreamGuard {
         let permit = std::mem::replace(&mut self.permit, SynDataPermit::No);
         let Some(upstream) = self.upstream() else { return };
         if let Some(pause) = upstream.syn_data.failed(self.upstreams.now(), permit) {
-            log::warn!("upstream {}: {why}; it gets no data in SYNs for {pause:?}", self.address);
+            log::warn!("upstream {}: {why}; sending no data in SYNs for {pause:?}", self.address);
         }
     }
 
@@ -323,7 +321,7 @@ impl UpstreamGuard {
         let Some(upstream) = self.upstream() else { return };
         upstream.syn_data.trial_ended(self.upstreams.now(), outcome);
         if outcome == TrialOutcome::Acknowledged {
-            log::info!("upstream {} takes data in SYNs again", self.address);
+            log::info!("upstream {} accepts data in SYNs again", self.address);
         }
     }
 
@@ -345,20 +343,14 @@ impl Drop for UpstreamGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::values::ProxyOut;
 
     fn set(count: u16, balance: Balance, checked: bool) -> Arc<Upstreams> {
-        let address = |number| SocketAddr::from(([127, 0, 0, 1], 8000 + number));
-        Arc::new(Upstreams::new(&ForwardSettings {
-            upstreams: (0..count).map(address).collect(),
-            balance,
-            fast_open: true,
-            proxy_protocol: ProxyOut::Off,
-            connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            syn_data_pause: Duration::from_secs(60),
-            health_interval: checked.then_some(Duration::from_secs(1)),
-        }))
+        let addresses: Vec<_> = (0..count).map(|n| format!("127.0.0.1:{}", 8000 + n)).collect();
+        let interval = if checked { "1s" } else { "0ms" };
+        let text = format!(
+            "upstreams = {addresses:?}\nbalance = \"{balance}\"\nhealth-interval = \"{interval}\""
+        );
+        Arc::new(Upstreams::new(&toml::from_str(&text).unwrap()))
     }
 
     fn chosen(set: &Arc<Upstreams>) -> Option<usize> {
@@ -370,11 +362,11 @@ mod tests {
     }
 
     #[test]
-    fn each_is_next_in_turn_and_one_that_is_down_is_left_out() {
+    fn round_robin_skips_upstreams_that_are_down() {
         let set = set(3, Balance::RoundRobin, true);
         assert_eq!(turns(&set, 4), [0, 1, 2, 0].map(Some));
         set.failed(1, &"refused");
-        assert!(turns(&set, 3).contains(&Some(1)), "once is no rule");
+        assert!(turns(&set, 3).contains(&Some(1)), "one failure is not enough");
         set.failed(1, &"refused");
         assert!(!turns(&set, 6).contains(&Some(1)));
         set.succeeded(1);
@@ -382,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_count_one_after_the_other() {
+    fn only_consecutive_failures_count() {
         let set = set(1, Balance::RoundRobin, true);
         for _ in 0..5 {
             set.failed(0, &"refused");
@@ -395,20 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn the_one_with_the_fewest_connections_is_next() {
+    fn least_connections_chooses_the_upstream_with_the_fewest() {
         let set = set(3, Balance::LeastConnections, true);
         let mut guards: Vec<_> = (0..6).map(|_| set.choose().unwrap()).collect();
-        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "even at first");
+        assert!(set.all.iter().all(|upstream| upstream.open() == 2), "evenly distributed");
         guards.retain(|guard| guard.index != 2);
         guards.push(set.choose().unwrap());
         guards.push(set.choose().unwrap());
         assert!(set.all.iter().all(|upstream| upstream.open() == 2), "{guards:?}");
         drop(guards);
-        assert!(set.all.iter().all(|upstream| upstream.open() == 0), "given back");
+        assert!(set.all.iter().all(|upstream| upstream.open() == 0), "all are given back");
     }
 
     #[test]
-    fn after_a_failure_each_other_is_tried_once() {
+    fn after_a_failure_each_other_upstream_is_tried_once() {
         let set = set(4, Balance::RoundRobin, true);
         set.failed(2, &"refused");
         set.failed(2, &"refused");
@@ -419,14 +411,14 @@ mod tests {
             tried.push(second.index);
             let third = second.next().unwrap();
             tried.push(third.index);
-            assert!(third.next().is_none(), "not the first again");
+            assert!(third.next().is_none(), "no upstream is tried twice");
             tried.sort_unstable();
             assert_eq!(tried, [0, 1, 3], "2 is down");
         }
         assert!(set.all.iter().all(|upstream| upstream.open() == 0));
     }
 
-    /// How often each upstream got a connection.
+    /// Returns how many connections each upstream received.
     fn shares(
         set: &Arc<Upstreams>,
         connections: usize,
@@ -469,9 +461,9 @@ mod tests {
                 guard
             });
             let left_out = |index: &usize| failing.contains(index) || down == Some(*index);
-            let each = 360 / (0..4).filter(|index| !left_out(index)).count();
+            let expected_share = 360 / (0..4).filter(|index| !left_out(index)).count();
             for (index, share) in shares.into_iter().enumerate() {
-                let expected = if left_out(&index) { 0 } else { each };
+                let expected = if left_out(&index) { 0 } else { expected_share };
                 assert_eq!(share, expected, "{index} of {failing:?}, {down:?}");
             }
         }
@@ -492,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_that_come_and_go_leave_no_connection_without_one() {
+    fn flapping_upstreams_leave_no_connection_unserved() {
         for balance in [Balance::RoundRobin, Balance::LeastConnections] {
             let set = set(3, balance, true);
             let end = AtomicBool::new(false);
@@ -517,7 +509,7 @@ mod tests {
     fn retry_is_claimed_by_the_connection_that_makes_it() {
         for balance in [Balance::RoundRobin, Balance::LeastConnections] {
             let set = set(3, balance, false);
-            // It has more connections than the others, and so would never be chosen by their number.
+            // Its many connections would keep least-connections from choosing it.
             let _busy: Vec<_> = (0..9).map(|_| set.choose().unwrap()).collect();
             let _more = set.guard(1, 0, Box::default(), false);
             set.failed(1, &"refused");
@@ -526,7 +518,7 @@ mod tests {
             set.all[1].try_at.store(0, Relaxed);
             let retry = set.choose().unwrap();
             assert_eq!(retry.index, 1, "{balance:?}");
-            assert!(!turns(&set, 6).contains(&Some(1)), "one connection, not all");
+            assert!(!turns(&set, 6).contains(&Some(1)), "only one connection retries");
             retry.succeeded();
             drop(retry);
             set.all[1].open.store(0, Relaxed);
@@ -544,20 +536,20 @@ mod tests {
         assert_eq!(
             retry.permit_syn_data(),
             SynDataPermit::No,
-            "its client could not be sent elsewhere"
+            "its client could not be sent to another upstream"
         );
         retry.succeeded();
         assert_eq!(set.choose().unwrap().permit_syn_data(), SynDataPermit::Yes);
     }
 
     #[test]
-    fn without_checks_one_connection_tries_again_after_a_while() {
+    fn without_checks_one_connection_retries_after_the_interval() {
         let set = set(1, Balance::RoundRobin, false);
         set.failed(0, &"refused");
         set.failed(0, &"refused");
         assert_eq!(chosen(&set), None);
         set.all[0].try_at.store(0, Relaxed);
-        assert_eq!(turns(&set, 2), [Some(0), None], "one, not all");
+        assert_eq!(turns(&set, 2), [Some(0), None], "only one connection retries");
         set.succeeded(0);
         assert_eq!(chosen(&set), Some(0));
     }
@@ -573,13 +565,13 @@ mod tests {
             }
             assert!(!set.has_usable(), "all are down");
             set.all[1].try_at.store(0, Relaxed);
-            assert_eq!(set.has_usable(), !checked, "only a connection finds out");
+            assert_eq!(set.has_usable(), !checked, "without checks, a connection has to find out");
             set.succeeded(0);
             assert!(set.has_usable());
         }
     }
 
-    /// Sends data in the SYN.
+    /// Returns the guard of a connection whose SYN carries data if permitted.
     fn sent(set: &Arc<Upstreams>, expected: SynDataPermit) -> UpstreamGuard {
         let mut guard = set.choose().unwrap();
         assert_eq!(guard.permit_syn_data(), expected);
@@ -587,7 +579,7 @@ mod tests {
         guard
     }
 
-    /// As if the pause were over.
+    /// Ends the pause of the first upstream.
     fn end_pause(set: &Upstreams) {
         let now = set.now();
         set.all[0].syn_data.end_pause(now);
@@ -599,7 +591,11 @@ mod tests {
         let mut guards: Vec<_> = (0..5).map(|_| sent(&set, SynDataPermit::Yes)).collect();
         for guard in &mut guards {
             guard.failed(&"refused", true);
-            assert_eq!(guard.permit_syn_data(), SynDataPermit::No, "nor when it is tried again");
+            assert_eq!(
+                guard.permit_syn_data(),
+                SynDataPermit::No,
+                "a retry carries no data either"
+            );
         }
         let state = set.states().next().unwrap();
         assert_eq!((state.up, state.failed), (true, 5));
@@ -617,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn pause_is_of_one_upstream() {
+    fn pause_applies_to_one_upstream() {
         let set = set(2, Balance::RoundRobin, true);
         sent(&set, SynDataPermit::Yes).failed(&"refused", true);
         let _other = sent(&set, SynDataPermit::Yes);
@@ -625,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_trial_makes_room_for_the_next() {
+    fn dropped_trial_allows_the_next_one() {
         let set = set(1, Balance::RoundRobin, true);
         sent(&set, SynDataPermit::Yes).failed(&"refused", true);
         end_pause(&set);

@@ -1,48 +1,48 @@
-//! Where the body of a request ends. Its content is of no use here, and is dropped as it comes.
+//! Finds the end of a request body. The content is discarded as it arrives.
 
 use super::content::Status;
 use super::head::{BodyFraming, FieldError, MAX_FIELDS, Refusal, read_fields};
 
-/// The most bytes of a body, the sizes of its chunks included.
+/// Maximum length of a body, including the lines with chunk sizes.
 pub(in crate::service) const MAX_BODY: u64 = 1024 * 1024;
-/// The most bytes of a line that tells a chunk's size.
+/// Maximum length of a line with a chunk size.
 const MAX_LINE: usize = 256;
-/// The most hex digits of a chunk's size.
+/// Maximum number of hex digits in a chunk size.
 const MAX_DIGITS: usize = 16;
 
-/// What is still to come of a body.
+/// The part of a body that is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::service) struct BodyReader {
     part: BodyPart,
-    /// How many bytes it may still have.
+    /// How many more bytes the body may have.
     allowed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyPart {
-    /// So many bytes, and no more.
+    /// The remaining bytes of a body with a known length.
     Length(u64),
-    /// A line with the size of the next chunk.
+    /// The line with the size of the next chunk.
     Size,
-    /// So many bytes of a chunk.
+    /// The remaining bytes of a chunk.
     Chunk(u64),
-    /// The end of a chunk's line.
+    /// The end of line behind a chunk.
     ChunkEnd,
-    /// Fields, and an empty line.
+    /// Trailer fields and an empty line.
     Trailers,
     End,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::service) enum BodyProgress {
-    /// So many bytes were of the body, which goes on.
+    /// The given number of bytes belongs to the body, which continues.
     More(usize),
-    /// So many bytes were of the body, which has ended.
+    /// The given number of bytes belongs to the body, which is complete.
     Whole(usize),
 }
 
 impl BodyReader {
-    /// A body that says it is too large is refused before any of it comes.
+    /// Creates a reader. Refuses a body whose declared length is too large before any of it arrives.
     pub(in crate::service) fn new(body: BodyFraming) -> Result<Self, Refusal> {
         if body.length.is_some_and(|length| length > MAX_BODY) {
             return Err(TOO_LARGE);
@@ -50,7 +50,8 @@ impl BodyReader {
         Ok(Self { part: body.length.map_or(BodyPart::Size, BodyPart::Length), allowed: MAX_BODY })
     }
 
-    /// `input` is what has come and was not taken before; `max` is the most bytes of the fields after the chunks.
+    /// Consumes body bytes from `input`, which starts with the bytes that the last call did not consume. `max`: maximum
+    /// length of the trailer fields.
     pub(in crate::service) fn read(
         &mut self,
         input: &[u8],
@@ -77,11 +78,11 @@ impl BodyReader {
 }
 
 impl BodyPart {
-    /// How many bytes are taken, and what comes then; `None`: that can't be told yet.
+    /// Returns how many bytes are consumed, and the part that follows. `None`: more bytes are needed.
     fn read(self, input: &[u8], max: usize) -> Result<Option<(usize, Self)>, Refusal> {
         let bad = |why| Err((Status::BadRequest, why));
-        // As many bytes as there are, and what is left then.
-        let some = |left: u64| {
+        // The number of available bytes, and how many remain afterwards.
+        let available = |left: u64| {
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
             (len, left - len as u64)
         };
@@ -90,17 +91,17 @@ impl BodyPart {
             Self::Chunk(0) => Ok(Some((0, Self::ChunkEnd))),
             Self::Length(_) | Self::Chunk(_) if input.is_empty() => Ok(None),
             Self::Length(left) => {
-                let (len, left) = some(left);
+                let (len, left) = available(left);
                 Ok(Some((len, Self::Length(left))))
             }
             Self::Chunk(left) => {
-                let (len, left) = some(left);
+                let (len, left) = available(left);
                 Ok(Some((len, Self::Chunk(left))))
             }
             Self::ChunkEnd => match input {
                 [] | [b'\r'] => Ok(None),
                 [b'\r', b'\n', ..] => Ok(Some((2, Self::Size))),
-                _ => bad("a chunk is longer than its size says"),
+                _ => bad("chunk data exceeds its size"),
             },
             Self::Size => {
                 let line = input.get(..MAX_LINE).unwrap_or(input);
@@ -108,7 +109,7 @@ impl BodyPart {
                     Ok(Some((len, 0))) => Ok(Some((len, Self::Trailers))),
                     Ok(Some((len, size))) => Ok(Some((len, Self::Chunk(size)))),
                     Ok(None) if line.len() < MAX_LINE => Ok(None),
-                    Ok(None) | Err(NoSize) => bad("a chunk without a size"),
+                    Ok(None) | Err(NoSize) => bad("invalid chunk size"),
                 }
             }
             Self::Trailers => {
@@ -118,9 +119,9 @@ impl BodyPart {
                     Ok(Some((len, _))) => Ok(Some((len, Self::End))),
                     Ok(None) if input.len() < max => Ok(None),
                     Ok(None) | Err(FieldError::TooMany) => {
-                        Err((Status::HeaderFieldsTooLarge, "too many fields after the chunks"))
+                        Err((Status::HeaderFieldsTooLarge, "too many trailer fields"))
                     }
-                    Err(FieldError::Malformed) => bad("a field after the chunks is malformed"),
+                    Err(FieldError::Malformed) => bad("malformed trailer field"),
                 }
             }
         }
@@ -130,10 +131,11 @@ impl BodyPart {
 #[derive(Debug, PartialEq, Eq)]
 struct NoSize;
 
-/// Reads the line that tells a chunk's size, and returns its length and the size. `None`: it goes on.
+/// Parses the line with a chunk size. Returns the length of the line and the size, or `None` if the line is not
+/// complete.
 ///
-/// `1*HEXDIG`, blanks, then extensions behind a semicolon. What these say does not matter, but they are
-/// text: a control character, which other programs may take for the end of the line, is refused.
+/// The line is `1*HEXDIG`, blanks, then extensions behind a semicolon. The extensions are ignored, but must be text: a
+/// control character, which other programs may take for the end of the line, is refused.
 fn chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, NoSize> {
     let Some(end) = bytes.iter().position(|byte| !byte.is_ascii_hexdigit()) else {
         return if bytes.len() <= MAX_DIGITS { Ok(None) } else { Err(NoSize) };

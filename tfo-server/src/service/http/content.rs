@@ -1,11 +1,11 @@
-//! What is answered: a status, a type, a body; and the parts of a head that differ by request.
+//! HTTP responses: status, content type and body, and the header fields that depend on the request.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::service::output::SessionOutput;
 
-/// A status that is answered here.
+/// The statuses that the server sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     Ok,
@@ -41,11 +41,11 @@ impl Status {
     }
 }
 
-/// A response, all but what depends on the request and the time.
+/// A response, except for the parts that depend on the request and the time.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     status: Status,
-    /// The status line, and the fields that are always the same.
+    /// The status line and the constant fields.
     head: Arc<[u8]>,
     body: Arc<[u8]>,
 }
@@ -64,23 +64,23 @@ impl Content {
         Self { status, head: head.into_bytes().into(), body }
     }
 
-    /// One line of text that says what the status means here.
+    /// Creates a response with one line of text.
     pub(crate) fn line(status: Status, text: &str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n").into_bytes())
     }
 
-    /// The same, with a field that keeps caches from storing it.
+    /// Adds a field that forbids caches to store the response.
     pub(crate) fn uncached(mut self) -> Self {
         self.head = [&self.head[..], b"Cache-Control: no-store\r\n"].concat().into();
         self
     }
 
-    /// Whether the request is refused.
+    /// Returns whether the status is an error.
     pub(in crate::service) fn is_error(&self) -> bool {
         self.status != Status::Ok
     }
 
-    /// A body up to `copied` bytes is copied behind its head; a larger one is shared by its connections.
+    /// Writes the response. Bodies of up to `copied` bytes are copied; larger ones are shared.
     pub(in crate::service) fn write(
         &self,
         out: &mut SessionOutput,
@@ -96,7 +96,7 @@ impl Content {
             Persistence::Close => b"Connection: close\r\n\r\n",
         });
         if framing.head_only {
-            // The length stands in the head all the same.
+            // The head contains the length nevertheless.
         } else if self.body.len() <= copied {
             out.bytes.extend_from_slice(&self.body);
         } else {
@@ -112,17 +112,17 @@ pub(in crate::service) struct Framing {
     pub(in crate::service) connection: Persistence,
 }
 
-/// What becomes of the connection after a response.
+/// Whether the connection persists after a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::service) enum Persistence {
-    /// As HTTP/1.1 has it: nothing need be said.
+    /// Persistent, as HTTP/1.1 connections are by default: no field is needed.
     Persistent,
-    /// A client of HTTP/1.0 has asked for it, and must be told.
+    /// Persistent because an HTTP/1.0 client requested it, which the response confirms.
     PersistentOnRequest,
     Close,
 }
 
-/// The `Date` field, written once a second.
+/// The `Date` field, formatted once per second.
 #[derive(Debug)]
 pub(crate) struct Date {
     second: u64,
@@ -130,9 +130,9 @@ pub(crate) struct Date {
 }
 
 const PREFIX: &[u8] = b"Date: ";
-/// `Date: Sun, 06 Nov 1994 08:49:37 GMT` and the end of the line.
+/// Length of `Date: Sun, 06 Nov 1994 08:49:37 GMT` with the end of line.
 const LINE: usize = 37;
-/// The end of the year 9999, after which there is no such date.
+/// The end of the year 9999, the last one that the format can express.
 const LAST: u64 = 253_402_300_799;
 
 impl Date {
@@ -142,9 +142,9 @@ impl Date {
         date
     }
 
-    /// A turn of the event loop has begun.
+    /// Sets the time. Called once per pass of the event loop.
     pub(crate) fn refresh(&mut self, now: SystemTime) {
-        // A clock that is before 1970 has no date that a client could use.
+        // A clock before 1970 gives no usable date.
         let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
         if second == self.second {
             return;
@@ -152,8 +152,8 @@ impl Date {
         self.second = second;
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
         let bytes = PREFIX.iter().chain(date.as_bytes()).chain(b"\r\n");
-        for (place, byte) in self.line.iter_mut().zip(bytes) {
-            *place = *byte;
+        for (target, byte) in self.line.iter_mut().zip(bytes) {
+            *target = *byte;
         }
     }
 

@@ -1,5 +1,5 @@
-//! The head of a request, by the rules of RFC 9112 that keep a proxy and a server of one mind about
-//! where a request ends.
+//! Parses request heads strictly by RFC 9112, so that the server and a proxy in front of it agree on where a request
+//! ends.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use httparse::Header;
 use super::content::{Content, Framing, Persistence, Status};
 use super::target::{self, is_target_byte};
 
-/// The most bytes of a request line with its fields, where there is room for as many.
+/// Maximum length of a request line with its fields, if the buffer is large enough.
 pub(in crate::service) const MAX_HEAD: usize = 8 * 1024;
 pub(in crate::service) const MAX_FIELDS: usize = 64;
 
@@ -18,12 +18,12 @@ pub(crate) trait Handler: Debug + Send + Sync {
     fn answer(&self, request: &Request<'_>) -> Cow<'_, Content>;
 }
 
-/// What a handler needs to know of a request.
+/// The parts of a request that a handler needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
-    /// Without the query.
+    /// Path without the query.
     pub(crate) path: &'a str,
-    /// What the client would like to have; empty: anything.
+    /// Value of the Accept field; empty if there is none.
     pub(crate) accept: &'a [u8],
     /// The method is neither GET nor HEAD.
     pub(crate) other_method: bool,
@@ -31,26 +31,26 @@ pub(crate) struct Request<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::service) enum Head<'a> {
-    /// It goes on.
+    /// The head is not complete.
     Partial,
-    /// So many bytes were a head.
+    /// A head of the given length.
     Whole(usize, Request<'a>, Framing, BodyFraming),
 }
 
-/// What follows the head.
+/// The framing of the body behind a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::service) struct BodyFraming {
-    /// `None`: it comes in chunks.
+    /// `None`: chunked.
     pub(in crate::service) length: Option<u64>,
-    /// The client waits for a word before it sends it.
+    /// The client waits for `100 Continue` before it sends the body.
     pub(in crate::service) expected: bool,
 }
 
-/// What the fields say, as far as it matters here.
+/// The fields that matter to the server.
 #[derive(Default)]
 struct FieldValues<'a> {
     length: Option<u64>,
-    /// How many fields say that it comes in chunks.
+    /// Number of `Transfer-Encoding: chunked` fields.
     chunked: usize,
     hosts: usize,
     close: bool,
@@ -59,15 +59,15 @@ struct FieldValues<'a> {
     accept: &'a [u8],
 }
 
-/// What is wrong.
+/// Status and reason of a refusal.
 pub(in crate::service) type Refusal = (Status, &'static str);
 
-/// Reads a head. After a refusal nobody knows where the next request begins.
+/// Parses a head. After a refusal, the start of the next request is unknown.
 ///
-/// The same bytes are judged the same, however they are cut: each byte is judged by the bytes before it
-/// alone, so that a refusal of some bytes is the refusal of all that begin with them.
+/// The result does not depend on how the bytes are divided: each byte is judged only by the bytes before it, so if some
+/// bytes are refused, all requests that start with them are refused alike.
 ///
-/// `max` is the most bytes that a head may have.
+/// `max`: maximum length of a head.
 pub(in crate::service) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Refusal> {
     let bytes = bytes.get(..max).unwrap_or(bytes);
     let is_full = bytes.len() == max;
@@ -80,7 +80,7 @@ pub(in crate::service) fn parse(bytes: &[u8], max: usize) -> Result<Head<'_>, Re
         Ok(Some((len, headers))) => judge(bytes.len() - fields.len() + len, &line, headers),
         Ok(None) if is_full => Err((Status::HeaderFieldsTooLarge, "the head is too long")),
         Ok(None) => Ok(Head::Partial),
-        Err(FieldError::Malformed) => Err((Status::BadRequest, "a header field is malformed")),
+        Err(FieldError::Malformed) => Err((Status::BadRequest, "malformed header field")),
         Err(FieldError::TooMany) => {
             Err((Status::HeaderFieldsTooLarge, "the head has more than 64 fields"))
         }
@@ -97,7 +97,7 @@ struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// Reads the line, and returns what follows it. `None`: the line goes on.
+    /// Parses the line, and returns what follows it. `None`: the line is not complete.
     fn parse(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>, Refusal> {
         let Some((method, rest)) = word(bytes, is_token_byte)? else { return Ok(None) };
         let Some((target, rest)) = word(rest, is_target_byte)? else { return Ok(None) };
@@ -123,7 +123,7 @@ impl<'a> RequestLine<'a> {
 
 const MALFORMED: Refusal = (Status::BadRequest, "the request line is malformed");
 
-/// Splits a word and the space behind it off `bytes`. `None`: the word goes on.
+/// Splits off a word and the space behind it. `None`: the word is not complete.
 fn word(bytes: &[u8], allowed: fn(u8) -> bool) -> Result<Option<(&str, &[u8])>, Refusal> {
     let Some(end) = bytes.iter().position(|byte| !allowed(*byte)) else { return Ok(None) };
     match (bytes.get(..end).map(str::from_utf8), bytes.get(end..)) {
@@ -136,18 +136,17 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Why field lines are refused.
+/// Why header fields are refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::service) enum FieldError {
     Malformed,
     TooMany,
 }
 
-/// Reads field lines and the empty line behind them, and returns how many bytes these are. `None`: they
-/// go on.
+/// Parses header fields and the empty line behind them, and returns their length. `None`: they are not complete.
 ///
-/// A bare LF does not end a line. RFC 9112, section 2.2 lets a recipient accept it; who stands before
-/// this server may not, and would see other lines.
+/// A bare LF does not end a line. RFC 9112, section 2.2 allows recipients to accept it, but a proxy in front of this
+/// server may not, and would see other lines.
 pub(in crate::service) fn read_fields<'a, 'h>(
     bytes: &'a [u8],
     headers: &'h mut [Header<'a>],
@@ -161,7 +160,7 @@ pub(in crate::service) fn read_fields<'a, 'h>(
     }
 }
 
-/// Returns the bytes up to the empty line or up to a bare LF, and whether that LF ends them.
+/// Returns the bytes up to the empty line or up to a bare LF, and whether they end with a bare LF.
 fn whole_lines(bytes: &[u8]) -> (&[u8], bool) {
     let mut start = 0;
     while let Some(rest) = bytes.get(start..)
@@ -200,10 +199,10 @@ fn judge<'a>(
     let other_method = match method {
         "GET" | "HEAD" => false,
         "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS" | "TRACE" | "CONNECT" => true,
-        _ => return Err((Status::NotImplemented, "this method is not known")),
+        _ => return Err((Status::NotImplemented, "unknown method")),
     };
     let Some(path) = target::path(method, target) else {
-        return bad("the target is not one that this method allows");
+        return bad("the form of the target is not allowed for this method");
     };
     let connection = match (old, fields.close) {
         (_, true) => Persistence::Close,
@@ -212,7 +211,7 @@ fn judge<'a>(
         (false, false) => Persistence::Persistent,
     };
     let length = if fields.chunked > 0 { None } else { Some(fields.length.unwrap_or(0)) };
-    // A client of HTTP/1.0 does not know the answer.
+    // HTTP/1.0 has no `100 Continue`.
     let body = BodyFraming { length, expected: fields.expects && !old };
     let request = Request { path, accept: fields.accept, other_method };
     Ok(Head::Whole(len, request, Framing { head_only, connection }, body))
@@ -225,22 +224,25 @@ impl<'a> FieldValues<'a> {
         for Header { name, value } in headers {
             if name.eq_ignore_ascii_case("host") {
                 if !str::from_utf8(value).is_ok_and(target::is_authority) {
-                    return bad("the Host field is no host");
+                    return bad("malformed Host field");
                 }
                 fields.hosts += 1;
             } else if name.eq_ignore_ascii_case("content-length") {
                 let Some(length) = decimal(value) else {
-                    return bad("the Content-Length is no number");
+                    return bad("malformed Content-Length");
                 };
                 if fields.length.replace(length).is_some_and(|before| before != length) {
-                    return bad("more than one Content-Length");
+                    return bad("different Content-Length fields");
                 }
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 if fields.chunked > 0 {
                     return bad("more than one Transfer-Encoding");
                 }
                 if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err((Status::NotImplemented, "a Transfer-Encoding other than chunked"));
+                    return Err((
+                        Status::NotImplemented,
+                        "unsupported Transfer-Encoding: expected chunked",
+                    ));
                 }
                 fields.chunked += 1;
             } else if name.eq_ignore_ascii_case("connection") {
@@ -250,7 +252,10 @@ impl<'a> FieldValues<'a> {
                 }
             } else if name.eq_ignore_ascii_case("expect") {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err((Status::ExpectationFailed, "an Expect other than 100-continue"));
+                    return Err((
+                        Status::ExpectationFailed,
+                        "unsupported Expect: expected 100-continue",
+                    ));
                 }
                 fields.expects = true;
             } else if name.eq_ignore_ascii_case("accept") {
@@ -261,7 +266,7 @@ impl<'a> FieldValues<'a> {
     }
 }
 
-/// Digits alone: a sign, a list or a blank would be read differently elsewhere.
+/// Accepts only digits: other programs may read signs, lists or blanks differently.
 fn decimal(value: &[u8]) -> Option<u64> {
     value.iter().all(u8::is_ascii_digit).then_some(())?;
     str::from_utf8(value).ok()?.parse().ok()

@@ -1,4 +1,4 @@
-//! The parts of HTTP/1.1 and HTTP/1.0 for small answers: heads, bodies that are dropped, contents to send.
+//! The subset of HTTP/1.1 and HTTP/1.0 that small answers need: heads, bodies that are discarded, and responses.
 
 pub(super) mod body;
 pub(super) mod content;

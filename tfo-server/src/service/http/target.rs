@@ -1,4 +1,4 @@
-//! The target of a request and the hosts that a request names.
+//! Request targets, and the hosts that requests name.
 //!
 //! # References
 //! [RFC 9112, section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2) for the four forms of a
@@ -6,10 +6,10 @@
 
 use std::net::Ipv6Addr;
 
-/// Whether a byte may be part of a target.
+/// Returns whether a byte may be part of a target.
 ///
-/// These are the characters of a URI. `[` and `]` belong to addresses alone, but web clients send them
-/// in queries too (`?a[]=1`), and they are not ambiguous there.
+/// The allowed characters are those of a URI. `[` and `]` belong only to addresses, but web clients also send them in
+/// queries (`?a[]=1`), where they are not ambiguous.
 pub(super) fn is_target_byte(byte: u8) -> bool {
     is_name_byte(byte) || b"%:/?#[]@".contains(&byte)
 }
@@ -19,7 +19,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// Returns the path of a target. Returns `None` if the target is in no form that the method allows.
+/// Returns the path of a target. Returns `None` if the method does not allow the form of the target.
 pub(super) fn path<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     match (method, target) {
         ("CONNECT", _) => {
@@ -33,7 +33,7 @@ pub(super) fn path<'a>(method: &str, target: &'a str) -> Option<&'a str> {
     }
 }
 
-/// `scheme://authority/path?query`
+/// Returns the path of `scheme://authority/path?query`.
 fn absolute(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -52,7 +52,7 @@ fn path_of(text: &str) -> Option<&str> {
     are_escapes_valid(text).then_some(if path.is_empty() { "/" } else { path })
 }
 
-/// Whether `text` is a host, which may be empty, with or without a port.
+/// Returns whether `text` is a host, possibly empty, with or without a port.
 ///
 /// A user name is refused: [RFC 9110, section 4.2.4](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.4).
 pub(super) fn is_authority(text: &str) -> bool {
@@ -66,7 +66,7 @@ pub(super) fn is_authority(text: &str) -> bool {
     is_host && is_port(port)
 }
 
-/// An IPv6 address. A link-local one may carry its zone (RFC 6874), as some clients send it.
+/// Returns whether `text` is an IPv6 address. A link-local one may have a zone (RFC 6874), as some clients send it.
 fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once("%25").unwrap_or((text, "0"));
     address.parse::<Ipv6Addr>().is_ok() && !zone.is_empty() && is_name(zone)
@@ -76,14 +76,14 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| is_name_byte(byte) || byte == b'%') && are_escapes_valid(text)
 }
 
-/// Nothing, or a colon with a number that may be left out.
+/// Returns whether `text` is empty or a colon with an optional port number.
 fn is_port(text: &str) -> bool {
     let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
     digits.bytes().all(|byte| byte.is_ascii_digit())
         && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }
 
-/// Whether each `%` is followed by two hex digits.
+/// Returns whether two hex digits follow each `%`.
 fn are_escapes_valid(text: &str) -> bool {
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     text.as_bytes()
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn target_in_an_allowed_form_names_its_path() {
+    fn target_in_an_allowed_form_yields_its_path() {
         for (method, target, expected) in [
             ("GET", "/", "/"),
             ("GET", "/a/b?c=://d/e", "/a/b"),

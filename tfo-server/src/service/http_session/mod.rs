@@ -1,7 +1,7 @@
-//! A session that speaks HTTP: keep-alive, pipelining, HEAD; requests in, answers out.
+//! A session that speaks HTTP: keep-alive, pipelining, HEAD, and request bodies, which are discarded.
 //!
-//! A request that arrives whole is read where it lies and costs no allocation; only the bytes of one
-//! that is not complete are kept.
+//! A request that arrives complete is parsed in place, without an allocation. Only the bytes of an incomplete request
+//! are held.
 
 use std::mem;
 
@@ -14,17 +14,17 @@ use super::session::{Session, SessionAction, SessionContext};
 #[cfg(test)]
 mod tests;
 
-/// The most that is answered before it is sent: many requests at once are answered bit by bit.
+/// Maximum output of one call: pipelined requests beyond it are answered by later calls.
 pub(super) const MAX_OUT: usize = 64 * 1024;
-/// The largest body that is copied behind its head. A larger one is shared by its connections.
+/// Bodies up to this size are copied behind their head; larger ones are shared by all connections.
 const MAX_COPIED: usize = 16 * 1024;
 
-/// One connection's requests.
+/// The requests of one connection.
 #[derive(Debug)]
 pub(crate) struct Http {
-    /// What has come of a request that is not complete, or was not yet looked at.
+    /// The bytes of an incomplete request, or of requests not processed yet.
     held: Box<[u8]>,
-    /// A request whose body is still to come.
+    /// The answer to a request whose body is still arriving.
     body: Option<Box<PendingAnswer>>,
 }
 
@@ -35,19 +35,19 @@ struct PendingAnswer {
     framing: Framing,
 }
 
-/// What holds for all requests that are answered now.
+/// The conditions for all answers of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnswerTerms<'a> {
     pub(crate) date: &'a Date,
-    /// The last answer ends the connection.
+    /// The server is stopping: the last answer closes the connection.
     pub(crate) ending: bool,
-    /// The most bytes to hold, each way.
+    /// Maximum number of bytes to hold per direction.
     pub(crate) buffer: usize,
 }
 
 impl AnswerTerms<'_> {
-    /// Answers that have as many bytes are sent before the next one is made. What one more adds fits as well:
-    /// its head, which is far shorter than a quarter of the smallest buffer, and a body that is copied.
+    /// Once the output has this many bytes, it is sent before the next request is answered. One more answer fits: its
+    /// head is far smaller than a quarter of the smallest buffer, and larger bodies are not copied.
     fn max_output(self) -> usize {
         MAX_OUT.min(self.buffer / 2)
     }
@@ -56,35 +56,35 @@ impl AnswerTerms<'_> {
         MAX_COPIED.min(self.buffer / 4)
     }
 
-    /// A head that is not complete is held.
+    /// Maximum length of a head, since an incomplete head is held.
     fn max_head(self) -> usize {
         MAX_HEAD.min(self.buffer)
     }
 
-    /// How to send the answer before `rest`.
+    /// Returns how to send an answer that is followed by `rest` of the input.
     fn framing(self, asked: Framing, rest: &[u8]) -> Framing {
-        let last = self.ending && rest.is_empty();
-        Framing { connection: if last { Persistence::Close } else { asked.connection }, ..asked }
+        let is_last = self.ending && rest.is_empty();
+        Framing { connection: if is_last { Persistence::Close } else { asked.connection }, ..asked }
     }
 }
 
-/// What comes after a step.
+/// The result of parsing one step of the input.
 enum RequestStep {
-    /// The body of the request whose head was read.
+    /// A head was read; its body follows.
     Body,
-    /// The request that follows the one that was answered.
+    /// A request was answered; the next one may follow.
     Answered,
-    /// The next request's first byte.
+    /// No byte of another request has arrived.
     Idle,
-    /// More bytes of this request.
+    /// The current request is incomplete.
     Wait,
-    /// The end: the request was read whole.
+    /// Close: the request was read completely.
     Close,
-    /// The end of a connection whose peer may still be sending.
+    /// Close, although the peer may still be sending.
     Linger,
 }
 
-/// The handler is found by the service.
+/// The service of the connection is the handler.
 impl Session for Http {
     fn received(
         &mut self,
@@ -106,7 +106,7 @@ impl Session for Http {
     }
 
     fn timed_out(&mut self, out: &mut SessionOutput, date: &Date) -> bool {
-        let refusal = (Status::RequestTimeout, "the request was not complete in time");
+        let refusal = (Status::RequestTimeout, "the request was not completed in time");
         self.refuse(refusal, &self.held, out, date);
         true
     }
@@ -124,7 +124,7 @@ impl Http {
         handler: &impl Handler,
         terms: AnswerTerms<'_>,
     ) -> SessionAction {
-        // Whether the first byte of a request that is not complete came now.
+        // Whether the first byte of the incomplete request arrived with this call.
         let mut is_new = self.is_idle();
         let held = mem::take(&mut self.held);
         let joined;
@@ -159,8 +159,7 @@ impl Http {
         next
     }
 
-    /// Answers a request that can't be served. `head` is what has come of its head, unless its body is
-    /// being read.
+    /// Refuses a request. `head`: the bytes of its head, ignored if its body is being read.
     fn refuse(&self, (status, why): Refusal, head: &[u8], out: &mut SessionOutput, date: &Date) {
         let head_only = match &self.body {
             Some(pending) => pending.framing.head_only,
@@ -170,9 +169,9 @@ impl Http {
         Content::line(status, why).write(out, framing, date, MAX_COPIED);
     }
 
-    /// Reads one head, or what there is of a body.
+    /// Parses one head, or the available bytes of a body.
     ///
-    /// `input` is left at the beginning of a head that is refused.
+    /// If a head is refused, `input` still starts with it.
     fn step(
         &mut self,
         input: &mut &[u8],
@@ -181,12 +180,12 @@ impl Http {
         terms: AnswerTerms<'_>,
     ) -> Result<RequestStep, Refusal> {
         if let Some(pending) = &mut self.body {
-            let (len, whole) = match pending.rest.read(input, terms.max_head())? {
+            let (len, is_complete) = match pending.rest.read(input, terms.max_head())? {
                 BodyProgress::More(len) => (len, false),
                 BodyProgress::Whole(len) => (len, true),
             };
             *input = input.get(len..).unwrap_or_default();
-            if !whole {
+            if !is_complete {
                 return Ok(RequestStep::Wait);
             }
             let PendingAnswer { content, framing, .. } = &**pending;
@@ -211,14 +210,13 @@ impl Http {
             return Ok(after(framing));
         }
         if body.expected && content.is_error() {
-            // Whether the client still sends the body is its choice, so that nobody knows where the
-            // next request begins.
+            // The client may or may not send the body, so the start of the next request is unknown.
             let framing = Framing { connection: Persistence::Close, ..framing };
             content.write(out, framing, terms.date, terms.max_copied());
             return Ok(RequestStep::Linger);
         }
         if body.expected {
-            // Sent even if the body has begun to come: the answer does not depend on that.
+            // Sent even if the body has begun to arrive, so that the answer does not depend on timing.
             out.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         self.body = Some(Box::new(PendingAnswer { rest, content: content.into_owned(), framing }));
@@ -226,10 +224,10 @@ impl Http {
     }
 }
 
-/// Skips the empty lines before a request: old clients send one after a body (RFC 9112, section 2.2).
-/// Returns what comes next if nothing follows them.
+/// Skips empty lines before a request: old clients send one after a body (RFC 9112, section 2.2). Returns the next step
+/// if nothing follows.
 ///
-/// Empty lines begin a request. One of them is kept, else the next call would not know.
+/// Empty lines begin a request. One of them is held, so that the next call knows.
 fn skip_empty_lines(input: &mut &[u8]) -> Option<RequestStep> {
     let before = input.len();
     while let [b'\r', b'\n', rest @ ..] = input {

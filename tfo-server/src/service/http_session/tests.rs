@@ -7,7 +7,7 @@ use super::*;
 use crate::service::http::content::*;
 use crate::service::http::head::*;
 
-/// Answers `/` with a small body, `/big` with a shared one.
+/// Answers `/` with a small body and `/big` with a shared one.
 #[derive(Debug)]
 struct Site {
     small: Content,
@@ -47,8 +47,7 @@ fn terms(date: &Date) -> AnswerTerms<'_> {
     AnswerTerms { date, ending: false, buffer: 64 * 1024 }
 }
 
-/// What is answered to bytes that come in these pieces, and what is to come next. Nothing is given
-/// to a session that has ended.
+/// Returns the answer to bytes that arrive in these pieces, and the last action. Stops when the session ends.
 fn talk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, SessionAction) {
     let (site, date, mut http) = (site(), date(), Http::new());
     let (mut all, mut next) = (Vec::new(), SessionAction::Read);
@@ -76,7 +75,7 @@ fn ask(bytes: &[u8]) -> (String, SessionAction) {
     talk([bytes])
 }
 
-/// The status of the first answer.
+/// Returns the status of the first answer, and the last action.
 fn status(bytes: &[u8]) -> (String, SessionAction) {
     let (answer, next) = ask(bytes);
     (answer.get(9..12).unwrap_or_default().to_owned(), next)
@@ -91,13 +90,13 @@ fn hello(connection: &str) -> String {
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_request_is_answered_and_the_connection_stays() {
+fn request_is_answered_and_the_connection_persists() {
     assert_eq!(ask(GET), (hello(""), SessionAction::Read));
     assert_eq!(ask(b""), (String::new(), SessionAction::Read));
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let requests = [GET, b"GET /no HTTP/1.1\r\nHost: a\r\n\r\n", GET].concat();
     let (answer, next) = ask(&requests);
     let statuses: Vec<_> =
@@ -107,11 +106,15 @@ fn pipelined_requests_are_answered_in_their_order() {
         (["200", "404", "200"].as_slice(), SessionAction::Read)
     );
     let (answer, next) = ask(&[GET, &GET[..9]].concat());
-    assert_eq!((answer, next), (hello(""), SessionAction::Begun), "the second is not complete");
+    assert_eq!(
+        (answer, next),
+        (hello(""), SessionAction::Begun),
+        "the second request is incomplete"
+    );
 }
 
 #[test]
-fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
+fn flood_of_pipelined_requests_is_answered_in_portions() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let (mut out, mut answers, mut calls) = (SessionOutput::default(), 0, 1);
     let mut next = http.answer(&GET.repeat(2000), &mut out, &site, terms(&date));
@@ -131,7 +134,7 @@ fn a_flood_of_pipelined_requests_is_answered_bit_by_bit() {
 }
 
 #[test]
-fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
+fn large_body_is_shared_and_delays_the_next_request() {
     let request = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n";
     let (site, date, mut http) = (site(), date(), Http::new());
     let mut out = SessionOutput::default();
@@ -139,7 +142,7 @@ fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
         http.answer(&request.repeat(2), &mut out, &site, terms(&date)),
         SessionAction::Again
     );
-    assert!(out.bytes.ends_with(b"\r\n\r\n"), "the head alone is copied");
+    assert!(out.bytes.ends_with(b"\r\n\r\n"), "only the head is copied");
     assert_eq!(out.shared.map(|body| body.len()), Some(BIG));
     let mut out = SessionOutput::default();
     assert_eq!(http.answer(b"", &mut out, &site, terms(&date)), SessionAction::Read);
@@ -147,7 +150,7 @@ fn a_large_body_is_shared_and_the_next_request_waits_for_it() {
 }
 
 #[test]
-fn head_has_the_length_and_no_body() {
+fn answer_to_head_has_the_length_and_no_body() {
     for path in ["/", "/big"] {
         let (answer, next) = ask(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         let length = if path == "/" { 6 } else { BIG };
@@ -158,7 +161,7 @@ fn head_has_the_length_and_no_body() {
 }
 
 #[test]
-fn the_client_decides_whether_the_connection_stays() {
+fn connection_persists_if_the_client_wants() {
     let closed = (hello("Connection: close\r\n"), SessionAction::Close);
     let kept = (hello("Connection: keep-alive\r\n"), SessionAction::Read);
     for (request, expected) in [
@@ -174,12 +177,12 @@ fn the_client_decides_whether_the_connection_stays() {
     assert_eq!(
         ask(more),
         (closed.0, SessionAction::Linger),
-        "the peer sends on: a FIN, not a reset"
+        "the peer is still sending: a FIN, not a reset"
     );
 }
 
 #[test]
-fn what_is_wrong_has_its_status_and_ends_the_connection() {
+fn malformed_request_gets_its_status_and_closes() {
     let long = |len: usize| "x".repeat(len);
     let host = "Host: a\r\n";
     for (expected, request) in [
@@ -271,11 +274,11 @@ fn what_is_wrong_has_its_status_and_ends_the_connection() {
 }
 
 #[test]
-fn a_method_that_is_not_for_here_is_told_which_are() {
+fn unsupported_method_gets_405_with_the_allowed_ones() {
     let (answer, next) = ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
-    assert_eq!(next, SessionAction::Read, "its body was read: the connection can stay");
+    assert_eq!(next, SessionAction::Read, "its body was read: the connection may persist");
     assert_eq!(
         status(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("405".to_owned(), SessionAction::Read)
@@ -287,7 +290,7 @@ fn a_method_that_is_not_for_here_is_told_which_are() {
 }
 
 #[test]
-fn targets_are_paths_or_uris_and_queries_are_passed_over() {
+fn target_may_be_a_path_or_uri_and_its_query_is_ignored() {
     for target in ["/", "/?a=b", "http://a", "http://a/", "http://a:80?x", "HTTP://a/?y#z"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(ask(request.as_bytes()), (hello(""), SessionAction::Read), "{target}");
@@ -325,7 +328,7 @@ fn empty_lines_are_skipped_and_begin_a_request() {
 }
 
 #[test]
-fn request_behind_another_begins_when_its_first_byte_comes() {
+fn pipelined_request_begins_with_its_first_byte() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let body = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n".as_slice();
     let (begin, rest) = GET.split_at(5);
@@ -349,7 +352,7 @@ fn request_behind_another_begins_when_its_first_byte_comes() {
     }
 }
 
-/// The bodies that a request may have, and no byte of them may be taken for a request.
+/// Valid bodies. None of their bytes may be taken for a request.
 const BODIES: &[&str] = &[
     "Content-Length: 27\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n",
     "Content-Length: 5\r\nContent-Length: 5\r\n\r\nGET /",
@@ -360,7 +363,7 @@ const BODIES: &[&str] = &[
 ];
 
 #[test]
-fn bodies_are_dropped_and_what_follows_is_the_next_request() {
+fn body_is_discarded_and_the_next_request_answered() {
     for body in BODIES {
         let request = format!("GET /no HTTP/1.1\r\nHost: a\r\n{body}");
         let both = [request.as_bytes(), GET].concat();
@@ -377,7 +380,7 @@ fn bodies_are_dropped_and_what_follows_is_the_next_request() {
 }
 
 #[test]
-fn a_body_that_breaks_its_framing_ends_the_connection() {
+fn malformed_body_closes_the_connection() {
     let fields = "A: b\r\n".repeat(65);
     for (expected, body) in [
         ("400", "\r\n"),
@@ -427,7 +430,7 @@ fn a_body_that_breaks_its_framing_ends_the_connection() {
 }
 
 #[test]
-fn many_small_chunks_are_too_large_together() {
+fn total_size_of_small_chunks_is_limited() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice();
     let chunks = b"1\r\nx\r\n".repeat(200_000);
     let (answer, next) = talk([head, &chunks]);
@@ -438,27 +441,27 @@ fn many_small_chunks_are_too_large_together() {
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 
 #[test]
-fn body_that_will_be_read_is_asked_for() {
+fn accepted_body_gets_100_continue() {
     let head = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
     assert_eq!(ask(head), (CONTINUE.to_owned(), SessionAction::Begun));
     let expected = (CONTINUE.to_owned() + &hello(""), SessionAction::Read);
     assert_eq!(talk([head.as_slice(), b"abc"]), expected);
-    assert_eq!(ask(&[head.as_slice(), b"abc"].concat()), expected, "the same, however it comes");
+    assert_eq!(
+        ask(&[head.as_slice(), b"abc"].concat()),
+        expected,
+        "independent of how the bytes arrive"
+    );
     let chunked = "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
         Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     assert_eq!(ask(chunked.as_bytes()), expected);
     let empty = b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n";
-    assert_eq!(ask(empty), (hello(""), SessionAction::Read), "there is no body to ask for");
+    assert_eq!(ask(empty), (hello(""), SessionAction::Read), "there is no body");
     let old = b"GET / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
-    assert_eq!(
-        ask(old),
-        (String::new(), SessionAction::Begun),
-        "HTTP/1.0 does not know the answer"
-    );
+    assert_eq!(ask(old), (String::new(), SessionAction::Begun), "HTTP/1.0 has no 100 Continue");
 }
 
 #[test]
-fn body_of_a_refused_request_is_not_asked_for() {
+fn refused_request_gets_no_100_continue() {
     for (expected, method, path, length) in [
         ("405", "PUT", "/", "Content-Length: 3"),
         ("405", "PUT", "/", "Transfer-Encoding: chunked"),
@@ -481,7 +484,7 @@ fn body_of_a_refused_request_is_not_asked_for() {
 }
 
 #[test]
-fn refused_head_has_no_body() {
+fn refusal_of_a_head_request_has_no_body() {
     let field = "A: b\r\n";
     let (many, long) = (field.repeat(65), "x".repeat(9000));
     for (expected, rest) in [
@@ -514,7 +517,7 @@ fn refused_head_has_no_body() {
 }
 
 #[test]
-fn late_request_is_answered_408() {
+fn overdue_request_gets_408() {
     let body = "Host: a\r\nContent-Length: 3\r\n\r\na";
     for (begun, has_body) in [
         ("G", true),
@@ -539,7 +542,7 @@ fn late_request_is_answered_408() {
 }
 
 #[test]
-fn an_unfinished_request_costs_little_more_than_its_bytes() {
+fn incomplete_request_holds_little_more_than_its_bytes() {
     let (site, date, mut http) = (site(), date(), Http::new());
     for (at, byte) in GET.iter().take(20).enumerate() {
         let mut out = SessionOutput::default();
@@ -554,7 +557,7 @@ fn an_unfinished_request_costs_little_more_than_its_bytes() {
 }
 
 #[test]
-fn the_date_follows_the_clock_and_survives_a_clock_that_is_wrong() {
+fn date_follows_the_clock_and_tolerates_a_wrong_clock() {
     let mut date = date();
     assert_eq!(date.line(), DATE.as_bytes());
     date.refresh(UNIX_EPOCH + Duration::from_millis(784_111_778_999));
@@ -567,7 +570,7 @@ fn the_date_follows_the_clock_and_survives_a_clock_that_is_wrong() {
     }
 }
 
-/// Pieces of requests, right and wrong, and the sizes around the limits.
+/// Valid and invalid pieces of requests, and sizes around the limits.
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let long = (8100_usize..8300).prop_map(|len| vec![b'x'; len]);
     let lines = prop_oneof![
@@ -606,7 +609,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_close() {
+fn stopping_server_answers_all_and_closes_with_the_last() {
     let (site, date, mut http) = (site(), date(), Http::new());
     let ending = AnswerTerms { date: &date, ending: true, buffer: 64 * 1024 };
     let mut out = SessionOutput::default();
@@ -619,7 +622,7 @@ fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_c
     assert!(!http.is_idle(), "a request has begun");
     let text = String::from_utf8(out.bytes.split_off(0)).unwrap();
     assert_eq!(text.matches("HTTP/1.1 200").count(), 2);
-    assert!(!text.contains("Connection: close"), "there is more to answer: {text}");
+    assert!(!text.contains("Connection: close"), "another request is incomplete: {text}");
     assert_eq!(http.answer(&GET[20..], &mut out, &site, ending), SessionAction::Linger);
     let text = String::from_utf8(out.bytes).unwrap();
     assert!(text.starts_with("HTTP/1.1 200") && text.contains("Connection: close"), "{text}");
@@ -628,7 +631,7 @@ fn at_the_end_of_the_server_all_that_came_is_answered_and_the_last_answer_says_c
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
-    fn any_bytes_in_any_pieces_get_the_same_answer(
+    fn answer_is_independent_of_how_bytes_are_divided(
         bytes in requests(),
         cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..8),
         size in 1..9000_usize,
@@ -643,15 +646,15 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_get_the_same_answer_byte_by_byte(bytes in requests()) {
-        // Each byte of an unfinished head is looked at again with each that follows it.
+    fn answer_is_the_same_byte_by_byte(bytes in requests()) {
+        // Quadratic: each byte of an incomplete head is parsed again with each following byte.
         let bytes = bytes.get(..2000).unwrap_or(&bytes);
         prop_assert_eq!(outcome(talk(bytes.chunks(1))), outcome(ask(bytes)));
     }
 }
 
-/// An answer, and what comes then as far as it does not depend on the cuts: whether the peer sent
-/// anything behind the end, and whether the first byte of the last request came in the last piece.
+/// Returns the answer and the action, except for what depends on how the bytes are divided: whether bytes followed the
+/// end, and whether the first byte of the last request was in the last piece.
 fn outcome((answer, next): (String, SessionAction)) -> (String, SessionAction) {
     let next = match next {
         SessionAction::Close => SessionAction::Linger,

@@ -1,28 +1,28 @@
-//! Words along arrows, where they cover as little else as possible.
+//! Places labels along arrows so that they cover as little as possible.
 
 use super::layout::{Arrow, LEFT, RIGHT};
 
-/// Of a character at the size of labels, on average; generous, since the font is not known.
+/// The average width of a label's character; generous, because the font is not known.
 pub(super) const CHARACTER: f64 = 7.4;
-/// Above its arrow a label takes this height.
+/// The height of a label above its arrow.
 const HEIGHT: f64 = 17.0;
-/// Kept free at each end of an arrow.
+/// The space that stays free at each end of an arrow.
 const MARGIN: f64 = 16.0;
-/// Parts of the way at which a label may stand, the best first.
+/// The parts of an arrow at which a label may be centred, the best first.
 const PARTS: [f64; 9] = [0.5, 0.42, 0.58, 0.34, 0.66, 0.27, 0.73, 0.2, 0.8];
-/// Points of a label that are looked at.
+/// The points of a label that are checked for overlap.
 const SAMPLES: [f64; 5] = [-0.5, -0.25, 0.0, 0.25, 0.5];
 
-/// Where the middle of a label stands on its arrow, and how long it is.
+/// The centre and the length of a label on its arrow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) part: f64,
     pub(super) width: f64,
-    /// The words are too long for the arrow and have to be squeezed into the width.
+    /// The text is too long for the arrow and must be squeezed into the width.
     pub(super) squeezed: bool,
 }
 
-/// A label that has its place already.
+/// A label that was placed before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
     arrow: usize,
@@ -34,7 +34,7 @@ pub(super) fn width(words: &str) -> f64 {
     words.chars().map(|_| CHARACTER).sum()
 }
 
-/// A place for words on the part of an arrow between `from` and `to`.
+/// Returns the place for a text on the part of an arrow between `from` and `to`.
 pub(super) fn place(
     words: &str,
     (from, to): (f64, f64),
@@ -61,13 +61,13 @@ pub(super) fn place(
     Place { part, width, squeezed: natural > room }
 }
 
-/// How many lines and labels it would cover.
+/// Returns how many lines and labels a place would cover.
 fn cost(x: f64, width: f64, arrows: &[Arrow<'_>], index: usize, taken: &[Taken]) -> usize {
     let Some(own) = arrows.get(index) else { return 0 };
     let samples = SAMPLES.map(|sample| (x + sample * width).clamp(LEFT, RIGHT));
     let above = |x: f64, other: f64| own.y_at(x).is_some_and(|y| other > y - HEIGHT && other < y);
     let covers_line = |other: &Arrow<'_>| {
-        // Crossing between two points shows as a change of side.
+        // A crossing between two points shows as a change of side.
         let sides = samples.map(|x| match (own.y_at(x), other.y_at(x)) {
             (Some(own), Some(other)) => Some(other < own - HEIGHT / 2.0),
             _ => None,

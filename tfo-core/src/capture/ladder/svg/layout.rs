@@ -1,7 +1,7 @@
-//! Where everything stands: times become heights.
+//! Computes the position of everything: times become heights.
 //!
-//! Time runs downward, true to scale as far as labels have room: packets that follow each other
-//! closely are drawn a little apart, long pauses are cut.
+//! Time runs downward, true to scale as far as labels have room. Packets that follow each other closely are drawn
+//! apart, and long pauses are cut.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ pub(super) const RIGHT: f64 = WIDTH - LEFT;
 pub(super) const MIDDLE: f64 = WIDTH / 2.0;
 pub(super) const NOTE_HEIGHT: f64 = 15.0;
 
-/// A usual way from host to host.
+/// The height of the usual flight from host to host.
 const FLIGHT: f64 = 84.0;
 /// The largest step from one event to the next.
 const MAX_STEP: f64 = 150.0;
-/// … where no time on the way is known, so that the scale has no measure.
+/// The largest step if no flight time is known, so that the scale has no reference.
 const MAX_STEP_OF_ONE_SIDE: f64 = 56.0;
 const BREAK: f64 = 76.0;
-/// Between the times of one host.
+/// The least space between two times of one host.
 const TIME_SPACE: f64 = 18.0;
-/// Between arrows that lie flat.
+/// The least space between horizontal arrows.
 const FLAT_SPACE: f64 = 25.0;
-/// Between arrows of one direction, so that their labels have room.
+/// The least space between arrows of one direction, so that their labels fit.
 const ARROW_SPACE: f64 = 27.0;
-/// Down from where a packet leaves.
+/// The least height that an arrow falls.
 const MIN_FALL: f64 = 12.0;
 const MIN_HALF_FALL: f64 = 22.0;
 
-/// An arrow's place. One that starts or ends in the middle has that point there.
+/// The position of an arrow. An arrow that starts or ends in the middle of the path has that point there.
 #[derive(Debug, Clone)]
 pub(super) struct Arrow<'a> {
     pub(super) rung: &'a Rung,
@@ -39,7 +39,7 @@ pub(super) struct Arrow<'a> {
     pub(super) to: (f64, f64),
 }
 
-/// A cut through both lines, with the words between them.
+/// A cut through both lines, with a text between them.
 #[derive(Debug, Clone)]
 pub(super) struct Break {
     pub(super) y: f64,
@@ -54,20 +54,20 @@ pub(super) struct Layout<'a> {
 }
 
 impl Arrow<'_> {
-    /// The height of its line there, if it reaches there.
+    /// Returns the height of the arrow's line at `x`, if the arrow reaches there.
     pub(super) fn y_at(&self, x: f64) -> Option<f64> {
         let ((x1, y1), (x2, y2)) = (self.from, self.to);
         let inside = (x1.min(x2)..x1.max(x2)).contains(&x);
         inside.then(|| y1 + (y2 - y1) * (x - x1) / (x2 - x1))
     }
 
-    /// The angle of words along it, in degrees.
+    /// Returns the angle of text along the arrow, in degrees.
     pub(super) fn angle(&self) -> f64 {
         let (dx, dy) = (self.to.0 - self.from.0, self.to.1 - self.from.1);
         (dy * dx.signum()).atan2(dx.abs()).to_degrees()
     }
 
-    /// The point a part of the way from its start.
+    /// Returns the point at this part of the arrow, from its start.
     pub(super) fn point(&self, part: f64) -> (f64, f64) {
         let between = |a: f64, b: f64| a + (b - a) * part;
         (between(self.from.0, self.to.0), between(self.from.1, self.to.1))
@@ -90,13 +90,13 @@ enum Place {
     Middle = 2,
 }
 
-/// Heights that were reached, to keep the next at a distance.
+/// The heights that were used, to keep the next item at a distance.
 #[derive(Debug, Clone, Copy)]
 struct Heights {
     now: f64,
-    /// Of the last event at each host.
+    /// The height of the last event at each host.
     host: [f64; 2],
-    /// Below the last arrow of each direction, where it starts and where it ends.
+    /// The height below the last arrow of each direction, where it starts and where it ends.
     starts: [f64; 2],
     ends: [f64; 2],
 }
@@ -163,7 +163,7 @@ impl<'a> Layout<'a> {
                 heights.now += (step.as_secs_f64() * scale).min(MAX_STEP);
             }
             before = Some(event.time);
-            // What happens in the middle has no time of its own.
+            // What happens in the middle of the path has no time of its own.
             if event.place != Place::Middle {
                 seen = before;
             }
@@ -179,7 +179,7 @@ impl<'a> Layout<'a> {
         self.bottom = heights.below();
     }
 
-    /// Where only one end has a time the arrow lies flat.
+    /// Draws an arrow horizontally if only one end has a time.
     fn level(&mut self, first: usize) {
         for arrow in self.arrows.iter_mut().skip(first) {
             let known = if arrow.from.1.is_nan() { arrow.to.1 } else { arrow.from.1 };
@@ -193,7 +193,7 @@ impl<'a> Layout<'a> {
 }
 
 impl Heights {
-    /// Under everything that was placed.
+    /// Returns the height below everything that was placed.
     fn below(&self) -> f64 {
         let all = self.starts.iter().chain(&self.ends).chain([&self.now]);
         all.copied().fold(f64::NEG_INFINITY, f64::max)
@@ -229,7 +229,7 @@ fn notes_height(notes: usize) -> f64 {
     (0..notes).map(|_| NOTE_HEIGHT).sum()
 }
 
-/// When and where an arrow starts and ends, as far as it is known; the middle is half of the way.
+/// Returns when and where an arrow starts and ends, as far as known. The middle of the path is half of the way.
 fn ends(
     rung: &Rung,
     flight: Option<Duration>,
@@ -252,7 +252,7 @@ fn ends(
     start.into_iter().chain(end)
 }
 
-/// Heights per second.
+/// Returns the height per second.
 fn scale_of(events: &[Event], flight: Option<Duration>) -> f64 {
     if let Some(flight) = flight.filter(|flight| !flight.is_zero()) {
         return FLIGHT / flight.as_secs_f64();

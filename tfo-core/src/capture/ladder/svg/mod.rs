@@ -1,4 +1,4 @@
-//! A ladder as an SVG picture.
+//! Draws a ladder as an SVG picture.
 
 mod label;
 mod layout;
@@ -10,19 +10,19 @@ use super::words::{balanced, is_invisible, wrap};
 use label::Place;
 use layout::{Arrow, Break, LEFT, Layout, MIDDLE, NOTE_HEIGHT, RIGHT, WIDTH};
 
-/// Characters of a note beside half of an arrow, and under a whole one.
+/// The number of characters of a note beside half of an arrow, and below a whole one.
 const NOTE_BESIDE: usize = 42;
 const NOTE_UNDER: usize = 84;
 const MAX_NOTES: usize = 4;
 const MAX_NAME: usize = 42;
-/// Characters of a name that has room on both sides of its line.
+/// The longest name that is centred on its line.
 const CENTRED_NAME: usize = 24;
 const TITLE_LINE: usize = 80;
 
 const EDGE: f64 = 12.0;
 const DIAMOND: &str = "M0 -7 L7 0 L0 7 L-7 0 Z";
 
-/// Text keeps a rim of the page's colour, so that lines may pass behind it.
+/// Text has an outline in the page's colour, so that lines may pass behind it.
 const STYLE: &str = "\
 text { font: 14px sans-serif; fill: #1f2328; stroke: #ffffff; stroke-width: 4px; \
 stroke-linejoin: round; paint-order: stroke; }
@@ -63,7 +63,7 @@ pub(super) fn draw(ladder: &Ladder) -> String {
     draw_sized(ladder).0
 }
 
-/// Several pictures side by side, as one document.
+/// Draws several pictures side by side as one document.
 pub(super) fn draw_row(ladders: &[Ladder]) -> String {
     let pictures: Vec<(String, f64)> = ladders.iter().map(draw_sized).collect();
     let height = pictures.iter().map(|(_, height)| *height).fold(0.0, f64::max);
@@ -79,7 +79,7 @@ pub(super) fn draw_row(ladders: &[Ladder]) -> String {
     row + "</svg>\n"
 }
 
-/// The picture, and its height.
+/// Returns the picture and its height.
 fn draw_sized(ladder: &Ladder) -> (String, f64) {
     let titles = ladder.title.as_deref().map_or_else(Vec::new, |title| {
         wrap(&title.chars().filter(|c| !is_invisible(*c)).collect::<String>(), TITLE_LINE)
@@ -113,7 +113,7 @@ fn draw_sized(ladder: &Ladder) -> (String, f64) {
     (picture.svg + "</svg>\n", height)
 }
 
-/// The notes of a rung in lines, as they stand in the picture.
+/// Returns the notes of a packet, wrapped into lines.
 fn notes(rung: &Rung) -> Vec<String> {
     let room = match rung.reach {
         Reach::Whole => NOTE_UNDER,
@@ -201,7 +201,7 @@ impl Picture {
         self.text("small dim", "middle", (MIDDLE, y + 5.0), &gap.words);
     }
 
-    /// First all lines, then all words, so that no line crosses words.
+    /// Draws all lines before all text, so that no line crosses a text.
     fn arrows(&mut self, layout: &Layout<'_>, clock: Clock) {
         for arrow in &layout.arrows {
             self.shaft(arrow);
@@ -271,7 +271,7 @@ impl Picture {
         }
     }
 
-    /// Words that follow an arrow, so far above (negative) or below its line.
+    /// Draws text along an arrow, `dy` above (negative) or below its line.
     fn along(&mut self, class: &str, arrow: &Arrow<'_>, place: Place, dy: f64, words: &str) {
         let (x, y) = arrow.point(place.part);
         let squeezed = if place.squeezed {
@@ -287,7 +287,7 @@ impl Picture {
         );
     }
 
-    /// Under its arrow; of one that ends in the middle, in the half that it leaves free.
+    /// Draws the notes below an arrow; for an arrow that ends in the middle, in the half that it leaves free.
     fn notes(&mut self, arrow: &Arrow<'_>) {
         let rung = arrow.rung;
         let lines = notes(rung);
@@ -322,7 +322,7 @@ const fn tone_class(tone: Tone) -> &'static str {
     }
 }
 
-/// The picture in words, for those who do not see it.
+/// Returns the picture as text, for screen readers.
 fn told(ladder: &Ladder, clock: Clock) -> String {
     let items = ladder.items();
     let told = items.iter().map(|item| match item {

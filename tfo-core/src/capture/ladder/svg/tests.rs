@@ -1,5 +1,5 @@
-//! The picture is well-formed and says what it must. How it looks, only eyes can judge:
-//! `TFO_PICTURES=folder` writes one of each kind there.
+//! The picture is well-formed and contains its text. Only a person can judge how it looks: `TFO_PICTURES=folder`
+//! writes one of each kind there.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -14,7 +14,7 @@ fn ladder(title: &str, packets: &[PacketPath]) -> Ladder {
     Ladder::new("client 192.0.2.1", "server 192.0.2.200:2222").title(title).packets(packets)
 }
 
-/// A reader of as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
+/// Parses as much XML as the pictures use: tags in pairs, quoted attributes, known entities.
 #[track_caller]
 fn assert_well_formed(svg: &str) {
     let mut open = Vec::new();
@@ -23,7 +23,7 @@ fn assert_well_formed(svg: &str) {
         assert_text(text);
         let (tag, after) = after.split_once('>').expect("a tag ends");
         assert_eq!(tag.matches('"').count() % 2, 0, "quotes come in pairs: {tag}");
-        // Only here: a word of a text may hold these letters.
+        // Checked only inside tags: text may contain these letters.
         assert!(!tag.contains("NaN") && !tag.contains("inf"), "a place is unknown: {tag}");
         if let Some(name) = tag.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name), "tags are nested");
@@ -70,7 +70,10 @@ fn each_kind_of_picture_is_well_formed() {
     for (name, ladder) in kinds() {
         let svg = ladder.to_svg();
         assert_well_formed(&svg);
-        assert!(svg.contains("<title>") && svg.contains("<desc>"), "{name} is told in words");
+        assert!(
+            svg.contains("<title>") && svg.contains("<desc>"),
+            "{name} has a description in words"
+        );
         if let Some(folder) = &folder {
             fs::write(folder.join(name).with_extension("svg"), &svg).expect("the folder is there");
         }
@@ -78,7 +81,7 @@ fn each_kind_of_picture_is_well_formed() {
 }
 
 #[test]
-fn the_words_stand_in_the_picture() {
+fn picture_contains_labels_and_notes() {
     let svg = ladder("Stripped", &fixture::stripped()).to_svg();
     for words in [
         ">SYN, cookie 8 B, 64 B of data in the SYN</text>",
@@ -112,7 +115,7 @@ fn time_runs_downward_for_each_host() {
 }
 
 #[test]
-fn hostile_words_are_escaped() {
+fn hostile_text_is_escaped() {
     let mut packets = fixture::syn_data_dropped();
     packets[0].modifications =
         vec![Modification::new("box", "</text><script>&\"'\u{0}\u{1b}]]>\u{ffff}")];
@@ -125,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_crossings_make_a_well_formed_picture(
+    fn any_packets_make_a_well_formed_picture(
         all in proptest::collection::vec(fixture::any_crossing(), 0..50),
         names in [".{0,60}", ".{0,60}", ".{0,60}"],
     ) {

@@ -1,24 +1,24 @@
-//! One packet as the pieces between the two lines, from its sender to its receiver.
+//! Draws one packet as the pieces between the two lines, from its sender to its receiver.
 
 use super::super::rung::{Changed, Reach, Rung};
 use super::super::words::count;
 use super::{Canvas, Glyphs, Paint, Piece};
 
-/// A dash and two spaces around a label.
+/// The columns of a dash and two spaces around a label.
 const AROUND_LABEL: usize = 3;
-/// Around the label after the middle, with the arrow's head.
+/// The columns around the label after the middle, with the arrow's head.
 const AROUND_SECOND: usize = 5;
 
 struct Pen {
     glyphs: &'static Glyphs,
     head: char,
-    /// Columns from line to line.
+    /// The columns between the two lines.
     columns: usize,
     paint: Paint,
     label: String,
 }
 
-/// The pieces, and the notes that found no place among them.
+/// Returns the pieces of an arrow, and the notes that did not fit among them.
 pub(super) fn draw(canvas: &Canvas, rung: &Rung) -> (Vec<Piece>, Vec<String>) {
     let glyphs = canvas.glyphs;
     let pen = Pen {
@@ -44,14 +44,14 @@ pub(super) fn draw(canvas: &Canvas, rung: &Rung) -> (Vec<Piece>, Vec<String>) {
 }
 
 impl Pen {
-    /// `──── label ────►`
+    /// Draws `──── label ────►`.
     fn plain(&self) -> Vec<Piece> {
         let dashes = self.columns.saturating_sub(count(&self.label) + AROUND_LABEL);
         let before = dashes / 2;
         vec![self.shaft(before), self.words(), self.shaft(dashes - before), self.head(self.paint)]
     }
 
-    /// `─ label ──◆──────►`
+    /// Draws `─ label ──◆──────►`.
     fn touched(&self) -> Vec<Piece> {
         let before = self.middle().min(self.columns.saturating_sub(3));
         let rest = self.columns.saturating_sub(before + 2);
@@ -60,7 +60,7 @@ impl Pen {
         body
     }
 
-    /// `─ label ──◆─ second label ─►`; without room for the second label it becomes a note.
+    /// Draws `─ label ──◆─ second label ─►`. Without room for the second label it becomes a note.
     fn changed(&self, changed: &Changed, notes: &mut Vec<String>) -> Vec<Piece> {
         let second = count(&changed.label);
         let most = self.columns.saturating_sub(1 + second + AROUND_SECOND);
@@ -83,7 +83,7 @@ impl Pen {
         body
     }
 
-    /// `─ label ──✗ note`
+    /// Draws `─ label ──✗ note`.
     fn dropped(&self, notes: &mut Vec<String>) -> Vec<Piece> {
         let before = self.middle();
         let mut body = self.labelled(before);
@@ -92,7 +92,7 @@ impl Pen {
         body
     }
 
-    /// `     note ◆─ label ──►`
+    /// Draws `     note ◆─ label ──►`.
     fn forged(&self, notes: &mut Vec<String>) -> Vec<Piece> {
         let after = self.middle();
         let mut body = beside(notes, self.columns.saturating_sub(after + 1));
@@ -108,13 +108,13 @@ impl Pen {
         body
     }
 
-    /// Half of the columns, or more if the label needs them.
+    /// Returns half of the columns, or more if the label needs them.
     fn middle(&self) -> usize {
         let needed = count(&self.label) + AROUND_LABEL + 1;
         (self.columns / 2).max(needed).min(self.columns.saturating_sub(1))
     }
 
-    /// `─ label ───`, so many columns long.
+    /// Draws `─ label ───`, this many columns long.
     fn labelled(&self, columns: usize) -> Vec<Piece> {
         let rest = columns.saturating_sub(count(&self.label) + AROUND_LABEL);
         vec![self.shaft(1), self.words(), self.shaft(rest)]
@@ -137,7 +137,7 @@ impl Pen {
     }
 }
 
-/// The only note, if it fits into the room after half an arrow; else space.
+/// Returns the only note if it fits beside half of an arrow, else spaces.
 fn beside(notes: &mut Vec<String>, room: usize) -> Vec<Piece> {
     let note = match notes.as_slice() {
         [note] if count(note) + 2 <= room => notes.remove(0),

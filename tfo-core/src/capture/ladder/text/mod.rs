@@ -12,22 +12,22 @@ use super::words::{balanced, count, is_invisible, wrap};
 const DEFAULT_WIDTH: usize = 80;
 const MIN_WIDTH: usize = 40;
 const MAX_WIDTH: usize = 400;
-/// The least that separates two flights of packets by an empty row.
+/// The shortest pause that separates two flights of packets by an empty row.
 const PAUSE: Duration = Duration::from_millis(1);
-/// … where only one host's clock is known.
+/// The shortest such pause if only one host's clock is known.
 const PAUSE_OF_ONE_SIDE: Duration = Duration::from_millis(5);
 /// Room for "ms" above the times.
 const MIN_TIME_WIDTH: usize = 2;
 
-/// How a ladder is written as text.
+/// The format of a ladder as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TextStyle {
-    /// Columns that no line exceeds: 80 by default, 40 to 400.
+    /// The most columns of a line: 80 by default, 40 to 400.
     pub width: usize,
-    /// Whether to colour it by ANSI escapes. Not by default.
+    /// Whether to use ANSI colours. Off by default.
     pub colour: bool,
-    /// Whether to use no character beyond ASCII. Not by default.
+    /// Whether to use ASCII characters only. Off by default.
     pub ascii: bool,
 }
 
@@ -38,19 +38,19 @@ impl Default for TextStyle {
 }
 
 impl TextStyle {
-    /// The same, so many columns wide.
+    /// Sets the maximum line width, in columns.
     #[must_use]
     pub const fn width(self, width: usize) -> Self {
         Self { width, ..self }
     }
 
-    /// The same, with or without colour.
+    /// Sets whether to use colours.
     #[must_use]
     pub const fn colour(self, colour: bool) -> Self {
         Self { colour, ..self }
     }
 
-    /// The same, with or without characters beyond ASCII.
+    /// Sets whether to use ASCII characters only.
     #[must_use]
     pub const fn ascii(self, ascii: bool) -> Self {
         Self { ascii, ..self }
@@ -131,10 +131,10 @@ impl Paint {
 
 type Piece = (Paint, String);
 
-/// What stands between the two lines and outside of them.
+/// The text between the two lines and beside them.
 struct Row {
     times: [Option<Duration>; 2],
-    /// Of the times: where the packet leaves, the time that orders the rows, and where it arrives.
+    /// The colours of the times: where the packet leaves, with the time that orders the rows, and where it arrives.
     time_paints: [Paint; 2],
     edges: [char; 2],
     body: Vec<Piece>,
@@ -145,7 +145,7 @@ struct Canvas {
     glyphs: &'static Glyphs,
     clock: Clock,
     time_width: usize,
-    /// Columns between the two lines.
+    /// The columns between the two lines.
     inner: usize,
     text: String,
 }
@@ -187,7 +187,7 @@ impl Canvas {
         let time_width = times.flatten().map(|time| clock.show(time).len()).max();
         let time_width = time_width.unwrap_or_default().max(MIN_TIME_WIDTH);
         let width = style.width.clamp(MIN_WIDTH, MAX_WIDTH);
-        // On each side a line and the space between it and the times.
+        // On each side there are a line and the space between it and the times.
         let inner = width.saturating_sub(2 * (time_width + 2));
         let glyphs = if style.ascii { &ASCII } else { &UNICODE };
         Self { style, glyphs, clock, time_width, inner, text: String::new() }
@@ -214,7 +214,7 @@ impl Canvas {
         ]);
     }
 
-    /// Tells flights of packets apart by an empty row, and names a long silence.
+    /// Separates flights of packets by an empty row, and names a long silence.
     fn pause(
         &mut self,
         started: Option<Duration>,
@@ -296,7 +296,7 @@ impl Canvas {
         self.line(&pieces);
     }
 
-    /// Adds a line without spaces at its end; neighbours of one colour share their escapes.
+    /// Adds a line without trailing spaces. Neighbours of one colour share their escapes.
     fn line(&mut self, pieces: &[Piece]) {
         let used = pieces.iter().rposition(|(_, text)| !text.trim().is_empty());
         let pieces = pieces.get(..used.map_or(0, |last| last + 1)).unwrap_or_default();
@@ -318,7 +318,7 @@ impl Canvas {
         self.text.push('\n');
     }
 
-    /// Without what would break the line, the columns or the wish for ASCII.
+    /// Removes what would break the line, the columns or the restriction to ASCII.
     fn clean(&self, text: &str) -> String {
         let kept = text.chars().filter(|c| !is_invisible(*c));
         kept.map(|c| match c {
@@ -329,7 +329,7 @@ impl Canvas {
         .collect()
     }
 
-    /// At most so many columns of it.
+    /// Cuts text to at most `room` columns.
     fn fit(&self, text: &str, room: usize) -> String {
         if count(text) <= room {
             return text.to_owned();

@@ -1,4 +1,4 @@
-//! Ladders as stored text. `TFO_BLESS=1` writes what is drawn over what is stored.
+//! Ladders as stored text. `TFO_BLESS=1` replaces what is stored by what is drawn.
 
 use std::path::Path;
 use std::{env, fs};
@@ -66,7 +66,7 @@ fn a_cookie_is_requested_and_granted() {
 }
 
 #[test]
-fn a_dropped_packet_ends_in_the_middle_and_a_silence_is_named() {
+fn dropped_packet_ends_in_the_middle_and_silence_is_named() {
     let ladder = ladder("SYNs with data are dropped", &fixture::syn_data_dropped());
     assert_stored("syn-data-dropped.txt", &ladder, TextStyle::default());
     assert_stored("syn-data-dropped-ascii.txt", &ladder, TextStyle::default().ascii(true));
@@ -74,7 +74,7 @@ fn a_dropped_packet_ends_in_the_middle_and_a_silence_is_named() {
 }
 
 #[test]
-fn a_changed_packet_is_told_on_both_sides_of_the_change() {
+fn changed_packet_has_a_label_on_both_sides_of_the_change() {
     let ladder = ladder("The option and the data are stripped", &fixture::stripped());
     assert_stored("stripped.txt", &ladder, TextStyle::default());
     assert_stored("stripped-narrow.txt", &ladder, TextStyle::default().width(50));
@@ -87,13 +87,13 @@ fn a_forged_packet_starts_in_the_middle() {
 }
 
 #[test]
-fn a_packet_towards_the_client_can_be_dropped_changed_and_forged_too() {
+fn packets_towards_the_client_can_be_dropped_changed_forged() {
     let ladder = ladder("All of it on the way back", &fixture::way_back());
     assert_stored("way-back.txt", &ladder, TextStyle::default());
 }
 
 #[test]
-fn one_hosts_capture_shows_that_hosts_clock() {
+fn capture_of_one_host_shows_the_clock_of_that_host() {
     let all = fixture::fast_open(Wire::v4());
     let at_client = ladder("Seen at the client", &fixture::seen_at(Host::Client, &all));
     assert_stored("seen-at-client.txt", &at_client, TextStyle::default());
@@ -119,14 +119,14 @@ fn a_long_transfer_is_cut_in_the_middle() {
 }
 
 #[test]
-fn a_ladder_without_packets_is_its_head() {
+fn ladder_without_packets_is_its_title_and_hosts() {
     let text = Ladder::new("a", "b").to_text(TextStyle::default());
     assert_within(&text, TextStyle::default());
     assert_eq!(text.lines().count(), 1);
 }
 
 #[test]
-fn hostile_words_stay_in_their_place() {
+fn hostile_text_keeps_the_layout() {
     let mut packets = fixture::syn_data_dropped();
     packets[0].modifications = vec![
         Modification::new("box", "\x1b[31mred\u{202e}\nnew line é"),
@@ -143,7 +143,7 @@ fn hostile_words_stay_in_their_place() {
 
 proptest! {
     #[test]
-    fn no_crossings_break_the_frame(
+    fn no_packets_break_the_layout(
         all in proptest::collection::vec(fixture::any_crossing(), 0..60),
         width in 0..200_usize,
         colour: bool,
