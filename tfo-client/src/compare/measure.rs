@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tfo_core::capture::PacketPath;
 use tfo_core::diagnosis::{self, Evidence, Outcome, Verdict};
-use tfo_core::probe::Probe;
+use tfo_core::probe::{Probe, Series};
 use tfo_core::socket::Method;
 
 use super::job::Job;
@@ -90,7 +90,7 @@ impl<'a> Sampler<'a> {
         &self,
         mut enough: impl FnMut(&[Sample]) -> bool,
     ) -> Result<Vec<Sample>, MeasureError> {
-        let mut samples = Vec::new();
+        let (mut samples, mut evidence) = (Vec::new(), Vec::new());
         for pair in 1.. {
             let order = if fastrand::bool() {
                 [Side::FastOpen, Side::Regular]
@@ -100,9 +100,10 @@ impl<'a> Sampler<'a> {
             let mut both = Vec::new();
             for side in order {
                 if self.is_interrupted() {
-                    return Ok(samples);
+                    return Ok(judged(samples, evidence));
                 }
-                let sample = self.connect(side)?;
+                let (sample, seen) = self.observe(side)?;
+                evidence.push(seen);
                 both.push(Sample { pair, first: both.is_empty(), ..sample });
                 thread::sleep(self.interval);
             }
@@ -111,7 +112,7 @@ impl<'a> Sampler<'a> {
                 break;
             }
         }
-        Ok(samples)
+        Ok(judged(samples, evidence))
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
@@ -120,6 +121,11 @@ impl<'a> Sampler<'a> {
 
     /// Makes one connection.
     pub(super) fn connect(&self, side: Side) -> Result<Sample, MeasureError> {
+        self.observe(side).map(|(sample, _)| sample)
+    }
+
+    /// Makes one connection, and returns its evidence too.
+    fn observe(&self, side: Side) -> Result<(Sample, Evidence), MeasureError> {
         let probe = if side == Side::FastOpen { &self.fast } else { &self.regular }.clone();
         let (first, mut dialogue) = self.job.start().map_err(MeasureError::Fault)?;
         let (seen, dialogue) =
@@ -131,7 +137,7 @@ impl<'a> Sampler<'a> {
         let client = seen.evidence;
         let lossy = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0);
         let evidence = Evidence::new(Some(client), first_bytes::server_evidence(beginning, token));
-        Ok(Sample {
+        let sample = Sample {
             pair: 0,
             first: true,
             side,
@@ -141,7 +147,8 @@ impl<'a> Sampler<'a> {
             ended: seen.timing.ended.unwrap_or_default(),
             lossy,
             tls: dialogue.tls_version(),
-        })
+        };
+        Ok((sample, evidence))
     }
 
     /// Makes one connection and captures its packets; `None` if they can't be captured.
@@ -175,4 +182,13 @@ impl Network {
             Self::Lab(lab) => lab.network.client().run(code),
         }
     }
+}
+
+/// Judges the samples of a run with what the regular connections among them say of the others.
+fn judged(mut samples: Vec<Sample>, mut evidence: Vec<Evidence>) -> Vec<Sample> {
+    Series::settle(&mut evidence);
+    for (sample, evidence) in samples.iter_mut().zip(&evidence) {
+        sample.verdict = diagnosis::judge(evidence);
+    }
+    samples
 }

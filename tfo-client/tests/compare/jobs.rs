@@ -64,7 +64,8 @@ fn run(network: &Network, arguments: &str, certificates: Option<&str>) -> Value 
     document
 }
 
-/// Checks the medians of a time, in round trips, on both sides. The tolerance is 8 %, for the hosts' own time.
+/// Checks that the medians of a time are nearest to these numbers of round trips, on both sides. Anything more exact
+/// would measure the machine.
 fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), String> {
     let found = only(document);
     assert_eq!(found["hit_rate"]["count"], 10, "not all attempts used fast open: {found}");
@@ -73,7 +74,7 @@ fn takes(document: &Value, metric: &str, regular: f64, fast: f64) -> Result<(), 
     let times = times.unwrap_or_else(|| panic!("no {metric}: {found}"));
     for (pointer, expected) in [("/regular/median/us", regular), ("/fast_open/median/us", fast)] {
         let trips = number(times, pointer) / 1e6 / RTT.as_secs_f64();
-        if (trips - expected).abs() / expected > 0.08 {
+        if (trips - expected).abs() >= 0.5 {
             return Err(format!("{metric}{pointer}: {trips:.2} RTT, not {expected}"));
         }
     }

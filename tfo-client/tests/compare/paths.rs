@@ -5,11 +5,11 @@ use tfo_core::lab::isolated;
 
 use super::{alone, among_others, document, number, only, retried};
 
-/// Checks that a time is this number of round trips, within 3 %.
+/// Checks that a time is nearest to this number of round trips. Anything more exact would measure the machine.
 fn check_round_trips(name: &str, us: f64, round_trips: f64, rtt_ms: f64) -> Result<(), String> {
     let found = us / 1e3 / rtt_ms;
-    let off = (found - round_trips).abs() / round_trips;
-    if off <= 0.03 { Ok(()) } else { Err(format!("{name}: {found:.3} RTT, not {round_trips}")) }
+    let off = (found - round_trips).abs();
+    if off < 0.5 { Ok(()) } else { Err(format!("{name}: {found:.3} RTT, not {round_trips}")) }
 }
 
 fn check_saved_round_trip(rtt_ms: f64, more: &str) {

@@ -56,7 +56,7 @@ fn unknown_word_is_status_2_with_a_suggestion() {
         for (word, hint) in [
             ("option-striped", "did you mean `option-stripped`?"),
             ("fastopen", "did you mean `fast-open`?"),
-            ("queue", "did you mean `queue-full`?"),
+            ("queue", "did you mean `queue-full` or `accept-queue-full`?"),
             ("bad-luck", "list all of them: tfo-client explain"),
         ] {
             let ended = explain(&lab, &[word]);
@@ -119,7 +119,7 @@ fn boxes_named_on_a_page_produce_its_cause() {
             };
             tried += 1;
             let words = command.strip_prefix("tfo-client ").unwrap().split(' ');
-            let arguments: Vec<_> = words.chain(["-n", "2", "-q", "-o", "json"]).collect();
+            let arguments: Vec<_> = words.chain(["-q", "-o", "json"]).collect();
             let mut client = Command::new(env!("CARGO_BIN_EXE_tfo-client"));
             client.args(&arguments).arg("--config").arg(lab.file("client.toml", ""));
             let ended = lab.run(client);

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cookie::FastOpenCookie;
+#[cfg(feature = "cookie")]
 use crate::cookie::forensics::Origin;
 use crate::host::{CounterChange, FastOpenFlags};
 use crate::socket::{Attempt, SynRecord, TcpBits, TcpInfo};
@@ -230,6 +231,7 @@ pub enum CookieOrigin {
     Unknown,
 }
 
+#[cfg(feature = "cookie")]
 impl From<Origin> for CookieOrigin {
     fn from(origin: Origin) -> Self {
         match origin {

@@ -61,8 +61,9 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
         return (finding, NOTHING.to_owned());
     }
     let finding = format!(
-        "Fast open works, but not every time: {good} of {total} connections used it; the others: {}.",
-        tally(earlier.iter().filter(|verdict| verdict.outcome != Outcome::FastOpen))
+        "Fast open works, but not every time: {good} of {total} connections used it; the others: {}{}.",
+        tally(earlier.iter().filter(|verdict| verdict.outcome != Outcome::FastOpen)),
+        miss_rate(verdicts)
     );
     let miss = earlier
         .iter()
@@ -83,9 +84,9 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
 fn sporadic(miss: &Verdict) -> String {
     match miss.cause {
         Some(Cause::DataNotAcked | Cause::QueueFull) => {
-            "What fails only now and then is a full fast open queue, while a stripped option or a \
-             disabled server fails each time: raise `fastopen-queue` in server.toml and \
-             `net.core.somaxconn`, and watch `nstat -az TcpExtTCPFastOpenListenOverflow` on the server."
+            "What fails only now and then may be a full fast open queue, or a balancer whose servers are not all \
+             set up for fast open: `tfo-client doctor` on the server names its listeners and their queues; \
+             raise `fastopen-queue` in server.toml and `net.core.somaxconn`."
                 .to_owned()
         }
         Some(Cause::CookieRejected | Cause::KeyMismatch | Cause::AddressTranslated) => {
@@ -95,7 +96,8 @@ fn sporadic(miss: &Verdict) -> String {
                 .to_owned()
         }
         Some(Cause::SynRetransmitted) => {
-            "A SYN that is lost once in a while is ordinary loss: nothing to do for fast open."
+            "A SYN that is lost once in a while is ordinary loss, or a server that was short of room for a \
+             moment: nothing to do for fast open."
                 .to_owned()
         }
         Some(Cause::NoCookieReturned | Cause::OptionStripped) => {
@@ -132,13 +134,9 @@ fn constant(last: &Verdict, total: usize) -> (String, String) {
              server."
                 .to_owned()
         }
-        (_, Some(Cause::DataNotAcked)) => format!(
-            "It is the same every time, so a queue that is full only now and then is not it. {}",
-            last.advice
-        ),
-        (_, Some(Cause::SynRetransmitted)) => format!(
-            "That is no chance loss: a box on the path drops such SYNs, at about a second for each \
-             connection: leave fast open off towards this server, or have the box repaired. {}",
+        (_, Some(Cause::DataNotAcked)) if last.candidates.contains(&Cause::QueueFull) => format!(
+            "A short queue under load misses most connections too: `tfo-client doctor` on the server names the \
+             listener and its queue. {}",
             last.advice
         ),
         _ => last.advice.clone(),
@@ -149,13 +147,39 @@ fn constant(last: &Verdict, total: usize) -> (String, String) {
 /// The last connection did not use fast open, and others ended in another way.
 fn mixed(verdicts: &[Verdict], last: &Verdict, fast_open: usize) -> (String, String) {
     let finding = format!(
-        "{fast_open} of {} connections used fast open ({}), and of the last: {}",
+        "{fast_open} of {} connections used fast open ({}{}), and of the last: {}",
         verdicts.len(),
         tally(verdicts.iter()),
+        miss_rate(verdicts),
         last.finding
     );
     let advice = if fast_open > 0 { sporadic(last) } else { last.advice.clone() };
     (finding, advice)
+}
+
+/// Of the connections that were to use fast open, those that did not, with the range that so few connections leave
+/// (Wilson's interval, 95 %). Empty where none did, or all.
+fn miss_rate(verdicts: &[Verdict]) -> String {
+    let hits = count(verdicts, Outcome::FastOpen);
+    let misses = count(verdicts, Outcome::Fallback) + count(verdicts, Outcome::Failed);
+    if hits == 0 || misses == 0 {
+        return String::new();
+    }
+    let total = hits + misses;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "nobody makes 2^52 connections one after another"
+    )]
+    let (share, n) = (misses as f64 / total as f64, total as f64);
+    let z = 1.96_f64;
+    let centre = share + z * z / (2.0 * n);
+    let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let percent = |edge: f64| edge / (1.0 + z * z / n) * 100.0;
+    format!(
+        "; {misses} of {total} attempts missed, which leaves a rate of {:.0} to {:.0} %",
+        percent(centre - spread),
+        percent(centre + spread)
+    )
 }
 
 const NOTHING: &str = "Nothing to do.";

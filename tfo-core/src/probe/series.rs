@@ -59,17 +59,37 @@ impl Series {
         }
     }
 
+    /// Adds to the evidence of a run what its regular connections say of its faults, which they were made in turn with.
+    pub fn settle(run: &mut [Evidence]) {
+        let of_data = |client: &&ClientEvidence| matches!(client.attempt, Attempt::InSyn(1..));
+        let clients = || run.iter().filter_map(|evidence| evidence.client.as_ref());
+        let regular = clients().filter(|client| client.attempt == Attempt::Regular);
+        let controls: Vec<_> = regular.map(control_of).collect();
+        let seen: Vec<_> = clients().filter(of_data).map(fault).collect();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        for client in run.iter_mut().filter_map(|evidence| evidence.client.as_mut()) {
+            let Some(met) = fault(client).filter(|_| of_data(&&*client)) else { continue };
+            client.repetition = Some(Repetition {
+                faults: count(seen.iter().filter(|other| **other == Some(met)).count()),
+                passed: count(seen.iter().filter(|other| other.is_none()).count()),
+                controls: count(controls.len()),
+                controls_alike: count(controls.iter().filter(|one| is_alike(met, **one)).count()),
+            });
+        }
+    }
+
     fn addresses(&self, cookie: FastOpenCookie) -> Option<CookieAddresses> {
         let known = self.made.iter().find(|(known, _)| *known == cookie);
         known.map(|(_, addresses)| *addresses)
     }
 
     fn compare(&mut self, probe: &Probe, client: &mut ClientEvidence) {
-        if !matches!(client.attempt, Attempt::InSyn(1..)) {
+        if !matches!(client.attempt, Attempt::InSyn(1..) | Attempt::AfterHandshake) {
             return;
         }
         let Some(fault) = fault(client) else {
-            self.repetition.passed += 1;
+            // A request that passes says nothing of SYNs with data.
+            self.repetition.passed += u32::from(client.attempt != Attempt::AfterHandshake);
             return;
         };
         if self.fault != Some(fault) {
@@ -102,15 +122,32 @@ impl Series {
     }
 
     fn count(&mut self, fault: Fault, control: Control) {
-        let alike = match (fault, control.result) {
-            (Fault::Repeated, RegularCheck::Connected) => control.retransmitted,
-            (Fault::Repeated | Fault::NoHandshake, RegularCheck::TimedOut)
-            | (Fault::AnsweredByError, RegularCheck::Failed(_)) => true,
-            _ => false,
-        };
         self.repetition.controls += 1;
-        self.repetition.controls_alike += u32::from(alike);
+        self.repetition.controls_alike += u32::from(is_alike(fault, control));
     }
+}
+
+/// Whether a regular connection met the same fault.
+fn is_alike(fault: Fault, control: Control) -> bool {
+    match (fault, control.result) {
+        (Fault::Repeated, RegularCheck::Connected) => control.retransmitted,
+        (Fault::Repeated | Fault::NoHandshake, RegularCheck::TimedOut)
+        | (Fault::AnsweredByError, RegularCheck::Failed(_)) => true,
+        _ => false,
+    }
+}
+
+/// A regular connection of the run, as a control.
+fn control_of(client: &ClientEvidence) -> Control {
+    let result = match client.result {
+        Ending::Failed(errno) => RegularCheck::Failed(errno),
+        Ending::NoHandshake => RegularCheck::TimedOut,
+        _ => RegularCheck::Connected,
+    };
+    // Data that is sent again leaves the SYN's counter alone.
+    let retransmitted = client.tcp.is_some_and(|tcp| tcp.total_retrans > 0)
+        && client.counters.is_none_or(|change| change.syn_retrans > 0);
+    Control { result, retransmitted }
 }
 
 fn fault(client: &ClientEvidence) -> Option<Fault> {
@@ -119,6 +156,9 @@ fn fault(client: &ClientEvidence) -> Option<Fault> {
         Ending::NoHandshake => return Some(Fault::NoHandshake),
         _ => {}
     }
-    let code = client.tcp.map(|tcp| tcp.client_fail);
-    (code == Some(ClientFail::SynRetransmitted)).then_some(Fault::Repeated)
+    let tcp = client.tcp?;
+    let request_repeated = client.attempt == Attempt::AfterHandshake
+        && tcp.total_retrans > 0
+        && client.counters.is_some_and(|change| change.syn_retrans > 0);
+    (tcp.client_fail == ClientFail::SynRetransmitted || request_repeated).then_some(Fault::Repeated)
 }

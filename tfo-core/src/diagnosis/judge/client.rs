@@ -214,21 +214,38 @@ fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
 }
 
 fn syn_with_option_repeated(facts: &Facts<'_>, what: &str) -> Verdict {
-    let mut possible = facts.candidates(Symptom::SynRepeated);
-    possible.retain(|cause| *cause != Cause::SynRetransmitted);
+    let left = facts.candidates(Symptom::SynRepeated);
+    let seen = format!(
+        "A cookie was asked for and none came back, and SYN or SYN-ACK had to be sent again: {what}"
+    );
+    if let [cause @ (Cause::RegularFailsToo | Cause::AcceptQueueFull)] = left[..] {
+        return Ruling::new(Outcome::Fallback, format!("{seen}; {}", reason(facts, cause)))
+            .cause(cause, View::Client)
+            .verdict(advice::against(facts, cause));
+    }
+    if left == [Cause::SynRetransmitted] {
+        return Ruling::new(
+            Outcome::Fallback,
+            format!("{seen}; it happens each time, and regular connections pass"),
+        )
+        .cause(Cause::SynRetransmitted, View::Client)
+        .blame(Blame::Path)
+        .verdict(format!(
+            "A box drops packets with the option: find it by a capture on both ends: {}.",
+            commands::capture(facts)
+        ));
+    }
+    let possible: Vec<_> =
+        left.into_iter().filter(|cause| *cause != Cause::SynRetransmitted).collect();
     Ruling::new(
         Outcome::Fallback,
-        format!(
-            "A cookie was asked for and none came back, and SYN or SYN-ACK had to be sent again: {what}, by \
-             chance loss or by a box that drops packets with the option"
-        ),
+        format!("{seen}, by chance loss or by a box that drops packets with the option"),
     )
     .cause(Cause::SynRetransmitted, View::Client)
     .possible(&possible)
     .verdict(format!(
-        "Repeat: {}; once is loss, every time is a box; to find it capture on both ends: {}.",
-        commands::probe(facts, 3),
-        commands::capture(facts)
+        "Repeat: {}; once is loss, each time while regular connections pass is a box.",
+        commands::probe(facts, 5)
     ))
 }
 
