@@ -70,6 +70,10 @@ pub(crate) mod inet_diag {
     pub(crate) const SOCK_DIAG_BY_FAMILY: u16 = 20;
     /// `INET_DIAG_INFO`: `struct tcp_info`; asked for by the bit of its number less 1.
     pub(crate) const INET_DIAG_INFO: u16 = 2;
+    /// `INET_DIAG_SKMEMINFO`: an array of `u32`.
+    pub(crate) const INET_DIAG_SKMEMINFO: u16 = 7;
+    /// `SK_MEMINFO_DROPS`: its index there.
+    pub(crate) const SK_MEMINFO_DROPS: usize = 8;
     /// `sizeof(struct inet_diag_req_v2)`.
     pub(crate) const REQUEST_SIZE: usize = 56;
 
@@ -80,6 +84,10 @@ pub(crate) mod inet_diag {
         pub(crate) const DESTINATION_PORT: usize = 6;
         pub(crate) const SOURCE: usize = 8;
         pub(crate) const DESTINATION: usize = 24;
+        /// Of a listener: how many connections wait in the accept queue.
+        pub(crate) const RECEIVE_QUEUE: usize = 56;
+        /// Of a listener: how long that queue may be.
+        pub(crate) const SEND_QUEUE: usize = 60;
         pub(crate) const UID: usize = 64;
         pub(crate) const INODE: usize = 68;
         pub(crate) const SIZE: usize = 72;

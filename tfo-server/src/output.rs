@@ -105,6 +105,11 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     })
 }
 
+/// Formats a setting of the kernel, which may lack it.
+pub(crate) fn setting(name: &str, value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| format!("no {name}"), |value| format!("{name} {value}"))
+}
+
 /// Returns a time in microseconds, the unit of documents.
 pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)

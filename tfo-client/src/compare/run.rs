@@ -111,8 +111,10 @@ fn measure_target(
     let both_regular = settings.probe.mode == Mode::Off;
     let has_request = compare.job.request != Request::Nothing;
     let metrics = analysis::metrics(compare.job.tls.is_some(), has_request);
+    let lab = compare.lab.as_ref().map(|lab| lab.command("lab", "-n 5"));
     let analyse = |samples: &[Sample]| {
-        Analysis::new(samples, metrics, both_regular, address.ip().is_loopback())
+        let found = Analysis::new(samples, metrics, both_regular, address.ip().is_loopback());
+        Analysis { lab: lab.clone(), ..found }
     };
     let measured = sampler.pairs(|samples| {
         let pairs = samples.len() / 2;

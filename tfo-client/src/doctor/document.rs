@@ -11,7 +11,7 @@ use serde::Serialize;
 use tfo_core::diagnosis::{Cause, End, Outcome};
 use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{self, HitRates, Level, Role};
-use tfo_core::host::{NamespaceKey, Process};
+use tfo_core::host::{FastOpenFlags, NamespaceKey, Process};
 use tfo_core::socket::{ClientFail, TcpState};
 
 use super::open_connection::OpenConnection;
@@ -71,15 +71,15 @@ struct Doctor {
 /// The settings of this network namespace.
 #[derive(Serialize, JsonSchema)]
 struct Settings {
-    /// net.ipv4.tcp_fastopen.
-    tcp_fastopen: u32,
+    /// net.ipv4.tcp_fastopen; null: this kernel has no such setting.
+    tcp_fastopen: Option<u32>,
     /// The names of its bits.
     tcp_fastopen_bits: Vec<&'static str>,
     key: Option<NamespaceKey>,
     /// net.core.somaxconn: the maximum length of a fast open queue.
-    somaxconn: u32,
+    somaxconn: Option<u32>,
     /// net.ipv4.tcp_syncookies.
-    syncookies: u32,
+    syncookies: Option<u32>,
     /// net.ipv4.tcp_fastopen_blackhole_timeout_sec; 0: no detection.
     blackhole_timeout_s: Option<u64>,
 }
@@ -211,8 +211,12 @@ fn doctor(snapshot: &Snapshot, half: Role) -> Doctor {
         place: snapshot.environment.place.to_string(),
         settings_read_only: snapshot.environment.read_only,
         settings: Settings {
-            tcp_fastopen: facts.tcp_fastopen.bits(),
-            tcp_fastopen_bits: facts.tcp_fastopen.names().collect(),
+            tcp_fastopen: facts.tcp_fastopen.map(FastOpenFlags::bits),
+            tcp_fastopen_bits: facts
+                .tcp_fastopen
+                .into_iter()
+                .flat_map(FastOpenFlags::names)
+                .collect(),
             key: facts.key,
             somaxconn: facts.somaxconn,
             syncookies: facts.syncookies,
@@ -267,7 +271,7 @@ fn doctor(snapshot: &Snapshot, half: Role) -> Doctor {
                     address: listener.address.to_string(),
                     fast_open_queue: listener.fast_open_queue,
                     uid: listener.uid,
-                    processes: snapshot.owners.of_inode(listener.inode).to_vec(),
+                    processes: snapshot.facts.owners.of_inode(listener.inode).to_vec(),
                 })
                 .collect()
         }),
@@ -304,7 +308,7 @@ fn connection(snapshot: &Snapshot, open: &OpenConnection) -> Option<Connection> 
         tfo_child: info.tfo_child,
         client_fail: info.client_fail,
         uid: connection.uid,
-        processes: snapshot.owners.of_inode(connection.inode).to_vec(),
+        processes: snapshot.facts.owners.of_inode(connection.inode).to_vec(),
     })
 }
 

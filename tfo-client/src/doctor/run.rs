@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
-use tfo_core::cli::error_chain;
 use tfo_core::host::RuntimeEnvironment;
 
 use super::arguments::DoctorFlags;
@@ -19,8 +18,7 @@ pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, 
     let mut before = None;
     let mut frame = 1;
     let ready = loop {
-        let snapshot = Snapshot::take(environment.clone(), before.take())
-            .map_err(|e| Failure::Unusable(error_chain(&e)))?;
+        let snapshot = Snapshot::take(environment.clone(), before.take());
         before = snapshot.facts.counters.map(|counters| (counters, Instant::now()));
         let ready = snapshot.facts.is_ready(flags.half());
         let can_print = report.show(&snapshot);

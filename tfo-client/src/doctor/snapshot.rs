@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::diagnosis::End;
 use tfo_core::host::readiness::{Finding, HostFacts, Role};
-use tfo_core::host::{Connection, CounterChange, Counters, Owners, RuntimeEnvironment};
+use tfo_core::host::{Connection, CounterChange, Counters, RuntimeEnvironment};
 use tfo_core::socket::TcpBits;
 
 use super::open_connection::OpenConnection;
@@ -13,7 +13,6 @@ use super::open_connection::OpenConnection;
 /// The state of this host at one time.
 pub(super) struct Snapshot {
     pub(super) facts: HostFacts,
-    pub(super) owners: Owners,
     pub(super) environment: RuntimeEnvironment,
     /// The connections of [`facts`](Self::facts) for which the kernel reports the bits to judge.
     pub(super) open: Vec<OpenConnection>,
@@ -26,17 +25,14 @@ pub(super) type CountersAt = (Counters, Instant);
 
 impl Snapshot {
     /// Reads the state of this host. The change of the counters is relative to `before`.
-    pub(super) fn take(
-        environment: RuntimeEnvironment,
-        before: Option<CountersAt>,
-    ) -> tfo_core::Result<Self> {
-        let facts = HostFacts::read()?;
+    pub(super) fn take(environment: RuntimeEnvironment, before: Option<CountersAt>) -> Self {
+        let facts = HostFacts::read();
         let change = before
             .zip(facts.counters)
             .map(|((before, at), now)| (now.since(&before), at.elapsed()));
         let open =
             facts.connections.iter().flatten().filter_map(|found| open(&facts, found)).collect();
-        Ok(Self { owners: Owners::read(), environment, open, change, facts })
+        Self { facts, environment, open, change }
     }
 
     /// Returns the findings about the half that is shown.

@@ -20,11 +20,12 @@ const MARGIN: usize = 11;
 pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool) -> String {
     let found = snapshot.findings(half);
     let mut text = head(snapshot, half, &found, colour);
+    let mut fixes = Vec::new();
     for (title, part) in
         [("Client", Role::Client), ("Server", Role::Server), ("Both halves", Role::Both)]
     {
         if includes(half, part) {
-            text += &section(title, part, &found, snapshot, colour);
+            text += &section(title, part, &found, &mut fixes, snapshot, colour);
         }
     }
     text += &kernel(snapshot);
@@ -39,10 +40,11 @@ pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool)
 }
 
 fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> String {
-    let mut text = format!(
-        "{}, net.ipv4.tcp_fastopen {}",
-        snapshot.environment.place, snapshot.facts.tcp_fastopen
-    );
+    let mut text = format!("{}, ", snapshot.environment.place);
+    text += &match snapshot.facts.tcp_fastopen {
+        Some(bits) => format!("net.ipv4.tcp_fastopen {bits}"),
+        None => "no net.ipv4.tcp_fastopen".to_owned(),
+    };
     if snapshot.environment.read_only {
         text += ", /proc/sys is read-only";
     }
@@ -61,10 +63,12 @@ fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> Str
     text + &words.collect::<Vec<_>>().join("; ") + "\n"
 }
 
+/// `fixes`: those that were shown before, in this and other sections. One command may do for both halves.
 fn section(
     title: &str,
     part: Role,
     found: &[Finding],
+    fixes: &mut Vec<Vec<String>>,
     snapshot: &Snapshot,
     colour: bool,
 ) -> String {
@@ -74,7 +78,13 @@ fn section(
         let style = style(level, colour);
         text += &format!("  {style}{level:<7}{style:#}  ");
         text += &indent(&wrap_to(&escape_control(&finding.what()), WIDTH - MARGIN), MARGIN);
-        for step in finding.fix(&snapshot.environment) {
+        let mut fix = finding.fix(&snapshot.environment);
+        if fixes.contains(&fix) {
+            fix = vec!["the same fix as above".to_owned()];
+        } else if !fix.is_empty() {
+            fixes.push(fix.clone());
+        }
+        for step in fix {
             text += &format!("    - {}", indent(&wrap_to(&escape_control(&step), WIDTH - 6), 6));
         }
     }
@@ -180,7 +190,7 @@ fn listeners(snapshot: &Snapshot) -> String {
                 0 => "none".to_owned(),
                 queue => queue.to_string(),
             },
-            processes(&snapshot.owners, listener.inode, listener.uid),
+            processes(&snapshot.facts.owners, listener.inode, listener.uid),
         ]
     });
     table("Listeners and their fast open queues", columns, rows.collect())

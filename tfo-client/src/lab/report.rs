@@ -8,6 +8,7 @@ use tfo_core::capture::{PacketPath, TextStyle, connections};
 use tfo_core::cli::value::Format;
 
 use super::arguments::LabFlags;
+use super::next_step::next_step;
 use super::results::{LabConnection, Results};
 use super::{document, text};
 use crate::network::NetworkSettings;
@@ -46,9 +47,10 @@ impl LabReport {
     /// Adds a connection of the probe and prints it. Returns whether more can be printed.
     pub(super) fn connection(
         &mut self,
-        probed: ProbedConnection,
+        mut probed: ProbedConnection,
         packets: Vec<PacketPath>,
     ) -> bool {
+        probed.verdict.advice = next_step(&self.results.network, &probed.verdict);
         let title = match probed.n {
             0 => "A regular connection".to_owned(),
             n => format!("Fast open, connection {n}"),

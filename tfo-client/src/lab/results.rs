@@ -7,6 +7,7 @@ use serde::Serialize;
 use tfo_core::capture::{Ladder, PacketPath};
 use tfo_core::diagnosis::{self, Outcome, Summary, Verdict};
 
+use super::next_step::next_step;
 use crate::network::NetworkSettings;
 use crate::probe::ProbedConnection;
 
@@ -44,7 +45,11 @@ impl Results {
             .filter(|probed| probed.n > 0)
             .map(|probed| probed.verdict.clone())
             .collect();
-        (!verdicts.is_empty()).then(|| diagnosis::summarize(&verdicts))
+        (!verdicts.is_empty()).then(|| {
+            let mut summary = diagnosis::summarize(&verdicts);
+            summary.verdict.advice = next_step(&self.network, &summary.verdict);
+            summary
+        })
     }
 
     fn probed(&self) -> impl Iterator<Item = &ProbedConnection> {
@@ -62,7 +67,12 @@ impl Results {
         self.network.rtt >= Duration::from_millis(1)
     }
 
+    /// What fast open saved, or cost. `None` where nothing can be saved, and where a single connection proves
+    /// nothing, as chance makes it slow.
     pub(super) fn saved(&self) -> Option<Saved> {
+        if !self.network.is_steady() {
+            return None;
+        }
         let regular = self.probed().find(|probed| probed.n == 0)?.timing.first_byte?;
         let tried = |only: Outcome| -> Vec<Duration> {
             self.probed()
@@ -77,11 +87,12 @@ impl Results {
         }
         times.sort_unstable();
         let fast = times.get(times.len() / 2)?;
-        let saved = regular.as_secs_f64() - fast.as_secs_f64();
+        // Fast open saves one round trip; what is more was a busy machine.
+        let rtt = self.network.rtt.as_secs_f64();
+        let saved = (regular.as_secs_f64() - fast.as_secs_f64()).min(rtt);
         #[allow(clippy::cast_possible_truncation, reason = "microseconds of a probe fit")]
         let us = (saved * 1e6).round() as i64;
-        self.has_round_trip()
-            .then(|| Saved { us, round_trips: saved / self.network.rtt.as_secs_f64() })
+        self.has_round_trip().then(|| Saved { us, round_trips: saved / rtt })
     }
 
     pub(super) fn ladder(&self, connection: &LabConnection) -> Ladder {

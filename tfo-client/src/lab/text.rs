@@ -63,11 +63,17 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
 
 fn saved(results: &Results) -> String {
     let Some(saved) = results.saved() else {
-        return if results.has_round_trip() {
-            "Nothing was saved.".to_owned()
-        } else {
+        return if !results.has_round_trip() {
             "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
                 .to_owned()
+        } else if results.network.is_steady() {
+            "Nothing was saved.".to_owned()
+        } else {
+            format!(
+                "Single connections do not show what is saved on a path that loses or delays packets by chance: \
+                 measure many: {}.",
+                results.network.command("compare --lab", "")
+            )
         };
     };
     let time = time(Some(Duration::from_micros(saved.us.unsigned_abs())));

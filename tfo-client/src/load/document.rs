@@ -51,6 +51,10 @@ struct Load {
     replies_per_second: f64,
     /// The verdicts on the connections that got their reply, the most frequent first.
     verdicts: Vec<Verdict>,
+    /// Of the connections with a reply that tried fast open with a cookie, or without needing one, the share that used
+    /// it; null if there are none.
+    #[schemars(range(min = 0, max = 1))]
+    hit_rate: Option<f64>,
     /// The number of connections without a reply, by error; errors that did not occur are omitted.
     #[schemars(schema_with = "counted_errors")]
     errors: BTreeMap<ConnectionError, u64>,
@@ -225,6 +229,7 @@ fn load(results: &Results<'_>) -> Load {
             .into_iter()
             .map(|(outcome, cause, count)| Verdict { outcome, cause, count })
             .collect(),
+        hit_rate: total.hit_rate(),
         errors: total.connection_errors().filter(|(_, count)| *count > 0).collect(),
         times_us: Times {
             first_byte: percentiles(&times.first_byte()),

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tfo_core::diagnosis::{Cause, Outcome, Side, classify};
+use tfo_core::diagnosis::{Cause, HitRate, Outcome, Side, classify};
 use tfo_core::host::CpuTime;
 use tfo_core::socket::{Attempt, TcpBits, TcpState};
 
@@ -180,6 +180,12 @@ impl Tally {
         }
         verdicts.sort_by_key(|(.., count)| std::cmp::Reverse(*count));
         verdicts
+    }
+
+    /// Returns the hit rate of the connections that got their reply, from 0 to 1. `None`: none tried fast open.
+    pub(crate) fn hit_rate(&self) -> Option<f64> {
+        let counts = self.verdicts().into_iter().map(|(outcome, _, count)| (outcome, count));
+        counts.collect::<HitRate>().share()
     }
 
     /// Returns the number of connections that got their reply.

@@ -82,6 +82,10 @@ fn verdicts(total: &Tally, colour: bool) -> String {
         let style = style(outcome, colour);
         text += &row(&format!("{style}{words:<36}{style:#}"), count, total.started);
     }
+    if let Some(rate) = total.hit_rate() {
+        text +=
+            &format!("  {:<36} {:>14}  {:>7}\n", "hit rate", "", format!("{:.1} %", rate * 100.0));
+    }
     text
 }
 

@@ -73,7 +73,7 @@ fn middlebox() -> impl TypedValueParser<Value = Middlebox> {
 impl NetworkFlags {
     pub(crate) fn settings(&self, v6: bool) -> NetworkSettings {
         NetworkSettings {
-            rtt: self.rtt.map_or(Duration::from_millis(40), Period::get),
+            rtt: self.rtt.map_or(NetworkSettings::DEFAULT_RTT, Period::get),
             jitter: self.jitter.map_or(Duration::ZERO, Period::get),
             loss: self.loss.map_or(0.0, |share| share.0),
             boxes: self.boxes.clone(),

@@ -1,11 +1,13 @@
 //! The network that the flags describe, with its servers.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::cli::error_chain;
+use tfo_core::host::sysctl;
 use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
@@ -37,6 +39,44 @@ pub(crate) struct ServedNetwork {
 const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl NetworkSettings {
+    /// The round trip time without `--rtt`.
+    pub(crate) const DEFAULT_RTT: Duration = Duration::from_millis(40);
+
+    /// Returns whether the path delays and drops no packets by chance, so that a single connection is meaningful.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.jitter.is_zero() && self.loss <= 0.0
+    }
+
+    /// Returns the command that creates this network again, with more flags, in backticks.
+    pub(crate) fn command(&self, command: &str, more: &str) -> String {
+        let mut line = format!("tfo-client {command}");
+        if self.v6 {
+            line += " -6";
+        }
+        if self.rtt != Self::DEFAULT_RTT {
+            line += &format!(" --rtt {}", in_flag(self.rtt));
+        }
+        if !self.jitter.is_zero() {
+            line += &format!(" --jitter {}", in_flag(self.jitter));
+        }
+        if self.loss > 0.0 {
+            line += &format!(" --loss {}%", (self.loss * 1e5).round() / 1e3);
+        }
+        for middlebox in &self.boxes {
+            line += &format!(" --box {}", middlebox.name());
+        }
+        if self.servers > 1 {
+            line += &format!(" --servers {}", self.servers);
+        }
+        if let Some(command) = &self.server_command {
+            line += &format!(" --server-command {}", quoted(command));
+        }
+        if !more.is_empty() {
+            line += &format!(" {more}");
+        }
+        format!("`{line}`")
+    }
+
     /// Creates the network, and starts its servers on this port. Must be called before the process starts a thread.
     pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
         lab::allow_hosts().map_err(|e| no_lab(&e))?;
@@ -52,8 +92,29 @@ impl NetworkSettings {
     }
 }
 
+/// Formats a time as a flag takes it.
+fn in_flag(time: Duration) -> String {
+    if time.subsec_micros().is_multiple_of(1000) {
+        format!("{}ms", time.as_millis())
+    } else {
+        format!("{}us", time.as_micros())
+    }
+}
+
+/// Quotes a word for the shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Returns the error if the lab can't be created: what forbids it, and how to allow it.
 fn no_lab(error: &tfo_core::Error) -> Failure {
+    if sysctl::tcp_fastopen().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Failure::Unusable(
+            "the lab sets net.ipv4.tcp_fastopen on its hosts, and this kernel or container has no such setting: \
+             run it on another host, or outside of this container"
+                .to_owned(),
+        );
+    }
     Failure::Unusable(format!(
         "the lab needs network namespaces, which this process may not create ({}): {}",
         error_chain(error),
@@ -96,7 +157,7 @@ fn mirror(host: &Host, port: u16) -> Result<(), String> {
 fn server_command(host: &Host, line: &str) -> Result<Child, String> {
     let mut command = Command::new("sh");
     // Standard output is reserved for this program's own data.
-    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::from(io::stderr()));
     let mut child = host.spawn_tree(command).map_err(|e| format!("can't run sh: {e}"))?;
     let deadline = Instant::now() + SERVER_TIMEOUT;
     while !listens(host) {
@@ -113,4 +174,36 @@ fn server_command(host: &Host, line: &str) -> Result<Child, String> {
 
 fn listens(host: &Host) -> bool {
     host.run(|| tfo_core::host::listeners().is_ok_and(|listeners| !listeners.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_makes_the_same_network_again() {
+        let default = NetworkSettings {
+            rtt: NetworkSettings::DEFAULT_RTT,
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            boxes: Vec::new(),
+            servers: 1,
+            v6: false,
+            server_command: None,
+        };
+        assert_eq!(default.command("lab", "-n 3"), "`tfo-client lab -n 3`");
+        let all = NetworkSettings {
+            rtt: Duration::from_micros(1500),
+            jitter: Duration::from_secs(1),
+            loss: 0.07,
+            boxes: vec![Middlebox::StripSynData, Middlebox::CorruptCookie],
+            servers: 4,
+            v6: true,
+            server_command: Some("echo 'x'".to_owned()),
+        };
+        let flags =
+            "-6 --rtt 1500us --jitter 1000ms --loss 7% --box strip-syn-data --box corrupt-cookie";
+        let server = r"--servers 4 --server-command 'echo '\''x'\'''";
+        assert_eq!(all.command("lab", ""), format!("`tfo-client lab {flags} {server}`"));
+    }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::thread;
 
+use tfo_core::host::features::{Feature, Support};
 use tfo_core::host::{FastOpenFlags, sysctl};
 use tfo_core::lab;
 use tfo_core::probe::serve_mirror;
@@ -25,6 +26,9 @@ fn cannot_listen(address: SocketAddr, source: tfo_core::Error) -> Failure {
         }
         io::ErrorKind::AddrNotAvailable => "--listen needs an address of this host",
         io::ErrorKind::PermissionDenied => "choose a port from 1024 with --port",
+        _ if Feature::Listener.probe() == Support::No => {
+            "this kernel has no TCP_FASTOPEN: no listener of this host can use fast open"
+        }
         _ => "try another address or port",
     };
     Failure::Operation {
@@ -35,9 +39,12 @@ fn cannot_listen(address: SocketAddr, source: tfo_core::Error) -> Failure {
 }
 
 fn listen(address: SocketAddr) -> tfo_core::Result<()> {
-    let bits = sysctl::tcp_fastopen()?;
-    if !(bits.client() && bits.server()) {
-        leave_the_host(address, bits);
+    match sysctl::tcp_fastopen() {
+        Ok(bits) if bits.client() && bits.server() => {}
+        Ok(bits) => leave_the_host(address, bits),
+        // A private namespace would have the same kernel. The probe reports the consequences.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
     }
     let listener = FastOpenListener::bind(address)?;
     thread::spawn(move || serve_mirror(&listener));
@@ -46,7 +53,7 @@ fn listen(address: SocketAddr) -> tfo_core::Result<()> {
 
 /// Enters a private network namespace if possible, and prints a note about the result.
 fn leave_the_host(address: SocketAddr, bits: FastOpenFlags) {
-    let both = bits.with_client().with_server().bits();
+    let both = bits.recommended().bits();
     let enable = format!("sudo sysctl -w net.ipv4.tcp_fastopen={both}");
     let setting = format!("this host's net.ipv4.tcp_fastopen is {bits}");
     if !address.ip().is_loopback() {

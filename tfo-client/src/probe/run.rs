@@ -1,11 +1,14 @@
 //! Runs the command: makes the connections one after another.
 
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 
 use tfo_core::cli::Integer;
 use tfo_core::diagnosis::Outcome;
-use tfo_core::host::cookie_cache;
+use tfo_core::host::features::Feature;
+use tfo_core::host::readiness::Finding;
+use tfo_core::host::{cookie_cache, sysctl};
 use tfo_core::probe::Series;
 
 use super::arguments::ProbeFlags;
@@ -13,7 +16,7 @@ use super::connection::{connect, plan};
 use super::listen;
 use super::report::ProbeReport;
 use crate::config::Settings;
-use crate::output::{Failure, NO_CONNECTION};
+use crate::output::{Failure, NO_CONNECTION, note};
 use crate::trace::{self, Tracer};
 use crate::{cookies, target};
 
@@ -24,6 +27,7 @@ const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
     let address = target::resolve(&settings.target, settings.probe.family)?;
+    note_missing_setting();
     if flags.listen {
         listen::start(address)?;
     }
@@ -55,6 +59,14 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         trace::write_pcap(file, &results.packets())?;
     }
     Ok(exit_status(results.last_outcome()))
+}
+
+/// Prints a note if the kernel has no `net.ipv4.tcp_fastopen`: advice about that setting cannot be followed.
+fn note_missing_setting() {
+    if sysctl::tcp_fastopen().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        let missing = Finding::ClientSettingMissing(Feature::Connect.probe());
+        note(&format!("{}; see `tfo-client doctor`", missing.what()));
+    }
 }
 
 /// Returns the exit status for the outcome of the last connection.

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Network, PathSettings, Program, isolated};
 
 use super::{among_others, command, compare, errors, jobs::serve, schema};
@@ -79,4 +80,28 @@ fn invalid_targets_file_is_refused_with_its_line() {
     let output = compare("--targets /nowhere/targets.txt");
     assert_eq!(output.status.code(), Some(2));
     assert!(errors(&output).contains("can't read /nowhere/targets.txt"), "{}", errors(&output));
+}
+
+#[test]
+fn client_bit_that_is_off_is_the_answer() {
+    let _others = among_others();
+    isolated(|| {
+        let network = Network::new(PathSettings::new()).unwrap();
+        network.client().set_tcp_fastopen(FastOpenFlags::new(2)).unwrap();
+        serve(&network, 2222);
+        for target in ["192.0.2.2", "2001:db8::2"] {
+            let run = |more: &str| {
+                let line = format!("-n 5 -s {target} {more}");
+                Program::start(network.client(), command(&line)).unwrap().finish()
+            };
+            let ended = run("");
+            let text = ended.out.replace('\n', " ");
+            assert!(text.contains("client's bit (0x1) of net.ipv4.tcp_fastopen is off"), "{text}");
+            assert!(!text.contains("Measure more"), "{text}");
+            let document: Value = serde_json::from_str(&run("-o json").out).unwrap();
+            schema::assert_valid(&document);
+            assert_eq!(document["targets"][0]["doubt"], "client-disabled", "{document}");
+            assert_eq!(document["targets"][0]["hit_rate"]["total"], 0, "none tried: {document}");
+        }
+    });
 }

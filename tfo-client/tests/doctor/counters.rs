@@ -1,15 +1,19 @@
 //! Findings from the counters.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tfo_core::cookie::FastOpenKey;
-use tfo_core::lab::{Network, PathSettings, isolated};
-use tfo_core::socket::{FastOpenListener, option};
+use tfo_core::host::Counters;
+use tfo_core::lab::{Host, Network, PathSettings, isolated};
+use tfo_core::socket::{Connector, FastOpenListener, FastOpenStream, Method, option};
 
-use crate::harness::{connect, finding, has, hosts, listen, look, server_address, set_bits};
+use crate::harness::{
+    connect, finding, fix, has, hosts, listen, look, server_address, set, set_bits,
+};
 
 fn key(byte: u8) -> FastOpenKey {
     FastOpenKey::new([byte; FastOpenKey::LENGTH])
@@ -106,16 +110,80 @@ fn full_queue_is_reported() {
                 let start = Arc::clone(&start);
                 thread::spawn(move || {
                     start.wait();
-                    tfo_core::socket::Connector::default()
-                        .method(tfo_core::socket::Method::SendTo)
-                        .connect(server_address(), b"hello")
+                    Connector::default().method(Method::SendTo).connect(server_address(), b"hello")
                 })
             };
             let _both = [one(), one()].map(|thread| thread.join().unwrap().unwrap());
         });
         let found = look(network.server());
         let note = finding(&found, "queue-full");
-        assert_eq!(note["text"], "a fast open queue was full 1 time", "{found}");
+        let text = note["text"].as_str().unwrap();
+        assert!(
+            text.starts_with("a fast open queue was full 1 time: that of [::]:2222 ("),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("pid {}), length 1", std::process::id())), "{text}");
         assert_eq!(note["level"], "note");
+    });
+}
+
+#[test]
+fn full_accept_queue_names_its_listener() {
+    isolated(|| {
+        for v6 in [false, true] {
+            let (client, server) = hosts();
+            let ip = Network::server_address(v6);
+            let (full, idle) = (SocketAddr::new(ip, 8080), SocketAddr::new(ip, 8081));
+            let listen = |address| FastOpenListener::builder(address).backlog(1).listen().unwrap();
+            let listeners = server.run(move || [full, idle].map(listen));
+            assert!(!has(&look(&server), "accept-queue-full"));
+            // Two have room; the handshake of the third does not end.
+            let waiting: Vec<_> =
+                (0..3).map(|_| client.run(move || connect_without_waiting(full))).collect();
+            until_full(&server);
+            let found = look(&server);
+            let note = finding(&found, "accept-queue-full");
+            let text = note["text"].as_str().unwrap();
+            assert!(text.contains(&format!("{full} (")), "{text}");
+            assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+            assert!(!found.to_string().contains(&format!("queue of {idle}")), "{found}");
+            assert!(fix(note).contains("'sport = :8080'"), "{note}");
+            let note = finding(&found, "accept-queue-overflowed");
+            assert!(note["text"].as_str().unwrap().contains(&format!("{full} (")), "{note}");
+            drop((waiting, listeners));
+        }
+    });
+}
+
+/// Begins to connect.
+fn connect_without_waiting(address: SocketAddr) -> FastOpenStream {
+    let connector = Connector::default().method(Method::Off);
+    connector.connect_nonblocking(address, b"hello").unwrap()
+}
+
+/// Waits until an accept queue has dropped something.
+fn until_full(host: &Host) {
+    let overflows = || host.run(|| Counters::read().unwrap().accept_overflows);
+    let start = Instant::now();
+    while overflows() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "nothing was dropped");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn sent_syncookies_are_reported() {
+    isolated(|| {
+        let (client, server) = hosts();
+        let listener = listen(&server);
+        set(&server, "ipv4/tcp_syncookies", "2");
+        drop((connect(&client, server_address()), listener.accept().unwrap()));
+        assert!(!has(&look(&server), "syncookies-sent"), "with 2 they are sent always");
+        set(&server, "ipv4/tcp_syncookies", "1");
+        let found = look(&server);
+        let note = finding(&found, "syncookies-sent");
+        let text = note["text"].as_str().unwrap();
+        assert!(text.starts_with("1 SYN was answered with a SYN cookie"), "{text}");
+        assert!(fix(note).contains("SYN flooding"), "{note}");
     });
 }

@@ -118,3 +118,13 @@ pub(crate) fn hosts() -> (Host, Host) {
     lab::join(&client, &server).unwrap();
     (client, server)
 }
+
+/// Runs the first command in backticks of a fix.
+pub(crate) fn apply(host: &Host, fix: &str) {
+    let command = fix.split('`').nth(1).unwrap().replace("sudo ", "");
+    let mut shell = Command::new("sh");
+    let path = env::var("PATH").unwrap() + ":/usr/sbin:/sbin";
+    shell.args(["-c", &command]).env("PATH", path);
+    let ended = run(host, shell);
+    assert_eq!(ended.code, Some(0), "{command}: {} {}", ended.out, ended.err);
+}

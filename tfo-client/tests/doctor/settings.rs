@@ -1,11 +1,14 @@
 //! Findings from the settings.
 
+use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::process::Command;
 
 use tfo_core::lab::{Host, isolated, require};
 
 use crate::harness::{
-    doctor, doctor_of_nobody, examine, finding, fix, has, listen, look, run, set, set_bits,
+    apply, connect, doctor, doctor_of_nobody, examine, finding, fix, has, hosts, listen, look, run,
+    server_address, set, set_bits,
 };
 
 #[test]
@@ -204,14 +207,121 @@ fn read_only_proc_sys_is_reported_and_no_fix_writes_there() {
     });
 }
 
-/// Runs the first command in backticks of a fix.
-fn apply(host: &Host, fix: &str) {
-    let command = fix.split('`').nth(1).unwrap().replace("sudo ", "");
-    let mut shell = Command::new("sh");
-    let path = std::env::var("PATH").unwrap() + ":/usr/sbin:/sbin";
-    shell.args(["-c", &command]).env("PATH", path);
-    let ended = run(host, shell);
-    assert_eq!(ended.code, Some(0), "{command}: {} {}", ended.out, ended.err);
+/// Returns the program, to run without the settings of IPv4.
+fn without_settings(arguments: &[&str]) -> Command {
+    let examined = doctor(arguments);
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o ro none /proc/sys/net/ipv4 && exec \"$0\" \"$@\"";
+    command.args(["-m", "sh", "-c", script]);
+    command.arg(examined.get_program()).args(examined.get_args());
+    command
+}
+
+#[test]
+fn kernel_without_the_setting_is_reported_with_consequences() {
+    isolated(|| {
+        if !require("unshare") || !require("mount") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        for (bits, client, level) in [(3, "half is on", "note"), (2, "half is off", "problem")] {
+            set_bits(&host, bits);
+            let ended = run(&host, without_settings(&["-o", "json"]));
+            assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""), "{}", ended.out);
+            let document: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+            crate::schema::assert_valid(&document);
+            let found = &document["doctor"];
+            assert_eq!(found["settings"]["tcp_fastopen"], serde_json::Value::Null);
+            let missing = finding(found, "client-setting-missing");
+            assert_eq!(missing["level"], level, "{missing}");
+            let text = missing["text"].as_str().unwrap();
+            assert!(text.contains("has no net.ipv4.tcp_fastopen"), "{text}");
+            assert!(text.contains(client), "by what the kernel allows: {text}");
+            let missing = finding(found, "server-setting-missing");
+            assert!(missing["text"].as_str().unwrap().contains("clients get regular connections"));
+            assert!(!has(found, "unreadable"), "{found}");
+            assert!(!ended.out.contains("os error"), "an errno is reported: {}", ended.out);
+        }
+        let text = run(&host, without_settings(&[])).out;
+        assert!(text.contains(", no net.ipv4.tcp_fastopen"), "{text}");
+    });
+}
+
+#[test]
+fn any_bad_value_is_fixed_by_one_command() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        for bits in ["0", "1", "2", "4", "519", "-1", "1543", "4096"] {
+            set(&host, "ipv4/tcp_fastopen", bits);
+            let (found, status) = examine(&host, &[]);
+            assert_eq!(status, Some(1), "{bits}: {found}");
+            let list = found["findings"].as_array().unwrap();
+            let problems = list.iter().filter(|finding| finding["level"] == "problem");
+            let count = problems.clone().count();
+            let fixes: BTreeSet<String> = problems.map(fix).collect();
+            assert_eq!(fixes.len(), 1, "{bits}: {fixes:?}");
+            let text = run(&host, doctor(&[])).out;
+            assert_eq!(text.matches("the same fix as above").count(), count - 1, "{text}");
+            apply(&host, fixes.first().unwrap());
+            let (found, status) = examine(&host, &[]);
+            assert_eq!(status, Some(0), "{bits}: {found}");
+        }
+    });
+}
+
+#[test]
+fn documented_setting_of_clients_is_no_problem_of_theirs() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 5);
+        let (found, status) = examine(&host, &["--only", "client"]);
+        assert_eq!(status, Some(0), "{found}");
+        let note = finding(&found, "client-data-without-cookies");
+        assert_eq!(note["level"], "note");
+        assert!(note["text"].as_str().unwrap().contains("documented"), "{note}");
+    });
+}
+
+#[test]
+fn listeners_from_before_bit_0x400_are_to_be_restarted() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        for address in ["127.0.0.1:8080", "[::1]:8080"] {
+            set_bits(&host, 3);
+            let early = host.run(move || TcpListener::bind(address)).unwrap();
+            set_bits(&host, 0x403);
+            let (found, status) = examine(&host, &[]);
+            assert_eq!(status, Some(1), "no listener has fast open: {found}");
+            let problem = finding(&found, "restart-listeners");
+            assert_eq!(problem["level"], "problem");
+            let text = problem["text"].as_str().unwrap();
+            assert!(text.contains(&format!("{address} (")), "the listener: {text}");
+            assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+            assert!(fix(problem).contains("restart the program"), "{problem}");
+            let late = host.run(|| TcpListener::bind("127.0.0.1:8081")).unwrap();
+            let (found, status) = examine(&host, &[]);
+            assert_eq!(status, Some(0), "{found}");
+            assert_eq!(finding(&found, "restart-listeners")["level"], "note");
+            drop(early);
+            assert!(!has(&look(&host), "restart-listeners"), "its program was restarted");
+            drop(late);
+        }
+    });
+}
+
+#[test]
+fn zeros_that_a_listener_used_are_the_key() {
+    isolated(|| {
+        let (client, server) = hosts();
+        set(&server, "ipv4/tcp_fastopen_key", "00000000-00000000-00000000-00000000");
+        assert!(has(&look(&server), "key-unset"), "zeros alone do not show a key");
+        let listener = listen(&server);
+        for _ in 0..2 {
+            drop((connect(&client, server_address()), listener.accept().unwrap()));
+        }
+        drop(listener);
+        assert!(has(&look(&server), "key-is-zeros"), "it served, so zeros were its key");
+    });
 }
 
 #[test]

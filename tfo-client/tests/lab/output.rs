@@ -92,3 +92,60 @@ fn invalid_flags_are_refused_with_allowed_values() {
         }
     }
 }
+
+/// The next step of the text, and of each part of the document.
+fn next_steps(arguments: &str) -> Vec<String> {
+    let text = text(&lab(arguments));
+    let shown = text.split("Next: ").nth(1).map(|rest| rest.replace('\n', " "));
+    let document = document(arguments);
+    let verdicts = document["connections"].as_array().unwrap().iter().chain([&document["summary"]]);
+    let told = verdicts.map(|verdict| verdict["advice"].as_str().unwrap().to_owned());
+    shown.into_iter().chain(told).filter(|step| !step.is_empty()).collect()
+}
+
+#[test]
+fn next_step_in_the_lab_is_a_lab_command() {
+    isolated(|| {
+        for (arguments, expected) in [
+            ("-n 1", "`tfo-client lab -n 3`"),
+            ("-n 1 -6 --rtt 10ms", "`tfo-client lab -6 --rtt 10ms -n 3`"),
+            ("--rtt 10ms --box strip-syn-data", "`tfo-client lab --rtt 10ms`"),
+            ("--rtt 10ms --box corrupt-cookie -6", "`tfo-client lab -6 --rtt 10ms`"),
+            ("--rtt 10ms --box reset-syn-data", "`tfo-client lab --rtt 10ms`"),
+            ("--rtt 10ms --servers 4", "`tfo-client lab --rtt 10ms`"),
+            ("--rtt 10ms --mode off", "`tfo-client lab --rtt 10ms --mode auto`"),
+        ] {
+            let steps = next_steps(arguments);
+            assert!(!steps.is_empty(), "{arguments}");
+            assert!(steps.iter().any(|step| step.contains(expected)), "{arguments}: {steps:?}");
+            for step in &steps {
+                let commands = step.split('`').skip(1).step_by(2);
+                assert!(
+                    commands.clone().all(|command| {
+                        command.starts_with("tfo-client lab")
+                            || command.starts_with("tfo-client compare --lab")
+                            || command.starts_with("tfo-client explain")
+                    }),
+                    "{arguments}: {step}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn chance_on_the_path_is_never_taken_for_a_saving() {
+    isolated(|| {
+        for arguments in
+            ["--jitter 20ms --rtt 20ms", "--loss 20% --rtt 20ms", "--jitter 20ms --rtt 20ms -6"]
+        {
+            let text = text(&lab(arguments)).replace('\n', " ");
+            assert!(!text.contains("Fast open saved"), "{arguments}: {text}");
+            assert!(!text.contains("Trying fast open cost"), "{arguments}: {text}");
+            assert!(text.contains("`tfo-client compare --lab"), "{arguments}: {text}");
+            assert_eq!(document(arguments)["saved"], serde_json::Value::Null, "{arguments}");
+        }
+        let saved = document("--rtt 40ms")["saved"]["round_trips"].as_f64().unwrap();
+        assert!(saved > 0.5, "{saved}");
+    });
+}

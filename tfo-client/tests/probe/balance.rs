@@ -1,16 +1,17 @@
 //! `--balance`: several servers with different keys behind one address.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::lab::{Finished, Network, PathSettings, Program, isolated, require};
 use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
-use crate::harness::{Lab, clean, json};
+use crate::harness::{self, Lab, clean};
 
 /// Starts one server for each key behind one address, to which connections go in turn.
 fn servers(keys: &'static [u8], v6: bool) -> Network {
@@ -35,7 +36,7 @@ fn probe(network: &Network, v6: bool, arguments: &[&str]) -> Finished {
 
 fn balance(network: &Network, v6: bool, count: &str) -> (Value, Finished) {
     let ended = probe(network, v6, &["--balance", count, "-o", "json"]);
-    (json(&ended.out)["balance"].clone(), ended)
+    (harness::json(&ended.out)["balance"].clone(), ended)
 }
 
 #[test]
@@ -58,6 +59,9 @@ fn balance_counts_one_to_four_keys() {
             assert_eq!(found["hits"], if count == 1 { 15 } else { 0 }, "{found}");
             let k = f64::from(u32::try_from(count).unwrap());
             assert_eq!(found["expected_hit_rate"], 1.0 / k, "{found}");
+            let estimate = json!({"likely": count, "low": count, "high": count});
+            assert_eq!(found["estimate"], estimate, "{found}");
+            assert_eq!(found["in_turn"], count > 1, "{found}");
             let expected = 1.0 - (k / (k + 1.0)).powi(16);
             let confidence = found["confidence"].as_f64().unwrap();
             assert!((confidence - expected).abs() < 1e-9, "{expected}: {found}");
@@ -95,21 +99,21 @@ fn balance_works_over_ipv6_without_privileges() {
         command.args([env!("CARGO_BIN_EXE_tfo-client"), "-s", "2001:db8::2", "-o", "json"]);
         command.args(["--balance", "8", "--config", "/dev/null"]);
         let ended = Program::start(network.client(), command).unwrap().finish();
-        let found = &json(&ended.out)["balance"];
+        let found = &harness::json(&ended.out)["balance"];
         assert_eq!(found["keys"], 2, "no cookie has to be deleted: {found}");
     });
 }
 
 #[test]
-fn text_has_keys_hits_and_confidence() {
+fn text_has_keys_hits_and_that_there_is_no_other() {
     isolated(|| {
         let network = servers(&[1, 2, 3, 4], false);
         let ended = probe(&network, false, &["--balance", "20"]);
         let prose = ended.out.replace('\n', " ");
         for piece in [
             "4 keys answer behind this address: expect 25 % hits; 0 of 19 SYNs with data were accepted",
-            "That there is no other: 98.8 % sure after 20 connections",
-            "if each connection goes to any server with the same chance",
+            "which is less than chance: connections go to the servers in turn",
+            "There is no other: they come round in the same order, after 20 connections",
             "`sudo tfo-server keys show --sysctl` on each server",
             "More: tfo-client explain key-mismatch",
         ] {
@@ -138,4 +142,45 @@ fn document_has_a_balance_only_with_the_flag() {
         let ended = lab.probe(&["--balance", "1"]);
         assert_eq!(ended.code, Some(2), "one connection can't count keys: {}", ended.err);
     });
+}
+
+#[test]
+fn a_key_that_is_new_each_time_is_not_a_number_of_keys() {
+    isolated(|| {
+        let network = Network::new(PathSettings::new()).unwrap();
+        for v6 in [false, true] {
+            let address = SocketAddr::new(Network::server_address(v6), 2222);
+            network.server().run(move || {
+                let builder = FastOpenListener::builder(address);
+                let listener = builder.keys(key(0), None).listen().unwrap();
+                thread::spawn(move || {
+                    for number in 1.. {
+                        let accepted = listener.accept().unwrap();
+                        listener.set_keys(&key(number), None).unwrap();
+                        thread::spawn(move || {
+                            let mut stream = accepted.stream;
+                            let _ = stream.read(&mut [0; 1024]);
+                            let _ = stream.write_all(b"answer");
+                        });
+                    }
+                });
+            });
+            let (found, _) = balance(&network, v6, "8");
+            assert_eq!(found["keys"], 8, "{found}");
+            assert_eq!(
+                found["estimate"],
+                json!({"likely": null, "low": 8, "high": null}),
+                "{found}"
+            );
+            let finding = found["finding"].as_str().unwrap();
+            assert!(finding.contains("a new key each time"), "{finding}");
+            crate::schema::assert_valid(&harness::json(
+                &probe(&network, v6, &["--balance", "8", "-o", "json"]).out,
+            ));
+        }
+    });
+}
+
+fn key(number: u16) -> FastOpenKey {
+    FastOpenKey::from_hex(&format!("{:04x}", number + 1).repeat(8)).unwrap()
 }

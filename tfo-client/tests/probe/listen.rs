@@ -129,3 +129,34 @@ fn listen_on_a_foreign_address_is_refused() {
         assert!(error.contains("--listen needs an address of this host"), "{error}");
     });
 }
+
+/// The client where no setting of IPv4 is to be seen.
+fn without_settings(lab: &Lab, arguments: &[&str]) -> Finished {
+    let probe = lab.command("", arguments);
+    let script = "mount -t tmpfs -o ro none /proc/sys/net/ipv4 && exec \"$0\" \"$@\"";
+    let mut command = clean(Command::new("unshare"));
+    command.args(["-m", "sh", "-c", script]).arg(probe.get_program()).args(probe.get_args());
+    lab.run(command)
+}
+
+#[test]
+fn probe_reports_a_kernel_without_the_setting() {
+    isolated(|| {
+        if !require("unshare") || !require("mount") {
+            return;
+        }
+        let missing = "has no net.ipv4.tcp_fastopen";
+        for (bits, code) in [(3, 0), (1, 1), (2, 1)] {
+            for address in ["127.0.0.1", "::1"] {
+                let lab = Lab::new();
+                lab.set_client_bits(bits);
+                let ended = without_settings(&lab, &["--listen", "-s", address]);
+                assert_eq!(ended.code, Some(code), "{bits}: {} {}", ended.out, ended.err);
+                let notes = notes(&ended);
+                assert_eq!(notes.len(), 1, "{}", ended.err);
+                assert!(notes[0].contains(missing), "{}", notes[0]);
+                assert!(!ended.err.contains("another address"), "{}", ended.err);
+            }
+        }
+    });
+}

@@ -97,6 +97,8 @@ counters! {
     accept_overflows = "ListenOverflows",
     /// `ListenDrops`: SYNs and ACKs dropped by listeners for any reason.
     listen_drops = "ListenDrops",
+    /// `SyncookiesSent`: SYNs answered with a SYN cookie. Such a connection never uses fast open.
+    syncookies_sent = "SyncookiesSent",
 }
 
 impl Counters {
@@ -182,7 +184,7 @@ MPTcpExt: 0 9
             ..Counters::default()
         };
         assert_eq!(counters, expected, "MPTCP has a Blackhole of its own");
-        assert_eq!(counters.iter().count(), 11);
+        assert_eq!(counters.iter().count(), 12);
         assert_eq!(counters.iter().next(), Some(("TCPFastOpenActive", 3)));
     }
 
@@ -240,7 +242,7 @@ MPTcpExt: 0 9
         }
 
         #[test]
-        fn what_was_written_is_read_back(values: [u64; 11]) {
+        fn what_was_written_is_read_back(values: [u64; 12]) {
             let (mut names, mut numbers) = (PREFIX.to_owned(), PREFIX.to_owned());
             for ((name, _), value) in Counters::default().iter().zip(values) {
                 names = format!("{names} {name}");

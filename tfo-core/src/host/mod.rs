@@ -18,6 +18,9 @@ pub use capability::Capability;
 pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
 pub use routes::{Route, TcpRoute, routes_without_cookie, tcp_route};
-pub use sockets::{Connection, Listener, Owners, Process, listeners, unfinished_handshakes};
+pub use sockets::{
+    AcceptQueue, Connection, Listener, Owners, Process, accept_queues, listeners,
+    unfinished_handshakes,
+};
 pub use sysctl::{FastOpenFlags, NamespaceKey};
 pub use thread::CpuTime;

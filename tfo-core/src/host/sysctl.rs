@@ -99,6 +99,28 @@ impl FastOpenFlags {
         Self(self.0 | Self::SERVER)
     }
 
+    /// Returns the value to recommend where a half of fast open is off or works without cookies: both halves on, with
+    /// cookies. [`all_listeners`](Self::all_listeners) is kept.
+    ///
+    /// There is one value for both halves, so that the advice for a client and for a server on the same host never
+    /// undo each other. A number with bits that the kernel does not use, such as -1, was not composed of bits: the
+    /// result is 0x3.
+    #[must_use]
+    pub const fn recommended(self) -> Self {
+        let both = Self::CLIENT | Self::SERVER;
+        Self(if self.unknown() == 0 { both | self.0 & Self::ALL_LISTENERS } else { both })
+    }
+
+    /// Returns the set bits that the kernel does not use.
+    const fn unknown(self) -> u32 {
+        self.0
+            & !(Self::CLIENT
+                | Self::SERVER
+                | Self::CLIENT_NO_COOKIE
+                | Self::SERVER_NO_COOKIE
+                | Self::ALL_LISTENERS)
+    }
+
     /// Returns the names of the set bits that the kernel uses.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
@@ -113,7 +135,7 @@ impl fmt::Display for FastOpenFlags {
             write!(f, "{separator}{name}")?;
             separator = ", ";
         }
-        let unknown = Self::NAMES.iter().fold(self.0, |rest, (bit, _)| rest & !bit);
+        let unknown = self.unknown();
         match (self.0, unknown) {
             (0, _) => f.write_str("off)"),
             (_, 0) => f.write_str(")"),
@@ -337,6 +359,24 @@ mod tests {
         assert_eq!(FastOpenFlags::new(0x1).with_server().bits(), 3);
         assert_eq!(FastOpenFlags::new(0x402).with_client().bits(), 0x403);
         assert_eq!(FastOpenFlags::new(3).with_client().with_server().bits(), 3, "nothing is lost");
+    }
+
+    #[test]
+    fn recommended_value_has_both_halves_with_cookies() {
+        for (bits, recommended) in [
+            (0, 3),
+            (1, 3),
+            (2, 3),
+            (5, 3),
+            (7, 3),
+            (0x207, 3),
+            (0x402, 0x403),
+            (0x607, 0x403),
+            (u32::MAX, 3),
+            (0x1001, 3),
+        ] {
+            assert_eq!(FastOpenFlags::new(bits).recommended().bits(), recommended, "{bits:#x}");
+        }
     }
 
     #[test]

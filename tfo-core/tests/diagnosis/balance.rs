@@ -7,15 +7,15 @@ const HERE: &str = "192.0.2.1:40000";
 const SERVER: &str = "192.0.2.2:2222";
 
 /// What a connection did: the cookie before it and after it.
-enum Did {
-    Granted(&'static str),
-    Hit(&'static str, &'static str),
-    Missed(&'static str, &'static str),
+enum Did<'a> {
+    Granted(&'a str),
+    Hit(&'a str, &'a str),
+    Missed(&'a str, &'a str),
     /// The SYN's data was not taken, and no cookie came along.
-    Ignored(&'static str),
+    Ignored(&'a str),
 }
 
-fn evidence(did: &Did) -> Value {
+fn evidence(did: &Did<'_>) -> Value {
     let hex = |cookie: &str| json!({"hex": cookie});
     let (before, after, acked, code) = match did {
         Did::Granted(new) => (json!("none"), hex(new), false, "cookie-unavailable"),
@@ -35,7 +35,7 @@ fn evidence(did: &Did) -> Value {
 }
 
 /// With the server's half: from where to where the SYN arrived.
-fn mirrored(did: &Did, source: &str, destination: &str) -> Value {
+fn mirrored(did: &Did<'_>, source: &str, destination: &str) -> Value {
     let mut evidence = evidence(did);
     evidence["server"] = json!({
         "source": source, "destination": destination, "syn": "not-saved",
@@ -79,7 +79,8 @@ fn servers_in_turn_are_told_from_servers_by_chance() {
     assert_eq!(seen, [6, 5], "each connection shows the key of who answered it");
     assert!(found.finding.contains("expect 50 % hits; 0 of 10"), "{}", found.finding);
     assert!(found.finding.contains("to the servers in turn"), "{}", found.finding);
-    assert!(found.finding.contains("98.8 % sure"), "1 - (2/3)^11: {}", found.finding);
+    assert!(found.finding.contains("There is no other: they come round"), "{}", found.finding);
+    assert!(found.in_turn);
     assert!(found.advice.contains("`sudo tfo-server keys show --sysctl`"), "{}", found.advice);
 
     let chance = [Did::Granted(A), Did::Hit(A, A), Did::Missed(A, B), Did::Hit(B, B)];
@@ -111,18 +112,123 @@ fn a_connection_that_shows_no_key_is_not_counted() {
 fn an_address_that_makes_the_difference_is_not_taken_for_a_key() {
     let dids = [Did::Granted(A), Did::Missed(A, B), Did::Missed(B, A)];
     let servers = ["198.51.100.1:2222", "198.51.100.2:2222", "198.51.100.1:2222"];
-    let at = |(did, server): (&Did, &str)| mirrored(did, HERE, server);
+    let at = |(did, server): (&Did<'_>, &str)| mirrored(did, HERE, server);
     let found = counted(dids.iter().zip(servers).map(at).collect());
     assert_eq!((found.keys, found.server_addresses, found.client_addresses), (1, Some(2), Some(1)));
     assert!(found.finding.contains("2 addresses of their own"), "{}", found.finding);
     assert!(found.advice.contains("the same key alone does not help"), "{}", found.advice);
 
     let sources = ["203.0.113.1:1", "203.0.113.2:1", "203.0.113.1:1"];
-    let from = |(did, source): (&Did, &str)| mirrored(did, source, SERVER);
+    let from = |(did, source): (&Did<'_>, &str)| mirrored(did, source, SERVER);
     let found = counted(dids.iter().zip(sources).map(from).collect());
     assert_eq!((found.keys, found.server_addresses, found.client_addresses), (1, Some(1), Some(2)));
     assert!(found.advice.contains("in the NAT"), "{}", found.advice);
 
     let found = counted(dids.iter().map(|did| mirrored(did, HERE, SERVER)).collect());
     assert_eq!(found.keys, 2, "the same addresses: two keys");
+}
+
+/// Numbers by chance, the same at each run.
+struct Chance(u64);
+
+impl Chance {
+    /// One of the numbers below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).expect("it is below a usize")
+    }
+}
+
+/// What a client sees that connects to these servers, one after another, each with its own key.
+fn visit(servers: impl IntoIterator<Item = usize>) -> Balance {
+    let mut cached: Option<String> = None;
+    let mut seen = Vec::new();
+    for server in servers {
+        let own = format!("{server:016x}");
+        seen.push(evidence(&match &cached {
+            None => Did::Granted(&own),
+            Some(cached) if *cached == own => Did::Hit(&own, &own),
+            Some(cached) => Did::Missed(cached, &own),
+        }));
+        cached = Some(own);
+    }
+    counted(seen)
+}
+
+fn holds(found: &Balance, keys: usize) -> bool {
+    let estimate = found.estimate.expect("something was seen");
+    estimate.low <= keys && estimate.high.is_none_or(|high| keys <= high) && found.keys <= keys
+}
+
+#[test]
+fn interval_holds_the_number_of_keys_in_95_of_100_fleets() {
+    let mut chance = Chance(12);
+    let (mut right, mut all, mut misfits) = (0, 0, 0);
+    for keys in 1..=200 {
+        for connections in [5, 20, 60] {
+            let found = visit((0..connections).map(|_| chance.below(keys)));
+            all += 1;
+            right += usize::from(holds(&found, keys));
+            // The hits to expect are those of the likely number, within what is possible.
+            if let (Some(rate), Some(estimate)) = (found.expected_hit_rate, found.estimate) {
+                let likely = estimate.likely.expect("there is a rate");
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let fits = (rate - 1.0 / likely as f64).abs() < 1e-9;
+                let within =
+                    estimate.low <= likely && estimate.high.is_none_or(|high| likely <= high);
+                misfits += usize::from(!fits || !within);
+            }
+        }
+    }
+    assert!(right * 100 >= all * 95, "{right} of {all} are right");
+    assert_eq!(misfits, 0);
+}
+
+#[test]
+fn interval_holds_in_any_fleet_that_is_visited_in_turn() {
+    for keys in 1..=200 {
+        for connections in [2, 5, 20, 60] {
+            let found = visit((0..connections).map(|n| n % keys));
+            assert!(holds(&found, keys), "{keys} in {connections}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn sixteen_keys_by_chance_are_at_least_those_that_were_seen() {
+    let mut chance = Chance(16);
+    let found = visit((0..20).map(|_| chance.below(16)));
+    assert!(found.keys < 16, "some were not met: {}", found.keys);
+    assert!(holds(&found, 16), "{found:?}");
+    let at_least = format!("At least {} keys answer behind this address", found.keys);
+    assert!(found.finding.starts_with(&at_least), "{}", found.finding);
+    assert!(found.finding.contains("with 95 % confidence between"), "{}", found.finding);
+    assert!(!found.finding.contains("There is no other"), "{}", found.finding);
+}
+
+#[test]
+fn without_repeats_a_new_key_each_time_is_possible() {
+    let found = visit(0..20);
+    let estimate = found.estimate.expect("something was seen");
+    assert_eq!((estimate.likely, estimate.low, estimate.high), (None, 20, None));
+    assert_eq!(found.expected_hit_rate, None, "any rate is possible");
+    assert!(
+        found.finding.starts_with("Each of 20 connections showed another key: a new key each time"),
+        "{}",
+        found.finding
+    );
+    assert!(found.advice.contains("`--balance 100`"), "{}", found.advice);
+    assert!(!visit([0, 1]).finding.contains("There is no other"));
+}
+
+#[test]
+fn few_connections_with_one_key_do_not_exclude_another() {
+    let found = visit([0, 0, 0]);
+    assert!(found.finding.starts_with("At least one key answers"), "{}", found.finding);
+    assert!(found.finding.contains("there are at most 6 keys"), "{}", found.finding);
+    assert!(found.advice.contains("`--balance 20`"), "{}", found.advice);
 }

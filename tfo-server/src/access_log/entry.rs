@@ -9,6 +9,7 @@ use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Outcome, ServerEvidence, Verdict};
 use tfo_core::socket::SynRecord;
 
+use crate::arrival::cookie_origin::CookieOrigin;
 use crate::arrival::{ArrivalDetails, ArrivalVerdict};
 use crate::config::values::ServiceKind;
 use crate::output::{json, micros};
@@ -44,7 +45,7 @@ struct ConnectionLine<'a> {
     verdict: Option<VerdictField<'a>>,
     syn_bytes: u16,
     cookie: Cookie,
-    cookie_origin: Option<Origin>,
+    cookie_origin: Option<CookieOrigin>,
     duration_us: u64,
     service: ServiceKind,
     bytes_in: u64,
@@ -105,7 +106,7 @@ impl ConnectionEntry {
         }
     }
 
-    fn cookie_origin(&self) -> Option<Origin> {
+    fn cookie_origin(&self) -> Option<CookieOrigin> {
         self.arrival.as_ref()?.cookie_origin
     }
 
@@ -158,8 +159,9 @@ impl ConnectionEntry {
         // A cookie of the primary key is not worth mentioning, unless it was refused.
         let refused = verdict
             .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
-        if let Some(origin) =
-            self.cookie_origin().filter(|origin| refused || *origin != Origin::Primary)
+        if let Some(origin) = self
+            .cookie_origin()
+            .filter(|origin| refused || *origin != CookieOrigin::Of(Origin::Primary))
         {
             line += &format!(" {origin}");
         }

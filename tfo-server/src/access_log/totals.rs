@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tfo_core::cli::value::Format;
-use tfo_core::diagnosis::{Cause, Outcome};
+use tfo_core::diagnosis::{Cause, HitRate, Outcome};
 
 use crate::arrival::ArrivalVerdict;
 use crate::metrics::stats::{CookieOrigin, Count, Totals};
@@ -20,6 +20,8 @@ pub(crate) struct TotalsEntry {
     bytes_out: u64,
     cookies: Cookies,
     verdicts: BTreeMap<Outcome, u64>,
+    /// From 0 to 1; null: no connection tried fast open.
+    hit_rate: Option<f64>,
     causes: BTreeMap<Cause, u64>,
     /// Connections without a verdict: `engine.evidence` is "counters".
     #[serde(skip_serializing_if = "is_zero")]
@@ -78,6 +80,8 @@ impl TotalsEntry {
                 *totals.causes.entry(cause).or_default() += count;
             }
         }
+        let counts = totals.verdicts.iter().map(|(outcome, count)| (*outcome, *count));
+        totals.hit_rate = counts.collect::<HitRate>().share();
         totals
     }
 

@@ -1,12 +1,52 @@
 //! Finds out which key generated a SYN's cookie, and for which client.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::socket::Arrival;
+
+/// The origin of a received cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CookieOrigin {
+    /// The kernel uses other keys than this server has read, and does not let the server read them.
+    Unknown,
+    /// The origin by the keys in use.
+    #[serde(untagged)]
+    Of(Origin),
+}
+
+impl CookieOrigin {
+    /// Returns whether the kernel treated the cookie as the origin excludes: the keys may have changed.
+    pub(crate) fn is_contradicted_by(self, arrival: &Arrival) -> bool {
+        let Some(origin) = self.by_keys() else { return false };
+        let payload = arrival.syn.saved().map_or(0, |syn| syn.payload_bytes);
+        let accepted = arrival.tcp.syn_data || arrival.tcp.tfo_child;
+        if origin.is_accepted() { payload > 0 && !accepted } else { accepted }
+    }
+
+    /// Returns the origin by the keys in use; `None` if they could not be read.
+    pub(crate) fn by_keys(self) -> Option<Origin> {
+        match self {
+            Self::Of(origin) => Some(origin),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for CookieOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(origin) => origin.fmt(f),
+            Self::Unknown => f.write_str("of unknown origin"),
+        }
+    }
+}
 
 /// Number of recent client addresses that each worker remembers.
 const MAX_RECENT: usize = 64;
@@ -44,7 +84,7 @@ impl CookieForensics {
     }
 
     /// Returns the origin of the cookie in the connection's SYN; `None` without a cookie, or if no key is known.
-    pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<Origin> {
+    pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<CookieOrigin> {
         let syn = arrival.syn.saved()?;
         let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
         let option = syn.fast_open.filter(|option| !option.is_request());
@@ -53,7 +93,7 @@ impl CookieForensics {
             forensics::origin(&option.cookie, source, destination, ring, candidates)
         });
         self.remember(source);
-        origin
+        origin.map(CookieOrigin::Of)
     }
 
     fn all_recent(&self) -> impl Iterator<Item = IpAddr> {

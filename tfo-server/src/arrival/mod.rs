@@ -7,10 +7,11 @@ pub(crate) mod cookie_origin;
 
 use std::borrow::Cow;
 
-use tfo_core::cookie::forensics::Origin;
-use tfo_core::diagnosis::{self, Cause, CookieOrigin, Evidence, Outcome, ServerEvidence, Verdict};
+use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdict};
 use tfo_core::probe::ServerObserver;
 use tfo_core::socket::{Arrival, SynRecord};
+
+use cookie_origin::CookieOrigin;
 
 /// The verdict on fast open, as far as the arrival shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,18 +28,19 @@ pub(crate) struct ArrivalDetails {
     pub(crate) evidence: ServerEvidence,
     /// The full verdict, if more than the connection's own bits decided it.
     judged: Option<Verdict>,
-    pub(crate) cookie_origin: Option<Origin>,
+    pub(crate) cookie_origin: Option<CookieOrigin>,
 }
 
 /// Returns the verdict on a connection that was just accepted, and with `keep` its evidence.
 pub(crate) fn inspect(
     observer: &ServerObserver,
     arrival: &Arrival,
-    cookie_origin: Option<Origin>,
+    cookie_origin: Option<CookieOrigin>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
+    let origin_by_keys = cookie_origin.and_then(CookieOrigin::by_keys).map(Into::into);
     let details = |mut evidence: ServerEvidence, judged| {
-        evidence.cookie_origin = cookie_origin.map(CookieOrigin::from);
+        evidence.cookie_origin = origin_by_keys;
         Box::new(ArrivalDetails { evidence, judged, cookie_origin })
     };
     if let Some((outcome, cause)) = observer.classify(arrival) {
@@ -52,7 +54,7 @@ pub(crate) fn inspect(
     // A rare case, such as data that the kernel did not accept. Only the counters show its cause. They are read at
     // once, before other connections change them.
     let mut server = observer.evidence_within_budget(arrival);
-    server.cookie_origin = cookie_origin.map(CookieOrigin::from);
+    server.cookie_origin = origin_by_keys;
     let evidence = Evidence::new(None, Some(server));
     let judged = diagnosis::judge(&evidence);
     let verdict = ArrivalVerdict::Is(judged.outcome, judged.cause);

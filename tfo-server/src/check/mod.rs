@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use tfo_core::host::readiness::ServerFacts;
+use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
+use tfo_core::host::{NamespaceKey, sysctl};
 
 use crate::config::Settings;
 use crate::config::file::Forward;
-use crate::keys::Keys;
+use crate::keys::command::has_fast_open_listener;
+use crate::keys::{KeySource, Keys};
 use crate::output::{self, Failure};
 use crate::server::privileges::RunAs;
 use crate::service::Service;
@@ -44,6 +46,12 @@ pub(crate) fn run(settings: &Settings) -> Result<ExitCode, Failure> {
             }
         }
         host.get_or_insert(facts);
+    }
+    if settings.keys == KeySource::Kernel
+        && sysctl::fastopen_key().is_ok_and(|key| key == NamespaceKey::Zeros)
+        && has_fast_open_listener()
+    {
+        findings.push(Finding::Host(HostFinding::KeyIsZeros));
     }
     let upstreams = check_upstreams(settings)?;
     for listen in &settings.listeners {

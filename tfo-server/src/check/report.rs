@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use tfo_core::cli::value::Format;
 use tfo_core::cookie::Fingerprint;
-use tfo_core::host::RuntimeEnvironment;
 use tfo_core::host::features::Support;
 use tfo_core::host::readiness::{Finding as HostFinding, ServerFacts};
+use tfo_core::host::{FastOpenFlags, RuntimeEnvironment};
 
 use crate::config::{Settings, values::ServiceKind};
 use crate::keys::{KeySource, Keys};
@@ -66,9 +66,9 @@ struct CheckDocument<'a> {
     ready: bool,
     listeners: Vec<ListenerDocument<'a>>,
     workers: usize,
-    tcp_fastopen: u32,
-    somaxconn: u32,
-    syncookies: u32,
+    tcp_fastopen: Option<u32>,
+    somaxconn: Option<u32>,
+    syncookies: Option<u32>,
     /// New connections can be dropped while existing ones are served (`IP_MINTTL`).
     stop_without_loss: bool,
     keys: KeySourceDocument,
@@ -124,13 +124,14 @@ fn listeners<'a>(
 ) -> impl Iterator<Item = ListenerDocument<'a>> {
     let workers = settings.workers;
     let all = u32::try_from(workers).unwrap_or(u32::MAX);
+    let most = facts.somaxconn.unwrap_or(u32::MAX);
     settings.listeners.iter().map(move |listen| {
         let (queue, backlog) = listen.queue_and_backlog(workers);
         ListenerDocument {
             listen: listen.address,
             service: listen.table.service,
-            fastopen_queue: queue.min(facts.somaxconn).saturating_mul(all),
-            backlog: backlog.min(facts.somaxconn).saturating_mul(all),
+            fastopen_queue: queue.min(most).saturating_mul(all),
+            backlog: backlog.min(most).saturating_mul(all),
             upstreams: upstreams
                 .iter()
                 .filter(|checked| checked.listener == listen.address)
@@ -162,9 +163,9 @@ fn lines<'a>(
             1 => "1 worker".to_owned(),
             many => format!("{many} workers, which share the queues"),
         },
-        format!("net.ipv4.tcp_fastopen {}", facts.tcp_fastopen),
-        format!("net.core.somaxconn {}", facts.somaxconn),
-        format!("net.ipv4.tcp_syncookies {}", facts.syncookies),
+        output::setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
+        output::setting("net.core.somaxconn", facts.somaxconn),
+        output::setting("net.ipv4.tcp_syncookies", facts.syncookies),
         match facts.min_ttl {
             Support::Yes => "stopping loses no connection (IP_MINTTL)".to_owned(),
             support => format!("stopping may lose connections (IP_MINTTL: {support})"),
@@ -196,7 +197,7 @@ fn json(
         ready: !findings.iter().any(Finding::is_problem),
         listeners,
         workers: settings.workers,
-        tcp_fastopen: facts.tcp_fastopen.bits(),
+        tcp_fastopen: facts.tcp_fastopen.map(FastOpenFlags::bits),
         somaxconn: facts.somaxconn,
         syncookies: facts.syncookies,
         stop_without_loss: facts.min_ttl == Support::Yes,

@@ -6,15 +6,16 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use std::{fmt, mem};
 
 use tfo_core::cli::error_chain;
-use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::derived::{Schedule, Secret, Slots};
+use tfo_core::cookie::{FastOpenKey, KeyRing};
+use tfo_core::host::readiness::Finding;
 use tfo_core::host::sysctl;
-use tfo_core::socket::{FastOpenListener, ListenerBuilder};
+use tfo_core::socket::{FastOpenListener, ListenerBuilder, option};
 
 use file::{FileError, KeyReader, Pair};
 use watch::{FileChange, WatchedFile};
@@ -38,7 +39,8 @@ pub(crate) struct Keys {
     ring: Option<KeyRing>,
     /// The listeners do not use the ring yet: setting it failed.
     pending: bool,
-    /// The copy for other threads.
+    /// The copy for other threads. Any thread may be the first to find that the keys of the network namespace have
+    /// changed, so this copy is authoritative.
     shared: Arc<SharedRing>,
 }
 
@@ -66,9 +68,42 @@ struct SharedRing {
 
 impl SharedRing {
     fn put(&self, ring: Option<KeyRing>) {
-        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = ring;
+        *self.lock() = ring;
         self.changes.fetch_add(1, Ordering::Release);
     }
+
+    /// Sets the current keys, and keeps the previous ones. Returns the ring.
+    fn rotate(&self, (primary, backup): Pair) -> KeyRing {
+        let mut current = self.lock();
+        let ring = rotated(current.as_ref(), (primary, backup));
+        match current.as_ref() {
+            Some(current) if current.accepts_as(&ring) => current.clone(),
+            _ => {
+                *current = Some(ring.clone());
+                self.changes.fetch_add(1, Ordering::Release);
+                ring
+            }
+        }
+    }
+
+    /// Ignores poisoning: every critical section leaves the data consistent.
+    fn lock(&self) -> MutexGuard<'_, Option<KeyRing>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rotated(current: Option<&KeyRing>, (primary, backup): Pair) -> KeyRing {
+    match current {
+        Some(ring) => ring.rotated(primary, backup),
+        None => KeyRing::new(primary, backup),
+    }
+}
+
+/// Returns the keys of this network namespace, in which a listener has fast open. Zeros are a configured key then:
+/// the kernel creates a key for such a listener if the namespace has none.
+fn namespace_keys() -> tfo_core::Result<Pair> {
+    let zeros = || (FastOpenKey::new([0; FastOpenKey::LENGTH]), None);
+    Ok(sysctl::tcp_fastopen_key()?.unwrap_or_else(zeros))
 }
 
 /// A thread's own copy of the keys, updated when they change. Checking for a change costs one atomic load.
@@ -89,10 +124,23 @@ impl KeyView {
         let changes = self.shared.changes.load(Ordering::Acquire);
         if changes != self.seen {
             self.seen = changes;
-            let ring = self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = self.shared.lock();
             self.ring.clone_from(&ring);
         }
         self.ring.as_ref()
+    }
+
+    /// Reads the keys that the listener uses now, after a cookie contradicted the known ones. `None`: the keys cannot
+    /// be read, or the configured keys are not set on the listener yet.
+    pub(crate) fn read_again(&mut self, listener: &FastOpenListener) -> Option<KeyRing> {
+        let mut own = option::fastopen_key(listener).ok()?.into_iter();
+        match own.next() {
+            Some(primary) => {
+                let ring = KeyRing::new(primary, own.next());
+                self.ring().filter(|known| known.accepts_as(&ring)).cloned()
+            }
+            None => Some(self.shared.rotate(namespace_keys().ok()?)),
+        }
     }
 }
 
@@ -171,7 +219,12 @@ impl Keys {
         match self.next_ring(now, requested) {
             Some(ring) => {
                 // Shared before cookies with these keys can arrive.
-                self.shared.put(Some(ring.clone()));
+                if own {
+                    self.shared.put(Some(ring.clone()));
+                }
+                if ring.primary().is_zero() {
+                    log::warn!("keys: {}", Finding::KeyIsZeros);
+                }
                 // The first keys are logged together with the listeners.
                 let is_first = self.ring.replace(ring).is_none();
                 self.pending = own;
@@ -205,25 +258,20 @@ impl Keys {
 
     /// Returns the new ring, if it has changed.
     fn next_ring(&mut self, now: SystemTime, requested: bool) -> Option<KeyRing> {
-        let rotated = |ring: &Option<KeyRing>, (primary, backup): Pair| match ring {
-            Some(ring) => ring.rotated(primary, backup),
-            None => KeyRing::new(primary, backup),
-        };
-        let current = &self.ring;
+        let current = self.ring.as_ref();
         match &mut self.origin {
             KeyOrigin::Kernel { readable: false } => None,
             KeyOrigin::Kernel { readable: true } => {
-                let (primary, backup) = sysctl::tcp_fastopen_key().ok().flatten()?;
-                let ring = rotated(current, (primary, backup));
-                let same = current.as_ref().is_some_and(|current| current.accepts_as(&ring));
+                let ring = self.shared.rotate(namespace_keys().ok()?);
+                let same = current.is_some_and(|current| current.accepts_as(&ring));
                 (!same).then_some(ring)
             }
             KeyOrigin::File(watched) => {
-                let changed = has_changed(watched.check(requested), current.as_ref());
+                let changed = has_changed(watched.check(requested), current);
                 changed.then(|| rotated(current, watched.current().clone()))
             }
             KeyOrigin::Derived { secret, schedule, slots } => {
-                let changed = has_changed(secret.check(requested), current.as_ref());
+                let changed = has_changed(secret.check(requested), current);
                 let before = mem::replace(slots, schedule.slots(now));
                 (changed || before != *slots).then(|| schedule.ring(secret.current(), now))
             }

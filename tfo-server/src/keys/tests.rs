@@ -24,7 +24,7 @@ fn no_output_contains_a_key() {
         let shown = format!("{keys} {keys:?} {keys:#?} {source:?}").to_lowercase();
         let ring = keys.ring().unwrap();
         let known = [ring.primary(), ring.backup().unwrap()];
-        let known = known.map(tfo_core::cookie::FastOpenKey::reveal_hex);
+        let known = known.map(FastOpenKey::reveal_hex);
         for hidden in ["deadbeef", "c0ffee77", "222, 173", &known[0], &known[1]] {
             assert!(!shown.contains(hidden), "{hidden}: {shown}");
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Cause, Outcome};
 
-use crate::arrival::ArrivalVerdict;
+use crate::arrival::{ArrivalVerdict, cookie_origin};
 use crate::close_reason::CloseKind;
 use crate::config::values::ServiceKind;
 
@@ -35,7 +35,7 @@ pub(crate) enum Count {
     Verdict(ArrivalVerdict),
 }
 
-/// The key that generated a received cookie: an [`Origin`] without its details.
+/// The key that generated a received cookie: an origin without its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieOrigin {
     Primary,
@@ -140,8 +140,9 @@ impl CookieOrigin {
     }
 }
 
-impl From<Origin> for CookieOrigin {
-    fn from(origin: Origin) -> Self {
+impl From<cookie_origin::CookieOrigin> for CookieOrigin {
+    fn from(origin: cookie_origin::CookieOrigin) -> Self {
+        let cookie_origin::CookieOrigin::Of(origin) = origin else { return Self::Unknown };
         match origin {
             Origin::Primary => Self::Primary,
             Origin::Backup => Self::Backup,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use tfo_core::cli::output::escape_control;
-use tfo_core::diagnosis::Outcome;
+use tfo_core::diagnosis::{HitRate, Outcome};
 
 use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
@@ -146,9 +146,13 @@ fn row<'a>(
         let before = sum_of(before, "tfo_server_accepted_total", listener);
         number(((accepted - before).max(0.0) / elapsed.as_secs_f64().max(1e-3)).round())
     });
-    let judged: f64 = Outcome::ALL.iter().map(|outcome| verdict(*outcome)).sum();
-    let hits = if judged > 0.0 {
-        format!("{:.1} %", verdict(Outcome::FastOpen) * 100.0 / judged)
+    let is = |hit: bool| {
+        Outcome::ALL.iter().filter(move |outcome| HitRate::is_hit(**outcome) == Some(hit))
+    };
+    let [hits, misses] =
+        [true, false].map(|hit| is(hit).map(|outcome| verdict(*outcome)).sum::<f64>());
+    let hits = if hits + misses > 0.0 {
+        format!("{:.1} %", hits * 100.0 / (hits + misses))
     } else {
         "-".to_owned()
     };

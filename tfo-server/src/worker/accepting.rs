@@ -18,6 +18,7 @@ use super::Worker;
 use super::listener::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTENERS, WorkerListener};
 use super::reserve::{DescriptorReserve, GRACE};
 use crate::arrival;
+use crate::arrival::cookie_origin::CookieOrigin;
 use crate::close_reason::CloseKind;
 use crate::connection::Connection;
 use crate::connection::budget::DescriptorCost;
@@ -224,7 +225,7 @@ impl Worker {
         let mut connection =
             Connection::new(stream, handshake_ended, peer, Rc::clone(context), now);
         if let Some(arrival) = &arrival {
-            self.inspect_arrival(&mut connection, arrival);
+            self.inspect_arrival(&mut connection, arrival, listener);
         }
         if context.await_handshake && !handshake_ended {
             connection.await_handshake();
@@ -242,9 +243,21 @@ impl Worker {
 
     /// Records how a connection arrived: the verdict, the origin of its cookie, and the evidence that is kept for
     /// later.
-    fn inspect_arrival(&mut self, connection: &mut Connection, seen: &Arrival) {
+    fn inspect_arrival(
+        &mut self,
+        connection: &mut Connection,
+        seen: &Arrival,
+        listener: &FastOpenListener,
+    ) {
         let context = &connection.listener;
-        let cookie_origin = self.forensics.origin(seen, self.keys.ring());
+        let mut cookie_origin = self.forensics.origin(seen, self.keys.ring());
+        if cookie_origin.is_some_and(|origin| origin.is_contradicted_by(seen)) {
+            // Only a client that has completed a handshake can cause this cost.
+            cookie_origin = match self.keys.read_again(listener) {
+                Some(ring) => self.forensics.origin(seen, Some(&ring)),
+                None => Some(CookieOrigin::Unknown),
+            };
+        }
         if let Some(origin) = cookie_origin {
             context.stats.add(Count::Cookie(origin.into()), 1);
         }

@@ -1,6 +1,7 @@
 //! Dropping privileges.
 
 use std::fs::{self, Permissions};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use nix::unistd::{Group, User, geteuid};
 use tfo_core::lab::{Program, isolated, require, skip};
 
 use crate::load::Load;
-use crate::support::{Lab, SERVER, ask, clean};
+use crate::support::{Lab, SERVER, answer, ask, clean};
 
 /// Returns whether other users exist: in a user namespace of an unprivileged user there are none.
 pub(crate) fn is_root_of_the_host() -> bool {
@@ -133,5 +134,47 @@ fn unknown_user_and_missing_privileges_stop_the_start() {
             "{error}"
         );
         assert!(error.contains("Start the server as root"), "{error}");
+    });
+}
+
+#[test]
+fn origin_is_unknown_once_the_kernel_key_can_not_be_read_again() {
+    isolated(|| {
+        if !may_switch_users() {
+            return;
+        }
+        let lab = Lab::new();
+        open_to_others(&lab);
+        let write = |word: &'static str| {
+            let text = [word; 4].join("-");
+            lab.host.run(|| fs::write("/proc/sys/net/ipv4/tcp_fastopen_key", text)).unwrap();
+        };
+        write("000000a1");
+        let config = "[listen]\nservice = \"respond\"\n[process]\nuser = \"nobody\"\n\
+            [metrics]\nport = 9413\n";
+        let server = lab.serve(config, &[]);
+        let _ = server.err().expect(&["switched to user nobody"]);
+        let visit = || drop(answer(&mut lab.fast_open(b"hello")));
+        visit();
+        visit();
+        write("000000b2");
+        // Refused, though the key that is known made it; then accepted, though it did not.
+        visit();
+        visit();
+        let lines = server.out().first(4);
+        assert!(lines[1].contains(" fast-open, 5 B in the SYN, cookie 8 B, "), "{}", lines[1]);
+        for line in &lines[2..] {
+            assert!(line.contains(", cookie 8 B of unknown origin, "), "{line}");
+        }
+        let mut metrics = lab.host.run(|| TcpStream::connect("127.0.0.1:9413")).unwrap();
+        let text = ask(&mut metrics, b"GET /metrics HTTP/1.0\r\n\r\n");
+        let text = String::from_utf8(text).unwrap();
+        let cookies: Vec<_> = text.lines().filter(|line| line.contains("origin=")).collect();
+        let of = |origin: &str| {
+            let label = format!("origin=\"{origin}\"");
+            let found = cookies.iter().filter(|line| line.contains(&label));
+            found.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+        };
+        assert_eq!((of("primary"), of("unknown")), (1, 2), "{cookies:?}");
     });
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tfo_core::lab::{Program, isolated};
 
-use crate::support::{Lab, SERVER, answer, ask, clean, until};
+use crate::support::{Lab, SERVER, answer, ask, clean, json, until};
 
 /// Starts the server as systemd does, with this socket as descriptor 3, and also as descriptor 4 if `times` is 2.
 fn activate(lab: &Lab, config: &str, socket: OwnedFd, times: u8) -> Program {
@@ -66,6 +66,45 @@ fn inherited_socket_gets_fast_open_and_outlives_the_server() {
             let mut client = lab.connect();
             client.write_all(b"").unwrap();
             waits_for_a_server = Some(client);
+        }
+    });
+}
+
+#[test]
+fn client_before_the_server_is_unknown_everywhere() {
+    isolated(|| {
+        for ip in ["127.0.0.1", "::1"] {
+            for service in ["echo", "discard", "mirror"] {
+                let lab = Lab::new();
+                let address = SocketAddr::new(ip.parse().unwrap(), SERVER.port());
+                let socket = listen(&lab, address);
+                let mut first = lab.host.run(move || TcpStream::connect(address)).unwrap();
+                let config = format!(
+                    "[listen]\naddress = \"{ip}\"\nservice = \"{service}\"\n[engine]\nworkers = 1\n\
+                     [metrics]\nport = 9413\n[output]\nformat = \"json\"\n"
+                );
+                let server = activate(&lab, &config, socket.into(), 1);
+                let _ = server.err().expect(&["listening on"]);
+                let _ = ask(&mut first, b"at last\n");
+                let line = json(&server.out().first(1)[0]);
+                assert_eq!(line["verdict"], "unknown", "{service} {ip}: {line}");
+                assert_eq!(line["cookie"], "unknown", "{service} {ip}: {line}");
+                assert!(line.get("cause").is_none(), "{service} {ip}: {line}");
+                let mut scrape = lab.host.run(|| TcpStream::connect("127.0.0.1:9413")).unwrap();
+                let text = ask(&mut scrape, b"GET /metrics HTTP/1.0\r\n\r\n");
+                let text = String::from_utf8(text).unwrap();
+                let counted: Vec<_> = text
+                    .lines()
+                    .filter(|line| line.starts_with("tfo_server_connections_total{"))
+                    .filter(|line| !line.ends_with(" 0"))
+                    .collect();
+                assert_eq!(counted.len(), 1, "{counted:?}");
+                assert!(counted[0].contains("verdict=\"unknown\""), "{counted:?}");
+                server.signal("TERM").unwrap();
+                let totals = json(server.finish().out.lines().last().unwrap());
+                assert_eq!(totals["totals"]["unknown"], 1, "{totals}");
+                assert_eq!(totals["totals"]["verdicts"], json("{}"), "{totals}");
+            }
         }
     });
 }

@@ -1,12 +1,15 @@
 //! `tfo-server check`.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tfo_core::lab::isolated;
+use tfo_core::host::Counters;
+use tfo_core::lab::{Program, isolated, require};
+use tfo_core::socket::{Connector, FastOpenListener, Method};
 
-use crate::support::{Lab, SERVER, json};
+use crate::support::{Lab, SERVER, ask, json, until};
 use crate::upstream::Silent;
 
 /// Returns all settings that a check could change, and the listening sockets.
@@ -224,6 +227,82 @@ fn invalid_configuration_exits_2() {
             assert_eq!(ended.code, Some(2), "{} {}", ended.out, ended.err);
             assert!(ended.err.contains("server.toml:2:8: "), "{}", ended.err);
             assert_eq!(ended.out, "");
+        }
+    });
+}
+
+#[test]
+fn kernel_without_the_setting_is_reported_with_consequences() {
+    isolated(|| {
+        if !require("unshare") || !require("mount") {
+            return;
+        }
+        let lab = Lab::new();
+        let script = "mount -t tmpfs -o ro none /proc/sys/net/ipv4 && exec \"$0\" \"$@\"";
+        let hidden = |arguments: &[&str]| {
+            let program = lab.command("", arguments);
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-c", script]);
+            command.arg(program.get_program()).args(program.get_args());
+            Program::start(&lab.host, command).unwrap()
+        };
+        let text = hidden(&["check"]).finish();
+        assert_eq!(text.code, Some(1), "{} {}", text.out, text.err);
+        assert!(text.out.contains("\nno net.ipv4.tcp_fastopen\n"), "{}", text.out);
+        assert!(text.out.contains("clients get regular connections"), "{}", text.out);
+        let document = json(&hidden(&["check", "-o", "json"]).finish().out);
+        assert_eq!(document["tcp_fastopen"], json("null"), "{document}");
+        let found = &document["findings"][0]["finding"];
+        assert_eq!(found["server-setting-missing"], "yes", "{document}");
+        // It serves, by fast open too where the kernel allows it.
+        let server = hidden(&["--service", "echo"]);
+        let _ = server.err().expect(&["listening on", "no net.ipv4.tcp_fastopen"]);
+        let _ = server.err().expect(&["warn: ", "has no net.ipv4.tcp_fastopen"]);
+        assert_eq!(ask(&mut lab.connect(), b"served"), b"served");
+    });
+}
+
+#[test]
+fn a_listener_there_with_a_full_accept_queue_is_named() {
+    isolated(|| {
+        let lab = Lab::new();
+        let other = SocketAddr::new(SERVER.ip(), 8080);
+        let listeners = lab.host.run(move || {
+            [SERVER, other]
+                .map(|address| FastOpenListener::builder(address).backlog(1).listen().unwrap())
+        });
+        let fill = |address: SocketAddr| {
+            let connector = Connector::default().method(Method::Off);
+            let connect = move || connector.connect_nonblocking(address, b"hello").unwrap();
+            (0..4).map(|_| lab.host.run(connect.clone())).collect::<Vec<_>>()
+        };
+        let elsewhere = fill(other);
+        until("it is full", || lab.host.run(|| Counters::read().unwrap().accept_overflows > 0));
+        let text = lab.start("", &["check"]).finish();
+        assert!(!text.out.contains("accept queue of"), "not this listener's: {}", text.out);
+        let here = fill(SERVER);
+        until("it is full", || {
+            lab.start("", &["check"]).finish().out.contains("the accept queue of 127.0.0.1:2222 (")
+        });
+        let found = json(&lab.start("", &["check", "-o", "json"]).finish().out);
+        let found = found["findings"].to_string();
+        assert!(found.contains("\"accept-queue-full\""), "{found}");
+        assert!(found.contains("accept-queue-overflowed"), "{found}");
+        assert!(found.contains(&format!("\"pid\":{}", std::process::id())), "{found}");
+        drop((elsewhere, here, listeners));
+    });
+}
+
+#[test]
+fn advice_for_any_value_is_that_of_both_halves() {
+    isolated(|| {
+        let lab = Lab::new();
+        for (bits, advised) in [("0", 3), ("1", 3), ("519", 3), ("-1", 3), ("1025", 1027)] {
+            lab.host.run(move || fs::write("/proc/sys/net/ipv4/tcp_fastopen", bits)).unwrap();
+            let text = lab.start("", &["check"]).finish();
+            assert_eq!(text.code, Some(1), "{bits}: {}", text.out);
+            let fixes = [format!("tcp_fastopen={advised}`"), format!("value: \"{advised}\"")];
+            assert!(fixes.iter().any(|fix| text.out.contains(fix)), "{bits}: {}", text.out);
         }
     });
 }

@@ -375,6 +375,82 @@ fn keys_of_a_listener_are_shown_with_cap_sys_ptrace() {
     });
 }
 
+/// Writes the key of the network namespace, as `sysctl -w` does.
+fn write_key(lab: &Lab, number: u8) {
+    let text = key(number).reveal_sysctl_text();
+    let write =
+        move || -> io::Result<()> { fs::write("/proc/sys/net/ipv4/tcp_fastopen_key", text) };
+    lab.host.run(write).unwrap();
+}
+
+/// Connects over IPv4 or IPv6, and returns whether the data of the SYN was accepted.
+fn connect_to(lab: &Lab, address: SocketAddr) -> bool {
+    let mut client = lab.host.run(move || FastOpenStream::connect(address, b"hello").unwrap());
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(answer(&mut client), b"");
+    client.info().unwrap().syn_data
+}
+
+#[test]
+fn changed_kernel_key_is_read_at_the_first_contradiction() {
+    isolated(|| {
+        for ip in ["127.0.0.1", "::1"] {
+            let lab = Lab::new();
+            let address = SocketAddr::new(ip.parse().unwrap(), SERVER.port());
+            write_key(&lab, 0xa1);
+            let server = lab.serve("", &["-a", "::", "--service", "discard", "-o", "json"]);
+            let _ = server.err().expect(&["keys: primary", &name(0xa1)]);
+            assert!(!connect_to(&lab, address), "it requests a cookie");
+            assert!(connect_to(&lab, address));
+            // The server's own check, each second, has not come yet.
+            write_key(&lab, 0xb2);
+            assert!(!connect_to(&lab, address), "a cookie of the previous key");
+            assert!(connect_to(&lab, address), "a cookie of the new key");
+            // Another listener grants a cookie of a key that the server has never read.
+            write_key(&lab, 0xc3);
+            let neighbour = SocketAddr::new(address.ip(), 8080);
+            lab.host.run(move || {
+                let listener = FastOpenListener::bind(neighbour).unwrap();
+                let client = FastOpenStream::connect(neighbour, b"hello").unwrap();
+                drop((listener.accept().unwrap(), client));
+            });
+            assert!(connect_to(&lab, address), "it is accepted");
+            let lines = server.out().first(5);
+            let origins: Vec<_> =
+                lines.iter().map(|line| parse(line)["cookie_origin"].clone()).collect();
+            let previous = parse(r#"{"previous":1}"#);
+            let primary = || Value::from("primary");
+            let expected = [Value::Null, primary(), previous, primary(), primary()];
+            assert_eq!(origins, expected, "{lines:?}");
+            let (totals, said) = end(server);
+            assert_eq!(totals["totals"]["cookies"]["unknown"], 0, "{totals}");
+            hides(&said, &[0xa1, 0xb2, 0xc3]);
+        }
+    });
+}
+
+#[test]
+fn zeros_of_the_namespace_are_the_key_once_the_server_listens() {
+    isolated(|| {
+        let lab = Lab::new();
+        write_key(&lab, 0);
+        let before = lab.start("", &["keys", "show", "--sysctl"]).finish();
+        assert!(before.out.starts_with("no key yet"), "{}", before.out);
+        let server = lab.serve("", &["--service", "discard", "-o", "json"]);
+        let _ = server.err().expect(&["warn: ", "all zeros", "anyone can make valid cookies"]);
+        let _ = server.err().expect(&["keys: primary", &name(0)]);
+        assert!(!connect(&lab), "it requests a cookie");
+        assert!(connect(&lab));
+        assert_eq!(line(&server, 2)["cookie_origin"], "primary");
+        let shown = lab.start("", &["keys", "show", "--sysctl"]).finish();
+        assert_eq!(shown.out, format!("primary {}\n", name(0)));
+        assert!(shown.err.contains("all zeros"), "{}", shown.err);
+        let check = lab.start("", &["check", "-o", "json"]).finish();
+        assert_eq!(check.code, Some(1), "{}", check.out);
+        assert!(check.out.contains("\"key-is-zeros\""), "{}", check.out);
+    });
+}
+
 /// Returns the program, to run with an empty `/proc`.
 fn without_proc(lab: &Lab, config: &str) -> Command {
     let mut command = clean(Command::new("unshare"));

@@ -23,7 +23,7 @@ mod costs;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tfo_core::diagnosis::Cause;
+use tfo_core::diagnosis::{Cause, HitRate};
 
 use super::sample::{Metric, Sample, Side, millis};
 use crate::compare::statistics::{Estimate, Quantile, Resampling, Share, Sorted};
@@ -31,6 +31,8 @@ use costs::{Costs, Delay, pairs};
 
 /// The minimum number of connections of each side.
 pub(crate) const MIN_SAMPLES: usize = 10;
+/// The minimum number of connections that miss with the same cause to exclude chance.
+const MIN_ALIKE: usize = 3;
 /// The minimum round trip time in milliseconds. The hosts' own time would hide a shorter one.
 pub(crate) const MIN_RTT: f64 = 1.0;
 /// The minimum hit rate. With a lower one, the reason for the misses has to be found first.
@@ -56,12 +58,15 @@ pub(crate) struct Analysis {
     /// Median of TCP's own round trip times.
     pub(crate) rtt: Option<f64>,
     pub(crate) distributions: Vec<Distribution>,
-    /// The share of attempts that used fast open.
+    /// The hit rate: of the connections that tried fast open with a cookie, the share that used it. For two sides of
+    /// regular connections: the share that was established.
     pub(crate) hit_rate: Share,
     /// The share of regular connections that were established.
     pub(crate) regular: Share,
     /// The misses, by cause.
     pub(crate) misses: Vec<Miss>,
+    /// The command that shows connections in the lab, in backticks, if the samples were taken there.
+    pub(crate) lab: Option<String>,
     /// The times of the misses, until the answer or the failure.
     pub(crate) miss_times: Sorted,
     /// Mean cost of a miss, compared with the regular median.
@@ -124,6 +129,8 @@ pub(crate) enum Inconclusive {
     RttTooSmall,
     Drift,
     HitRateTooLow,
+    /// The client's bit of `net.ipv4.tcp_fastopen` is off.
+    ClientDisabled,
 }
 
 impl Answer {
@@ -147,6 +154,7 @@ impl Inconclusive {
             Self::RttTooSmall => "rtt-too-small",
             Self::Drift => "drift",
             Self::HitRateTooLow => "hit-rate-too-low",
+            Self::ClientDisabled => "client-disabled",
         }
     }
 }
@@ -180,7 +188,15 @@ impl Analysis {
             let all = samples.iter().filter(|sample| sample.side == side).count();
             Share::new(proper(side, metric).count(), all)
         };
-        let (hit_rate, regular) = (share(Side::FastOpen), share(Side::Regular));
+        let regular = share(Side::Regular);
+        let hit_rate = if both_regular {
+            share(Side::FastOpen)
+        } else {
+            let tried = samples.iter().filter(|sample| {
+                sample.side == Side::FastOpen && HitRate::is_hit(sample.verdict.outcome).is_some()
+            });
+            Share::new(proper(Side::FastOpen, metric).count(), tried.count())
+        };
         let regular_median = Sorted::new(proper(Side::Regular, metric)).median();
 
         let pairs = pairs(samples, metric, both_regular);
@@ -213,6 +229,7 @@ impl Analysis {
             regular,
             lost: (all > 0).then(|| whole / real(all)),
             misses,
+            lab: None,
             miss_times: Sorted::new(pairs.iter().filter_map(|pair| Some(pair.miss?.time))),
             ordinary_loss: costs.ordinary_loss(&vec![1; pairs.len()]).unwrap_or_default(),
             net,
@@ -228,10 +245,16 @@ impl Analysis {
         analysis
     }
 
-    /// Decides the answer, in this order: too few samples, no round trip to save, drift, a loss, a low hit rate, a
+    /// Decides the answer, in this order: the client's bit is off, too few samples, no round trip to save, drift, a loss, a low hit rate, a
     /// gain, and last whether the interval is narrow enough to exclude a difference.
     fn answer(&self, loopback: bool) -> Answer {
-        let attempts = self.hit_rate.total;
+        if self.is_client_disabled() {
+            return Answer::Unknown(Inconclusive::ClientDisabled);
+        }
+        let attempts = self.regular.total;
+        if self.always_misses() && attempts < MIN_SAMPLES {
+            return Answer::Unknown(Inconclusive::HitRateTooLow);
+        }
         if attempts < MIN_SAMPLES || self.regular.count < MIN_SAMPLES {
             return Answer::Unknown(Inconclusive::TooFewSamples);
         }
@@ -246,7 +269,7 @@ impl Analysis {
         }
         let matters = net.value.abs() >= MIN_EFFECT * rtt;
         // With a low hit rate, a small loss is inconclusive: it may turn into a gain once more connections hit.
-        let hits = self.hit_rate.value() >= MIN_HIT_RATE;
+        let hits = self.used() >= MIN_HIT_RATE;
         if net.high < 0.0 && matters && (hits || net.value.abs() >= SEVERE_LOSS * rtt) {
             return Answer::Off;
         }
@@ -264,6 +287,24 @@ impl Analysis {
         } else {
             Answer::NoDifference
         }
+    }
+
+    /// Returns whether this host kept all connections from trying fast open.
+    fn is_client_disabled(&self) -> bool {
+        let [miss] = self.misses.as_slice() else { return false };
+        miss.cause == Some(Cause::ClientDisabled) && miss.count == self.regular.total
+    }
+
+    /// Returns whether several connections all missed with the same cause: more of them would show nothing new.
+    fn always_misses(&self) -> bool {
+        let [miss] = self.misses.as_slice() else { return false };
+        miss.cause.is_some() && miss.count == self.regular.total && miss.count >= MIN_ALIKE
+    }
+
+    /// Returns the share of all connections in fast open mode that used it, from 0 to 1.
+    pub(crate) fn used(&self) -> f64 {
+        let all = self.regular.total;
+        if all == 0 { 0.0 } else { real(self.hit_rate.count) / real(all) }
     }
 
     /// Returns whether the times of this connection count as those of its side.

@@ -240,6 +240,27 @@ fn inconclusive_samples_are_reported_with_their_reason() {
     assert_eq!(reason(analyse(&rarely)), Inconclusive::HitRateTooLow);
 }
 
+#[test]
+fn disabled_client_is_the_answer_with_any_number_of_samples() {
+    let verdicts = Verdicts::new();
+    let disabled = verdict(&json!("client-disabled"), false, "unspecified", "answered");
+    assert_eq!(disabled.cause, Some(Cause::ClientDisabled));
+    let doubt = |verdict: &Verdict, pairs| {
+        let all = samples(pairs, |_| (verdict, 80.0), |_| (&verdicts.regular, 80.0));
+        let found = analyse(&all);
+        match found.answer {
+            Answer::Unknown(doubt) => (doubt, found.hit_rate.total),
+            other => panic!("{other:?}"),
+        }
+    };
+    for pairs in [1, 5, 50] {
+        // They did not try, so that there is no hit rate either.
+        assert_eq!(doubt(&disabled, pairs), (Inconclusive::ClientDisabled, 0));
+    }
+    assert_eq!(doubt(&verdicts.refused, 5), (Inconclusive::HitRateTooLow, 5));
+    assert_eq!(doubt(&verdicts.refused, 2), (Inconclusive::TooFewSamples, 2));
+}
+
 type Spread = fn(&mut fastrand::Rng) -> f64;
 
 /// Returns a time as on a real path: most are close, some are late, a few are very late.

@@ -119,7 +119,8 @@ struct Measured<'a> {
     rtt_us: Option<i64>,
     #[schemars(length(min = 1))]
     times: Vec<Times>,
-    /// The share of attempts that used fast open.
+    /// Of the connections that tried fast open with a cookie, the share that used it. A connection that only fetched a
+    /// cookie, or that this host kept from trying, is neither a hit nor a miss.
     hit_rate: Share,
     /// The share of regular connections that were established.
     regular: Share,

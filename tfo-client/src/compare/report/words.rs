@@ -46,10 +46,11 @@ fn saved(analysis: &Analysis) -> String {
         .round_trips(saved.value)
         .map_or_else(String::new, |trips| format!(": {trips:.2} round trips"));
     let hits = analysis.hit_rate;
-    let used = if hits.count == hits.total {
-        format!("All {} attempts used it.", hits.total)
+    let all = analysis.regular.total;
+    let used = if hits.count == all {
+        format!("All {all} attempts used it.")
     } else {
-        format!("{} of {} attempts used it.", hits.count, hits.total)
+        format!("{} of {all} attempts used it.", hits.count)
     };
     format!("Fast open saves {} {}{trips}. {used}", time(saved.value), until(analysis.metric))
 }
@@ -84,7 +85,7 @@ fn off(analysis: &Analysis) -> String {
          {}, which takes {} longer than a regular connection{}.",
         time(net),
         hits.count,
-        hits.total,
+        analysis.regular.total,
         miss.count,
         miss.word,
         time(miss.cost),
@@ -161,20 +162,25 @@ fn inconclusive(analysis: &Analysis, reason: Inconclusive) -> String {
             format!(
                 "Only {} of {} attempts used fast open, less than {:.0} %: find the reason first.{}",
                 hits.count,
-                hits.total,
+                analysis.regular.total,
                 MIN_HIT_RATE * 100.0,
                 advice(analysis)
             )
         }
+        Inconclusive::ClientDisabled => format!(
+            "The client's bit (0x1) of net.ipv4.tcp_fastopen is off on this host, so all {} attempts were regular \
+             connections. `tfo-client doctor --only client` prints the command that switches it on.",
+            analysis.regular.total
+        ),
     }
 }
 
 /// Returns what to examine if connections miss.
 fn advice(analysis: &Analysis) -> String {
     analysis.misses.first().map_or_else(String::new, |miss| {
+        let evidence = analysis.lab.as_deref().unwrap_or("`tfo-client -s HOST -n 5`");
         format!(
-            " Most misses were {}: see `tfo-client explain {}`, and `tfo-client -s HOST -n 5` for the \
-             evidence.",
+            " Most misses were {}: see `tfo-client explain {}`, and {evidence} for the evidence.",
             miss.word, miss.word
         )
     })
@@ -183,7 +189,7 @@ fn advice(analysis: &Analysis) -> String {
 /// Returns the formula of the net expectation, with its numbers.
 pub(super) fn expectation(analysis: &Analysis) -> Option<String> {
     let net = analysis.net?;
-    let hits = analysis.hit_rate.value();
+    let hits = analysis.used();
     let mut sum = match analysis.saved() {
         Some(saved) => format!("{} × {}", percent(hits), time(saved.value)),
         None => percent(hits),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::NamedListener;
 use crate::host::features::{Feature, Support};
 use crate::host::{FastOpenFlags, Route, RuntimeEnvironment};
 
@@ -61,6 +62,12 @@ pub enum Role {
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Part {
+    /// `net.ipv4.tcp_fastopen`.
+    TcpFastopen,
+    /// `net.core.somaxconn`.
+    Somaxconn,
+    /// `net.ipv4.tcp_syncookies`.
+    Syncookies,
     /// `net.ipv4.tcp_fastopen_key`.
     Key,
     /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`.
@@ -73,6 +80,8 @@ pub enum Part {
     Counters,
     /// The listening sockets.
     Listeners,
+    /// The load of the listening sockets.
+    ListenerLoad,
     /// The open connections.
     Connections,
 }
@@ -80,12 +89,16 @@ pub enum Part {
 impl Part {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Self::TcpFastopen => TCP_FASTOPEN,
+            Self::Somaxconn => SOMAXCONN,
+            Self::Syncookies => SYNCOOKIES,
             Self::Key => "the key",
             Self::BlackholeTimeout => "the blackhole timer",
             Self::Routes => "the routes",
             Self::Cookies => "the cached cookies",
             Self::Counters => "the counters",
             Self::Listeners => "the listeners",
+            Self::ListenerLoad => "the load of the listeners",
             Self::Connections => "the open connections",
         }
     }
@@ -118,9 +131,8 @@ macro_rules! findings {
                 match self { $( Self::$variant { .. } => $code, )* }
             }
 
-            /// Returns the severity.
-            #[must_use]
-            pub const fn level(&self) -> Level {
+            /// Returns the usual severity.
+            const fn usual_level(&self) -> Level {
                 match self { $( Self::$variant { .. } => Level::$level, )* }
             }
 
@@ -138,6 +150,12 @@ findings! {
     "client-bit-off" Problem Client ClientBitOff(FastOpenFlags);
     /// Bit 0x4: clients never ask for a cookie.
     "client-without-cookies" Problem Client ClientWithoutCookies(FastOpenFlags);
+    /// 5, a documented setting of clients: data in SYNs, and never a cookie.
+    "client-data-without-cookies" Note Client ClientDataWithoutCookies;
+    /// There is no `net.ipv4.tcp_fastopen`; contains the support of `TCP_FASTOPEN_CONNECT`.
+    "client-setting-missing" Problem Client ClientSettingMissing(Support);
+    /// There is no `net.ipv4.tcp_fastopen`; contains the support of `TCP_FASTOPEN`.
+    "server-setting-missing" Problem Server ServerSettingMissing(Support);
     /// The client's half is allowed.
     "client-on" Ok Client ClientOn(FastOpenFlags);
     /// The server's bit of `net.ipv4.tcp_fastopen` is off.
@@ -154,6 +172,13 @@ findings! {
     "no-cookies" Problem Server NoCookies(FastOpenFlags);
     /// Bit 0x400: each listener has fast open without asking.
     "all-listeners" Note Server AllListeners(FastOpenFlags);
+    /// Bit 0x400 is set, and some listeners have no fast open.
+    "restart-listeners" Note Server RestartListeners {
+        /// The listeners without fast open.
+        listeners: Vec<NamedListener>,
+        /// The number of listeners with fast open.
+        with: usize,
+    };
     /// The address is not local.
     "address-not-local" Problem Server AddressNotLocal(SocketAddr);
     /// The port needs `CAP_NET_BIND_SERVICE`.
@@ -247,7 +272,35 @@ findings! {
         fail: u64,
     };
     /// A fast open queue was full.
-    "queue-full" Note Server QueueFull(u64);
+    "queue-full" Note Server QueueFull {
+        /// The number of refused SYNs.
+        times: u64,
+        /// The listeners with a fast open queue, the shortest first: it is one of them, unless it has closed.
+        listeners: Vec<NamedListener>,
+    };
+    /// An accept queue is full: new connections are dropped.
+    "accept-queue-full" Note Server AcceptQueueFull {
+        /// The listener with the full queue.
+        listener: NamedListener,
+        /// The number of connections that wait.
+        waiting: u32,
+        /// The effective backlog.
+        limit: u32,
+    };
+    /// An accept queue was full.
+    "accept-queue-overflowed" Note Server AcceptQueueOverflowed {
+        /// The number of dropped SYNs and final ACKs.
+        times: u64,
+        /// The listeners that have dropped some, most drops first.
+        listeners: Vec<NamedListener>,
+    };
+    /// SYN cookies were sent because a SYN queue was full.
+    "syncookies-sent" Note Server SyncookiesSent {
+        /// The number of SYN cookies.
+        times: u64,
+        /// The listeners whose SYN queue is full now.
+        listeners: Vec<NamedListener>,
+    };
     /// Clients ask for cookies, and none is ever used.
     "cookies-never-used" Note Server CookiesNeverUsed {
         /// The number of requests.
@@ -283,6 +336,18 @@ const BLACKHOLE_TIMEOUT: &str = "net.ipv4.tcp_fastopen_blackhole_timeout_sec";
 const USUAL_SOMAXCONN: u32 = 4096;
 
 impl Finding {
+    /// Returns the severity.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        match self {
+            // The kernel allows the option only while the client's bit is on.
+            Self::ClientSettingMissing(Support::Yes) => Level::Note,
+            // Every listener is without fast open.
+            Self::RestartListeners { with: 0, .. } => Level::Problem,
+            _ => self.usual_level(),
+        }
+    }
+
     /// Returns whether fast open, or the listener as a whole, cannot work with it.
     #[must_use]
     pub fn is_problem(&self) -> bool {
@@ -304,10 +369,17 @@ impl Finding {
         let set = |name, value: u32| environment.set(name, value);
         let step = |step: &str| vec![step.to_owned()];
         match self {
-            Self::ClientBitOff(bits) => set(TCP_FASTOPEN, bits.with_client().bits()),
-            Self::ServerBitOff(bits) => set(TCP_FASTOPEN, bits.with_server().bits()),
-            Self::ClientWithoutCookies(bits) => set(TCP_FASTOPEN, bits.bits() & !0x4),
-            Self::NoCookies(bits) => set(TCP_FASTOPEN, bits.bits() & !0x200),
+            Self::ClientBitOff(bits)
+            | Self::ServerBitOff(bits)
+            | Self::ClientWithoutCookies(bits)
+            | Self::NoCookies(bits) => set(TCP_FASTOPEN, bits.recommended().bits()),
+            Self::ClientSettingMissing(_) | Self::ServerSettingMissing(_) => vec![
+                "see what hides it: `findmnt -T /proc/sys/net/ipv4`".to_owned(),
+                "a container whose runtime has a network stack of its own, such as gVisor, has no fast open: \
+                 run it with another runtime, or outside"
+                    .to_owned(),
+            ],
+            Self::RestartListeners { listeners, .. } => restart(listeners),
             Self::SyncookiesAlways(_) => set(SYNCOOKIES, 1),
             Self::SomaxconnZero | Self::SomaxconnSmall(_) => set(SOMAXCONN, USUAL_SOMAXCONN),
             Self::QueueCut { wished, .. } | Self::BacklogCut { wished, .. } => {
@@ -341,16 +413,53 @@ impl Finding {
                     "see whether it is so each time: `tfo-client -s {destination} -p PORT -n 5`"
                 )]
             }
-            Self::QueueFull(_) => step(
+            Self::QueueFull { .. } => step(
                 "give the listener a longer queue, or let it accept faster; a connection that is reset keeps its \
                  place for a minute",
             ),
+            Self::AcceptQueueFull { listener, .. } => longer_backlog(Some(listener)),
+            Self::AcceptQueueOverflowed { listeners, .. } => longer_backlog(listeners.first()),
+            Self::SyncookiesSent { listeners, .. } => {
+                let mut steps = longer_backlog(listeners.first());
+                steps.push(
+                    "the kernel's log names the ports: `sudo dmesg | grep 'SYN flooding'`".to_owned(),
+                );
+                steps
+            }
             Self::NoListener { .. } => {
                 step("`tfo-server` is one that has it; in nginx: `listen … fastopen=256;`")
             }
             _ => Vec::new(),
         }
     }
+}
+
+/// Returns the steps to restart the programs of these listeners.
+fn restart(listeners: &[NamedListener]) -> Vec<String> {
+    const SHOWN: usize = 4;
+    let shown = listeners.iter().take(SHOWN);
+    let mut steps: Vec<_> = shown
+        .map(|listener| {
+            let port = listener.address.port();
+            format!("restart the program that listens on {listener}: `ss -ltnp 'sport = :{port}'`")
+        })
+        .collect();
+    if listeners.len() > SHOWN {
+        steps.push(format!("and {} more: `ss -ltnp`", listeners.len() - SHOWN));
+    }
+    steps
+}
+
+/// Returns the step that keeps an accept queue, or a SYN queue, from filling up.
+fn longer_backlog(listener: Option<&NamedListener>) -> Vec<String> {
+    let watch = match listener {
+        Some(listener) => format!("`ss -ltn 'sport = :{}'`", listener.address.port()),
+        None => "`ss -ltn`".to_owned(),
+    };
+    vec![format!(
+        "let its program accept faster, or give it a longer backlog (tfo-server: listen.backlog), which \
+         {SOMAXCONN} limits; watch both: {watch}"
+    )]
 }
 
 impl fmt::Display for Finding {

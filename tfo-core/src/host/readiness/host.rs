@@ -1,13 +1,17 @@
 //! The readiness of the host as a whole, as client and server.
 
+use std::io;
 use std::time::Duration;
 
-use super::{Finding, Level, Part, Role};
+use super::{Finding, Level, ListenerLoad, NamedListener, Part, Role};
 use crate::Result;
 use crate::host::features::{self, Feature, Support};
 use crate::host::sockets::{self, Connection};
 use crate::host::sysctl::{self, FastOpenFlags, NamespaceKey};
-use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes};
+use crate::host::{
+    CounterChange, Counters, Listener, Owners, Route, accept_queues, cookie_cache, routes,
+};
+use crate::socket::TcpState;
 
 /// What this host (this network namespace) shows about fast open. A part that cannot be read is `None`, and
 /// [`unread`](Self::unread) has the reason.
@@ -15,11 +19,11 @@ use crate::host::{CounterChange, Counters, Listener, Route, cookie_cache, routes
 #[non_exhaustive]
 pub struct HostFacts {
     /// `net.ipv4.tcp_fastopen`.
-    pub tcp_fastopen: FastOpenFlags,
+    pub tcp_fastopen: Option<FastOpenFlags>,
     /// `net.core.somaxconn`.
-    pub somaxconn: u32,
+    pub somaxconn: Option<u32>,
     /// `net.ipv4.tcp_syncookies`.
-    pub syncookies: u32,
+    pub syncookies: Option<u32>,
     /// Whether `net.ipv4.tcp_fastopen_key` holds a key.
     pub key: Option<NamespaceKey>,
     /// `net.ipv4.tcp_fastopen_blackhole_timeout_sec`.
@@ -34,8 +38,12 @@ pub struct HostFacts {
     pub counters: Option<Counters>,
     /// The listening sockets.
     pub listeners: Option<Vec<Listener>>,
+    /// How loaded the listeners are.
+    pub load: Option<ListenerLoad>,
     /// The open connections of all processes.
     pub connections: Option<Vec<Connection>>,
+    /// The processes that hold the sockets.
+    pub owners: Owners,
     /// The parts that could not be read, with the reason.
     pub unread: Vec<(Part, String)>,
 }
@@ -43,30 +51,39 @@ pub struct HostFacts {
 impl HostFacts {
     /// Reads the facts of the calling thread's network namespace. Needs no privilege, sends nothing, and changes
     /// nothing.
-    ///
-    /// # Errors
-    /// A required setting under `/proc/sys/net` cannot be read.
-    pub fn read() -> Result<Self> {
+    #[must_use]
+    pub fn read() -> Self {
         let mut unread = Vec::new();
-        let features = features::probe();
-        Ok(Self {
-            tcp_fastopen: sysctl::tcp_fastopen()?,
-            somaxconn: sysctl::somaxconn()?,
-            syncookies: sysctl::syncookies()?,
-            key: keep(&mut unread, Part::Key, sysctl::fastopen_key()),
-            blackhole_timeout: keep(
+        let listeners = keep(&mut unread, Part::Listeners, crate::host::listeners());
+        let connections = keep(&mut unread, Part::Connections, sockets::connections(sockets::OPEN));
+        let owners = Owners::read();
+        let counters = keep(&mut unread, Part::Counters, Counters::read());
+        let load = load(
+            listeners.as_deref(),
+            connections.as_deref(),
+            counters.unwrap_or_default(),
+            &owners,
+        );
+        Self {
+            tcp_fastopen: setting(&mut unread, Part::TcpFastopen, sysctl::tcp_fastopen()),
+            somaxconn: setting(&mut unread, Part::Somaxconn, sysctl::somaxconn()),
+            syncookies: setting(&mut unread, Part::Syncookies, sysctl::syncookies()),
+            key: setting(&mut unread, Part::Key, sysctl::fastopen_key()),
+            blackhole_timeout: setting(
                 &mut unread,
                 Part::BlackholeTimeout,
                 sysctl::blackhole_timeout(),
             ),
-            features,
+            features: features::probe(),
             routes: keep(&mut unread, Part::Routes, routes::routes_without_cookie()),
             cookies: keep(&mut unread, Part::Cookies, cookies()),
-            counters: keep(&mut unread, Part::Counters, Counters::read()),
-            listeners: keep(&mut unread, Part::Listeners, crate::host::listeners()),
-            connections: keep(&mut unread, Part::Connections, sockets::connections(sockets::OPEN)),
+            counters,
+            load: keep(&mut unread, Part::ListenerLoad, load),
+            listeners,
+            connections,
+            owners,
             unread,
-        })
+        }
     }
 
     /// Returns the findings: problems first, then notes, then what is as it should be.
@@ -77,6 +94,9 @@ impl HostFacts {
         self.judge_server(&mut findings);
         self.judge_key(&mut findings);
         self.judge_listeners(&mut findings);
+        if let Some(load) = &self.load {
+            load.judge(self.syncookies, true, &mut findings);
+        }
         if let Some(counters) = &self.counters {
             self.judge_counters(counters, &mut findings);
         }
@@ -108,14 +128,14 @@ impl HostFacts {
     }
 
     fn judge_client(&self, findings: &mut Vec<Finding>) {
-        let bits = self.tcp_fastopen;
-        if !bits.client() {
-            findings.push(Finding::ClientBitOff(bits));
-        } else if bits.client_no_cookie() {
-            findings.push(Finding::ClientWithoutCookies(bits));
-        } else {
-            findings.push(Finding::ClientOn(bits));
-        }
+        findings.extend(match self.tcp_fastopen {
+            None if self.is_unread(Part::TcpFastopen) => None,
+            None => Some(Finding::ClientSettingMissing(self.support(Feature::Connect))),
+            Some(bits) if !bits.client() => Some(Finding::ClientBitOff(bits)),
+            Some(bits) if bits == CLIENT_WITHOUT_COOKIES => Some(Finding::ClientDataWithoutCookies),
+            Some(bits) if bits.client_no_cookie() => Some(Finding::ClientWithoutCookies(bits)),
+            Some(bits) => Some(Finding::ClientOn(bits)),
+        });
         let times = self.counters.map_or(0, |counters| counters.blackhole);
         match self.blackhole_timeout {
             Some(timeout) if times > 0 => {
@@ -140,35 +160,34 @@ impl HostFacts {
     }
 
     fn judge_server(&self, findings: &mut Vec<Finding>) {
-        let bits = self.tcp_fastopen;
-        if !bits.server() {
-            findings.push(Finding::ServerBitOff(bits));
-        } else if bits.server_no_cookie() {
-            findings.push(Finding::NoCookies(bits));
-        } else {
-            findings.push(Finding::ServerOn(bits));
-        }
-        if bits.server() && bits.all_listeners() {
+        findings.extend(match self.tcp_fastopen {
+            None if self.is_unread(Part::TcpFastopen) => None,
+            None => Some(Finding::ServerSettingMissing(self.support(Feature::Listener))),
+            Some(bits) if !bits.server() => Some(Finding::ServerBitOff(bits)),
+            Some(bits) if bits.server_no_cookie() => Some(Finding::NoCookies(bits)),
+            Some(bits) => Some(Finding::ServerOn(bits)),
+        });
+        if let Some(bits) = self.tcp_fastopen.filter(|bits| bits.server() && bits.all_listeners()) {
             findings.push(Finding::AllListeners(bits));
         }
-        findings.push(match self.syncookies {
-            value @ 2.. => Finding::SyncookiesAlways(value),
-            value => Finding::Syncookies(value),
-        });
-        findings.push(match self.somaxconn {
+        findings.extend(self.syncookies.map(|value| match value {
+            2.. => Finding::SyncookiesAlways(value),
+            _ => Finding::Syncookies(value),
+        }));
+        findings.extend(self.somaxconn.map(|value| match value {
             0 => Finding::SomaxconnZero,
             // 128 was the default for thirty years, and is considered too small since.
-            value @ ..128 => Finding::SomaxconnSmall(value),
-            value => Finding::Somaxconn(value),
-        });
+            1..128 => Finding::SomaxconnSmall(value),
+            _ => Finding::Somaxconn(value),
+        }));
     }
 
     fn judge_key(&self, findings: &mut Vec<Finding>) {
         let Some(key) = self.key else { return };
         findings.push(match key {
-            // The kernel creates a key when a listener asks for fast open. If such a listener exists, the zeros
-            // were written.
-            NamespaceKey::Zeros if self.fast_open_listeners() > 0 => Finding::KeyIsZeros,
+            // The kernel creates a key when a listener asks for fast open. If such a listener exists, or existed by
+            // the counters, the zeros were written.
+            NamespaceKey::Zeros if self.has_listened() => Finding::KeyIsZeros,
             NamespaceKey::Zeros => Finding::KeyUnset,
             NamespaceKey::Set => Finding::KeySet { backup: false },
             NamespaceKey::SetWithBackup => Finding::KeySet { backup: true },
@@ -178,10 +197,24 @@ impl HostFacts {
 
     fn judge_listeners(&self, findings: &mut Vec<Finding>) {
         let Some(listeners) = &self.listeners else { return };
-        findings.push(match self.fast_open_listeners() {
-            0 => Finding::NoListener { without: listeners.len() },
-            count => Finding::Listeners(count),
-        });
+        let with = self.fast_open_listeners();
+        let without = listeners.len() - with;
+        let all = self.tcp_fastopen.is_some_and(|bits| bits.server() && bits.all_listeners());
+        if all && without > 0 {
+            let listeners = self.named(|listener| listener.fast_open_queue == 0);
+            findings.push(Finding::RestartListeners { listeners, with });
+        }
+        match with {
+            0 if all && without > 0 => {}
+            0 => findings.push(Finding::NoListener { without }),
+            _ => findings.push(Finding::Listeners(with)),
+        }
+    }
+
+    /// The listeners of which this is true, by name.
+    fn named(&self, is_so: impl Fn(&Listener) -> bool) -> Vec<NamedListener> {
+        let listeners = self.listeners.iter().flatten().filter(|listener| is_so(listener));
+        listeners.map(|listener| NamedListener::new(listener, &self.owners)).collect()
     }
 
     fn judge_counters(&self, counters: &Counters, findings: &mut Vec<Finding>) {
@@ -193,12 +226,14 @@ impl HostFacts {
             findings.push(Finding::InvalidCookies { passive, fail: passive_fail });
         }
         if counters.listen_overflow > 0 {
-            findings.push(Finding::QueueFull(counters.listen_overflow));
+            let mut listeners = self.named(|listener| listener.fast_open_queue > 0);
+            listeners.sort_by_key(|listener| listener.fast_open_queue);
+            findings.push(Finding::QueueFull { times: counters.listen_overflow, listeners });
         }
         if counters.cookie_reqd > 0 && passive == 0 {
             findings.push(Finding::CookiesNeverUsed {
                 requests: counters.cookie_reqd,
-                server: self.tcp_fastopen.server(),
+                server: self.tcp_fastopen.is_none_or(FastOpenFlags::server),
                 listeners: self.fast_open_listeners(),
             });
         }
@@ -207,10 +242,32 @@ impl HostFacts {
         }
     }
 
+    /// Whether a listener has, or had, fast open.
+    fn has_listened(&self) -> bool {
+        // Each of these takes a listener with a fast open queue.
+        let served = |counters: Counters| {
+            counters.passive > 0 || counters.passive_fail > 0 || counters.listen_overflow > 0
+        };
+        self.fast_open_listeners() > 0 || self.counters.is_some_and(served)
+    }
+
+    /// Whether something is there and could not be read.
+    fn is_unread(&self, part: Part) -> bool {
+        self.unread.iter().any(|(unread, _)| *unread == part)
+    }
+
+    fn support(&self, feature: Feature) -> Support {
+        let found = self.features.iter().find(|(probed, _)| *probed == feature);
+        found.map_or(Support::No, |(_, support)| *support)
+    }
+
     fn fast_open_listeners(&self) -> usize {
         self.listeners.iter().flatten().filter(|listener| listener.fast_open_queue > 0).count()
     }
 }
+
+/// 5, which is documented for clients of servers that require no cookies.
+const CLIENT_WITHOUT_COOKIES: FastOpenFlags = FastOpenFlags::new(0x5);
 
 /// Returns whether failures exceed one in ten: fewer are chance, or rotated keys.
 fn is_frequent(failures: u64, successes: u64) -> bool {
@@ -229,11 +286,43 @@ fn keep<T>(unread: &mut Vec<(Part, String)>, part: Part, read: Result<T>) -> Opt
     read.map_err(|e| unread.push((part, with_cause(&e)))).ok()
 }
 
+/// A setting that the kernel may lack: then that is the finding, and not that it can't be read.
+fn setting<T>(unread: &mut Vec<(Part, String)>, part: Part, read: Result<T>) -> Option<T> {
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        read => keep(unread, part, read),
+    }
+}
+
+/// Returns the load of these listeners.
+fn load(
+    listeners: Option<&[Listener]>,
+    connections: Option<&[Connection]>,
+    counters: Counters,
+    owners: &Owners,
+) -> Result<ListenerLoad> {
+    let unfinished = connections
+        .unwrap_or_default()
+        .iter()
+        .filter(|connection| connection.state == TcpState::SynRecv && connection.inode == 0);
+    Ok(ListenerLoad::new(
+        listeners.unwrap_or_default(),
+        accept_queues()?,
+        unfinished.map(|connection| connection.local).collect(),
+        counters,
+        owners,
+    ))
+}
+
 fn with_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
-/// The share of SYNs that saved a round trip among those that could have, from 0 to 1. `None`: there were none.
+/// The hit rates by the kernel's counters: the share of SYNs that saved a round trip among those that could have, from
+/// 0 to 1. `None`: there were none.
+///
+/// The definition is that of `diagnosis::HitRate`, which counts verdicts: a SYN that only requests a cookie is neither
+/// a hit nor a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -3,13 +3,15 @@ use crate::host::features::Support;
 
 fn ready() -> ServerFacts {
     ServerFacts {
-        tcp_fastopen: FastOpenFlags::new(3),
-        somaxconn: 4096,
-        syncookies: 1,
+        tcp_fastopen: Some(FastOpenFlags::new(3)),
+        somaxconn: Some(4096),
+        syncookies: Some(1),
         unprivileged_port_start: 1024,
         may_bind_low_ports: false,
         address_is_local: Some(true),
         occupant: None,
+        load: None,
+        listener: Support::Yes,
         min_ttl: Support::Yes,
     }
 }
@@ -23,7 +25,7 @@ fn a_ready_host_has_no_findings() {
 
 #[test]
 fn each_lack_is_a_finding_with_its_fix() {
-    let bits = FastOpenFlags::new(1);
+    let bits = Some(FastOpenFlags::new(1));
     let low_port = ([127, 0, 0, 1], 80);
     let cases = [
         (
@@ -33,7 +35,14 @@ fn each_lack_is_a_finding_with_its_fix() {
             1024,
             "net.ipv4.tcp_fastopen=3",
         ),
-        (ServerFacts { syncookies: 2, ..ready() }, ADDRESS, 256, 1024, "net.ipv4.tcp_syncookies=1"),
+        (ServerFacts { tcp_fastopen: None, ..ready() }, ADDRESS, 256, 1024, "findmnt"),
+        (
+            ServerFacts { syncookies: Some(2), ..ready() },
+            ADDRESS,
+            256,
+            1024,
+            "net.ipv4.tcp_syncookies=1",
+        ),
         (
             ServerFacts { address_is_local: Some(false), ..ready() },
             ADDRESS,
@@ -60,16 +69,16 @@ mod host_as_a_whole {
 
     use crate::host::environment::Containment;
     use crate::host::features::{Feature, Support};
-    use crate::host::readiness::{Finding, HitRates, HostFacts, Level, Part, Role};
+    use crate::host::readiness::{Finding, HitRates, HostFacts, Level, ListenerLoad, Part, Role};
     use crate::host::{
-        CounterChange, Counters, FastOpenFlags, Listener, NamespaceKey, RuntimeEnvironment,
+        CounterChange, Counters, FastOpenFlags, Listener, NamespaceKey, Owners, RuntimeEnvironment,
     };
 
     fn facts() -> HostFacts {
         HostFacts {
-            tcp_fastopen: FastOpenFlags::new(3),
-            somaxconn: 4096,
-            syncookies: 1,
+            tcp_fastopen: Some(FastOpenFlags::new(3)),
+            somaxconn: Some(4096),
+            syncookies: Some(1),
             key: Some(NamespaceKey::Set),
             blackhole_timeout: Some(Duration::ZERO),
             features: Vec::new(),
@@ -77,7 +86,9 @@ mod host_as_a_whole {
             cookies: Some(Vec::new()),
             counters: Some(Counters::default()),
             listeners: Some(vec![listener(256)]),
+            load: Some(ListenerLoad::default()),
             connections: Some(Vec::new()),
+            owners: Owners::default(),
             unread: Vec::new(),
         }
     }
@@ -114,20 +125,45 @@ mod host_as_a_whole {
 
     #[test]
     fn each_state_is_found() {
-        let bits = |bits| HostFacts { tcp_fastopen: FastOpenFlags::new(bits), ..facts() };
+        let bits = |bits| HostFacts { tcp_fastopen: Some(FastOpenFlags::new(bits)), ..facts() };
+        let missing = |support| HostFacts {
+            tcp_fastopen: None,
+            features: vec![(Feature::Connect, support), (Feature::Listener, support)],
+            ..facts()
+        };
+        let early = |queues: &[u32]| HostFacts {
+            listeners: Some(queues.iter().map(|queue| listener(*queue)).collect()),
+            ..bits(0x403)
+        };
+        let overload = |counters| HostFacts {
+            load: Some(ListenerLoad { counters, ..ListenerLoad::default() }),
+            ..facts()
+        };
+        let overflows = Counters { accept_overflows: 2, ..Counters::default() };
+        let syncookies = Counters { syncookies_sent: 2, ..Counters::default() };
         let key = |key| HostFacts { key: Some(key), ..facts() };
         let timer = Duration::from_secs(60);
         let none = || HostFacts { listeners: Some(vec![listener(0)]), ..facts() };
         let lacks = |support| HostFacts { features: vec![(Feature::Connect, support)], ..facts() };
-        let cases = [
+        let cases = vec![
             (bits(2), "client-bit-off", "the client's bit (0x1) is off"),
             (bits(1), "server-bit-off", "the server's bit (0x2) is off"),
             (bits(7), "client-without-cookies", "bit 0x4"),
+            (bits(5), "client-data-without-cookies", "documented"),
+            (missing(Support::Yes), "client-setting-missing", "the client's half is on"),
+            (missing(Support::SwitchedOff), "client-setting-missing", "the client's half is off"),
+            (missing(Support::No), "client-setting-missing", "no TCP_FASTOPEN_CONNECT either"),
+            (missing(Support::Yes), "server-setting-missing", "by default they may not"),
+            (missing(Support::No), "server-setting-missing", "no TCP_FASTOPEN either"),
+            (early(&[0, 256]), "restart-listeners", "0.0.0.0:80 (of user 0) listens without"),
+            (early(&[0, 0]), "restart-listeners", "listen without"),
+            (overload(overflows), "accept-queue-overflowed", "2 SYNs and final ACKs"),
+            (overload(syncookies), "syncookies-sent", "2 SYNs were answered"),
             (bits(0x203), "no-cookies", "forged ones included"),
             (bits(0x403), "all-listeners", "bit 0x400"),
-            (HostFacts { syncookies: 2, ..facts() }, "syncookies-always", "SYN cookies"),
-            (HostFacts { somaxconn: 0, ..facts() }, "somaxconn-zero", "capped at 0"),
-            (HostFacts { somaxconn: 16, ..facts() }, "somaxconn-small", "is 16"),
+            (HostFacts { syncookies: Some(2), ..facts() }, "syncookies-always", "SYN cookies"),
+            (HostFacts { somaxconn: Some(0), ..facts() }, "somaxconn-zero", "capped at 0"),
+            (HostFacts { somaxconn: Some(16), ..facts() }, "somaxconn-small", "is 16"),
             (key(NamespaceKey::Zeros), "key-is-zeros", "anyone can make valid cookies"),
             (HostFacts { key: Some(NamespaceKey::Zeros), ..none() }, "key-unset", "at random"),
             (key(NamespaceKey::SetWithBackup), "key-set", "backup"),
@@ -147,11 +183,11 @@ mod host_as_a_whole {
             ),
             (counters(|c| c.active_fail = 1), "data-not-taken", "of 0 SYNs and not that of 1"),
             (counters(|c| c.passive_fail = 3), "invalid-cookies", "3 SYNs"),
-            (counters(|c| c.listen_overflow = 1), "queue-full", "1 time"),
+            (counters(|c| c.listen_overflow = 1), "queue-full", "1 time: that of 0.0.0.0:80"),
             (counters(|c| c.cookie_reqd = 1), "cookies-never-used", "came only once"),
             (
                 HostFacts {
-                    tcp_fastopen: FastOpenFlags::new(1),
+                    tcp_fastopen: Some(FastOpenFlags::new(1)),
                     ..counters(|c| c.cookie_reqd = 4)
                 },
                 "cookies-never-used",
@@ -191,8 +227,54 @@ mod host_as_a_whole {
     }
 
     #[test]
+    fn bad_value_of_the_setting_has_one_command_for_both_halves() {
+        for bits in [0, 1, 2, 4, 6, 7, 0x201, 0x207, 0x400, 0x607, u32::MAX, 1 << 31, 0x1000] {
+            let tcp_fastopen = Some(FastOpenFlags::new(bits));
+            let findings = HostFacts { tcp_fastopen, ..facts() }.findings();
+            let problems = findings.iter().filter(|finding| finding.is_problem());
+            let fixes: HashSet<_> =
+                problems.map(|finding| finding.fix(&RuntimeEnvironment::HOST)).collect();
+            assert_eq!(fixes.len(), 1, "{bits:#x}: {fixes:?}");
+            let step = fixes.iter().flatten().next().expect("a command");
+            let value = step.trim_end_matches('`').rsplit('=').next().expect("a value");
+            let tcp_fastopen = Some(FastOpenFlags::new(value.parse().expect("a number")));
+            let after = HostFacts { tcp_fastopen, ..facts() };
+            assert!(after.is_ready(Role::Both), "{bits:#x} to {value}");
+        }
+    }
+
+    #[test]
+    fn documented_setting_of_clients_is_a_note() {
+        let facts = HostFacts { tcp_fastopen: Some(FastOpenFlags::new(5)), ..facts() };
+        assert!(facts.is_ready(Role::Client) && !facts.is_ready(Role::Server));
+    }
+
+    #[test]
+    fn zeros_are_the_key_in_use_once_a_listener_existed() {
+        let zeros = |counters| HostFacts {
+            key: Some(NamespaceKey::Zeros),
+            listeners: Some(Vec::new()),
+            counters: Some(counters),
+            ..facts()
+        };
+        let code = |facts: HostFacts| {
+            let findings = facts.findings();
+            findings.iter().map(Finding::code).find(|code| code.starts_with("key-")).unwrap()
+        };
+        assert_eq!(code(zeros(Counters::default())), "key-unset");
+        for passed in [
+            Counters { passive: 1, ..Counters::default() },
+            Counters { passive_fail: 1, ..Counters::default() },
+        ] {
+            assert_eq!(code(zeros(passed)), "key-is-zeros");
+        }
+        let asked = Counters { cookie_reqd: 9, ..Counters::default() };
+        assert_eq!(code(zeros(asked)), "key-unset", "requests are counted without a listener");
+    }
+
+    #[test]
     fn a_problem_of_one_half_leaves_the_other_ready() {
-        let facts = HostFacts { tcp_fastopen: FastOpenFlags::new(1), ..facts() };
+        let facts = HostFacts { tcp_fastopen: Some(FastOpenFlags::new(1)), ..facts() };
         assert!(facts.is_ready(Role::Client) && !facts.is_ready(Role::Server));
     }
 

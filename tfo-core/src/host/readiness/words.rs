@@ -1,7 +1,7 @@
 //! The text of each finding.
 
-use super::Finding;
 use super::finding::{SOMAXCONN, SYNCOOKIES, TCP_FASTOPEN};
+use super::{Finding, NamedListener};
 use crate::host::features::{Feature, Support};
 
 impl Finding {
@@ -17,6 +17,32 @@ impl Finding {
             Self::ClientWithoutCookies(bits) => format!(
                 "{TCP_FASTOPEN} is {bits}: bit 0x4 puts data into SYNs without ever asking for a cookie, and \
                  ordinary servers do not accept it"
+            ),
+            Self::ClientDataWithoutCookies => format!(
+                "{TCP_FASTOPEN} is 0x5: this host puts data into SYNs without a cookie, as is documented for \
+                 clients of servers that want none (0x200); ordinary servers don't take it, and 3 is for those"
+            ),
+            Self::ClientSettingMissing(support) => {
+                format!("{MISSING}; {}", match support {
+                    Support::Yes => "it takes TCP_FASTOPEN_CONNECT, so the client's half is on".to_owned(),
+                    Support::SwitchedOff => "it forbids TCP_FASTOPEN_CONNECT: the client's half is off, this \
+                                             host's connections are regular ones, and nothing in here changes \
+                                             that".to_owned(),
+                    _ => "it has no TCP_FASTOPEN_CONNECT either: this host's connections are regular ones"
+                        .to_owned(),
+                })
+            }
+            Self::ServerSettingMissing(support) => {
+                format!("{MISSING}; {}", match support {
+                    Support::Yes => "whether listeners may use fast open can't be seen, nor changed in here: \
+                                     by default they may not, and clients get regular connections",
+                    _ => "it has no TCP_FASTOPEN either: clients get regular connections",
+                })
+            }
+            Self::RestartListeners { listeners, .. } => format!(
+                "bit 0x400 gives fast open to what begins to listen from now on; {} without, and began before, \
+                 or turned it off",
+                listen(listeners)
             ),
             Self::ClientOn(_) => "clients may use fast open".to_owned(),
             Self::ServerBitOff(bits) => format!(
@@ -68,7 +94,8 @@ impl Finding {
                 )
             }
             Self::KeyUnset => {
-                "no key yet: the kernel makes one at random for the first listener with fast open"
+                "the key is all zeros: there is none yet, and the kernel makes one at random for the first \
+                 listener with fast open; zeros that somebody has written look the same, and stay"
                     .to_owned()
             }
             Self::KeySet { backup: false } => {
@@ -146,9 +173,41 @@ impl Finding {
                 "{fail} SYNs came with an invalid cookie, {passive} with a valid one: the key was changed, other \
                  servers behind this address have other keys, or clients' addresses are translated"
             ),
-            Self::QueueFull(times) => {
-                format!("a fast open queue was full {}", counted(*times, "time", "times"))
+            Self::QueueFull { times, listeners } => {
+                let of = |listener: &NamedListener| {
+                    format!("{listener}, length {}", listener.fast_open_queue)
+                };
+                let which = match listeners.as_slice() {
+                    [] => "its listener has closed since".to_owned(),
+                    [one] => format!("that of {}", of(one)),
+                    [first, ..] => {
+                        format!("one of {}, the shortest is that of {}", listeners.len(), of(first))
+                    }
+                };
+                format!("a fast open queue was full {}: {which}", counted(*times, "time", "times"))
             }
+            Self::AcceptQueueFull { listener, waiting, limit } => format!(
+                "the accept queue of {listener} is full: {} where {limit} may, and the kernel drops what comes, \
+                 by fast open or not",
+                counted((*waiting).into(), "connection waits", "connections wait")
+            ),
+            Self::AcceptQueueOverflowed { times, listeners } => format!(
+                "{} dropped because an accept queue was full{}",
+                counted(*times, "SYN or final ACK was", "SYNs and final ACKs were"),
+                match listeners.as_slice() {
+                    [] => ", of a listener that has closed since".to_owned(),
+                    // A listener drops for other reasons too, which are rare.
+                    dropped => format!("; of the listeners, {} has dropped some", names(dropped)),
+                }
+            ),
+            Self::SyncookiesSent { times, listeners } => format!(
+                "{} answered with a SYN cookie, which has no room for fast open: {}",
+                counted(*times, "SYN was", "SYNs were"),
+                match listeners.as_slice() {
+                    [] => "the SYN queue of a listener was full".to_owned(),
+                    flooded => format!("the SYN queue of {} is full", names(flooded)),
+                }
+            ),
             Self::CookiesNeverUsed { requests, server, listeners } => {
                 let why = match (server, listeners) {
                     (false, _) => "the server's bit is off",
@@ -188,6 +247,27 @@ impl Finding {
             ),
             Self::Unreadable { part, why } => format!("{} can't be read: {why}", part.as_str()),
         }
+    }
+}
+
+const MISSING: &str = "this kernel, or what hides its settings, has no net.ipv4.tcp_fastopen";
+
+/// `A listens`, `A and B listen`.
+fn listen(listeners: &[NamedListener]) -> String {
+    let verb = if listeners.len() == 1 { "listens" } else { "listen" };
+    format!("{} {verb}", names(listeners))
+}
+
+/// Up to three names, and how many more.
+fn names(listeners: &[NamedListener]) -> String {
+    const SHOWN: usize = 3;
+    let mut names: Vec<_> = listeners.iter().take(SHOWN).map(ToString::to_string).collect();
+    if listeners.len() > SHOWN {
+        names.push(format!("{} more", listeners.len() - SHOWN));
+    }
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 

@@ -62,24 +62,36 @@ pub struct Connection {
 /// [`Error::Malformed`] if its answer can't be understood.
 #[doc(alias = "inet_diag")]
 pub fn connections(states: &[TcpState]) -> Result<Vec<Connection>> {
-    let mut netlink = Netlink::open(libc::NETLINK_SOCK_DIAG)?;
     let mut found = Vec::new();
+    dump(states, uapi::INET_DIAG_INFO, |message| {
+        found.push(parse(message)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Requests the TCP sockets in one of these states, with an attribute, and passes each message to `on_message`.
+pub(super) fn dump(
+    states: &[TcpState],
+    attribute: u16,
+    mut on_message: impl FnMut(&Message<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut netlink = Netlink::open(libc::NETLINK_SOCK_DIAG)?;
     for family in [AF_INET, AF_INET6] {
         let request = |sequence| {
-            Request::new(uapi::SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence)
-                .raw(&request(family, mask(states)))
+            Request::new(uapi::SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence).raw(&request(
+                family,
+                mask(states),
+                attribute,
+            ))
         };
-        let answer = netlink.request("list", "TCP sockets", request, |message| {
-            found.push(parse(message)?);
-            Ok(())
-        });
-        match answer {
+        match netlink.request("list", "TCP sockets", request, &mut on_message) {
             // The kernel has no IPv6.
             Err(e) if family == AF_INET6 && e.kind() == io::ErrorKind::NotFound => {}
             answer => answer?,
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Returns the local addresses of unfinished handshakes at listeners of any process: one address per handshake.
@@ -104,17 +116,16 @@ fn mask(states: &[TcpState]) -> u32 {
 }
 
 /// `struct inet_diag_req_v2`: sockets of any address and port.
-fn request(family: u8, states: u32) -> [u8; uapi::REQUEST_SIZE] {
+fn request(family: u8, states: u32, attribute: u16) -> [u8; uapi::REQUEST_SIZE] {
     let mut bytes = [0; uapi::REQUEST_SIZE];
-    bytes[..3].copy_from_slice(&[family, IPPROTO_TCP, 1 << (uapi::INET_DIAG_INFO - 1)]);
+    bytes[..3].copy_from_slice(&[family, IPPROTO_TCP, 1 << (attribute - 1)]);
     bytes[4..8].copy_from_slice(&states.to_ne_bytes());
     bytes
 }
 
 /// Parses `struct inet_diag_msg` and the attributes after it.
 fn parse(message: &Message<'_>) -> Result<Connection> {
-    let mut connection = head(message.payload)
-        .ok_or_else(|| Error::malformed("inet_diag answer", "it is no IPv4 or IPv6 socket"))?;
+    let mut connection = socket(message)?;
     for attribute in message.attributes(uapi::message::SIZE) {
         let attribute = attribute?;
         if attribute.kind == uapi::INET_DIAG_INFO {
@@ -122,6 +133,12 @@ fn parse(message: &Message<'_>) -> Result<Connection> {
         }
     }
     Ok(connection)
+}
+
+/// Reads `struct inet_diag_msg`.
+pub(super) fn socket(message: &Message<'_>) -> Result<Connection> {
+    head(message.payload)
+        .ok_or_else(|| Error::malformed("inet_diag answer", "it is no IPv4 or IPv6 socket"))
 }
 
 fn head(bytes: &[u8]) -> Option<Connection> {

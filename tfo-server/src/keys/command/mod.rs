@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use tfo_core::cli::{error_chain, value::Format};
 use tfo_core::cookie::FastOpenKey;
 use tfo_core::cookie::derived::Secret;
+use tfo_core::host::readiness::Finding;
 use tfo_core::host::sockets::socket_of_inode;
 use tfo_core::host::sysctl;
 use tfo_core::socket::option;
@@ -78,12 +79,27 @@ fn show(show: &ShowArguments, format: Format) -> Result<ExitCode, Failure> {
     }
     let (shown, pair) = match &show.file {
         Some(path) => (KeyLocation::File(path), Some(file::keys(path, KeyReader::Person)?)),
-        None => {
-            (KeyLocation::Sysctl, sysctl::tcp_fastopen_key().map_err(|e| cannot_read_sysctl(&e))?)
-        }
+        None => (KeyLocation::Sysctl, namespace_keys().map_err(|e| cannot_read_sysctl(&e))?),
     };
     output::print(&report::shown(&shown, pair.as_ref(), show.reveal, format))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the keys of this network namespace. `None`: the namespace has none yet.
+fn namespace_keys() -> tfo_core::Result<Option<Pair>> {
+    let keys = sysctl::tcp_fastopen_key()?;
+    if keys.is_none() && has_fast_open_listener() {
+        // The kernel creates a key for the first such listener, unless zeros were written.
+        log::warn!("{}", Finding::KeyIsZeros);
+        return super::namespace_keys().map(Some);
+    }
+    Ok(keys)
+}
+
+/// Returns whether a listener of this network namespace has fast open.
+pub(crate) fn has_fast_open_listener() -> bool {
+    let listeners = tfo_core::host::listeners().unwrap_or_default();
+    listeners.iter().any(|listener| listener.fast_open_queue > 0)
 }
 
 /// Shows the keys of a listener, whose socket is obtained from its process.

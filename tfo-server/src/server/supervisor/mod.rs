@@ -41,7 +41,7 @@ use crate::connection::listener::ListenerContext;
 use crate::keys::Keys;
 use crate::metrics::endpoint::{MetricsEndpoint, MetricsSource};
 use crate::metrics::{table, usage};
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::service::Service;
 use crate::worker::Worker;
 use crate::worker::command::WorkerCommand;
@@ -475,11 +475,10 @@ impl Supervisor {
                 workers => format!(", each divided among {workers} workers"),
             };
             log::info!(
-                "listening on {} ({}); fast open queue {effective_queue}, backlog {effective_backlog}{workers}; \
-                 net.ipv4.tcp_fastopen {}",
+                "listening on {} ({}); fast open queue {effective_queue}, backlog {effective_backlog}{workers}; {}",
                 bound.address,
                 bound.service.kind(),
-                facts.tcp_fastopen,
+                output::setting("net.ipv4.tcp_fastopen", facts.tcp_fastopen),
             );
             for finding in facts.findings(listen.address, queue, backlog) {
                 log::warn!("{finding}");

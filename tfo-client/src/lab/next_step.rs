@@ -1,0 +1,52 @@
+//! The next step in the lab: another lab command. The advice of a verdict is for real hosts and paths.
+
+use tfo_core::diagnosis::{Cause, Outcome, Verdict};
+
+use crate::network::NetworkSettings;
+
+/// Returns the next step in the lab; empty if there is none.
+pub(super) fn next_step(network: &NetworkSettings, verdict: &Verdict) -> String {
+    match (verdict.outcome, verdict.cause) {
+        (Outcome::FastOpen, _) => String::new(),
+        (Outcome::CookieGranted, _) => format!(
+            "The next connection brings the cookie and data: {}.",
+            network.command("lab", "-n 3")
+        ),
+        (Outcome::NotAttempted, Some(Cause::DisabledByConfig)) => {
+            format!("Let the connections use fast open: {}.", network.command("lab", "--mode auto"))
+        }
+        _ => without_trouble(network),
+    }
+}
+
+/// Returns the command for the same path without one of its obstacles.
+fn without_trouble(network: &NetworkSettings) -> String {
+    let calm = |change: fn(&mut NetworkSettings)| {
+        let mut calm = network.clone();
+        change(&mut calm);
+        calm.command("lab", "")
+    };
+    if !network.boxes.is_empty() {
+        let boxes = if network.boxes.len() == 1 { "box" } else { "boxes" };
+        let command = calm(|network| network.boxes.clear());
+        return format!("See the same path without the {boxes}: {command}.");
+    }
+    if network.servers > 1 {
+        let command = calm(|network| network.servers = 1);
+        return format!("See the same path with one server, and so with one key: {command}.");
+    }
+    if network.server_command.is_some() {
+        let command = calm(|network| network.server_command = None);
+        return format!("See the same path with the mirror, which has fast open: {command}.");
+    }
+    if !network.is_steady() {
+        return format!(
+            "On a path that loses or delays packets by chance one connection proves little; measure many: {}.",
+            network.command("compare --lab", "")
+        );
+    }
+    format!(
+        "Repeat, and look at the packets of each connection: {}.",
+        network.command("lab", "-n 5")
+    )
+}
