@@ -134,10 +134,15 @@ fn inconclusive_runs_report_their_reason() {
             ("--lab --rtt 0ms -n 10", "rtt-too-small"),
             ("--lab --rtt 5ms -n 9", "too-few-samples"),
             // Each of four servers accepts only its own cookies.
-            ("--lab --rtt 20ms --servers 4 -n 40", "hit-rate-too-low"),
+            ("--lab --rtt 20ms --servers 4 -n 12", "hit-rate-too-low"),
         ] {
             let document = document(arguments);
             let found = only(&document);
+            if doubt == "hit-rate-too-low" && found["hit_rate"]["count"] == 0 {
+                // By chance no connection reached the server of its cookie: that has a plain answer.
+                assert_eq!(found["misses"][0]["what"], "key-mismatch", "{found}");
+                continue;
+            }
             assert_eq!(found["answer"], "unknown", "{arguments}: {}", found["finding"]);
             assert_eq!(found["doubt"], doubt, "{arguments}: {}", found["finding"]);
         }
