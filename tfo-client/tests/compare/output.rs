@@ -16,7 +16,6 @@ fn text_has_answer_tables_and_both_plots_in_80_columns() {
         let text = text(&output);
         for piece in [
             "192.0.2.2:2222 (lab, RTT 20.0 ms): 15 pairs of",
-            "round trips",
             "median",
             "p90",
             "p99",
@@ -38,6 +37,8 @@ fn text_has_answer_tables_and_both_plots_in_80_columns() {
             assert_eq!(line, line.trim_end(), "no blanks at the end");
         }
         let on = text.contains("\nTurn it on.\n");
+        // On a busy machine there may be no answer.
+        assert!(!on || text.contains("round trips"), "{text}");
         assert_eq!(output.status.code(), Some(i32::from(!on)), "{text}");
     });
 }

@@ -75,10 +75,14 @@ fn box_that_drops_syn_data_means_off_with_its_cost() {
 fn box_that_resets_syn_data_means_off() {
     let _others = among_others();
     isolated(|| {
-        let document = document("--lab --rtt 20ms --box reset-syn-data -n 10");
-        let found = only(&document);
-        assert_eq!(found["misses"][0]["what"], "reset-on-syn-data", "{found}");
-        assert_eq!(found["answer"], "off", "a program has to connect again: {}", found["finding"]);
+        let measure = || document("--lab --rtt 20ms --box reset-syn-data -n 10");
+        retried(measure, |document| {
+            let found = only(document);
+            assert_eq!(found["misses"][0]["what"], "reset-on-syn-data", "{found}");
+            // A program has to connect again.
+            let is_off = found["answer"] == "off";
+            if is_off { Ok(()) } else { Err(found["finding"].to_string()) }
+        });
     });
 }
 
