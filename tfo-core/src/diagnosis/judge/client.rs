@@ -453,9 +453,20 @@ fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: &[Cause]) -> Ver
         [] => ruling("nothing in the evidence of either end explains it".to_owned())
             .cause(broad, View::Client)
             .verdict(advice::to_settle(facts, Some(broad))),
-        _ => ruling(undecided(facts, left.len()))
-            .cause(broad, View::Client)
-            .candidates(left, View::Client)
-            .verdict(advice::to_settle(facts, Some(broad))),
+        _ => {
+            let settle = advice::to_settle(facts, Some(broad));
+            // Whatever else is in between: a server that always uses SYN cookies takes no fast open.
+            let always = facts.server_host().is_some_and(|host| host.syncookies == 2)
+                && left.contains(&Cause::ServerSyncookies);
+            let advice = if always {
+                format!("{} {settle}", advice::against(facts, Cause::ServerSyncookies))
+            } else {
+                settle
+            };
+            ruling(undecided(facts, left.len()))
+                .cause(broad, View::Client)
+                .candidates(left, View::Client)
+                .verdict(advice)
+        }
     }
 }
