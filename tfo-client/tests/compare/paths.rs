@@ -138,6 +138,11 @@ fn inconclusive_runs_report_their_reason() {
         ] {
             let document = document(arguments);
             let found = only(&document);
+            if doubt == "hit-rate-too-low" && found["hit_rate"]["count"] == 0 {
+                // By chance no connection reached the server of its cookie: that has a plain answer.
+                assert_eq!(found["misses"][0]["what"], "key-mismatch", "{found}");
+                continue;
+            }
             assert_eq!(found["answer"], "unknown", "{arguments}: {}", found["finding"]);
             assert_eq!(found["doubt"], doubt, "{arguments}: {}", found["finding"]);
         }
