@@ -17,7 +17,7 @@ pub enum End {
 }
 
 impl End {
-    /// The word, as it stands in text and JSON.
+    /// Returns the word used in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -214,7 +214,7 @@ pub struct Repetition {
     pub controls_alike: u32,
 }
 
-/// Which key made a cookie, without a word about other clients.
+/// The key that made a cookie. Reveals nothing about other clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -17,7 +17,7 @@ pub struct Summary {
     pub total: usize,
     /// How many of them had the data of their SYN accepted.
     pub fast_open: usize,
-    /// The verdict on the whole; in JSON its fields stand beside the two numbers.
+    /// The verdict on the whole; in JSON its fields are beside the two numbers.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub verdict: Verdict,
 }

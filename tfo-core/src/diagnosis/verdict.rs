@@ -1,4 +1,4 @@
-//! The words of a verdict: what happened, why, who is to blame, what to do next.
+//! The words of a verdict: what happened, why, the blame, and the next step.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, where there is a why.
     pub cause: Option<Cause>,
-    /// Who is to blame, where there is something to blame.
+    /// The blame, if there is something to blame.
     pub blame: Option<Blame>,
     /// The causes that fit the evidence, when it can't settle which of them it was.
     #[cfg_attr(feature = "schema", schemars(extend("uniqueItems" = true)))]
@@ -55,7 +55,7 @@ macro_rules! words {
             /// All of them, in the order of the documentation.
             pub const ALL: &[Self] = &[ $( Self::$variant, )* ];
 
-            /// The word, as it stands in text and JSON.
+            /// Returns the word used in text and JSON.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word, )* }
@@ -97,7 +97,7 @@ words! {
         DataNotAcked = "data-not-acked",
         /// The SYN with the option, or with data, got no answer; a plain one did.
         SynRetransmitted = "syn-retransmitted",
-        /// The program was told not to use fast open.
+        /// The program is configured not to use fast open.
         DisabledByConfig = "disabled-by-config",
         /// The client's bit of `net.ipv4.tcp_fastopen` is off.
         ClientDisabled = "client-disabled",
@@ -151,7 +151,7 @@ words! {
 }
 
 words! {
-    /// Who is to blame, seen from the host that reads the verdict.
+    /// The side that a cause is on, seen from the host that reads the verdict.
     Blame {
         /// This host.
         ThisHost = "this-host",

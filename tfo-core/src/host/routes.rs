@@ -103,7 +103,7 @@ pub fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
     let ip = destination.ip();
     let mut header = [0; uapi::HEADER_SIZE];
     (header[0], header[uapi::PREFIX]) = if ip.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
-    // The prefix stands behind the family; without it the destination is not looked at.
+    // The kernel ignores the destination without its prefix length.
     let scope = match destination {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
         _ => None,

@@ -111,7 +111,7 @@ impl Probe {
 
     /// [`run`](Self::run) with a conversation after the first bytes, which has the time of
     /// [`reply_timeout`](Self::reply_timeout) for all of it. The observation has no answer: the dialogue
-    /// was told.
+    /// has it.
     #[must_use]
     pub fn converse(&self, first: &[u8], dialogue: &mut dyn Dialogue) -> Observation {
         let before = Before::read(self.server);

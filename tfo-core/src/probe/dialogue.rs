@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The client's side of a conversation. Its first bytes are not part of it: they stand ready before the
+/// The client's side of a conversation. Its first bytes are not part of it: they are ready before the
 /// connection is made, so that the SYN can take them.
 ///
 /// For protocols in which the client speaks more than once, such as a TLS handshake; an answer that is
@@ -12,7 +12,7 @@ pub trait Dialogue {
     /// next.
     fn received(&mut self, bytes: &[u8], at: Duration) -> Next;
 
-    /// Is told that the peer has closed its side, so long after the start.
+    /// Called when the peer has closed its side, with the time since the start.
     fn closed(&mut self, _at: Duration) {}
 }
 

@@ -1,4 +1,4 @@
-//! The mirror: what a server tells a client of the SYN that arrived. The wire format of both
+//! The mirror: a server answers a client with the SYN that arrived. The wire format of both
 //! programs, in this one place.
 //!
 //! The client sends one line, `tfo-probe/1 <token>\n`, padded with dots behind the token to the

@@ -1,7 +1,8 @@
 //! What a server's host sees of the connections that its listener accepts.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::io::Result;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +11,12 @@ use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
 use crate::host::{Counters, FastOpenFlags, sockets, sysctl};
-use crate::socket::{Arrival, FastOpenListener, TcpState};
+use crate::socket::{Arrival, Connector, FastOpenListener, TcpState};
 
-/// Watches the connections of one listener, so that each can be told what its server saw.
+/// Watches the connections of one listener, and returns what the server saw of each.
 ///
 /// Clones, and observers made by [`for_listener`](Self::for_listener), share what they know of the host: its counters
-/// are one for all listeners, so that a change can only be told of all their connections together.
+/// are one for all listeners, so that a change belongs to all their connections together.
 #[derive(Debug, Clone)]
 pub struct ServerObserver {
     destination: SocketAddr,
@@ -73,10 +74,11 @@ const EARLIER: Duration = Duration::from_secs(3);
 const READS: u32 = 200;
 
 impl ServerObserver {
-    /// To be made before the listener's first `accept`: changes of counters are told from here on.
+    /// To be made before the listener's first `accept`: counters are compared from here on.
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
         let observer = Self::sharing(listener, Arc::default());
+        observer.host.sets_child_bit.store(kernel_sets_child_bit(), Ordering::Relaxed);
         observer.refresh();
         Host::count(&mut observer.host.counted());
         observer
@@ -178,7 +180,7 @@ impl ServerObserver {
 
     /// Reads the settings and the counters for this connection.
     ///
-    /// The counters' change is told since the last such call, with the number of connections that were
+    /// The counters' change is that since the last such call, with the number of connections that were
     /// accepted meanwhile.
     pub fn add_counters(&self, evidence: &mut ServerEvidence) {
         self.host.settings.set(Settings::read());
@@ -213,6 +215,23 @@ impl ServerObserver {
                 .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
         }
     }
+}
+
+/// Whether a connection over loopback shows that this kernel sets `TCPI_OPT_TFO_CHILD`. False also where that cannot be
+/// tried: without a loopback interface, or with a bit of `net.ipv4.tcp_fastopen` off.
+fn kernel_sets_child_bit() -> bool {
+    let try_it = || -> Result<bool> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = FastOpenListener::builder(address)
+            .queue(1)
+            .no_cookie(true)
+            .nonblocking(true)
+            .listen()?;
+        let connector = Connector::default().no_cookie(true).timeout(Duration::from_millis(200));
+        let _stream = connector.connect(listener.local_addr(), b"?")?;
+        Ok(listener.accept()?.arrival.tcp.tfo_child)
+    };
+    try_it().unwrap_or(false)
 }
 
 impl Host {

@@ -182,7 +182,7 @@ fn assert_well_formed(verdict: &Verdict) {
     let Verdict { cause, candidates, finding, advice, .. } = verdict;
     assert!(cause.is_none_or(|it| !candidates.contains(&it)), "cause is a candidate: {verdict:?}");
     let distinct: BTreeSet<_> = candidates.iter().collect();
-    assert_eq!(distinct.len(), candidates.len(), "a candidate stands twice: {verdict:?}");
+    assert_eq!(distinct.len(), candidates.len(), "a candidate is listed twice: {verdict:?}");
     assert!(
         !verdict.candidates_complete || candidates.len() > 1,
         "a single candidate is the cause: {verdict:?}"

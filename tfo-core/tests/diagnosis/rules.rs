@@ -39,7 +39,7 @@ fn pairs() -> impl Iterator<Item = (Symptom, Cause, Cause)> {
     })
 }
 
-/// The signs that tell a pair of causes apart, each with its values: those that all of their rules require alike exclude
+/// The signs that separate a pair of causes, each with its values: those that all of their rules require alike exclude
 /// both or neither.
 fn telling_signs(symptom: Symptom, one: Cause, other: Cause) -> Vec<(Sign, Vec<Option<bool>>)> {
     let rules: Vec<_> =
@@ -89,7 +89,7 @@ fn of_two_causes_one_is_stated_only_if_a_sign_excludes_the_other() {
     assert!(compared > 10_000, "{compared} readings left one of two");
 }
 
-/// What full evidence cannot tell apart; any other two causes exclude each other. Two translations may act at once. A
+/// Pairs that full evidence cannot separate; any other two causes exclude each other. Two translations may act at once. A
 /// cookie that is changed on its way back is stale or foreign as well. What is never acknowledged was too large, or the
 /// path is dead.
 const INSEPARABLE: &[(&str, &str)] = &[

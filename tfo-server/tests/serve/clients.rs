@@ -99,7 +99,6 @@ fn cookie_requests_among_fast_open_clients_are_granted() {
 
 /// The neighbour's clients raise the counters of the host, and its listener shows this server nothing.
 #[test]
-#[ignore = "the judge still takes a rise of Passive for this connection's: case 19 with a neighbour"]
 fn cookie_requests_beside_a_neighbour_with_fast_open_are_granted() {
     isolated(|| {
         for (ip, service) in [("127.0.0.1", "discard"), ("::1", "discard"), ("127.0.0.1", "mirror")]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::facts::{Facts, View};
 use crate::host::FastOpenFlags;
 
-/// Probe this server so many times.
+/// Returns the command that probes this server `count` times.
 pub(super) fn probe(facts: &Facts<'_>, count: u32) -> String {
     match facts.target() {
         Some(target) => {

@@ -13,7 +13,7 @@ use crate::socket::{Attempt, ClientFail, SynRecord, SynSummary};
 
 pub(super) use crate::diagnosis::classify::is_overwritten as overwritten;
 
-/// From which end the verdict is told.
+/// The end from which the verdict is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum View {
     Client,
@@ -266,7 +266,7 @@ impl<'a> Facts<'a> {
         if self.client.is_some() { View::Client } else { View::Server }
     }
 
-    /// The server's address, as the side that tells the verdict knows it.
+    /// The server's address, as the end of the verdict knows it.
     pub(super) fn target(&self) -> Option<SocketAddr> {
         self.client.map(|client| client.remote).or(self.server.map(|server| server.destination))
     }
@@ -410,7 +410,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// From how many repetitions on a fault is more than chance, with so many regular connections that passed in turn.
+/// The number of repetitions from which a fault is more than chance, with this number of regular connections that passed in turn.
 /// Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000 runs.
 const FAULTS: u32 = 3;
 const CONTROLS: u32 = 10;

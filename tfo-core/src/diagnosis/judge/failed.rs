@@ -126,7 +126,7 @@ fn regular_fails_too(
     )
     .cause(Cause::RegularFailsToo, View::Client)
     .verdict(format!(
-        "Several servers may stand behind {}, some of which refuse connections; look at the balancer, and repeat: {}.",
+        "Several servers may be behind {}, some of which refuse connections; look at the balancer, and repeat: {}.",
         client.remote,
         commands::probe(facts, 10)
     ))
@@ -376,7 +376,7 @@ pub(super) fn broken(facts: &Facts<'_>, client: &ClientEvidence, errno: i32) -> 
     };
     ruling.verdict(format!(
         "Look at the log of the program on the server, which may close such connections itself; if it \
-         does not, capture on both ends to see who sends the reset: {}{twice}.",
+         does not, capture on both ends to see where the reset comes from: {}{twice}.",
         commands::capture(facts)
     ))
 }

@@ -123,7 +123,7 @@ fn client_without_cookies(facts: &Facts<'_>) -> String {
 fn option_stripped(facts: &Facts<'_>) -> String {
     let trace = match facts.arrived() {
         Some(syn) if overwritten(syn) => {
-            format!(", {} NOPs stand in its place", syn.trailing_nops)
+            format!(", {} NOPs are in its place", syn.trailing_nops)
         }
         Some(_) => ", the SYN arrived without it".to_owned(),
         None => String::new(),

@@ -24,8 +24,8 @@ use super::{Blame, Cause, Evidence, Outcome, ServerEvidence, Verdict};
 
 /// What happened to the connection that this evidence is of, and why.
 ///
-/// The verdict is told from the client's side when the client's half is there, else from the
-/// server's: [`Blame::ThisHost`] is then the host that the verdict is told from. Without both halves
+/// The verdict is seen from the client if the client's half is present, else from the
+/// server's: [`Blame::ThisHost`] is then the host of that half. Without both halves
 /// it is [`Outcome::Failed`], and says that there is no evidence.
 ///
 /// It rests on bits and never on times, and a cause that the evidence can't settle is never guessed:
@@ -122,7 +122,7 @@ impl Ruling {
     }
 }
 
-/// Who is to blame for a cause; a rule that knows better says so.
+/// Returns the blame for a cause, unless a rule has a better one.
 fn blame(cause: Cause, view: View) -> Blame {
     let (client, server) = match view {
         View::Client => (Blame::ThisHost, Blame::Peer),

@@ -71,13 +71,13 @@ impl Section {
     /// All of them, in their order.
     pub const ALL: &[Self] = &[Self::OnTheWire, Self::Evidence, Self::WhoDoesIt, Self::WhatToDo];
 
-    /// What stands above it.
+    /// Returns the heading.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::OnTheWire => "On the wire",
             Self::Evidence => "Evidence",
-            Self::WhoDoesIt => "Who does it",
+            Self::WhoDoesIt => "Typical sources",
             Self::WhatToDo => "What to do",
         }
     }

@@ -13,7 +13,7 @@ fn every_verdict_and_cause_has_its_page_with_all_four_sections() {
             "{topic}: the page is titled by its word"
         );
         for line in [page.summary(), page.help()] {
-            assert!(!line.is_empty(), "{topic}: sentence and help stand before the sections");
+            assert!(!line.is_empty(), "{topic}: sentence and help come before the sections");
             assert!(
                 !line.ends_with('.') && !line.contains('|'),
                 "{topic}: it fits a table: {line}"

@@ -16,7 +16,7 @@ pub use table::RULES;
 
 use super::Cause;
 
-/// What is to be explained: how the connection looked from the end that tells the verdict.
+/// What a rule explains: how the connection looked from the end of the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Symptom {
