@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[cfg(test)]
+mod generate;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod help;

@@ -4,12 +4,14 @@
 //! - [`value`]: ports, counts, durations and sizes. One rule each, for flags, variables and files.
 //! - [`environment`]: a flag beats a variable beats the file; a bad variable is named.
 //! - [`file`](mod@file): finding and reading the configuration file; an error names file, line and key.
+//! - [`generate`]: man pages, completions and configuration files for packages.
 //! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
 //! - [`queue`]: a bounded queue in front of a thread that may have to wait.
 
 pub mod environment;
 mod error;
 pub mod file;
+pub mod generate;
 pub mod logging;
 pub mod output;
 pub mod queue;

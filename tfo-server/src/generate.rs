@@ -1,0 +1,27 @@
+//! `tfo-server generate`: what packages ship beside the program. The arguments are parsed in `tfo-core`.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use tfo_core::cli::generate::{Generate, Program};
+use tfo_core::cli::value::Format;
+
+use crate::cli::Cli;
+use crate::config::values::ServiceKind;
+use crate::output::{self, Failure};
+
+pub(crate) fn run(asked: &Generate) -> Result<ExitCode, Failure> {
+    if let Some(text) = asked.run(program()).map_err(|e| Failure::settings(&e))? {
+        output::print(text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn program() -> Program {
+    Program {
+        command: Cli::command(),
+        choices: vec![("output", Format::NAMES.to_vec()), ("service", ServiceKind::NAMES.to_vec())],
+        config_name: "server.toml",
+        config: include_str!("../../config/server.toml"),
+    }
+}
