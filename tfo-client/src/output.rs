@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,6 +107,20 @@ pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<()
         Ok(Reader::Listening | Reader::Gone) => Ok(()),
         Err(source) => Err(Failure::Print { what, source }),
     }
+}
+
+/// Replaces a file, which readers find complete at any time.
+pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Not `*.prom`, which a collector would read.
+    name.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    written.map_err(|e| {
+        // What could not be renamed is of no use.
+        let _ = fs::remove_file(&new);
+        Failure::write(path, e)
+    })
 }
 
 /// A report that is printed piece by piece.

@@ -1,5 +1,10 @@
-#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    clippy::doc_markdown,
+    reason = "the comments are the help that users read"
+)]
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -20,13 +25,14 @@ whether there is a key, and the processes of other users.
 
 Exit status: 0 ready, 1 not ready (a finding is a problem), 2 wrong usage, or this host can't be
 read. Both halves are judged, client and server, or the one that --only names. With --watch the
-last frame decides.
+last frame decides. With --metrics it is 0: the metrics contain the findings.
 
 Examples:
   tfo-client doctor                        is this host ready, and what does it do?
   tfo-client doctor --only client          a host that only connects
   tfo-client doctor --watch 1s             with rates, until Ctrl-C
-  tfo-client doctor -o json --watch        one document a line, for programs";
+  tfo-client doctor -o json --watch        one document a line, for programs
+  tfo-client doctor --metrics /var/lib/prometheus/node-exporter/tfo.prom --watch 15s";
 
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
@@ -34,6 +40,10 @@ pub(crate) struct DoctorFlags {
     /// Judge and show one half alone: client (what this host connects to) or server
     #[arg(long, value_name = "HALF", value_enum, hide_possible_values = true)]
     only: Option<Only>,
+
+    /// Print metrics for Prometheus, or replace FILE by them, for the textfile collector of node_exporter
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    metrics: Option<PathBuf>,
 
     /// Look again every 2s, or INTERVAL (100ms to 1h), and show rates per second
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
@@ -50,6 +60,14 @@ enum Only {
     Server,
 }
 
+/// Where metrics are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MetricsTarget<'a> {
+    Stdout,
+    /// A file that readers always find complete.
+    File(&'a Path),
+}
+
 impl DoctorFlags {
     /// What is judged and shown.
     pub(super) fn half(&self) -> Role {
@@ -58,6 +76,14 @@ impl DoctorFlags {
             Some(Only::Client) => Role::Client,
             Some(Only::Server) => Role::Server,
         }
+    }
+
+    /// Whether the report is metrics, and where they are written.
+    pub(super) fn metrics(&self) -> Option<MetricsTarget<'_>> {
+        self.metrics.as_deref().map(|path| match path.to_str() {
+            Some("-") => MetricsTarget::Stdout,
+            _ => MetricsTarget::File(path),
+        })
     }
 
     /// Look again after this time.
