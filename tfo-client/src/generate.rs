@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use tfo_core::cli::generate::{Generate, Program};
 use tfo_core::cli::value::Format;
 use tfo_core::diagnosis::manual::Topic;
@@ -20,7 +19,7 @@ pub(crate) fn run(asked: &Generate) -> Result<ExitCode, Failure> {
 
 fn program() -> Program {
     Program {
-        command: Cli::command(),
+        command: Cli::parser(),
         choices: vec![
             ("output", Format::NAMES.to_vec()),
             ("mode", Mode::NAMES.to_vec()),

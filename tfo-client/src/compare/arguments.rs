@@ -18,6 +18,7 @@ use crate::{
     config::{
         Overrides,
         file::{ConnectTimeout, Interval, Message, Mode, PayloadSize, ReplyTimeout},
+        server_address::ServerAddress,
     },
     network::{NetworkFlags, Share},
 };
@@ -50,8 +51,12 @@ Examples:
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct CompareFlags {
+    /// Host to connect to, as for --server
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<ServerAddress>,
+
     /// Pairs to measure, 1 to 100000 [default: 100; with --until-ci at most 10000]
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", visible_alias = "count")]
     pairs: Option<Pairs>,
 
     /// Measure until each interval reaches at most so far from its value, as a share of the regular

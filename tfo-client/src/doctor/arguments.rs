@@ -19,7 +19,7 @@ type WatchInterval = Period<100, 3_600_000>;
 type Frames = Integer<1, 1_000_000>;
 
 const AFTER_HELP: &str = "\
-It needs no privilege, sends nothing and changes nothing; -s, -p, -4 and -6 play no part. It is
+It needs no privilege, sends nothing and changes nothing. It is
 about this network namespace: in a container it is about the container. Run as root it also sees
 whether there is a key, and the processes of other users.
 

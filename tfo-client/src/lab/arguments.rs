@@ -17,6 +17,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, Args)]
+#[command(next_display_order = 10)]
 pub(crate) struct LabFlags {
     #[command(flatten)]
     pub(super) network: NetworkFlags,

@@ -14,6 +14,7 @@ use crate::config::{
     file::{
         BalanceCount, ConnectTimeout, Count, Interval, Message, Mode, PayloadSize, ReplyTimeout,
     },
+    server_address::ServerAddress,
 };
 
 /// They aren't global: a later subcommand must not list or accept them. So `-n 1 probe` and
@@ -22,6 +23,10 @@ use crate::config::{
 #[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
+    /// Host to connect to, as for --server
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<ServerAddress>,
+
     /// Make the listener in this process too, then probe it
     #[arg(short, long)]
     pub(crate) listen: bool,
@@ -104,6 +109,7 @@ impl ProbeFlags {
     /// Joins two sets of flags: these come before the others.
     pub(crate) fn over(self, before: Self) -> Self {
         Self {
+            host: self.host.or(before.host),
             listen: self.listen || before.listen,
             count: self.count.or(before.count),
             mode: self.mode.or(before.mode),

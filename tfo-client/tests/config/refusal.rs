@@ -159,7 +159,7 @@ fn a_flag_is_refused_by_its_name() {
         (["-o", "xml"], "--output <FORMAT>", "expected `text` or `json`"),
         (["--server", ""], "--server <HOST>", ""),
         (["--colour", "always"], "--colour", ""),
-        (["example.org", "-v"], "example.org", ""),
+        (["example.org", "example.com"], "example.com", ""),
     ] {
         for arguments in [arguments.to_vec(), [&["probe"], &arguments[..]].concat()] {
             let error = folder.refused(&arguments, &[]);

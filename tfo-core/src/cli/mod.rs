@@ -5,6 +5,7 @@
 //! - [`environment`]: a flag beats a variable beats the file; a bad variable is named.
 //! - [`file`](mod@file): finding and reading the configuration file; an error names file, line and key.
 //! - [`generate`]: man pages, completions and configuration files for packages.
+//! - [`help`]: what each command shows of its flags and of the text below them.
 //! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
 //! - [`queue`]: a bounded queue in front of a thread that may have to wait.
 
@@ -12,6 +13,7 @@ pub mod environment;
 mod error;
 pub mod file;
 pub mod generate;
+pub mod help;
 pub mod logging;
 pub mod output;
 pub mod queue;
