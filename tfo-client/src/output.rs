@@ -109,6 +109,18 @@ pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<()
     }
 }
 
+/// Opens the files that a measurement will write, so that one that cannot be written is an error before it.
+pub(crate) fn try_files(paths: impl IntoIterator<Item: AsRef<Path>>) -> Result<(), Failure> {
+    for path in paths {
+        let path = path.as_ref();
+        let mut options = fs::OpenOptions::new();
+        // What is there stays until there is something to write.
+        options.write(true).create(true).truncate(false);
+        options.open(path).map_err(|e| Failure::write(path, e))?;
+    }
+    Ok(())
+}
+
 /// Replaces a file, which readers find complete at any time.
 pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), Failure> {
     let mut name = path.file_name().unwrap_or_default().to_owned();

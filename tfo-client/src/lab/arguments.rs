@@ -46,7 +46,8 @@ pub(crate) struct LabFlags {
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
 
-    /// Write the packets, as each host saw them, for Wireshark (pcapng)
+    /// Write the packets for Wireshark (pcapng), a file for each host: FILE.pcapng becomes
+    /// FILE-client.pcapng and FILE-server.pcapng
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tfo_core::lab::Network;
@@ -12,26 +13,30 @@ use super::report::LabReport;
 use crate::config::Settings;
 use crate::config::file::Family;
 use crate::network::ServedNetwork;
-use crate::output::{Failure, note};
-use crate::{first_bytes, probe, trace};
+use crate::output::{self, Failure, note};
+use crate::{first_bytes, interruption, probe, trace};
 
 /// The time after which a path without delay is taken for quiet.
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
+    let pcap = flags.pcap.as_deref().map(trace::files_of_hosts);
+    output::try_files(pcap.iter().flatten().chain(&flags.svg))?;
     let described = flags.network.settings(settings.family == Family::Ipv6);
     let served = described.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = described.rtt + described.jitter + QUIET;
     let mut report = LabReport::new(settings.format, flags, described, *address);
     let of_program = if flags.program.is_empty() {
-        probes(settings, network, *address, quiet, &mut report);
+        // A program gets the signals itself.
+        let interrupted = interruption::flag_or_none();
+        probes(settings, network, *address, quiet, &mut report, &interrupted);
         None
     } else {
         Some(program(network, flags, quiet, &mut report))
     };
     if let Some(file) = &flags.pcap {
-        trace::write_pcap(file, &network.packets())?;
+        trace::write_pcap_of_hosts(file, &network.packets())?;
     }
     if network.missed() > 0 {
         note(&format!(
@@ -50,6 +55,7 @@ fn probes(
     address: SocketAddr,
     quiet: Duration,
     report: &mut LabReport,
+    interrupted: &AtomicBool,
 ) {
     for n in 0..=settings.count {
         let before = network.packets().len();
@@ -59,7 +65,7 @@ fn probes(
         let connection = network.client().run(move || probe::connect(&plan, &settings, n));
         network.settle(quiet);
         let packets = network.packets().split_off(before);
-        if !report.connection(connection, packets) {
+        if !report.connection(connection, packets) || interrupted.load(Ordering::Relaxed) {
             break;
         }
     }

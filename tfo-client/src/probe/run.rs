@@ -1,20 +1,23 @@
 //! Makes the connections, one after another.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use tfo_core::diagnosis::Outcome;
 use tfo_core::host::cookie_cache;
+use tfo_core::probe::Probe;
 
 use super::arguments::ProbeFlags;
-use super::connection::{connect, plan};
+use super::connection::{ProbedConnection, connect, plan};
 use super::listen;
 use super::report::ProbeReport;
 use crate::config::Settings;
 use crate::config::file::BalanceCount;
-use crate::output::{Failure, NO_CONNECTION};
+use crate::output::{self, Failure, NO_CONNECTION};
 use crate::trace::{self, Tracer};
-use crate::{cookies, target};
+use crate::{cookies, interruption, target};
 
 /// Exit status: the last connection's data went in the SYN and was accepted.
 const FAST_OPEN: u8 = 0;
@@ -22,6 +25,7 @@ const FAST_OPEN: u8 = 0;
 const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
+    output::try_files(&flags.pcap)?;
     let address = target::resolve(&settings.target, settings.family)?;
     if flags.listen {
         listen::start(address)?;
@@ -35,12 +39,17 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     let probe = plan(settings, address);
     let count = flags.balance.map_or(settings.count, BalanceCount::get);
     let mut report = ProbeReport::new(settings, flags, address, count);
+    // Not before the private network of --listen, which needs a process without threads.
+    let interrupted = interruption::flag_or_none();
     for n in 1..=count {
         if n > 1 {
-            thread::sleep(settings.interval);
+            interruption::sleep(settings.interval, &interrupted);
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            break;
         }
         report.waiting(n);
-        let mut connection = connect(&probe, settings, n);
+        let Some(mut connection) = connect_until(&interrupted, &probe, settings, n) else { break };
         if let Some(tracer) = &tracer {
             connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
         }
@@ -53,6 +62,25 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         trace::write_pcap(file, &results.packets())?;
     }
     Ok(status(results.last_outcome()))
+}
+
+/// Makes a connection, unless the user interrupts it: it may take seconds.
+fn connect_until(
+    interrupted: &AtomicBool,
+    probe: &Probe,
+    settings: &Settings,
+    n: u32,
+) -> Option<ProbedConnection> {
+    let (to, from) = mpsc::channel();
+    let (own_probe, own_settings) = (probe.clone(), settings.clone());
+    let connecting = move || {
+        // Nobody receives it after an interruption.
+        let _ = to.send(connect(&own_probe, &own_settings, n));
+    };
+    match thread::Builder::new().name("probe".to_owned()).spawn(connecting) {
+        Ok(_) => interruption::receive(&from, interrupted),
+        Err(_) => Some(connect(probe, settings, n)),
+    }
 }
 
 /// The exit status that the last connection decides.
