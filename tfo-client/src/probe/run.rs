@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use tfo_core::cli::value::Format;
 use tfo_core::diagnosis::Outcome;
 use tfo_core::host::cookie_cache;
 use tfo_core::probe::Probe;
 
 use super::arguments::ProbeFlags;
 use super::connection::{ProbedConnection, connect, plan};
-use super::listen;
 use super::report::ProbeReport;
+use super::{document, listen};
 use crate::config::Settings;
 use crate::config::file::BalanceCount;
 use crate::output::{self, Failure, NO_CONNECTION};
@@ -26,7 +27,15 @@ const REGULAR: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
     output::try_files(&flags.pcap)?;
-    let address = target::resolve(&settings.target, settings.family)?;
+    let address = match target::resolve(&settings.target, settings.family) {
+        Ok(address) => address,
+        Err(failure) => {
+            if settings.format == Format::Json {
+                output::print(document::unresolved(&settings.target.host, &failure))?;
+            }
+            return Err(failure);
+        }
+    };
     if flags.listen {
         listen::start(address)?;
     }
@@ -39,6 +48,7 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     let probe = plan(settings, address);
     let count = flags.balance.map_or(settings.count, BalanceCount::get);
     let mut report = ProbeReport::new(settings, flags, address, count);
+    let mut made = 0;
     // Not before the private network of --listen, which needs a process without threads.
     let interrupted = interruption::flag_or_none();
     for n in 1..=count {
@@ -53,9 +63,15 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         if let Some(tracer) = &tracer {
             connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
         }
+        made = n;
         if !report.connection(connection) {
             break;
         }
+    }
+    if made == 0 {
+        return Err(Failure::NoConnection(
+            "interrupted before the first connection ended".to_owned(),
+        ));
     }
     let results = report.finish()?;
     if let Some(file) = &flags.pcap {
