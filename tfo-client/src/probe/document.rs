@@ -109,8 +109,8 @@ pub(super) fn document(results: &Results) -> String {
 pub(super) fn unresolved(host: &str, error: &Failure) -> String {
     let mut summary = diagnosis::summarize(&[]);
     summary.verdict.finding = format!("{error}.");
-    summary.verdict.advice =
-        "Check the name and this host's resolver, or give an address.".to_owned();
+    "Check the name and this host's resolver, or give an address."
+        .clone_into(&mut summary.verdict.advice);
     output::json(&ProbeDocument {
         schema: 1,
         target: Target { host, address: None, mirror: false },
