@@ -6,10 +6,10 @@
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use tfo_core::cli::{
-    FlagValues, Port,
-    value::{Format, named},
+    FlagValues, Port, help,
+    value::{Format, named, nearest},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     name = "tfo-client",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
+    args_override_self = true,
     after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
@@ -110,10 +110,10 @@ Exit status: 0 the last connection's SYN data was accepted, 1 connected, but not
 
 Examples:
   tfo-client --listen                      try fast open on this machine
-  tfo-client -s 192.0.2.1                  probe tfo-server on another host
-  tfo-client -s example.org:443 -n 5       probe any server, five times
-  tfo-client -s mail.example.org:25 --no-reply --message 'EHLO me'
-  tfo-client -s HOST --balance 20          count the keys of the servers behind an address
+  tfo-client 192.0.2.1                     probe tfo-server on another host
+  tfo-client example.org:443 -n 5          probe any server, five times
+  tfo-client mail.example.org:25 --no-reply --message 'EHLO me'
+  tfo-client HOST --balance 20             count the keys of the servers behind an address
   tfo-client explain option-stripped       explain a verdict or cause, and what to do
   tfo-client --print-config > client.toml  create a configuration file";
 
@@ -127,13 +127,18 @@ impl Cli {
     where
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
-        let mut cli = Self::try_parse_from(arguments)?;
+        let matches = Self::parser().try_get_matches_from(arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
         if let Some(Command::Probe(flags)) = &mut cli.command {
             let flags = mem::take(flags);
             cli.probe = flags.over(mem::take(&mut cli.probe));
         } else if let Some(message) = cli.misplaced() {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
+        if let Some(message) = cli.useless_target() {
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        cli.take_host()?;
         if let Some(Command::Compare(flags)) = &cli.command
             && let Some(message) = flags.conflict(cli.server.is_some())
         {
@@ -146,6 +151,64 @@ impl Cli {
             )),
             None => Ok(cli),
         }
+    }
+
+    /// Returns the command line, with the help that users see: without the flags that a command does not use.
+    pub(crate) fn parser() -> clap::Command {
+        let command = help::hide(help::reflow(Self::command()), &WITHOUT_TARGET, &TARGET);
+        help::hide(command, &["lab"], &["server"])
+    }
+
+    /// Returns an error message if a command that connects to nothing is given a target.
+    fn useless_target(&self) -> Option<String> {
+        let command = match &self.command {
+            Some(Command::Explain(_)) => "explain",
+            Some(Command::Cookies(_)) => "cookies",
+            Some(Command::Doctor(_)) => "doctor",
+            Some(Command::Lab(_)) if self.server.is_some() => {
+                return Some("`lab` starts its own server: omit --server".to_owned());
+            }
+            _ => return None,
+        };
+        let given = [
+            (self.server.is_some(), "--server"),
+            (self.port.is_some(), "--port"),
+            (self.ipv4, "--ipv4"),
+            (self.ipv6, "--ipv6"),
+        ];
+        let (_, flag) = given.into_iter().find(|(given, _)| *given)?;
+        Some(format!("`{command}` connects to nothing: omit {flag}"))
+    }
+
+    /// Moves the host that is given without a flag to `--server`.
+    fn take_host(&mut self) -> Result<(), clap::Error> {
+        let host = match &mut self.command {
+            None | Some(Command::Probe(_)) => self.probe.host.take(),
+            Some(Command::Compare(flags)) => flags.host.take(),
+            Some(Command::Load(flags)) => flags.host.take(),
+            _ => None,
+        };
+        let Some(host) = host else { return Ok(()) };
+        if let Some(command) =
+            self.command.is_none().then(|| similar_command(host.host())).flatten()
+        {
+            let name = host.host();
+            return Err(Self::command().error(
+                ErrorKind::InvalidSubcommand,
+                format_args!(
+                    "no command is called '{name}'; did you mean `tfo-client {command}`? To connect to a host of \
+                     this name: `tfo-client -s {name}`"
+                ),
+            ));
+        }
+        if self.server.is_some() {
+            return Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                "the argument '[HOST]' cannot be used with '--server <HOST>'",
+            ));
+        }
+        self.server = Some(host);
+        Ok(())
     }
 
     /// Returns the settings that the flags set, including those of the chosen command.
@@ -199,6 +262,20 @@ impl Cli {
     }
 }
 
+/// The commands that connect to nothing, and the flags that name a target.
+const WITHOUT_TARGET: [&str; 3] = ["explain", "cookies", "doctor"];
+const TARGET: [&str; 4] = ["server", "port", "ipv4", "ipv6"];
+
+/// Returns the command that a word resembles, unless the word looks like a host: a name with a dot, an address.
+fn similar_command(word: &str) -> Option<String> {
+    if word.contains(['.', ':']) || word.contains(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let command = Cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    nearest(&names, word).map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt, str::FromStr};
@@ -235,6 +312,60 @@ mod tests {
             (Some(Count::new(2)), Some(PayloadSize::from_bytes(2)), Some(Port::new(80))),
             "the flag after the subcommand wins"
         );
+    }
+
+    #[test]
+    fn host_stands_without_a_flag() {
+        for line in [
+            "tfo-client example.org:443",
+            "tfo-client -n 1 example.org:443",
+            "tfo-client example.org:443 -n 1",
+            "tfo-client probe example.org:443",
+            "tfo-client load example.org:443",
+            "tfo-client compare --tls example.org:443",
+        ] {
+            assert_eq!(parse(line).unwrap().server, "example.org:443".parse().ok(), "{line}");
+        }
+        for line in ["tfo-client a -s b", "tfo-client -s b probe a", "tfo-client load a -s b"] {
+            assert_eq!(parse(line).unwrap_err().kind(), ErrorKind::ArgumentConflict, "{line}");
+        }
+    }
+
+    #[test]
+    fn word_that_resembles_a_command_is_no_host() {
+        for (word, command) in [("docter", "doctor"), ("prob", "probe"), ("cookie", "cookies")] {
+            let error = parse(&format!("tfo-client {word}")).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::InvalidSubcommand, 2));
+            let text = error.to_string();
+            assert!(text.contains(&format!("`tfo-client {command}`")), "{text}");
+        }
+        for host in ["localhost", "docter.example", "prob1", "::1", "web"] {
+            assert!(parse(&format!("tfo-client {host}")).is_ok(), "{host}");
+        }
+        assert!(parse("tfo-client -s docter").is_ok(), "the flag says that it is a host");
+    }
+
+    #[test]
+    fn repeated_flag_overrides() {
+        let cli = parse("tfo-client -s a -p 1 -n 1 --mode off -s b -p 2 -n 2 --mode auto").unwrap();
+        let Cli { server, port, probe, .. } = cli;
+        assert_eq!((server, port), ("b".parse().ok(), Some(Port::new(2))));
+        assert_eq!((probe.count, probe.mode), (Some(Count::new(2)), Some(Mode::Auto)));
+        assert_eq!(parse("tfo-client -v -v").unwrap().verbose, 2, "unless it is counted");
+    }
+
+    #[test]
+    fn target_of_a_command_that_connects_to_nothing_is_refused() {
+        assert!(parse("tfo-client lab -s a").is_err());
+        assert!(parse("tfo-client lab -p 1 -6").is_ok());
+        for command in WITHOUT_TARGET {
+            for flag in ["-s a", "-p 1", "-4", "-6"] {
+                for line in [format!("{command} {flag}"), format!("{flag} {command}")] {
+                    let error = parse(&format!("tfo-client {line}")).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}: {error}");
+                }
+            }
+        }
     }
 
     #[test]

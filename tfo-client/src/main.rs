@@ -10,6 +10,7 @@ mod cookies;
 mod doctor;
 mod explain;
 mod first_bytes;
+mod generate;
 mod interruption;
 mod lab;
 mod load;
@@ -25,7 +26,7 @@ mod trace;
 
 use std::process::ExitCode;
 
-use tfo_core::cli::{Environment, logging, output as streams};
+use tfo_core::cli::{Environment, generate::Generate, logging, output as streams};
 
 use cli::{Cli, Command};
 use output::Failure;
@@ -33,7 +34,11 @@ use output::Failure;
 fn main() -> ExitCode {
     // Must precede all output. If it fails, SIGXFSZ terminates the process, which is the default.
     let _ = streams::survive_file_size_limit();
-    run(&Cli::from_arguments()).unwrap_or_else(|failure| {
+    let result = match Generate::from_arguments("tfo-client") {
+        Some(asked) => generate::run(&asked),
+        None => run(&Cli::from_arguments()),
+    };
+    result.unwrap_or_else(|failure| {
         output::error(&failure);
         failure.exit_code()
     })

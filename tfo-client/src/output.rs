@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,6 +107,32 @@ pub(crate) fn print_as(what: &'static str, text: impl fmt::Display) -> Result<()
         Ok(Pipe::Open | Pipe::Closed) => Ok(()),
         Err(source) => Err(Failure::Print { what, source }),
     }
+}
+
+/// Opens the files that a measurement will write, so that the measurement does not start if one can't be written.
+pub(crate) fn try_files(paths: impl IntoIterator<Item: AsRef<Path>>) -> Result<(), Failure> {
+    for path in paths {
+        let path = path.as_ref();
+        let mut options = fs::OpenOptions::new();
+        // The old content stays until there is something to write.
+        options.write(true).create(true).truncate(false);
+        options.open(path).map_err(|e| Failure::write(path, e))?;
+    }
+    Ok(())
+}
+
+/// Replaces a file in one step: readers find the old text or the new one.
+pub(crate) fn replace_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    // Not `*.prom`, which a collector would read.
+    name.push(format!(".{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+    written.map_err(|e| {
+        // The new file is of no use if it could not be renamed.
+        let _ = fs::remove_file(&new);
+        Failure::write(path, e)
+    })
 }
 
 /// Prints a report piece by piece.

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::{PacketPath, Trace, pcapng};
+use tfo_core::capture::{Direction, PacketPath, Trace, pcapng};
 
 use crate::output::Failure;
 
@@ -56,6 +56,41 @@ fn cannot_trace(source: tfo_core::Error) -> Failure {
         _ => "omit --trace and --pcap",
     };
     Failure::Operation { what: "can't trace packets".to_owned(), source, advice: advice.to_owned() }
+}
+
+/// Returns the files for the packets of each host of a lab: `lab.pcapng` becomes `lab-client.pcapng` and `lab-server.pcapng`.
+///
+/// One file would contain each packet twice, which programs read as a retransmission.
+pub(crate) fn files_of_hosts(file: &Path) -> [PathBuf; 2] {
+    ["client", "server"].map(|host| {
+        let mut name = file.file_stem().unwrap_or_default().to_owned();
+        name.push(format!("-{host}"));
+        if let Some(extension) = file.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        file.with_file_name(name)
+    })
+}
+
+/// Writes a file for each host of a lab, with the packets that it sent and received.
+pub(crate) fn write_pcap_of_hosts(file: &Path, packets: &[PacketPath]) -> Result<(), Failure> {
+    let [client, server] = files_of_hosts(file);
+    write_pcap(&client, &seen_by(packets, Direction::ToServer))?;
+    write_pcap(&server, &seen_by(packets, Direction::ToClient))
+}
+
+/// Returns the packets that were sent or received by the host that sends in this direction.
+fn seen_by(packets: &[PacketPath], sends: Direction) -> Vec<PacketPath> {
+    let mut packets = packets.to_vec();
+    for packet in &mut packets {
+        if packet.direction == sends {
+            packet.arrived = None;
+        } else {
+            packet.sent = None;
+        }
+    }
+    packets
 }
 
 /// Writes packets to a pcapng file, which Wireshark reads.

@@ -172,6 +172,8 @@ pub(crate) mod packet {
 /// Offload settings, [`include/uapi/linux/ethtool.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/ethtool.h).
 #[cfg(feature = "lab")]
 pub(crate) mod ethtool {
+    /// `SIOCETHTOOL`, in the type that this target's `ioctl(2)` takes.
+    pub(crate) const SIOCETHTOOL: libc::Ioctl = 0x8946;
     /// `ETHTOOL_STXCSUM`: whether checksums are left to the device.
     pub(crate) const STXCSUM: u32 = 0x17;
     /// `ETHTOOL_STSO`: whether TCP segmentation is left to the device.

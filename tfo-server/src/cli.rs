@@ -4,7 +4,11 @@
     reason = "the comments are the help that users read"
 )]
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tfo_core::cli::help;
 
 use crate::config::flags::Flags;
 use crate::keys::command::arguments::KeysArguments;
@@ -16,7 +20,7 @@ use crate::metrics::top::TopArguments;
     name = "tfo-server",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
+    args_override_self = true,
     after_help = AFTER_HELP
 )]
 pub(crate) struct Cli {
@@ -60,13 +64,44 @@ Examples:
 impl Cli {
     /// Parses the flags of this process. Exits if they are invalid or request the help.
     pub(crate) fn from_arguments() -> Self {
-        Self::parse()
+        Self::try_from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_from_arguments<I>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item: Into<OsString> + Clone>,
+    {
+        let cli = Self::from_arg_matches(&Self::parser().try_get_matches_from(arguments)?)?;
+        match cli.useless_listener() {
+            Some(message) => Err(Self::command().error(ErrorKind::ArgumentConflict, message)),
+            None => Ok(cli),
+        }
+    }
+
+    /// Returns the command line, with the help that users see: without the flags that a command does not use.
+    pub(crate) fn parser() -> clap::Command {
+        help::hide(help::reflow(Self::command()), &["keys", "top"], &["address", "port", "service"])
+    }
+
+    /// Returns an error message if a command that does not listen is given a listener.
+    fn useless_listener(&self) -> Option<String> {
+        let command = match &self.command {
+            Some(Command::Keys(_)) => "keys",
+            Some(Command::Top(_)) => "top",
+            None | Some(Command::Check) => return None,
+        };
+        let given = [
+            (self.flags.address.is_some(), "--address"),
+            (self.flags.port.is_some(), "--port"),
+            (self.flags.service.is_some(), "--service"),
+        ];
+        let (_, flag) = given.into_iter().find(|(given, _)| *given)?;
+        Some(format!("`{command}` does not listen: omit {flag}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
     use tfo_core::cli::Port;
     use tfo_core::cli::value::{Format, names};
 
@@ -91,6 +126,23 @@ mod tests {
             assert_eq!(cli.flags.service, Some(ServiceKind::Echo), "{arguments:?}");
             assert!(matches!(cli.command, Some(Command::Check)), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn flag_that_a_command_has_no_use_for_is_refused() {
+        for line in ["keys show x -p 80", "-p 80 keys show x", "top -a ::", "--service echo top"] {
+            let arguments = ["tfo-server"].into_iter().chain(line.split(' '));
+            let error = Cli::try_from_arguments(arguments).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}: {error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn repeated_flag_overrides() {
+        let arguments = ["tfo-server", "-p", "80", "--service", "echo", "-p", "81"];
+        let cli = Cli::try_from_arguments(arguments).unwrap();
+        assert_eq!(cli.flags.port, Some(Port::new(81)));
     }
 
     #[test]

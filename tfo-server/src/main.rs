@@ -10,6 +10,7 @@ mod cli;
 mod close_reason;
 mod config;
 mod connection;
+mod generate;
 mod keys;
 mod metrics;
 mod output;
@@ -19,6 +20,7 @@ mod worker;
 
 use std::process::ExitCode;
 
+use tfo_core::cli::generate::Generate;
 use tfo_core::cli::output::survive_file_size_limit;
 use tfo_core::cli::{Environment, logging};
 
@@ -28,8 +30,11 @@ use output::Failure;
 fn main() -> ExitCode {
     // Before anything is printed. If this fails, SIGXFSZ ends the process, as it does by default.
     let _ = survive_file_size_limit();
-    let cli = Cli::from_arguments();
-    let status = run(&cli).unwrap_or_else(|failure| {
+    let result = match Generate::from_arguments("tfo-server") {
+        Some(asked) => generate::run(&asked),
+        None => run(&Cli::from_arguments()),
+    };
+    let status = result.unwrap_or_else(|failure| {
         logging::print(&format!("error: {failure}"));
         failure.exit_code()
     });

@@ -15,7 +15,10 @@ use super::{
     tls::Trust,
 };
 use crate::{
-    config::file::{Interval, Message, Mode, PayloadSize, Timeout},
+    config::{
+        file::{Interval, Message, Mode, PayloadSize, Timeout},
+        server_address::ServerAddress,
+    },
     network::{NetworkFlags, Share},
 };
 
@@ -48,8 +51,12 @@ Examples:
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct CompareFlags {
+    /// Host to connect to, as for --server
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<ServerAddress>,
+
     /// Pairs to measure, 1 to 100000 [default: 100; with --until-ci at most 10000]
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", visible_alias = "count")]
     pairs: Option<Pairs>,
 
     /// Measure until each confidence interval extends at most this far from its value, as a share of the

@@ -1,7 +1,6 @@
 //! Runs the command: measures one target after another.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tfo_core::capture::PacketPath;
@@ -13,11 +12,11 @@ use super::job::{Job, Request};
 use super::measure::{MeasureError, Network, Sampler};
 use super::report::CompareReport;
 use super::sample::{Sample, Side};
-use super::settings::CompareSettings;
+use super::settings::{CompareSettings, Files};
 use super::targets;
 use crate::config::file::{Family, Mode};
 use crate::config::{Settings, Target};
-use crate::output::{Failure, NO_CONNECTION, USAGE, note};
+use crate::output::{self, Failure, NO_CONNECTION, USAGE, note};
 use crate::{interruption, target};
 
 /// Exit status if fast open should be on for all targets.
@@ -31,6 +30,8 @@ const CHECK_EVERY: usize = 10;
 
 pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
     let compare = flags.settings(settings.probe.family == Family::Ipv6);
+    let Files { svg, html, json, csv } = &compare.files;
+    output::try_files([svg, html, json, csv].into_iter().flatten())?;
     let network = match &compare.lab {
         None => Network::ThisHost,
         Some(lab) => Network::Lab(Box::new(lab.start(settings.target.port)?)),
@@ -44,10 +45,7 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
             targets::read(file, settings.target.port).map_err(Failure::Unusable)?
         }
     };
-    let interrupted = interruption::flag().unwrap_or_else(|e| {
-        log::warn!("can't handle signals, so Ctrl-C ends the program without results: {e}");
-        Arc::default()
-    });
+    let interrupted = interruption::flag_or_none();
     let mut report = CompareReport::new(settings, &compare, targets.len());
     let mut status = ON;
     for target in targets {

@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::output::{self, Failure};
 
 #[derive(Debug, Args)]
-#[command(disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct CookiesFlags {
     #[command(subcommand)]
     action: Option<CookiesAction>,
@@ -28,6 +28,8 @@ pub(crate) struct CookiesFlags {
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum CookiesAction {
+    /// List the cached cookies (the default command)
+    List,
     /// Show the cache entries of one destination; exit with status 1 if there are none
     Show {
         /// IPv4 or IPv6 address of the destination
@@ -58,7 +60,7 @@ pub(crate) fn run(settings: &Settings, flags: &CookiesFlags) -> Result<ExitCode,
     let mut entries = entries()?;
     let mut status = 0;
     let text = match flags.action {
-        None => report::list(format, &entries),
+        None | Some(CookiesAction::List) => report::list(format, &entries),
         Some(CookiesAction::Show { address }) => {
             retain_destination(&mut entries, address);
             if entries.is_empty() {

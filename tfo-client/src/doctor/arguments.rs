@@ -1,5 +1,10 @@
-#![allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    clippy::doc_markdown,
+    reason = "the comments are the help that users read"
+)]
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,19 +19,20 @@ type WatchInterval = Period<100, 3_600_000>;
 type Frames = Integer<1, 1_000_000>;
 
 const AFTER_HELP: &str = "\
-Needs no privileges, sends nothing and changes nothing; -s, -p, -4 and -6 are ignored. Checks this
-network namespace: in a container, the container's. As root it also reports whether a key is set,
-and the processes of other users.
+Needs no privileges, sends nothing and changes nothing. Checks this network namespace: in a
+container, the container's. As root it also reports whether a key is set, and the processes of other
+users.
 
 Exit status: 0 ready, 1 not ready (a finding is a problem), 2 wrong usage, or this host's settings
 can't be read. Checks both halves, client and server, or the one given by --only. With --watch the
-last frame decides.
+last frame decides. With --metrics the status is 0: the metrics contain the findings.
 
 Examples:
   tfo-client doctor                        check this host, and show how fast open is used
   tfo-client doctor --only client          check a host that only connects
   tfo-client doctor --watch 1s             show rates too, until Ctrl-C
-  tfo-client doctor -o json --watch        print one document per line, for programs";
+  tfo-client doctor -o json --watch        print one document per line, for programs
+  tfo-client doctor --metrics /var/lib/prometheus/node-exporter/tfo.prom --watch 15s";
 
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
@@ -34,6 +40,10 @@ pub(crate) struct DoctorFlags {
     /// Check and show one half only: client or server
     #[arg(long, value_name = "HALF", value_enum, hide_possible_values = true)]
     only: Option<Only>,
+
+    /// Print metrics for Prometheus, or write them to FILE, for the textfile collector of node_exporter
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    metrics: Option<PathBuf>,
 
     /// Check again every 2s, or every INTERVAL (100ms to 1h), and show rates per second
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
@@ -50,6 +60,14 @@ enum Only {
     Server,
 }
 
+/// Where metrics are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum MetricsTarget<'a> {
+    Stdout,
+    /// A file that readers always find complete.
+    File(&'a Path),
+}
+
 impl DoctorFlags {
     /// Returns the half that is checked and shown.
     pub(super) fn half(&self) -> Role {
@@ -58,6 +76,14 @@ impl DoctorFlags {
             Some(Only::Client) => Role::Client,
             Some(Only::Server) => Role::Server,
         }
+    }
+
+    /// Returns where to write metrics; `None` without `--metrics`.
+    pub(super) fn metrics(&self) -> Option<MetricsTarget<'_>> {
+        self.metrics.as_deref().map(|path| match path.to_str() {
+            Some("-") => MetricsTarget::Stdout,
+            _ => MetricsTarget::File(path),
+        })
     }
 
     /// Returns the time between two frames; `None` without `--watch`.

@@ -3,13 +3,14 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `run` | the command |
-//! | `report` | prints a snapshot; `text` for people, `document` for programs |
+//! | `report` | prints a snapshot; `text` for people, `document` for programs, `metrics` for Prometheus |
 //! | `snapshot` | the state of this host at one time |
 //! | `open_connection` | judges an open connection by its bits |
 //! | `arguments` | the flags |
 
 mod arguments;
 mod document;
+mod metrics;
 mod open_connection;
 mod report;
 mod run;

@@ -5,16 +5,17 @@ use std::io::{self, IsTerminal};
 use tfo_core::cli::value::Format;
 use tfo_core::host::readiness::Role;
 
-use super::arguments::DoctorFlags;
+use super::arguments::{DoctorFlags, MetricsTarget};
 use super::snapshot::Snapshot;
-use super::{document, text};
+use super::{document, metrics, text};
 use crate::output::{self, Failure, Printer};
 
 /// Moves the cursor to the top left and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Prints the report to standard output.
-pub(super) struct DoctorReport {
+/// Prints the report to standard output, or writes it to the file for metrics.
+pub(super) struct DoctorReport<'a> {
+    metrics: Option<MetricsTarget<'a>>,
     format: Format,
     half: Role,
     watch: bool,
@@ -25,10 +26,11 @@ pub(super) struct DoctorReport {
     printer: Printer,
 }
 
-impl DoctorReport {
-    pub(super) fn new(format: Format, flags: &DoctorFlags) -> Self {
+impl<'a> DoctorReport<'a> {
+    pub(super) fn new(format: Format, flags: &'a DoctorFlags) -> Self {
         let watch = flags.watch().is_some();
         Self {
+            metrics: flags.metrics(),
             format,
             half: flags.half(),
             watch,
@@ -40,10 +42,15 @@ impl DoctorReport {
     }
 
     /// Prints a frame, and returns whether more can be printed.
-    pub(super) fn show(&mut self, snapshot: &Snapshot) -> bool {
-        let text = match self.format {
-            Format::Json => document::document(snapshot, self.half, self.watch),
-            Format::Text => {
+    pub(super) fn show(&mut self, snapshot: &Snapshot) -> Result<bool, Failure> {
+        let text = match (self.metrics, self.format) {
+            (Some(MetricsTarget::Stdout), _) => metrics::exposition(snapshot, self.half),
+            (Some(MetricsTarget::File(path)), _) => {
+                output::replace_file(path, &metrics::exposition(snapshot, self.half))?;
+                return Ok(true);
+            }
+            (None, Format::Json) => document::document(snapshot, self.half, self.watch),
+            (None, Format::Text) => {
                 let before = match (self.refresh, self.frames) {
                     (true, _) => CLEAR,
                     (false, 0) => "",
@@ -53,7 +60,7 @@ impl DoctorReport {
             }
         };
         self.frames += 1;
-        self.printer.print(text)
+        Ok(self.printer.print(text))
     }
 
     pub(super) fn finish(mut self) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
+use tfo_core::cli::value::Format;
 use tfo_core::host::RuntimeEnvironment;
 
 use super::arguments::DoctorFlags;
@@ -13,6 +14,9 @@ use crate::config::Settings;
 use crate::output::Failure;
 
 pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, Failure> {
+    if flags.metrics().is_some() && settings.output.format == Format::Json {
+        return Err(Failure::Unusable("--metrics has its own format: omit -o json".to_owned()));
+    }
     let mut report = DoctorReport::new(settings.output.format, flags);
     let environment = RuntimeEnvironment::detect();
     let mut before = None;
@@ -21,7 +25,7 @@ pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, 
         let snapshot = Snapshot::take(environment.clone(), before.take());
         before = snapshot.facts.counters.map(|counters| (counters, Instant::now()));
         let ready = snapshot.facts.is_ready(flags.half());
-        let can_print = report.show(&snapshot);
+        let can_print = report.show(&snapshot)?;
         match flags.watch() {
             Some(interval) if can_print && flags.frames().is_none_or(|frames| frame < frames) => {
                 thread::sleep(interval);
@@ -31,5 +35,5 @@ pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, 
         frame += 1;
     };
     report.finish()?;
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ready || flags.metrics().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

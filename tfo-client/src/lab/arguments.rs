@@ -15,6 +15,7 @@ use crate::{
 };
 
 #[derive(Debug, Default, Args)]
+#[command(next_display_order = 10)]
 pub(crate) struct LabFlags {
     #[command(flatten)]
     pub(super) network: NetworkFlags,
@@ -43,7 +44,8 @@ pub(crate) struct LabFlags {
     #[arg(long, value_name = "FILE")]
     pub(super) svg: Option<PathBuf>,
 
-    /// Write the packets, as each host sent and received them, to a pcapng file, for Wireshark
+    /// Write the packets, as each host sent and received them, to a pcapng file for each host, for
+    /// Wireshark: FILE.pcapng becomes FILE-client.pcapng and FILE-server.pcapng
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tfo_core::lab::Network;
@@ -13,26 +14,30 @@ use super::report::LabReport;
 use crate::config::Settings;
 use crate::config::file::Family;
 use crate::network::ServedNetwork;
-use crate::output::{Failure, note};
-use crate::{first_bytes, probe, trace};
+use crate::output::{self, Failure, note};
+use crate::{first_bytes, interruption, probe, trace};
 
 /// The time without a packet after which a path without delay counts as idle.
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
+    let pcap = flags.pcap.as_deref().map(trace::files_of_hosts);
+    output::try_files(pcap.iter().flatten().chain(&flags.svg))?;
     let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6);
     let served = network_settings.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = network_settings.rtt + network_settings.jitter + QUIET;
     let mut report = LabReport::new(settings.output.format, flags, network_settings, *address);
     let program_status = if flags.program.is_empty() {
-        probes(settings, network, *address, quiet, &mut report);
+        // A program gets the signals itself.
+        let interrupted = interruption::flag_or_none();
+        probes(settings, network, *address, quiet, &mut report, &interrupted);
         None
     } else {
         Some(program(network, flags, quiet, &mut report))
     };
     if let Some(file) = &flags.pcap {
-        trace::write_pcap(file, &network.packets())?;
+        trace::write_pcap_of_hosts(file, &network.packets())?;
     }
     if network.missed() > 0 {
         note(&format!(
@@ -51,6 +56,7 @@ fn probes(
     address: SocketAddr,
     quiet: Duration,
     report: &mut LabReport,
+    interrupted: &AtomicBool,
 ) {
     let mut series = Series::default();
     for n in 0..=settings.probe.count.get() {
@@ -64,7 +70,7 @@ fn probes(
             .run(move || (probe::connect(&plan, &settings, n, &mut series), series));
         network.settle(quiet);
         let packets = network.packets().split_off(before);
-        if !report.connection(connection, packets) {
+        if !report.connection(connection, packets) || interrupted.load(Ordering::Relaxed) {
             break;
         }
     }

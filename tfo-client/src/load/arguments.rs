@@ -11,6 +11,7 @@ use tfo_core::cli::{Expected, Integer, Period};
 
 use super::settings::{Expect, LoadMessage, LoadMode, LoadSettings, Pace, RunLength};
 use crate::config::file::{Message, PayloadSize};
+use crate::config::server_address::ServerAddress;
 
 /// Connections per second.
 type Rate = Integer<1, 10_000_000>;
@@ -60,6 +61,10 @@ Examples:
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct LoadFlags {
+    /// Host to connect to, as for --server
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<ServerAddress>,
+
     /// Connections to start per second, 1 to 10000000, however long they take [default: as fast as
     /// --concurrency allows]
     #[arg(long, value_name = "N")]

@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use clap::Args;
 use tfo_core::cli::{FlagValues, Integer, value::named};
 
-use crate::config::file::{Count, Interval, Message, Mode, PayloadSize, Timeout};
+use crate::config::{
+    file::{Count, Interval, Message, Mode, PayloadSize, Timeout},
+    server_address::ServerAddress,
+};
 
 /// The flags of `probe`.
 ///
@@ -19,6 +22,10 @@ use crate::config::file::{Count, Interval, Message, Mode, PayloadSize, Timeout};
 #[allow(clippy::struct_excessive_bools, reason = "flags without a value are what they are")]
 #[command(next_display_order = 10)]
 pub(crate) struct ProbeFlags {
+    /// Host to connect to, as for --server
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: Option<ServerAddress>,
+
     /// Start a listener in this process, and probe it
     #[arg(short, long)]
     pub(crate) listen: bool,
@@ -99,6 +106,7 @@ impl ProbeFlags {
     /// Merges two sets of flags. A value in `self` takes precedence over one in `before`.
     pub(crate) fn over(self, before: Self) -> Self {
         Self {
+            host: self.host.or(before.host),
             listen: self.listen || before.listen,
             count: self.count.or(before.count),
             mode: self.mode.or(before.mode),

@@ -7,23 +7,32 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use tfo_core::diagnosis::{Balance, ClientEvidence, ServerEvidence, Summary, Verdict};
+use tfo_core::diagnosis::{self, Balance, ClientEvidence, ServerEvidence, Summary, Verdict};
 
 use super::connection::ProbedConnection;
 use super::results::Results;
-use crate::{output, schema};
+use crate::output::{self, Failure};
+use crate::schema;
 
 /// The output of `tfo-client [probe] -o json`: one document for one run.
 #[derive(Serialize, JsonSchema)]
-#[schemars(title = "tfo-client probe")]
+#[schemars(
+    title = "tfo-client probe",
+    extend("if" = { "required": ["error"] }),
+    extend("else" = { "patternProperties": { "^connections$": { "minItems": 1 } } })
+)]
 pub(crate) struct ProbeDocument<'a> {
     /// The version of this format. Fields may be added within a version, but never change or disappear.
     #[schemars(extend("const" = 1))]
     schema: u32,
     /// The server that was probed.
     target: Target<'a>,
-    /// The connections, in the order in which they were made.
-    #[schemars(length(min = 1))]
+    /// Why there is no connection, if the host could not be resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    error: Option<String>,
+    /// The connections, in the order in which they were made. Empty only if the host could not be
+    /// resolved.
     connections: Vec<ConnectionEntry<'a>>,
     /// The summary: verdict, cause, blame and candidates of the last connection, finding and advice for all.
     summary: Summary,
@@ -39,9 +48,9 @@ struct Target<'a> {
     /// The host as given by the user.
     #[schemars(length(min = 1))]
     host: &'a str,
-    /// The address and port that the connections were made to.
-    #[schemars(with = "SocketAddr", extend("pattern" = schema::ADDRESS))]
-    address: String,
+    /// The address and port that the connections were made to; null if the host could not be resolved.
+    #[schemars(with = "Option<SocketAddr>", extend("pattern" = schema::ADDRESS))]
+    address: Option<String>,
     /// Whether a mirror (tfo-server) sent its half of the evidence.
     mirror: bool,
 }
@@ -86,12 +95,29 @@ pub(super) fn document(results: &Results) -> String {
         schema: 1,
         target: Target {
             host: &results.host,
-            address: results.address.to_string(),
+            address: Some(results.address.to_string()),
             mirror: connections.iter().any(|connection| connection.mirrored),
         },
+        error: None,
         connections: connections.iter().map(entry).collect(),
         summary: results.summary(),
         balance: results.balance(),
+    })
+}
+
+/// The document about a host without an address.
+pub(super) fn unresolved(host: &str, error: &Failure) -> String {
+    let mut summary = diagnosis::summarize(&[]);
+    summary.verdict.finding = format!("{error}.");
+    "Check the name and this host's resolver, or give an address."
+        .clone_into(&mut summary.verdict.advice);
+    output::json(&ProbeDocument {
+        schema: 1,
+        target: Target { host, address: None, mirror: false },
+        error: Some(error.to_string()),
+        connections: Vec::new(),
+        summary,
+        balance: None,
     })
 }
 

@@ -96,7 +96,7 @@ fn invalid_flag_is_named() {
         (["-o", "xml"], "--output <FORMAT>", "expected `text` or `json`"),
         (["--server", ""], "--server <HOST>", ""),
         (["--colour", "always"], "--colour", ""),
-        (["example.org", "-v"], "example.org", ""),
+        (["example.org", "example.com"], "example.com", ""),
     ] {
         for arguments in [arguments.to_vec(), [&["probe"], &arguments[..]].concat()] {
             let error = folder.refused(&arguments, &[]);

@@ -9,6 +9,8 @@ mod counters;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod paths;

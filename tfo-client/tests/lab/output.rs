@@ -1,9 +1,10 @@
 //! The output and the files of the lab.
 
 use std::fs;
+use std::process::Command;
 
 use tempfile::TempDir;
-use tfo_core::lab::isolated;
+use tfo_core::lab::{isolated, require};
 
 use super::{document, errors, lab, text};
 
@@ -69,11 +70,41 @@ fn pictures_and_packets_are_written() {
         let svg = fs::read_to_string(svg).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("A regular connection"), "{svg}");
         assert!(svg.contains("strip-syn-data"), "the picture does not name the box");
-        let pcap = fs::read(pcap).unwrap();
-        assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
+        assert!(!pcap.exists(), "one file contains the packets of both hosts");
         let comment = b"strip-syn-data: 64 B of data removed";
-        let has_comment = pcap.windows(comment.len()).any(|window| window == comment);
-        assert!(has_comment, "no comment describes the modification");
+        for host in ["client", "server"] {
+            let pcap = fs::read(folder.path().join(format!("lab-{host}.pcapng"))).unwrap();
+            assert!(pcap.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]), "no section header of pcapng");
+            let has_comment = pcap.windows(comment.len()).any(|window| window == comment);
+            assert!(has_comment, "no comment of the {host} describes the modification");
+        }
+    });
+}
+
+#[test]
+fn wireshark_sees_no_retransmission_in_the_file_of_a_host() {
+    isolated(|| {
+        if !require("tshark") {
+            return;
+        }
+        let folder = TempDir::new().unwrap();
+        let pcap = folder.path().join("lab.pcapng");
+        let output = lab(&format!("-n 2 --rtt 5ms --pcap {}", pcap.display()));
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        for host in ["client", "server"] {
+            let file = folder.path().join(format!("lab-{host}.pcapng"));
+            let count = |filter: &str| {
+                let mut tshark = Command::new("tshark");
+                tshark.arg("-r").arg(&file).args(["-Y", filter]);
+                String::from_utf8(tshark.output().unwrap().stdout).unwrap().lines().count()
+            };
+            assert_eq!(
+                count("tcp.analysis.retransmission || tcp.analysis.duplicate_ack"),
+                0,
+                "{host}"
+            );
+            assert!(count("tcp") > 10, "{host}");
+        }
     });
 }
 

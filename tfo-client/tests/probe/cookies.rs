@@ -98,10 +98,10 @@ fn lost_syns_with_data_are_noted() {
         });
         let run = |arguments: &[&str]| {
             let mut command = clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
-            command.args(["-q", "--config", "/dev/null", "-s", "192.0.2.2"]).args(arguments);
+            command.args(["-q", "--config", "/dev/null"]).args(arguments);
             Program::start(network.client(), command).unwrap().finish()
         };
-        let ended = run(&["-n", "3"]);
+        let ended = run(&["-n", "3", "192.0.2.2"]);
         assert_eq!(ended.code, Some(1), "{}", ended.out);
         assert!(ended.out.contains("syn-retransmitted"), "{}", ended.out);
         let document = json(&run(&["cookies", "-o", "json"]).out);

@@ -36,6 +36,20 @@ fn closed_port_with_a_cached_cookie_is_refused() {
 }
 
 #[test]
+fn name_that_does_not_resolve_is_status_3_with_a_document() {
+    isolated(|| {
+        let lab = Lab::new();
+        let (document, ended) = lab.document(&["host.invalid"]);
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_eq!(document["target"]["host"], "host.invalid");
+        assert!(document["target"]["address"].is_null(), "{document}");
+        let error = document["error"].as_str().unwrap();
+        assert!(error.starts_with("no address for host.invalid: "), "{error}");
+        assert_eq!(document["summary"]["verdict"], "failed", "{document}");
+    });
+}
+
+#[test]
 fn address_without_a_route_is_status_3_and_unreachable() {
     isolated(|| {
         let lab = Lab::new();

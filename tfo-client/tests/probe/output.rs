@@ -1,6 +1,7 @@
 //! Output to pipes and terminals, and colour.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tfo_core::lab::{Finished, isolated, require};
 
@@ -111,13 +112,52 @@ fn file_size_limit_is_an_error_and_no_signal() {
         for (arguments, error) in [
             (format!("--listen -q -o json -n 20 > {out}"), "can't print the report: ".to_owned()),
             (format!("--listen -q -n 20 --pcap {pcap}"), format!("can't write {pcap}: ")),
-            (format!("lab -q --rtt 1ms --pcap {pcap}"), format!("can't write {pcap}: ")),
+            (format!("lab -q --rtt 1ms --pcap {pcap}"), format!("can't write {pcap}-client: ")),
             (format!("lab -q --rtt 1ms --svg {svg}"), format!("can't write {svg}: ")),
         ] {
             let ended = shell(&lab, &format!("ulimit -f 1; exec \"$0\" {arguments}"));
             assert_eq!(ended.code, Some(2), "{arguments}: {}", ended.err);
             let expected = format!("error: {error}File too large");
             assert!(ended.err.starts_with(&expected), "{arguments}: {}", ended.err);
+        }
+    });
+}
+
+#[test]
+fn file_that_cannot_be_written_is_an_error_before_the_first_connection() {
+    isolated(|| {
+        let lab = Lab::new();
+        let started = Instant::now();
+        for arguments in [
+            "192.0.2.2 --pcap /nowhere/x.pcapng",
+            "lab -n 10000 --pcap /nowhere/x.pcapng",
+            "lab -n 10000 --svg /nowhere/x.svg",
+            "compare --lab --html /nowhere/x.html",
+            "compare --lab --export-csv /nowhere/x.csv",
+        ] {
+            let ended = shell(&lab, &format!("\"$0\" {arguments}"));
+            assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments}");
+            assert!(ended.err.contains("can't write /nowhere/"), "{arguments}: {}", ended.err);
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "nothing was measured");
+    });
+}
+
+#[test]
+fn interruption_shows_the_summary_so_far() {
+    isolated(|| {
+        let lab = Lab::new();
+        // The second one sleeps when it is interrupted.
+        for (arguments, part) in [
+            ("--listen -n 10000 --interval 50ms", "Verdict: fast-open"),
+            ("--listen -n 3 --interval 1h", "Verdict: fast-open"),
+            ("lab -n 10000 --rtt 5ms", "fast-open"),
+        ] {
+            let started = Instant::now();
+            let line = format!("exec timeout -s INT 1.5 \"$0\" {arguments} -q");
+            let ended = shell(&lab, &line);
+            assert!(ended.out.contains(part), "{arguments}: {ended:?}");
+            assert!(started.elapsed() < Duration::from_secs(8), "{arguments}");
         }
     });
 }

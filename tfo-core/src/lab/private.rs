@@ -4,7 +4,7 @@ use std::fs;
 
 use super::host;
 use crate::error::{Error, Result};
-use crate::host::Capability;
+use crate::host::{Capability, Containment, RuntimeEnvironment};
 use crate::sys::namespace::{self, Namespace};
 
 /// Moves this process into a private network namespace that contains only loopback, where both halves of fast open
@@ -74,7 +74,17 @@ pub fn explain_denied() -> String {
             return format!("{path} is {value}; to allow it: {fix}");
         }
     }
-    "unprivileged user namespaces seem to be forbidden (a container's seccomp filter?); run it as root, \
-     or outside of the container"
-        .to_owned()
+    match RuntimeEnvironment::detect().place {
+        Containment::Container(maker) if matches!(maker.as_str(), "docker" | "podman") => format!(
+            "this container may not make namespaces; start it with: {maker} run --privileged --user 0 …"
+        ),
+        Containment::Container(_) => {
+            "this container may not make namespaces; run it as root of a privileged container, or on the host"
+                .to_owned()
+        }
+        Containment::Pod => "this pod may not make namespaces; in the container's spec: securityContext: \
+                             {privileged: true, runAsUser: 0}"
+            .to_owned(),
+        _ => "unprivileged user namespaces seem to be forbidden; run it as root".to_owned(),
+    }
 }

@@ -18,7 +18,7 @@ const SOME_CONTROLS: u32 = 4;
 /// A fault is worth more when it repeats, and only a regular connection can tell whether it is about fast open. The
 /// controls are made in turn with the connections whose SYN has data, and not always one for one: a balancer that
 /// goes round its servers would give all of one kind to the same server.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Series {
     made: Vec<(FastOpenCookie, CookieAddresses)>,
     fault: Option<Fault>,

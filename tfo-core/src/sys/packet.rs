@@ -213,8 +213,9 @@ pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Duration) -> io::Re
         .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
         .collect();
     let time = libc::timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
+        // The types of both fields depend on the target.
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i32::MAX.into()),
+        tv_nsec: timeout.subsec_nanos().cast_signed().into(),
     };
     let count = libc::nfds_t::try_from(polls.len()).unwrap_or(0);
     // SAFETY: `polls` holds `count` of them, and both it and `time` live over the call.
@@ -238,6 +239,8 @@ pub(crate) fn wake_exactly() -> io::Result<()> {
 pub(crate) fn turn_offload_off(interface: &str, command: u32) -> io::Result<()> {
     use std::net::UdpSocket;
 
+    use crate::uapi::ethtool::SIOCETHTOOL;
+
     // `struct ethtool_value`: the command and its value.
     let mut value = [command, 0];
     // SAFETY: `ifreq` is plain integers and pointers; all zeros is a valid value of it.
@@ -245,11 +248,11 @@ pub(crate) fn turn_offload_off(interface: &str, command: u32) -> io::Result<()> 
     // The last byte stays zero.
     let room = request.ifr_name.len() - 1;
     for (to, from) in request.ifr_name.iter_mut().take(room).zip(interface.bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `request` and the `value` that it points to live over the call.
-    check(unsafe { libc::ioctl(fd, libc::SIOCETHTOOL, &raw mut request) }).map(drop)
+    check(unsafe { libc::ioctl(fd, SIOCETHTOOL, &raw mut request) }).map(drop)
 }

@@ -10,13 +10,18 @@ use libc::{c_int, c_long};
 /// `pidfd_open(2)` and `pidfd_getfd(2)`: duplicates a file descriptor of another process. Needs the right to trace
 /// that process: `CAP_SYS_PTRACE`, or the same user where Yama allows it.
 pub(crate) fn descriptor_of(pid: u32, descriptor: u32) -> io::Result<OwnedFd> {
-    let pid = c_long::from(pid);
+    let pid = number(pid)?;
     // SAFETY: takes two integers.
     let process = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    let descriptor = c_long::from(descriptor);
+    let descriptor = number(descriptor)?;
     let process = c_long::from(std::os::fd::AsRawFd::as_raw_fd(&process));
     // SAFETY: takes three integers.
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, descriptor, 0) })
+}
+
+/// Converts an identifier, which the kernel keeps in an `int`, to an argument of `syscall(2)`.
+fn number(number: u32) -> io::Result<c_long> {
+    Ok(c_long::from(c_int::try_from(number).map_err(io::Error::other)?))
 }
 
 /// `getrusage(2)` with `RUSAGE_THREAD`: returns the CPU time of the calling thread in user space and in the kernel.

@@ -70,7 +70,7 @@ impl BoundListener {
         &self,
         first: &mut Option<ServerObserver>,
     ) -> impl Iterator<Item = ServerObserver> {
-        self.sockets.iter().cycle().map(|socket| match first {
+        self.sockets.iter().cycle().map(move |socket| match first {
             Some(first) => first.for_listener(socket),
             None => first.insert(ServerObserver::new(socket)).clone(),
         })

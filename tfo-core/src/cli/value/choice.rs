@@ -5,8 +5,13 @@ use super::{Expected, expected_one_of};
 /// Returns the names of all values, in order.
 #[must_use]
 pub fn names<T: ValueEnum>() -> Vec<String> {
-    let values = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    values.map(|value| value.get_name().to_owned()).collect()
+    possible_values::<T>().iter().map(|value| value.get_name().to_owned()).collect()
+}
+
+/// Returns the values with their names, for completions.
+#[must_use]
+pub fn possible_values<T: ValueEnum>() -> Vec<PossibleValue> {
+    T::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect()
 }
 
 /// Returns the value of a name: `value_parser = named::<Mode>` for a flag.

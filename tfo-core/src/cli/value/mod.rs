@@ -29,7 +29,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-pub use choice::{Format, named, named_values, names};
+pub use choice::{Format, named, named_values, names, possible_values};
 pub use integer::{Integer, Port};
 pub use period::{DAY, HOUR, MINUTE, Period, SECOND};
 pub use size::{KIB, MIB, Size};

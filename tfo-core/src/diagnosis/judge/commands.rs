@@ -17,7 +17,7 @@ pub(super) fn probe(facts: &Facts<'_>, count: u32) -> String {
 
 /// A regular connection to the same port.
 pub(super) fn regular(target: SocketAddr) -> String {
-    format!("`nc -vz {} {}`", host(target), target.port())
+    format!("`tfo-client -s {} -p {} -n 1 --mode off`", host(target), target.port())
 }
 
 /// Put the mirror at the other end, and probe it: it sees what arrives.

@@ -94,7 +94,13 @@ mod host_as_a_whole {
     }
 
     fn listener(fast_open_queue: u32) -> Listener {
-        Listener { address: ([0, 0, 0, 0], 80).into(), uid: 0, inode: 1, fast_open_queue }
+        Listener {
+            address: ([0, 0, 0, 0], 80).into(),
+            uid: 0,
+            inode: 1,
+            fast_open_queue,
+            accept_queue: 0,
+        }
     }
 
     fn counters(change: impl FnOnce(&mut Counters)) -> HostFacts {

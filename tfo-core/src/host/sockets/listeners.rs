@@ -15,6 +15,8 @@ const TCP6: &str = "/proc/thread-self/net/tcp6";
 mod column {
     pub(super) const LOCAL_ADDRESS: usize = 1;
     pub(super) const STATE: usize = 3;
+    /// `tx:rx`; of a listener the second is the length of the accept queue.
+    pub(super) const QUEUES: usize = 4;
     pub(super) const UID: usize = 7;
     pub(super) const INODE: usize = 9;
     /// In other states this column is the slow start threshold.
@@ -38,6 +40,8 @@ pub struct Listener {
     pub inode: u64,
     /// The effective length of its fast open queue; 0: fast open is off.
     pub fast_open_queue: u32,
+    /// The connections that wait to be accepted.
+    pub accept_queue: u32,
 }
 
 /// Returns the listening sockets of the calling thread's network namespace, IPv4 first.
@@ -108,6 +112,10 @@ fn parse_listener(line: &str) -> Option<Listener> {
         uid: column(column::UID)?.parse().ok()?,
         inode: column(column::INODE)?.parse().ok()?,
         fast_open_queue: column(column::FAST_OPEN_QUEUE)?.parse().ok()?,
+        accept_queue: {
+            let (_, waiting) = column(column::QUEUES)?.split_once(':')?;
+            u32::from_str_radix(waiting, 16).ok()?
+        },
     })
 }
 
@@ -148,7 +156,7 @@ mod tests {
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     
    0: 0100090A:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 10485 1 00000000af9d2a8e 100 0 0 10 7                     
    1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 10495 1 00000000cf2bc1e9 100 0 0 10 0                     
-   2: 0100007F:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 10480 1 000000004aa72324 100 0 0 10 7                     
+   2: 0100007F:08AE 00000000:0000 0A 00000000:00000011 00:00000000 00000000     0        0 10480 1 000000004aa72324 100 0 0 10 7                     
    3: 0100090A:D676 0100090A:08AE 06 00000000:00000000 03:00001751 00000000     0        0 0 3 00000000fcb3bdf3                                      
    4: 0100007F:8CEA 0100007F:08AE 06 00000000:00000000 03:00001751 00000000     0        0 0 3 000000001d1c74d6                                      
 ";
@@ -166,14 +174,14 @@ mod tests {
         let found = parse(TCP, TEXT).expect("captured from Linux");
         let seen: Vec<_> = found
             .iter()
-            .map(|l| (l.address.to_string(), l.uid, l.inode, l.fast_open_queue))
+            .map(|l| (l.address.to_string(), l.uid, l.inode, l.fast_open_queue, l.accept_queue))
             .collect();
         assert_eq!(
             seen,
             [
-                ("10.9.0.1:2222".into(), 0, 10_485, 7),
-                ("0.0.0.0:80".into(), 1000, 10_495, 0),
-                ("127.0.0.1:2222".into(), 0, 10_480, 7),
+                ("10.9.0.1:2222".into(), 0, 10_485, 7, 0),
+                ("0.0.0.0:80".into(), 1000, 10_495, 0, 0),
+                ("127.0.0.1:2222".into(), 0, 10_480, 7, 17),
             ]
         );
     }

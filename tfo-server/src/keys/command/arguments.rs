@@ -7,7 +7,6 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use tfo_core::{choice, cli::value::named};
 
 #[derive(Debug, Args)]
-#[command(disable_help_subcommand = true)]
 pub(crate) struct KeysArguments {
     #[command(subcommand)]
     pub(crate) command: KeysCommand,

@@ -109,11 +109,13 @@ fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCod
         Failure::new(format_args!("nothing listens on {address}; `ss -ltn` lists the listeners"))
     })?;
     let socket = socket_of_inode(found.inode).map_err(|e| {
-        let what = format_args!(
-            "can't inspect the socket that listens on {address} without CAP_SYS_PTRACE: run with \
-             sudo"
-        );
-        Failure::because(what, &e)
+        Failure::because(
+            format_args!(
+                "can't inspect the socket that listens on {address} without CAP_SYS_PTRACE: run \
+                 with sudo"
+            ),
+            &e,
+        )
     })?;
     let socket = socket.ok_or_else(|| {
         Failure::new(format_args!(
