@@ -95,6 +95,6 @@ fn metrics_that_cannot_be_written_are_an_error() {
         assert!(ended.err.starts_with("error: can't write /nowhere/tfo.prom: "), "{}", ended.err);
         let ended = run(&host, doctor(&["--metrics", "-o", "json"]));
         assert_eq!(ended.code, Some(2));
-        assert!(ended.err.contains("leave out -o json"), "{}", ended.err);
+        assert!(ended.err.contains("omit -o json"), "{}", ended.err);
     });
 }
