@@ -351,6 +351,10 @@ pub struct ServerHost {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "bool"))]
     pub overflowed: Option<bool>,
+    /// Whether this client needs a cookie, by the setting, the listener and the route. Absent: not looked at.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
+    pub asks_for_cookies: Option<bool>,
 }
 
 /// How the server's counters changed around one connection.

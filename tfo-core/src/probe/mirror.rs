@@ -243,6 +243,7 @@ impl Answer {
             *cookie_origin = None;
             if let Some(host) = host {
                 (host.sets_child_bit, host.overflowed) = (false, None);
+                host.asks_for_cookies = None;
             }
             if let SynRecord::Saved(syn) = syn {
                 syn.tsval = None;
