@@ -19,7 +19,7 @@ use crate::{first_bytes, probe, trace};
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
-    let described = flags.network.settings(settings.family == Family::Ipv6);
+    let described = flags.network.settings(settings.family == Family::Ipv6)?;
     let served = described.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = described.rtt + described.jitter + QUIET;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tfo_core::cli::error_chain;
-use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
+use tfo_core::lab::{self, Hop, HopRule, Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
@@ -20,6 +20,9 @@ pub(crate) struct NetworkSettings {
     /// From 0 to 1.
     pub(crate) loss: f64,
     pub(crate) boxes: Vec<Middlebox>,
+    pub(crate) hops: Vec<Hop>,
+    /// What the hops were made from.
+    pub(crate) rules: Vec<HopRule>,
     /// How many share the server's address.
     pub(crate) servers: usize,
     pub(crate) v6: bool,
@@ -45,9 +48,11 @@ impl NetworkSettings {
             .round_trip(self.rtt)
             .jitter(self.jitter)
             .loss(self.loss)
-            .boxes(&self.boxes);
+            .boxes(&self.boxes)
+            .hops(self.hops.clone());
         let network = Network::with_servers(path, self.servers).map_err(|e| no_lab(&e))?;
         let address = SocketAddr::new(Network::server_address(self.v6), port);
+        network.relay(port).map_err(|e| no_lab(&e))?;
         let servers = serve(&network, address, self).map_err(Failure::Unusable)?;
         Ok(ServedNetwork { network, address, _servers: servers })
     }

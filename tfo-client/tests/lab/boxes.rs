@@ -15,7 +15,11 @@ fn expected(middlebox: Middlebox) -> (&'static str, Option<&'static str>) {
         | Middlebox::StripSynOption254
         | Middlebox::StripSynAckOption254
         // Its second SYN is one too many, and does no harm.
-        | Middlebox::DuplicateSyn => ("fast-open", None),
+        | Middlebox::DuplicateSyn
+        // Harmless, and both ends take either number.
+        | Middlebox::ClampMss
+        | Middlebox::StripSackPermitted
+        | Middlebox::RenumberSynOption => ("fast-open", None),
         Middlebox::StripSynOption | Middlebox::OverwriteOption => {
             ("fallback", Some("option-stripped"))
         }
@@ -24,6 +28,8 @@ fn expected(middlebox: Middlebox) -> (&'static str, Option<&'static str>) {
             ("fallback", Some("syn-retransmitted"))
         }
         Middlebox::StripSynData => ("fallback", Some("syn-data-stripped")),
+        Middlebox::RemoveSynOption => ("fallback", Some("option-stripped")),
+        Middlebox::ProhibitSynData => ("failed", Some("reset-on-syn-data")),
         Middlebox::ResetSynData => ("failed", Some("reset-on-syn-data")),
         Middlebox::SwallowAfterSynData => ("failed", Some("dead-after-syn-data")),
         Middlebox::CorruptCookie => ("fallback", Some("cookie-corrupted")),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::Middlebox;
+use crate::lab::{Hop, Middlebox};
 
 /// How a path behaves.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,7 @@ pub struct PathSettings {
     pub(in crate::lab) rate: Option<u64>,
     pub(in crate::lab) seed: u64,
     pub(in crate::lab) boxes: Vec<Middlebox>,
+    pub(in crate::lab) hops: Vec<Hop>,
 }
 
 impl PathSettings {
@@ -65,7 +66,14 @@ impl PathSettings {
         self
     }
 
-    /// Boxes, from the client's end to the server's.
+    /// Routers, from the client's end to the server's. Default: none, the path is a cable.
+    #[must_use]
+    pub fn hops(mut self, hops: Vec<Hop>) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// Boxes, from the client's end to the server's, in front of the first hop.
     #[must_use]
     pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
         self.boxes = boxes.to_vec();
