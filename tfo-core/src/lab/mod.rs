@@ -28,6 +28,8 @@ mod network;
 mod path;
 mod private;
 mod program;
+#[cfg(test)]
+mod random_path_tests;
 mod relay;
 mod route;
 
