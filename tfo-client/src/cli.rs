@@ -17,6 +17,7 @@ use crate::{
     explain::ExplainFlags,
     lab::LabFlags,
     load::LoadFlags,
+    path::PathFlags,
     probe::ProbeFlags,
 };
 
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     Cookies(CookiesFlags),
     /// Two hosts and a path on this machine, and a picture of the packets that cross it
     Lab(Box<LabFlags>),
+    /// Which hop of the path breaks fast open? Without root
+    Path(Box<PathFlags>),
     /// What does fast open save here, against regular connections, and should it be on?
     Compare(Box<CompareFlags>),
     /// Open connections as fast as they go, or at a fixed rate, and count verdicts and times
@@ -111,6 +114,7 @@ Examples:
   tfo-client -s example.org:443 -n 5       probe any server, five times
   tfo-client -s mail.example.org:25 --no-reply --message 'EHLO me'
   tfo-client -s HOST --balance 20          how many keys answer behind that address?
+  tfo-client path example.org:443          which hop of the path breaks it? Without root
   tfo-client explain option-stripped       what a verdict or cause means, and what to do
   tfo-client --print-config > client.toml  start a configuration file";
 
@@ -136,6 +140,11 @@ impl Cli {
         {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
+        if let Some(Command::Path(flags)) = &cli.command
+            && let Some(message) = flags.conflict()
+        {
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
         match cli.conflict() {
             Some((one, other)) => Err(Self::command().error(
                 ErrorKind::ArgumentConflict,
@@ -150,11 +159,12 @@ impl Cli {
         let of_command = match &self.command {
             Some(Command::Lab(flags)) => flags.overrides(),
             Some(Command::Compare(flags)) => flags.overrides(),
+            Some(Command::Path(flags)) => flags.overrides(),
             _ => self.probe.overrides(),
         };
         Overrides {
             config: self.config.clone(),
-            server: self.server.clone(),
+            server: of_command.server.clone().or_else(|| self.server.clone()),
             port: self.port,
             family: self.family(),
             output: self.output,
@@ -184,7 +194,11 @@ impl Cli {
                 Some("the flags of the probe stand behind `compare`, as far as it has them")
             }
             Some(
-                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+                Command::Explain(_)
+                | Command::Cookies(_)
+                | Command::Doctor(_)
+                | Command::Load(_)
+                | Command::Path(_),
             ) => Some("the flags of the probe belong to `probe`"),
         }
     }

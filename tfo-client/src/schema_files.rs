@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::compare::CompareDocument;
 use crate::doctor::DoctorDocument;
 use crate::load::LoadDocument;
+use crate::path::PathDocument;
 use crate::probe::ProbeDocument;
 
 /// A document has the fields that its schema names, and no others.
@@ -70,6 +71,7 @@ fn schema_files_are_as_generated() {
         ("doctor.json", generated::<DoctorDocument>()),
         ("compare.json", generated::<CompareDocument<'_>>()),
         ("load.json", generated::<LoadDocument>()),
+        ("path.json", generated::<PathDocument<'_>>()),
     ] {
         let path = folder.join(name);
         if env::var_os("TFO_UPDATE_SCHEMAS").is_some() {

@@ -9,8 +9,6 @@
 //! 4. Where packets take different ways, a SYN that passed proves nothing for the next one: the interval begins in front of
 //!    the first hop at which different routers answered, and at this host if there is none.
 
-use std::net::IpAddr;
-
 use super::chance::chance_of_no_difference;
 use super::fault::{Fault, FaultKind};
 use super::map::{Count, SMALL};
@@ -223,20 +221,17 @@ fn dropped(map: &PathMap, kind: SynKind) -> Option<Fault> {
     if kind == SynKind::Plain {
         return None;
     }
-    let mut fault = match loss(map, kind).filter(|loss| loss.chance <= CHANCE) {
-        Some(loss) => {
-            let mut fault = Fault::new(FaultKind::Dropped, kind, loss.after, loss.before);
-            (fault.passed, fault.tried) = (loss.test.passed, loss.test.tried);
-            fault
-        }
-        None => {
-            let times = losses_at_times(map, kind);
-            let (hop, test, _) = times.into_iter().find(|(_, _, chance)| *chance <= CHANCE)?;
-            let mut fault =
-                Fault::new(FaultKind::Dropped, kind, arrived_before(map, kind, hop), hop);
-            (fault.passed, fault.tried) = (test.passed, test.tried);
-            fault
-        }
+    let mut fault = if let Some(loss) = loss(map, kind).filter(|loss| loss.chance <= CHANCE) {
+        let mut fault = Fault::new(FaultKind::Dropped, kind, loss.after, loss.before);
+        (fault.passed, fault.tried) = (loss.test.passed, loss.test.tried);
+        fault
+    } else {
+        let times = losses_at_times(map, kind);
+        let (hop, test, _) = times.into_iter().find(|(_, _, chance)| *chance <= CHANCE)?;
+        let after = arrived_before(map, kind, hop);
+        let mut fault = Fault::new(FaultKind::Dropped, kind, after, hop);
+        (fault.passed, fault.tried) = (test.passed, test.tried);
+        fault
     };
     let again = map.samples.iter().filter(|sample| {
         sample.retransmitted
@@ -265,21 +260,19 @@ fn too_large(map: &PathMap) -> Option<Fault> {
         },
         None => None,
     });
+    let passed = |data: usize| {
+        large().filter(move |it| it.arrived() && it.shot.data >= data).map(|it| it.shot.ttl).max()
+    };
     if let Some((sample, from, mtu)) = told {
-        // The hop that says so forwards it to the link where it does not fit.
-        let hop: Option<u8> = from.and_then(|from: IpAddr| map.hop_of(from));
-        let after = hop.unwrap_or(0).min(sample.shot.ttl);
-        let before = hop.map_or(sample.shot.ttl, |hop| (hop + 1).min(sample.shot.ttl.max(1)));
-        let mut fault = Fault::new(FaultKind::TooLarge, SynKind::Data, after, before.max(after));
+        let before = sample.shot.ttl;
+        let after = passed(sample.shot.data).filter(|hop| *hop < before).unwrap_or(0);
+        let mut fault = Fault::new(FaultKind::TooLarge, SynKind::Data, after, before);
         fault.by = from;
         fault.mtu = (mtu > 0).then_some(mtu);
         fault.tried = 1;
         fault.values = Some((data_of(SMALL), data_of(sample.shot.data)));
         return Some(with_small_control(map, fault));
     }
-    let passed = |data: usize| {
-        large().filter(move |it| it.arrived() && it.shot.data >= data).map(|it| it.shot.ttl).max()
-    };
     let silent = || large().filter(|it| it.reply == Reply::Silence && it.shot.ttl <= small);
     // The smallest data that got lost at least three times, counting what is larger.
     let lost = silent().map(|it| it.shot.data).min()?;

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `prober` | sends SYNs; the only sockets |
 //! | `conclude` | what the two ends add: what arrived, and what came back |
+//! | `words` | faults in sentences, and whom to ask |
 //! | `survey` | which SYNs are sent, and when it is enough |
 //! | `locate` | from samples to faults |
 //! | `map` | all samples, by hop and kind |
@@ -15,19 +16,25 @@
 //! | `fault`, `sample`, `kind`, `chance` | the values |
 
 mod chance;
+mod conclude;
 mod fault;
 mod kind;
 mod locate;
 mod map;
+mod prober;
 mod reading;
 mod sample;
 mod survey;
+mod words;
 
 pub use chance::at_most;
+pub use conclude::{Conclusion, EndToEnd, conclude};
 pub use fault::{Fault, FaultKind};
 pub use kind::SynKind;
 pub use locate::locate;
 pub use map::{Cell, PathMap, SMALL};
-pub use reading::{Change, SentSyn};
+pub use prober::SocketProber;
+pub use reading::{Change, SentSyn, hex_without_cookie};
 pub use sample::{IcmpError, IcmpReply, Reply, Sample, Shot};
 pub use survey::{Plan, Prober, Stage, survey};
+pub use words::{FaultGroup, groups};

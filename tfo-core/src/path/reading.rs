@@ -177,6 +177,31 @@ fn read_data_as(quote: &[u8], context: &Context<'_>, sent: &[u8]) -> Option<Read
     Some(reading)
 }
 
+/// The bytes of a quote in hexadecimal digits, for a report: those of a cookie are `xx`.
+#[must_use]
+pub fn hex_without_cookie(quote: &[u8]) -> String {
+    let end = QuotedSegment::parse(quote).and_then(|quoted| quoted.header_length()).unwrap_or(20);
+    let mut secret = vec![false; quote.len()];
+    let mut at = 20;
+    while let Some(&kind) = quote.get(at).filter(|_| at < end) {
+        if kind <= KIND_NOP {
+            at += 1;
+            continue;
+        }
+        let length = quote.get(at + 1).map_or(2, |length| usize::from(*length)).max(2);
+        if [34, 254].contains(&kind) {
+            let body = at + 2..(at + length).min(quote.len());
+            secret.get_mut(body).unwrap_or_default().fill(true);
+        }
+        at += length;
+    }
+    let bytes = quote.iter().zip(secret);
+    let hex: Vec<String> = bytes
+        .map(|(byte, secret)| if secret { "xx".to_owned() } else { format!("{byte:02x}") })
+        .collect();
+    hex.join(" ")
+}
+
 /// Whether a quote was filled up with zeros (RFC 4884), and what is in front of them.
 fn without_padding(payload: &[u8]) -> (bool, &[u8]) {
     let end = payload.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -319,6 +344,17 @@ mod tests {
         assert_eq!(read_as(SynKind::Data, &part, 60).changes, [Change::DataRemoved]);
         let other = syn(&BEFORE, b"other data that is as long 30");
         assert_eq!(read_as(SynKind::Data, &other, 108).changes, [Change::DataChanged]);
+    }
+
+    #[test]
+    fn report_shows_no_cookie() {
+        let quote = syn(&[&BEFORE[..], &COOKIE].concat(), b"data");
+        let hex = hex_without_cookie(&quote);
+        assert!(hex.contains("22 0a xx xx xx xx xx xx xx xx 01 01 64 61 74 61"), "{hex}");
+        for keep in 0..quote.len() {
+            let cut = hex_without_cookie(&quote[..keep]);
+            assert!(hex.starts_with(&cut), "{cut}");
+        }
     }
 
     #[test]

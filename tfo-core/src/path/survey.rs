@@ -190,13 +190,11 @@ impl Survey<'_> {
 
     /// How long the answer of a hop may take.
     fn wait_for(&self, hop: u8) -> Duration {
-        match self.map.round_trip(hop) {
-            Some(known) => known * 2 + Duration::from_millis(60),
-            None => {
-                let target = self.plan.round_trip.unwrap_or(Duration::from_millis(300));
-                (target + Duration::from_millis(100)).min(Duration::from_secs(1))
-            }
+        if let Some(known) = self.map.round_trip(hop) {
+            return known * 2 + Duration::from_millis(60);
         }
+        let target = self.plan.round_trip.unwrap_or(Duration::from_millis(300));
+        (target + Duration::from_millis(100)).min(Duration::from_secs(1))
     }
 
     fn discover(&mut self) -> Result<()> {
@@ -482,24 +480,20 @@ impl Survey<'_> {
         {
             return Ok(());
         }
-        if self.large_arrives(far, large)? || self.told_too_big() || !self.go_on() {
-            return Ok(());
-        }
-        if !self.any_arrives(SynKind::Data, far, 3)? {
-            return Ok(());
-        }
-        let hops: Vec<u8> = self.map.hops().into_iter().filter(|hop| *hop <= far).collect();
-        let (mut passes, mut lost) = (0, hops.len().saturating_sub(1));
-        while passes < lost && self.go_on() {
-            let middle = usize::midpoint(passes, lost);
-            let Some(hop) = hops.get(middle).copied() else { break };
-            if self.large_arrives(hop, large)? {
-                passes = middle + 1;
-            } else {
-                lost = middle;
+        // From the first hop on: where a router tells of a smaller MTU, the kernel sends nothing larger afterwards.
+        let mut lost = None;
+        for hop in self.map.hops().into_iter().filter(|hop| *hop <= far) {
+            if !self.large_arrives(hop, large)? {
+                lost = Some(hop);
+                break;
             }
         }
-        let Some(hop) = hops.get(lost).copied() else { return Ok(()) };
+        let Some(hop) = lost.filter(|_| self.go_on() && !self.told_too_big()) else {
+            return Ok(());
+        };
+        if !self.any_arrives(SynKind::Data, hop, 3)? {
+            return Ok(());
+        }
         let (mut fits, mut too_large) = (SMALL, large);
         while too_large - fits > 8 && self.go_on() {
             let middle = usize::midpoint(fits, too_large);

@@ -2,15 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
-use super::check_len;
+use super::{check, check_len};
 
 /// An ICMP error about a packet of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueuedError {
-    /// The errno that the error stands for.
-    pub(crate) errno: u32,
     /// ICMP or `ICMPv6`; else the host itself made the error.
     pub(crate) is_icmp: bool,
     /// Type and code of the ICMP message.
@@ -53,6 +52,14 @@ pub(crate) fn next(fd: impl AsFd, quote: &mut [u8]) -> io::Result<QueuedError> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
+/// `poll(2)` until an error is queued (`true`), or the time is over.
+pub(crate) fn wait(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one `pollfd`, which lives over the call.
+    Ok(check(unsafe { libc::poll(&raw mut poll, 1, timeout) })? > 0)
+}
+
 /// Reads control messages. `None`: no error is among them.
 fn parse(control: &[u8], quoted: usize) -> Option<QueuedError> {
     let (mut found, mut ttl) = (None, None);
@@ -90,7 +97,6 @@ fn error(body: &[u8]) -> Option<QueuedError> {
     let u32_at = |at: usize| Some(u32::from_ne_bytes(*body.get(at..)?.first_chunk()?));
     let origin = *body.get(4)?;
     Some(QueuedError {
-        errno: u32_at(0)?,
         is_icmp: matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6),
         kind: *body.get(5)?,
         code: *body.get(6)?,
@@ -141,7 +147,7 @@ mod tests {
     fn error_with_its_ttl_is_read() {
         let ttl = message(libc::IPPROTO_IP, libc::IP_TTL, &62_i32.to_ne_bytes());
         let found = parse(&[ttl, time_exceeded()].concat(), 52).expect("an error");
-        assert_eq!((found.errno, found.is_icmp, found.kind, found.code), (113, true, 11, 0));
+        assert_eq!((found.is_icmp, found.kind, found.code), (true, 11, 0));
         assert_eq!(found.offender, Some([203, 0, 113, 3].into()));
         assert_eq!((found.ttl, found.quoted), (Some(62), 52));
     }
