@@ -26,6 +26,9 @@ Data in a SYN ends in front of the first hop that answers TCP, and never reaches
 --to-target allows it. With tfo-server at the target, --to-target lets its mirror tell what arrived: that
 closes the gap behind the last hop, and shows the way back.
 
+In the table `ok` is a SYN that came there as it was sent, `(ok)` one of which the router quotes too little
+to say so, `silent` one that got no answer where regular ones did, and `*` a hop that answers nothing.
+
 Routers limit their ICMP errors, often to one a second. Where a hop falls silent the pace slows down, and
 a run takes as long as it takes; Ctrl-C ends it, and shows what there is by then.
 

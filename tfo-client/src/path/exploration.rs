@@ -125,8 +125,14 @@ impl Explorer<'_> {
         let port = ends.last().and_then(EndToEnd::local).map(|local| local.port());
         let mut prober = SocketProber::new(self.address, local, port).map_err(cannot_probe)?;
         let mut map = PathMap::new(prober.local(), self.address);
+        let retransmitted =
+            ends.iter().any(|end| end.verdict.cause == Some(Cause::SynRetransmitted));
         let plan = |kinds: Vec<SynKind>| {
-            Plan::new(kinds).max_hops(self.wish.max_hops).round_trip(round_trip).large(Some(LARGE))
+            Plan::new(kinds)
+                .max_hops(self.wish.max_hops)
+                .round_trip(round_trip)
+                .large(Some(LARGE))
+                .retransmission_passes(retransmitted)
         };
         let mut kinds = Vec::new();
         let mut granted = None;

@@ -111,7 +111,11 @@ pub(super) fn word(cell: &Cell, kind: SynKind, silent: bool) -> String {
     }
     let Some(change) = cell.changes.first() else {
         let half = cell.passed * 2 <= cell.tried && cell.tried >= 6;
-        return if half { format!("{}/{}", cell.passed, cell.tried) } else { "ok".to_owned() };
+        return match (half, cell.unseen) {
+            (true, _) => format!("{}/{}", cell.passed, cell.tried),
+            (_, true) => "(ok)".to_owned(),
+            _ => "ok".to_owned(),
+        };
     };
     match change {
         Change::OptionOverwritten => "NOPs".to_owned(),

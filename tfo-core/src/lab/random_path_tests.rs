@@ -139,6 +139,7 @@ impl Prober for Simulation {
         let cookie = FastOpenCookie::new(&COOKIE).ok();
         let mut sent = SentSyn::default();
         (sent.cookie, sent.mss, sent.others) = (cookie, Some(1460), Some([true; 3]));
+        sent.option = Some(34);
         sent
     }
 }

@@ -81,6 +81,11 @@ pub fn conclude(map: &PathMap, ends: &[EndToEnd]) -> Conclusion {
             all.push(change);
         }
     }
+    // The kernel's regular SYN passed from end to end: the control with the same socket.
+    let passed = ends.iter().any(|end| end.verdict.cause == Some(Cause::SynRetransmitted));
+    for fault in all.iter_mut().filter(|fault| fault.kind == FaultKind::Dropped) {
+        fault.retransmission_passed = fault.retransmission_passed.max(passed.then_some(true));
+    }
     let distance = map.distance();
     let proxy =
         distance.filter(|tcp| map.datagram_distance.is_some_and(|distance| distance > *tcp));
@@ -96,11 +101,15 @@ fn behind_the_hops(
     known: &[Fault],
 ) -> Option<Fault> {
     let (word, syn) = word(end)?;
-    let same =
-        |fault: &&Fault| fault.kind == word && (fault.syn == syn || word == FaultKind::FlowDropped);
-    // An option that is gone is gone from each kind of SYN.
-    let option = |kind| matches!(kind, FaultKind::OptionOverwritten | FaultKind::OptionRemoved);
-    let is_known = known.iter().any(|fault| same(&fault) || (option(fault.kind) && option(word)));
+    // What is gone is gone from each kind of SYN that has it.
+    let of_option = |kind| matches!(kind, FaultKind::OptionOverwritten | FaultKind::OptionRemoved);
+    let is_known = known.iter().any(|fault| {
+        let same_data = fault.syn.has_data() && syn.has_data();
+        let alike = same_data || (fault.syn.has_option() && syn.has_option());
+        (fault.kind == word && alike)
+            || (of_option(fault.kind) && of_option(word))
+            || (fault.kind == FaultKind::Prohibited && word == FaultKind::Reset)
+    });
     let alike = || ends.iter().filter(|other| other.kind() == syn || end.kind() == other.kind());
     let failed = alike().filter(|other| other.verdict.cause == end.verdict.cause).count();
     // One SYN may be lost by chance.

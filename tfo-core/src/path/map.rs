@@ -135,11 +135,19 @@ impl PathMap {
             .filter_map(|sample| self.read(sample))
             .flat_map(|reading| reading.changes)
             .collect();
+        let unseen = at().filter(|sample| sample.arrived()).any(|sample| {
+            let reading = self.read(sample).unwrap_or_default();
+            let shows =
+                |matter| reading.change_of(matter).is_some() || reading.unchanged.contains(&matter);
+            (kind.has_option() && !shows(Matter::Option))
+                || (kind.has_data() && !shows(Matter::Data))
+        });
         let replied = |wanted: fn(&Reply) -> bool| at().any(|sample| wanted(&sample.reply));
         Cell {
             passed: count.passed,
             tried: count.tried,
             changes: changes.into_iter().collect(),
+            unseen,
             reset: replied(|reply| matches!(reply, Reply::Reset)),
             syn_ack: replied(|reply| matches!(reply, Reply::SynAck)),
             refused: at()
@@ -181,6 +189,23 @@ impl PathMap {
     pub(super) fn last_passed(&self, kind: SynKind) -> u8 {
         let arrived = self.of(kind).filter(|sample| sample.arrived());
         arrived.map(|sample| sample.shot.ttl).max().unwrap_or(0)
+    }
+
+    /// Notes with which number the option left, where the kernel chose it: as the first hop that quotes it has it.
+    pub(super) fn note_option(&mut self, kind: SynKind) {
+        let known = self.sent.get(&kind).is_none_or(|sent| sent.option.is_some());
+        if known || !kind.has_option() {
+            return;
+        }
+        let readings = self.readings(kind, Matter::Option);
+        let number = match readings.first() {
+            Some((_, Some(Change::OptionRenumbered))) => 254,
+            Some((_, None)) => 34,
+            _ => return,
+        };
+        if let Some(sent) = self.sent.get_mut(&kind) {
+            sent.option = Some(number);
+        }
     }
 
     /// What the quote of a sample shows.
@@ -227,6 +252,8 @@ pub struct Cell {
     pub tried: u32,
     /// What was changed on the way there.
     pub changes: Vec<Change>,
+    /// What arrived was quoted too short to show whether option and data were changed.
+    pub unseen: bool,
     /// A reset came back.
     pub reset: bool,
     /// A SYN-ACK came back.

@@ -288,6 +288,7 @@ impl Prober for SocketProber {
         SentSyn {
             cookie,
             mss: self.mss,
+            option: None,
             others: others.map(|((sack, timestamps), scale)| [sack, timestamps, scale]),
         }
     }

@@ -26,6 +26,8 @@ pub struct SentSyn {
     pub cookie: Option<FastOpenCookie>,
     /// The maximum segment size that it announced; unknown if `None`.
     pub mss: Option<u16>,
+    /// The number of its fast open option, 34 or 254; unknown if `None`: the kernel chooses by what became of earlier requests.
+    pub option: Option<u8>,
     /// Whether it had the options for selective acknowledgments, timestamps and window scale; unknown if `None`.
     pub others: Option<[bool; 3]>,
 }
@@ -220,7 +222,9 @@ fn option_change(options: &TcpOptions<'_>, context: &Context<'_>) -> Option<Chan
     } else if !found.is_request() {
         return Some(Change::CookieChanged);
     }
-    (found.kind == FastOpenKind::Experimental).then_some(Change::OptionRenumbered)
+    let renumbered = found.kind == FastOpenKind::Experimental
+        && context.sent.option != Some(found.kind.number());
+    renumbered.then_some(Change::OptionRenumbered)
 }
 
 fn mss(options: &TcpOptions<'_>) -> Option<u16> {

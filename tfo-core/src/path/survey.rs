@@ -63,13 +63,15 @@ pub struct Plan {
     pub round_trip: Option<Duration>,
     /// Large data, to find out about the MTU.
     pub large: Option<usize>,
+    /// It is known that the kernel's retransmission of such SYNs passes: no SYN need wait for it.
+    pub retransmission_passes: bool,
 }
 
 impl Plan {
     /// A plan for these kinds on a path of at most 30 hops.
     #[must_use]
     pub const fn new(kinds: Vec<SynKind>) -> Self {
-        Self { kinds, max_hops: 30, round_trip: None, large: None }
+        Self { kinds, max_hops: 30, round_trip: None, large: None, retransmission_passes: false }
     }
 
     /// Sets the last hop to look at.
@@ -90,6 +92,15 @@ impl Plan {
     #[must_use]
     pub const fn large(mut self, bytes: Option<usize>) -> Self {
         self.large = bytes;
+        self
+    }
+}
+
+impl Plan {
+    /// Says whether it is known that the kernel's retransmission passes.
+    #[must_use]
+    pub const fn retransmission_passes(mut self, passes: bool) -> Self {
+        self.retransmission_passes = passes;
         self
     }
 }
@@ -180,6 +191,9 @@ impl Survey<'_> {
         let arrived = samples.first().is_some_and(Sample::arrived);
         self.map.sent.entry(kind).or_insert_with(|| self.prober.sent(kind));
         self.map.samples.extend(samples);
+        if arrived {
+            self.map.note_option(kind);
+        }
         Ok(Some(arrived))
     }
 
@@ -191,7 +205,7 @@ impl Survey<'_> {
     /// How long the answer of a hop may take.
     fn wait_for(&self, hop: u8) -> Duration {
         if let Some(known) = self.map.round_trip(hop) {
-            return known * 2 + Duration::from_millis(60);
+            return known * 3 / 2 + Duration::from_millis(50);
         }
         let target = self.plan.round_trip.unwrap_or(Duration::from_millis(300));
         (target + Duration::from_millis(100)).min(Duration::from_secs(1))
@@ -358,9 +372,15 @@ impl Survey<'_> {
             let Some(loss) = locate::loss(self.map, kind) else { return Ok(()) };
             let enough = loss.test.tried.min(loss.control.tried);
             let is_settled = loss.chance <= CHANCE || enough >= AT_MOST;
-            let held =
-                self.map.samples.iter().any(|it| it.retransmitted && it.shot.ttl >= loss.before);
-            if is_settled && loss.test.tried >= AT_FIRST && held {
+            let held = self.plan.retransmission_passes
+                || self.map.samples.iter().any(|it| it.retransmitted && it.shot.ttl >= loss.before);
+            // Where another kind disappears at the same place, fewer are enough.
+            let is_alike = self.plan.kinds.iter().any(|other| {
+                *other != kind
+                    && locate::loss(self.map, *other)
+                        .is_some_and(|other| other.chance <= CHANCE && other.before == loss.before)
+            });
+            if is_settled && (loss.test.tried >= AT_FIRST || is_alike) && held {
                 return Ok(());
             }
             // The last one waits for the kernel's own regular SYN.
