@@ -23,6 +23,8 @@ use crate::{probe, target};
 const CONNECTIONS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
+/// Time for a handshake from end to end.
+const HANDSHAKE: Duration = Duration::from_millis(1500);
 /// Time for a regular connection where none is made otherwise.
 const CONNECT: Duration = Duration::from_secs(2);
 /// The TTL of what is meant to reach the target.
@@ -122,7 +124,10 @@ impl Explorer<'_> {
             connects = round_trip.is_some();
         }
         // From the port of the connection that failed, so that routers send the SYNs the same way.
-        let port = ends.last().and_then(EndToEnd::local).map(|local| local.port());
+        // Unless nothing passes any more from there.
+        let is_dead = |end: &&EndToEnd| end.verdict.cause == Some(Cause::DeadAfterSynData);
+        let usable = ends.last().filter(|end| !is_dead(end));
+        let port = usable.and_then(EndToEnd::local).map(|local| local.port());
         let mut prober = SocketProber::new(self.address, local, port).map_err(cannot_probe)?;
         let mut map = PathMap::new(prober.local(), self.address);
         let retransmitted =
@@ -197,7 +202,7 @@ impl Explorer<'_> {
 
     /// Connects as the probe does, until a connection does more than fetch a cookie. Returns the round trip time.
     fn connect(&self, ends: &mut Vec<EndToEnd>) -> Option<Duration> {
-        let plan = probe::plan(self.settings, self.address);
+        let plan = probe::plan(self.settings, self.address).connect_timeout(self.patience());
         let mut round_trip = None;
         for n in 1..=CONNECTIONS {
             self.progress.show(&format!("  connection {n} from end to end…"));
@@ -214,6 +219,11 @@ impl Explorer<'_> {
         round_trip
     }
 
+    /// The time for a handshake: more than the kernel needs for its second SYN.
+    fn patience(&self) -> Duration {
+        self.settings.connect_timeout.min(HANDSHAKE)
+    }
+
     /// Where the ends show a fault that no hop shows, and that may be chance, connects again.
     fn connect_again(&self, map: &PathMap, ends: &mut Vec<EndToEnd>) {
         let may_be_chance = |cause: Option<Cause>| {
@@ -221,7 +231,7 @@ impl Explorer<'_> {
         };
         let suspicious = ends.last().is_some_and(|end| may_be_chance(end.verdict.cause));
         if suspicious && conclude(map, ends).faults.is_empty() {
-            let plan = probe::plan(self.settings, self.address);
+            let plan = probe::plan(self.settings, self.address).connect_timeout(self.patience());
             for n in 2..=3 {
                 self.progress.show(&format!("  connection {n} from end to end…"));
                 let connection = probe::connect(&plan, self.settings, n);

@@ -122,6 +122,9 @@ impl Prober for Simulation {
             let (reply, after) = self.send(rest);
             samples.push(Sample::of_retransmission(shot, reply, after, self.port));
         }
+        for sample in &mut samples {
+            sample.mss = Some(1460);
+        }
         self.now += samples.iter().map(|sample| sample.after).sum::<Duration>();
         Ok(samples)
     }
@@ -135,10 +138,18 @@ impl Prober for Simulation {
         Ok(())
     }
 
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn use_port(&mut self, port: u16) {
+        self.port = port;
+    }
+
     fn sent(&self, _kind: SynKind) -> SentSyn {
         let cookie = FastOpenCookie::new(&COOKIE).ok();
         let mut sent = SentSyn::default();
-        (sent.cookie, sent.mss, sent.others) = (cookie, Some(1460), Some([true; 3]));
+        (sent.cookie, sent.others) = (cookie, Some([true; 3]));
         sent.option = Some(34);
         sent
     }

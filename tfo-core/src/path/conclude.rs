@@ -73,8 +73,18 @@ pub struct Conclusion {
 #[must_use]
 pub fn conclude(map: &PathMap, ends: &[EndToEnd]) -> Conclusion {
     let mut all = locate(map);
-    for end in ends {
-        if let Some(fault) = behind_the_hops(map, ends, end, &all) {
+    let distance = map.distance();
+    let proxy =
+        distance.filter(|tcp| map.datagram_distance.is_some_and(|distance| distance > *tcp));
+    let works = ends.last().is_some_and(|end| end.verdict.outcome == Outcome::FastOpen);
+    // What arrived at the target is the proxy's.
+    let telling = if proxy.is_some() { &[] } else { ends };
+    if let Some(hop) = proxy.filter(|_| !works) {
+        let after = map.hops().last().copied().unwrap_or(0).min(hop - 1);
+        all.push(Fault::new(FaultKind::Proxy, SynKind::Plain, after, hop));
+    }
+    for end in telling {
+        if let Some(fault) = behind_the_hops(map, telling, end, &all) {
             all.push(fault);
         }
         if let Some(change) = translation(map, end, &all) {
@@ -86,10 +96,11 @@ pub fn conclude(map: &PathMap, ends: &[EndToEnd]) -> Conclusion {
     for fault in all.iter_mut().filter(|fault| fault.kind == FaultKind::Dropped) {
         fault.retransmission_passed = fault.retransmission_passed.max(passed.then_some(true));
     }
-    let distance = map.distance();
-    let proxy =
-        distance.filter(|tcp| map.datagram_distance.is_some_and(|distance| distance > *tcp));
-    let (changes, faults) = all.into_iter().partition(|fault| fault.kind.is_harmless());
+    // A translation matters where cookies do not fit because of it.
+    let translated = ends.iter().any(|end| end.verdict.cause == Some(Cause::AddressTranslated));
+    let (changes, faults) = all.into_iter().partition(|fault| {
+        fault.kind.is_harmless() && !(translated && fault.kind == FaultKind::AddressChanged)
+    });
     Conclusion { faults, changes, proxy, unstable: map.first_unstable_hop() }
 }
 

@@ -63,12 +63,14 @@ fault_kinds! {
     Prohibited = "prohibited", false, "are refused by ICMP";
     /// It is answered with a SYN-ACK, in the target's name.
     Intercepted = "intercepted", false, "are answered by somebody else than the target";
+    /// A hop terminates TCP, and opens connections of its own.
+    Proxy = "proxy", false, "end at a proxy, which opens connections of its own";
     /// It passes, and then nothing else of its connection does.
     FlowDropped = "flow-dropped", false, "pass, and then nothing else from their port does";
     /// It does not fit, and a smaller one does.
     TooLarge = "too-large", false, "do not fit";
     /// The option of the SYN-ACK is gone, on the way back.
-    AnswerOptionRemoved = "syn-ack-option-removed", false, "are answered, and the answer's option is lost on the way back";
+    AnswerOptionRemoved = "syn-ack-option-removed", false, "get an answer that lost its option on the way back";
     /// The maximum segment size is another one.
     MssChanged = "mss-changed", true, "have another maximum segment size";
     /// An option other than fast open's is gone.

@@ -216,8 +216,31 @@ impl PathMap {
         let sent = self.sent.get(&kind).unwrap_or(&default);
         let local = SocketAddr::new(self.local.ip(), sample.port);
         let (data, remote) = (sample.shot.data, self.target);
-        let longest = self.longest_quote(icmp.from);
-        reading::read(&icmp.quote, &Context { kind, sent, data, local, remote, longest })
+        let read = |longest| {
+            reading::read(
+                &icmp.quote,
+                &Context { kind, sent, mss: sample.mss, data, local, remote, longest },
+            )
+        };
+        let reading = read(self.longest_quote(icmp.from))?;
+        let shows_data =
+            reading.change_of(Matter::Data).is_some() || reading.unchanged.contains(&Matter::Data);
+        // A quote that ends with the header may be cut there; where the same router shows that the data of SYNs without option
+        // is gone, it is not.
+        if kind == SynKind::CookieAndData && !shows_data && self.shows_data_removed(icmp.from) {
+            return read(usize::MAX);
+        }
+        Some(reading)
+    }
+
+    fn shows_data_removed(&self, from: Option<IpAddr>) -> bool {
+        let mut of_router = self
+            .of(SynKind::Data)
+            .filter(|sample| sample.icmp().is_some_and(|icmp| icmp.from == from));
+        of_router.any(|sample| {
+            let change = self.read(sample).and_then(|reading| reading.change_of(Matter::Data));
+            change == Some(Change::DataRemoved)
+        })
     }
 
     fn longest_quote(&self, from: Option<IpAddr>) -> usize {

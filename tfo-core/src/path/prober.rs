@@ -31,9 +31,6 @@ const DATAGRAMS: u16 = 33434;
 pub struct SocketProber {
     target: SocketAddr,
     local: SocketAddr,
-    mss: Option<u16>,
-    /// The first connections to a server behind a box that drops flows may have to come from elsewhere.
-    ports: u32,
     /// The kernel may have paused fast open without saying so.
     may_be_paused: bool,
 }
@@ -48,8 +45,7 @@ impl SocketProber {
         if let (SocketAddr::V6(own), SocketAddr::V6(target)) = (&mut own, target) {
             own.set_scope_id(target.scope_id());
         }
-        let mut prober =
-            Self { target, local: own, mss: None, ports: 0, may_be_paused: may_be_paused() };
+        let mut prober = Self { target, local: own, may_be_paused: may_be_paused() };
         let wanted = port.filter(|port| prober.is_free(*port));
         match wanted {
             Some(port) => prober.local.set_port(port),
@@ -250,18 +246,21 @@ impl Prober for SocketProber {
             }
         };
         let shot = Shot { data, ..shot };
-        if self.mss.is_none() {
-            let announced = option::tcp_info(&fd).ok().and_then(|info| info.advmss);
-            self.mss = announced.and_then(|mss| u16::try_from(mss).ok());
-        }
+        // A smaller MTU that the kernel learns of changes it.
+        let announced = option::tcp_info(&fd).ok().and_then(|info| info.advmss);
+        let mss = announced.and_then(|mss| u16::try_from(mss).ok());
         let (reply, again) = self.wait(&fd, start, shot.wait);
         let after = start.elapsed();
-        Ok(if again && shot.kind != SynKind::Plain {
+        let mut samples = if again && shot.kind != SynKind::Plain {
             let first = Sample::new(shot, Reply::Silence, RETRANSMITTED, port);
             vec![first, Sample::of_retransmission(shot, reply, after, port)]
         } else {
             vec![Sample::new(shot, reply, after, port)]
-        })
+        };
+        for sample in &mut samples {
+            sample.mss = mss;
+        }
+        Ok(samples)
     }
 
     fn pause(&mut self, time: Duration) {
@@ -274,8 +273,15 @@ impl Prober for SocketProber {
         let free = TcpListener::bind(any).and_then(|listener| listener.local_addr());
         let port = free.map_err(|e| Error::system("bind", any, e))?.port();
         self.local.set_port(port);
-        self.ports += 1;
         Ok(())
+    }
+
+    fn port(&self) -> u16 {
+        self.local.port()
+    }
+
+    fn use_port(&mut self, port: u16) {
+        self.local.set_port(port);
     }
 
     fn sent(&self, kind: SynKind) -> SentSyn {
@@ -287,7 +293,6 @@ impl Prober for SocketProber {
         let others = on("tcp_sack").zip(on("tcp_timestamps")).zip(on("tcp_window_scaling"));
         SentSyn {
             cookie,
-            mss: self.mss,
             option: None,
             others: others.map(|((sack, timestamps), scale)| [sack, timestamps, scale]),
         }

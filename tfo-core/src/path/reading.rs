@@ -24,8 +24,6 @@ const NOPS: usize = 4;
 pub struct SentSyn {
     /// The cookie that it carried, if its kind has one.
     pub cookie: Option<FastOpenCookie>,
-    /// The maximum segment size that it announced; unknown if `None`.
-    pub mss: Option<u16>,
     /// The number of its fast open option, 34 or 254; unknown if `None`: the kernel chooses by what became of earlier requests.
     pub option: Option<u8>,
     /// Whether it had the options for selective acknowledgments, timestamps and window scale; unknown if `None`.
@@ -109,6 +107,8 @@ impl Reading {
 pub(super) struct Context<'a> {
     pub(super) kind: SynKind,
     pub(super) sent: &'a SentSyn,
+    /// The maximum segment size that it announced, where that is known.
+    pub(super) mss: Option<u16>,
     /// The bytes of data that were sent: [`data`] of this length.
     pub(super) data: usize,
     pub(super) local: SocketAddr,
@@ -144,7 +144,7 @@ fn read_data_as(quote: &[u8], context: &Context<'_>, sent: &[u8]) -> Option<Read
         if context.kind.has_option() {
             note(Matter::Option, option_change(&options, context));
         }
-        if let (Some(sent), Some(now)) = (context.sent.mss, mss(&options)) {
+        if let (Some(sent), Some(now)) = (context.mss, mss(&options)) {
             note(Matter::Mss, (sent != now).then_some(Change::Mss(sent, now)));
         }
         if let Some(others) = context.sent.others {
@@ -281,7 +281,6 @@ mod tests {
     fn sent() -> SentSyn {
         SentSyn {
             cookie: Some(FastOpenCookie::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap()),
-            mss: Some(1460),
             others: Some([true; 3]),
         }
     }
@@ -290,7 +289,7 @@ mod tests {
         let sent = sent();
         let (local, remote) = (LOCAL.parse().unwrap(), REMOTE.parse().unwrap());
         let data = if kind.has_data() { 30 } else { 0 };
-        read(quote, &Context { kind, sent: &sent, data, local, remote, longest })
+        read(quote, &Context { kind, sent: &sent, mss: Some(1460), data, local, remote, longest })
             .expect("our ports")
     }
 
@@ -367,8 +366,15 @@ mod tests {
         quote[0] ^= 1;
         let (local, remote) = (LOCAL.parse().unwrap(), REMOTE.parse().unwrap());
         let sent = sent();
-        let context =
-            Context { kind: SynKind::Cookie, sent: &sent, data: 0, local, remote, longest: 99 };
+        let context = Context {
+            kind: SynKind::Cookie,
+            sent: &sent,
+            mss: Some(1460),
+            data: 0,
+            local,
+            remote,
+            longest: 99,
+        };
         assert_eq!(read(&quote, &context), None);
         assert_eq!(read(&quote[..6], &context), None);
     }
@@ -393,7 +399,7 @@ mod tests {
             let sent = sent();
             let (local, remote) = (LOCAL.parse().unwrap(), REMOTE.parse().unwrap());
             for kind in SynKind::ALL {
-                let context = Context { kind, sent: &sent, data: 30, local, remote, longest };
+                let context = Context { kind, sent: &sent, mss: Some(1460), data: 30, local, remote, longest };
                 let _ = read(&bytes, &context);
             }
         }

@@ -107,6 +107,8 @@ pub struct Sample {
     pub after: Duration,
     /// The local port that it was sent from.
     pub port: u16,
+    /// The maximum segment size that it announced, where that is known.
+    pub mss: Option<u16>,
     /// The kernel had sent the SYN again, without option and data, and this is what came back for that: the control
     /// with the same socket.
     pub retransmitted: bool,
@@ -116,14 +118,14 @@ impl Sample {
     /// A sample of a first SYN.
     #[must_use]
     pub const fn new(shot: Shot, reply: Reply, after: Duration, port: u16) -> Self {
-        Self { shot, reply, after, port, retransmitted: false }
+        Self { shot, reply, after, port, mss: None, retransmitted: false }
     }
 
     /// A sample of the kernel's retransmission of `shot`: a regular SYN.
     #[must_use]
     pub const fn of_retransmission(shot: Shot, reply: Reply, after: Duration, port: u16) -> Self {
         let shot = Shot { kind: SynKind::Plain, data: 0, ..shot };
-        Self { shot, reply, after, port, retransmitted: true }
+        Self { shot, reply, after, port, mss: None, retransmitted: true }
     }
 
     /// The ICMP error, if there was one.

@@ -47,6 +47,12 @@ pub trait Prober {
     /// There is none.
     fn change_port(&mut self) -> Result<()>;
 
+    /// The port that SYNs are sent from.
+    fn port(&self) -> u16;
+
+    /// Sends from a port again that SYNs were sent from before.
+    fn use_port(&mut self, port: u16);
+
     /// What a SYN of this kind looks like when it leaves.
     fn sent(&self, kind: SynKind) -> SentSyn;
 }
@@ -327,32 +333,50 @@ impl Survey<'_> {
             if !self.any_arrives(kind, hop, 2)? {
                 continue;
             }
-            if self.any_arrives(SynKind::Plain, hop, 2)? || self.arrives_slowly(hop)? {
+            if self.any_arrives(SynKind::Plain, hop, 2)? {
                 after = hop;
                 continue;
             }
-            // The port makes the difference, not the hop.
-            self.prober.change_port()?;
-            if self.arrives_slowly(hop)? && self.go_on() {
-                self.map.flow_dropped = Some((after, hop));
+            match self.port_makes_the_difference(hop)? {
+                Some(true) => self.map.flow_dropped = Some((after, hop)),
+                Some(false) => {
+                    after = hop;
+                    continue;
+                }
+                None => {}
             }
             return Ok(());
         }
         Ok(())
     }
 
-    /// Sends regular SYNs at the pace of a hop that limits its rate, until one arrives.
-    fn arrives_slowly(&mut self, hop: u8) -> Result<bool> {
-        for _ in 0..3 {
-            self.prober.pause(PACE);
-            if self.small(SynKind::Plain, hop)? == Some(true) {
-                return Ok(true);
+    /// Sends regular SYNs to a hop from this port and from a new one in turn: does it answer the new one alone? `None`: it
+    /// answers neither.
+    fn port_makes_the_difference(&mut self, hop: u8) -> Result<Option<bool>> {
+        let old = self.prober.port();
+        self.prober.change_port()?;
+        let new = self.prober.port();
+        let mut misses = 0;
+        let mut passed = 0;
+        while passed < AT_FIRST && self.go_on() {
+            if misses > 0 {
+                self.prober.pause(PACE);
             }
-            if !self.go_on() {
+            self.prober.use_port(old);
+            if self.small(SynKind::Plain, hop)? == Some(true) {
+                return Ok(Some(false));
+            }
+            self.prober.use_port(new);
+            if self.small(SynKind::Plain, hop)? == Some(true) {
+                passed += 1;
+            } else {
+                misses += 1;
+            }
+            if misses > 3 {
                 break;
             }
         }
-        Ok(false)
+        Ok((passed >= AT_FIRST).then_some(true))
     }
 
     /// Sends until one arrives, at most so many.
@@ -515,7 +539,7 @@ impl Survey<'_> {
             return Ok(());
         }
         let (mut fits, mut too_large) = (SMALL, large);
-        while too_large - fits > 8 && self.go_on() {
+        while too_large - fits > 1 && self.go_on() {
             let middle = usize::midpoint(fits, too_large);
             if self.large_arrives(hop, middle)? {
                 fits = middle;
@@ -534,7 +558,7 @@ impl Survey<'_> {
 
     fn large_arrives(&mut self, hop: u8, data: usize) -> Result<bool> {
         let wait = self.wait_for(hop);
-        for _ in 0..3 {
+        for _ in 0..2 {
             match self.send(SynKind::Data, hop, data, wait)? {
                 Some(true) => return Ok(true),
                 Some(false) if self.told_too_big() => return Ok(false),

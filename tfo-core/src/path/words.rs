@@ -77,7 +77,10 @@ impl FaultGroup {
             FaultKind::TooLarge => {
                 text += &fault.mtu.map_or(String::new(), |mtu| format!("; the path MTU is {mtu}"));
             }
-            FaultKind::FlowDropped | FaultKind::AddressChanged => {}
+            FaultKind::FlowDropped
+            | FaultKind::AddressChanged
+            | FaultKind::AnswerOptionRemoved
+            | FaultKind::Proxy => {}
             kind if kind.is_harmless() => {}
             _ => text += &self.counts(),
         }
@@ -122,12 +125,14 @@ impl FaultGroup {
             | FaultKind::FlowDropped => {
                 "let SYNs with data and TCP option 34 pass (an \"invalid SYN\" or \"SYN with data\" rule)"
             }
+            FaultKind::Proxy => "use fast open in the proxy too, or let TCP pass it",
             FaultKind::Intercepted => "let such SYNs pass to their target",
             FaultKind::TooLarge => {
                 return "Send a smaller first message, or let ICMP \"packet too big\" pass."
                     .to_owned();
             }
             FaultKind::AnswerOptionRemoved => "let TCP option 34 of SYN-ACKs pass",
+            FaultKind::AddressChanged => "give this client the same address each time",
             _ => return String::new(),
         };
         format!(
@@ -149,7 +154,8 @@ fn option_name(option: u8) -> String {
 /// Where a fault is: "Between hop 2 (203.0.113.2) and hop 3 (203.0.113.3)".
 fn place(fault: &Fault, map: &PathMap) -> String {
     if fault.kind == FaultKind::AnswerOptionRemoved {
-        return "On the way back".to_owned();
+        let target = hop(fault.before_hop, map);
+        return format!("Between {target} and this host");
     }
     format!("Between {} and {}", hop(fault.after_hop, map), hop(fault.before_hop, map))
 }
@@ -159,7 +165,8 @@ fn hop(hop: u8, map: &PathMap) -> String {
         return "this host".to_owned();
     }
     if map.distance() == Some(hop) {
-        return "the target".to_owned();
+        let is_nearer = map.datagram_distance.is_some_and(|far| far > hop);
+        return if is_nearer { format!("hop {hop}") } else { "the target".to_owned() };
     }
     match map.addresses(hop).as_slice() {
         [only] => format!("hop {hop} ({only})"),
@@ -172,7 +179,7 @@ fn whom(fault: &Fault, map: &PathMap) -> String {
         .flat_map(|hop| map.addresses(hop))
         .map(|address| address.to_string())
         .collect();
-    let at_target = map.distance() == Some(fault.before_hop);
+    let at_target = map.distance() == Some(fault.before_hop) && fault.kind != FaultKind::Proxy;
     match (fault.after_hop, at_target, addresses.as_slice()) {
         (0, false, [first, ..]) => format!("whoever runs your own network or {first}"),
         (0, true, _) => "whoever runs the networks on the way, or the target".to_owned(),
