@@ -69,7 +69,15 @@ impl Exploration {
 
     /// Whether fast open works from end to end; `None`: that was not tried, because it takes data.
     pub(super) fn works(&self) -> Option<bool> {
-        self.verdict().map(|verdict| verdict.outcome == Outcome::FastOpen)
+        let last = self.verdict()?.outcome == Outcome::FastOpen;
+        Some(last && self.failed_elsewhere().is_none())
+    }
+
+    /// A connection that failed, where a later one from another port did not.
+    pub(super) fn failed_elsewhere(&self) -> Option<&EndToEnd> {
+        let last = self.ends.last()?;
+        let works = last.verdict.outcome == Outcome::FastOpen;
+        self.ends.iter().find(|end| works && end.verdict.cause.is_some())
     }
 
     /// Whether anybody answered.
@@ -224,18 +232,25 @@ impl Explorer<'_> {
         self.settings.connect_timeout.min(HANDSHAKE)
     }
 
-    /// Where the ends show a fault that no hop shows, and that may be chance, connects again.
+    /// Where the ends show a fault that no hop shows, connects again: from the port of the survey, so that it goes the same
+    /// way, and once more where a single loss may be chance.
     fn connect_again(&self, map: &PathMap, ends: &mut Vec<EndToEnd>) {
-        let may_be_chance = |cause: Option<Cause>| {
-            matches!(cause, Some(Cause::SynRetransmitted | Cause::DeadAfterSynData))
-        };
-        let suspicious = ends.last().is_some_and(|end| may_be_chance(end.verdict.cause));
-        if suspicious && conclude(map, ends).faults.is_empty() {
-            let plan = probe::plan(self.settings, self.address).connect_timeout(self.patience());
-            for n in 2..=3 {
-                self.progress.show(&format!("  connection {n} from end to end…"));
-                let connection = probe::connect(&plan, self.settings, n);
+        let found = |ends: &[EndToEnd]| !conclude(map, ends).faults.is_empty();
+        let is_broken =
+            |ends: &[EndToEnd]| ends.last().is_some_and(|end| end.verdict.cause.is_some());
+        if !is_broken(ends) || found(&[]) {
+            return;
+        }
+        let plan = || probe::plan(self.settings, self.address).connect_timeout(self.patience());
+        for probe in [plan().bind(map.local), plan()] {
+            self.progress.show("  connecting again from end to end…");
+            let connection = probe::connect(&probe, self.settings, CONNECTIONS);
+            // The port may be taken by now.
+            if connection.evidence.client.as_ref().is_some_and(|client| client.local.is_some()) {
                 ends.push(EndToEnd::new(connection.verdict, connection.evidence));
+            }
+            if found(ends) || !is_broken(ends) {
+                break;
             }
         }
     }

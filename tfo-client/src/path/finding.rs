@@ -5,10 +5,17 @@ use tfo_core::path::{SynKind, groups};
 use super::exploration::Exploration;
 use crate::prose::words;
 
+/// Neither the first hops nor the last ones answer.
+const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last \
+                            ones: a firewall or a sandbox keeps them. Hops can't be told apart; what both ends can tell, \
+                            `tfo-client` with tfo-server at the target does.";
+
 /// What was found: one paragraph each, the most telling first.
 pub(super) fn paragraphs(found: &Exploration) -> Vec<String> {
     let mut told = found.conclusion.sentences(&found.map);
-    if found.conclusion.faults.is_empty() {
+    if found.map.without_icmp {
+        told.push(WITHOUT_ICMP.to_owned());
+    } else if found.conclusion.faults.is_empty() {
         told.insert(0, no_fault(found));
     }
     if found.map.interrupted {
@@ -62,24 +69,32 @@ pub(super) fn advice(found: &Exploration) -> Vec<String> {
 
 fn no_fault(found: &Exploration) -> String {
     let map = &found.map;
-    if map.without_icmp {
-        return "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last ones: a \
-                firewall or a sandbox keeps them. Hops can't be told apart; both ends can: `tfo-client` with tfo-server \
-                at the target."
-            .to_owned();
-    }
     if found.kinds.is_empty() && !found.works().unwrap_or(false) {
         return "This host's half of fast open is off, or its SYNs carry no option: there is nothing to compare regular \
                 SYNs with. `tfo-client doctor` names the setting."
             .to_owned();
     }
     let hops = map.hops();
+    if let Some(end) = found.failed_elsewhere() {
+        let port = end.local().map_or(0, |local| local.port());
+        return format!(
+            "From port {port} a connection ended otherwise ({}), and the last one, from port {}, used fast open: where \
+             routers distribute connections, only some of the ways may be broken, and these SYNs took another one. \
+             Repeat it.",
+            words(&end.verdict),
+            map.local.port()
+        );
+    }
+    if found.works() == Some(true) {
+        let hops = match hops.len() {
+            1 => "one hop that answers".to_owned(),
+            many => format!("{many} hops that answer"),
+        };
+        return format!("Fast open works from end to end, over {hops}.");
+    }
     let (Some(first), Some(last)) = (hops.first(), hops.last()) else {
         return "No hop answers by ICMP: there is none in front of the target, or none that says so.".to_owned();
     };
-    if found.works() == Some(true) {
-        return format!("Fast open works from end to end, over {} hops that answer.", hops.len());
-    }
     let tried: Vec<&str> = found
         .kinds
         .iter()

@@ -29,6 +29,7 @@ fn the_help_is_as_stored() {
     holds(&["doctor", "--help"], "help-doctor.txt");
     holds(&["load", "--help"], "help-load.txt");
     holds(&["compare", "--help"], "help-compare.txt");
+    holds(&["path", "--help"], "help-path.txt");
 }
 
 #[test]

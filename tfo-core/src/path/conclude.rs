@@ -129,9 +129,14 @@ fn behind_the_hops(
         return None;
     }
     let before = map.distance()?;
+    let of_port = |other: &&EndToEnd| {
+        other.verdict.cause == end.verdict.cause
+            && other.local().is_some_and(|local| local.port() == map.local.port())
+    };
+    let from_same_port = ends.iter().any(|other| of_port(&other));
     let after = match word {
         FaultKind::AnswerOptionRemoved => 0,
-        _ if end.local().is_none_or(|local| local.port() != map.local.port()) => 0,
+        _ if !from_same_port => 0,
         FaultKind::OptionOverwritten | FaultKind::OptionRemoved | FaultKind::CookieChanged => {
             last_unchanged(map, syn, Matter::Option)
         }

@@ -222,8 +222,8 @@ impl Survey<'_> {
         let mut heard = false;
         let mut hop = 1;
         while hop <= self.plan.max_hops {
-            // A second one, as one may be lost.
-            for _ in 0..2 {
+            // A second one, as one may be lost; not where nothing answers at all.
+            for _ in 0..if heard { 2 } else { 1 } {
                 let arrived = self.small(SynKind::Plain, hop)?;
                 if arrived.is_none() {
                     return Ok(());
