@@ -43,7 +43,7 @@ pub(crate) struct PathDocument<'a> {
     /// Whether the target granted a cookie to a request without data; null where that was not tried.
     cookie_granted: Option<bool>,
     /// The hops, from the first one on; the last is the target where it answers.
-    hops: Vec<Hop>,
+    hops: Vec<HopEntry>,
     /// What breaks fast open, from the first hop to the last.
     faults: &'a [Fault],
     /// What is different on the way, and does no harm.
@@ -74,7 +74,7 @@ struct Target<'a> {
 
 /// One hop.
 #[derive(Serialize, JsonSchema)]
-struct Hop {
+struct HopEntry {
     /// Its number, from 1: the TTL of the SYNs that end there.
     #[schemars(range(min = 1))]
     hop: u8,
@@ -129,7 +129,7 @@ pub(super) fn document(found: &Exploration) -> String {
     })
 }
 
-fn hop(found: &Exploration, hop: u8) -> Hop {
+fn hop(found: &Exploration, hop: u8) -> HopEntry {
     let map = &found.map;
     let addresses = text::addresses(map, hop);
     let syns = SynKind::ALL.into_iter().filter_map(|syn| {
@@ -141,7 +141,7 @@ fn hop(found: &Exploration, hop: u8) -> Hop {
             seen: text::word(&cell, syn, addresses.is_empty()),
         })
     });
-    Hop { hop, syns: syns.collect(), rtt_us: map.round_trip(hop).map(micros), addresses }
+    HopEntry { hop, syns: syns.collect(), rtt_us: map.round_trip(hop).map(micros), addresses }
 }
 
 fn micros(time: Duration) -> u64 {

@@ -29,8 +29,9 @@ fn expected(middlebox: Middlebox) -> (&'static str, Option<&'static str>) {
         }
         Middlebox::StripSynData => ("fallback", Some("syn-data-stripped")),
         Middlebox::RemoveSynOption => ("fallback", Some("option-stripped")),
-        Middlebox::ProhibitSynData => ("failed", Some("reset-on-syn-data")),
-        Middlebox::ResetSynData => ("failed", Some("reset-on-syn-data")),
+        Middlebox::ResetSynData | Middlebox::ProhibitSynData => {
+            ("failed", Some("reset-on-syn-data"))
+        }
         Middlebox::SwallowAfterSynData => ("failed", Some("dead-after-syn-data")),
         Middlebox::CorruptCookie => ("fallback", Some("cookie-corrupted")),
         Middlebox::TranslateSource => ("fallback", Some("address-translated")),

@@ -83,8 +83,9 @@ fn flags_of_the_lab_need_it() {
 
 #[test]
 fn interruption_shows_the_result_so_far() {
-    let rules = (1..=9).map(|hop| format!("--hop {hop}:rate-limit ")).collect::<String>();
-    let arguments = format!("--hops 9 {rules}--hop 4:drop-syn-data --rtt 200ms --all -o json");
+    let rules: Vec<String> = (1..=9).map(|hop| format!("--hop {hop}:rate-limit")).collect();
+    let arguments =
+        format!("--hops 9 {} --hop 4:drop-syn-data --rtt 200ms --all -o json", rules.join(" "));
     let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
     command.args(["-q", "path", "--lab"]).args(arguments.split_whitespace());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -99,9 +100,10 @@ fn interruption_shows_the_result_so_far() {
 
 #[test]
 fn path_without_icmp_is_said_to_be_one_soon() {
-    let silent: String = (1..=8).map(|hop| format!("--hop {hop}:silent ")).collect();
+    let silent: Vec<String> = (1..=8).map(|hop| format!("--hop {hop}:silent")).collect();
+    let silent = silent.join(" ");
     let start = Instant::now();
-    let document = document(&format!("--hops 8 {silent}--hop 4:drop-syn-data --rtt 40ms"));
+    let document = document(&format!("--hops 8 {silent} --hop 4:drop-syn-data --rtt 40ms"));
     let took = start.elapsed();
     let finding = document["finding"].to_string();
     assert!(finding.contains("No ICMP errors about TCP come back"), "{finding}");

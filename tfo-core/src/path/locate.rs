@@ -310,7 +310,137 @@ fn data_of(bytes: usize) -> u32 {
 fn flow_dropped(map: &PathMap) -> Option<Fault> {
     let (after, before) = map.flow_dropped?;
     let mut fault = Fault::new(FaultKind::FlowDropped, SynKind::Data, after, before);
-    let tests = map.count_from(SynKind::Data, before);
-    (fault.tried, fault.passed) = (tests.tried, 0);
+    // Regular SYNs, from ports that SYNs with data had passed from.
+    let after_data = map.samples.iter().filter(|sample| {
+        sample.shot.kind == SynKind::Plain
+            && sample.shot.ttl == before
+            && sample.port != map.local.port()
+    });
+    fault.tried = u32::try_from(after_data.filter(|it| !it.arrived()).count()).unwrap_or(u32::MAX);
     Some(count(map, fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::path::{IcmpReply, Shot};
+
+    fn map() -> PathMap {
+        PathMap::new("192.0.2.1:40000".parse().unwrap(), "192.0.2.2:2222".parse().unwrap())
+    }
+
+    fn add(map: &mut PathMap, kind: SynKind, ttl: u8, reply: Reply) {
+        let data = if kind.has_data() { SMALL } else { 0 };
+        let shot = Shot::new(kind, ttl, data, Duration::from_millis(100));
+        map.samples.push(Sample::new(shot, reply, Duration::from_millis(10), 40_000));
+    }
+
+    fn expired(ttl: u8) -> Reply {
+        let from = Some(IpAddr::from([203, 0, 113, ttl]));
+        Reply::Icmp(IcmpReply::new(from, IcmpError::TimeExceeded, Vec::new()))
+    }
+
+    #[test]
+    fn few_silent_syns_are_no_fault() {
+        for (count, found) in [(1, 0), (4, 0), (5, 1), (6, 1)] {
+            let mut map = map();
+            for ttl in 1..=3 {
+                for _ in 0..count {
+                    add(&mut map, SynKind::Plain, ttl, expired(ttl));
+                    let passes = ttl < 3;
+                    let reply = if passes { expired(ttl) } else { Reply::Silence };
+                    add(&mut map, SynKind::Data, ttl, reply);
+                }
+            }
+            let faults = locate(&map);
+            assert_eq!(faults.len(), found, "{count}: {faults:?}");
+            for fault in faults {
+                assert_eq!(
+                    (fault.kind, fault.after_hop, fault.before_hop),
+                    (FaultKind::Dropped, 2, 3)
+                );
+                assert_eq!((fault.passed, fault.tried), (0, count));
+            }
+        }
+    }
+
+    #[test]
+    fn silence_where_controls_are_silent_too_is_no_fault() {
+        let mut map = map();
+        for ttl in 1..=3 {
+            add(&mut map, SynKind::Plain, ttl, expired(ttl));
+            for _ in 0..20 {
+                add(&mut map, SynKind::Data, ttl, Reply::Silence);
+                add(&mut map, SynKind::Plain, ttl, Reply::Silence);
+            }
+        }
+        assert_eq!(locate(&map), []);
+    }
+
+    #[test]
+    fn data_stays_in_front_of_the_first_tcp_answer() {
+        let mut map = map();
+        assert_eq!(map.data_limit(), 0, "nothing is known yet");
+        add(&mut map, SynKind::Plain, 2, expired(2));
+        assert_eq!(map.data_limit(), 2, "a hop that ends it");
+        add(&mut map, SynKind::Plain, 5, Reply::SynAck);
+        assert_eq!(map.data_limit(), 4);
+        add(&mut map, SynKind::Plain, 3, Reply::Reset);
+        assert_eq!(map.data_limit(), 2, "somebody nearer answers now");
+    }
+
+    fn reply() -> impl Strategy<Value = Reply> {
+        let from =
+            prop_oneof![Just(None), (0..9_u8).prop_map(|last| Some([203, 0, 113, last].into()))];
+        let error = prop_oneof![
+            Just(IcmpError::TimeExceeded),
+            Just(IcmpError::Prohibited),
+            any::<u32>().prop_map(IcmpError::TooBig),
+            Just(IcmpError::Unreachable),
+            (any::<u8>(), any::<u8>()).prop_map(|(kind, code)| IcmpError::Other(kind, code)),
+        ];
+        let quote = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..100),
+            // Of the right ports.
+            proptest::collection::vec(any::<u8>(), 0..100).prop_map(|rest| [
+                &[0x9c, 0x40, 0x08, 0xae][..],
+                &rest
+            ]
+            .concat()),
+        ];
+        prop_oneof![
+            (from, error, quote).prop_map(|(from, error, quote)| {
+                Reply::Icmp(IcmpReply::new(from, error, quote))
+            }),
+            Just(Reply::SynAck),
+            Just(Reply::Reset),
+            Just(Reply::Silence),
+        ]
+    }
+
+    proptest! {
+        /// Whatever comes back, forged quotes included, blames no hop that no SYN was sent to.
+        #[test]
+        fn forged_replies_blame_only_hops_that_were_tried(
+            samples in proptest::collection::vec((0..5_usize, 1..6_u8, reply()), 0..60),
+        ) {
+            let mut map = map();
+            for (kind, ttl, reply) in samples {
+                add(&mut map, SynKind::ALL[kind], ttl, reply);
+            }
+            for fault in locate(&map) {
+                prop_assert!(fault.after_hop < fault.before_hop, "{:?}", fault);
+                let tried = |hop: u8| map.samples.iter().any(|sample| sample.shot.ttl == hop);
+                prop_assert!(tried(fault.before_hop), "{:?}", fault);
+                prop_assert!(fault.passed <= fault.tried && fault.control_passed <= fault.control_tried);
+                let groups = crate::path::groups(&[fault]);
+                prop_assert!(!groups[0].sentence(&map).is_empty());
+            }
+        }
+    }
 }

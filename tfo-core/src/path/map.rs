@@ -67,7 +67,8 @@ impl PathMap {
     /// its name.
     #[must_use]
     pub fn distance(&self) -> Option<u8> {
-        self.regular().filter(|sample| sample.is_tcp()).map(|sample| sample.shot.ttl).min()
+        let regular = self.samples.iter().filter(|sample| sample.shot.kind == SynKind::Plain);
+        regular.filter(|sample| sample.is_tcp()).map(|sample| sample.shot.ttl).min()
     }
 
     /// The largest TTL that a SYN with data may have: it ends in front of everybody who answered a regular SYN by TCP,
@@ -161,10 +162,14 @@ impl PathMap {
         self.of(SynKind::Plain)
     }
 
-    /// The samples of a kind, without retransmissions and without large data.
+    /// The samples of a kind, without retransmissions and without large data: those of the first port. What came from others may
+    /// have gone another way.
     pub(super) fn of(&self, kind: SynKind) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(move |sample| {
-            sample.shot.kind == kind && !sample.retransmitted && sample.shot.data <= SMALL
+            sample.shot.kind == kind
+                && sample.port == self.local.port()
+                && !sample.retransmitted
+                && sample.shot.data <= SMALL
         })
     }
 
@@ -227,16 +232,21 @@ impl PathMap {
             reading.change_of(Matter::Data).is_some() || reading.unchanged.contains(&Matter::Data);
         // A quote that ends with the header may be cut there; where the same router shows that the data of SYNs without option
         // is gone, it is not.
-        if kind == SynKind::CookieAndData && !shows_data && self.shows_data_removed(icmp.from) {
-            return read(usize::MAX);
+        if kind == SynKind::CookieAndData && !shows_data && self.shows_data_removed(sample) {
+            let mut inferred = read(usize::MAX)?;
+            // The checksum is that of more than is quoted if it is cut all the same.
+            inferred.changes.retain(|change| change.matter() != Matter::Address);
+            return Some(inferred);
         }
         Some(reading)
     }
 
-    fn shows_data_removed(&self, from: Option<IpAddr>) -> bool {
+    /// Whether the router that answered this SYN has shown that data of SYNs without option is gone, on the same way.
+    fn shows_data_removed(&self, like: &Sample) -> bool {
+        let from = |sample: &Sample| sample.icmp().map(|icmp| icmp.from);
         let mut of_router = self
             .of(SynKind::Data)
-            .filter(|sample| sample.icmp().is_some_and(|icmp| icmp.from == from));
+            .filter(|sample| sample.port == like.port && from(sample) == from(like));
         of_router.any(|sample| {
             let change = self.read(sample).and_then(|reading| reading.change_of(Matter::Data));
             change == Some(Change::DataRemoved)

@@ -9,7 +9,8 @@
 //! | `prober` | sends SYNs; the only sockets |
 //! | `conclude` | what the two ends add: what arrived, and what came back |
 //! | `words` | faults in sentences, and whom to ask |
-//! | `survey` | which SYNs are sent, and when it is enough |
+//! | `survey/` | which SYNs are sent, and when it is enough |
+//! | `plan` | what a survey wants, and who sends its SYNs |
 //! | `locate` | from samples to faults |
 //! | `map` | all samples, by hop and kind |
 //! | `reading` | a quote held against the SYN that was sent |
@@ -21,6 +22,7 @@ mod fault;
 mod kind;
 mod locate;
 mod map;
+mod plan;
 mod prober;
 mod reading;
 mod sample;
@@ -33,8 +35,9 @@ pub use fault::{Fault, FaultKind};
 pub use kind::SynKind;
 pub use locate::locate;
 pub use map::{Cell, PathMap, SMALL};
+pub use plan::{Plan, Prober, Stage};
 pub use prober::SocketProber;
 pub use reading::{Change, SentSyn, hex_without_cookie};
 pub use sample::{IcmpError, IcmpReply, Reply, Sample, Shot};
-pub use survey::{Plan, Prober, Stage, survey};
+pub use survey::survey;
 pub use words::{FaultGroup, groups};

@@ -281,6 +281,7 @@ mod tests {
     fn sent() -> SentSyn {
         SentSyn {
             cookie: Some(FastOpenCookie::new(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap()),
+            option: Some(34),
             others: Some([true; 3]),
         }
     }
