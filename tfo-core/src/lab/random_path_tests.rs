@@ -117,8 +117,12 @@ impl Prober for Simulation {
         let mut samples = vec![Sample::new(shot, reply, after, self.port)];
         if samples[0].reply == Reply::Silence && shot.wait > RETRANSMISSION {
             self.now += RETRANSMISSION;
-            let rest =
-                Shot { kind: SynKind::Plain, data: 0, wait: shot.wait - RETRANSMISSION, ..shot };
+            let rest = Shot {
+                kind: SynKind::Plain,
+                data: 0,
+                wait: shot.wait.saturating_sub(RETRANSMISSION),
+                ..shot
+            };
             let (reply, after) = self.send(rest);
             samples.push(Sample::of_retransmission(shot, reply, after, self.port));
         }
