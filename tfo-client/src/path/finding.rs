@@ -95,18 +95,11 @@ fn no_fault(found: &Exploration) -> String {
     let (Some(first), Some(last)) = (hops.first(), hops.last()) else {
         return "No hop answers by ICMP: there is none in front of the target, or none that says so.".to_owned();
     };
-    let tried: Vec<&str> = found
-        .kinds
-        .iter()
-        .filter(|kind| map.cell(*first, **kind).tried > 0)
-        .map(|kind| kind.in_words())
-        .collect();
-    if tried.is_empty() {
+    if found.kinds.iter().all(|kind| map.cell(*first, *kind).tried == 0) {
         return "There is nothing yet to compare regular SYNs with.".to_owned();
     }
     let seen = format!(
-        "Up to hop {last}, the last one that answers, nothing changes, drops or refuses {}.",
-        list(&tried)
+        "Up to hop {last}, the last one that answers, nothing is seen that changes, drops or refuses SYNs of fast open."
     );
     let rest = if found.verdict().is_some() {
         "What is left is the link behind it, the target, and the way back."
@@ -116,12 +109,4 @@ fn no_fault(found: &Exploration) -> String {
         "What is left is the link behind it, and the target."
     };
     format!("{seen} {rest}")
-}
-
-fn list(items: &[&str]) -> String {
-    match items {
-        [] => String::new(),
-        [only] => (*only).to_owned(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use tfo_core::lab::isolated;
+use tfo_core::lab::{isolated, require};
 
 use super::harness;
 
@@ -43,6 +43,37 @@ fn no_data_reaches_a_target_that_did_not_ask_for_it() {
                 let data: Vec<_> = arrived.iter().filter(|what| has_data(what)).collect();
                 assert!(data.is_empty(), "{hops} {arguments}: {data:?}");
             }
+        }
+    });
+}
+
+#[test]
+fn no_capability_is_needed() {
+    if !require("setpriv") {
+        return;
+    }
+    isolated(|| {
+        let program = env!("CARGO_BIN_EXE_tfo-client");
+        for target in ["192.0.2.2", "[2001:db8::2]:2222"] {
+            let mut command = harness::clean(Command::new(program));
+            command.args([
+                "-q",
+                "lab",
+                "--rtt",
+                "10ms",
+                "--hops",
+                "4",
+                "--hop",
+                "2:strip-syn-data",
+            ]);
+            command.args(["--", "setpriv", "--bounding-set=-all", "--inh-caps=-all", "sh", "-c"]);
+            let path =
+                format!("grep CapEff: /proc/self/status; {program} -q path {target} --to-target");
+            let output = command.arg(&path).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap().replace('\n', " ");
+            assert!(text.contains("CapEff:\t0000000000000000"), "{text}");
+            assert!(text.contains("SYNs with data lose their data"), "{text}");
+            assert!(text.contains("Between hop 2 ("), "{text}");
         }
     });
 }
