@@ -23,7 +23,9 @@ use crate::{probe, target};
 const CONNECTIONS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
-/// Time for a handshake from end to end.
+/// When the kernel has sent its second SYN for sure.
+const SECOND_SYN: Duration = Duration::from_millis(1150);
+/// Time for a handshake from end to end, where the round trip time is not known.
 const HANDSHAKE: Duration = Duration::from_millis(1500);
 /// Time for a regular connection where none is made otherwise.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -210,11 +212,13 @@ impl Explorer<'_> {
 
     /// Connects as the probe does, until a connection does more than fetch a cookie. Returns the round trip time.
     fn connect(&self, ends: &mut Vec<EndToEnd>) -> Option<Duration> {
-        let plan = probe::plan(self.settings, self.address).connect_timeout(self.patience());
+        let plan = |round_trip| {
+            probe::plan(self.settings, self.address).connect_timeout(self.patience(round_trip))
+        };
         let mut round_trip = None;
         for n in 1..=CONNECTIONS {
             self.progress.show(&format!("  connection {n} from end to end…"));
-            let connection = probe::connect(&plan, self.settings, n);
+            let connection = probe::connect(&plan(round_trip), self.settings, n);
             let timing = connection.timing;
             let known = timing.handshake_rtt.or(timing.rtt);
             round_trip = round_trip.or(known);
@@ -228,8 +232,9 @@ impl Explorer<'_> {
     }
 
     /// The time for a handshake: more than the kernel needs for its second SYN.
-    fn patience(&self) -> Duration {
-        self.settings.connect_timeout.min(HANDSHAKE)
+    fn patience(&self, round_trip: Option<Duration>) -> Duration {
+        let known = round_trip.map(|time| SECOND_SYN + time * 3);
+        self.settings.connect_timeout.min(known.unwrap_or(HANDSHAKE))
     }
 
     /// Where the ends show a fault that no hop shows, connects again: from the port of the survey, so that it goes the same
@@ -241,7 +246,7 @@ impl Explorer<'_> {
         if !is_broken(ends) || found(&[]) {
             return;
         }
-        let plan = || probe::plan(self.settings, self.address).connect_timeout(self.patience());
+        let plan = || probe::plan(self.settings, self.address).connect_timeout(self.patience(None));
         for probe in [plan().bind(map.local), plan()] {
             self.progress.show("  connecting again from end to end…");
             let connection = probe::connect(&probe, self.settings, CONNECTIONS);
