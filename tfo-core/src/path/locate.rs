@@ -274,18 +274,19 @@ fn too_large(map: &PathMap) -> Option<Fault> {
         return Some(with_small_control(map, fault));
     }
     let silent = || large().filter(|it| it.reply == Reply::Silence && it.shot.ttl <= small);
-    // The smallest data that got lost at least three times, counting what is larger.
+    // The smallest data that got lost; what is larger counts with it.
     let lost = silent().map(|it| it.shot.data).min()?;
     let after = passed(lost).unwrap_or(0);
     let before = silent().map(|it| it.shot.ttl).filter(|hop| *hop > after).min()?;
     let tried = large().filter(|it| it.shot.ttl >= before && it.shot.data >= lost).count();
-    if tried < 3 {
+    let test = Count { passed: 0, tried: u32::try_from(tried).unwrap_or(u32::MAX) };
+    if chance(test, map.count_from(SynKind::Data, before)) > CHANCE {
         return None;
     }
     let fits = large().filter(|it| it.arrived() && it.shot.ttl >= before && it.shot.data < lost);
     let fits = fits.map(|it| it.shot.data).max().unwrap_or(SMALL);
     let mut fault = Fault::new(FaultKind::TooLarge, SynKind::Data, after, before);
-    fault.tried = u32::try_from(tried).unwrap_or(u32::MAX);
+    fault.tried = test.tried;
     fault.values = Some((data_of(fits), data_of(lost)));
     fault.mtu = Some(data_of(fits + headers(map)));
     Some(with_small_control(map, fault))

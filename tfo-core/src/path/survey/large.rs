@@ -1,6 +1,6 @@
 //! Large data, where small data passes.
 
-use super::Survey;
+use super::{AT_FIRST, Survey};
 use crate::Result;
 use crate::path::map::SMALL;
 use crate::path::sample::IcmpError;
@@ -27,8 +27,13 @@ impl Survey<'_> {
         let Some(hop) = lost.filter(|_| self.go_on() && !self.told_too_big()) else {
             return Ok(());
         };
-        if !self.any_arrives(SynKind::Data, hop, 3)? {
-            return Ok(());
+        // Chance, or the size? Small and large data take turns.
+        for _ in 0..AT_FIRST {
+            let wait = self.wait_for(hop);
+            if self.send(SynKind::Data, hop, large, wait)? != Some(false) {
+                return Ok(());
+            }
+            self.small(SynKind::Data, hop)?;
         }
         let (mut fits, mut too_large) = (SMALL, large);
         while too_large - fits > 1 && self.go_on() {
