@@ -11,29 +11,30 @@ use tfo_core::cli::{FlagValues, Integer};
 
 use crate::{config::server_address::ServerAddress, network::NetworkFlags};
 
-/// Hops to look at.
+/// Number of hops to probe.
 type MaxHops = Integer<1, 60>;
 
 const AFTER_HELP: &str = "\
-SYNs with a small TTL end at a hop, which answers by ICMP and quotes the SYN as it arrived there. Regular
-SYNs and SYNs with the fast open option, with a cookie and with data take turns; what happens to the
-ones and not to the others lies between two hops. Needs neither root nor a capability.
+A SYN with a small TTL ends at a hop, which answers by ICMP and quotes the SYN as it arrived there.
+Regular SYNs take turns with SYNs that have the fast open option, a cookie or data. A fault that only
+the latter meet is placed between two hops. Needs neither root nor a capability.
 
 Data in a SYN ends in front of the first hop that answers TCP, and never reaches the target, unless
---to-target allows it. With tfo-server at the target, --to-target lets its mirror tell what arrived: that
-closes the gap behind the last hop, and shows the way back.
+--to-target allows it. With tfo-server at the target, --to-target makes its mirror report what arrived:
+this covers the link behind the last hop, and the way back.
 
-In the table `ok` is a SYN that came there as it was sent, `(ok)` one of which the router quotes too little
-to say so, `silent` one that got no answer where regular ones did, and `*` a hop that answers nothing.
+In the table, `ok` is a SYN that arrived as it was sent, `(ok)` one that arrived but was quoted too
+shortly to compare, `silent` one without an answer where regular SYNs got one, and `*` a hop that
+never answers.
 
-Routers limit their ICMP errors, often to one a second. Where a hop falls silent the pace slows down, and
-a run takes as long as it takes; Ctrl-C ends it, and shows what there is by then.
+Routers limit their ICMP errors, often to one per second. The pace slows down if a hop stops
+answering. Ctrl-C ends the run and prints the results so far.
 
-Exit status: 0 nothing on the path breaks fast open, 1 something does, or it does not work from end to
-end, 2 wrong usage or bad configuration, 3 neither the target nor any hop answers.
+Exit status: 0 nothing on the path breaks fast open, 1 something does, or fast open does not work
+from end to end, 2 wrong usage or bad configuration, 3 neither the target nor any hop answers.
 
 Examples:
-  tfo-client path example.org:443          which hop changes or drops SYNs of fast open?
+  tfo-client path example.org:443          find the hop that changes or drops SYNs
   tfo-client path 192.0.2.2 --to-target    with tfo-server there
   tfo-client path --lab --hops 6 --hop 3:drop-syn-data
   tfo-client path HOST --all --report path.md";
@@ -41,7 +42,7 @@ Examples:
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct PathFlags {
-    /// Host to look for, as for --server
+    /// Host to connect to, as for --server
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) host: Option<ServerAddress>,
 
@@ -49,19 +50,19 @@ pub(crate) struct PathFlags {
     #[arg(long)]
     pub(super) all: bool,
 
-    /// Let data reach the target: first bytes as those of the probe
+    /// Let data reach the target: the first bytes of the probe
     #[arg(long)]
     pub(super) to_target: bool,
 
-    /// Last hop to look at, 1 to 60 [default: 30]
+    /// Last hop to probe, 1 to 60 [default: 30]
     #[arg(long, value_name = "N")]
     max_hops: Option<MaxHops>,
 
-    /// Write what to send to those who run the network there (Markdown)
+    /// Write a report for the operators of the network, as Markdown
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
 
-    /// Look at the lab: two hosts and a path on this machine, which the flags below describe
+    /// Probe a path in the lab: two hosts on this machine, and a path that the flags below describe
     #[arg(long)]
     pub(super) lab: bool,
 

@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::output::{Failure, Progress};
 use crate::{probe, target};
 
-/// Connections from end to end, as long as they only fetch cookies.
+/// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// The TTL of what is meant to reach the target.
 const FAR: u8 = 64;
 
-/// What is wanted.
+/// What to explore.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) all: bool,
@@ -41,7 +41,7 @@ pub(super) struct Wish {
     pub(super) max_hops: u8,
 }
 
-/// What was found.
+/// The result of exploring a path.
 pub(super) struct Exploration {
     pub(super) host: String,
     pub(super) address: SocketAddr,
@@ -80,7 +80,7 @@ impl Exploration {
     pub(super) fn failed_elsewhere(&self) -> Option<&EndToEnd> {
         let last = self.ends.last()?;
         let works = last.verdict.outcome == Outcome::FastOpen;
-        self.ends.iter().find(|end| works && end.verdict.cause.is_some())
+        self.ends.iter().find(|end| works && end.is_broken())
     }
 
     /// Whether anybody answered.
@@ -137,7 +137,7 @@ impl Explorer<'_> {
         }
         // From the port of the connection that failed, so that routers send the SYNs the same way.
         // Unless nothing passes any more from there.
-        let is_dead = |end: &&EndToEnd| end.verdict.cause == Some(Cause::DeadAfterSynData);
+        let is_dead = |end: &&EndToEnd| end.may_be(Cause::DeadAfterSynData);
         let usable = ends.last().filter(|end| !is_dead(end));
         let port = usable.and_then(EndToEnd::local).map(|local| local.port());
         let mut prober = SocketProber::new(self.address, local, port).map_err(cannot_probe)?;
@@ -239,24 +239,24 @@ impl Explorer<'_> {
         self.settings.probe.connect_timeout.get().min(known.unwrap_or(HANDSHAKE))
     }
 
-    /// Where the ends show a fault that no hop shows, connects again: from the port of the survey, so that it goes the same
-    /// way, and once more where a single loss may be chance.
+    /// Connects again if the ends show a fault that no hop shows: from the port of the survey, so that routers choose the
+    /// same way, and from another one. With the first connection that makes three, which are enough to blame the path.
     fn connect_again(&self, map: &PathMap, series: &mut Series, ends: &mut Vec<EndToEnd>) {
         let found = |ends: &[EndToEnd]| !conclude(map, ends).faults.is_empty();
-        let is_broken =
-            |ends: &[EndToEnd]| ends.last().is_some_and(|end| end.verdict.cause.is_some());
+        let is_broken = |ends: &[EndToEnd]| ends.last().is_some_and(EndToEnd::is_broken);
         if !is_broken(ends) || found(&[]) {
             return;
         }
         let plan = || probe::plan(self.settings, self.address).connect_timeout(self.patience(None));
-        for probe in [plan().bind(map.local), plan()] {
+        let enough = ends.len() + 2;
+        for probe in [plan().bind(map.local), plan(), plan()] {
             self.progress.show("  connecting again from end to end…");
             let connection = probe::connect(&probe, self.settings, CONNECTIONS, series);
             // The port may be taken by now.
             if connection.evidence.client.as_ref().is_some_and(|client| client.local.is_some()) {
                 ends.push(EndToEnd::new(connection.verdict, connection.evidence));
             }
-            if found(ends) || !is_broken(ends) {
+            if ends.len() >= enough || found(ends) || !is_broken(ends) {
                 break;
             }
         }
@@ -274,7 +274,7 @@ impl Explorer<'_> {
         }
     }
 
-    /// Asks the target for a cookie, without data. Whether it granted one.
+    /// Requests a cookie from the target, without data. Returns whether it granted one.
     fn request(&self, prober: &mut SocketProber, local: std::net::IpAddr) -> Result<bool, Failure> {
         let wait = self.settings.probe.connect_timeout.get().min(CONNECT);
         // The second request has the other option.

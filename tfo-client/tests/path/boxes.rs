@@ -4,7 +4,7 @@ use tfo_core::lab::{Middlebox, has_ipv6};
 
 use super::{all, document, told};
 
-/// What a box is found to do, to which kinds of SYNs. The mirror at the target tells the rest.
+/// What a box is found to do, to which kinds of SYNs. The mirror at the target reports the rest.
 fn expected(middlebox: Middlebox, place: u8) -> Vec<String> {
     let last = place == 6;
     let faults: &[&str] = match middlebox {

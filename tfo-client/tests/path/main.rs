@@ -18,7 +18,7 @@ use std::thread;
 
 use serde_json::Value;
 
-/// So many labs at the same time: most of them wait most of the time.
+/// The number of labs that run at the same time. Most of them wait most of the time.
 const AT_ONCE: usize = 4;
 
 /// `tfo-client path --lab` with these arguments, separated by blanks.

@@ -73,13 +73,13 @@ pub enum HopProperty {
     Silent,
     /// Sends six ICMP errors at once, then one a second: `rate-limit`.
     RateLimit,
-    /// Quotes so many bytes from the TCP header on: `quote=8`.
+    /// Quotes this number of bytes from the TCP header on: `quote=8`.
     Quote(usize),
     /// Forwards no larger packets, and says so by ICMP: `mtu=1400`.
     Mtu(u16),
     /// Forwards no larger packets, and does not say so: `mtu-silent=1400`.
     MtuSilent(u16),
-    /// Has so many routers, among which connections are distributed: `branches=2`.
+    /// Has this number of routers, among which connections are distributed: `branches=2`.
     Branches(usize),
     /// Distributes packets among its routers, not connections: `per-packet`.
     PerPacket,

@@ -48,7 +48,21 @@ impl EndToEnd {
         }
     }
 
-    /// Whether its server told what arrived.
+    /// Returns whether fast open was tried, and did not work.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        matches!(self.verdict.outcome, Outcome::Fallback | Outcome::Failed)
+    }
+
+    /// Returns whether this is the cause or, if the verdict leaves the cause open, one of the candidates.
+    #[must_use]
+    pub fn may_be(&self, cause: Cause) -> bool {
+        self.verdict
+            .cause
+            .map_or_else(|| self.verdict.candidates.contains(&cause), |known| known == cause)
+    }
+
+    /// Returns whether the server reported what arrived.
     #[must_use]
     pub const fn is_mirrored(&self) -> bool {
         self.evidence.server.is_some()
@@ -111,7 +125,8 @@ fn behind_the_hops(
     end: &EndToEnd,
     known: &[Fault],
 ) -> Option<Fault> {
-    let (word, syn) = word(end)?;
+    let cause = settled_cause(end, ends)?;
+    let (word, syn) = word(cause, end)?;
     // What is gone is gone from each kind of SYN that has it.
     let of_option = |kind| matches!(kind, FaultKind::OptionOverwritten | FaultKind::OptionRemoved);
     let is_known = known.iter().any(|fault| {
@@ -122,7 +137,7 @@ fn behind_the_hops(
             || (fault.kind == FaultKind::Prohibited && word == FaultKind::Reset)
     });
     let alike = || ends.iter().filter(|other| other.kind() == syn || end.kind() == other.kind());
-    let failed = alike().filter(|other| other.verdict.cause == end.verdict.cause).count();
+    let failed = alike().filter(|other| other.may_be(cause)).count();
     // One SYN may be lost by chance.
     let by_chance = matches!(word, FaultKind::Dropped | FaultKind::FlowDropped) && failed < 2;
     if is_known || by_chance {
@@ -130,8 +145,7 @@ fn behind_the_hops(
     }
     let before = map.distance()?;
     let of_port = |other: &&EndToEnd| {
-        other.verdict.cause == end.verdict.cause
-            && other.local().is_some_and(|local| local.port() == map.local.port())
+        other.may_be(cause) && other.local().is_some_and(|local| local.port() == map.local.port())
     };
     let from_same_port = ends.iter().any(|other| of_port(&other));
     let after = match word {
@@ -157,10 +171,17 @@ fn behind_the_hops(
     Some(fault)
 }
 
-/// What a cause says of the way, and of which kind of SYN.
-fn word(end: &EndToEnd) -> Option<(FaultKind, SynKind)> {
+/// Returns the cause of a connection. One connection rarely proves a cause: if this one left it open, the cause is that
+/// of a later connection which settled it, and which is a candidate here.
+fn settled_cause(end: &EndToEnd, ends: &[EndToEnd]) -> Option<Cause> {
+    let settled = || ends.iter().rev().filter_map(|other| other.verdict.cause);
+    end.verdict.cause.or_else(|| settled().find(|cause| end.may_be(*cause)))
+}
+
+/// Returns the fault that a cause stands for, and the kind of SYN that it happens to.
+fn word(cause: Cause, end: &EndToEnd) -> Option<(FaultKind, SynKind)> {
     let sent = end.kind();
-    Some(match end.verdict.cause? {
+    Some(match cause {
         Cause::OptionStripped => {
             let syn = end.evidence.server.as_ref().and_then(|server| server.syn.saved());
             let nops = syn.is_some_and(|syn| syn.trailing_nops >= NOPS);

@@ -10,7 +10,7 @@
 //! | `conclude` | what the two ends add: what arrived, and what came back |
 //! | `words` | faults in sentences, and whom to ask |
 //! | `survey/` | which SYNs are sent, and when it is enough |
-//! | `plan` | what a survey wants, and who sends its SYNs |
+//! | `plan` | the plan of a survey, and the trait that sends its SYNs |
 //! | `locate` | from samples to faults |
 //! | `map` | all samples, by hop and kind |
 //! | `reading` | a quote held against the SYN that was sent |

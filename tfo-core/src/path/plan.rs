@@ -1,4 +1,4 @@
-//! What a survey wants, and who sends its SYNs.
+//! The plan of a survey, and the trait that sends its SYNs.
 
 use std::time::Duration;
 

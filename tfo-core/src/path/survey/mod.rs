@@ -134,7 +134,7 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// Sends until one arrives, at most so many.
+    /// Sends until one arrives, at most this number.
     fn any_arrives(&mut self, kind: SynKind, hop: u8, times: u32) -> Result<bool> {
         for _ in 0..times {
             if self.small(kind, hop)? == Some(true) {
