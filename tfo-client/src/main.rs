@@ -15,6 +15,7 @@ mod lab;
 mod load;
 mod network;
 mod output;
+mod path;
 mod probe;
 mod prose;
 mod schema;
@@ -56,5 +57,6 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Compare(flags)) => compare::run(settings, flags),
         Some(Command::Load(flags)) => load::run(settings, flags),
         Some(Command::Lab(flags)) => lab::run(settings, flags),
+        Some(Command::Path(flags)) => path::run(settings, flags),
     }
 }

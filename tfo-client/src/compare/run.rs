@@ -30,7 +30,7 @@ const TRACED: usize = 5;
 const CHECK_EVERY: usize = 10;
 
 pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
-    let compare = flags.settings(settings.probe.family == Family::Ipv6);
+    let compare = flags.settings(settings.probe.family == Family::Ipv6)?;
     let network = match &compare.lab {
         None => Network::ThisHost,
         Some(lab) => Network::Lab(Box::new(lab.start(settings.target.port)?)),

@@ -20,7 +20,7 @@ use crate::{first_bytes, probe, trace};
 const QUIET: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
-    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6);
+    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6)?;
     let served = network_settings.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = network_settings.rtt + network_settings.jitter + QUIET;

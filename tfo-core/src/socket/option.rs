@@ -324,7 +324,7 @@ pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
 }
 
 /// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.
-pub(super) fn take_error(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn take_error(fd: impl AsFd) -> io::Result<()> {
     match sockopt::int(fd, SOL_SOCKET, libc::SO_ERROR)? {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
