@@ -393,13 +393,13 @@ impl CachedCookie {
 impl ServerEvidence {
     /// The client's address as it arrived, without the port.
     #[must_use]
-    pub fn source_ip(&self) -> IpAddr {
+    pub(crate) fn source_ip(&self) -> IpAddr {
         self.source.ip().to_canonical()
     }
 
     /// The server's own address, without the port.
     #[must_use]
-    pub fn destination_ip(&self) -> IpAddr {
+    pub(crate) fn destination_ip(&self) -> IpAddr {
         self.destination.ip().to_canonical()
     }
 }

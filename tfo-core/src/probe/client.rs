@@ -101,12 +101,6 @@ impl Probe {
         self
     }
 
-    /// The cookie that is cached for this server now. `None`: the cache can't be read.
-    #[must_use]
-    pub fn cached_cookie(&self) -> Option<CachedCookie> {
-        cached_cookie(route_to(self.server).source, self.server.ip())
-    }
-
     /// Makes the connection, sends `message`, waits for the answer, and closes.
     ///
     /// When a connection with data in its SYN failed, a regular one is made, without data, to see
