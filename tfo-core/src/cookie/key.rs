@@ -28,8 +28,7 @@ impl FastOpenKey {
 
     /// Parses a key from 32 hex digits.
     ///
-    /// Text with dashes is refused: it comes from the sysctl, where the same digits are other bytes. Use
-    /// `net.ipv4.tcp_fastopen_key`.
+    /// Text with dashes is refused: it comes from the sysctl, where the same digits are other bytes.
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but 32 hex digits.

@@ -88,7 +88,7 @@ impl FastOpenFlags {
     }
 
     /// Returns the value to recommend where a half of fast open is off or works without cookies: both halves on, with
-    /// cookies. [`all_listeners`](Self::all_listeners) is kept.
+    /// cookies. The bit 0x400 is kept.
     ///
     /// There is one value for both halves, so that the advice for a client and for a server on the same host never
     /// undo each other. A number with bits that the kernel does not use, such as -1, was not composed of bits: the
