@@ -20,6 +20,7 @@ use crate::{
     explain::ExplainFlags,
     lab::LabFlags,
     load::LoadFlags,
+    path::PathFlags,
     probe::ProbeFlags,
 };
 
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Cookies(CookiesFlags),
     /// Connect two hosts on this machine over a configurable path, and draw their packets
     Lab(Box<LabFlags>),
+    /// Find the hop of the path that breaks fast open, without root
+    Path(Box<PathFlags>),
     /// Measure how much time fast open saves, and recommend whether to enable it
     Compare(Box<CompareFlags>),
     /// Open connections as fast as possible or at a fixed rate, and report verdicts and times
@@ -114,6 +117,7 @@ Examples:
   tfo-client example.org:443 -n 5          probe any server, five times
   tfo-client mail.example.org:25 --no-reply --message 'EHLO me'
   tfo-client HOST --balance 20             count the keys of the servers behind an address
+  tfo-client path example.org:443          find the hop of the path that breaks fast open
   tfo-client explain option-stripped       explain a verdict or cause, and what to do
   tfo-client --print-config > client.toml  create a configuration file";
 
@@ -141,6 +145,11 @@ impl Cli {
         cli.take_host()?;
         if let Some(Command::Compare(flags)) = &cli.command
             && let Some(message) = flags.conflict(cli.server.is_some())
+        {
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        if let Some(Command::Path(flags)) = &cli.command
+            && let Some(message) = flags.conflict()
         {
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
@@ -216,6 +225,7 @@ impl Cli {
         let command_values = match &self.command {
             Some(Command::Lab(flags)) => flags.values(),
             Some(Command::Compare(flags)) => flags.values(),
+            Some(Command::Path(flags)) => flags.values(),
             _ => self.probe.values(),
         };
         command_values
@@ -240,7 +250,11 @@ impl Cli {
                 "flags before `compare` belong to `probe`; put those that `compare` accepts after it",
             ),
             Some(
-                Command::Explain(_) | Command::Cookies(_) | Command::Doctor(_) | Command::Load(_),
+                Command::Explain(_)
+                | Command::Cookies(_)
+                | Command::Doctor(_)
+                | Command::Load(_)
+                | Command::Path(_),
             ) => Some("flags of `probe` can't be used with another subcommand"),
         }
     }

@@ -16,6 +16,7 @@ mod lab;
 mod load;
 mod network;
 mod output;
+mod path;
 mod probe;
 mod prose;
 mod schema;
@@ -61,5 +62,6 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Compare(flags)) => compare::run(settings, flags),
         Some(Command::Load(flags)) => load::run(settings, flags),
         Some(Command::Lab(flags)) => lab::run(settings, flags),
+        Some(Command::Path(flags)) => path::run(settings, flags),
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::compare::CompareDocument;
 use crate::doctor::DoctorDocument;
 use crate::load::LoadDocument;
+use crate::path::PathDocument;
 use crate::probe::ProbeDocument;
 
 /// Forbids fields that the schema does not name.
@@ -69,6 +70,7 @@ fn schema_files_match_the_document_types() {
         ("doctor.json", generated::<DoctorDocument>()),
         ("compare.json", generated::<CompareDocument<'_>>()),
         ("load.json", generated::<LoadDocument>()),
+        ("path.json", generated::<PathDocument<'_>>()),
     ] {
         let path = folder.join(name);
         if env::var_os("TFO_UPDATE_SCHEMAS").is_some() {

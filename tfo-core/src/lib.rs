@@ -23,6 +23,7 @@ mod error;
 pub mod host;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod path;
 pub mod probe;
 pub mod socket;
 mod sys;

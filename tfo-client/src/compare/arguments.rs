@@ -20,6 +20,7 @@ use crate::{
         server_address::ServerAddress,
     },
     network::{NetworkFlags, Share},
+    output::Failure,
 };
 
 /// Number of pairs of connections.
@@ -173,10 +174,10 @@ impl CompareFlags {
         }
     }
 
-    pub(super) fn settings(&self, v6: bool) -> CompareSettings {
+    pub(super) fn settings(&self, v6: bool) -> Result<CompareSettings, Failure> {
         let pairs = self.pairs.map(|pairs| pairs.get() as usize);
         let default = if self.until_ci.is_some() { PAIRS_UNTIL } else { 100 };
-        CompareSettings {
+        Ok(CompareSettings {
             pairs: pairs.unwrap_or(default),
             until_ci: self.until_ci.map(|width| width.0),
             job: JobSettings {
@@ -193,13 +194,13 @@ impl CompareFlags {
                 },
             },
             targets: self.targets.clone(),
-            lab: self.lab.then(|| self.network.settings(v6)),
+            lab: self.lab.then(|| self.network.settings(v6)).transpose()?,
             files: Files {
                 svg: self.svg.clone(),
                 html: self.html.clone(),
                 json: self.export_json.clone(),
                 csv: self.export_csv.clone(),
             },
-        }
+        })
     }
 }

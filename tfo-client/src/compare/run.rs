@@ -29,7 +29,7 @@ const TRACED: usize = 5;
 const CHECK_EVERY: usize = 10;
 
 pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
-    let compare = flags.settings(settings.probe.family == Family::Ipv6);
+    let compare = flags.settings(settings.probe.family == Family::Ipv6)?;
     let Files { svg, html, json, csv } = &compare.files;
     output::try_files([svg, html, json, csv].into_iter().flatten())?;
     let network = match &compare.lab {

@@ -25,6 +25,8 @@ struct Lab<'a> {
     jitter_us: u64,
     loss: f64,
     boxes: Vec<&'a str>,
+    hops: usize,
+    rules: Vec<String>,
     servers: usize,
     server: String,
 }
@@ -60,6 +62,8 @@ pub(super) fn document(results: &Results) -> String {
             jitter_us: micros(network.jitter),
             loss: network.loss,
             boxes: network.boxes.iter().map(|middlebox| middlebox.name()).collect(),
+            hops: network.hops.len(),
+            rules: network.rules.iter().map(ToString::to_string).collect(),
             servers: network.servers,
             server: results.address.to_string(),
         },

@@ -31,6 +31,10 @@ fn without_trouble(network: &NetworkSettings) -> String {
         let command = calm(|network| network.boxes.clear());
         return format!("See the same path without the {boxes}: {command}.");
     }
+    if !network.rules.is_empty() {
+        let command = calm(|network| network.rules.clear());
+        return format!("See the same path with ordinary routers: {command}.");
+    }
     if network.servers > 1 {
         let command = calm(|network| network.servers = 1);
         return format!("See the same path with one server, and so with one key: {command}.");

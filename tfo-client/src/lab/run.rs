@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_millis(20);
 pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Failure> {
     let pcap = flags.pcap.as_deref().map(trace::files_of_hosts);
     output::try_files(pcap.iter().flatten().chain(&flags.svg))?;
-    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6);
+    let network_settings = flags.network.settings(settings.probe.family == Family::Ipv6)?;
     let served = network_settings.start(settings.target.port)?;
     let ServedNetwork { network, address, .. } = &served;
     let quiet = network_settings.rtt + network_settings.jitter + QUIET;

@@ -23,6 +23,12 @@ pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     for middlebox in &network.boxes {
         boxes += &wrap(&format!("box {middlebox}: {}", middlebox.does()));
     }
+    for rule in &network.rules {
+        boxes += &format!("hop {rule}\n");
+    }
+    if !network.hops.is_empty() {
+        path += &format!(", {} routers", network.hops.len());
+    }
     let hosts = format!("A private network, {server} at {address}; {path}.");
     wrap(&hosts) + &boxes + "\n"
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tfo_core::cli::error_chain;
 use tfo_core::host::sysctl;
-use tfo_core::lab::{self, Host, Middlebox, Network, PathSettings};
+use tfo_core::lab::{self, Hop, HopRule, Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::serve_mirror;
 use tfo_core::socket::FastOpenListener;
 
@@ -22,6 +22,9 @@ pub(crate) struct NetworkSettings {
     /// The share of packets that are dropped, from 0 to 1.
     pub(crate) loss: f64,
     pub(crate) boxes: Vec<Middlebox>,
+    pub(crate) hops: Vec<Hop>,
+    /// The rules that the hops were made from.
+    pub(crate) rules: Vec<HopRule>,
     /// The number of servers that share the address.
     pub(crate) servers: usize,
     pub(crate) v6: bool,
@@ -65,6 +68,12 @@ impl NetworkSettings {
         for middlebox in &self.boxes {
             line += &format!(" --box {}", middlebox.name());
         }
+        if !self.hops.is_empty() {
+            line += &format!(" --hops {}", self.hops.len());
+        }
+        for rule in &self.rules {
+            line += &format!(" --hop {rule}");
+        }
         if self.servers > 1 {
             line += &format!(" --servers {}", self.servers);
         }
@@ -84,9 +93,11 @@ impl NetworkSettings {
             .round_trip(self.rtt)
             .jitter(self.jitter)
             .loss(self.loss)
-            .boxes(&self.boxes);
+            .boxes(&self.boxes)
+            .hops(self.hops.clone());
         let network = Network::with_servers(path, self.servers).map_err(|e| no_lab(&e))?;
         let address = SocketAddr::new(Network::server_address(self.v6), port);
+        network.relay(port).map_err(|e| no_lab(&e))?;
         let servers = serve(&network, address, self).map_err(Failure::Unusable)?;
         Ok(ServedNetwork { network, address, _servers: servers })
     }
@@ -187,23 +198,28 @@ mod tests {
             jitter: Duration::ZERO,
             loss: 0.0,
             boxes: Vec::new(),
+            hops: Vec::new(),
+            rules: Vec::new(),
             servers: 1,
             v6: false,
             server_command: None,
         };
         assert_eq!(default.command("lab", "-n 3"), "`tfo-client lab -n 3`");
+        let rules = vec!["2:silent".parse().unwrap()];
         let all = NetworkSettings {
             rtt: Duration::from_micros(1500),
             jitter: Duration::from_secs(1),
             loss: 0.07,
             boxes: vec![Middlebox::StripSynData, Middlebox::CorruptCookie],
+            hops: lab::hops(3, &rules).unwrap(),
+            rules,
             servers: 4,
             v6: true,
             server_command: Some("echo 'x'".to_owned()),
         };
         let flags =
             "-6 --rtt 1500us --jitter 1000ms --loss 7% --box strip-syn-data --box corrupt-cookie";
-        let server = r"--servers 4 --server-command 'echo '\''x'\'''";
+        let server = r"--hops 3 --hop 2:silent --servers 4 --server-command 'echo '\''x'\'''";
         assert_eq!(all.command("lab", ""), format!("`tfo-client lab {flags} {server}`"));
     }
 }

@@ -57,17 +57,23 @@ fn fast_open_saves_a_round_trip_of_100_ms() {
 fn box_that_drops_syn_data_means_off_with_its_cost() {
     let _alone = alone();
     isolated(|| {
-        let document = document("--lab --rtt 20ms --box drop-syn-data -n 10");
-        let found = only(&document);
-        assert_eq!(found["answer"], "off", "{}", found["finding"]);
-        assert_eq!(found["hit_rate"]["count"], 0);
-        let miss = &found["misses"][0];
-        assert_eq!((&miss["what"], &miss["count"]), (&"syn-retransmitted".into(), &10.into()));
-        // The kernel's timeout for a SYN is slightly more than a second.
-        assert!((900_000.0..2_000_000.0).contains(&number(miss, "/cost_us")), "{miss}");
-        assert!(number(found, "/net/us") < -900_000.0, "{found}");
-        assert!(number(found, "/net/high_us") < 0.0, "{found}");
-        assert!(found["finding"].as_str().unwrap().starts_with("Leave it off."), "{found}");
+        let measure = || document("--lab --rtt 20ms --box drop-syn-data -n 10");
+        retried(measure, |document| {
+            let found = only(document);
+            assert_eq!(found["hit_rate"]["count"], 0);
+            let miss = &found["misses"][0];
+            assert_eq!((&miss["what"], &miss["count"]), (&"syn-retransmitted".into(), &10.into()));
+            // The regular connections must be alike: on a busy machine the program says that they were not.
+            if found["answer"] != "off" {
+                return Err(found["finding"].to_string());
+            }
+            // The kernel's timeout for a SYN is slightly more than a second.
+            assert!((900_000.0..2_000_000.0).contains(&number(miss, "/cost_us")), "{miss}");
+            assert!(number(found, "/net/us") < -900_000.0, "{found}");
+            assert!(number(found, "/net/high_us") < 0.0, "{found}");
+            assert!(found["finding"].as_str().unwrap().starts_with("Leave it off."), "{found}");
+            Ok(())
+        });
     });
 }
 

@@ -13,6 +13,7 @@ fn help_is_as_stored() {
     assert_help(ROOT, &["doctor", "--help"], "help-doctor.txt");
     assert_help(ROOT, &["load", "--help"], "help-load.txt");
     assert_help(ROOT, &["compare", "--help"], "help-compare.txt");
+    assert_help(ROOT, &["path", "--help"], "help-path.txt");
 }
 
 #[test]

@@ -47,19 +47,13 @@ impl Description {
 
     /// Returns whether the packet is a SYN-ACK that acknowledges all of the SYN's data.
     #[must_use]
-    pub fn acks_syn_data(&self) -> bool {
+    pub(crate) fn acks_syn_data(&self) -> bool {
         self.acks == Some(Acks::Data)
-    }
-
-    /// Returns whether the packet contains only what was sent before.
-    #[must_use]
-    pub const fn is_again(&self) -> bool {
-        self.again
     }
 
     /// Returns whether the packet is a reset or an ICMP error.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match &self.frame {
             Frame::Tcp(segment) => segment.flags.rst(),
             Frame::Other(other) => other.error,
@@ -401,7 +395,7 @@ mod tests {
             for frame in &frames {
                 let description = describer.describe(frame);
                 prop_assert!(!description.to_string().is_empty());
-                prop_assert!(!description.alone().is_again());
+                prop_assert!(!description.alone().again);
                 let _ = (description.payload(), description.syn_data(), description.acks_syn_data());
             }
         }

@@ -28,8 +28,7 @@ impl FastOpenKey {
 
     /// Parses a key from 32 hex digits.
     ///
-    /// Text with dashes is refused: it comes from the sysctl, where the same digits are other bytes. Use
-    /// [`from_sysctl_text`](Self::from_sysctl_text).
+    /// Text with dashes is refused: it comes from the sysctl, where the same digits are other bytes.
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but 32 hex digits.
@@ -46,7 +45,7 @@ impl FastOpenKey {
     ///
     /// # Errors
     /// [`Error::Malformed`] for anything but four groups of 8 hex digits with dashes between them.
-    pub fn from_sysctl_text(text: &str) -> Result<Self> {
+    pub(crate) fn from_sysctl_text(text: &str) -> Result<Self> {
         let mut bytes = [0; Self::LENGTH];
         let mut groups = text.trim_ascii().split('-');
         for word in bytes.chunks_exact_mut(4) {
@@ -65,7 +64,7 @@ impl FastOpenKey {
     /// Parses the primary key and, after a comma, the backup key from the text of `net.ipv4.tcp_fastopen_key`.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if one of them is not in the format of [`from_sysctl_text`](Self::from_sysctl_text).
+    /// [`Error::Malformed`] if one of them is not in the format of `net.ipv4.tcp_fastopen_key`.
     pub fn pair_from_sysctl_text(text: &str) -> Result<(Self, Option<Self>)> {
         match text.split_once(',') {
             None => Ok((Self::from_sysctl_text(text)?, None)),
@@ -82,7 +81,7 @@ impl FastOpenKey {
     }
 
     /// Returns **the key itself** in the text of `net.ipv4.tcp_fastopen_key`, as
-    /// [`from_sysctl_text`](Self::from_sysctl_text) reads it.
+    /// `net.ipv4.tcp_fastopen_key` reads it.
     #[must_use]
     pub fn reveal_sysctl_text(&self) -> String {
         let (words, _) = self.0.as_chunks::<4>();

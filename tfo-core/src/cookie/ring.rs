@@ -28,7 +28,7 @@ impl KeyRing {
 
     /// Sets the next key, if it is already known.
     #[must_use]
-    pub fn with_next(mut self, next: Option<FastOpenKey>) -> Self {
+    pub(crate) fn with_next(mut self, next: Option<FastOpenKey>) -> Self {
         self.next = next;
         self
     }

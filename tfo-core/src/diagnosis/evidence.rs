@@ -351,6 +351,10 @@ pub struct ServerHost {
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "bool"))]
     pub overflowed: Option<bool>,
+    /// Whether this client needs a cookie, by the setting, the listener and the route. Absent: not looked at.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "bool"))]
+    pub asks_for_cookies: Option<bool>,
 }
 
 /// How the server's counters changed around one connection.
@@ -389,13 +393,13 @@ impl CachedCookie {
 impl ServerEvidence {
     /// The client's address as it arrived, without the port.
     #[must_use]
-    pub fn source_ip(&self) -> IpAddr {
+    pub(crate) fn source_ip(&self) -> IpAddr {
         self.source.ip().to_canonical()
     }
 
     /// The server's own address, without the port.
     #[must_use]
-    pub fn destination_ip(&self) -> IpAddr {
+    pub(crate) fn destination_ip(&self) -> IpAddr {
         self.destination.ip().to_canonical()
     }
 }

@@ -17,10 +17,11 @@ mod thread;
 pub use capability::Capability;
 pub use counters::{CounterChange, Counters};
 pub use environment::{Containment, RuntimeEnvironment};
-pub use routes::{Route, TcpRoute, routes_without_cookie, tcp_route};
+pub use routes::{Route, routes_without_cookie};
+pub(crate) use routes::{TcpRoute, tcp_route};
+pub(crate) use sockets::accept_queues;
 pub use sockets::{
-    AcceptQueue, Connection, Listener, Owners, Process, accept_queues, listeners,
-    unfinished_handshakes,
+    AcceptQueue, Connection, Listener, Owners, Process, listeners, unfinished_handshakes,
 };
 pub use sysctl::{FastOpenFlags, NamespaceKey};
 pub use thread::CpuTime;

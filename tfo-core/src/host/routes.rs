@@ -85,12 +85,11 @@ pub fn routes_without_cookie() -> Result<Vec<Route>> {
 
 /// The route that a TCP connection from this host would take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TcpRoute {
+pub(crate) struct TcpRoute {
     /// The source address that the kernel would choose.
-    pub source: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
     /// Whether it has `fastopen_no_cookie`.
-    pub without_cookie: bool,
+    pub(crate) without_cookie: bool,
 }
 
 /// The route of a TCP connection to this address, rules for the protocol and the port included. Sends nothing.
@@ -99,7 +98,7 @@ pub struct TcpRoute {
 /// [`Error::System`](crate::Error::System) if there is no route or the kernel refuses,
 /// [`Error::Malformed`](crate::Error::Malformed) if its answer can't be understood.
 #[doc(alias = "RTM_GETROUTE")]
-pub fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
+pub(crate) fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
     let ip = destination.ip();
     let mut header = [0; uapi::HEADER_SIZE];
     (header[0], header[uapi::PREFIX]) = if ip.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };

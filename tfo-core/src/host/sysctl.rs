@@ -71,36 +71,24 @@ impl FastOpenFlags {
 
     /// 0x4: clients put data into the SYN without a cookie.
     #[must_use]
-    pub const fn client_no_cookie(self) -> bool {
+    pub(crate) const fn client_no_cookie(self) -> bool {
         self.0 & Self::CLIENT_NO_COOKIE != 0
     }
 
     /// 0x200: servers accept data without a cookie, and never grant one.
     #[must_use]
-    pub const fn server_no_cookie(self) -> bool {
+    pub(crate) const fn server_no_cookie(self) -> bool {
         self.0 & Self::SERVER_NO_COOKIE != 0
     }
 
     /// 0x400: every listener has fast open without asking; only together with 0x2, and only at `listen`.
     #[must_use]
-    pub const fn all_listeners(self) -> bool {
+    pub(crate) const fn all_listeners(self) -> bool {
         self.0 & Self::ALL_LISTENERS != 0
     }
 
-    /// Returns these flags with [`client`](Self::client) set.
-    #[must_use]
-    pub const fn with_client(self) -> Self {
-        Self(self.0 | Self::CLIENT)
-    }
-
-    /// Returns these flags with [`server`](Self::server) set.
-    #[must_use]
-    pub const fn with_server(self) -> Self {
-        Self(self.0 | Self::SERVER)
-    }
-
     /// Returns the value to recommend where a half of fast open is off or works without cookies: both halves on, with
-    /// cookies. [`all_listeners`](Self::all_listeners) is kept.
+    /// cookies. The bit 0x400 is kept.
     ///
     /// There is one value for both halves, so that the advice for a client and for a server on the same host never
     /// undo each other. A number with bits that the kernel does not use, such as -1, was not composed of bits: the
@@ -275,7 +263,7 @@ pub fn syncookies() -> Result<u32> {
 ///
 /// # Errors
 /// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
-pub fn tcp_timestamps() -> Result<u32> {
+pub(crate) fn tcp_timestamps() -> Result<u32> {
     number(TCP_TIMESTAMPS)
 }
 
@@ -283,7 +271,7 @@ pub fn tcp_timestamps() -> Result<u32> {
 ///
 /// # Errors
 /// [`Error::System`] if it can't be read, [`Error::Malformed`] if it is no number.
-pub fn tcp_ecn() -> Result<u32> {
+pub(crate) fn tcp_ecn() -> Result<u32> {
     number(TCP_ECN)
 }
 
@@ -352,13 +340,6 @@ mod tests {
         for text in ["", "x", "0x", "0x+1", "0x1ffffffff", "1 2", "-2147483649", "4294967296"] {
             text.parse::<FastOpenFlags>().expect_err(text);
         }
-    }
-
-    #[test]
-    fn advice_adds_a_bit_and_keeps_the_others() {
-        assert_eq!(FastOpenFlags::new(0x1).with_server().bits(), 3);
-        assert_eq!(FastOpenFlags::new(0x402).with_client().bits(), 0x403);
-        assert_eq!(FastOpenFlags::new(3).with_client().with_server().bits(), 3, "nothing is lost");
     }
 
     #[test]

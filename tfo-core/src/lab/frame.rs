@@ -11,11 +11,14 @@ use crate::wire::{
 };
 
 /// The length of an Ethernet header: two addresses and a type.
-const ETHERNET: usize = 14;
-const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
-const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
+pub(super) const ETHERNET: usize = 14;
+pub(super) const TYPE_IPV4: [u8; 2] = [0x08, 0x00];
+pub(super) const TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 /// The TCP option that means nothing. It has no length, like the end of the list (0).
 const NOP: u8 = 1;
+const KIND_MSS: u8 = 2;
+/// The bytes of options that a header has at most.
+const MAX_OPTIONS: usize = 40;
 
 /// A frame that contains a TCP segment.
 #[derive(Debug, Clone)]
@@ -135,16 +138,99 @@ impl Segment {
         found
     }
 
+    /// Overwrites every option of this kind with NOPs. Returns whether there was one.
+    pub(super) fn overwrite_kind(&mut self, kind: u8) -> bool {
+        let mut found = false;
+        while let Some((place, ())) = self.find_option(|it| (it.kind() == kind).then_some(())) {
+            self.bytes[place].fill(NOP);
+            found = true;
+        }
+        if found {
+            self.finish();
+        }
+        found
+    }
+
+    /// Removes the first fast open option, whatever its kind, and shortens the header to whole words. Returns
+    /// whether there was one.
+    pub(super) fn remove_fast_open(&mut self) -> bool {
+        let wanted = |option: &TcpOption<'_>| option.fast_open().map(drop);
+        let Some((place, ())) = self.find_option(wanted) else { return false };
+        let (start, data) = (self.options().start, self.data);
+        let mut options = self.bytes[start..data].to_vec();
+        options.drain(place.start - start..place.end - start);
+        // Removes the padding behind the option as well.
+        while options.last() == Some(&NOP) {
+            options.pop();
+        }
+        options.resize(options.len().next_multiple_of(4), NOP);
+        self.replace_options(&options);
+        true
+    }
+
+    /// Replaces option 34 by the experimental option 254, if the header has room for its magic number. Returns
+    /// whether it did.
+    pub(super) fn renumber_fast_open(&mut self) -> bool {
+        let wanted = |option: &TcpOption<'_>| {
+            option.fast_open().filter(|it| it.kind == FastOpenKind::Standard)
+        };
+        let Some((place, option)) = self.find_option(wanted) else { return false };
+        let (start, data) = (self.options().start, self.data);
+        let cookie = option.cookie.as_bytes();
+        let length = u8::try_from(4 + cookie.len()).unwrap_or(0);
+        let other =
+            [&[FastOpenKind::Experimental.number(), length], &TCPOPT_FASTOPEN_MAGIC[..], cookie];
+        let mut options = self.bytes[start..data].to_vec();
+        options.splice(place.start - start..place.end - start, other.concat());
+        while options.last() == Some(&NOP) {
+            options.pop();
+        }
+        options.resize(options.len().next_multiple_of(4), NOP);
+        if options.len() > MAX_OPTIONS {
+            return false;
+        }
+        self.replace_options(&options);
+        true
+    }
+
+    /// Lowers the maximum segment size to `most`. Returns the previous value if it was larger.
+    pub(super) fn clamp_mss(&mut self, most: u16) -> Option<u16> {
+        let value = |option: &TcpOption<'_>| match (option.kind(), option.body()) {
+            (KIND_MSS, &[high, low]) => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
+        let (place, before) = self.find_option(value).filter(|(_, mss)| *mss > most)?;
+        self.bytes[place.end - 2..place.end].copy_from_slice(&most.to_be_bytes());
+        self.finish();
+        Some(before)
+    }
+
+    /// Replaces the header's options. The length of the new ones must be a multiple of 4.
+    fn replace_options(&mut self, options: &[u8]) {
+        let start = self.options().start;
+        self.bytes.splice(start..self.data, options.iter().copied());
+        self.data = start + options.len();
+        let words = u8::try_from((20 + options.len()) / 4).unwrap_or(15);
+        self.bytes[self.tcp + 12] = words << 4 | (self.bytes[self.tcp + 12] & 0x0f);
+        self.set_length();
+        self.finish();
+    }
+
     /// Removes the segment's data.
     pub(super) fn remove_data(&mut self) {
         self.bytes.truncate(self.data);
+        self.set_length();
+        self.finish();
+    }
+
+    /// Writes the packet's length into its IP header.
+    fn set_length(&mut self) {
         let len = self.bytes.len() - ETHERNET;
         if self.v6 {
             self.set_be16(ETHERNET + 4, len - 40);
         } else {
             self.set_be16(ETHERNET + 2, len);
         }
-        self.finish();
     }
 
     /// Inverts the first byte of the cookie.
@@ -193,6 +279,8 @@ impl Segment {
         let acknowledgment = self.sequence.wrapping_add(length);
         answer.bytes[self.tcp + 4..self.tcp + 8].fill(0);
         answer.bytes[self.tcp + 8..self.tcp + 12].copy_from_slice(&acknowledgment.to_be_bytes());
+        // A new packet starts with a new TTL.
+        answer.bytes[ETHERNET + if self.v6 { 7 } else { 8 }] = 64;
         // Writes a header of five words; RST and ACK; no window.
         answer.bytes[self.tcp + 12..self.tcp + 16].copy_from_slice(&[5 << 4, 0x14, 0, 0]);
         answer.finish();
@@ -439,6 +527,47 @@ mod tests {
             let mut broken = syn(true, &broken, b"x");
             assert!(!broken.overwrite_option(Standard) && !broken.corrupt_cookie());
             assert_eq!(broken.fast_open(), None);
+        }
+    }
+
+    #[test]
+    fn removed_option_shortens_the_header() {
+        for (v6, kind, cookie, data) in syns() {
+            let mut segment = syn(v6, &option(kind, cookie), data);
+            assert!(segment.remove_fast_open());
+            assert_sound(&segment);
+            assert_eq!(segment.fast_open(), None);
+            assert_eq!(header(&segment).options(), BEFORE);
+            assert_eq!(header(&segment).payload(), data);
+            assert!(!segment.remove_fast_open(), "no option is left");
+        }
+    }
+
+    #[test]
+    fn renumbered_option_keeps_its_cookie() {
+        for (v6, kind, cookie, data) in syns() {
+            let mut segment = syn(v6, &option(kind, cookie), data);
+            assert_eq!(segment.renumber_fast_open(), kind == Standard);
+            assert_sound(&segment);
+            assert_eq!(segment.fast_open(), Some(fast_open(Experimental, cookie)));
+            assert_eq!(header(&segment).payload(), data);
+        }
+        let full = [&[254, 20, 0, 0][..], &[0; 16]].concat();
+        let mut full = syn(false, &full, b"x");
+        assert!(!full.renumber_fast_open(), "the segment has no option 34");
+    }
+
+    #[test]
+    fn mss_is_lowered_and_never_raised() {
+        for v6 in [false, true] {
+            let mut segment = syn(v6, &[], b"x");
+            assert_eq!(segment.clamp_mss(1200), Some(1460));
+            assert_sound(&segment);
+            assert_eq!(segment.clamp_mss(1300), None);
+            assert_eq!(header(&segment).options()[..4], [2, 4, 0x04, 0xb0]);
+            assert!(segment.overwrite_kind(3) && !segment.overwrite_kind(3));
+            assert_sound(&segment);
+            assert_eq!(header(&segment).options()[16..], [NOP; 4]);
         }
     }
 

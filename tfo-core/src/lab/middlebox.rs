@@ -10,6 +10,11 @@ use crate::capture::{Direction, Modification};
 use crate::error::Error;
 use crate::wire::FastOpenKind::{self, Experimental, Standard};
 
+/// What `clamp-mss` leaves of the maximum segment size.
+const CLAMPED_MSS: u16 = 1200;
+/// The option that allows selective acknowledgments (RFC 2018).
+const SACK_PERMITTED: u8 = 4;
+
 const BOTH: &[FastOpenKind] = &[Standard, Experimental];
 
 /// Defines the boxes: variant, name on the command line, one line of description.
@@ -59,6 +64,11 @@ middleboxes! {
     CorruptCookie = "corrupt-cookie", "changes the cookie of SYNs";
     DuplicateSyn = "duplicate-syn", "sends each SYN twice";
     TranslateSource = "translate-source", "gives each connection another source address";
+    RemoveSynOption = "remove-syn-option", "takes the fast open option out of SYNs, without a trace";
+    RenumberSynOption = "renumber-syn-option", "makes the experimental option 254 of option 34 in SYNs";
+    ProhibitSynData = "prohibit-syn-data", "answers SYNs that carry data with ICMP `prohibited`";
+    ClampMss = "clamp-mss", "lowers the maximum segment size of SYNs to 1200";
+    StripSackPermitted = "strip-sack-permitted", "overwrites the SACK-permitted option of SYNs with NOPs";
 }
 
 impl fmt::Display for Middlebox {
@@ -95,6 +105,8 @@ pub(super) struct Leaving {
 pub(super) struct Outcome {
     /// Empty if the segment was dropped.
     pub(super) leaving: Vec<Leaving>,
+    /// It was dropped, and its sender is owed an ICMP error that says so.
+    pub(super) prohibited: bool,
     pub(super) modifications: Vec<Modification>,
 }
 
@@ -112,6 +124,7 @@ enum Ruling {
     Pass,
     Drop(&'static str),
     Reset,
+    Prohibit,
     Copy,
 }
 
@@ -135,6 +148,14 @@ impl Middleboxes {
                     outcome.modifications.push(Modification::new(middlebox.name(), what));
                     return outcome;
                 }
+                Ruling::Prohibit => {
+                    outcome.modifications.push(Modification::new(
+                        middlebox.name(),
+                        "dropped, and answered with ICMP",
+                    ));
+                    outcome.prohibited = true;
+                    return outcome;
+                }
                 Ruling::Reset => {
                     outcome.modifications.push(Modification::new(
                         middlebox.name(),
@@ -155,6 +176,16 @@ impl Middleboxes {
         }
         outcome.leaving.insert(0, Leaving { direction, segment, forged: false });
         outcome
+    }
+
+    /// Whether there are no boxes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.boxes.is_empty()
+    }
+
+    /// The client's own address, where this one was given to it.
+    pub(super) fn client_of(&self, translated: &SocketAddr) -> Option<IpAddr> {
+        self.original.get(translated).copied()
     }
 
     fn apply(
@@ -199,6 +230,21 @@ impl Middleboxes {
                 return Ruling::Copy;
             }
             Middlebox::TranslateSource => self.translate(direction, segment, &mut did),
+            Middlebox::RemoveSynOption if syn && segment.remove_fast_open() => {
+                did("option removed".to_owned());
+            }
+            Middlebox::RenumberSynOption if syn && segment.renumber_fast_open() => {
+                did("option 34 became 254".to_owned());
+            }
+            Middlebox::ProhibitSynData if syn_data => return Ruling::Prohibit,
+            Middlebox::ClampMss if syn => {
+                if let Some(before) = segment.clamp_mss(CLAMPED_MSS) {
+                    did(format!("MSS {before} became {CLAMPED_MSS}"));
+                }
+            }
+            Middlebox::StripSackPermitted if syn && segment.overwrite_kind(SACK_PERMITTED) => {
+                did("SACK permitted overwritten with NOPs".to_owned());
+            }
             _ => {}
         }
         Ruling::Pass
@@ -334,10 +380,12 @@ mod tests {
     /// Returns the names in [`traffic`] on which each box acts without earlier segments.
     fn acts_on(middlebox: Middlebox) -> &'static [&'static str] {
         match middlebox {
-            Middlebox::StripSynOption | Middlebox::DropSynOption => {
+            Middlebox::StripSynOption | Middlebox::DropSynOption | Middlebox::RemoveSynOption => {
                 &["request34", "request254", "cookie34+data", "cookie254+data", "cookie34"]
             }
-            Middlebox::StripSynOption34 => &["request34", "cookie34+data", "cookie34"],
+            Middlebox::StripSynOption34 | Middlebox::RenumberSynOption => {
+                &["request34", "cookie34+data", "cookie34"]
+            }
             Middlebox::StripSynOption254 => &["request254", "cookie254+data"],
             Middlebox::StripSynAckOption | Middlebox::DropSynAckCookie => {
                 &["syn-ack34", "syn-ack254"]
@@ -352,12 +400,13 @@ mod tests {
                 "cookie254+data",
                 "cookie34",
             ],
-            Middlebox::DropSynData | Middlebox::StripSynData | Middlebox::ResetSynData => {
-                &["syn+data", "cookie34+data", "cookie254+data"]
-            }
+            Middlebox::DropSynData
+            | Middlebox::StripSynData
+            | Middlebox::ResetSynData
+            | Middlebox::ProhibitSynData => &["syn+data", "cookie34+data", "cookie254+data"],
             Middlebox::SwallowAfterSynData => &[],
             Middlebox::CorruptCookie => &["cookie34+data", "cookie254+data", "cookie34"],
-            Middlebox::DuplicateSyn => &[
+            Middlebox::DuplicateSyn | Middlebox::ClampMss | Middlebox::StripSackPermitted => &[
                 "syn",
                 "syn+data",
                 "request34",

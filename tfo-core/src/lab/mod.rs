@@ -17,7 +17,9 @@
 
 mod address;
 mod frame;
+mod hop;
 mod host;
+mod icmp;
 mod interface;
 mod isolated;
 mod link;
@@ -26,8 +28,13 @@ mod network;
 mod path;
 mod private;
 mod program;
+#[cfg(test)]
+mod random_path_tests;
+mod relay;
+mod route;
 
 pub use address::{CLIENT_V4, CLIENT_V6, SERVER_V4, SERVER_V6};
+pub use hop::{Hop, HopProperty, HopRule, MAX_BRANCHES, MAX_HOPS, hops};
 pub use host::Host;
 pub use interface::has_ipv6;
 pub use isolated::{isolated, require, skip};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::address::{SERVER_V4, SERVER_V6};
 use super::path::{ForwardingPath, PathSettings};
-use super::{Host, Middlebox, interface, link};
+use super::route::End;
+use super::{Host, Middlebox, interface, link, relay};
 use crate::capture::{Direction, PacketPath};
 use crate::error::{Error, Result};
 use crate::sys::packet::PacketSocket;
@@ -21,6 +22,8 @@ pub struct Network {
     path: ForwardingPath,
     client: Host,
     servers: Vec<Host>,
+    /// Where a hop terminates TCP: the host that plays the server, and the one that plays the client.
+    proxy: Option<[Host; 2]>,
     middle: Host,
 }
 
@@ -45,16 +48,36 @@ impl Network {
             (1..=servers.max(1)).map(|number| Host::new(&format!("server-{number}"))).collect();
         let servers = servers?;
 
-        let client_port = link::FIRST_PORT;
-        link::attach(&middle, client_port, &client, &link::CLIENT)?;
-        let mut server_ports = Vec::new();
-        for (port, server) in (client_port + 1..).zip(&servers) {
-            link::attach(&middle, port, server, &link::SERVER)?;
-            server_ports.push(port);
+        let mut port = link::FIRST_PORT;
+        let mut interfaces = Vec::new();
+        let mut attach = |host: &Host, at: &'static link::End, end: End| {
+            link::attach(&middle, port, host, at)?;
+            interfaces.push((port, end));
+            port += 1;
+            Ok::<(), Error>(())
+        };
+        attach(&client, &link::CLIENT, End::Client)?;
+        for server in &servers {
+            attach(server, &link::SERVER, End::Server)?;
         }
-        let path =
-            middle.run(move || ForwardingPath::start(settings, client_port, &server_ports))?;
-        Ok(Self { path, client, servers, middle })
+        let proxy = if settings.hops.iter().any(|hop| hop.terminates) {
+            let hosts = [Host::new("proxy-front")?, Host::new("proxy-back")?];
+            attach(&hosts[0], &link::SERVER, End::ProxyServer)?;
+            attach(&hosts[1], &link::CLIENT, End::ProxyClient)?;
+            Some(hosts)
+        } else {
+            None
+        };
+        let path = middle.run(move || ForwardingPath::start(settings, &interfaces))?;
+        Ok(Self { path, client, servers, proxy, middle })
+    }
+
+    /// Lets the hop that terminates TCP hand on the connections to this port. Does nothing on a path without one.
+    ///
+    /// # Errors
+    /// It can't listen there.
+    pub fn relay(&self, port: u16) -> Result<()> {
+        self.proxy.as_ref().map_or(Ok(()), |[front, back]| relay::start(front, back, port))
     }
 
     /// Returns the client's host.

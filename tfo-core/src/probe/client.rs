@@ -20,6 +20,7 @@ pub struct Probe {
     method: Method,
     connect_timeout: Duration,
     reply_timeout: Option<Duration>,
+    bind: Option<SocketAddr>,
     is_complete: fn(&[u8]) -> bool,
 }
 
@@ -60,6 +61,7 @@ impl Probe {
             method: Method::Auto,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: None,
+            bind: None,
             is_complete: |_| true,
         }
     }
@@ -68,6 +70,13 @@ impl Probe {
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
+        self
+    }
+
+    /// The local address to connect from. Default: the kernel chooses.
+    #[must_use]
+    pub fn bind(mut self, local: SocketAddr) -> Self {
+        self.bind = Some(local);
         self
     }
 
@@ -92,12 +101,6 @@ impl Probe {
         self
     }
 
-    /// The cookie that is cached for this server now. `None`: the cache can't be read.
-    #[must_use]
-    pub fn cached_cookie(&self) -> Option<CachedCookie> {
-        cached_cookie(route_to(self.server).source, self.server.ip())
-    }
-
     /// Makes the connection, sends `message`, waits for the answer, and closes.
     ///
     /// When a connection with data in its SYN failed, a regular one is made, without data, to see
@@ -116,10 +119,9 @@ impl Probe {
     pub fn converse(&self, first: &[u8], dialogue: &mut dyn Dialogue) -> Observation {
         let before = Before::read(self.server);
         let start = Instant::now();
-        let connected = Connector::default()
-            .method(self.method)
-            .timeout(self.connect_timeout)
-            .connect(self.server, first);
+        let connector = Connector::default().method(self.method).timeout(self.connect_timeout);
+        let connector = self.bind.into_iter().fold(connector, Connector::bind);
+        let connected = connector.connect(self.server, first);
         let mut seen = match connected {
             Ok(stream) => self.watch(stream, start, dialogue),
             Err(e) => Seen::failed(&e),

@@ -243,6 +243,7 @@ impl Answer {
             *cookie_origin = None;
             if let Some(host) = host {
                 (host.sets_child_bit, host.overflowed) = (false, None);
+                host.asks_for_cookies = None;
             }
             if let SynRecord::Saved(syn) = syn {
                 syn.tsval = None;
@@ -265,7 +266,7 @@ impl Answer {
     ///
     /// # Errors
     /// The answer could not be written.
-    pub fn to_http(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_http(&self) -> Result<Vec<u8>> {
         let limit = limit(self.received);
         if let Some(room) = limit.checked_sub(HTTP_OK.len())
             && let Some(line) = self.encode_within(room)?

@@ -1,8 +1,7 @@
 //! What a server's host sees of the connections that its listener accepts.
 
 use std::collections::VecDeque;
-use std::io::Result;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
-use crate::host::{Counters, FastOpenFlags, sockets, sysctl};
-use crate::socket::{Arrival, Connector, FastOpenListener, TcpState};
+use crate::host::{Counters, FastOpenFlags, sockets, sysctl, tcp_route};
+use crate::socket::{Arrival, FastOpenListener, TcpState, option};
 
 /// Watches the connections of one listener, and returns what the server saw of each.
 ///
@@ -21,6 +20,8 @@ use crate::socket::{Arrival, Connector, FastOpenListener, TcpState};
 pub struct ServerObserver {
     destination: SocketAddr,
     queue: u32,
+    /// The listener's own `TCP_FASTOPEN_NO_COOKIE`.
+    no_cookie: bool,
     host: Arc<Host>,
 }
 
@@ -78,7 +79,6 @@ impl ServerObserver {
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
         let observer = Self::sharing(listener, Arc::default());
-        observer.host.sets_child_bit.store(kernel_sets_child_bit(), Ordering::Relaxed);
         observer.refresh();
         Host::count(&mut observer.host.counted());
         observer
@@ -98,7 +98,8 @@ impl ServerObserver {
             listeners.push(destination);
         }
         drop(listeners);
-        Self { destination, queue, host }
+        let no_cookie = option::fastopen_no_cookie(listener).unwrap_or(false);
+        Self { destination, queue, no_cookie, host }
     }
 
     /// Reads the host's settings again, which others may change at any time, and looks whether a fast open queue
@@ -134,6 +135,7 @@ impl ServerObserver {
             syncookies,
             sets_child_bit: self.host.sets_child_bit.load(Ordering::Relaxed),
             overflowed: Some(self.host.overflowed.load(Ordering::Relaxed)),
+            asks_for_cookies: None,
         })
     }
 
@@ -185,6 +187,10 @@ impl ServerObserver {
     pub fn add_counters(&self, evidence: &mut ServerEvidence) {
         self.host.settings.set(Settings::read());
         evidence.host = self.server_host();
+        if let (Some(host), Ok(route)) = (&mut evidence.host, tcp_route(evidence.source)) {
+            let without = self.no_cookie || route.without_cookie;
+            host.asks_for_cookies = Some(!without && !host.tcp_fastopen.server_no_cookie());
+        }
         let mut counted = self.host.counted();
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = Host::count(&mut counted);
@@ -215,23 +221,6 @@ impl ServerObserver {
                 .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
         }
     }
-}
-
-/// Whether a connection over loopback shows that this kernel sets `TCPI_OPT_TFO_CHILD`. False also where that cannot be
-/// tried: without a loopback interface, or with a bit of `net.ipv4.tcp_fastopen` off.
-fn kernel_sets_child_bit() -> bool {
-    let try_it = || -> Result<bool> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = FastOpenListener::builder(address)
-            .queue(1)
-            .no_cookie(true)
-            .nonblocking(true)
-            .listen()?;
-        let connector = Connector::default().no_cookie(true).timeout(Duration::from_millis(200));
-        let _stream = connector.connect(listener.local_addr(), b"?")?;
-        Ok(listener.accept()?.arrival.tcp.tfo_child)
-    };
-    try_it().unwrap_or(false)
 }
 
 impl Host {

@@ -162,7 +162,7 @@ pub fn tcp_info(fd: impl AsFd) -> Result<TcpInfo> {
 /// `getsockopt(fd, IPPROTO_TCP, TCP_TIMESTAMP)`: the `TSval` that a segment of this connection would carry now, in
 /// milliseconds unless the route asks for microseconds. Without timestamps it means nothing.
 #[doc(alias = "TCP_TIMESTAMP")]
-pub fn timestamp(fd: impl AsFd) -> Result<u32> {
+pub(crate) fn timestamp(fd: impl AsFd) -> Result<u32> {
     let value = sockopt::int(fd, IPPROTO_TCP, libc::TCP_TIMESTAMP)
         .map_err(|e| Error::system("getsockopt", "TCP_TIMESTAMP", e))?;
     Ok(value.cast_unsigned())
@@ -324,7 +324,7 @@ pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
 }
 
 /// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.
-pub(super) fn take_error(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn take_error(fd: impl AsFd) -> io::Result<()> {
     match sockopt::int(fd, SOL_SOCKET, libc::SO_ERROR)? {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),

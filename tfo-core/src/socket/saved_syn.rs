@@ -86,7 +86,7 @@ impl SavedSyn {
     /// Returns the number of bytes of data in the SYN: the IP total length minus the headers; the data itself is
     /// not saved.
     #[must_use]
-    pub const fn payload_len(&self) -> usize {
+    pub(crate) const fn payload_len(&self) -> usize {
         self.payload_len
     }
 

@@ -250,7 +250,7 @@ pub enum TcpState {
 impl TcpState {
     /// Returns the state with the kernel's number; 12 (`TCP_NEW_SYN_RECV`) is [`SynRecv`](Self::SynRecv) too.
     #[must_use]
-    pub const fn from_number(number: u8) -> Self {
+    pub(crate) const fn from_number(number: u8) -> Self {
         match number {
             1 => Self::Established,
             2 => Self::SynSent,

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "the one place that calls the kernel")]
 
+pub(crate) mod error_queue;
 pub(crate) mod interface;
 #[cfg(feature = "lab")]
 pub(crate) mod namespace;

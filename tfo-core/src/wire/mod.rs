@@ -8,14 +8,15 @@
 )]
 
 pub(crate) mod bytes;
-#[cfg(feature = "lab")]
 pub(crate) mod checksum;
 mod ip;
 pub(crate) mod netlink;
+mod quote;
 mod tcp;
 mod tcp_option;
 
 pub(crate) use ip::IpHeader;
+pub(crate) use quote::{ChecksumFit, QuotedSegment};
 #[cfg(feature = "capture")]
 pub(crate) use tcp::TcpFlags;
 pub(crate) use tcp::{PROTOCOL_TCP, TcpHeader};

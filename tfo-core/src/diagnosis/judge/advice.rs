@@ -15,9 +15,9 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
                 String::new()
             };
             format!(
-                "Find the box that removes the option: capture on both ends, hop by hop: {}; a box \
-                 that removes only kind 34 lets the second request pass, which uses kind 254: {}.{then}",
-                commands::capture(facts),
+                "Find the box that removes the option, hop by hop: {}; a box that removes only kind 34 \
+                 lets the second request pass, which uses kind 254: {}.{then}",
+                commands::hops(facts),
                 commands::probe(facts, 3)
             )
         }
@@ -28,9 +28,8 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
             commands::probe(facts, 3)
         ),
         Cause::SynDataStripped | Cause::CookieCorrupted => format!(
-            "Find the firewall or proxy that rewrites SYNs: capture on both ends, hop by hop, and \
-             compare: {}.",
-            commands::capture(facts)
+            "Find the firewall or proxy that rewrites SYNs, hop by hop: {}.",
+            commands::hops(facts)
         ),
         Cause::ServerDisabled => enable_server(facts),
         Cause::ServerSyncookies => match facts.server_host().map(|host| host.syncookies) {

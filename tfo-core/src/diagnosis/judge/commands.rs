@@ -30,6 +30,18 @@ pub(super) fn mirror(target: SocketAddr) -> String {
     )
 }
 
+/// Find the hop that does it: with the client, which needs no privilege; for a server by a capture.
+pub(super) fn hops(facts: &Facts<'_>) -> String {
+    match (facts.view(), facts.target()) {
+        (View::Client, Some(target)) => {
+            // A mirror tells what arrives.
+            let mirror = if facts.server.is_some() { " --to-target" } else { "" };
+            format!("`tfo-client path -s {} -p {}{mirror}`", host(target), target.port())
+        }
+        _ => format!("capture on both ends: {}", capture(facts)),
+    }
+}
+
 /// Watch the SYNs and SYN-ACKs of this connection's hosts. `tcp[..]` matches IPv4 alone.
 pub(super) fn capture(facts: &Facts<'_>) -> String {
     let peer = match facts.view() {

@@ -99,6 +99,7 @@ impl<'a> Facts<'a> {
             }
             Sign::SynCookie => self.syn_cookie(),
             Sign::ServerEnabled => self.server_enabled(),
+            Sign::AsksForCookies => self.asks_for_cookies(),
             Sign::Child => self.child(),
             Sign::QueueOverflowed => self
                 .counted(|n| n.listen_overflow)
@@ -171,6 +172,16 @@ impl<'a> Facts<'a> {
             (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
             (SynRecord::NotSaved, _) => None,
         }
+    }
+
+    fn asks_for_cookies(&self) -> Option<bool> {
+        let request = self.arrived_cookie().is_some_and(|cookie| cookie.is_empty());
+        // A child of a mere request was made without a cookie.
+        if request && self.child() == Some(true) {
+            return Some(false);
+        }
+        let host = self.server_host()?;
+        if host.tcp_fastopen.server_no_cookie() { Some(false) } else { host.asks_for_cookies }
     }
 
     fn child(&self) -> Option<bool> {

@@ -66,6 +66,10 @@ signs! {
     ServerEnabled =
         "fast open is on at the server's listener",
         "fast open is off at the server";
+    /// By `net.ipv4.tcp_fastopen`, the listener's `TCP_FASTOPEN_NO_COOKIE` and the route to the client.
+    AsksForCookies =
+        "the server asks this client for a cookie",
+        "the server takes data without a cookie";
     /// By `TCPI_OPT_TFO_CHILD`, on kernels that are known to set it.
     Child =
         "the server's kernel made a fast open connection of the SYN",

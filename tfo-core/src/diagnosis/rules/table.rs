@@ -1,10 +1,10 @@
 //! The table.
 
 use Sign::{
-    Child, CookieArrived, CookieForDestination, CookieForSource, CookieGenuine, CookieRefused,
-    CookieSent, CookieUnchanged, CookieValid, DataArrived, ListenDropped, MessageAcknowledged,
-    NewCookie, OptionArrived, PartAcknowledged, QueueOverflowed, RegularFailsAlike, SameConnection,
-    ServerEnabled, SynAbovePathMtu, SynCookie,
+    AsksForCookies, Child, CookieArrived, CookieForDestination, CookieForSource, CookieGenuine,
+    CookieRefused, CookieSent, CookieUnchanged, CookieValid, DataArrived, ListenDropped,
+    MessageAcknowledged, NewCookie, OptionArrived, PartAcknowledged, QueueOverflowed,
+    RegularFailsAlike, SameConnection, ServerEnabled, SynAbovePathMtu, SynCookie,
 };
 use Symptom::{DataNotAcked, NoAnswer, NoCookie, NoHandshake, Refused, SynRepeated};
 
@@ -40,7 +40,7 @@ pub const RULES: &[Rule] = &[
     rule(
         NoCookie,
         Cause::ServerWithoutCookies,
-        &[(OptionArrived, true), (Child, true), (QueueOverflowed, false)],
+        &[(OptionArrived, true), (Child, true), (AsksForCookies, false), (QueueOverflowed, false)],
     ),
     rule(
         NoCookie,

@@ -41,7 +41,7 @@ impl AcceptQueue {
 /// # Errors
 /// [`Error::System`] if the kernel refuses, as one without `tcp_diag` does;
 /// [`Error::Malformed`] if its answer can't be understood.
-pub fn accept_queues() -> Result<Vec<AcceptQueue>> {
+pub(crate) fn accept_queues() -> Result<Vec<AcceptQueue>> {
     let mut found = Vec::new();
     dump(&[TcpState::Listen], uapi::INET_DIAG_SKMEMINFO, |message| {
         found.push(parse(message)?);

@@ -66,7 +66,7 @@ pub fn listeners() -> Result<Vec<Listener>> {
 ///
 /// # Errors
 /// Those of [`listeners`].
-pub fn fast_open_listeners() -> Result<Vec<Listener>> {
+pub(crate) fn fast_open_listeners() -> Result<Vec<Listener>> {
     let mut found = Vec::new();
     for path in [TCP, TCP6] {
         let file = match fs::File::open(path) {

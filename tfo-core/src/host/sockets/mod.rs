@@ -14,7 +14,9 @@ mod connections;
 mod listeners;
 mod owners;
 
-pub use accept_queues::{AcceptQueue, accept_queues};
+pub use accept_queues::AcceptQueue;
+pub(crate) use accept_queues::accept_queues;
 pub use connections::{Connection, OPEN, connections, unfinished_handshakes};
-pub use listeners::{Listener, fast_open_listeners, listeners};
+pub(crate) use listeners::fast_open_listeners;
+pub use listeners::{Listener, listeners};
 pub use owners::{Owners, Process, socket_of_inode};

@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime};
 pub use settings::PathSettings;
 
 use super::frame::{Flow, Segment};
-use super::middlebox::{Middlebox, Middleboxes, flow};
+use super::middlebox::{Middlebox, flow};
+use super::route::{Carried, End, Leaving, Route};
 use crate::capture::{Delivery, Direction, Modification, PacketPath, Sighting};
 use crate::error::{Error, Result};
 use crate::sys::packet::{self, PacketSocket};
@@ -32,7 +33,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct ForwardingPath {
     record: Arc<Mutex<Record>>,
-    boxes: Arc<Mutex<Middleboxes>>,
+    route: Arc<Mutex<Route>>,
     /// Closed to end the forwarder.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -52,31 +53,29 @@ struct Record {
 }
 
 impl ForwardingPath {
-    /// Starts to forward between the client's interface and the servers', in the calling thread's namespace.
-    pub(super) fn start(settings: PathSettings, client: u32, servers: &[u32]) -> Result<Self> {
-        let open = |interface: u32| {
-            PacketSocket::open(interface, RING, false)
-                .map_err(|e| Error::system("opening a packet socket on interface", interface, e))
-        };
-        let mut ports = vec![open(client)?];
-        for server in servers {
-            ports.push(open(*server)?);
+    /// Starts to forward between interfaces in the calling thread's namespace. The first is the client's.
+    pub(super) fn start(settings: PathSettings, interfaces: &[(u32, End)]) -> Result<Self> {
+        let mut ports = Vec::new();
+        for (interface, end) in interfaces {
+            let socket = PacketSocket::open(*interface, RING, false)
+                .map_err(|e| Error::system("opening a packet socket on interface", interface, e))?;
+            ports.push(Port { socket, end: *end });
         }
         let (stopped, stop) = io::pipe().map_err(|e| Error::system("pipe", "", e))?;
         let record = Arc::<Mutex<Record>>::default();
-        let boxes = Arc::new(Mutex::new(Middleboxes::new(&settings.boxes)));
-        let shared = (Arc::clone(&record), Arc::clone(&boxes));
+        let route = Arc::new(Mutex::new(Route::new(&settings.boxes, &settings.hops)));
+        let shared = (Arc::clone(&record), Arc::clone(&route));
         let forwarder = Forwarder::new(settings, ports, stopped, shared);
         let thread = std::thread::Builder::new()
             .name("path".to_owned())
             .spawn(move || forwarder.run())
             .map_err(|e| Error::system("starting a thread for", "the path", e))?;
-        Ok(Self { record, boxes, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { record, route, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Replaces the boxes.
     pub(super) fn set_boxes(&self, boxes: &[Middlebox]) {
-        *lock(&self.boxes) = Middleboxes::new(boxes);
+        lock(&self.route).set_boxes(boxes);
     }
 
     /// Returns the packets that have crossed so far, in the order in which they were sent.
@@ -159,20 +158,26 @@ struct Entered {
     frame: Vec<u8>,
 }
 
+/// An interface of the path.
+struct Port {
+    socket: PacketSocket,
+    end: End,
+}
+
 struct Forwarder {
     settings: PathSettings,
-    /// The client's side, then the servers'.
-    ports: Vec<PacketSocket>,
+    /// The client's side first.
+    ports: Vec<Port>,
     stopped: PipeReader,
     record: Arc<Mutex<Record>>,
-    boxes: Arc<Mutex<Middleboxes>>,
+    route: Arc<Mutex<Route>>,
     /// One per direction: otherwise the loss would depend on which side sends first.
     loss: [fastrand::Rng; 2],
     jitter: [fastrand::Rng; 2],
     waiting: BinaryHeap<Waiting>,
     number: u64,
-    /// When the last frame of each direction leaves. The next one must not overtake it.
-    last_due: [Duration; 2],
+    /// When the last frame to each port leaves. The next one must not overtake it.
+    last_due: Vec<Duration>,
     /// When each direction's line is free again.
     line_free: [Duration; 2],
     /// When each of the frames that wait for the line will have left.
@@ -184,22 +189,22 @@ struct Forwarder {
 impl Forwarder {
     fn new(
         settings: PathSettings,
-        ports: Vec<PacketSocket>,
+        ports: Vec<Port>,
         stopped: PipeReader,
-        (record, boxes): (Arc<Mutex<Record>>, Arc<Mutex<Middleboxes>>),
+        (record, route): (Arc<Mutex<Record>>, Arc<Mutex<Route>>),
     ) -> Self {
         let mut chance = fastrand::Rng::with_seed(settings.seed);
         Self {
-            boxes,
+            route,
             loss: [(); 2].map(|()| chance.fork()),
             jitter: [(); 2].map(|()| chance.fork()),
             settings,
+            last_due: vec![Duration::ZERO; ports.len()],
             ports,
             stopped,
             record,
             waiting: BinaryHeap::new(),
             number: 0,
-            last_due: [Duration::ZERO; 2],
             line_free: [Duration::ZERO; 2],
             in_line: [VecDeque::new(), VecDeque::new()],
             servers: HashMap::new(),
@@ -213,8 +218,8 @@ impl Forwarder {
             for port in 0..self.ports.len() {
                 // Frames that are due must not wait behind a flood of arriving ones.
                 for _ in 0..64 {
-                    let Some(entered) = self.ports.get_mut(port).and_then(|socket| {
-                        socket.next(|seen| Entered { at: seen.at, frame: seen.frame.to_vec() })
+                    let Some(entered) = self.ports.get_mut(port).and_then(|port| {
+                        port.socket.next(|seen| Entered { at: seen.at, frame: seen.frame.to_vec() })
                     }) else {
                         break;
                     };
@@ -232,7 +237,7 @@ impl Forwarder {
             self.count_missed();
         }
         let mut fds = vec![self.stopped.as_fd()];
-        fds.extend(self.ports.iter().map(AsFd::as_fd));
+        fds.extend(self.ports.iter().map(|port| port.socket.as_fd()));
         match packet::wait_readable(&fds, next) {
             Ok(first_is_ready) => !first_is_ready,
             Err(e) => {
@@ -243,7 +248,8 @@ impl Forwarder {
     }
 
     fn count_missed(&self) {
-        let missed: u64 = self.ports.iter().map(|port| u64::from(port.lost().unwrap_or(0))).sum();
+        let missed: u64 =
+            self.ports.iter().map(|port| u64::from(port.socket.lost().unwrap_or(0))).sum();
         if missed > 0 {
             lock(&self.record).missed += missed;
             log::warn!("the lab's path was too slow for {missed} packets, which are lost");
@@ -251,50 +257,81 @@ impl Forwarder {
     }
 
     fn take(&mut self, port: usize, entered: Entered) {
-        let direction = if port == 0 { Direction::ToServer } else { Direction::ToClient };
-        let Some(segment) = Segment::parse(&entered.frame) else {
-            return self.take_other(direction, entered);
+        let Some(end) = self.ports.get(port).map(|port| port.end) else { return };
+        let direction = match end {
+            End::Client | End::ProxyClient => Direction::ToServer,
+            End::Server | End::ProxyServer => Direction::ToClient,
         };
-        let flow = flow(direction, &segment);
-        let server = self.server_of(flow, port);
-        let sighting = Sighting::new(entered.at, entered.frame);
-        let mut packet = PacketPath::sent(direction, sighting);
+        let Some(segment) = Segment::parse(&entered.frame) else {
+            return self.take_other(end, direction, entered);
+        };
+        let server = self.server_of(flow(direction, &segment), port);
+        let mut packet =
+            PacketPath::sent(direction, Sighting::new(entered.at, entered.frame.clone()));
         if self.is_lost(direction) {
             packet.modifications.push(Modification::new("loss", "lost"));
             packet.delivery = Delivery::Dropped;
             self.note(packet);
             return;
         }
-        let outcome = lock(&self.boxes).pass(direction, segment);
-        packet.modifications = outcome.modifications;
+        let Carried { leaving, modifications } =
+            lock(&self.route).carry(end, entered.frame, entered.at);
+        packet.modifications = modifications;
         let mut packet = Some(packet);
-        if outcome.leaving.iter().all(|leaving| leaving.forged)
+        if leaving.iter().all(|leaving| leaving.forged)
             && let Some(mut dropped) = packet.take()
         {
             dropped.delivery = Delivery::Dropped;
             self.note(dropped);
         }
-        for leaving in outcome.leaving {
+        for leaving in leaving {
             let place = match packet.take() {
                 Some(packet) if !leaving.forged => self.note(packet),
                 kept => {
                     packet = kept;
-                    self.note(PacketPath::forged(leaving.direction))
+                    let direction = match leaving.end {
+                        End::Server | End::ProxyServer => Direction::ToServer,
+                        End::Client | End::ProxyClient => Direction::ToClient,
+                    };
+                    // ICMP errors are no part of a connection.
+                    Segment::parse(&leaving.frame)
+                        .and_then(|_| self.note(PacketPath::forged(direction)))
                 }
             };
-            let port = if leaving.direction == Direction::ToServer { server } else { 0 };
-            self.queue(entered.at, leaving.direction, port, leaving.segment.into_bytes(), place);
+            let port =
+                if leaving.end == End::Server { Some(server) } else { self.port_of(leaving.end) };
+            if let Some(port) = port {
+                self.queue(entered.at, port, leaving, place);
+            }
         }
     }
 
-    /// Forwards what is not a TCP segment (ARP, ICMP) unchanged.
-    fn take_other(&mut self, direction: Direction, entered: Entered) {
-        if direction == Direction::ToClient {
-            return self.queue(entered.at, direction, 0, entered.frame, None);
+    /// Forwards what is not a TCP segment: ARP unchanged, IP packets from hop to hop.
+    fn take_other(&mut self, end: End, direction: Direction, entered: Entered) {
+        let carried = lock(&self.route).carry(end, entered.frame, entered.at);
+        for leaving in carried.leaving {
+            let Leaving { end, frame, forged, links } = leaving;
+            let to_all = end == End::Server && direction == Direction::ToServer;
+            let ports: Vec<usize> = if to_all {
+                let all = self.ports.iter().enumerate();
+                all.filter(|(_, port)| port.end == end).map(|(index, _)| index).collect()
+            } else {
+                self.port_of(end).into_iter().collect()
+            };
+            for port in ports {
+                self.queue(
+                    entered.at,
+                    port,
+                    Leaving { end, frame: frame.clone(), forged, links },
+                    None,
+                );
+            }
         }
-        for server in 1..self.ports.len() {
-            self.queue(entered.at, direction, server, entered.frame.clone(), None);
-        }
+    }
+
+    /// The first port of an end.
+    fn port_of(&self, end: End) -> Option<usize> {
+        self.ports.iter().position(|port| port.end == end)
     }
 
     fn is_lost(&mut self, direction: Direction) -> bool {
@@ -303,24 +340,20 @@ impl Forwarder {
 
     /// Returns the port of the connection's server: each new connection goes to the next server.
     fn server_of(&mut self, flow: Flow, port: usize) -> usize {
-        if port > 0 {
+        if self.ports.get(port).is_some_and(|port| port.end == End::Server) {
             return port;
         }
-        let (next, servers) = (self.servers.len(), self.ports.len() - 1);
+        let next = self.servers.len();
+        let servers = self.ports.iter().filter(|port| port.end == End::Server).count();
         *self.servers.entry(flow).or_insert(1 + next % servers.max(1))
     }
 
-    fn queue(
-        &mut self,
-        at: Duration,
-        direction: Direction,
-        port: usize,
-        frame: Vec<u8>,
-        packet: Option<usize>,
-    ) {
-        let side = side(direction);
+    fn queue(&mut self, at: Duration, port: usize, leaving: Leaving, packet: Option<usize>) {
+        let Leaving { end, frame, forged, links } = leaving;
+        let side = usize::from(matches!(end, End::Client | End::ProxyClient));
         let mut leaves = at;
-        if let Some(rate) = self.settings.rate {
+        // What a router makes itself does not wait for the line that packets from end to end share.
+        if let Some(rate) = self.settings.rate.filter(|_| !forged) {
             let line = &mut self.in_line[side];
             while line.front().is_some_and(|left| *left <= at) {
                 line.pop_front();
@@ -335,10 +368,24 @@ impl Forwarder {
             line.push_back(leaves);
         }
         let jitter = self.settings.jitter.mul_f64(self.jitter[side].f64());
-        let due = (leaves + self.settings.delay[side] + jitter).max(self.last_due[side]);
-        self.last_due[side] = due;
+        let mut due = leaves + self.delay(links) + jitter;
+        // It comes from nearer, and may overtake.
+        if !forged && let Some(last) = self.last_due.get_mut(port) {
+            due = due.max(*last);
+            *last = due;
+        }
         self.number += 1;
         self.waiting.push(Waiting { due, number: self.number, port, frame, packet });
+    }
+
+    /// The time that this many links take in both directions.
+    fn delay(&self, links: [usize; 2]) -> Duration {
+        let all = u32::try_from(self.settings.hops.len() + 1).unwrap_or(1);
+        let share = |direction: usize| {
+            let links = u32::try_from(links[direction]).unwrap_or(0);
+            self.settings.delay[direction] * links / all
+        };
+        share(0) + share(1)
     }
 
     fn overflow(&mut self, packet: Option<usize>) {
@@ -357,7 +404,7 @@ impl Forwarder {
             let mut record = lock(&self.record);
             let at = now();
             record.lateness = record.lateness.max(at.saturating_sub(leaving.due));
-            let sent = port.send(&leaving.frame);
+            let sent = port.socket.send(&leaving.frame);
             let Some(packet) = leaving.packet.and_then(|place| record.packets.get_mut(place))
             else {
                 continue;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::Middlebox;
+use crate::lab::{Hop, Middlebox};
 
 /// The settings of a path.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,7 @@ pub struct PathSettings {
     pub(in crate::lab) rate: Option<u64>,
     pub(in crate::lab) seed: u64,
     pub(in crate::lab) boxes: Vec<Middlebox>,
+    pub(in crate::lab) hops: Vec<Hop>,
 }
 
 impl PathSettings {
@@ -64,7 +65,14 @@ impl PathSettings {
         self
     }
 
-    /// Sets the boxes, from the client's end to the server's.
+    /// Sets the routers, from the client's end to the server's. Default: none, the path is a cable.
+    #[must_use]
+    pub fn hops(mut self, hops: Vec<Hop>) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// Sets the boxes, from the client's end to the server's, in front of the first hop.
     #[must_use]
     pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
         self.boxes = boxes.to_vec();

@@ -1,0 +1,112 @@
+//! What was found, in sentences, and what to do.
+
+use tfo_core::path::{SynKind, groups};
+
+use super::exploration::Exploration;
+use crate::prose::verdict_with_cause;
+
+/// Neither the first hops nor the last ones answer.
+const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last \
+                            ones: a firewall or a sandbox keeps them. Hops can't be told apart; what both ends can tell, \
+                            `tfo-client` with tfo-server at the target does.";
+
+/// What was found: one paragraph each, the most telling first.
+pub(super) fn paragraphs(found: &Exploration) -> Vec<String> {
+    let mut told = found.conclusion.sentences(&found.map);
+    if found.map.without_icmp {
+        told.push(WITHOUT_ICMP.to_owned());
+    } else if found.conclusion.faults.is_empty() {
+        told.insert(0, no_fault(found));
+    }
+    if found.map.interrupted {
+        told.push("It was interrupted: this is the result so far.".to_owned());
+    }
+    told
+}
+
+/// The line on the connections from end to end.
+pub(super) fn end_to_end(found: &Exploration) -> String {
+    match (found.verdict(), found.granted) {
+        (Some(verdict), _) => format!("{}. {}", verdict_with_cause(verdict), verdict.finding),
+        (None, Some(true)) => {
+            "the target granted a cookie. No data was sent to it: that takes --to-target."
+                .to_owned()
+        }
+        (None, Some(false)) => {
+            "the target granted no cookie. No data was sent to it: that takes --to-target."
+                .to_owned()
+        }
+        (None, None) if found.connects => {
+            "regular connections work. No data was sent to the target: that takes --to-target."
+                .to_owned()
+        }
+        (None, None) => "the target does not answer.".to_owned(),
+    }
+}
+
+/// What to do about it: one paragraph each.
+pub(super) fn advice(found: &Exploration) -> Vec<String> {
+    let groups = groups(&found.conclusion.faults);
+    let mut told: Vec<String> = groups
+        .iter()
+        .map(|group| group.advice(&found.map))
+        .filter(|text| !text.is_empty())
+        .collect();
+    told.dedup();
+    if told.is_empty() {
+        match found.verdict() {
+            Some(verdict) if found.works() == Some(false) => told.push(verdict.advice.clone()),
+            None if !found.wish.to_target && found.granted == Some(false) => told.push(
+                "A target without fast open grants none. With tfo-server there, --to-target shows whether the \
+                 request arrives, and whether the answer's option comes back."
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+    }
+    told
+}
+
+fn no_fault(found: &Exploration) -> String {
+    let map = &found.map;
+    if found.kinds.is_empty() && !found.works().unwrap_or(false) {
+        return "This host's half of fast open is off, or its SYNs carry no option: there is nothing to compare regular \
+                SYNs with. `tfo-client doctor` names the setting."
+            .to_owned();
+    }
+    let hops = map.hops();
+    if let Some(end) = found.failed_elsewhere() {
+        let port = end.local().map_or(0, |local| local.port());
+        return format!(
+            "From port {port} a connection ended otherwise ({}), and the last one, from port {}, used fast open: where \
+             routers distribute connections, only some of the ways may be broken, and these SYNs took another one. \
+             Repeat it.",
+            verdict_with_cause(&end.verdict),
+            map.local.port()
+        );
+    }
+    if found.works() == Some(true) {
+        let hops = match hops.len() {
+            1 => "one hop that answers".to_owned(),
+            many => format!("{many} hops that answer"),
+        };
+        return format!("Fast open works from end to end, over {hops}.");
+    }
+    let (Some(first), Some(last)) = (hops.first(), hops.last()) else {
+        return "No hop answers by ICMP: there is none in front of the target, or none that says so.".to_owned();
+    };
+    if found.kinds.iter().all(|kind| map.cell(*first, *kind).tried == 0) {
+        return "There is nothing yet to compare regular SYNs with.".to_owned();
+    }
+    let seen = format!(
+        "Up to hop {last}, the last one that answers, nothing is seen that changes, drops or refuses SYNs of fast open."
+    );
+    let rest = if found.verdict().is_some() {
+        "What is left is the link behind it, the target, and the way back."
+    } else if found.kinds.iter().any(|kind: &SynKind| kind.has_data()) {
+        "Whether they reach the target takes data there: --to-target."
+    } else {
+        "What is left is the link behind it, and the target."
+    };
+    format!("{seen} {rest}")
+}
