@@ -35,6 +35,7 @@ fn every_command_has_a_man_page() {
         "compare",
         "load",
         "doctor",
+        "path",
     ] {
         let page = read(&format!("tfo-client-{command}.1"));
         let name = format!("tfo\\-client\\-{} \\- ", command.replace('-', "\\-"));
@@ -53,7 +54,8 @@ fn every_command_has_a_man_page() {
             "lab",
             "compare",
             "load",
-            "doctor"
+            "doctor",
+            "path",
         ]
         .len()
             + 2,
