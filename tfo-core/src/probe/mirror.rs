@@ -360,6 +360,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::diagnosis::CookieOrigin;
 
     fn evidence() -> ServerEvidence {
         let json = r#"{"source":"[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
@@ -480,6 +481,29 @@ mod tests {
         assert_eq!(refused.unwrap().unwrap(), full);
         assert_eq!(RequestReader::default().respond(b"tfo", || None).unwrap(), None);
         assert!(RequestReader::default().respond(line, || None).is_err(), "no evidence");
+    }
+
+    #[test]
+    fn older_clients_get_an_answer_without_newer_fields() {
+        let mut evidence = evidence();
+        evidence.cookie_origin = Some(CookieOrigin::Current);
+        let host = evidence.host.as_mut().expect("it is there");
+        (host.sets_child_bit, host.overflowed) = (true, Some(false));
+        host.asks_for_cookies = Some(true);
+        evidence.counters.as_mut().expect("they are there").alone = Some(true);
+        let respond = |request: &[u8]| {
+            let answer = RequestReader::default().respond(request, || Some(evidence.clone()));
+            String::from_utf8(answer.unwrap().expect("the request has ended")).unwrap()
+        };
+        let newer = ["cookie_origin", "sets_child_bit", "overflowed", "asks_for_cookies", "alone"];
+        let old = respond(b"tfo-probe/1 abc .........................................\n");
+        assert!(old.starts_with("{\"tfo_mirror\":1,"), "{old}");
+        assert!(newer.iter().all(|field| !old.contains(field)), "{old}");
+        assert_eq!(Answer::parse(old.as_bytes()).unwrap().evidence.source, evidence.source);
+        let new = respond(&request("abc", 64));
+        assert!(new.starts_with("{\"tfo_mirror\":2,"), "{new}");
+        assert!(newer.iter().all(|field| new.contains(field)), "{new}");
+        assert_eq!(Answer::parse(new.as_bytes()).unwrap().evidence, evidence);
     }
 
     #[test]
