@@ -21,6 +21,8 @@ pub(crate) const TCPI_OPT_WSCALE: u8 = 0x04;
 pub(crate) const TCPI_OPT_ECN: u8 = 0x08;
 /// `TCPI_OPT_SYN_DATA`.
 pub(crate) const TCPI_OPT_SYN_DATA: u8 = 0x20;
+/// `TCPI_OPT_USEC_TS`.
+pub(crate) const TCPI_OPT_USEC_TS: u8 = 0x40;
 /// `TCPI_OPT_TFO_CHILD`.
 pub(crate) const TCPI_OPT_TFO_CHILD: u8 = 0x80;
 

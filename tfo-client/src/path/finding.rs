@@ -7,7 +7,7 @@ use crate::prose::verdict_with_cause;
 
 /// Neither the first hops nor the last ones answer.
 const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last \
-                            ones: a firewall or a sandbox keeps them. Hops can't be told apart; what both ends can tell, \
+                            ones: a firewall or a sandbox keeps them. Hops cannot be distinguished; what both ends show, \
                             `tfo-client` with tfo-server at the target does.";
 
 /// What was found: one paragraph each, the most telling first.

@@ -107,7 +107,7 @@ fn path_without_icmp_is_said_to_be_one_soon() {
     let took = start.elapsed();
     let finding = document["finding"].to_string();
     assert!(finding.contains("No ICMP errors about TCP come back"), "{finding}");
-    assert_eq!(document["end_to_end"]["cause"], "syn-retransmitted", "the ends tell it");
+    assert_eq!(document["end_to_end"]["cause"], "syn-retransmitted", "from both ends");
     // A second of it is the connection from end to end.
     println!("\nMEASURED: a path without ICMP: {took:.1?}");
     assert!(took < Duration::from_secs(6), "{took:?}");

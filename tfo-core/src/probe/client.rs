@@ -198,7 +198,7 @@ pub(super) struct Control {
 fn syn_timestamps(stream: &FastOpenStream, start: Instant) -> Option<SynTimestamps> {
     /// The kernel's clock of timestamps and this program's need not tick together.
     const SLACK: u32 = 8;
-    stream.info().ok().filter(|info| info.timestamps)?;
+    stream.info().ok().filter(|info| info.timestamps && !info.usec_timestamps)?;
     let now = option::timestamp(stream).ok()?;
     let since = u32::try_from(start.elapsed().as_millis()).ok()?;
     let own_offset = sysctl::tcp_timestamps().is_ok_and(|setting| setting == 1);

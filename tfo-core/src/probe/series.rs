@@ -51,7 +51,9 @@ impl Series {
         let cookie = |cached: Option<crate::diagnosis::CachedCookie>| cached?.cookie();
         let (before, after) = (cookie(client.cookie_before), cookie(client.cookie_after));
         client.cookie_addresses = before.and_then(|cookie| self.addresses(cookie));
+        // A cache that could not be read before may have had this cookie of another connection.
         if let Some((server, after)) = server.zip(after)
+            && client.cookie_before.is_some()
             && before != Some(after)
         {
             self.made.retain(|(known, _)| *known != after);

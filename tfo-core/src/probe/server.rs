@@ -187,7 +187,12 @@ impl ServerObserver {
     pub fn add_counters(&self, evidence: &mut ServerEvidence) {
         self.host.settings.set(Settings::read());
         evidence.host = self.server_host();
-        if let (Some(host), Ok(route)) = (&mut evidence.host, tcp_route(evidence.source)) {
+        // Only of a request for a cookie it matters whether the server asks for them.
+        let option = evidence.syn.saved().and_then(|syn| syn.fast_open);
+        if let Some(host) = &mut evidence.host
+            && option.is_some_and(|option| option.is_request())
+            && let Ok(route) = tcp_route(evidence.source)
+        {
             let without = self.no_cookie || route.without_cookie;
             host.asks_for_cookies = Some(!without && !host.tcp_fastopen.server_no_cookie());
         }
@@ -195,6 +200,8 @@ impl ServerObserver {
         let (first, last) = (counted.front().copied(), counted.back().copied());
         let now = Host::count(&mut counted);
         let connections = self.host.accepted.swap(0, Ordering::Relaxed);
+        // Looking for others takes longer: no other worker waits for that.
+        drop(counted);
         let Some((((_, first), (_, last)), now)) = first.zip(last).zip(now) else { return };
         let (change, earlier) = (now.since(&last), last.since(&first));
         // Where nothing changed nobody need be looked for.

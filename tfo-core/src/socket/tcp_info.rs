@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::uapi::{
     TCPI_OPT_ECN, TCPI_OPT_SACK, TCPI_OPT_SYN_DATA, TCPI_OPT_TFO_CHILD, TCPI_OPT_TIMESTAMPS,
-    TCPI_OPT_WSCALE,
+    TCPI_OPT_USEC_TS, TCPI_OPT_WSCALE,
 };
 use crate::wire::bytes::array_at;
 use crate::{Error, Result};
@@ -75,6 +75,8 @@ pub struct TcpInfo {
     pub client_fail: ClientFail,
     /// Both ends use timestamps.
     pub timestamps: bool,
+    /// `TCPI_OPT_USEC_TS`: this end's timestamps count microseconds. Since Linux 6.7.
+    pub usec_timestamps: bool,
     /// Both ends use selective acknowledgments.
     pub sack: bool,
     /// Both ends scale their windows.
@@ -163,6 +165,7 @@ impl TcpInfo {
             tfo_child: options & TCPI_OPT_TFO_CHILD != 0,
             client_fail: ClientFail::from_bits(head[offset::CLIENT_FAIL] >> 1),
             timestamps: options & TCPI_OPT_TIMESTAMPS != 0,
+            usec_timestamps: options & TCPI_OPT_USEC_TS != 0,
             sack: options & TCPI_OPT_SACK != 0,
             window_scale: options & TCPI_OPT_WSCALE != 0,
             ecn: options & TCPI_OPT_ECN != 0,

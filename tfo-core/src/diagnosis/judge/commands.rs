@@ -34,7 +34,7 @@ pub(super) fn mirror(target: SocketAddr) -> String {
 pub(super) fn hops(facts: &Facts<'_>) -> String {
     match (facts.view(), facts.target()) {
         (View::Client, Some(target)) => {
-            // A mirror tells what arrives.
+            // A mirror answers with what arrives.
             let mirror = if facts.server.is_some() { " --to-target" } else { "" };
             format!("`tfo-client path -s {} -p {}{mirror}`", host(target), target.port())
         }

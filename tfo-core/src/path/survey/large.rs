@@ -16,7 +16,7 @@ impl Survey<'_> {
         {
             return Ok(());
         }
-        // From the first hop on: where a router tells of a smaller MTU, the kernel sends nothing larger afterwards.
+        // From the first hop on: where a router reports a smaller MTU, the kernel sends nothing larger afterwards.
         let mut lost = None;
         for hop in self.map.hops().into_iter().filter(|hop| *hop <= far) {
             if !self.large_arrives(hop, large)? {
