@@ -61,7 +61,11 @@ impl<'a> Facts<'a> {
         let mut left = rules::candidates(symptom, |sign| self.read(sign));
         if self.view() == View::Server {
             // What happens to the answer, or before the SYN of this connection, is out of its sight.
-            left.retain(|cause| !matches!(cause, Cause::SynAckOptionStripped | Cause::Proxied));
+            left.retain(|cause| match cause {
+                Cause::SynAckOptionStripped | Cause::Proxied => false,
+                Cause::SynRetransmitted => symptom != Symptom::NoCookie,
+                _ => true,
+            });
         }
         left
     }
@@ -118,6 +122,7 @@ impl<'a> Facts<'a> {
             Sign::PartAcknowledged => self.part_acknowledged(),
             Sign::SynAbovePathMtu => self.syn_above_path_mtu(),
             Sign::ListenDropped => self.counted(|n| n.listen_drops),
+            Sign::HandshakeRepeated => self.handshake_repeated(),
             Sign::RegularFailsAlike => self.regular_fails_alike(),
             Sign::MessageAcknowledged => self.message_acknowledged(),
         }
@@ -260,6 +265,15 @@ impl<'a> Facts<'a> {
             Some(RegularCheck::Connected) | None => None,
             Some(RegularCheck::Failed(_) | RegularCheck::TimedOut) => Some(true),
         }
+    }
+
+    fn handshake_repeated(&self) -> Option<bool> {
+        if self.syn_repeated() || self.syn_ack_repeated() {
+            return Some(true);
+        }
+        let answered_in = self.client.and_then(|client| client.first_byte_us);
+        let too_soon = answered_in.is_some_and(|micros| micros < FIRST_TIMEOUT_US);
+        (too_soon || self.server.is_some()).then_some(false)
     }
 
     fn message_acknowledged(&self) -> Option<bool> {
@@ -425,6 +439,9 @@ impl<'a> Facts<'a> {
 /// Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000 runs.
 const FAULTS: u32 = 3;
 const CONTROLS: u32 = 10;
+
+/// No host sends a SYN-ACK again before: the first retransmission timeout of RFC 6298, section 2.1.
+const FIRST_TIMEOUT_US: u64 = 1_000_000;
 
 fn has_child(server: &ServerEvidence) -> bool {
     server.tcp.tfo_child || server.tcp.syn_data
