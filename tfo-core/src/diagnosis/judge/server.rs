@@ -40,12 +40,15 @@ fn open(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         SynRecord::NotSaved => return not_saved(facts, server),
     };
     let payload = usize::from(syn.payload_bytes);
+    let brought = |with: &str| {
+        format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload))
+    };
     match syn.fast_open {
         Some(option) if option.is_request() => cookie_asked(facts, server),
         Some(_) if payload == 0 => cookie_alone(facts, server),
-        Some(_) => data_refused(facts, server, payload, "a cookie"),
+        Some(_) => not_taken(facts, server, &brought("a cookie")),
         None if payload == 0 && overwritten(syn) => option_overwritten(facts, server, syn),
-        None => data_refused(facts, server, payload, "no fast open option"),
+        None => not_taken(facts, server, &brought("no fast open option")),
     }
 }
 
@@ -149,8 +152,8 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
     .verdict(advice::to_settle(facts, None))
 }
 
-fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
-    let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
+/// Fast open was tried, and the data was not taken.
+fn not_taken(facts: &Facts<'_>, server: &ServerEvidence, seen: &str) -> Verdict {
     let broad = if facts.read(Sign::CookieRefused) == Some(true) {
         Cause::CookieRejected
     } else {
@@ -221,16 +224,14 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verd
             syn.ttl
         ),
     )
-    .candidates(
-        &[
-            Cause::DisabledByConfig,
-            Cause::ClientDisabled,
-            Cause::PausedByBlackhole,
-            Cause::OptionStripped,
-            Cause::SynRetransmitted,
-        ],
-        View::Server,
-    )
+    // Not all: a proxy without fast open, or a program that does not know it, sends such a SYN too.
+    .possible(&[
+        Cause::DisabledByConfig,
+        Cause::ClientDisabled,
+        Cause::PausedByBlackhole,
+        Cause::OptionStripped,
+        Cause::SynRetransmitted,
+    ])
     .verdict(advice::to_settle(facts, None))
 }
 
@@ -247,23 +248,16 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         .blame(Blame::Unknown)
         .verdict(save_syns(facts));
     }
-    if facts.counted(|n| n.listen_overflow) == Some(true) {
-        return settled(facts, server, Cause::QueueFull);
-    }
-    if facts.counted(|n| n.passive_fail) == Some(true) {
-        return Ruling::new(
-            Outcome::Fallback,
-            format!("{from} sent a cookie that was refused (TCPFastOpenPassiveFail rose)"),
-        )
-        .cause(Cause::CookieRejected, View::Server)
-        .candidates(
-            &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
-            View::Server,
-        )
-        .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
-    }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {
         return cookie_asked(facts, server);
+    }
+    if facts.counted(|n| n.passive_fail) == Some(true) {
+        let seen = format!("The connection from {from} raised TCPFastOpenPassiveFail");
+        return not_taken(facts, server, &seen);
+    }
+    if facts.counted(|n| n.listen_overflow) == Some(true) {
+        let seen = format!("The connection from {from} raised TCPFastOpenListenOverflow");
+        return not_taken(facts, server, &seen);
     }
     Ruling::new(
         Outcome::NotAttempted,
