@@ -132,9 +132,8 @@ fn granted(server: &ServerEvidence, request: Option<FastOpenOption>) -> Verdict 
 
 fn look_at_host(facts: &Facts<'_>) -> String {
     format!(
-        "To settle it, look at the setting, the listener's queue (last column) and the counters of this \
-         host: `sysctl net.ipv4.tcp_fastopen`, `cat /proc/net/tcp /proc/net/tcp6` and \
-         `nstat -az 'TcpExtTCPFastOpen*'`; or ask the client: {}.",
+        "To settle it: {}; or ask the client: {}.",
+        commands::doctor(facts),
         commands::probe(facts, 3)
     )
 }
@@ -149,7 +148,7 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         ),
     )
     .blame(Blame::Unknown)
-    .verdict(advice::to_settle(facts, None))
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
 /// Fast open was tried, and the data was not taken.
@@ -167,7 +166,7 @@ fn not_taken(facts: &Facts<'_>, server: &ServerEvidence, seen: &str) -> Verdict 
             format!("{seen}, and the data was not taken, although nothing here explains it"),
         )
         .cause(broad, View::Server)
-        .verdict(advice::to_settle(facts, Some(broad))),
+        .verdict(advice::to_settle(facts, Some(broad), &left)),
         _ => {
             let what = match broad {
                 Cause::CookieRejected => "the cookie was refused",
@@ -179,7 +178,7 @@ fn not_taken(facts: &Facts<'_>, server: &ServerEvidence, seen: &str) -> Verdict 
             )
             .cause(broad, View::Server)
             .candidates(&left, View::Server)
-            .verdict(advice::to_settle(facts, Some(broad)))
+            .verdict(advice::to_settle(facts, Some(broad), &left))
         }
     }
 }
@@ -207,7 +206,7 @@ fn option_overwritten(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSumma
         ),
     )
     .possible(&[Cause::OptionStripped])
-    .verdict(advice::to_settle(facts, None))
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
 /// The options that a Linux client sends by default.
@@ -232,7 +231,7 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verd
         Cause::OptionStripped,
         Cause::SynRetransmitted,
     ])
-    .verdict(advice::to_settle(facts, None))
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
 fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
