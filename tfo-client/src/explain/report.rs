@@ -3,7 +3,8 @@
 use anstyle::Style;
 use serde::Serialize;
 use tfo_core::cli::value::Format;
-use tfo_core::diagnosis::manual::{Page, Section, Topic};
+use tfo_core::diagnosis::Cause;
+use tfo_core::diagnosis::manual::{Fact, Page, Proof, Section, Topic};
 
 use crate::output;
 use crate::prose::{WIDTH, wrap};
@@ -28,6 +29,37 @@ struct Entry {
     evidence: &'static str,
     who_does_it: &'static str,
     what_to_do: &'static str,
+    /// What the rules require of a cause, by symptom.
+    proofs: Vec<ProofEntry>,
+    /// What a broader word stands for, by symptom.
+    broader_than: Vec<BroaderEntry>,
+}
+
+#[derive(Serialize)]
+struct ProofEntry {
+    symptom: &'static str,
+    requires: Vec<FactEntry>,
+    and_one_of: Vec<Vec<&'static str>>,
+    together_exclude: Vec<&'static str>,
+    leaves: Vec<RivalEntry>,
+}
+
+#[derive(Serialize)]
+struct RivalEntry {
+    cause: &'static str,
+    excluded_by: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct FactEntry {
+    fact: &'static str,
+    excludes: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct BroaderEntry {
+    symptom: &'static str,
+    causes: Vec<&'static str>,
 }
 
 /// Lists all verdicts and causes, one line each; as JSON, with their pages.
@@ -105,8 +137,75 @@ fn text(page: Page, bold: Style) -> String {
             text += line;
             text.push('\n');
         }
+        if *section == Section::Evidence {
+            text += &rules(page, bold);
+        }
     }
     text
+}
+
+/// What the table of rules says of a cause; empty where there is no rule.
+fn rules(page: Page, bold: Style) -> String {
+    let (proofs, broader) = (page.proofs(), page.broader_than());
+    let mut text = String::new();
+    for broader in &broader {
+        text += &format!("\n{bold}Broader word{bold:#}\n");
+        text += &wrap(&format!(
+            "If {}, it is used while several of these causes remain: {}.",
+            broader.symptom.as_str(),
+            names(&broader.causes)
+        ));
+    }
+    for proof in &proofs {
+        text += &format!("\n{bold}Proof{bold:#}\n");
+        text += &self::proof(proof);
+    }
+    text
+}
+
+fn proof(proof: &Proof) -> String {
+    let mut text = wrap(&format!(
+        "If {}: stated once every other cause of that is excluded. The opposite of any fact below excludes it.",
+        proof.symptom.as_str()
+    ));
+    for fact in &proof.always {
+        text += &item(&match fact.excludes.as_slice() {
+            [] => fact.as_str().to_owned(),
+            excluded => format!("{} (excludes {})", fact.as_str(), names(excluded)),
+        });
+    }
+    for (number, way) in (1..).zip(&proof.ways) {
+        let facts: Vec<_> = way.iter().map(Fact::as_str).collect();
+        let head = if number == 1 { "either" } else { "or" };
+        text += &item(&format!("{head}: {}", facts.join("; ")));
+    }
+    if !proof.together.is_empty() {
+        text += &wrap(&format!("Together they exclude {}.", names(&proof.together)));
+    }
+    for rival in &proof.leaves {
+        let by: Vec<_> =
+            rival.excluded_by.iter().map(|(sign, there)| sign.in_words(*there)).collect();
+        text += &wrap(&match by.as_slice() {
+            [] => format!("They leave {}, which leaves no sign that differs.", rival.cause),
+            by => {
+                format!("They leave {}, which is excluded by: {}.", rival.cause, by.join(", or "))
+            }
+        });
+    }
+    text
+}
+
+fn item(text: &str) -> String {
+    let lines = break_lines(text, WIDTH - 2);
+    format!("- {}\n", lines.join("\n  "))
+}
+
+fn words(causes: &[Cause]) -> Vec<&'static str> {
+    causes.iter().map(|cause| cause.as_str()).collect()
+}
+
+fn names(causes: &[Cause]) -> String {
+    words(causes).join(", ")
 }
 
 fn sentence(text: &str) -> String {
@@ -127,15 +226,46 @@ fn document(topics: impl IntoIterator<Item = Topic>) -> String {
             evidence: page.section(Section::Evidence),
             who_does_it: page.section(Section::WhoDoesIt),
             what_to_do: page.section(Section::WhatToDo),
+            proofs: page.proofs().iter().map(proof_entry).collect(),
+            broader_than: page
+                .broader_than()
+                .iter()
+                .map(|broader| BroaderEntry {
+                    symptom: broader.symptom.as_str(),
+                    causes: words(&broader.causes),
+                })
+                .collect(),
         }
     };
     output::json(&Document { schema: 1, pages: topics.into_iter().map(entry).collect() })
 }
 
+fn proof_entry(proof: &Proof) -> ProofEntry {
+    let requires = proof.always.iter();
+    ProofEntry {
+        symptom: proof.symptom.as_str(),
+        requires: requires
+            .map(|fact| FactEntry { fact: fact.as_str(), excludes: words(&fact.excludes) })
+            .collect(),
+        and_one_of: proof.ways.iter().map(|way| way.iter().map(Fact::as_str).collect()).collect(),
+        together_exclude: words(&proof.together),
+        leaves: proof
+            .leaves
+            .iter()
+            .map(|rival| RivalEntry {
+                cause: rival.cause.as_str(),
+                excluded_by: rival
+                    .excluded_by
+                    .iter()
+                    .map(|(sign, there)| sign.in_words(*there))
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use tfo_core::diagnosis::Cause;
-
     use super::*;
 
     #[test]

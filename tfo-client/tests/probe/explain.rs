@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use tfo_core::diagnosis::manual::{Section, Topic};
+use tfo_core::diagnosis::rules::RULES;
 use tfo_core::diagnosis::{Cause, Outcome};
 use tfo_core::lab::{Finished, isolated};
 
@@ -31,6 +32,12 @@ fn every_verdict_and_cause_has_a_page_in_80_columns() {
             }
             for line in ended.out.lines() {
                 assert!(line.chars().count() <= 80, "{word}: {line}");
+            }
+            let flat = ended.out.replace("\n  ", " ").replace('\n', " ");
+            let rules = RULES.iter().filter(|rule| rule.cause.as_str() == word);
+            for (sign, there) in rules.flat_map(|rule| rule.requires) {
+                let fact = sign.in_words(*there);
+                assert!(flat.contains(fact), "{word} requires: {fact}: {}", ended.out);
             }
         }
     });

@@ -34,3 +34,5 @@ mod schema;
 mod target;
 #[cfg(test)]
 mod trace;
+#[cfg(test)]
+mod versions;

@@ -83,12 +83,11 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
 /// What a miss means that does not happen each time.
 fn sporadic(miss: &Verdict) -> String {
     match miss.cause {
-        Some(Cause::DataNotAcked | Cause::QueueFull) => {
+        Some(Cause::DataNotAcked | Cause::QueueFull) => format!(
             "What fails only now and then may be a full fast open queue, or a balancer whose servers are not all \
-             set up for fast open: `tfo-client doctor` on the server names its listeners and their queues; \
-             raise `fastopen-queue` in server.toml and `net.core.somaxconn`."
-                .to_owned()
-        }
+             set up for fast open. {}",
+            miss.advice
+        ),
         Some(Cause::CookieRejected | Cause::KeyMismatch | Cause::AddressTranslated) => {
             "A single miss is a key that was changed, which the old key kept as backup avoids; repeated \
              misses are servers with different keys behind one address, or a translated address that \
@@ -134,11 +133,9 @@ fn constant(last: &Verdict, total: usize) -> (String, String) {
              server."
                 .to_owned()
         }
-        (_, Some(Cause::DataNotAcked)) if last.candidates.contains(&Cause::QueueFull) => format!(
-            "A short queue under load misses most connections too: `tfo-client doctor` on the server names the \
-             listener and its queue. {}",
-            last.advice
-        ),
+        (_, Some(Cause::DataNotAcked)) if last.candidates.contains(&Cause::QueueFull) => {
+            format!("A short queue under load misses most connections too. {}", last.advice)
+        }
         _ => last.advice.clone(),
     };
     (finding, advice)

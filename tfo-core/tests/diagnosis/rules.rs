@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use tfo_core::diagnosis::Cause;
+use tfo_core::diagnosis::manual::Topic;
 use tfo_core::diagnosis::rules::{RULES, Rule, Sign, Symptom, candidates};
+use tfo_core::diagnosis::{Cause, judge};
+
+use crate::scenario;
 
 /// What is known of each sign.
 type Reading = [Option<bool>; Sign::ALL.len()];
@@ -138,4 +141,25 @@ fn a_rule_requires_nothing_twice_and_not_both_ways() {
 fn each_sign_is_required_by_some_rule() {
     let used: BTreeSet<_> = RULES.iter().flat_map(|rule| rule.requires).map(|(s, _)| *s).collect();
     assert_eq!(used, Sign::ALL.iter().copied().collect());
+}
+
+#[test]
+fn each_broader_word_is_one_of_the_table() {
+    let mut seen = BTreeSet::new();
+    for scenario in scenario::all() {
+        for (view, evidence, _) in &scenario.views {
+            let verdict = judge(evidence);
+            let Some(cause) = verdict.cause.filter(|_| verdict.candidates_complete) else {
+                continue;
+            };
+            let page = Topic::Cause(cause).page();
+            let covered = page
+                .broader_than()
+                .into_iter()
+                .any(|broader| verdict.candidates.iter().all(|left| broader.causes.contains(left)));
+            assert!(covered, "{} ({view}): {verdict:?}", scenario.name);
+            seen.insert(cause);
+        }
+    }
+    assert!(seen.len() > 2, "{seen:?}");
 }

@@ -1,6 +1,7 @@
 //! Scenario files: evidence as differences from a base, and the verdict expected of it.
 
 use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use tfo_core::diagnosis::{Blame, Cause, Evidence, Outcome};
@@ -28,6 +29,21 @@ pub(crate) struct Expected {
 
 /// Every scenario of every file.
 pub(crate) fn all() -> Vec<Scenario> {
+    from(read)
+}
+
+/// The same scenarios with an IPv6 address in place of each IPv4 address, in the evidence and in what is expected. Those
+/// that are about addresses of both families are left out.
+pub(crate) fn all_over_ipv6() -> Vec<Scenario> {
+    const ROW: &str = "[[scenario]]";
+    from(|file| {
+        let text = contents(file);
+        let rows: Vec<_> = text.split(ROW).filter(|row| !row.contains("::ffff:")).collect();
+        parse(file, &over_ipv6(&rows.join(ROW)))
+    })
+}
+
+fn from(read: impl Fn(&str) -> Table) -> Vec<Scenario> {
     let bases = read("bases");
     ["works", "no_cookie", "data_not_acked", "regular", "failed", "cases"]
         .into_iter()
@@ -39,6 +55,30 @@ pub(crate) fn all() -> Vec<Scenario> {
         })
         .map(|row| scenario(&bases, row))
         .collect()
+}
+
+/// Replaces each IPv4 address of a text; one with a port gets the brackets that it needs then.
+fn over_ipv6(text: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, word) = rest.split_at(start);
+        let end = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+        let (word, behind) = word.split_at(end);
+        replaced += before;
+        replaced += &match word.parse::<Ipv4Addr>() {
+            Ok(Ipv4Addr::UNSPECIFIED) => Ipv6Addr::UNSPECIFIED.to_string(),
+            Ok(v4) => {
+                let v6 = Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(v4.to_bits()));
+                let port = behind.starts_with(':')
+                    && behind[1..].starts_with(|c: char| c.is_ascii_digit());
+                if port { format!("[{v6}]") } else { v6.to_string() }
+            }
+            Err(_) => word.to_owned(),
+        };
+        rest = behind;
+    }
+    replaced + rest
 }
 
 /// The evidence of a base, with these lines of TOML laid over it.
@@ -53,9 +93,16 @@ fn folder() -> PathBuf {
 }
 
 fn read(file: &str) -> Table {
+    parse(file, &contents(file))
+}
+
+fn contents(file: &str) -> String {
     let path = folder().join(file).with_extension("toml");
-    let text = fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-    text.parse().unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+    fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+}
+
+fn parse(file: &str, text: &str) -> Table {
+    text.parse().unwrap_or_else(|why| panic!("{file}: {why}"))
 }
 
 fn scenario(bases: &Table, row: Value) -> Scenario {

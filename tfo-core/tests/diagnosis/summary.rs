@@ -77,10 +77,14 @@ fn all_accepted_works() {
 #[test]
 fn data_not_acknowledged_now_and_then_is_a_full_queue() {
     let summary = summarize(&[accepted(), not_acked(SAME), accepted()]);
-    assert_says(&summary, "1 x data-not-acked", "fastopen-queue");
+    assert_says(
+        &summary,
+        "1 x data-not-acked",
+        "`tfo-client doctor` on the server shows the listener on port",
+    );
     let summary = summarize(&[accepted(), accepted(), not_acked(SAME)]);
     assert_eq!(summary.verdict.cause, Some(Cause::DataNotAcked), "the last one decides");
-    assert_says(&summary, "2 of 3", "fastopen-queue");
+    assert_says(&summary, "2 of 3", "`tfo-client doctor` on the server shows the listener on port");
 }
 
 #[test]

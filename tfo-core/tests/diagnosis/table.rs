@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use tfo_core::diagnosis::{Cause, Outcome, judge};
+use tfo_core::diagnosis::manual::Topic;
+use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict, judge};
 
-use crate::scenario;
+use crate::scenario::{self, Scenario};
 
 /// The rows of the measured table; scenarios beyond it have words of their own.
 const ROWS: &[&str] = &[
@@ -15,8 +16,17 @@ const ROWS: &[&str] = &[
 
 #[test]
 fn each_scenario_gets_its_verdict() {
+    assert_verdicts(scenario::all());
+}
+
+#[test]
+fn each_scenario_gets_its_verdict_over_ipv6() {
+    assert_verdicts(scenario::all_over_ipv6());
+}
+
+fn assert_verdicts(scenarios: Vec<Scenario>) {
     let mut wrong = Vec::new();
-    for scenario in scenario::all() {
+    for scenario in scenarios {
         for (view, evidence, expected) in &scenario.views {
             let got = judge(evidence);
             let same = (got.outcome, got.cause, got.blame, &got.candidates)
@@ -38,6 +48,54 @@ fn each_scenario_gets_its_verdict() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// What a server can't know of its connection: what is in front of it, what becomes of its answer, and what regular
+/// connections of the client did.
+const OUT_OF_THE_SERVERS_SIGHT: &[Cause] =
+    &[Cause::Proxied, Cause::SynAckOptionStripped, Cause::SynRetransmitted, Cause::RegularFailsToo];
+
+/// Scenarios whose other end alone is known to be wrong: a lost SYN-ACK whose repetition comes before the client repeats
+/// its SYN leaves no bit at the client.
+const KNOWN: &[&str] = &[
+    "a SYN-ACK with a cookie is dropped, and the server's second one comes before the client's second SYN",
+];
+
+/// Whether a verdict leaves this cause possible.
+fn admits(verdict: &Verdict, cause: Cause) -> bool {
+    let is_broad = verdict.cause.is_none_or(|word| {
+        let broader = Topic::Cause(word).page().broader_than();
+        broader.iter().any(|broader| broader.causes.contains(&cause))
+    });
+    verdict.cause == Some(cause)
+        || verdict.candidates.contains(&cause)
+        || (is_broad && !verdict.candidates_complete)
+}
+
+#[test]
+fn one_end_alone_never_excludes_what_both_ends_prove() {
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for Scenario { name, row, views } in scenario::all() {
+        let Some((_, both, _)) = views.iter().find(|(view, ..)| *view == "joined") else {
+            continue;
+        };
+        let joined = judge(both);
+        let client = judge(&Evidence::new(both.client.clone(), None));
+        let server = judge(&Evidence::new(None, both.server.clone()));
+        let stated = joined.cause.filter(|_| joined.candidates.is_empty());
+        for cause in joined.candidates.iter().copied().chain(stated) {
+            compared += 1;
+            if !admits(&client, cause) && !KNOWN.contains(&&*name) {
+                wrong.push(format!("{name} ({row}), client alone: {cause}: {client:?}"));
+            }
+            if !OUT_OF_THE_SERVERS_SIGHT.contains(&cause) && !admits(&server, cause) {
+                wrong.push(format!("{name} ({row}), server alone: {cause}: {server:?}"));
+            }
+        }
+    }
+    assert!(compared > 50, "{compared}");
+    assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -73,7 +131,7 @@ fn names_of_scenarios_are_unique() {
 
 #[test]
 fn no_evidence_is_a_failure_that_blames_nobody() {
-    let verdict = judge(&tfo_core::diagnosis::Evidence::default());
+    let verdict = judge(&Evidence::default());
     assert_eq!(verdict.outcome, Outcome::Failed, "nothing is known to have worked");
     assert_eq!(verdict.blame, Some(tfo_core::diagnosis::Blame::Unknown), "nobody can be blamed");
     assert!(verdict.finding.contains("no evidence"), "it says so: {verdict}");

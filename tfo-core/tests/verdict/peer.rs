@@ -195,7 +195,7 @@ fn a_client_without_cookies_needs_a_server_without_cookies() {
             let judged = net.probe(&mirror);
             let cause = Some(Cause::ClientWithoutCookies);
             judged.joined(Outcome::Fallback, cause, Some(Blame::ThisHost));
-            judged.says(&["has bit 0x4", "sysctl -w net.ipv4.tcp_fastopen=1"]);
+            judged.says(&["has bit 0x4", "sysctl -w net.ipv4.tcp_fastopen=3"]);
             net.set_server_bits(0x203);
             let judged = net.probe(&mirror);
             judged.fast_open();

@@ -1,7 +1,7 @@
 //! The next step for each cause, with its command.
 
-use super::commands;
-use super::facts::{Facts, View};
+use super::commands::{self, on_server};
+use super::facts::Facts;
 use crate::diagnosis::Cause;
 
 /// What to do about a cause that is settled.
@@ -22,8 +22,8 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
             )
         }
         Cause::SynAckOptionStripped => format!(
-            "Find the box that removes the option from SYN-ACKs: capture on both ends, hop by hop: {}; \
-             the next request uses kind 254, which such a box may let pass: {}.",
+            "Find the box that removes the option from SYN-ACKs, by captures from the server on, as SYNs with a small \
+             TTL show only the other direction: {}; the next request uses kind 254, which such a box may let pass: {}.",
             commands::capture(facts),
             commands::probe(facts, 3)
         ),
@@ -47,7 +47,8 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
         Cause::QueueFull => format!(
             "Make the queue longer, {on_server}: raise `fastopen-queue` in server.toml (or the value \
              of TCP_FASTOPEN) and, as that is clipped to it, `sudo sysctl -w net.core.somaxconn=4096`; \
-             then restart the server, and watch `nstat -az TcpExtTCPFastOpenListenOverflow`."
+             then restart the server, and watch `nstat -az TcpExtTCPFastOpenListenOverflow`; {}.",
+            commands::doctor(facts)
         ),
         Cause::KeyMismatch => format!(
             "Repeat: {}; a key that was changed costs one miss, with the old key kept as backup none; a \
@@ -68,23 +69,20 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
         }
         Cause::Proxied => format!(
             "Look for the proxy or balancer that ends TCP before the server, and switch fast open on there; \
-             to see the connection that it opens: {}.",
-            commands::capture(facts)
+             to see where it is: {}.",
+            commands::hops(facts)
         ),
         Cause::PartlyAcknowledged => format!(
-            "Find the proxy or firewall that answers in the server's place: capture on both ends and compare: {}.",
-            commands::capture(facts)
+            "Find the proxy or firewall that answers in the server's place, hop by hop: {}.",
+            commands::hops(facts)
         ),
         Cause::ClientWithoutCookies => use_cookies_here(facts),
-        Cause::PathMtuExceeded => format!(
-            "Nothing to do for the next connections; to spare the first one a round trip lower the MTU of the route: \
-             `ip route change … mtu {}`.",
-            facts.client.and_then(|client| client.sent?.path_mtu).unwrap_or(1280)
-        ),
+        Cause::PathMtuExceeded => smaller_message(facts),
         Cause::AcceptQueueFull => format!(
             "Make the accept queue longer, {on_server}: raise `backlog` in server.toml (or the argument of `listen`) \
              and `sudo sysctl -w net.core.somaxconn=4096`, or let the program accept sooner; watch \
-             `nstat -az TcpExtListenDrops TcpExtListenOverflows`; which listener: `tfo-client doctor` there."
+             `nstat -az TcpExtListenDrops TcpExtListenOverflows`; {}.",
+            commands::doctor(facts)
         ),
         Cause::RegularFailsToo => format!(
             "Look at the path and the servers without fast open first: {}.",
@@ -95,7 +93,16 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
 }
 
 /// What settles why it came to this broader cause, which the evidence leaves open.
-pub(super) fn to_settle(facts: &Facts<'_>, broad: Option<Cause>) -> String {
+pub(super) fn to_settle(facts: &Facts<'_>, broad: Option<Cause>, left: &[Cause]) -> String {
+    let queue = if left.contains(&Cause::QueueFull) {
+        format!(" For the queue: {}.", commands::doctor(facts))
+    } else {
+        String::new()
+    };
+    format!("{}{queue}", settle(facts, broad))
+}
+
+fn settle(facts: &Facts<'_>, broad: Option<Cause>) -> String {
     let again = commands::probe(facts, 3);
     let hint = match broad {
         Some(Cause::NoCookieReturned) => {
@@ -117,15 +124,31 @@ pub(super) fn to_settle(facts: &Facts<'_>, broad: Option<Cause>) -> String {
         ),
         (Some(_), Some(_)) => format!(
             "To settle it, repeat while no other client connects, so that the server's counters speak of \
-             one connection, with SYNs saved there and the cookie cache readable here: {again}{hint}; or \
-             capture on both ends: {}.",
-            commands::capture(facts)
+             one connection, with SYNs saved there and the cookie cache readable here: {again}{hint}; or look at the \
+             path, hop by hop: {}.",
+            commands::hops(facts)
         ),
         (None, _) => format!(
             "To settle it, take the client's half too, on the client: {again}{hint}; or capture here: {}.",
             commands::capture(facts)
         ),
     }
+}
+
+fn smaller_message(facts: &Facts<'_>) -> String {
+    let Some((client, mtu)) =
+        facts.client.and_then(|client| Some((client, client.sent?.path_mtu?)))
+    else {
+        return "Send a smaller first message.".to_owned();
+    };
+    let ip = if client.remote.ip().to_canonical().is_ipv4() { 20 } else { 40 };
+    // TCP's header with the most options.
+    let room = mtu.saturating_sub(ip + 60);
+    format!(
+        "Nothing to do for the next connections; a first message of at most {room} bytes spares the first one the \
+         round trip too: {}.",
+        commands::small(client.remote, room)
+    )
 }
 
 fn use_cookies_here(facts: &Facts<'_>) -> String {
@@ -137,7 +160,7 @@ fn use_cookies_here(facts: &Facts<'_>) -> String {
         );
     };
     let how = match client.tcp_fastopen {
-        Some(bits) if bits.client_no_cookie() => commands::switch_off(Some(bits), 0x4),
+        Some(bits) if bits.client_no_cookie() => commands::set_tcp_fastopen(Some(bits)),
         _ if client.route_without_cookie == Some(true) => format!(
             "take `fastopen_no_cookie` out of the route to {ip}: `ip route get {ip}`",
             ip = client.remote.ip().to_canonical()
@@ -154,20 +177,12 @@ fn use_cookies(facts: &Facts<'_>) -> String {
         "clear TCP_FASTOPEN_NO_COOKIE on its listener and `fastopen_no_cookie` in its routes";
     let how = match bits {
         Some(bits) if !bits.server_no_cookie() => sockets.to_owned(),
-        _ => format!("{}, and {sockets} if they set it", commands::switch_off(bits, 0x200)),
+        _ => format!("{}, and {sockets} if they set it", commands::set_tcp_fastopen(bits)),
     };
     format!(
         "Let the server use cookies, {on_server}: {how}; a server without cookies serves forged SYNs as \
          well."
     )
-}
-
-/// Where the server's commands belong.
-pub(super) fn on_server(facts: &Facts<'_>) -> &'static str {
-    match facts.view() {
-        View::Client => "on the server",
-        View::Server => "on this host",
-    }
 }
 
 fn enable_server(facts: &Facts<'_>) -> String {
@@ -179,17 +194,19 @@ fn enable_server(facts: &Facts<'_>) -> String {
     match host {
         Some(host) if !host.tcp_fastopen.server() => format!(
             "Switch it on, {on_server}: {}{}.",
-            commands::switch_on(seen, 0x2),
+            commands::set_tcp_fastopen(seen),
             if host.queue == 0 { format!(", and {queue}") } else { String::new() }
         ),
         Some(_) => format!(
             "For this listener, {on_server}: {queue}; for a program that can't, give every listener a \
-             queue: {} and restart the program.",
-            commands::switch_on(seen, 0x402)
+             queue: {} and restart the program; {}.",
+            commands::set_for_all_listeners(seen),
+            commands::doctor(facts)
         ),
         None => format!(
-            "Look {on_server}: `sysctl net.ipv4.tcp_fastopen` needs bit 0x2: {}; and {queue}.",
-            commands::switch_on(None, 0x2)
+            "Look {on_server}: `sysctl net.ipv4.tcp_fastopen` needs bit 0x2: {}; and {queue}; {}.",
+            commands::set_tcp_fastopen(None),
+            commands::doctor(facts)
         ),
     }
 }

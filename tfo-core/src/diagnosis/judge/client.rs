@@ -160,7 +160,7 @@ fn client_disabled(client: &ClientEvidence) -> Verdict {
         format!("This host's kernel refused fast open with EOPNOTSUPP: {setting}"),
     )
     .cause(Cause::ClientDisabled, View::Client)
-    .verdict(format!("Switch it on, on this host: {}.", commands::switch_on(seen, 0x1)))
+    .verdict(format!("Switch it on, on this host: {}.", commands::set_tcp_fastopen(seen)))
 }
 
 /// Code 1: no cookie was cached. Only the cache tells whether the server then granted one.
@@ -231,8 +231,14 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str) -> Verdict {
         .cause(Cause::SynRetransmitted, View::Client)
         .blame(Blame::Path)
         .verdict(format!(
-            "A box drops packets with the option: find it by a capture on both ends: {}.",
-            commands::capture(facts)
+            "A box drops packets with the option: find it: {}.",
+            // What happens on the way back is not seen by SYNs with a small TTL.
+            match facts.arrived() {
+                Some(syn) if syn.fast_open.is_some() => {
+                    format!("by a capture on both ends: {}", commands::capture(facts))
+                }
+                _ => commands::hops(facts),
+            }
         ));
     }
     let possible: Vec<_> =
@@ -293,7 +299,8 @@ fn data_not_acked(facts: &Facts<'_>) -> Verdict {
         .cause(Cause::DataNotAcked, View::Client)
         .blame(Blame::Path)
         .verdict(format!(
-            "Find the proxy or firewall in between: capture on both ends and compare: {}.",
+            "Find the proxy or firewall in between: {}; if no hop shows it, compare captures of both ends: {}.",
+            commands::hops(facts),
             commands::capture(facts)
         ));
     }
@@ -341,7 +348,7 @@ fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict
             "It happens each time, and regular connections pass: a box drops SYNs with data, which costs each \
              connection about a second. Leave fast open off towards {}, or find the box: {}.",
             client.remote.ip().to_canonical(),
-            commands::capture(facts)
+            commands::hops(facts)
         ));
     }
     let possible: Vec<_> =
@@ -452,9 +459,9 @@ fn explained(facts: &Facts<'_>, broad: Cause, seen: &str, left: &[Cause]) -> Ver
             .verdict(advice::against(facts, cause)),
         [] => ruling("nothing in the evidence of either end explains it".to_owned())
             .cause(broad, View::Client)
-            .verdict(advice::to_settle(facts, Some(broad))),
+            .verdict(advice::to_settle(facts, Some(broad), left)),
         _ => {
-            let settle = advice::to_settle(facts, Some(broad));
+            let settle = advice::to_settle(facts, Some(broad), left);
             // Whatever else is in between: a server that always uses SYN cookies takes no fast open.
             let always = facts.server_host().is_some_and(|host| host.syncookies == 2)
                 && left.contains(&Cause::ServerSyncookies);

@@ -1,6 +1,6 @@
 //! Commands to paste. None of them writes an address together with a port, so IPv6 needs no brackets.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::facts::{Facts, View};
 use crate::host::FastOpenFlags;
@@ -20,6 +20,16 @@ pub(super) fn regular(target: SocketAddr) -> String {
     format!("`tfo-client -s {} -p {} -n 1 --mode off`", host(target), target.port())
 }
 
+/// A message that fits the SYN.
+pub(super) fn small(target: SocketAddr, bytes: u32) -> String {
+    format!("`tfo-client -s {} -p {} --size {bytes}B`", host(target), target.port())
+}
+
+/// How far regular SYNs come, hop by hop.
+pub(super) fn path(target: SocketAddr) -> String {
+    format!("`tfo-client path -s {} -p {}`", host(target), target.port())
+}
+
 /// Put the mirror at the other end, and probe it: it sees what arrives.
 pub(super) fn mirror(target: SocketAddr) -> String {
     let any = if target.ip().to_canonical().is_ipv4() { "0.0.0.0" } else { "::" };
@@ -30,33 +40,54 @@ pub(super) fn mirror(target: SocketAddr) -> String {
     )
 }
 
-/// Find the hop that does it: with the client, which needs no privilege; for a server by a capture.
+/// Finds the hop that does it, from the client and without privilege: which one changes, drops or answers SYNs.
 pub(super) fn hops(facts: &Facts<'_>) -> String {
-    match (facts.view(), facts.target()) {
-        (View::Client, Some(target)) => {
-            // A mirror answers with what arrives.
-            let mirror = if facts.server.is_some() { " --to-target" } else { "" };
-            format!("`tfo-client path -s {} -p {}{mirror}`", host(target), target.port())
+    let Some(target) = facts.target() else {
+        return "`tfo-client path HOST`".to_owned();
+    };
+    let path = match facts.server {
+        // A mirror answers with what arrives.
+        Some(_) => {
+            format!("`tfo-client path -s {} -p {} --to-target`", host(target), target.port())
         }
-        _ => format!("capture on both ends: {}", capture(facts)),
+        None => path(target),
+    };
+    match facts.view() {
+        View::Client => path,
+        View::Server => format!("{path} on the client"),
     }
 }
 
-/// Watch the SYNs and SYN-ACKs of this connection's hosts. `tcp[..]` matches IPv4 alone.
+/// Shows all packets of this connection's hosts and port, in either family.
 pub(super) fn capture(facts: &Facts<'_>) -> String {
     let peer = match facts.view() {
         View::Client => facts.target().map(|target| target.ip()),
         View::Server => facts.server.map(|server| server.source.ip()),
     };
     let port = facts.target().map_or(0, |target| target.port());
-    match peer.map(|ip| ip.to_canonical()) {
-        Some(ip @ IpAddr::V4(_)) => format!(
-            "`sudo tcpdump -vni any 'host {ip} and tcp port {port} and tcp[tcpflags] & tcp-syn != 0'`"
-        ),
-        Some(ip @ IpAddr::V6(_)) => {
-            format!("`sudo tcpdump -vni any 'host {ip} and tcp port {port} and ip6[53] & 2 != 0'`")
+    match peer {
+        Some(ip) => {
+            format!("`sudo tcpdump -vni any 'host {} and tcp port {port}'`", ip.to_canonical())
         }
-        None => "`sudo tcpdump -vni any 'tcp[tcpflags] & tcp-syn != 0'`".to_owned(),
+        None => "`sudo tcpdump -vni any tcp`".to_owned(),
+    }
+}
+
+/// Names the listener in question where its queues are shown.
+pub(super) fn doctor(facts: &Facts<'_>) -> String {
+    let listener = match facts.target() {
+        Some(target) => format!("the listener on port {}", target.port()),
+        None => "each listener".to_owned(),
+    };
+    let here = on_server(facts);
+    format!("`tfo-client doctor` {here} shows {listener}, its queues and how often they were full")
+}
+
+/// Where the server's commands belong.
+pub(super) fn on_server(facts: &Facts<'_>) -> &'static str {
+    match facts.view() {
+        View::Client => "on the server",
+        View::Server => "on this host",
     }
 }
 
@@ -65,24 +96,28 @@ pub(super) fn cookie(target: SocketAddr) -> String {
     format!("`ip tcp_metrics show {}`", target.ip().to_canonical())
 }
 
-/// Switch bits of `net.ipv4.tcp_fastopen` on and leave the others alone.
-pub(super) fn switch_on(seen: Option<FastOpenFlags>, bits: u32) -> String {
-    match seen {
-        Some(seen) => format!("`sudo sysctl -w net.ipv4.tcp_fastopen={}`", seen.bits() | bits),
-        None => format!(
-            "`sudo sysctl -w net.ipv4.tcp_fastopen=$(( $(sysctl -n net.ipv4.tcp_fastopen) | {bits} ))`"
-        ),
-    }
+/// Writes `net.ipv4.tcp_fastopen`: both halves on, with cookies, so that no advice undoes another.
+pub(super) fn set_tcp_fastopen(seen: Option<FastOpenFlags>) -> String {
+    set_with(seen, 0)
 }
 
-/// Switch bits of `net.ipv4.tcp_fastopen` off and leave the others alone.
-pub(super) fn switch_off(seen: Option<FastOpenFlags>, bits: u32) -> String {
-    match seen {
-        Some(seen) => format!("`sudo sysctl -w net.ipv4.tcp_fastopen={}`", seen.bits() & !bits),
-        None => format!(
-            "`sudo sysctl -w net.ipv4.tcp_fastopen=$(( $(sysctl -n net.ipv4.tcp_fastopen) & ~{bits} ))`"
-        ),
-    }
+/// [`set_tcp_fastopen`], with fast open for listeners that do not ask for it.
+pub(super) fn set_for_all_listeners(seen: Option<FastOpenFlags>) -> String {
+    set_with(seen, ALL_LISTENERS)
+}
+
+/// 0x400, which each recommended value keeps.
+const ALL_LISTENERS: u32 = 0x400;
+
+fn set_with(seen: Option<FastOpenFlags>, bits: u32) -> String {
+    let value = match seen {
+        Some(seen) => (seen.recommended().bits() | bits).to_string(),
+        None if bits == 0 => {
+            format!("$(( $(sysctl -n net.ipv4.tcp_fastopen) & {ALL_LISTENERS} | 3 ))")
+        }
+        None => (FastOpenFlags::new(0).recommended().bits() | bits).to_string(),
+    };
+    format!("`sudo sysctl -w net.ipv4.tcp_fastopen={value}`")
 }
 
 /// The address alone, with the scope that a link-local one needs.

@@ -173,7 +173,14 @@ impl<'a> Facts<'a> {
         let setting = server.host.map(|host| host.syncookies);
         match (&server.syn, setting) {
             (SynRecord::Saved(_), _) | (_, Some(0)) => Some(false),
-            (SynRecord::NotSaved, _) if self.counted_option() || has_child(server) => Some(false),
+            // Of a SYN that is answered with a SYN cookie no option is parsed, and no queue is looked at.
+            (SynRecord::NotSaved, _)
+                if self.counted_option()
+                    || has_child(server)
+                    || self.counted(|n| n.listen_overflow) == Some(true) =>
+            {
+                Some(false)
+            }
             (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
             (SynRecord::NotSaved, _) => None,
         }

@@ -149,8 +149,8 @@ fn no_route(client: &ClientEvidence, errno: Errno) -> Verdict {
     Ruling::new(Outcome::Failed, format!("{ip} can't be reached: connecting failed with {errno}"))
         .cause(Cause::Unreachable, View::Client)
         .verdict(format!(
-            "See which way this host would take, and how far it gets: `ip route get {ip}` and \
-             `tracepath -n {ip}`."
+            "See which way this host would take, and how far it gets: `ip route get {ip}` and {}.",
+            commands::path(client.remote)
         ))
 }
 
@@ -196,10 +196,10 @@ fn reset(facts: &Facts<'_>, client: &ClientEvidence, sent: usize, errno: Errno) 
     .cause(Cause::ResetOnSynData, View::Client)
     .verdict(format!(
         "Leave fast open off towards {}, the kernel does not try again by itself; to see whether a box or \
-         the server's own firewall (`sudo nft list ruleset`) does it, capture on both ends: {}; the \
-         server may have got the data, so repeat only what may run twice.",
+         the server's own firewall (`sudo nft list ruleset`) does it: {}; the server may have got the data, so \
+         repeat only what may run twice.",
         client.remote.ip().to_canonical(),
-        commands::capture(facts)
+        commands::hops(facts)
     ))
 }
 
@@ -228,10 +228,10 @@ pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdic
             Ruling::new(Outcome::Failed, format!("{seen}, and regular connections work"))
                 .cause(Cause::DeadAfterSynData, View::Client)
                 .verdict(format!(
-                    "Leave fast open off towards {}; to find the box that goes silent capture on both \
-                     ends: {}; the server may have got the data, so repeat only what may run twice.",
+                    "Leave fast open off towards {}; to find the box that goes silent: {}; the server may have got \
+                     the data, so repeat only what may run twice.",
                     remote.ip().to_canonical(),
-                    commands::capture(facts)
+                    commands::hops(facts)
                 ))
         }
         Some(RegularCheck::TimedOut) => {
@@ -281,11 +281,9 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
                 .possible(&left)
                 .verdict(format!(
                     "Try a smaller first message, as large ones are lost where ICMP is filtered and the path's MTU is \
-                     smaller than this link's: `tfo-client -s {} -p {} --size 64B`; then look at the path: \
-                     `tracepath -n {}`.",
-                    remote.ip().to_canonical(),
-                    remote.port(),
-                    remote.ip().to_canonical()
+                     smaller than this link's: {}; then look at the path: {}.",
+                    commands::small(remote, 64),
+                    commands::hops(facts)
                 ));
         }
         let arrived = match facts.read(Sign::MessageAcknowledged) {
@@ -311,10 +309,10 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         )
         .cause(Cause::DeadAfterSynData, View::Client)
         .verdict(format!(
-            "Leave fast open off towards {}; to find the box that goes silent capture on both ends: {}; \
-             the server has got the data, so repeat only what may run twice.",
+            "Leave fast open off towards {}; to find the box that goes silent: {}; the server has got the data, so \
+             repeat only what may run twice.",
             remote.ip().to_canonical(),
-            commands::capture(facts)
+            commands::hops(facts)
         ));
     }
     Ruling::new(
@@ -383,9 +381,9 @@ pub(super) fn broken(facts: &Facts<'_>, client: &ClientEvidence, errno: i32) -> 
 
 fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
     Ruling::new(Outcome::Failed, seen).cause(Cause::TimedOut, View::Client).verdict(format!(
-        "Check that the host is up and no firewall drops this port: {} and `tracepath -n {}`.",
+        "Check that the host is up and no firewall drops this port: {} and {}.",
         commands::regular(client.remote),
-        client.remote.ip().to_canonical()
+        commands::path(client.remote)
     ))
 }
 

@@ -40,12 +40,15 @@ fn open(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         SynRecord::NotSaved => return not_saved(facts, server),
     };
     let payload = usize::from(syn.payload_bytes);
+    let brought = |with: &str| {
+        format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload))
+    };
     match syn.fast_open {
         Some(option) if option.is_request() => cookie_asked(facts, server),
         Some(_) if payload == 0 => cookie_alone(facts, server),
-        Some(_) => data_refused(facts, server, payload, "a cookie"),
+        Some(_) => not_taken(facts, server, &brought("a cookie")),
         None if payload == 0 && overwritten(syn) => option_overwritten(facts, server, syn),
-        None => data_refused(facts, server, payload, "no fast open option"),
+        None => not_taken(facts, server, &brought("no fast open option")),
     }
 }
 
@@ -129,9 +132,8 @@ fn granted(server: &ServerEvidence, request: Option<FastOpenOption>) -> Verdict 
 
 fn look_at_host(facts: &Facts<'_>) -> String {
     format!(
-        "To settle it, look at the setting, the listener's queue (last column) and the counters of this \
-         host: `sysctl net.ipv4.tcp_fastopen`, `cat /proc/net/tcp /proc/net/tcp6` and \
-         `nstat -az 'TcpExtTCPFastOpen*'`; or ask the client: {}.",
+        "To settle it: {}; or ask the client: {}.",
+        commands::doctor(facts),
         commands::probe(facts, 3)
     )
 }
@@ -146,11 +148,11 @@ fn cookie_alone(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         ),
     )
     .blame(Blame::Unknown)
-    .verdict(advice::to_settle(facts, None))
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
-fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with: &str) -> Verdict {
-    let seen = format!("The SYN from {} brought {} and {with}", server.source_ip(), bytes(payload));
+/// Fast open was tried, and the data was not taken.
+fn not_taken(facts: &Facts<'_>, server: &ServerEvidence, seen: &str) -> Verdict {
     let broad = if facts.read(Sign::CookieRefused) == Some(true) {
         Cause::CookieRejected
     } else {
@@ -164,7 +166,7 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
             format!("{seen}, and the data was not taken, although nothing here explains it"),
         )
         .cause(broad, View::Server)
-        .verdict(advice::to_settle(facts, Some(broad))),
+        .verdict(advice::to_settle(facts, Some(broad), &left)),
         _ => {
             let what = match broad {
                 Cause::CookieRejected => "the cookie was refused",
@@ -176,7 +178,7 @@ fn data_refused(facts: &Facts<'_>, server: &ServerEvidence, payload: usize, with
             )
             .cause(broad, View::Server)
             .candidates(&left, View::Server)
-            .verdict(advice::to_settle(facts, Some(broad)))
+            .verdict(advice::to_settle(facts, Some(broad), &left))
         }
     }
 }
@@ -204,7 +206,7 @@ fn option_overwritten(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSumma
         ),
     )
     .possible(&[Cause::OptionStripped])
-    .verdict(advice::to_settle(facts, None))
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
 /// The options that a Linux client sends by default.
@@ -221,17 +223,15 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verd
             syn.ttl
         ),
     )
-    .candidates(
-        &[
-            Cause::DisabledByConfig,
-            Cause::ClientDisabled,
-            Cause::PausedByBlackhole,
-            Cause::OptionStripped,
-            Cause::SynRetransmitted,
-        ],
-        View::Server,
-    )
-    .verdict(advice::to_settle(facts, None))
+    // Not all: a proxy without fast open, or a program that does not know it, sends such a SYN too.
+    .possible(&[
+        Cause::DisabledByConfig,
+        Cause::ClientDisabled,
+        Cause::PausedByBlackhole,
+        Cause::OptionStripped,
+        Cause::SynRetransmitted,
+    ])
+    .verdict(advice::to_settle(facts, None, &[]))
 }
 
 fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
@@ -247,23 +247,16 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         .blame(Blame::Unknown)
         .verdict(save_syns(facts));
     }
-    if facts.counted(|n| n.listen_overflow) == Some(true) {
-        return settled(facts, server, Cause::QueueFull);
-    }
-    if facts.counted(|n| n.passive_fail) == Some(true) {
-        return Ruling::new(
-            Outcome::Fallback,
-            format!("{from} sent a cookie that was refused (TCPFastOpenPassiveFail rose)"),
-        )
-        .cause(Cause::CookieRejected, View::Server)
-        .candidates(
-            &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
-            View::Server,
-        )
-        .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
-    }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {
         return cookie_asked(facts, server);
+    }
+    if facts.counted(|n| n.passive_fail) == Some(true) {
+        let seen = format!("The connection from {from} raised TCPFastOpenPassiveFail");
+        return not_taken(facts, server, &seen);
+    }
+    if facts.counted(|n| n.listen_overflow) == Some(true) {
+        let seen = format!("The connection from {from} raised TCPFastOpenListenOverflow");
+        return not_taken(facts, server, &seen);
     }
     Ruling::new(
         Outcome::NotAttempted,

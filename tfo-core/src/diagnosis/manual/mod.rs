@@ -2,10 +2,14 @@
 //! of the README are made of the pages' first lines.
 //!
 //! A page is a Markdown file of this folder: the word as its title, a sentence of what it means, a
-//! line `Help: …` of what helps, then the four [sections](Section).
+//! line `Help: …` of what helps, then the four [sections](Section). What a cause requires, and which other causes
+//! that excludes, is not written there: it comes from the [table of rules](super::rules).
+
+mod proof;
 
 use std::fmt;
 
+pub use self::proof::{Broader, Fact, Proof, Rival};
 use super::{Cause, Outcome};
 
 /// A word that has a page.
@@ -122,6 +126,24 @@ impl Page {
         let mut sections = self.sections();
         let found = sections.find_map(|(title, body)| (title == section.title()).then_some(body));
         found.unwrap_or_default()
+    }
+
+    /// What the rules require of a cause, by symptom. Empty where the bits of the connection show it directly.
+    #[must_use]
+    pub fn proofs(self) -> Vec<Proof> {
+        match self.topic {
+            Topic::Cause(cause) => proof::proofs(cause),
+            Topic::Outcome(_) => Vec::new(),
+        }
+    }
+
+    /// What a broader word stands for, by symptom. Empty for all others.
+    #[must_use]
+    pub fn broader_than(self) -> Vec<Broader> {
+        match self.topic {
+            Topic::Cause(cause) => proof::broader(cause),
+            Topic::Outcome(_) => Vec::new(),
+        }
     }
 
     fn head(self) -> impl Iterator<Item = &'static str> {

@@ -12,7 +12,7 @@ mod sign;
 mod table;
 
 pub use sign::Sign;
-pub use table::RULES;
+pub use table::{BROADER, RULES};
 
 use super::Cause;
 

@@ -15,6 +15,16 @@ const fn rule(symptom: Symptom, cause: Cause, requires: &'static [(Sign, bool)])
     Rule { symptom, cause, requires }
 }
 
+/// The broader words: each with its symptom and the signs that go with it. It is used while several causes of the symptom
+/// remain.
+pub const BROADER: &[Rule] = &[
+    rule(NoCookie, Cause::NoCookieReturned, &[]),
+    rule(DataNotAcked, Cause::CookieRejected, &[(CookieRefused, true)]),
+    rule(DataNotAcked, Cause::DataNotAcked, &[]),
+    rule(SynRepeated, Cause::SynRetransmitted, &[]),
+    rule(NoAnswer, Cause::TimedOut, &[]),
+];
+
 /// All rules, by symptom; in each in the order in which a packet meets the causes.
 pub const RULES: &[Rule] = &[
     // A proxy answers for the server: whatever the server saw is of another connection.
