@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict};
@@ -21,9 +22,12 @@ use crate::output::{Failure, Progress};
 use crate::{probe, target};
 
 /// Logged as soon as it is known.
-const WITHOUT_ERRORS: &str = "no ICMP errors about TCP come back to this host: hops can't be told apart";
+const WITHOUT_ERRORS: &str =
+    "no ICMP errors about TCP come back to this host: hops can't be told apart";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
+/// The connections from other ports with `--all`.
+const OTHER_PORTS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
 /// When the kernel has sent its second SYN for sure.
@@ -126,20 +130,11 @@ struct Found {
     series: Series,
     kinds: Vec<SynKind>,
     granted: Option<bool>,
-    /// Ports of failed connections that were surveyed as well.
-    surveyed: Vec<u16>,
 }
 
 impl Found {
     fn new(map: PathMap) -> Self {
-        Self {
-            map,
-            ends: Vec::new(),
-            series: Series::default(),
-            kinds: Vec::new(),
-            granted: None,
-            surveyed: Vec::new(),
-        }
+        Self { map, ends: Vec::new(), series: Series::default(), kinds: Vec::new(), granted: None }
     }
 
     fn works(&self) -> bool {
@@ -218,8 +213,6 @@ impl Explorer<'_> {
             .retransmission_passes(self.wish.to_target && connects);
         self.survey(&mut prober, &plan, found)?;
         if self.wish.to_target && connects {
-            // What the search for hops left at the target has ended by then.
-            prober.pause(round_trip.unwrap_or_default());
             self.connect(round_trip, found);
         } else if found.kinds.contains(&SynKind::Request) && connects {
             found.granted = Some(self.request(&mut prober, found.map.local.ip())?);
@@ -233,7 +226,6 @@ impl Explorer<'_> {
                 .flow_dropped(dead)
                 .retransmission_passes(found.ends.iter().any(repeated));
             self.survey_more(&mut prober, &plan, found)?;
-            self.survey_failing_port(&plan, found)?;
         }
         if !found.map.interrupted {
             let wait =
@@ -262,20 +254,20 @@ impl Explorer<'_> {
         self.survey(prober, &plan.clone().kinds(more), found)
     }
 
-    /// Surveys the port of a connection that failed, if hops show no fault for the port that was surveyed: routers may
-    /// send only some connections to a box.
+    /// Surveys the port of a connection that failed, if hops show no fault for the port that was surveyed, and a
+    /// connection from there did not fail: routers may send only some connections to a box.
     fn survey_failing_port(&self, plan: &Plan, found: &mut Found) -> Result<(), Failure> {
         let surveyed = found.map.local;
-        let local = found.ends.iter().filter(|end| end.is_broken()).filter_map(EndToEnd::local);
-        let other = local.map(|local| local.port()).find(|port| *port != surveyed.port());
+        let ports = |broken: bool| {
+            let ends = found.ends.iter().filter(move |end| end.is_broken() == broken);
+            ends.filter_map(EndToEnd::local).map(|local| local.port())
+        };
+        let differs = ports(false).any(|port| port == surveyed.port());
+        let other = ports(true).find(|port| *port != surveyed.port());
         let is_known = !conclude(&found.map, &[]).faults.is_empty();
-        let Some(port) = other.filter(|port| !is_known && !found.surveyed.contains(port)) else {
+        let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
             return Ok(());
         };
-        if found.map.interrupted || found.map.without_icmp {
-            return Ok(());
-        }
-        found.surveyed.push(port);
         let mut prober =
             SocketProber::new(self.address, surveyed.ip(), Some(port)).map_err(cannot_probe)?;
         if prober.port() != port {
@@ -320,19 +312,21 @@ impl Explorer<'_> {
         Ok(())
     }
 
-    /// Connects as the probe does, until a connection does more than fetch a cookie. The one that uses a cookie comes
-    /// from the port of the survey.
+    /// Connects as the probe does, until a connection does more than fetch a cookie: with a cookie, from the port of the
+    /// survey. With `--all` some more, from other
+    /// ports, because routers may send only some connections to a box.
     fn connect(&self, round_trip: Option<Duration>, found: &mut Found) {
+        let plan = self.plan(round_trip);
         for n in 1..=CONNECTIONS {
             self.progress.show(&format!("  connection {n} from end to end…"));
-            let local = found.map.local;
-            let bound = local.port() != 0 && self.has_cookie(local.ip());
-            let plan = probe::plan(self.settings, self.address)
-                .connect_timeout(self.patience(round_trip));
+            // What the port was used for before has ended at the target by then.
+            thread::sleep(round_trip.unwrap_or_default());
+            // A translation may give each port another address, and then a cookie holds for one port alone.
+            let wanted = |local: &SocketAddr| local.port() != 0 && self.has_cookie(local.ip());
+            let local = Some(found.map.local).filter(wanted);
             let series = &mut found.series;
-            let mut connection =
-                probe::connect(&bind(&plan, bound.then_some(local)), self.settings, n, series);
-            if bound && local_of(&connection.evidence).is_none() {
+            let mut connection = probe::connect(&bind(&plan, local), self.settings, n, series);
+            if local_of(&connection.evidence).is_none() {
                 // The port is taken by now.
                 connection = probe::connect(&plan, self.settings, n, series);
             }
@@ -342,6 +336,20 @@ impl Explorer<'_> {
                 break;
             }
         }
+        for n in 1..=OTHER_PORTS {
+            if !self.wish.all || !found.works() || self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            self.progress.show(&format!("  connection {n} from another port…"));
+            let connection =
+                probe::connect(&plan, self.settings, CONNECTIONS + n, &mut found.series);
+            found.ends.push(EndToEnd::new(connection.verdict, connection.evidence));
+        }
+    }
+
+    /// A connection from end to end whose port can be surveyed afterwards.
+    fn plan(&self, round_trip: Option<Duration>) -> Probe {
+        probe::plan(self.settings, self.address).connect_timeout(self.patience(round_trip)).reset()
     }
 
     /// The time for a handshake: more than the kernel needs for its second SYN.
@@ -353,12 +361,13 @@ impl Explorer<'_> {
     /// Connects again if the ends show a fault that no hop shows: from the port of the survey, so that routers choose the
     /// same way, and from another one. With the first connection that makes three, which are enough to blame the path.
     fn connect_again(&self, found: &mut Found) {
-        let shown = |found: &Found, ends: &[EndToEnd]| !conclude(&found.map, ends).faults.is_empty();
+        let shown =
+            |found: &Found, ends: &[EndToEnd]| !conclude(&found.map, ends).faults.is_empty();
         let is_broken = |found: &Found| found.ends.last().is_some_and(EndToEnd::is_broken);
         if !is_broken(found) || shown(found, &[]) {
             return;
         }
-        let plan = probe::plan(self.settings, self.address).connect_timeout(self.patience(None));
+        let plan = self.plan(None);
         let enough = found.ends.len() + 2;
         for from in [Some(found.map.local), None, None] {
             if found.ends.len() >= enough || shown(found, &found.ends) || !is_broken(found) {
@@ -366,8 +375,7 @@ impl Explorer<'_> {
             }
             self.progress.show("  connecting again from end to end…");
             let probe = bind(&plan, from.filter(|local| local.port() != 0));
-            let connection =
-                probe::connect(&probe, self.settings, CONNECTIONS, &mut found.series);
+            let connection = probe::connect(&probe, self.settings, CONNECTIONS, &mut found.series);
             // The port may be taken by now.
             if local_of(&connection.evidence).is_some() {
                 found.ends.push(EndToEnd::new(connection.verdict, connection.evidence));

@@ -9,7 +9,8 @@ use crate::prose::verdict_with_cause;
 const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last \
                             ones: a firewall or a sandbox keeps them.";
 /// The kernel has no error queue for TCP.
-const WITHOUT_QUEUE: &str = "This kernel or sandbox does not report ICMP errors to TCP sockets (IP_RECVERR).";
+const WITHOUT_QUEUE: &str =
+    "This kernel or sandbox does not report ICMP errors to TCP sockets (IP_RECVERR).";
 /// What remains without them.
 const TWO_ENDS: &str = "Hops cannot be told apart here. What both ends see, `tfo-client` shows with tfo-server at the \
                         target.";

@@ -38,8 +38,7 @@ pub fn survey(
     watch: &mut dyn FnMut(&PathMap, Stage, u8) -> bool,
 ) -> Result<()> {
     let stage = Stage::Discovering;
-    let mut survey =
-        Survey { prober, plan, map, watch, stage, spread: None, stopped: false };
+    let mut survey = Survey { prober, plan, map, watch, stage, spread: None, stopped: false };
     survey.run()?;
     survey.map.interrupted |= survey.stopped;
     Ok(())
