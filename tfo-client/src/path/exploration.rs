@@ -1,31 +1,37 @@
-//! From end to end first, then hop by hop.
+//! The hops, then from end to end, then hop by hop what that makes worth sending.
 //!
-//! Data reaches the target only with `--to-target`, or where the lab's mirror is the target.
+//! Data reaches the target only with `--to-target`, or where a mirror introduces itself to a client that sends nothing.
 
-use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use tfo_core::diagnosis::{Cause, Outcome, Verdict};
+use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict};
 use tfo_core::host::cookie_cache;
 use tfo_core::path::{
     Conclusion, EndToEnd, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind, conclude,
     survey,
 };
-use tfo_core::probe::Series;
+use tfo_core::probe::{Probe, Series, mirror};
 
 use crate::config::Settings;
 use crate::output::{Failure, Progress};
 use crate::{probe, target};
 
+/// Logged as soon as it is known.
+const WITHOUT_ERRORS: &str =
+    "no ICMP errors about TCP come back to this host: hops can't be told apart";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
+/// The connections from other ports with `--all`.
+const OTHER_PORTS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
 /// When the kernel has sent its second SYN for sure.
-const SECOND_SYN: Duration = Duration::from_millis(1150);
+const SECOND_SYN: Duration = Duration::from_millis(1080);
 /// Time for a handshake from end to end, where the round trip time is not known.
 const HANDSHAKE: Duration = Duration::from_millis(1500);
 /// Time for a regular connection where none is made otherwise.
@@ -96,17 +102,45 @@ pub(super) fn explore(
     wish: Wish,
     interrupted: &Arc<AtomicBool>,
 ) -> Result<Exploration, Failure> {
+    let progress = Progress::new();
     let explorer = Explorer {
         settings,
         address,
         wish,
         interrupted,
-        progress: Progress::new(),
+        progress: &progress,
         began: (SystemTime::now(), Instant::now()),
     };
     let found = explorer.run();
-    explorer.progress.erase();
+    progress.erase();
     found
+}
+
+/// A regular connection.
+struct Regular {
+    took: Duration,
+    /// A mirror introduced itself.
+    mirror: bool,
+}
+
+/// What is known so far.
+struct Found {
+    map: PathMap,
+    ends: Vec<EndToEnd>,
+    series: Series,
+    kinds: Vec<SynKind>,
+    granted: Option<bool>,
+}
+
+impl Found {
+    fn new(map: PathMap) -> Self {
+        Self { map, ends: Vec::new(), series: Series::default(), kinds: Vec::new(), granted: None }
+    }
+
+    fn works(&self) -> bool {
+        self.ends.last().is_some_and(|end| end.verdict.outcome == Outcome::FastOpen)
+            && self.ends.iter().all(|end| !end.is_broken())
+    }
 }
 
 struct Explorer<'a> {
@@ -114,70 +148,34 @@ struct Explorer<'a> {
     address: SocketAddr,
     wish: Wish,
     interrupted: &'a AtomicBool,
-    progress: Progress,
+    progress: &'a Progress,
     began: (SystemTime, Instant),
 }
 
 impl Explorer<'_> {
-    fn run(&self) -> Result<Exploration, Failure> {
+    fn run(mut self) -> Result<Exploration, Failure> {
         let local = target::local_address(self.address).ok_or_else(|| {
             Failure::NoConnection(format!("there is no route to {}", self.address.ip()))
         })?;
-        let mut ends = Vec::new();
-        let mut series = Series::default();
-        let (mut round_trip, mut connects) = (None, false);
-        let wants_requests = self.wish.all && !self.has_cookie(local);
-        if self.wish.to_target && !wants_requests {
-            round_trip = self.connect(&mut series, &mut ends);
-            connects = round_trip.is_some();
-        }
-        if !connects {
-            round_trip = self.regular_connection();
-            connects = round_trip.is_some();
-        }
-        // From the port of the connection that failed, so that routers send the SYNs the same way.
-        // Unless nothing passes any more from there.
-        let is_dead = |end: &&EndToEnd| end.may_be(Cause::DeadAfterSynData);
-        let usable = ends.last().filter(|end| !is_dead(end));
-        let port = usable.and_then(EndToEnd::local).map(|local| local.port());
-        let mut prober = SocketProber::new(self.address, local, port).map_err(cannot_probe)?;
-        let mut map = PathMap::new(prober.local(), self.address);
-        let retransmitted =
-            ends.iter().any(|end| end.verdict.cause == Some(Cause::SynRetransmitted));
-        let plan = |kinds: Vec<SynKind>| {
-            Plan::new(kinds)
-                .max_hops(self.wish.max_hops)
-                .round_trip(round_trip)
-                .large(Some(LARGE))
-                .retransmission_passes(retransmitted)
-        };
-        let mut kinds = Vec::new();
-        let mut granted = None;
-        if wants_requests || (!self.wish.to_target && !self.has_cookie(local)) {
-            kinds = prober.kinds();
-            self.survey(&mut prober, &plan(kinds.clone()), &mut map)?;
-            if self.wish.to_target {
-                self.connect(&mut series, &mut ends);
-            } else if kinds.contains(&SynKind::Request) && connects {
-                granted = Some(self.request(&mut prober, local)?);
+        let regular = self.regular_connection();
+        self.wish.to_target |= regular.as_ref().is_some_and(|regular| regular.mirror);
+        let (connects, round_trip) = (regular.is_some(), regular.map(|regular| regular.took));
+        let mut found = Found::new(PathMap::new(SocketAddr::new(local, 0), self.address));
+        match SocketProber::new(self.address, local, None) {
+            Ok(prober) => {
+                found.map.local = prober.local();
+                self.explore(prober, connects.then_some(round_trip).flatten(), &mut found)?;
             }
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                log::warn!("{WITHOUT_ERRORS}");
+                found.map.without_icmp = true;
+                if self.wish.to_target && connects {
+                    self.connect(None, &mut found);
+                }
+            }
+            Err(e) => return Err(cannot_probe(e)),
         }
-        let works = ends.last().is_some_and(|end| end.verdict.outcome == Outcome::FastOpen);
-        let more: Vec<SynKind> = if works && !self.wish.all {
-            Vec::new()
-        } else {
-            prober.kinds().into_iter().filter(|kind| !kinds.contains(kind)).collect()
-        };
-        if !more.is_empty() || kinds.is_empty() {
-            self.survey(&mut prober, &plan(more.clone()), &mut map)?;
-        }
-        kinds.extend(more);
-        if !map.interrupted {
-            let wait =
-                round_trip.unwrap_or(Duration::from_millis(300)) + Duration::from_millis(100);
-            prober.measure_datagrams(&mut map, wait.min(Duration::from_secs(1)));
-            self.connect_again(&map, &mut series, &mut ends);
-        }
+        let Found { map, ends, granted, kinds, .. } = found;
         Ok(Exploration {
             host: self.settings.target.host.clone(),
             address: self.address,
@@ -193,12 +191,108 @@ impl Explorer<'_> {
         })
     }
 
+    /// Finds the hops, connects from end to end, and sends to each hop what that makes worth sending.
+    ///
+    /// All of it from one port where that is possible, so that routers send it the same way. While there is no cookie,
+    /// requests come first: afterwards the kernel has a cookie, or chooses the other option.
+    fn explore(
+        &self,
+        mut prober: SocketProber,
+        round_trip: Option<Duration>,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let connects = round_trip.is_some();
+        let has_cookie = self.has_cookie(found.map.local.ip());
+        let mut kinds = if has_cookie { Vec::new() } else { prober.kinds() };
+        if self.wish.to_target {
+            kinds.retain(|kind| *kind == SynKind::Request);
+        }
+        let plan = Plan::new(kinds)
+            .max_hops(self.wish.max_hops)
+            .round_trip(round_trip)
+            .retransmission_passes(self.wish.to_target && connects);
+        self.survey(&mut prober, &plan, found)?;
+        if self.wish.to_target && connects {
+            self.connect(round_trip, found);
+        } else if found.kinds.contains(&SynKind::Request) && connects {
+            found.granted = Some(self.request(&mut prober, found.map.local.ip())?);
+        }
+        if !found.works() || self.wish.all {
+            let dead = found.ends.iter().any(|end| end.may_be(Cause::DeadAfterSynData));
+            let repeated = |end: &EndToEnd| end.verdict.cause == Some(Cause::SynRetransmitted);
+            let plan = plan
+                .clone()
+                .large(Some(LARGE))
+                .flow_dropped(dead)
+                .retransmission_passes(found.ends.iter().any(repeated));
+            self.survey_more(&mut prober, &plan, found)?;
+        }
+        if !found.map.interrupted {
+            let wait =
+                round_trip.unwrap_or(Duration::from_millis(300)) + Duration::from_millis(100);
+            prober.measure_datagrams(&mut found.map, wait.min(Duration::from_secs(1)));
+            self.connect_again(found);
+            self.survey_failing_port(&plan, found)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the kinds that were not sent yet, from the same port. A port that the kernel still holds for a connection
+    /// is replaced by another one.
+    fn survey_more(
+        &self,
+        prober: &mut SocketProber,
+        plan: &Plan,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let sent = found.kinds.clone();
+        let more = prober.kinds().into_iter().filter(|kind| !sent.contains(kind)).collect();
+        if !prober.is_free() {
+            prober.change_port().map_err(cannot_probe)?;
+            found.map = PathMap::new(prober.local(), self.address);
+        }
+        self.survey(prober, &plan.clone().kinds(more), found)
+    }
+
+    /// Surveys the port of a connection that failed, if hops show no fault for the port that was surveyed, and a
+    /// connection from there did not fail: routers may send only some connections to a box.
+    fn survey_failing_port(&self, plan: &Plan, found: &mut Found) -> Result<(), Failure> {
+        let surveyed = found.map.local;
+        let ports = |broken: bool| {
+            let ends = found.ends.iter().filter(move |end| end.is_broken() == broken);
+            ends.filter_map(EndToEnd::local).map(|local| local.port())
+        };
+        let differs = ports(false).any(|port| port == surveyed.port());
+        let other = ports(true).find(|port| *port != surveyed.port());
+        let is_known = !conclude(&found.map, &[]).faults.is_empty();
+        let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
+            return Ok(());
+        };
+        let mut prober =
+            SocketProber::new(self.address, surveyed.ip(), Some(port)).map_err(cannot_probe)?;
+        if prober.port() != port {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut found.map, PathMap::new(prober.local(), self.address));
+        let plan = plan.clone().kinds(prober.kinds());
+        self.survey(&mut prober, &plan, found)?;
+        if conclude(&found.map, &[]).faults.is_empty() {
+            let interrupted = found.map.interrupted;
+            found.map = before;
+            found.map.interrupted |= interrupted;
+        } else {
+            found.map.datagram_distance = before.datagram_distance;
+        }
+        Ok(())
+    }
+
     fn survey(
         &self,
         prober: &mut SocketProber,
         plan: &Plan,
-        map: &mut PathMap,
+        found: &mut Found,
     ) -> Result<(), Failure> {
+        found.kinds.extend_from_slice(&plan.kinds);
         let mut watch = |map: &PathMap, stage: Stage, hop: u8| {
             let what = match stage {
                 Stage::Discovering => "looking for hops",
@@ -209,28 +303,53 @@ impl Explorer<'_> {
             self.progress.show(&format!("  hop {hop}: {what} ({} SYNs)", map.samples.len()));
             !self.interrupted.load(Ordering::Relaxed)
         };
-        survey(prober, plan, map, &mut watch).map_err(cannot_probe)
+        let said = found.map.without_icmp;
+        survey(prober, plan, &mut found.map, &mut watch).map_err(cannot_probe)?;
+        if found.map.without_icmp && !said {
+            self.progress.erase();
+            log::warn!("{WITHOUT_ERRORS}");
+        }
+        Ok(())
     }
 
-    /// Connects as the probe does, until a connection does more than fetch a cookie. Returns the round trip time.
-    fn connect(&self, series: &mut Series, ends: &mut Vec<EndToEnd>) -> Option<Duration> {
-        let plan = |round_trip| {
-            probe::plan(self.settings, self.address).connect_timeout(self.patience(round_trip))
-        };
-        let mut round_trip = None;
+    /// Connects as the probe does, until a connection does more than fetch a cookie: with a cookie, from the port of the
+    /// survey. With `--all` some more, from other
+    /// ports, because routers may send only some connections to a box.
+    fn connect(&self, round_trip: Option<Duration>, found: &mut Found) {
+        let plan = self.plan(round_trip);
         for n in 1..=CONNECTIONS {
             self.progress.show(&format!("  connection {n} from end to end…"));
-            let connection = probe::connect(&plan(round_trip), self.settings, n, series);
-            let timing = connection.timing;
-            let known = timing.handshake_rtt.or(timing.rtt);
-            round_trip = round_trip.or(known);
+            // What the port was used for before has ended at the target by then.
+            thread::sleep(round_trip.unwrap_or_default());
+            // A translation may give each port another address, and then a cookie holds for one port alone.
+            let wanted = |local: &SocketAddr| local.port() != 0 && self.has_cookie(local.ip());
+            let local = Some(found.map.local).filter(wanted);
+            let series = &mut found.series;
+            let mut connection = probe::connect(&bind(&plan, local), self.settings, n, series);
+            if local_of(&connection.evidence).is_none() {
+                // The port is taken by now.
+                connection = probe::connect(&plan, self.settings, n, series);
+            }
             let granted = connection.verdict.outcome == Outcome::CookieGranted;
-            ends.push(EndToEnd::new(connection.verdict, connection.evidence));
+            found.ends.push(EndToEnd::new(connection.verdict, connection.evidence));
             if !granted || self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
         }
-        round_trip
+        for n in 1..=OTHER_PORTS {
+            if !self.wish.all || !found.works() || self.interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+            self.progress.show(&format!("  connection {n} from another port…"));
+            let connection =
+                probe::connect(&plan, self.settings, CONNECTIONS + n, &mut found.series);
+            found.ends.push(EndToEnd::new(connection.verdict, connection.evidence));
+        }
+    }
+
+    /// A connection from end to end whose port can be surveyed afterwards.
+    fn plan(&self, round_trip: Option<Duration>) -> Probe {
+        probe::plan(self.settings, self.address).connect_timeout(self.patience(round_trip)).reset()
     }
 
     /// The time for a handshake: more than the kernel needs for its second SYN.
@@ -241,35 +360,43 @@ impl Explorer<'_> {
 
     /// Connects again if the ends show a fault that no hop shows: from the port of the survey, so that routers choose the
     /// same way, and from another one. With the first connection that makes three, which are enough to blame the path.
-    fn connect_again(&self, map: &PathMap, series: &mut Series, ends: &mut Vec<EndToEnd>) {
-        let found = |ends: &[EndToEnd]| !conclude(map, ends).faults.is_empty();
-        let is_broken = |ends: &[EndToEnd]| ends.last().is_some_and(EndToEnd::is_broken);
-        if !is_broken(ends) || found(&[]) {
+    fn connect_again(&self, found: &mut Found) {
+        let shown =
+            |found: &Found, ends: &[EndToEnd]| !conclude(&found.map, ends).faults.is_empty();
+        let is_broken = |found: &Found| found.ends.last().is_some_and(EndToEnd::is_broken);
+        if !is_broken(found) || shown(found, &[]) {
             return;
         }
-        let plan = || probe::plan(self.settings, self.address).connect_timeout(self.patience(None));
-        let enough = ends.len() + 2;
-        for probe in [plan().bind(map.local), plan(), plan()] {
-            self.progress.show("  connecting again from end to end…");
-            let connection = probe::connect(&probe, self.settings, CONNECTIONS, series);
-            // The port may be taken by now.
-            if connection.evidence.client.as_ref().is_some_and(|client| client.local.is_some()) {
-                ends.push(EndToEnd::new(connection.verdict, connection.evidence));
-            }
-            if ends.len() >= enough || found(ends) || !is_broken(ends) {
+        let plan = self.plan(None);
+        let enough = found.ends.len() + 2;
+        for from in [Some(found.map.local), None, None] {
+            if found.ends.len() >= enough || shown(found, &found.ends) || !is_broken(found) {
                 break;
+            }
+            self.progress.show("  connecting again from end to end…");
+            let probe = bind(&plan, from.filter(|local| local.port() != 0));
+            let connection = probe::connect(&probe, self.settings, CONNECTIONS, &mut found.series);
+            // The port may be taken by now.
+            if local_of(&connection.evidence).is_some() {
+                found.ends.push(EndToEnd::new(connection.verdict, connection.evidence));
             }
         }
     }
 
-    /// The round trip time of a regular connection, without data.
-    fn regular_connection(&self) -> Option<Duration> {
+    /// Makes a regular connection, without data, and ends it. A mirror introduces itself to such a client.
+    fn regular_connection(&self) -> Option<Regular> {
         self.progress.show("  connecting…");
         let start = Instant::now();
         let limit = CONNECT.min(self.settings.probe.connect_timeout.get());
         match TcpStream::connect_timeout(&self.address, limit) {
-            Ok(_) => Some(start.elapsed()),
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Some(start.elapsed()),
+            Ok(stream) => {
+                let took = start.elapsed();
+                let mirror = !self.wish.to_target && is_mirror(stream, took);
+                Some(Regular { took, mirror })
+            }
+            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Some(Regular { took: start.elapsed(), mirror: false })
+            }
             Err(_) => None,
         }
     }
@@ -294,14 +421,26 @@ impl Explorer<'_> {
 }
 
 fn cannot_probe(source: tfo_core::Error) -> Failure {
-    let advice = if source.kind() == io::ErrorKind::Unsupported {
-        "this kernel or sandbox hands out no ICMP errors: ask both ends instead, `tfo-client` with tfo-server at the target"
-    } else {
-        ""
-    };
-    Failure::Operation {
-        what: "SYNs with a small TTL can't be sent".to_owned(),
-        source,
-        advice: advice.to_owned(),
-    }
+    let what = "SYNs with a small TTL can't be sent".to_owned();
+    Failure::Operation { what, source, advice: String::new() }
+}
+
+/// The probe, bound to an address if there is one.
+fn bind(plan: &Probe, local: Option<SocketAddr>) -> Probe {
+    local.into_iter().fold(plan.clone(), Probe::bind)
+}
+
+fn local_of(evidence: &Evidence) -> Option<SocketAddr> {
+    evidence.client.as_ref().and_then(|client| client.local)
+}
+
+/// Whether a mirror is at the other end of a new connection: ends it without a byte, and waits for the greeting.
+fn is_mirror(mut stream: TcpStream, round_trip: Duration) -> bool {
+    let patience = (round_trip * 3 + Duration::from_millis(100)).min(Duration::from_secs(1));
+    let mut bytes = [0; mirror::GREETING.len()];
+    stream
+        .shutdown(Shutdown::Write)
+        .and_then(|()| stream.set_read_timeout(Some(patience)))
+        .and_then(|()| stream.read_exact(&mut bytes))
+        .is_ok_and(|()| bytes.starts_with(mirror::ANSWER))
 }

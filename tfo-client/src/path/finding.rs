@@ -7,14 +7,20 @@ use crate::prose::verdict_with_cause;
 
 /// Neither the first hops nor the last ones answer.
 const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, neither from the first hops nor from the last \
-                            ones: a firewall or a sandbox keeps them. Hops cannot be distinguished; what both ends show, \
-                            `tfo-client` with tfo-server at the target does.";
+                            ones: a firewall or a sandbox keeps them.";
+/// The kernel has no error queue for TCP.
+const WITHOUT_QUEUE: &str =
+    "This kernel or sandbox does not report ICMP errors to TCP sockets (IP_RECVERR).";
+/// What remains without them.
+const TWO_ENDS: &str = "Hops cannot be told apart here. What both ends see, `tfo-client` shows with tfo-server at the \
+                        target.";
 
 /// What was found: one paragraph each, the most telling first.
 pub(super) fn paragraphs(found: &Exploration) -> Vec<String> {
     let mut told = found.conclusion.sentences(&found.map);
     if found.map.without_icmp {
-        told.push(WITHOUT_ICMP.to_owned());
+        let why = if found.map.samples.is_empty() { WITHOUT_QUEUE } else { WITHOUT_ICMP };
+        told.push(format!("{why} {TWO_ENDS}"));
     } else if found.conclusion.faults.is_empty() {
         told.insert(0, no_fault(found));
     }

@@ -139,7 +139,9 @@ fn behind_the_hops(
     let alike = || ends.iter().filter(|other| other.kind() == syn || end.kind() == other.kind());
     let failed = alike().filter(|other| other.may_be(cause)).count();
     // One SYN may be lost by chance.
-    let by_chance = matches!(word, FaultKind::Dropped | FaultKind::FlowDropped) && failed < 2;
+    let may_be_chance =
+        matches!(word, FaultKind::Dropped | FaultKind::AnswerDropped | FaultKind::FlowDropped);
+    let by_chance = may_be_chance && failed < 2;
     if is_known || by_chance {
         return None;
     }
@@ -149,7 +151,7 @@ fn behind_the_hops(
     };
     let from_same_port = ends.iter().any(|other| of_port(&other));
     let after = match word {
-        FaultKind::AnswerOptionRemoved => 0,
+        FaultKind::AnswerOptionRemoved | FaultKind::AnswerDropped => 0,
         _ if !from_same_port => 0,
         FaultKind::OptionOverwritten | FaultKind::OptionRemoved | FaultKind::CookieChanged => {
             last_unchanged(map, syn, Matter::Option)
@@ -190,12 +192,19 @@ fn word(cause: Cause, end: &EndToEnd) -> Option<(FaultKind, SynKind)> {
         }
         Cause::SynDataStripped => (FaultKind::DataRemoved, SynKind::CookieAndData),
         Cause::CookieCorrupted => (FaultKind::CookieChanged, SynKind::CookieAndData),
+        Cause::SynRetransmitted if has_arrived(end) => (FaultKind::AnswerDropped, sent),
         Cause::SynRetransmitted => (FaultKind::Dropped, sent),
         Cause::ResetOnSynData => (FaultKind::Reset, SynKind::CookieAndData),
         Cause::DeadAfterSynData => (FaultKind::FlowDropped, SynKind::CookieAndData),
         Cause::SynAckOptionStripped => (FaultKind::AnswerOptionRemoved, SynKind::Request),
         _ => return None,
     })
+}
+
+/// Whether the server's connection began with a SYN of fast open, not with the kernel's regular retransmission.
+fn has_arrived(end: &EndToEnd) -> bool {
+    let syn = end.evidence.server.as_ref().and_then(|server| server.syn.saved());
+    syn.is_some_and(|syn| syn.fast_open.is_some() || syn.payload_bytes > 0)
 }
 
 /// The last hop that saw such SYNs as they were sent.

@@ -71,6 +71,8 @@ fault_kinds! {
     TooLarge = "too-large", false, "do not fit";
     /// The option of the SYN-ACK is gone, on the way back.
     AnswerOptionRemoved = "syn-ack-option-removed", false, "get an answer that lost its option on the way back";
+    /// The SYN arrives, and its SYN-ACK does not come back; that of a regular SYN does.
+    AnswerDropped = "syn-ack-dropped", false, "arrive, and their answer gets lost on the way back";
     /// The maximum segment size is another one.
     MssChanged = "mss-changed", true, "have another maximum segment size";
     /// An option other than fast open's is gone.

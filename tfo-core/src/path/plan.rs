@@ -47,13 +47,29 @@ pub struct Plan {
     pub large: Option<usize>,
     /// It is known that the kernel's retransmission of such SYNs passes: no SYN need wait for it.
     pub retransmission_passes: bool,
+    /// It seems that nothing passes any more from a port once a SYN with data has passed from it.
+    pub flow_dropped: bool,
 }
 
 impl Plan {
     /// A plan for these kinds on a path of at most 30 hops.
     #[must_use]
     pub const fn new(kinds: Vec<SynKind>) -> Self {
-        Self { kinds, max_hops: 30, round_trip: None, large: None, retransmission_passes: false }
+        Self {
+            kinds,
+            max_hops: 30,
+            round_trip: None,
+            large: None,
+            retransmission_passes: false,
+            flow_dropped: false,
+        }
+    }
+
+    /// Sets the kinds to send besides regular SYNs.
+    #[must_use]
+    pub fn kinds(mut self, kinds: Vec<SynKind>) -> Self {
+        self.kinds = kinds;
+        self
     }
 
     /// Sets the last hop to look at.
@@ -76,9 +92,14 @@ impl Plan {
         self.large = bytes;
         self
     }
-}
 
-impl Plan {
+    /// Says whether nothing seems to pass any more from a port once a SYN with data has passed from it.
+    #[must_use]
+    pub const fn flow_dropped(mut self, dropped: bool) -> Self {
+        self.flow_dropped = dropped;
+        self
+    }
+
     /// Says whether it is known that the kernel's retransmission passes.
     #[must_use]
     pub const fn retransmission_passes(mut self, passes: bool) -> Self {

@@ -45,11 +45,10 @@ impl SocketProber {
         if let (SocketAddr::V6(own), SocketAddr::V6(target)) = (&mut own, target) {
             own.set_scope_id(target.scope_id());
         }
+        own.set_port(port.unwrap_or(0));
         let mut prober = Self { target, local: own, may_be_paused: may_be_paused() };
-        let wanted = port.filter(|port| prober.is_free(*port));
-        match wanted {
-            Some(port) => prober.local.set_port(port),
-            None => prober.change_port()?,
+        if port.is_none() || !prober.is_free() {
+            prober.change_port()?;
         }
         prober.open(1).map_err(|e| match e.raw_os_error() {
             Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP | libc::EINVAL) => {
@@ -105,11 +104,10 @@ impl SocketProber {
             .is_ok_and(|routes| routes.iter().any(|route| covers(route.destination, route.prefix)))
     }
 
-    fn is_free(&self, port: u16) -> bool {
-        let mut local = self.local;
-        local.set_port(port);
-        let mut probe = Self { local, ..*self };
-        // Its last connection may still be known to the kernel.
+    /// Whether SYNs can be sent from the port: the kernel may still hold it for a connection that has ended.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        let mut probe = Self { ..*self };
         let shot = Shot::new(SynKind::Plain, 1, 0, Duration::ZERO);
         probe.shoot(shot).is_ok()
     }
@@ -259,6 +257,7 @@ impl Prober for SocketProber {
         };
         for sample in &mut samples {
             sample.mss = mss;
+            log::debug!("{sample}");
         }
         Ok(samples)
     }

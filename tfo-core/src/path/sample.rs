@@ -1,5 +1,6 @@
 //! What came back for one SYN.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -112,6 +113,26 @@ pub struct Sample {
     /// The kernel had sent the SYN again, without option and data, and this is what came back for that: the control
     /// with the same socket.
     pub retransmitted: bool,
+}
+
+impl fmt::Display for Sample {
+    /// One line of a log: "hop 3: data, 64 bytes from port 40000: silence after 80ms".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shot { kind, ttl, data, .. } = self.shot;
+        let again = if self.retransmitted { "retransmission, " } else { "" };
+        write!(f, "hop {ttl}: {again}{kind}, {data} bytes from port {}: ", self.port)?;
+        match &self.reply {
+            Reply::Icmp(IcmpReply { from: Some(from), error, quote, .. }) => {
+                write!(f, "{error:?} from {from}, {} bytes quoted", quote.len())?;
+            }
+            Reply::Icmp(icmp) => write!(f, "{:?}", icmp.error)?,
+            Reply::SynAck => f.write_str("SYN-ACK")?,
+            Reply::Reset => f.write_str("reset")?,
+            Reply::Silence => f.write_str("silence")?,
+            Reply::NotSent(errno) => write!(f, "not sent, errno {errno}")?,
+        }
+        write!(f, " after {:.1?}", self.after)
+    }
 }
 
 impl Sample {

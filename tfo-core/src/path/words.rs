@@ -132,6 +132,7 @@ impl FaultGroup {
                     .to_owned();
             }
             FaultKind::AnswerOptionRemoved => "let TCP option 34 of SYN-ACKs pass",
+            FaultKind::AnswerDropped => "let SYN-ACKs with TCP option 34 pass",
             FaultKind::AddressChanged => "give this client the same address each time",
             _ => return String::new(),
         };
@@ -153,7 +154,7 @@ fn option_name(option: u8) -> String {
 
 /// Where a fault is: "Between hop 2 (203.0.113.2) and hop 3 (203.0.113.3)".
 fn place(fault: &Fault, map: &PathMap) -> String {
-    if fault.kind == FaultKind::AnswerOptionRemoved {
+    if matches!(fault.kind, FaultKind::AnswerOptionRemoved | FaultKind::AnswerDropped) {
         let target = hop(fault.before_hop, map);
         return format!("Between {target} and this host");
     }

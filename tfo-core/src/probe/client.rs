@@ -21,6 +21,7 @@ pub struct Probe {
     connect_timeout: Duration,
     reply_timeout: Option<Duration>,
     bind: Option<SocketAddr>,
+    reset: bool,
     is_complete: fn(&[u8]) -> bool,
 }
 
@@ -62,6 +63,7 @@ impl Probe {
             connect_timeout: Duration::from_secs(5),
             reply_timeout: None,
             bind: None,
+            reset: false,
             is_complete: |_| true,
         }
     }
@@ -77,6 +79,13 @@ impl Probe {
     #[must_use]
     pub fn bind(mut self, local: SocketAddr) -> Self {
         self.bind = Some(local);
+        self
+    }
+
+    /// Ends the connection with a reset, so that its port can be used again at once.
+    #[must_use]
+    pub fn reset(mut self) -> Self {
+        self.reset = true;
         self
     }
 
@@ -155,6 +164,11 @@ impl Probe {
         // Read once, at the first byte: later nothing of it changes.
         if seen.tcp.is_none() {
             seen.note_info(&stream);
+        }
+        if self.reset
+            && let Err(e) = option::set_linger(&stream, Some(Duration::ZERO))
+        {
+            log::debug!("the connection ends with a FIN: {e}");
         }
         seen
     }

@@ -17,6 +17,9 @@
 //! web client's request of a few bytes can cause, a refusal says so; a refusal that does not fit is
 //! replaced by a shorter one.
 //!
+//! A client that ends without a byte gets the [`GREETING`]: so it learns, without sending data, that a mirror is here,
+//! which wants data.
+//!
 //! The answer depends on the bytes of the request alone, not on the segments in which they come:
 //! [`RequestReader::respond`] makes it for every mirror.
 
@@ -30,6 +33,8 @@ use crate::socket::SynRecord;
 pub const REQUEST: &str = "tfo-probe/1 ";
 /// The bytes that each answer of a mirror begins with; its version follows.
 pub const ANSWER: &[u8] = b"{\"tfo_mirror\":";
+/// What a mirror sends to a client that ends without a byte.
+pub const GREETING: &[u8] = b"{\"tfo_mirror\":2}\n";
 /// The latest version of the answer.
 const VERSION: u32 = 2;
 /// What the padding of a request begins with whose client reads that version.
@@ -139,6 +144,12 @@ impl RequestReader {
             Progress::Http { received } => Answer::http(received, evidence()?).to_http().map(Some),
             Progress::Refused { why, received } => Ok(Some(refusal(why, received))),
         }
+    }
+
+    /// Returns what to send to a client that has ended: the [`GREETING`] if it sent nothing, else nothing.
+    #[must_use]
+    pub fn ended(&self) -> &'static [u8] {
+        if self.head.is_empty() { GREETING } else { &[] }
     }
 
     /// Takes the next bytes.
@@ -395,6 +406,15 @@ mod tests {
             };
             assert_eq!(read([&line[..]]), expected, "{size}");
         }
+    }
+
+    #[test]
+    fn only_a_client_that_sends_nothing_is_greeted() {
+        let mut reader = RequestReader::default();
+        assert_eq!(reader.ended(), GREETING);
+        assert!(GREETING.starts_with(ANSWER) && Answer::is_complete(GREETING));
+        assert_eq!(reader.read(b"t"), Progress::More);
+        assert_eq!(reader.ended(), b"");
     }
 
     #[test]

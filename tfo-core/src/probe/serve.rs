@@ -47,7 +47,7 @@ fn answer(accepted: Accepted, observer: &ServerObserver) -> io::Result<()> {
     loop {
         let len = stream.read(&mut buffer)?;
         if len == 0 {
-            return Ok(());
+            return stream.write_all(reader.ended());
         }
         let bytes = buffer.get(..len).unwrap_or_default();
         if let Some(answer) =

@@ -48,7 +48,7 @@ use crate::metrics::stats::Count;
 use crate::service::proxy_protocol::ProxiedAddresses;
 use crate::service::{Service, Session, SessionAction, SessionContext, SessionOutput};
 
-use leg::Leg;
+use leg::{AfterSend, Leg};
 use listener::ListenerContext;
 use phase::Phase;
 use proxy_header::{HeaderProgress, ProxyHeader};
@@ -208,7 +208,11 @@ impl Connection {
                 }
                 _ => match read.read(|memory| self.leg.read(memory)) {
                     // All output was sent before this read.
-                    Ok(0) => return Ok(DriveOutcome::Done),
+                    Ok(0) => {
+                        let last = self.session().map_or(&[][..], Session::last_bytes);
+                        self.count_sent(self.leg.send(last, AfterSend::Close)?);
+                        return Ok(DriveOutcome::Done);
+                    }
                     Ok(_) => {}
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                     Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
@@ -232,13 +236,17 @@ impl Connection {
         }
     }
 
+    fn session(&self) -> Option<&dyn Session> {
+        match &self.responder {
+            Responder::Session(session) => Some(session.as_ref()),
+            Responder::Relay(_) => None,
+        }
+    }
+
     /// Returns how many bytes may be read: as many as the session may still hold, but at least one.
     fn read_limit(&self) -> usize {
-        let held = match &self.responder {
-            Responder::Session(session) => session.held(),
-            Responder::Relay(_) => 0,
-        };
         // A read into an empty buffer would look like end of file.
+        let held = self.session().map_or(0, Session::held);
         self.listener.limits.buffer.get().saturating_sub(held).max(1)
     }
 
@@ -304,19 +312,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether no output is unsent.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.unsent.is_none()
     }
 
     /// Returns whether the client was answered and no byte of another request has arrived.
     fn is_idle(&self) -> bool {
-        let served = self.bytes_out > 0 && !self.request_unfinished && self.unsent.is_none();
-        let is_idle = match &self.responder {
-            Responder::Session(session) => session.is_idle(),
-            Responder::Relay(_) => false,
-        };
-        self.phase == Phase::Open && served && is_idle
+        let served = self.bytes_out > 0 && !self.request_unfinished && self.has_sent_all();
+        self.phase == Phase::Open && served && self.session().is_some_and(Session::is_idle)
     }
 
     /// Makes an idle connection close once it has been idle for [`DRAIN_IDLE`], because the server is stopping. A

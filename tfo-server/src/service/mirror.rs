@@ -24,4 +24,8 @@ impl Session for Mirror {
         }
         SessionAction::Linger
     }
+
+    fn last_bytes(&self) -> &'static [u8] {
+        self.reader.ended()
+    }
 }

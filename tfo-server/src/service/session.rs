@@ -27,6 +27,11 @@ pub(crate) trait Session {
         false
     }
 
+    /// Returns what to send after the peer's FIN, before the connection closes: a few bytes, or none.
+    fn last_bytes(&self) -> &'static [u8] {
+        &[]
+    }
+
     /// Handles a request that is not complete at its deadline. Appends the protocol's answer to `out` and returns true,
     /// after which the connection closes gracefully; or returns false if the protocol has no such answer.
     fn timed_out(&mut self, _out: &mut SessionOutput, _date: &Date) -> bool {

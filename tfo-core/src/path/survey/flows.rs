@@ -2,7 +2,7 @@
 
 use super::{PACE, Survey};
 use crate::Result;
-use crate::path::SynKind;
+use crate::path::{PathMap, SynKind};
 
 /// How often the new port must be answered, and the old one not: by chance that happens in 0.4 % of all runs.
 const ENOUGH: u32 = 5;
@@ -25,6 +25,23 @@ impl Survey<'_> {
         // What comes from another port may go another way: nothing is compared with it.
         self.prober.use_port(first);
         Ok(())
+    }
+
+    /// Looks for what the ends suspect: that nothing passes any more from a port once a SYN with data has passed from it.
+    ///
+    /// If hops do not show that, the survey begins again from a new port: the one so far may be dead.
+    pub(super) fn is_dropped_flow(&mut self) -> Result<bool> {
+        self.prober.change_port()?;
+        self.locate_dropped_flow(self.map.data_limit())?;
+        if self.map.flow_dropped.is_some() || !self.go_on() {
+            return Ok(true);
+        }
+        self.prober.change_port()?;
+        let mut local = self.map.local;
+        local.set_port(self.prober.port());
+        *self.map = PathMap::new(local, self.map.target);
+        self.discover()?;
+        Ok(self.map.without_icmp)
     }
 
     /// Goes from hop to hop with one port: to each a SYN with data, then a regular one, until that gets no answer.

@@ -20,6 +20,10 @@ use crate::Result;
 
 /// The time between SYNs to a hop that limits its rate: longer than the second that Linux takes for each.
 const PACE: Duration = Duration::from_millis(1100);
+/// The least time to wait for an answer beyond the time that it took before.
+const LEAST: Duration = Duration::from_millis(20);
+/// The round trip time of a target that does not answer.
+const UNKNOWN: Duration = Duration::from_millis(200);
 /// How often a test is sent at first.
 const AT_FIRST: u32 = 6;
 
@@ -33,7 +37,8 @@ pub fn survey(
     map: &mut PathMap,
     watch: &mut dyn FnMut(&PathMap, Stage, u8) -> bool,
 ) -> Result<()> {
-    let mut survey = Survey { prober, plan, map, watch, stage: Stage::Discovering, stopped: false };
+    let stage = Stage::Discovering;
+    let mut survey = Survey { prober, plan, map, watch, stage, spread: None, stopped: false };
     survey.run()?;
     survey.map.interrupted |= survey.stopped;
     Ok(())
@@ -45,6 +50,8 @@ struct Survey<'a> {
     map: &'a mut PathMap,
     watch: &'a mut dyn FnMut(&PathMap, Stage, u8) -> bool,
     stage: Stage,
+    /// How much longer answers take than the fastest one of the same hop: the most, which fades away.
+    spread: Option<Duration>,
     stopped: bool,
 }
 
@@ -54,6 +61,9 @@ impl Survey<'_> {
             self.discover()?;
         }
         if self.map.without_icmp {
+            return Ok(());
+        }
+        if self.plan.flow_dropped && self.is_dropped_flow()? {
             return Ok(());
         }
         self.stage = Stage::Comparing;
@@ -95,7 +105,14 @@ impl Survey<'_> {
             return Ok(None);
         }
         let data = if kind.has_data() { data } else { 0 };
+        let known = self.map.round_trip(ttl);
         let samples = self.prober.shoot(Shot::new(kind, ttl, data, wait))?;
+        if let (Some(known), [only]) = (known, &samples[..])
+            && only.icmp().is_some()
+        {
+            let late = only.after.saturating_sub(known);
+            self.spread = Some(self.spread.map_or(late, |spread| late.max(spread * 7 / 8)));
+        }
         let arrived = samples.first().is_some_and(Sample::arrived);
         self.map.sent.entry(kind).or_insert_with(|| self.prober.sent(kind));
         self.map.samples.extend(samples);
@@ -110,12 +127,13 @@ impl Survey<'_> {
         self.send(kind, ttl, SMALL, wait)
     }
 
-    /// How long the answer of a hop may take.
+    /// How long the answer of a hop may take: longer than the slowest one so far.
     fn wait_for(&self, hop: u8) -> Duration {
         if let Some(known) = self.map.round_trip(hop) {
-            return known * 3 / 2 + Duration::from_millis(50);
+            let spread = self.spread.map_or(LEAST * 2, |spread| spread * 2);
+            return known * 5 / 4 + spread.clamp(LEAST, LEAST * 10);
         }
-        let target = self.plan.round_trip.unwrap_or(Duration::from_millis(300));
+        let target = self.plan.round_trip.unwrap_or(UNKNOWN);
         (target + Duration::from_millis(100)).min(Duration::from_secs(1))
     }
 

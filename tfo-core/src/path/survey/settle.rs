@@ -27,13 +27,14 @@ impl Survey<'_> {
             let is_settled = loss.chance <= CHANCE || enough >= AT_MOST;
             let held = self.plan.retransmission_passes
                 || self.map.samples.iter().any(|it| it.retransmitted && it.shot.ttl >= loss.before);
-            // Where another kind disappears at the same place, fewer are enough.
             let is_alike = self.plan.kinds.iter().any(|other| {
                 *other != kind
                     && locate::loss(self.map, *other)
                         .is_some_and(|other| other.chance <= CHANCE && other.before == loss.before)
             });
-            if is_settled && (loss.test.tried >= AT_FIRST || is_alike) && held {
+            // Where another kind disappears at the same place, or a connection from end to end met it, fewer are enough.
+            let is_known = is_alike || self.plan.retransmission_passes;
+            if is_settled && (loss.test.tried >= AT_FIRST || is_known) && held {
                 return Ok(());
             }
             // The last one waits for the kernel's own regular SYN.
