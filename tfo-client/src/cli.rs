@@ -82,6 +82,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Connect a few times and report what happened, and why (the default subcommand)
+    #[command(after_help = AFTER_HELP_OF_PROBE)]
     Probe(ProbeFlags),
     /// Explain a verdict or a cause: packets, evidence, what produces it, what to do
     Explain(ExplainFlags),
@@ -121,6 +122,16 @@ Examples:
   tfo-client path example.org:443          find the hop of the path that breaks fast open
   tfo-client explain option-stripped       explain a verdict or cause, and what to do
   tfo-client --print-config > client.toml  create a configuration file";
+
+const AFTER_HELP_OF_PROBE: &str = "\
+Exit status: 0 the last connection's SYN data was accepted, 1 connected, but not by fast open,
+2 wrong usage or bad configuration, 3 no connection. With --all-addresses: the highest of all.
+
+Examples:
+  tfo-client probe 192.0.2.1               as tfo-client 192.0.2.1
+  tfo-client probe example.org:https --all-addresses
+  tfo-client probe 192.0.2.1 --source 192.0.2.7 --interface eth0
+  tfo-client probe 192.0.2.1 --forever --interval 10s";
 
 impl Cli {
     /// Parses the arguments of this process. Exits if they are invalid or ask for help.

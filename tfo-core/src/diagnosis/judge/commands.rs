@@ -42,6 +42,11 @@ pub(super) fn hops(facts: &Facts<'_>) -> String {
     }
 }
 
+/// How far SYNs to this target get.
+pub(super) fn path(target: SocketAddr) -> String {
+    format!("`tfo-client path -s {} -p {}`", host(target), target.port())
+}
+
 /// Watch the SYNs and SYN-ACKs of this connection's hosts. `tcp[..]` matches IPv4 alone.
 pub(super) fn capture(facts: &Facts<'_>) -> String {
     let peer = match facts.view() {

@@ -50,12 +50,14 @@ fn refused(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict 
     let nobody = || {
         Ruling::new(
             Outcome::Failed,
-            format!("{remote} refused the connection ({errno}): nobody listens on port {}", remote.port()),
+            format!(
+                "{remote} refused the connection ({errno}): nobody listens on port {}",
+                remote.port()
+            ),
         )
         .cause(Cause::Refused, View::Client)
         .verdict(format!(
-            "Start the server, or look there at what listens: `ss -ltn 'sport = :{}'`; from here: {}.",
-            remote.port(),
+            "Start the server, or look there at what listens: `tfo-client doctor`; from here: {}.",
             commands::regular(remote)
         ))
     };
@@ -149,8 +151,8 @@ fn no_route(client: &ClientEvidence, errno: Errno) -> Verdict {
     Ruling::new(Outcome::Failed, format!("{ip} can't be reached: connecting failed with {errno}"))
         .cause(Cause::Unreachable, View::Client)
         .verdict(format!(
-            "See which way this host would take, and how far it gets: `ip route get {ip}` and \
-             `tracepath -n {ip}`."
+            "See which way this host would take, and how far it gets: `ip route get {ip}` and {}.",
+            commands::path(client.remote)
         ))
 }
 
@@ -174,7 +176,7 @@ fn local(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
         .blame(Blame::ThisHost)
         .verdict(format!(
             "Look at this host's interfaces, routes, ports and firewall: `ip addr`, `ip route get {ip}`, \
-             `ss -s` and `sudo nft list ruleset`."
+             `sysctl net.ipv4.ip_local_port_range` and `sudo nft list ruleset`."
         ))
 }
 
@@ -281,11 +283,10 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
                 .possible(&left)
                 .verdict(format!(
                     "Try a smaller first message, as large ones are lost where ICMP is filtered and the path's MTU is \
-                     smaller than this link's: `tfo-client -s {} -p {} --size 64B`; then look at the path: \
-                     `tracepath -n {}`.",
+                     smaller than this link's: `tfo-client -s {} -p {} --size 64B`; then look at the path: {}.",
                     remote.ip().to_canonical(),
                     remote.port(),
-                    remote.ip().to_canonical()
+                    commands::path(remote)
                 ));
         }
         let arrived = match facts.read(Sign::MessageAcknowledged) {
@@ -383,9 +384,9 @@ pub(super) fn broken(facts: &Facts<'_>, client: &ClientEvidence, errno: i32) -> 
 
 fn timed_out(client: &ClientEvidence, seen: String) -> Verdict {
     Ruling::new(Outcome::Failed, seen).cause(Cause::TimedOut, View::Client).verdict(format!(
-        "Check that the host is up and no firewall drops this port: {} and `tracepath -n {}`.",
+        "Check that the host is up and no firewall drops this port: {} and {}.",
         commands::regular(client.remote),
-        client.remote.ip().to_canonical()
+        commands::path(client.remote)
     ))
 }
 

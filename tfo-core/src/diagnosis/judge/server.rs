@@ -129,9 +129,8 @@ fn granted(server: &ServerEvidence, request: Option<FastOpenOption>) -> Verdict 
 
 fn look_at_host(facts: &Facts<'_>) -> String {
     format!(
-        "To settle it, look at the setting, the listener's queue (last column) and the counters of this \
-         host: `sysctl net.ipv4.tcp_fastopen`, `cat /proc/net/tcp /proc/net/tcp6` and \
-         `nstat -az 'TcpExtTCPFastOpen*'`; or ask the client: {}.",
+        "To settle it, look at the setting, the listener's queue and the counters of this host: \
+         `tfo-client doctor`; or ask the client: {}.",
         commands::probe(facts, 3)
     )
 }
