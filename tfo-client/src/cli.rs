@@ -14,7 +14,7 @@ use tfo_core::cli::{
 
 use crate::{
     compare::CompareFlags,
-    config::{file::Family, server_address::ServerAddress},
+    config::{file::Family, server_address::ServerAddress, service_name},
     cookies::CookiesFlags,
     doctor::DoctorFlags,
     explain::ExplainFlags,
@@ -42,8 +42,8 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, display_order = 1, value_name = "HOST")]
     server: Option<ServerAddress>,
 
-    /// Port to connect to, 1 to 65535 [default: 2222]
-    #[arg(short, long, global = true, display_order = 2, value_name = "PORT")]
+    /// Port to connect to, 1 to 65535, or a service such as https [default: 2222]
+    #[arg(short, long, global = true, display_order = 2, value_name = "PORT", value_parser = service_name::port)]
     port: Option<Port>,
 
     /// Use IPv4 only
@@ -82,6 +82,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Connect a few times and report what happened, and why (the default subcommand)
+    #[command(after_help = AFTER_HELP_OF_PROBE)]
     Probe(ProbeFlags),
     /// Explain a verdict or a cause: packets, evidence, what produces it, what to do
     Explain(ExplainFlags),
@@ -104,7 +105,8 @@ A value is taken from its flag, else its environment variable, else the configur
 default. A variable is named TFO_CLIENT_ and the flag: TFO_CLIENT_SERVER, TFO_CLIENT_PORT,
 TFO_CLIENT_COUNT, TFO_CLIENT_MODE, TFO_CLIENT_MESSAGE, TFO_CLIENT_SIZE, TFO_CLIENT_EXPECT_REPLY
 (true or false), TFO_CLIENT_CONNECT_TIMEOUT, TFO_CLIENT_REPLY_TIMEOUT, TFO_CLIENT_INTERVAL,
-TFO_CLIENT_FRESH (true or false), TFO_CLIENT_CONFIG, TFO_CLIENT_OUTPUT; and TFO_CLIENT_FAMILY (any,
+TFO_CLIENT_FRESH (true or false), TFO_CLIENT_SOURCE, TFO_CLIENT_INTERFACE, TFO_CLIENT_CONFIG,
+TFO_CLIENT_OUTPUT; and TFO_CLIENT_FAMILY (any,
 ipv4 or ipv6) for -4 and -6. RUST_LOG sets the log level if neither -v nor -q is given; NO_COLOR
 disables colour. Times and sizes need a unit: 250ms, 5s, 1m30s; 64B, 16KiB, 1MiB.
 
@@ -120,6 +122,16 @@ Examples:
   tfo-client path example.org:443          find the hop of the path that breaks fast open
   tfo-client explain option-stripped       explain a verdict or cause, and what to do
   tfo-client --print-config > client.toml  create a configuration file";
+
+const AFTER_HELP_OF_PROBE: &str = "\
+Exit status: 0 the last connection's SYN data was accepted, 1 connected, but not by fast open,
+2 wrong usage or bad configuration, 3 no connection. With --all-addresses: the highest of all.
+
+Examples:
+  tfo-client probe 192.0.2.1               as tfo-client 192.0.2.1
+  tfo-client probe example.org:https --all-addresses
+  tfo-client probe 192.0.2.1 --source 192.0.2.7 --interface eth0
+  tfo-client probe 192.0.2.1 --forever --interval 10s";
 
 impl Cli {
     /// Parses the arguments of this process. Exits if they are invalid or ask for help.
@@ -267,6 +279,10 @@ impl Cli {
         [
             (self.ipv4 && self.ipv6, "--ipv4", "--ipv6"),
             (port_in_server && self.port.is_some(), "--server <HOST:PORT>", "--port <PORT>"),
+            (probe.forever && probe.count.is_some(), "--forever", "--count <N>"),
+            (probe.forever && probe.balance.is_some(), "--forever", "--balance <N>"),
+            (probe.forever && probe.all_addresses, "--forever", "--all-addresses"),
+            (probe.listen && probe.all_addresses, "--listen", "--all-addresses"),
             (probe.balance.is_some() && probe.count.is_some(), "--balance <N>", "--count <N>"),
             (probe.message.is_some() && probe.size.is_some(), "--message <TEXT>", "--size <SIZE>"),
             (probe.expect_reply && probe.no_reply, "--expect-reply", "--no-reply"),
@@ -389,6 +405,10 @@ mod tests {
             ("-s a:80", "-p 80"),
             ("-s [::1]:80", "-p 90"),
             ("--balance 20", "-n 3"),
+            ("--forever", "-n 3"),
+            ("--forever", "--balance 3"),
+            ("--forever", "--all-addresses"),
+            ("-l", "--all-addresses"),
             ("--message hi", "--size 1B"),
             ("--expect-reply", "--no-reply"),
         ] {

@@ -1,41 +1,132 @@
-//! Resolves a host to the one address to connect to.
+//! The addresses of a connection: resolves the target's name, and checks the local address and interface.
 
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, ToSocketAddrs, UdpSocket,
+};
+use std::{error, fmt, io};
 
-use crate::config::Target;
+use tfo_core::cli::error_chain;
+use tfo_core::probe::Probe;
+use tfo_core::socket::option;
+
 use crate::config::file::Family;
+use crate::config::{self, Target};
 use crate::output::{Failure, note};
 
 /// Returns the first address of the wanted family that this host has a route to, or the first of the family if this
 /// host has a route to none of them.
 pub(crate) fn resolve(target: &Target, family: Family) -> Result<SocketAddr, Failure> {
-    if let Some(meant) = with_brackets(&target.host) {
-        note(&format!("{} is one IPv6 address; did you mean {meant}?", target.host));
-    }
-    find(target, family)
-        .map_err(|e| Failure::NoConnection(format!("no address for {}: {e}", target.host)))
-}
-
-fn find(Target { host, port }: &Target, family: Family) -> io::Result<SocketAddr> {
-    let wanted = |address: &SocketAddr| match family {
-        Family::Any => true,
-        Family::Ipv4 => address.is_ipv4(),
-        Family::Ipv6 => address.is_ipv6(),
-    };
-    let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
-    let fitting: Vec<SocketAddr> = found.iter().copied().filter(wanted).collect();
-    let routed = fitting.iter().find(|address| local_address(**address).is_some());
-    let chosen = routed.or(fitting.first()).copied().ok_or_else(|| {
-        let family = if family == Family::Ipv4 { "IPv4" } else { "IPv6" };
-        let others: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-        let reason = format!("no {family} address, only {}", others.join(", "));
-        io::Error::new(io::ErrorKind::NotFound, reason)
-    })?;
-    if fitting.len() > 1 {
-        log::info!("{host} has {} addresses; probing {}", fitting.len(), chosen.ip());
+    let found = resolve_all(target, family)?;
+    let routed = found.iter().find(|address| local_address(**address).is_some());
+    let chosen = routed.or(found.first()).copied();
+    let chosen = chosen.ok_or_else(|| no_address(target, &"it has none"))?;
+    if found.len() > 1 {
+        let (count, ip) = (found.len(), chosen.ip());
+        log::info!(
+            "{} has {count} addresses; using {ip}; --all-addresses probes each",
+            target.host
+        );
     }
     Ok(chosen)
+}
+
+/// Returns the addresses of the wanted family, at least one, in the order of the resolver.
+pub(crate) fn resolve_all(target: &Target, family: Family) -> Result<Vec<SocketAddr>, Failure> {
+    let Target { host, port } = target;
+    if let Some(meant) = with_brackets(host) {
+        note(&format!("{host} is one IPv6 address; did you mean {meant}?"));
+    }
+    let wanted = |address: &SocketAddr| family == Family::Any || family == Family::of(address.ip());
+    let found = (host.as_str(), *port).to_socket_addrs().map_err(|e| no_address(target, &e))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let mut fitting: Vec<SocketAddr> = Vec::new();
+    for address in found.iter().copied().filter(wanted) {
+        if !fitting.contains(&address) {
+            fitting.push(address);
+        }
+    }
+    if fitting.is_empty() {
+        let family = if family == Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let others: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+        return Err(no_address(
+            target,
+            &format!("no {family} address, only {}", others.join(", ")),
+        ));
+    }
+    Ok(fitting)
+}
+
+fn no_address(target: &Target, reason: &dyn fmt::Display) -> Failure {
+    Failure::NoConnection(format!("no address for {}: {reason}", target.host))
+}
+
+/// Returns the probe, with the local address and the interface of the settings.
+pub(crate) fn connect_from(
+    probe: Probe,
+    settings: &config::file::Probe,
+    server: SocketAddr,
+) -> Probe {
+    let probe = match settings.source.get() {
+        Some(IpAddr::V6(ip)) => {
+            // A link-local address is bound to the link that the server's address names.
+            let scope = if let SocketAddr::V6(server) = server { server.scope_id() } else { 0 };
+            probe.bind(SocketAddrV6::new(ip, 0, 0, scope).into())
+        }
+        Some(ip) => probe.bind(SocketAddr::new(ip, 0)),
+        None => probe,
+    };
+    settings.interface.get().into_iter().fold(probe, Probe::interface)
+}
+
+/// Checks the local address and the interface of the settings, before connections fail.
+pub(crate) fn check_local(
+    settings: &config::file::Probe,
+    server: SocketAddr,
+) -> Result<(), Failure> {
+    settings.source.get().map_or(Ok(()), |source| check_source(source, server))?;
+    settings.interface.get().map_or(Ok(()), check_interface)
+}
+
+/// Checks that connections can be made from this address.
+pub(crate) fn check_source(source: IpAddr, server: SocketAddr) -> Result<(), Failure> {
+    let refused = |why: String| Err(Failure::Unusable(format!("--source {source}: {why}")));
+    if source.is_ipv4() != server.is_ipv4() {
+        let family = if server.is_ipv4() { "IPv4" } else { "IPv6" };
+        return refused(format!(
+            "expected an {family} address, because the server's is {}",
+            server.ip()
+        ));
+    }
+    let bound = match (source, server) {
+        (IpAddr::V6(ip), SocketAddr::V6(server)) => {
+            TcpListener::bind(SocketAddrV6::new(ip, 0, 0, server.scope_id()))
+        }
+        _ => TcpListener::bind((source, 0)),
+    };
+    match bound {
+        Ok(_) => Ok(()),
+        Err(e) => refused(format!(
+            "expected an address of this host (`ip address` lists them): {}",
+            error_chain(&e)
+        )),
+    }
+}
+
+/// Checks that connections can be made by this interface.
+pub(crate) fn check_interface(name: &str) -> Result<(), Failure> {
+    let refused = |e: &dyn error::Error| {
+        Failure::Unusable(format!(
+            "--interface {name}: expected a network interface of this host (`ls /sys/class/net` lists them): {}",
+            error_chain(e)
+        ))
+    };
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(|e| refused(&e))?;
+    option::set_bind_to_device(&socket, name).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => Failure::Unusable(format!(
+            "--interface {name}: kernels before 5.7 allow it only with CAP_NET_RAW: run it with sudo"
+        )),
+        _ => refused(&e),
+    })
 }
 
 /// Returns the address and port if an IPv6 address looks like both without brackets: `::1:2222` is an address, but

@@ -104,6 +104,8 @@ pub(crate) mod route {
     pub(crate) const HEADER_SIZE: usize = 12;
     /// Offset of `rtm_dst_len`.
     pub(crate) const PREFIX: usize = 1;
+    /// The offset of `rtm_src_len`.
+    pub(crate) const SOURCE_PREFIX: usize = 2;
     /// Offset of `rtm_table`; 252 means a table that needs [`RTA_TABLE`].
     pub(crate) const TABLE: usize = 4;
     /// Offset of `rtm_flags`.
@@ -115,6 +117,8 @@ pub(crate) mod route {
 
     /// `RTA_DST`.
     pub(crate) const RTA_DST: u16 = 1;
+    /// `RTA_SRC`.
+    pub(crate) const RTA_SRC: u16 = 2;
     /// `RTA_OIF`.
     pub(crate) const RTA_OIF: u16 = 4;
     /// `RTA_GATEWAY`.

@@ -34,6 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check this host, the configuration and its upstreams, without changing anything
+    #[command(after_help = AFTER_HELP_OF_CHECK)]
     Check,
     /// Create, show, convert and compare keys
     Keys(KeysArguments),
@@ -60,6 +61,13 @@ Examples:
   tfo-server keys new /etc/tfo/keys            create a key file for keys.mode = "file"
   tfo-server top --from 127.0.0.1:9413         watch a running server that has [metrics]
   tfo-server --print-config > server.toml      create a configuration file"#;
+
+const AFTER_HELP_OF_CHECK: &str = "\
+Exit status: 0 ready, 1 not ready (a finding is a problem), 2 wrong usage, or invalid configuration.
+
+Examples:
+  tfo-server check
+  tfo-server check -c /etc/tfo/server.toml -a 0.0.0.0";
 
 impl Cli {
     /// Parses the flags of this process. Exits if they are invalid or request the help.

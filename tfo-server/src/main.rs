@@ -22,9 +22,10 @@ use std::process::ExitCode;
 
 use tfo_core::cli::generate::Generate;
 use tfo_core::cli::output::survive_file_size_limit;
-use tfo_core::cli::{Environment, logging};
+use tfo_core::cli::{Environment, logging, value::Format};
 
 use cli::{Cli, Command};
+use config::flags::Flags;
 use output::Failure;
 
 fn main() -> ExitCode {
@@ -48,18 +49,41 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let serves = cli.command.is_none() && !flags.print_config;
     let start_logging = if serves { logging::init_queued } else { logging::init };
     start_logging(flags.verbose, flags.quiet, &environment)?;
+    if let (Some(Command::Keys(keys)), false) = (&cli.command, flags.print_config) {
+        return keys::command::run(&keys.command, format_of_keys(flags, &environment));
+    }
     let config = config::resolve(flags, &environment)?;
-    let reload = || config::resolve_again(flags, &environment).map(|config| config.settings);
+    let reload = || {
+        let config = config::resolve_again(flags, &environment)?;
+        config.check_files()?;
+        config.log(true);
+        Ok(config.settings)
+    };
     if flags.print_config {
         output::print(&config.file.to_toml()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     match &cli.command {
-        None => server::run(config.settings, &reload),
-        Some(Command::Check) => check::run(&config.settings),
         Some(Command::Top(top)) => metrics::top::run(&config.settings, top),
-        Some(Command::Keys(keys)) => {
-            keys::command::run(&keys.command, config.settings.output.format)
+        command => {
+            config.log(serves);
+            config.check_files()?;
+            match command {
+                Some(_) => check::run(&config.settings),
+                None => server::run(config.settings, &reload),
+            }
+        }
+    }
+}
+
+/// Returns the output format of `keys`, the only setting that it uses: it also works beside a configuration that is not
+/// valid yet.
+fn format_of_keys(flags: &Flags, environment: &Environment) -> Format {
+    match config::resolve(flags, environment) {
+        Ok(config) => config.settings.output.format,
+        Err(e) => {
+            log::warn!("{e}; `keys` does without the configuration");
+            flags.output.unwrap_or_default()
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{
-        file::{Interval, Message, Mode, PayloadSize, Timeout},
+        file::{InterfaceName, Interval, Message, Mode, PayloadSize, SourceAddress, Timeout},
         server_address::ServerAddress,
     },
     network::{NetworkFlags, Share},
@@ -109,6 +109,14 @@ pub(crate) struct CompareFlags {
     #[arg(long, value_name = "TIME")]
     interval: Option<Interval>,
 
+    /// Local address to connect from [default: that of the route]
+    #[arg(long, value_name = "ADDR", conflicts_with = "lab")]
+    source: Option<SourceAddress>,
+
+    /// Network interface to connect by [default: that of the route]
+    #[arg(long, value_name = "NAME", conflicts_with = "lab")]
+    interface: Option<InterfaceName>,
+
     /// Write both distributions as an SVG picture
     #[arg(long, value_name = "FILE", conflicts_with = "targets")]
     svg: Option<PathBuf>,
@@ -158,6 +166,8 @@ impl CompareFlags {
             .with("--size", "probe.size", self.size)
             .with("--connect-timeout", "probe.connect-timeout", self.connect_timeout)
             .with("--reply-timeout", "probe.reply-timeout", self.reply_timeout)
+            .with("--source", "probe.source", self.source)
+            .with("--interface", "probe.interface", self.interface.as_ref())
             .with("--interval", "probe.interval", self.interval)
     }
 

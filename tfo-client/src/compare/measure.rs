@@ -13,9 +13,9 @@ use tfo_core::socket::Method;
 use super::job::Job;
 use super::sample::{Sample, Side};
 use crate::config::Settings;
-use crate::first_bytes;
 use crate::network::ServedNetwork;
 use crate::trace::Tracer;
+use crate::{first_bytes, target};
 
 /// The maximum number of connections to get a cookie with: the first requests it, the second requests it with the
 /// other option, and the third uses it.
@@ -58,6 +58,10 @@ impl<'a> Sampler<'a> {
         let probe = Probe::new(address)
             .connect_timeout(settings.probe.connect_timeout.get())
             .reply_timeout(settings.probe.reply_timeout.get());
+        let probe = match network {
+            Network::ThisHost => target::connect_from(probe, &settings.probe, address),
+            Network::Lab(_) => probe,
+        };
         Self {
             network,
             job,

@@ -100,6 +100,9 @@ fn measure_target(
     };
     let address = target::resolve(&settings.target, settings.probe.family)
         .map_err(|e| failed(e.to_string(), true))?;
+    if compare.lab.is_none() {
+        target::check_local(&settings.probe, address).map_err(|e| failed(e.to_string(), false))?;
+    }
     let job = Job::new(&compare.job, &settings.target.host, settings)
         .map_err(|reason| failed(reason, false))?;
     let sampler = Sampler::new(network, job, settings, address, interrupted);

@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 pub(crate) mod server_address;
+pub(crate) mod service_name;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,7 @@ use std::path::Path;
 use tfo_core::cli::{Environment, FlagValues, Resolved, SettingsError, Sources, file::Places};
 
 use self::{
-    file::{File, Message, Output, Probe},
+    file::{Family, File, Message, Output, Probe},
     server_address::ServerAddress,
 };
 
@@ -70,12 +71,19 @@ pub(crate) fn resolve(
     flags: &FlagValues,
     environment: &Environment,
 ) -> Result<Config, SettingsError> {
-    let mut file = SOURCES.resolve(config, flags, environment)?;
+    let mut file: Resolved<File> = SOURCES.resolve(config, flags, environment)?;
     combine(&mut file);
+    let Probe { family, source, .. } = &file.model.probe;
+    if source.get().is_some_and(|ip| *family != Family::of(ip)) {
+        let expected = if *family == Family::Ipv4 { "an IPv4" } else { "an IPv6" };
+        let reason =
+            format!("{source}: expected {expected} address, because the family is {family}");
+        return Err(file.refuse("probe.source", reason));
+    }
     match &file.file {
         Some(path) => log::info!("configuration file: {path}"),
         // Less prominent than a file, so that no line precedes the table of a probe without one.
-        None => log::debug!("no configuration file"),
+        None => log::debug!("configuration file: none"),
     }
     Ok(Config { settings: Settings::new(&file.model), file })
 }
@@ -83,6 +91,9 @@ pub(crate) fn resolve(
 /// Applies the rules for keys that replace each other, by the sources of their values.
 fn combine(file: &mut Resolved<File>) {
     let address_decides_port = file.source("server.address") >= file.source("server.port");
+    if let (Family::Any, Some(source)) = (file.model.probe.family, file.model.probe.source.get()) {
+        file.model.probe.family = Family::of(source);
+    }
     let size_replaces_message = file.source("probe.size") > file.source("probe.message");
     let File { server, probe, .. } = &mut file.model;
     // A port in the address belongs to the address. Only a port from a source of higher precedence overrides it.

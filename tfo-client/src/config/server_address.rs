@@ -5,8 +5,10 @@ use tfo_core::{
     cli::{Expected, Port},
 };
 
+use super::service_name;
+
 /// A host name or IP address, optionally with a port: `example.org`, `192.0.2.1:443`, `::1`, `[::1]:2222`. By default
-/// 127.0.0.1.
+/// 127.0.0.1. The port may be the name of a service: `example.org:https`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     host: String,
@@ -65,7 +67,9 @@ impl ServerAddress {
         if host.len() > 254 || host.contains(is_invalid) {
             return Err("");
         }
-        let port = port.map(str::parse).transpose().map_err(|_| "; a port is 1 to 65535")?;
+        let port = port.map(service_name::port).transpose();
+        let port =
+            port.map_err(|_| "; a port is 1 to 65535, or the name of a service in /etc/services")?;
         Ok(Self { host: host.to_owned(), port })
     }
 }
@@ -130,10 +134,14 @@ mod tests {
         for (text, hint) in [
             ("", "; the host is empty"),
             (":80", "; the host is empty"),
-            ("a:", "; a port is 1 to 65535"),
-            ("a:0", "; a port is 1 to 65535"),
-            ("a:70000", "; a port is 1 to 65535"),
-            ("[::1]:0", "; a port is 1 to 65535"),
+            ("a:", "; a port is 1 to 65535, or the name of a service in /etc/services"),
+            (
+                "a:no-such-service",
+                "; a port is 1 to 65535, or the name of a service in /etc/services",
+            ),
+            ("a:0", "; a port is 1 to 65535, or the name of a service in /etc/services"),
+            ("a:70000", "; a port is 1 to 65535, or the name of a service in /etc/services"),
+            ("[::1]:0", "; a port is 1 to 65535, or the name of a service in /etc/services"),
             ("[::1", "; the closing ] is missing"),
             ("[::1]80", "; a port follows the ] after a colon"),
             ("[192.0.2.1]:80", "; brackets are for an IPv6 address"),

@@ -45,6 +45,8 @@ fn variables_keep_their_names() {
         ("probe.interval", "TFO_CLIENT_INTERVAL"),
         ("probe.fresh", "TFO_CLIENT_FRESH"),
         ("probe.family", "TFO_CLIENT_FAMILY"),
+        ("probe.source", "TFO_CLIENT_SOURCE"),
+        ("probe.interface", "TFO_CLIENT_INTERFACE"),
         ("output.format", "TFO_CLIENT_OUTPUT"),
     ] {
         assert_eq!(SOURCES.variable(key), variable);

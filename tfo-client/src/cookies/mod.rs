@@ -29,13 +29,16 @@ pub(crate) struct CookiesFlags {
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum CookiesAction {
     /// List the cached cookies (the default command)
+    #[command(after_help = AFTER_HELP_OF_LIST)]
     List,
     /// Show the cache entries of one destination; exit with status 1 if there are none
+    #[command(after_help = AFTER_HELP_OF_SHOW)]
     Show {
         /// IPv4 or IPv6 address of the destination
         address: IpAddr,
     },
     /// Delete cache entries, so that the next connection requests a cookie; needs CAP_NET_ADMIN
+    #[command(after_help = AFTER_HELP_OF_FORGET)]
     Forget {
         /// IPv4 or IPv6 address of the destination
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -50,7 +53,35 @@ enum CookiesAction {
 const AFTER_HELP: &str = "\
 Without a command, lists the cookies that the kernel has cached as a client in this network
 namespace, one for each pair of addresses, whatever the port. The kernel caches only a few
-cookies, and loses them on reboot.";
+cookies, and loses them on reboot.
+
+Exit status: 0 success, 1 nothing to show, or not allowed, 2 wrong usage.
+
+Examples:
+  tfo-client cookies                       list the cached cookies
+  tfo-client cookies show 192.0.2.2
+  sudo tfo-client cookies forget --all     the next connections request new ones";
+
+const AFTER_HELP_OF_LIST: &str = "\
+Exit status: 0 success, 1 the cache can't be read, 2 wrong usage.
+
+Examples:
+  tfo-client cookies list
+  tfo-client cookies list -o json";
+
+const AFTER_HELP_OF_SHOW: &str = "\
+Exit status: 0 success, 1 no entry, or the cache can't be read, 2 wrong usage.
+
+Examples:
+  tfo-client cookies show 192.0.2.2
+  tfo-client cookies show 2001:db8::2 -o json";
+
+const AFTER_HELP_OF_FORGET: &str = "\
+Exit status: 0 success, 1 not allowed, or the cache can't be read, 2 wrong usage.
+
+Examples:
+  sudo tfo-client cookies forget 192.0.2.2
+  sudo tfo-client cookies forget --all";
 
 /// Exit status if there is nothing to show.
 const NOTHING: u8 = 1;

@@ -16,7 +16,15 @@ use tfo_core::diagnosis::manual::Topic;
 use crate::config::Settings;
 use crate::output::{self, Failure};
 
+const AFTER_HELP: &str = "\
+Exit status: 0 success, 2 no verdict or cause has this name.
+
+Examples:
+  tfo-client explain                       list verdicts and causes
+  tfo-client explain option-stripped       show the page of one";
+
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct ExplainFlags {
     /// Verdict or cause to explain, as printed by the probe [default: list all of them]
     #[arg(value_name = "VERDICT|CAUSE")]

@@ -14,8 +14,23 @@ use crate::{
     network::NetworkFlags,
 };
 
+const AFTER_HELP: &str = "\
+The hosts are network namespaces of this process, with 192.0.2.1 and 192.0.2.2 as their addresses. They
+need no root where ordinary users may create user namespaces; otherwise the message says what does it.
+
+Exit status: 0 the last connection's SYN data was accepted, 1 connected, but not by fast open,
+2 wrong usage or bad configuration, or no hosts could be created, 3 no connection. With a COMMAND:
+its own exit status.
+
+Examples:
+  tfo-client lab                           one regular connection, then three with fast open
+  tfo-client lab --rtt 100ms --box drop-syn-data
+  tfo-client lab --hops 4 --hop 3:strip-syn-option
+  tfo-client lab -- curl --tcp-fastopen http://192.0.2.2:2222/
+  tfo-client lab --svg lab.svg --pcap lab.pcapng";
+
 #[derive(Debug, Default, Args)]
-#[command(next_display_order = 10)]
+#[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct LabFlags {
     #[command(flatten)]
     pub(super) network: NetworkFlags,

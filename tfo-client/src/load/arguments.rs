@@ -10,7 +10,7 @@ use clap::Args;
 use tfo_core::cli::{Expected, Integer, Period};
 
 use super::settings::{Expect, LoadMessage, LoadMode, LoadSettings, Pace, RunLength};
-use crate::config::file::{Message, PayloadSize};
+use crate::config::file::{InterfaceName, Message, PayloadSize};
 use crate::config::server_address::ServerAddress;
 
 /// Connections per second.
@@ -123,13 +123,17 @@ pub(crate) struct LoadFlags {
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     source: Vec<IpAddr>,
 
+    /// Network interface to connect by [default: that of the route]
+    #[arg(long, value_name = "NAME")]
+    interface: Option<InterfaceName>,
+
     /// Close with a RST, without waiting for the server's close and without TIME_WAIT
     #[arg(long)]
     reset: bool,
 
-    /// Timeout of a connection, from its start to its end, 1ms to 1h [default: 5s]
-    #[arg(long, value_name = "TIME")]
-    timeout: Option<Timeout>,
+    /// Timeout for the reply, from the start of the connection, 1ms to 1h [default: 5s]
+    #[arg(long, alias = "timeout", value_name = "TIME")]
+    reply_timeout: Option<Timeout>,
 
     /// Exit with status 1 if there are fewer than N replies per second, 1 to 10000000
     #[arg(long, value_name = "N")]
@@ -182,8 +186,9 @@ impl LoadFlags {
             },
             expect: self.expect(),
             sources: self.source.clone(),
+            interface: self.interface.clone().unwrap_or_default(),
             reset: self.reset,
-            timeout: self.timeout.map_or(Duration::from_secs(5), Timeout::get),
+            timeout: self.reply_timeout.map_or(Duration::from_secs(5), Timeout::get),
             fail_under: self.fail_under.map(Rate::get),
             max_p99: self.max_p99.map(Limit::get),
         }

@@ -1,9 +1,8 @@
 //! The plan that all connections of a run follow, made once before the first connection.
 
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tfo_core::cli::error_chain;
 use tfo_core::probe::mirror;
 use tfo_core::socket::{Connector, Method};
 
@@ -53,8 +52,16 @@ impl Plan {
             )));
         }
         for source in &load.sources {
-            check_source(*source, server)?;
+            target::check_source(*source, server)?;
         }
+        if let Some(interface) = load.interface.get() {
+            target::check_interface(interface)?;
+        }
+        let variant = |method: Method, source: usize| {
+            let connector = Connector::default().method(method);
+            let connector = load.interface.get().into_iter().fold(connector, Connector::interface);
+            Variant { connector, source }
+        };
         let methods = load.mode.methods();
         let mut variants = Vec::new();
         let sources = if load.sources.is_empty() {
@@ -83,10 +90,6 @@ impl Plan {
     }
 }
 
-fn variant(method: Method, source: usize) -> Variant {
-    Variant { connector: Connector::default().method(method), source }
-}
-
 fn request(settings: &Settings, load: &LoadSettings) -> Vec<u8> {
     match &load.message {
         LoadMessage::Text(text) => text.clone().into_bytes(),
@@ -104,24 +107,5 @@ fn request(settings: &Settings, load: &LoadSettings) -> Vec<u8> {
             )
             .into_bytes()
         }
-    }
-}
-
-/// Checks that connections can be made from this address, before thousands of them fail.
-fn check_source(source: IpAddr, server: SocketAddr) -> Result<(), Failure> {
-    let refused = |why: String| Err(Failure::Unusable(format!("--source {source}: {why}")));
-    if source.is_ipv4() != server.is_ipv4() {
-        let family = if server.is_ipv4() { "IPv4" } else { "IPv6" };
-        return refused(format!(
-            "expected an {family} address, because the server's is {}",
-            server.ip()
-        ));
-    }
-    match TcpListener::bind((source, 0)) {
-        Ok(_) => Ok(()),
-        Err(e) => refused(format!(
-            "expected an address of this host (`ip address` lists them): {}",
-            error_chain(&e)
-        )),
     }
 }

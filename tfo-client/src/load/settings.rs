@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tfo_core::socket::Method;
 
+use crate::config::file::InterfaceName;
+
 #[derive(Debug, Clone)]
 pub(super) struct LoadSettings {
     pub(super) pace: Pace,
@@ -20,6 +22,8 @@ pub(super) struct LoadSettings {
     pub(super) expect: Expect,
     /// Local addresses to connect from, in turn; if empty, the kernel chooses.
     pub(super) sources: Vec<IpAddr>,
+    /// The interface to connect by.
+    pub(super) interface: InterfaceName,
     /// Whether to close with a RST.
     pub(super) reset: bool,
     /// The maximum time from a connection's start to its end.

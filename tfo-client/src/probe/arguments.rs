@@ -10,7 +10,7 @@ use clap::Args;
 use tfo_core::cli::{FlagValues, Integer, value::named};
 
 use crate::config::{
-    file::{Count, Interval, Message, Mode, PayloadSize, Timeout},
+    file::{Count, InterfaceName, Interval, Message, Mode, PayloadSize, SourceAddress, Timeout},
     server_address::ServerAddress,
 };
 
@@ -33,6 +33,22 @@ pub(crate) struct ProbeFlags {
     /// Connections to make, 1 to 10000 [default: 3]
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) count: Option<Count>,
+
+    /// Connect until Ctrl-C, every second unless --interval is given
+    #[arg(long)]
+    pub(crate) forever: bool,
+
+    /// Probe each address of the host, not only the first that this host has a route to
+    #[arg(long)]
+    pub(crate) all_addresses: bool,
+
+    /// Local address to connect from [default: that of the route]
+    #[arg(long, value_name = "ADDR")]
+    source: Option<SourceAddress>,
+
+    /// Network interface to connect by [default: that of the route]
+    #[arg(long, value_name = "NAME")]
+    interface: Option<InterfaceName>,
 
     /// How to send the first bytes: auto, sendto, connect or off [default: auto]
     #[arg(long, value_name = "MODE", value_parser = named::<Mode>)]
@@ -62,7 +78,7 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TIME")]
     pub(crate) reply_timeout: Option<Timeout>,
 
-    /// Pause between two connections, 0ms to 1h [default: 0ms]
+    /// Pause between two connections, 0ms to 1h [default: 0ms; 1s with --forever]
     #[arg(long, value_name = "TIME")]
     pub(crate) interval: Option<Interval>,
 
@@ -100,6 +116,8 @@ impl ProbeFlags {
             .with("--connect-timeout", "probe.connect-timeout", self.connect_timeout)
             .with("--reply-timeout", "probe.reply-timeout", self.reply_timeout)
             .with("--interval", "probe.interval", self.interval)
+            .with("--source", "probe.source", self.source)
+            .with("--interface", "probe.interface", self.interface.as_ref())
             .with("--fresh", "probe.fresh", self.fresh.then_some(true))
     }
 
@@ -109,6 +127,10 @@ impl ProbeFlags {
             host: self.host.or(before.host),
             listen: self.listen || before.listen,
             count: self.count.or(before.count),
+            forever: self.forever || before.forever,
+            all_addresses: self.all_addresses || before.all_addresses,
+            source: self.source.or(before.source),
+            interface: self.interface.or(before.interface),
             mode: self.mode.or(before.mode),
             message: self.message.or(before.message),
             size: self.size.or(before.size),

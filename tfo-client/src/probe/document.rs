@@ -36,6 +36,10 @@ pub(crate) struct ProbeDocument<'a> {
     connections: Vec<ConnectionEntry<'a>>,
     /// The summary: verdict, cause, blame and candidates of the last connection, finding and advice for all.
     summary: Summary,
+    /// With --all-addresses: each address of the host, in the order in which they were probed. The summary above is then
+    /// that of the first address with the worst outcome.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<AddressEntry>,
     /// With --balance: the number of keys behind the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Balance")]
@@ -48,11 +52,28 @@ struct Target<'a> {
     /// The host as given by the user.
     #[schemars(length(min = 1))]
     host: &'a str,
-    /// The address and port that the connections were made to; null if the host could not be resolved.
+    /// The address and port that the connections were made to, with --all-addresses the first of them; null if the host
+    /// could not be resolved.
     #[schemars(with = "Option<SocketAddr>", extend("pattern" = schema::ADDRESS))]
     address: Option<String>,
     /// Whether a mirror (tfo-server) sent its half of the evidence.
     mirror: bool,
+}
+
+/// One address of the host.
+#[derive(Serialize, JsonSchema)]
+struct AddressEntry {
+    /// The address and port that the connections were made to.
+    #[schemars(with = "SocketAddr", extend("pattern" = schema::ADDRESS))]
+    address: String,
+    /// Whether a mirror (tfo-server) sent its half of the evidence.
+    mirror: bool,
+    /// The summary of the connections to this address.
+    summary: Summary,
+    /// With --balance: the number of keys behind the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Balance")]
+    balance: Option<Balance>,
 }
 
 /// One connection.
@@ -90,19 +111,42 @@ struct EvidenceEntry<'a> {
 }
 
 pub(super) fn document(results: &Results) -> String {
-    let connections = &results.connections;
+    output::json(&about(results))
+}
+
+/// The document about all addresses of a host, of which `first` is the first.
+pub(super) fn all_addresses(first: &Results, all: &[Results]) -> String {
+    let addresses = all.iter().map(|results| AddressEntry {
+        address: results.address.to_string(),
+        mirror: results.is_mirrored(),
+        summary: results.summary(),
+        balance: results.balance(),
+    });
+    let worst = all.iter().rev().max_by_key(|results| results.status()).unwrap_or(first);
+    let connections = all.iter().flat_map(|results| &results.connections);
     output::json(&ProbeDocument {
+        connections: connections.map(entry).collect(),
+        summary: worst.summary(),
+        addresses: addresses.collect(),
+        balance: None,
+        ..about(first)
+    })
+}
+
+fn about(results: &Results) -> ProbeDocument<'_> {
+    ProbeDocument {
         schema: 1,
         target: Target {
             host: &results.host,
             address: Some(results.address.to_string()),
-            mirror: connections.iter().any(|connection| connection.mirrored),
+            mirror: results.is_mirrored(),
         },
         error: None,
-        connections: connections.iter().map(entry).collect(),
+        connections: results.connections.iter().map(entry).collect(),
         summary: results.summary(),
+        addresses: Vec::new(),
         balance: results.balance(),
-    })
+    }
 }
 
 /// The document about a host without an address.
@@ -117,6 +161,7 @@ pub(super) fn unresolved(host: &str, error: &Failure) -> String {
         error: Some(error.to_string()),
         connections: Vec::new(),
         summary,
+        addresses: Vec::new(),
         balance: None,
     })
 }

@@ -23,4 +23,5 @@ pub(crate) use connection::{ProbedConnection, connect, plan};
 #[cfg(test)]
 pub(crate) use document::ProbeDocument;
 pub(crate) use document::{ConnectionEntry, entry};
-pub(crate) use run::{exit_status, run};
+pub(crate) use results::exit_status;
+pub(crate) use run::run;

@@ -1,7 +1,5 @@
 //! The probe's output: row by row for people, one document for programs.
 
-use std::net::SocketAddr;
-
 use tfo_core::cli::value::Format;
 
 use super::arguments::ProbeFlags;
@@ -19,60 +17,83 @@ pub(super) struct ProbeReport {
     printer: Printer,
     /// Whether to draw the packets of each connection.
     trace: bool,
-    results: Results,
+    /// Whether the report is about each address of the host.
+    all_addresses: bool,
+    /// The results of each address so far.
+    results: Vec<Results>,
 }
 
 impl ProbeReport {
-    pub(super) fn new(
-        settings: &Settings,
-        flags: &ProbeFlags,
-        address: SocketAddr,
-        count: u32,
-    ) -> Self {
-        let mut report = Self {
+    pub(super) fn new(settings: &Settings, flags: &ProbeFlags) -> Self {
+        Self {
             format: settings.output.format,
             colour: output::colour(),
             progress: Progress::new(),
             printer: Printer::stdout(),
             trace: flags.trace,
-            results: Results {
-                host: settings.target.host.clone(),
-                address,
-                count,
-                message_bytes: settings.payload.bytes(),
-                counts_keys: flags.balance.is_some(),
-                connections: Vec::new(),
-            },
-        };
-        if report.format == Format::Text {
-            report.printer.print(text::head(&report.results));
+            all_addresses: flags.all_addresses,
+            results: Vec::new(),
         }
-        report
     }
 
-    /// Shows that a connection is being made, which may take seconds.
+    /// Begins the part about an address.
+    pub(super) fn begin(&mut self, results: Results) {
+        if self.format == Format::Text {
+            let gap = if self.results.is_empty() { "" } else { "\n" };
+            self.printer.print(format_args!("{gap}{}", text::head(&results)));
+        }
+        self.results.push(results);
+    }
+
+    /// Shows that a connection is being made, which may take seconds; until Ctrl-C also what was made before.
     pub(super) fn waiting(&self, n: u32) {
-        self.progress.show(&format!("  {n:>3}  connecting…"));
+        let running = self.results.last().filter(|results| results.count.is_none());
+        let summary = running.map(text::running).unwrap_or_default();
+        self.progress.show(&format!("  {n:>3}  connecting…{summary}"));
     }
 
     /// Adds a connection and prints its row. Returns whether more can be printed.
     pub(super) fn connection(&mut self, connection: ProbedConnection) -> bool {
         self.progress.erase();
+        let Some(results) = self.results.last_mut() else { return false };
         let mut row = text::row(&connection, self.colour);
         if self.trace {
-            let ladder = text::ladder(&connection, self.results.address, self.colour);
+            let ladder = text::ladder(&connection, results.address, self.colour);
             row += &format!("\n{ladder}\n");
         }
-        self.results.connections.push(connection);
-        self.format == Format::Json || self.printer.print(row)
+        results.add(connection);
+        let printed = self.format == Format::Json || self.printer.print(row);
+        if results.count.is_none() {
+            self.progress.show(text::running(results).trim_start());
+        }
+        printed
     }
 
-    /// Prints the summary, and returns the results.
-    pub(super) fn finish(mut self) -> Result<Results, Failure> {
-        self.printer.print(match self.format {
-            Format::Json => document::document(&self.results),
-            Format::Text => text::foot(&self.results, self.colour),
-        });
+    /// Ends the part about an address.
+    pub(super) fn end(&mut self) {
+        self.progress.erase();
+        self.results.retain(|results| !results.connections.is_empty());
+        if let Some(results) = self.results.last().filter(|_| self.format == Format::Text) {
+            self.printer.print(text::foot(results, self.colour));
+        }
+    }
+
+    /// Prints the end, and returns the results of each address: none, if no connection ended.
+    pub(super) fn finish(mut self) -> Result<Vec<Results>, Failure> {
+        if let Some(first) = self.results.first() {
+            match self.format {
+                Format::Json if self.all_addresses => {
+                    self.printer.print(document::all_addresses(first, &self.results));
+                }
+                Format::Json => {
+                    self.printer.print(document::document(first));
+                }
+                Format::Text if self.all_addresses => {
+                    self.printer.print(text::overview(&self.results, self.colour));
+                }
+                Format::Text => {}
+            }
+        }
         self.printer.finish()?;
         Ok(self.results)
     }

@@ -1,13 +1,14 @@
 //! Runs the command: makes the connections one after another.
 
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::time::Duration;
+use std::{io, thread};
 
 use tfo_core::cli::{Integer, value::Format};
-use tfo_core::diagnosis::Outcome;
 use tfo_core::host::features::Feature;
 use tfo_core::host::readiness::Finding;
 use tfo_core::host::{cookie_cache, sysctl};
@@ -16,21 +17,20 @@ use tfo_core::probe::{Probe, Series};
 use super::arguments::ProbeFlags;
 use super::connection::{ProbedConnection, connect, plan};
 use super::report::ProbeReport;
+use super::results::Results;
 use super::{document, listen};
 use crate::config::Settings;
-use crate::output::{self, Failure, NO_CONNECTION, note};
+use crate::output::{self, Failure, note};
 use crate::trace::{self, Tracer};
 use crate::{cookies, interruption, target};
 
-/// Exit status if the last connection's data was sent in the SYN and accepted.
-const FAST_OPEN: u8 = 0;
-/// Exit status if the last connection was established, but not by fast open.
-const REGULAR: u8 = 1;
+/// The pause between two connections of `--forever`, unless another one is given.
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, Failure> {
     output::try_files(&flags.pcap)?;
-    let address = match target::resolve(&settings.target, settings.probe.family) {
-        Ok(address) => address,
+    let addresses = match addresses(settings, flags) {
+        Ok(addresses) => addresses,
         Err(failure) => {
             if settings.output.format == Format::Json {
                 output::print(document::unresolved(&settings.target.host, &failure))?;
@@ -40,31 +40,82 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
     };
     note_missing_setting();
     if flags.listen {
-        listen::start(address)?;
+        addresses.first().map_or(Ok(()), |address| listen::start(*address))?;
     }
+    let mut report = ProbeReport::new(settings, flags);
+    // Not before the private network of --listen, which needs a process without threads.
+    let interrupted = interruption::flag_or_none();
+    for address in addresses {
+        target::check_local(&settings.probe, address)?;
+        let more = probe(settings, flags, address, &interrupted, &mut report);
+        report.end();
+        if !more? || interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let results = report.finish()?;
+    let Some(status) = results.iter().map(Results::status).max() else {
+        return Err(Failure::NoConnection(
+            "interrupted before the first connection ended".to_owned(),
+        ));
+    };
+    if let Some(file) = &flags.pcap {
+        let packets: Vec<_> = results.iter().flat_map(Results::packets).collect();
+        trace::write_pcap(file, &packets)?;
+    }
+    Ok(ExitCode::from(status))
+}
+
+fn addresses(settings: &Settings, flags: &ProbeFlags) -> Result<Vec<SocketAddr>, Failure> {
+    let (target, family) = (&settings.target, settings.probe.family);
+    if flags.all_addresses {
+        target::resolve_all(target, family)
+    } else {
+        target::resolve(target, family).map(|address| vec![address])
+    }
+}
+
+/// Makes the connections to one address. Returns whether more can be printed.
+fn probe(
+    settings: &Settings,
+    flags: &ProbeFlags,
+    address: SocketAddr,
+    interrupted: &AtomicBool,
+    report: &mut ProbeReport,
+) -> Result<bool, Failure> {
     if settings.probe.fresh.get() {
-        cookie_cache::delete(None, address.ip())
+        cookie_cache::delete(settings.probe.source.get(), address.ip())
             .map_err(|e| cookies::cannot_forget("--fresh", address.ip(), e))?;
     }
     let tracer =
         (flags.trace || flags.pcap.is_some()).then(|| Tracer::start(address)).transpose()?;
-    let probe = plan(settings, address);
-    let count = flags.balance.map_or(settings.probe.count.get(), Integer::get);
+    let probe = target::connect_from(plan(settings, address), &settings.probe, address);
+    let once = flags.balance.map_or(settings.probe.count.get(), Integer::get);
+    let count = (!flags.forever).then_some(once);
+    let pause = match settings.probe.interval.get() {
+        Duration::ZERO if flags.forever => PAUSE,
+        interval => interval,
+    };
     let mut series = Series::default();
-    let mut report = ProbeReport::new(settings, flags, address, count);
-    let mut made = 0;
-    // Not before the private network of --listen, which needs a process without threads.
-    let interrupted = interruption::flag_or_none();
-    for n in 1..=count {
+    report.begin(Results {
+        host: settings.target.host.clone(),
+        address,
+        count,
+        message_bytes: settings.payload.bytes(),
+        counts_keys: flags.balance.is_some(),
+        connections: VecDeque::new(),
+        tally: BTreeMap::new(),
+    });
+    for n in 1..=count.unwrap_or(u32::MAX) {
         if n > 1 {
-            interruption::sleep(settings.probe.interval.get(), &interrupted);
+            interruption::sleep(pause, interrupted);
         }
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
         report.waiting(n);
         let Some((mut connection, series_so_far)) =
-            connect_until(&interrupted, &probe, settings, n, series)
+            connect_until(interrupted, &probe, settings, n, series)
         else {
             break;
         };
@@ -72,21 +123,11 @@ pub(crate) fn run(settings: &Settings, flags: &ProbeFlags) -> Result<ExitCode, F
         if let Some(tracer) = &tracer {
             connection.packets = tracer.take(connection.timing.rtt.unwrap_or_default());
         }
-        made = n;
         if !report.connection(connection) {
-            break;
+            return Ok(false);
         }
     }
-    if made == 0 {
-        return Err(Failure::NoConnection(
-            "interrupted before the first connection ended".to_owned(),
-        ));
-    }
-    let results = report.finish()?;
-    if let Some(file) = &flags.pcap {
-        trace::write_pcap(file, &results.packets())?;
-    }
-    Ok(exit_status(results.last_outcome()))
+    Ok(true)
 }
 
 /// Prints a note if the kernel has no `net.ipv4.tcp_fastopen`: advice about that setting cannot be followed.
@@ -117,13 +158,4 @@ fn connect_until(
         Ok(_) => interruption::receive(&receiver, interrupted),
         Err(_) => Some((connect(probe, settings, n, &mut series), series)),
     }
-}
-
-/// Returns the exit status for the outcome of the last connection.
-pub(crate) fn exit_status(last: Option<Outcome>) -> ExitCode {
-    ExitCode::from(match last {
-        Some(Outcome::FastOpen) => FAST_OPEN,
-        None | Some(Outcome::Failed) => NO_CONNECTION,
-        Some(_) => REGULAR,
-    })
 }

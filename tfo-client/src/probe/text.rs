@@ -8,7 +8,8 @@ use tfo_core::diagnosis::Outcome;
 use super::connection::ProbedConnection;
 use super::results::Results;
 use crate::prose::{
-    format_advice, host_with_address, next_step, page_hint, style, time, verdict_with_cause, wrap,
+    counted, format_advice, host_with_address, next_step, page_hint, style, time,
+    verdict_with_cause, wrap,
 };
 
 /// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
@@ -17,10 +18,13 @@ const VERDICT: usize = 35;
 /// Returns the title and the table head.
 pub(super) fn head(results: &Results) -> String {
     let target = host_with_address(&results.host, results.address);
-    let connections = if results.count == 1 { "connection" } else { "connections" };
+    let connections = match results.count {
+        Some(count) => counted(count, "connection"),
+        None => "connections until Ctrl-C".to_owned(),
+    };
     format!(
-        "{target}: {} {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
-        results.count, results.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
+        "{target}: {connections}, {} B of first bytes each\n\n  {:>3}  {:<VERDICT$} {:>10}  {:>10}  {:>9}\n",
+        results.message_bytes, "#", "verdict", "in the SYN", "first byte", "RTT"
     )
 }
 
@@ -44,10 +48,41 @@ pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: 
         .to_text(TextStyle::default().colour(colour))
 }
 
+/// Returns the number of connections with each outcome so far, after a gap; empty before the first.
+pub(super) fn running(results: &Results) -> String {
+    let counts: Vec<String> =
+        results.tally.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    match results.made() {
+        0 => String::new(),
+        made => format!("  {}: {}", counted(made, "connection"), counts.join(", ")),
+    }
+}
+
+/// Returns the list of all addresses with their verdicts.
+pub(super) fn overview(all: &[Results], colour: bool) -> String {
+    let width = all.iter().map(|results| results.address.to_string().len()).max().unwrap_or(0);
+    let mut text = "\nAll addresses:\n".to_owned();
+    for results in all {
+        let verdict = results.summary().verdict;
+        let style = style(verdict.outcome, colour);
+        let address = results.address.to_string();
+        text += &format!("  {address:<width$}  {style}{}{style:#}\n", verdict_with_cause(&verdict));
+    }
+    text
+}
+
 pub(super) fn foot(results: &Results, colour: bool) -> String {
     let verdict = &results.summary().verdict;
     let style = style(verdict.outcome, colour);
-    let mut text = format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
+    let mut text = String::new();
+    if results.count.is_none() {
+        text += &format!("\n{}.\n", running(results).trim_start());
+        let kept = results.connections.len();
+        if kept < results.made() as usize {
+            text += &format!("What follows is about the last {kept} of them.\n");
+        }
+    }
+    text += &format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
     text += &wrap(&verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();

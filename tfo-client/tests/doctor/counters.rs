@@ -147,7 +147,7 @@ fn full_accept_queue_names_its_listener() {
             assert!(text.contains(&format!("{full} (")), "{text}");
             assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
             assert!(!found.to_string().contains(&format!("queue of {idle}")), "{found}");
-            assert!(fix(note).contains("'sport = :8080'"), "{note}");
+            assert!(fix(note).contains("`tfo-client doctor --watch 1s`"), "{note}");
             let note = finding(&found, "accept-queue-overflowed");
             assert!(note["text"].as_str().unwrap().contains(&format!("{full} (")), "{note}");
             drop((waiting, listeners));

@@ -17,7 +17,7 @@ fn closed_port_is_status_3_and_refused() {
         assert_eq!(each(&document, "cause"), ["refused"; 3], "{document}");
         assert!(document["connections"][0]["connect_us"].is_null(), "{document}");
         let advice = document["summary"]["advice"].as_str().unwrap();
-        assert!(advice.contains("ss -ltn 'sport = :9'"), "{advice}");
+        assert!(advice.contains("`tfo-client doctor`"), "{advice}");
     });
 }
 

@@ -5,11 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::netlink::Netlink;
-use crate::Result;
 use crate::sys;
 use crate::uapi::route as uapi;
 use crate::wire::bytes::array_at;
 use crate::wire::netlink::{Attribute, Message, NLM_F_DUMP, Request};
+use crate::{Error, Result};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -92,19 +92,30 @@ pub(crate) struct TcpRoute {
     pub(crate) without_cookie: bool,
 }
 
-/// The route of a TCP connection to this address, rules for the protocol and the port included. Sends nothing.
+/// The route of a TCP connection to this address, rules for the protocol and the port included. `source` and
+/// `interface` are those that the connection is bound to. Sends nothing.
 ///
 /// # Errors
 /// [`Error::System`](crate::Error::System) if there is no route or the kernel refuses,
 /// [`Error::Malformed`](crate::Error::Malformed) if its answer can't be understood.
 #[doc(alias = "RTM_GETROUTE")]
-pub(crate) fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
+pub(crate) fn tcp_route(
+    destination: SocketAddr,
+    source: Option<IpAddr>,
+    interface: Option<&str>,
+) -> Result<TcpRoute> {
     let ip = destination.ip();
     let mut header = [0; uapi::HEADER_SIZE];
+    // The kernel ignores an address without its prefix length.
     (header[0], header[uapi::PREFIX]) = if ip.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
-    // The kernel ignores the destination without its prefix length.
-    let scope = match destination {
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => Some(v6.scope_id()),
+    if source.is_some() {
+        header[uapi::SOURCE_PREFIX] = header[uapi::PREFIX];
+    }
+    let scope = match (destination, interface) {
+        (_, Some(name)) => Some(
+            sys::interface::index(name).map_err(|e| Error::system("find interface", name, e))?,
+        ),
+        (SocketAddr::V6(v6), None) if v6.scope_id() != 0 => Some(v6.scope_id()),
         _ => None,
     };
     let request = |sequence| {
@@ -113,12 +124,17 @@ pub(crate) fn tcp_route(destination: SocketAddr) -> Result<TcpRoute> {
             .address(uapi::RTA_DST, uapi::RTA_DST, ip)
             .attribute(uapi::RTA_IP_PROTO, &[IPPROTO_TCP])
             .attribute(uapi::RTA_DPORT, &destination.port().to_be_bytes());
+        let request = match source {
+            Some(source) => request.address(uapi::RTA_SRC, uapi::RTA_SRC, source),
+            None => request,
+        };
         match scope {
             Some(interface) => request.attribute(uapi::RTA_OIF, &interface.to_ne_bytes()),
             None => request,
         }
     };
-    let mut route = TcpRoute::default();
+    // The kernel's answer does not repeat a source that it was given.
+    let mut route = TcpRoute { source, ..TcpRoute::default() };
     Netlink::open(libc::NETLINK_ROUTE)?.request(
         "read route to",
         &ip.to_string(),

@@ -4,7 +4,7 @@ use std::env;
 use std::process::Command;
 
 use super::{Host, explain_denied};
-use crate::sys::namespace;
+use crate::sys::{self, namespace};
 
 /// Set in the process that runs the body of one test.
 const INSIDE: &str = "TFO_LAB_INSIDE";
@@ -46,7 +46,7 @@ pub fn isolated<F: FnOnce()>(body: F) {
     let mut command = Command::new(binary);
     command.args([path, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
     // Cargo's library path, colours and the like are inherited.
-    if namespace::effective_ids().0 != 0 {
+    if sys::process::effective_ids().0 != 0 {
         namespace::start_in_user_namespace(&mut command);
     }
     namespace::end_with_this_thread(&mut command);

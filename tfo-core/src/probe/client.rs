@@ -22,6 +22,7 @@ pub struct Probe {
     reply_timeout: Option<Duration>,
     bind: Option<SocketAddr>,
     reset: bool,
+    interface: Option<String>,
     is_complete: fn(&[u8]) -> bool,
 }
 
@@ -64,6 +65,7 @@ impl Probe {
             reply_timeout: None,
             bind: None,
             reset: false,
+            interface: None,
             is_complete: |_| true,
         }
     }
@@ -86,6 +88,13 @@ impl Probe {
     #[must_use]
     pub fn reset(mut self) -> Self {
         self.reset = true;
+        self
+    }
+
+    /// The network interface to connect by. Default: that of the route.
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
         self
     }
 
@@ -126,11 +135,9 @@ impl Probe {
     /// has it.
     #[must_use]
     pub fn converse(&self, first: &[u8], dialogue: &mut dyn Dialogue) -> Observation {
-        let before = Before::read(self.server);
+        let before = Before::read(self.server, self.route());
         let start = Instant::now();
-        let connector = Connector::default().method(self.method).timeout(self.connect_timeout);
-        let connector = self.bind.into_iter().fold(connector, Connector::bind);
-        let connected = connector.connect(self.server, first);
+        let connected = self.connector(self.method).connect(self.server, first);
         let mut seen = match connected {
             Ok(stream) => self.watch(stream, start, dialogue),
             Err(e) => Seen::failed(&e),
@@ -139,6 +146,25 @@ impl Probe {
         let evidence = before.into_evidence(self.server, first.len(), &mut seen);
         let evidence = ClientEvidence { regular_check: self.check(&evidence), ..evidence };
         Observation { evidence, answer: Vec::new(), timing: seen.timing }
+    }
+
+    /// Returns the connector of this probe's connections, of the controls as well.
+    fn connector(&self, method: Method) -> Connector {
+        let connector = Connector::default().method(method).timeout(self.connect_timeout);
+        let connector = self.bind.into_iter().fold(connector, Connector::bind);
+        self.interface.iter().fold(connector, Connector::interface)
+    }
+
+    /// Returns the route that the connections will take, as far as it can be read.
+    fn route(&self) -> TcpRoute {
+        let server = SocketAddr::new(self.server.ip().to_canonical(), self.server.port());
+        // A scope is part of no IPv4 address.
+        let server = if server.is_ipv4() { server } else { self.server };
+        let source = self.bind.map(|bind| bind.ip().to_canonical());
+        tcp_route(server, source, self.interface.as_deref()).unwrap_or_else(|e| {
+            log::debug!("the route can't be read: {e}");
+            TcpRoute { source, ..TcpRoute::default() }
+        })
     }
 
     fn watch(
@@ -184,8 +210,7 @@ impl Probe {
 
     /// Makes a regular connection and closes it. No data is sent, so that the message is not executed twice.
     pub(super) fn control(&self) -> Control {
-        let regular = Connector::default().method(Method::Off).timeout(self.connect_timeout);
-        match regular.connect(self.server, &[]) {
+        match self.connector(Method::Off).connect(self.server, &[]) {
             Ok(stream) => {
                 let again = stream.info().ok().and_then(|info| info.total_retrans).unwrap_or(0);
                 Control { result: RegularCheck::Connected, retransmitted: again > 0 }
@@ -329,8 +354,7 @@ struct Before {
 }
 
 impl Before {
-    fn read(server: SocketAddr) -> Self {
-        let route = route_to(server);
+    fn read(server: SocketAddr, route: TcpRoute) -> Self {
         Self {
             route,
             tcp_fastopen: sysctl::tcp_fastopen().ok(),
@@ -386,13 +410,4 @@ fn cached_cookie(source: Option<IpAddr>, destination: IpAddr) -> Option<CachedCo
             None
         }
     }
-}
-
-/// The route that the connection will take, as far as it can be read.
-fn route_to(server: SocketAddr) -> TcpRoute {
-    let server = SocketAddr::new(server.ip().to_canonical(), server.port());
-    tcp_route(server).unwrap_or_else(|e| {
-        log::debug!("the route can't be read: {e}");
-        TcpRoute::default()
-    })
 }

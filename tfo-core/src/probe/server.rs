@@ -191,7 +191,7 @@ impl ServerObserver {
         let option = evidence.syn.saved().and_then(|syn| syn.fast_open);
         if let Some(host) = &mut evidence.host
             && option.is_some_and(|option| option.is_request())
-            && let Ok(route) = tcp_route(evidence.source)
+            && let Ok(route) = tcp_route(evidence.source, None, None)
         {
             let without = self.no_cookie || route.without_cookie;
             host.asks_for_cookies = Some(!without && !host.tcp_fastopen.server_no_cookie());

@@ -32,6 +32,7 @@ pub struct Connector {
     method: Method,
     timeout: Option<Duration>,
     bind: Option<SocketAddr>,
+    interface: Option<String>,
     no_cookie: bool,
 }
 
@@ -55,6 +56,14 @@ impl Connector {
     #[must_use]
     pub fn bind(mut self, local: SocketAddr) -> Self {
         self.bind = Some(local);
+        self
+    }
+
+    /// Sets the network interface to connect by ([`SO_BINDTODEVICE`](option::set_bind_to_device)). Default: chosen by
+    /// the route.
+    #[must_use]
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
         self
     }
 
@@ -113,6 +122,9 @@ impl Connector {
 
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
+        if let Some(interface) = &self.interface {
+            option::set_bind_to_device(&fd, interface)?;
+        }
         if let Some(local) = self.bind {
             if local.port() == 0 {
                 option::set_bind_address_no_port(&fd, true)?;

@@ -195,6 +195,18 @@ pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
     }
 }
 
+/// `setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface)`: sends and receives only by this network interface.
+///
+/// Needs `CAP_NET_RAW` on kernels older than 5.7.
+///
+/// # References
+/// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
+#[doc(alias = "SO_BINDTODEVICE")]
+pub fn set_bind_to_device(fd: impl AsFd, interface: &str) -> Result<()> {
+    sockopt::set_bytes(fd, SOL_SOCKET, libc::SO_BINDTODEVICE, interface.as_bytes())
+        .map_err(|e| Error::system("setsockopt", "SO_BINDTODEVICE", e))
+}
+
 /// `setsockopt(fd, IPPROTO_IP, IP_MINTTL, ttl)`: drops packets that arrive with a smaller TTL; 0 accepts all.
 /// Sockets that a listener accepts inherit it. Also applies to the IPv4 connections of an IPv6 socket.
 ///

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "system calls; each block has its proof")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 
 /// `if_indextoname(3)`: returns the name of the interface with this number in the calling thread's network
@@ -18,6 +18,16 @@ pub(crate) fn name(index: u32) -> io::Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
+/// `if_nametoindex(3)`: returns the number of the interface with this name in the calling thread's network namespace.
+pub(crate) fn index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: `name` lives over the call and ends with a NUL.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,5 +36,7 @@ mod tests {
     fn loopback_is_the_first_interface() {
         assert_eq!(name(1).expect("each namespace has it"), "lo");
         name(u32::MAX).expect_err("there is no such interface");
+        assert_eq!(index("lo").expect("each namespace has it"), 1);
+        index("no-such").expect_err("there is no such interface");
     }
 }

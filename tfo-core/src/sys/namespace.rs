@@ -35,19 +35,10 @@ pub(crate) fn unshare(namespace: Namespace) -> io::Result<()> {
     check(unsafe { libc::unshare(namespace.flag()) }).map(drop)
 }
 
-/// `geteuid(2)` and `getegid(2)`.
-pub(crate) fn effective_ids() -> (u32, u32) {
-    // SAFETY: takes nothing and never fails.
-    let uid = unsafe { libc::geteuid() };
-    // SAFETY: takes nothing and never fails.
-    let gid = unsafe { libc::getegid() };
-    (uid, gid)
-}
-
 /// Returns the files and their content that make this process's user root in its new user namespace. The process
 /// must write them itself, in this order.
 pub(crate) fn root_maps() -> [(&'static str, String); 3] {
-    let (uid, gid) = effective_ids();
+    let (uid, gid) = super::process::effective_ids();
     [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {uid} 1")),

@@ -1,4 +1,4 @@
-//! File descriptors of other processes, and the CPU time of a thread.
+//! The user of this process, file descriptors of other processes, and the CPU time of a thread.
 
 use std::io;
 use std::mem;
@@ -6,6 +6,16 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use libc::{c_int, c_long};
+
+/// `geteuid(2)` and `getegid(2)`.
+#[cfg(any(feature = "cli", feature = "lab"))]
+pub(crate) fn effective_ids() -> (u32, u32) {
+    // SAFETY: takes nothing and never fails.
+    let uid = unsafe { libc::geteuid() };
+    // SAFETY: takes nothing and never fails.
+    let gid = unsafe { libc::getegid() };
+    (uid, gid)
+}
 
 /// `pidfd_open(2)` and `pidfd_getfd(2)`: duplicates a file descriptor of another process. Needs the right to trace
 /// that process: `CAP_SYS_PTRACE`, or the same user where Yama allows it.

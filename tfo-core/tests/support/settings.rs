@@ -62,6 +62,35 @@ fn short_and_long_help_are_the_same() {
     assert_eq!(help("-h"), help("--help"));
 }
 
+/// Returns the help of the program and of each of its subcommands.
+fn all_help(path: &[&str]) -> Vec<(String, String)> {
+    let folder = Folder::new("");
+    let arguments = [path, &["--help"]].concat();
+    let help = String::from_utf8(output(&mut folder.program(&arguments)).stdout).unwrap();
+    let commands = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+    let names = commands.lines().take_while(|line| line.starts_with("  "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    let mut all = Vec::new();
+    for name in names.filter(|name| *name != "help") {
+        all.extend(all_help(&[path, &[name]].concat()));
+    }
+    all.push((path.join(" "), help));
+    all
+}
+
+#[test]
+fn each_help_has_exit_status_and_examples_within_100_columns() {
+    for (command, help) in all_help(&[]) {
+        let wide: Vec<_> = help.lines().filter(|line| line.chars().count() > 100).collect();
+        assert!(wide.is_empty(), "{command}: {wide:?}");
+        for heading in ["\nExit status: ", "\nExamples:\n"] {
+            assert!(help.contains(heading), "{command}: {heading}: {help}");
+        }
+        let name = format!("{} {command}", PROGRAM.name);
+        assert!(help.split("\nExamples:\n").nth(1).unwrap().contains(&name), "{command}: {help}");
+    }
+}
+
 #[test]
 fn version_is_that_of_the_package() {
     let output = output(&mut Folder::new("").program(&["-V"]));

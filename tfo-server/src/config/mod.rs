@@ -13,9 +13,12 @@ use std::{
     thread,
 };
 
-use tfo_core::cli::{Environment, Resolved, SettingsError, Sources, file::Places};
+use tfo_core::cli::{
+    Environment, Resolved, SettingsError, Sources,
+    file::{Places, open_regular},
+};
 
-use self::file::{Engine, File, Forward, Keys, Limits, Listen, Output, Process, Respond};
+use self::file::{Engine, File, Forward, Keys, Limits, Listen, Metrics, Output, Process, Respond};
 use self::flags::Flags;
 use self::values::{FilePath, KeyMode, ServiceKind, Upstreams};
 use crate::keys::KeySource;
@@ -93,11 +96,32 @@ impl Config {
     fn new(file: Resolved<File>, flags: &Flags) -> Result<Self, SettingsError> {
         let settings = Settings::new(&file.model, flags)
             .map_err(|Contradiction { key, reason }| file.refuse(&key, reason))?;
-        match &file.file {
-            Some(path) => log::info!("configuration file: {path}"),
-            None => log::info!("no configuration file"),
+        if let Some(path) = &file.file {
+            log::info!("configuration file: {path}");
         }
         Ok(Self { settings, file })
+    }
+
+    /// Logs what in the file has no effect, or that there is none. For commands that serve by the settings, or check
+    /// them.
+    pub(crate) fn log(&self, serves: bool) {
+        if self.file.file.is_none() {
+            let level = if serves { log::Level::Info } else { log::Level::Debug };
+            log::log!(level, "configuration file: none");
+        }
+        for unused in self.settings.unused(&self.file.model) {
+            log::warn!("{unused}");
+        }
+    }
+
+    /// Checks that the files that the settings name can be read, so that a missing one is reported at its key.
+    pub(crate) fn check_files(&self) -> Result<(), SettingsError> {
+        for (key, path) in self.settings.files() {
+            open_regular(path).map_err(|e| {
+                self.file.refuse(&key, format_args!("can't read {}: {e}", path.display()))
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -108,7 +132,7 @@ impl Settings {
             keys: key_source(&file.keys)?,
             listeners: listeners(file)?,
             workers: file.engine.workers.nonzero().map_or_else(cores, |workers| workers as usize),
-            metrics: file.metrics.socket_address(),
+            metrics: metrics(file)?,
             engine: file.engine.clone(),
             limits: file.limits.clone(),
             process: file.process.clone(),
@@ -121,6 +145,85 @@ impl Settings {
     /// Returns the listeners by their addresses.
     pub(crate) fn listeners_by_address(&self) -> HashMap<SocketAddr, &ListenSettings> {
         self.listeners.iter().map(|listen| (listen.address, listen)).collect()
+    }
+
+    /// Returns the files that are read, each with the key that names it.
+    fn files(&self) -> Vec<(String, &Path)> {
+        let mut files: Vec<(String, &Path)> = match &self.keys {
+            KeySource::Kernel => Vec::new(),
+            KeySource::File(path) => vec![("keys.file".to_owned(), path)],
+            KeySource::Derived { secret, .. } => vec![("keys.secret".to_owned(), secret)],
+        };
+        for (index, listen) in self.listeners.iter().enumerate() {
+            let own = listen.table.respond.is_some();
+            let name = listener_name(index, self.listeners.len());
+            let key = if own { format!("{name}.respond.file") } else { "respond.file".to_owned() };
+            let used = listen.table.service == ServiceKind::Respond;
+            files.extend(listen.respond.file.get().filter(|_| used).map(|path| (key, path)));
+        }
+        files
+    }
+
+    /// Returns a sentence for each setting of the file that has no effect.
+    fn unused(&self, file: &File) -> Vec<String> {
+        let mut unused = Vec::new();
+        let mut table = |set: bool, name: &str, reason: &str| {
+            if set {
+                unused.push(format!("[{name}] has no effect: {reason}"));
+            }
+        };
+        let uses = |service, own: fn(&Listen) -> bool| {
+            self.listeners
+                .iter()
+                .any(|listen| listen.table.service == service && !own(&listen.table))
+        };
+        let responds = uses(ServiceKind::Respond, |listen| listen.respond.is_some());
+        let forwards = uses(ServiceKind::Forward, |listen| listen.forward.is_some());
+        let none = |service| format!("no listener with service = \"{service}\" uses it");
+        table(
+            file.respond != Respond::default() && !responds,
+            "respond",
+            &none(ServiceKind::Respond),
+        );
+        table(
+            file.forward != Forward::default() && !forwards,
+            "forward",
+            &none(ServiceKind::Forward),
+        );
+        for (index, listen) in self.listeners.iter().enumerate() {
+            let service = listen.table.service;
+            let name = listener_name(index, self.listeners.len());
+            let reason = format!("the listener has service = \"{service}\"");
+            let (respond, forward) = (&listen.table.respond, &listen.table.forward);
+            let other = |wanted| service != wanted;
+            table(
+                respond.is_some() && other(ServiceKind::Respond),
+                &format!("{name}.respond"),
+                &reason,
+            );
+            table(
+                forward.is_some() && other(ServiceKind::Forward),
+                &format!("{name}.forward"),
+                &reason,
+            );
+        }
+        let off = file.metrics.socket_address().is_none() && file.metrics != Metrics::default();
+        table(off, "metrics", "metrics.port is 0");
+        let keys = &file.keys;
+        for (key, set, modes) in [
+            ("file", keys.file.get().is_some(), [KeyMode::File].as_slice()),
+            ("secret", keys.secret.get().is_some(), &[KeyMode::Derived]),
+            (
+                "rotate-every",
+                keys.rotate_every != Keys::default().rotate_every,
+                &[KeyMode::Derived],
+            ),
+        ] {
+            if set && !modes.contains(&keys.mode) {
+                unused.push(format!("keys.{key} has no effect: keys.mode is \"{}\"", keys.mode));
+            }
+        }
+        unused
     }
 
     /// Returns whether each connection is logged.
@@ -180,7 +283,7 @@ fn listeners(file: &File) -> Result<Vec<ListenSettings>, Contradiction> {
     let mut addresses = HashSet::with_capacity(all.len());
     let mut listeners = Vec::with_capacity(all.len());
     for (index, listen) in all.iter().enumerate() {
-        let name = if all.len() == 1 { "listen".to_owned() } else { format!("listen[{index}]") };
+        let name = listener_name(index, all.len());
         let listen = ListenSettings::new(listen, file);
         if !addresses.insert(listen.address) {
             let address = listen.address;
@@ -191,6 +294,31 @@ fn listeners(file: &File) -> Result<Vec<ListenSettings>, Contradiction> {
         listeners.push(listen);
     }
     Ok(listeners)
+}
+
+/// Returns the name of a listener's table in the file.
+fn listener_name(index: usize, listeners: usize) -> String {
+    if listeners == 1 { "listen".to_owned() } else { format!("listen[{index}]") }
+}
+
+/// Returns the address of the metrics, which must not be that of a listener.
+fn metrics(file: &File) -> Result<Option<SocketAddr>, Contradiction> {
+    let Some(metrics) = file.metrics.socket_address() else { return Ok(None) };
+    let collides = |listen: &&Listen| {
+        let listen = listen.socket_address();
+        let every = listen.ip().is_unspecified() || metrics.ip().is_unspecified();
+        listen.port() == metrics.port() && (listen.ip() == metrics.ip() || every)
+    };
+    match file.listen.all().iter().find(collides) {
+        Some(listen) => Err(Contradiction {
+            key: "metrics.port".to_owned(),
+            reason: format!(
+                "{metrics} is taken by the listener {}: expected another port",
+                listen.socket_address()
+            ),
+        }),
+        None => Ok(Some(metrics)),
+    }
 }
 
 fn check_upstreams(upstreams: &[SocketAddr], listener: SocketAddr) -> Result<(), String> {
@@ -220,9 +348,8 @@ fn key_source(keys: &Keys) -> Result<KeySource, Contradiction> {
         path.get().map(Path::to_owned).ok_or_else(|| Contradiction {
             key: "keys.mode".to_owned(),
             reason: format!(
-                "\"{}\" without {key}: expected the path of {what} in {key} (or {})",
-                keys.mode,
-                SOURCES.variable(key)
+                "\"{}\" without {key}: expected the path of {what} in {key}",
+                keys.mode
             ),
         })
     };
@@ -234,13 +361,5 @@ fn key_source(keys: &Keys) -> Result<KeySource, Contradiction> {
             rotate_every: keys.rotate_every.get(),
         },
     };
-    let unused = match keys.mode {
-        KeyMode::File => &keys.secret,
-        KeyMode::Kernel if keys.secret.get().is_some() => &keys.secret,
-        KeyMode::Kernel | KeyMode::Derived => &keys.file,
-    };
-    if let Some(path) = unused.get() {
-        log::warn!("{} is not used: keys.mode is \"{}\"", path.display(), keys.mode);
-    }
     Ok(source)
 }

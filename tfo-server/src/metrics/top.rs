@@ -15,7 +15,16 @@ use super::table::table;
 use crate::config::Settings;
 use crate::output::{self, Failure};
 
+const AFTER_HELP: &str = "\
+Exit status: 0 ended as asked, 1 no metrics there, 2 wrong usage, or invalid configuration.
+
+Examples:
+  tfo-server top                           the server of this configuration
+  tfo-server top --from 127.0.0.1:9413
+  tfo-server top -o json | head -n 1";
+
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the comments are the help that users read")]
 pub(crate) struct TopArguments {
     /// Address of the metrics [default: [metrics] of the configuration]

@@ -7,6 +7,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tfo_core::cli::error_chain;
+use tfo_core::host::Owners;
+use tfo_core::host::readiness::NamedListener;
 use tfo_core::probe::ServerObserver;
 use tfo_core::socket::FastOpenListener;
 
@@ -94,9 +96,7 @@ pub(super) fn cannot_listen(
     let port = address.port();
     let advice = match found.kind() {
         io::ErrorKind::AddrInUse => {
-            format!(
-                "find the process that listens there: ss -ltnp 'sport = :{port}'; or choose another port: {setting}"
-            )
+            format!("{}; stop it, or choose another port: {setting}", holder(port))
         }
         io::ErrorKind::AddrNotAvailable => {
             "not an address of this host: list them with `ip address`; 0.0.0.0 or :: means all"
@@ -109,4 +109,16 @@ pub(super) fn cannot_listen(
         _ => "run `tfo-server check` to find out what this host lacks".to_owned(),
     };
     Failure::new(format_args!("can't listen on {address}: {}. {advice}", error_chain(found)))
+}
+
+/// Returns the sentence that names the listener of this port.
+fn holder(port: u16) -> String {
+    let listeners = tfo_core::host::listeners().unwrap_or_default();
+    match listeners.into_iter().find(|listener| listener.address.port() == port) {
+        Some(listener) => {
+            format!("{} listens there", NamedListener::new(&listener, &Owners::read()))
+        }
+        None => "another process has the port; `sudo tfo-client doctor` lists those that listen"
+            .to_owned(),
+    }
 }

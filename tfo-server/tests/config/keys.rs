@@ -215,3 +215,12 @@ fn show_requires_exactly_one_source() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn key_is_created_beside_a_configuration_that_is_not_valid_yet() {
+    let folder = Folder::new("[keys]\nmode = \"file\"");
+    let (code, _, err) = result(output(&mut folder.program(&["keys", "new", "k"])));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("config/server.toml:2:8: ") && err.contains("does without"), "{err}");
+    assert!(folder.path("k").is_file());
+}

@@ -1,4 +1,4 @@
-use crate::support::Folder;
+use crate::support::{Folder, output};
 
 #[test]
 fn invalid_file_reports_line_key_and_allowed_values() {
@@ -66,17 +66,16 @@ fn invalid_file_reports_line_key_and_allowed_values() {
         (
             "[keys]\nrotate-every = \"1s\"",
             "2:16: keys.rotate-every: invalid value \"1s\": expected a duration from 10s to 30days, \
-             such as \"250ms\" or \"1m30s\"",
+             such as \"1m30s\" or \"12h\"",
         ),
         (
             "[keys]\nmode = \"file\"",
-            "2:8: keys.mode: \"file\" without keys.file: expected the path of a key file in keys.file \
-             (or TFO_SERVER_KEYS_FILE)",
+            "2:8: keys.mode: \"file\" without keys.file: expected the path of a key file in keys.file",
         ),
         (
             "keys = { file = \"x\", mode = \"derived\" }",
             "1:29: keys.mode: \"derived\" without keys.secret: expected the path of a file with the \
-             fleet's secret in keys.secret (or TFO_SERVER_KEYS_SECRET)",
+             fleet's secret in keys.secret",
         ),
         ("[listen]\nport = 80\nport = 81", "3:1: listen.port: duplicate key: expected once"),
         (
@@ -88,11 +87,74 @@ fn invalid_file_reports_line_key_and_allowed_values() {
             "4:13: forward.upstreams: service \"forward\" needs at least one upstream: expected \
              addresses with ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
         ),
+        (
+            "[listen]\naddress = 0.0.0.0",
+            "2:14: listen.address: text needs quotes: expected address = \"0.0.0.0\"",
+        ),
+        (
+            "[listen]\n[[listen]]",
+            "2:3: listen: duplicate table: expected one [listen], or several, each as [[listen]]",
+        ),
+        ("port = 80", "1:1: port belongs to [listen] or [metrics]: expected it below that line"),
+        (
+            "[metrics]\nport = 2222",
+            "2:8: metrics.port: 127.0.0.1:2222 is taken by the listener 127.0.0.1:2222: expected another port",
+        ),
+        (
+            "[limits]\nbuffer = \"64B\"",
+            "2:10: limits.buffer: invalid value \"64B\": expected a size from 4KiB to 16MiB, such as \"16KiB\" or \
+             \"1MiB\"",
+        ),
         ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
     ] {
         let error = Folder::new(config).refused(&[], &[]);
         assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
     }
+}
+
+#[test]
+fn missing_file_is_reported_at_its_key() {
+    for (config, message) in [
+        (
+            "[keys]\nmode = \"file\"\nfile = \"no/such\"",
+            "3:8: keys.file: can't read no/such: No such file or directory (os error 2)",
+        ),
+        (
+            "[[listen]]\nservice = \"respond\"\n[listen.respond]\nfile = \"no/such\"\n[[listen]]\nport = 1",
+            "4:8: listen[0].respond.file: can't read no/such: No such file or directory (os error 2)",
+        ),
+    ] {
+        for arguments in [&["-q"][..], &["-q", "check"]] {
+            let error = Folder::new(config).refused(arguments, &[]);
+            assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
+        }
+    }
+}
+
+#[test]
+fn setting_without_effect_is_named() {
+    for (config, warning) in [
+        (
+            "[forward]\nupstreams = [\"192.0.2.1:1\"]",
+            "[forward] has no effect: no listener with service",
+        ),
+        (
+            "[listen.respond]\nbody = \"x\"",
+            "[listen.respond] has no effect: the listener has service = \"mirror\"",
+        ),
+        ("[metrics]\naddress = \"::1\"", "[metrics] has no effect: metrics.port is 0"),
+        (
+            "[keys]\nrotate-every = \"2h\"",
+            "keys.rotate-every has no effect: keys.mode is \"kernel\"",
+        ),
+    ] {
+        let output = output(&mut Folder::new(config).program(&["check", "-q"]));
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(log.contains(&format!("warn: {warning}")), "{config}: {log}");
+    }
+    let shipped = include_str!("../../../config/server.toml");
+    let output = output(&mut Folder::new(shipped).program(&["check", "-q"]));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "the shipped file has its defaults");
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn address_in_use_is_reported_with_how_to_find_its_owner() {
         let error = ended.err.lines().last().unwrap();
         assert!(error.starts_with("error: can't listen on 127.0.0.1:2222: "), "{error}");
         assert!(error.contains("Address already in use"), "{error}");
-        assert!(error.contains("ss -ltnp 'sport = :2222'") && error.contains("--port"), "{error}");
+        assert!(error.contains("listens there; stop it") && error.contains("--port"), "{error}");
         assert_eq!(ended.out, "", "standard output must be empty");
     });
 }

@@ -1,5 +1,7 @@
 //! The configuration file: finds, reads and parses it, and reports the first fault with line, column and key.
 
+mod trust;
+
 use std::{
     fmt,
     fs::{self, File},
@@ -9,11 +11,12 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use toml::Spanned;
+use toml::{Spanned, Table, Value};
 
 use super::{
     environment::Environment, error::SettingsError, output::escape_control, value::expected_one_of,
 };
+use crate::sys::process::effective_ids;
 
 /// The largest file that is read. Stops at a device or a log that was named by mistake.
 const MAX_BYTES: u64 = 1 << 20;
@@ -109,10 +112,9 @@ impl ConfigFile {
         named_by: Option<&'static str>,
         open: fn(&Path) -> io::Result<File>,
     ) -> Result<Self, SettingsError> {
-        let bytes = read_bounded(path, open).map_err(|source| SettingsError::Unreadable {
-            path: path.to_owned(),
-            named_by,
-            source,
+        let trusted = if effective_ids().0 == 0 { trust::check(path) } else { Ok(()) };
+        let bytes = trusted.and_then(|()| read_bounded(path, open)).map_err(|source| {
+            SettingsError::Unreadable { path: path.to_owned(), named_by, source }
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();
@@ -140,14 +142,37 @@ impl ConfigFile {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
         let syntax = |error: &toml::de::Error| {
             let offset = offset(error);
-            self.refused(offset, describe(&key_at(&self.text, offset), error.message()))
+            let key = key_at(&self.text, offset);
+            let message = match error.message() {
+                "duplicate key" => duplicate::<T>(&self.text, offset),
+                message => unquoted(&self.text, offset).unwrap_or_else(|| message.to_owned()),
+            };
+            self.refused(offset, describe(&key, &message))
         };
         let document = toml::Deserializer::parse(&self.text).map_err(|error| syntax(&error))?;
         serde_path_to_error::deserialize(document).map_err(|error| {
             let key = error.path().to_string();
             let key = if key == "." { "" } else { &key };
             let error = error.into_inner();
-            self.refused(offset(&error), describe(key, error.message()))
+            let message = self.misplaced::<T>(error.message());
+            self.refused(offset(&error), message.unwrap_or_else(|| describe(key, error.message())))
+        })
+    }
+
+    /// Returns the message for a key at the top level that belongs in a table.
+    fn misplaced<T: DeserializeOwned>(&self, message: &str) -> Option<String> {
+        let (name, tables) = unknown_key(message)?;
+        let value = self.text.parse::<Table>().ok()?.get(name)?.clone();
+        let fits = |table: &&&str| {
+            let inner = Table::from_iter([(name.to_owned(), value.clone())]);
+            T::deserialize(Value::Table(Table::from_iter([((**table).to_owned(), inner.into())])))
+                .is_ok()
+        };
+        let tables: Vec<String> =
+            tables.iter().filter(fits).map(|table| format!("[{table}]")).collect();
+        (!tables.is_empty()).then(|| {
+            let tables = tables.join(" or ");
+            escape_control(&format!("{name} belongs to {tables}: expected it below that line"))
         })
     }
 
@@ -251,10 +276,7 @@ fn describe(key: &str, message: &str) -> String {
         };
         return format!("unknown key `{name}` {place}: {}", expected_one_of(&names, name));
     }
-    let message = match message {
-        "duplicate key" => "duplicate key: expected once".to_owned(),
-        _ => message.replacen(", expected ", ": expected ", 1),
-    };
+    let message = message.replacen(", expected ", ": expected ", 1);
     let separator = if key.is_empty() { "" } else { ": " };
     escape_control(&format!("{key}{separator}{message}"))
 }
@@ -265,18 +287,53 @@ fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((name, allowed.split('`').skip(1).step_by(2).collect()))
 }
 
+/// Returns the message for a key or a table that is given twice: how several of a table are written, if the model allows
+/// several.
+fn duplicate<T: DeserializeOwned>(text: &str, offset: usize) -> String {
+    let line = line_at(text, offset);
+    let Some(name) =
+        line.trim_start_matches('[').split(']').next().filter(|_| line.starts_with('['))
+    else {
+        return "duplicate key: expected once".to_owned();
+    };
+    let tables = Value::Array(vec![Value::Table(Table::new())]);
+    if T::deserialize(Value::Table(Table::from_iter([(name.to_owned(), tables)]))).is_ok() {
+        format!("duplicate table: expected one [{name}], or several, each as [[{name}]]")
+    } else {
+        "duplicate table: expected once".to_owned()
+    }
+}
+
+/// Returns the message for text without quotes, which TOML reads as the beginning of a number, a date or a boolean.
+fn unquoted(text: &str, offset: usize) -> Option<String> {
+    let (key, value) = line_at(text, offset).split_once('=')?;
+    let (key, value) = (key.trim(), value.split('#').next().unwrap_or_default().trim());
+    let is_text = value.starts_with(|c: char| c.is_alphanumeric() || "/:.-*".contains(c))
+        && !value.contains(['"', '\'', '=']);
+    (is_text && is_key(key)).then(|| format!("text needs quotes: expected {key} = \"{value}\""))
+}
+
+/// Returns the line with this byte.
+fn line_at(text: &str, offset: usize) -> &str {
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..].lines().next().unwrap_or_default().trim_start()
+}
+
 /// Returns the key on the line of a syntax error. The document is not parsed, so this searches for the table header
 /// above the line and the word before the `=`.
 fn key_at(text: &str, offset: usize) -> String {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
+    let line = line_at(text, offset);
     let header = |line: &str| {
         let name = line.trim_start().strip_prefix('[')?.split(']').next()?;
         is_key(name).then(|| name.to_owned())
     };
-    if line.trim_start().starts_with('[') {
-        return header(line).unwrap_or_default();
+    if line.starts_with('[') {
+        // `[[` of an array of tables as well.
+        return header(line.strip_prefix('[').filter(|line| line.starts_with('[')).unwrap_or(line))
+            .unwrap_or_default();
     }
     let table = text[..start].lines().rev().find_map(header);
     let key = line.split('=').next().unwrap_or_default().trim();

@@ -75,7 +75,6 @@ pub struct Resolved<T> {
     pub model: T,
     /// The configuration file, if one was found.
     pub file: Option<ConfigFile>,
-    sources: Sources,
     origins: BTreeMap<String, Origin>,
 }
 
@@ -159,7 +158,7 @@ impl Sources {
                 None => SettingsError::value(key, error.message()),
             }
         })?;
-        Ok(Resolved { model, file, sources: *self, origins })
+        Ok(Resolved { model, file, origins })
     }
 
     /// Returns the name of a key's environment variable.
@@ -199,14 +198,14 @@ impl<T: Serialize> Resolved<T> {
     }
 
     /// Returns the error for a value that contradicts other settings. The error names the flag or variable that set
-    /// `key`, else the place of `key` in the file, else the variable that could set `key`. `reason` states what is
+    /// `key`, else the place of `key` in the file, else `key` alone. `reason` states what is
     /// wrong, and what is allowed.
     #[must_use]
     pub fn refuse(&self, key: &str, reason: impl fmt::Display) -> SettingsError {
         match (self.origins.get(key), &self.file) {
             (Some(origin), _) => SettingsError::value(&origin.name, reason),
             (None, Some(file)) => file.refuse(key, reason),
-            (None, None) => SettingsError::value(self.sources.variable(key), reason),
+            (None, None) => SettingsError::value(key, reason),
         }
     }
 

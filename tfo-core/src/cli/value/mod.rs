@@ -108,6 +108,17 @@ macro_rules! as_text {
     };
 }
 
+/// Returns `, such as "a" or "b"`, of the first two examples whose values are allowed.
+fn examples<T: Copy>(all: &[(T, &str)], is_allowed: impl Fn(T) -> bool) -> String {
+    let fitting: Vec<String> = all
+        .iter()
+        .filter(|(value, _)| is_allowed(*value))
+        .take(2)
+        .map(|(_, text)| format!("\"{text}\""))
+        .collect();
+    if fitting.is_empty() { String::new() } else { format!(", such as {}", fitting.join(" or ")) }
+}
+
 /// Returns "`a`, `b` or `c`".
 #[must_use]
 pub fn one_of(names: &[&str]) -> String {

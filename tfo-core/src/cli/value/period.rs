@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use super::Expected;
+use super::{Expected, examples};
 use crate::as_text;
 
 /// Milliseconds in a second, for the bounds and the default of a [`Period`].
@@ -48,7 +48,11 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Period<MIN, MAX, DEFAUL
 
     fn allowed() -> String {
         let [min, max] = [MIN, MAX].map(|millis| text(Duration::from_millis(millis)));
-        format!(r#"a duration from {min} to {max}, such as "250ms" or "1m30s""#)
+        let examples =
+            examples(&[(250, "250ms"), (90 * SECOND, "1m30s"), (12 * HOUR, "12h")], |millis| {
+                (MIN..=MAX).contains(&millis)
+            });
+        format!("a duration from {min} to {max}{examples}")
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::Expected;
+use super::{Expected, examples};
 use crate::as_text;
 
 /// Bytes in a KiB, for the bounds and the default of a [`Size`].
@@ -37,7 +37,10 @@ impl<const MIN: usize, const MAX: usize, const DEFAULT: usize> Size<MIN, MAX, DE
 
     fn allowed() -> String {
         let [min, max] = [text(MIN), text(MAX)];
-        format!(r#"a size from {min} to {max}, such as "64B" or "16KiB""#)
+        let examples = examples(&[(64, "64B"), (16 * KIB, "16KiB"), (MIB, "1MiB")], |bytes| {
+            (MIN..=MAX).contains(&bytes)
+        });
+        format!("a size from {min} to {max}{examples}")
     }
 }
 

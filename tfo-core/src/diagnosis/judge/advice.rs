@@ -40,14 +40,14 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
             _ => format!(
                 "SYN cookies are always used (setting 2) or the queue of SYNs is full; look \
                  {on_server}: `sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog` and \
-                 `nstat -az TcpExtSyncookiesSent`."
+                 `tfo-client doctor`."
             ),
         },
         Cause::ServerWithoutCookies => use_cookies(facts),
         Cause::QueueFull => format!(
             "Make the queue longer, {on_server}: raise `fastopen-queue` in server.toml (or the value \
              of TCP_FASTOPEN) and, as that is clipped to it, `sudo sysctl -w net.core.somaxconn=4096`; \
-             then restart the server, and watch `nstat -az TcpExtTCPFastOpenListenOverflow`; {}.",
+             then restart the server; {}.",
             commands::doctor(facts)
         ),
         Cause::KeyMismatch => format!(
@@ -80,8 +80,7 @@ pub(super) fn against(facts: &Facts<'_>, cause: Cause) -> String {
         Cause::PathMtuExceeded => smaller_message(facts),
         Cause::AcceptQueueFull => format!(
             "Make the accept queue longer, {on_server}: raise `backlog` in server.toml (or the argument of `listen`) \
-             and `sudo sysctl -w net.core.somaxconn=4096`, or let the program accept sooner; watch \
-             `nstat -az TcpExtListenDrops TcpExtListenOverflows`; {}.",
+             and `sudo sysctl -w net.core.somaxconn=4096`, or let the program accept sooner; {}.",
             commands::doctor(facts)
         ),
         Cause::RegularFailsToo => format!(

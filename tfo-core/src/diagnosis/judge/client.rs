@@ -420,9 +420,7 @@ fn maybe_paused(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     )
     .candidates(&[Cause::NoCookieReturned, Cause::PausedByBlackhole], View::Client)
     .verdict(format!(
-        "To settle it, see whether the pause is in use: \
-         `sysctl net.ipv4.tcp_fastopen_blackhole_timeout_sec; nstat -az TcpExtTCPFastOpenBlackhole`, and \
-         repeat: {}.",
+        "To settle it, see whether the pause is in use: `tfo-client doctor --only client`, and repeat: {}.",
         commands::probe(facts, 3)
     ))
 }

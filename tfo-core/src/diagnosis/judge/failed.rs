@@ -50,12 +50,14 @@ fn refused(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict 
     let nobody = || {
         Ruling::new(
             Outcome::Failed,
-            format!("{remote} refused the connection ({errno}): nobody listens on port {}", remote.port()),
+            format!(
+                "{remote} refused the connection ({errno}): nobody listens on port {}",
+                remote.port()
+            ),
         )
         .cause(Cause::Refused, View::Client)
         .verdict(format!(
-            "Start the server, or look there at what listens: `ss -ltn 'sport = :{}'`; from here: {}.",
-            remote.port(),
+            "Start the server, or look there at what listens: `tfo-client doctor`; from here: {}.",
             commands::regular(remote)
         ))
     };
@@ -174,7 +176,7 @@ fn local(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
         .blame(Blame::ThisHost)
         .verdict(format!(
             "Look at this host's interfaces, routes, ports and firewall: `ip addr`, `ip route get {ip}`, \
-             `ss -s` and `sudo nft list ruleset`."
+             `sysctl net.ipv4.ip_local_port_range` and `sudo nft list ruleset`."
         ))
 }
 

@@ -397,9 +397,7 @@ impl Finding {
                 "`sudo setcap cap_net_bind_service=+ep \"$(command -v tfo-server)\"`, or choose a port from \
                  {start}"
             )],
-            Self::AddressTaken { address, .. } => {
-                vec![format!("see who: `ss -ltnp 'sport = :{}'`", address.port())]
-            }
+            Self::AddressTaken { .. } => step("see who: `sudo tfo-client doctor`"),
             Self::KeyIsZeros => step(
                 "write a key, the same on all servers behind one address; one at random: `sudo sysctl -qw \
                  net.ipv4.tcp_fastopen_key=$(od -An -N16 -tx4 /dev/urandom | sed 's/ //;s/ /-/g')`",
@@ -417,10 +415,9 @@ impl Finding {
                 "give the listener a longer queue, or let it accept faster; a connection that is reset keeps its \
                  place for a minute",
             ),
-            Self::AcceptQueueFull { listener, .. } => longer_backlog(Some(listener)),
-            Self::AcceptQueueOverflowed { listeners, .. } => longer_backlog(listeners.first()),
-            Self::SyncookiesSent { listeners, .. } => {
-                let mut steps = longer_backlog(listeners.first());
+            Self::AcceptQueueFull { .. } | Self::AcceptQueueOverflowed { .. } => longer_backlog(),
+            Self::SyncookiesSent { .. } => {
+                let mut steps = longer_backlog();
                 steps.push(
                     "the kernel's log names the ports: `sudo dmesg | grep 'SYN flooding'`".to_owned(),
                 );
@@ -440,25 +437,25 @@ fn restart(listeners: &[NamedListener]) -> Vec<String> {
     let shown = listeners.iter().take(SHOWN);
     let mut steps: Vec<_> = shown
         .map(|listener| {
-            let port = listener.address.port();
-            format!("restart the program that listens on {listener}: `ss -ltnp 'sport = :{port}'`")
+            let unnamed = listener.processes.is_empty();
+            let who = if unnamed { "; `sudo tfo-client doctor` names it" } else { "" };
+            format!("restart the program that listens on {listener}{who}")
         })
         .collect();
     if listeners.len() > SHOWN {
-        steps.push(format!("and {} more: `ss -ltnp`", listeners.len() - SHOWN));
+        steps.push(format!(
+            "and {} more: `sudo tfo-client doctor` lists them",
+            listeners.len() - SHOWN
+        ));
     }
     steps
 }
 
 /// Returns the step that keeps an accept queue, or a SYN queue, from filling up.
-fn longer_backlog(listener: Option<&NamedListener>) -> Vec<String> {
-    let watch = match listener {
-        Some(listener) => format!("`ss -ltn 'sport = :{}'`", listener.address.port()),
-        None => "`ss -ltn`".to_owned(),
-    };
+fn longer_backlog() -> Vec<String> {
     vec![format!(
         "let its program accept faster, or give it a longer backlog (tfo-server: listen.backlog), which \
-         {SOMAXCONN} limits; watch both: {watch}"
+         {SOMAXCONN} limits; watch both: `tfo-client doctor --watch 1s`"
     )]
 }
 

@@ -6,7 +6,45 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use tfo_core::{choice, cli::value::named};
 
+const AFTER_HELP: &str = "\
+Exit status: 0 success, 1 failed, or compared keys differ, 2 wrong usage, or an invalid key file.
+
+Examples:
+  tfo-server keys new /etc/tfo/keys        create a key file for keys.mode = \"file\"
+  sudo tfo-server keys show --sysctl       show the fingerprints of this host's keys
+  tfo-server keys compare A B              do two files have the same keys?";
+
+const AFTER_HELP_OF_NEW: &str = "\
+Exit status: 0 success, 1 the file exists, or can't be created, 2 wrong usage.
+
+Examples:
+  tfo-server keys new /etc/tfo/keys              for keys.mode = \"file\"
+  tfo-server keys new --secret /etc/tfo/secret   for keys.mode = \"derived\"";
+
+const AFTER_HELP_OF_SHOW: &str = "\
+Exit status: 0 success, 1 the keys of the host or process can't be read, 2 wrong usage, or an invalid
+key file.
+
+Examples:
+  tfo-server keys show /etc/tfo/keys
+  sudo tfo-server keys show --sysctl
+  sudo tfo-server keys show --listener 127.0.0.1:2222";
+
+const AFTER_HELP_OF_CONVERT: &str = "\
+Exit status: 0 success, 1 the keys can't be read, or the file can't be created, 2 wrong usage.
+
+Examples:
+  tfo-server keys convert --to sysctl /etc/tfo/keys
+  sysctl -n net.ipv4.tcp_fastopen_key | tfo-server keys convert --to hex - keys";
+
+const AFTER_HELP_OF_COMPARE: &str = "\
+Exit status: 0 the keys are the same, 1 they differ, 2 wrong usage, or an invalid key file.
+
+Examples:
+  tfo-server keys compare /etc/tfo/keys /tmp/keys-of-the-other-server";
+
 #[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct KeysArguments {
     #[command(subcommand)]
     pub(crate) command: KeysCommand,
@@ -15,12 +53,16 @@ pub(crate) struct KeysArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Create a file with a random key, readable only by you; never replaces a file
+    #[command(after_help = AFTER_HELP_OF_NEW)]
     New(NewArguments),
     /// Show the fingerprints of the keys in a file, or of this host's keys
+    #[command(after_help = AFTER_HELP_OF_SHOW)]
     Show(ShowArguments),
     /// Convert a key file to the sysctl's text or raw bytes, or back. Prints the keys
+    #[command(after_help = AFTER_HELP_OF_CONVERT)]
     Convert(ConvertArguments),
-    /// Compare the keys in two files. Exit status: 0 same, 1 different
+    /// Compare the keys in two files
+    #[command(after_help = AFTER_HELP_OF_COMPARE)]
     Compare(CompareArguments),
 }
 

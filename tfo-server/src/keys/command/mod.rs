@@ -106,7 +106,9 @@ pub(crate) fn has_fast_open_listener() -> bool {
 fn listener(address: SocketAddr, reveal: bool, format: Format) -> Result<ExitCode, Failure> {
     let listeners = tfo_core::host::listeners()?;
     let found = listeners.into_iter().find(|found| found.address == address).ok_or_else(|| {
-        Failure::new(format_args!("nothing listens on {address}; `ss -ltn` lists the listeners"))
+        Failure::new(format_args!(
+            "nothing listens on {address}; `tfo-client doctor` lists the listeners"
+        ))
     })?;
     let socket = socket_of_inode(found.inode).map_err(|e| {
         Failure::because(
