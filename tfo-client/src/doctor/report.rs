@@ -1,17 +1,16 @@
 //! The doctor's output: a screen for people, a document for programs.
 
-use std::io::{self, IsTerminal};
+use std::time::Duration;
 
+use tfo_core::cli::output::Pipe;
+use tfo_core::cli::screen::{Screen, Wait};
 use tfo_core::cli::value::Format;
 use tfo_core::host::readiness::Role;
 
 use super::arguments::{DoctorFlags, MetricsTarget};
 use super::snapshot::Snapshot;
 use super::{document, metrics, text};
-use crate::output::{self, Failure, Printer};
-
-/// Moves the cursor to the top left and clears the screen.
-const CLEAR: &str = "\x1b[H\x1b[2J";
+use crate::output::{self, Failure};
 
 /// Prints the report to standard output, or writes it to the file for metrics.
 pub(super) struct DoctorReport<'a> {
@@ -20,10 +19,8 @@ pub(super) struct DoctorReport<'a> {
     half: Role,
     watch: bool,
     colour: bool,
-    /// Whether each frame overwrites the previous one.
-    refresh: bool,
     frames: u64,
-    printer: Printer,
+    screen: Screen,
 }
 
 impl<'a> DoctorReport<'a> {
@@ -35,9 +32,10 @@ impl<'a> DoctorReport<'a> {
             half: flags.half(),
             watch,
             colour: output::colour(),
-            refresh: watch && format == Format::Text && io::stdout().is_terminal(),
             frames: 0,
-            printer: Printer::stdout(),
+            screen: Screen::stdout(
+                watch && flags.metrics().is_none() && format == Format::Text,
+            ),
         }
     }
 
@@ -51,19 +49,19 @@ impl<'a> DoctorReport<'a> {
             }
             (None, Format::Json) => document::document(snapshot, self.half, self.watch),
             (None, Format::Text) => {
-                let before = match (self.refresh, self.frames) {
-                    (true, _) => CLEAR,
-                    (false, 0) => "",
-                    (false, _) => "\n",
-                };
+                let before = if self.frames == 0 || self.screen.refreshes() { "" } else { "\n" };
                 before.to_owned() + &text::screen(snapshot, self.half, self.watch, self.colour)
             }
         };
         self.frames += 1;
-        Ok(self.printer.print(text))
+        match self.screen.show(&text) {
+            Ok(pipe) => Ok(pipe == Pipe::Open),
+            Err(source) => Err(Failure::Print { what: "the report", source }),
+        }
     }
 
-    pub(super) fn finish(mut self) -> Result<(), Failure> {
-        self.printer.finish()
+    /// Waits for the next frame. Returns whether there is one: the user may quit.
+    pub(super) fn wait(&self, interval: Duration) -> bool {
+        self.screen.wait(interval) == Wait::Over
     }
 }

@@ -1,7 +1,6 @@
 //! Runs the command: takes one snapshot, or with `--watch` one in each interval.
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Instant;
 
 use tfo_core::cli::value::Format;
@@ -27,13 +26,13 @@ pub(crate) fn run(settings: &Settings, flags: &DoctorFlags) -> Result<ExitCode, 
         let ready = snapshot.facts.is_ready(flags.half());
         let can_print = report.show(&snapshot)?;
         match flags.watch() {
-            Some(interval) if can_print && flags.frames().is_none_or(|frames| frame < frames) => {
-                thread::sleep(interval);
-            }
+            Some(interval)
+                if can_print
+                    && flags.frames().is_none_or(|frames| frame < frames)
+                    && report.wait(interval) => {}
             _ => break ready,
         }
         frame += 1;
     };
-    report.finish()?;
     Ok(if ready || flags.metrics().is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

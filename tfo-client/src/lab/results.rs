@@ -103,11 +103,10 @@ impl Results {
 
     /// Draws the first and the last connection, to compare a regular one with fast open.
     pub(super) fn picture(&self) -> String {
-        let ladders: Vec<Ladder> = match self.connections.as_slice() {
-            [] => vec![Ladder::new("client", "server").title("No connection crossed the path")],
-            [only] => vec![self.ladder(only)],
-            [first, .., last] => vec![self.ladder(first), self.ladder(last)],
-        };
-        Ladder::to_svg_row(&ladders)
+        match self.connections.as_slice() {
+            [] => Ladder::new("client", "server").title("No connection crossed the path").to_svg(),
+            [only] => self.ladder(only).to_svg(),
+            [first, .., last] => self.ladder(first).to_svg_beside(&self.ladder(last)),
+        }
     }
 }

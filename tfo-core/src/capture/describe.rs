@@ -60,6 +60,15 @@ impl Description {
         }
     }
 
+    /// Returns whether the packet is an acknowledgment and nothing else.
+    #[must_use]
+    pub(crate) fn is_bare_ack(&self) -> bool {
+        self.segment().is_some_and(|segment| {
+            let flags = segment.flags;
+            segment.payload == 0 && !(flags.syn() || flags.fin() || flags.rst())
+        })
+    }
+
     /// Returns the number of bytes of data in a TCP segment; 0 for anything else.
     #[must_use]
     pub fn payload(&self) -> usize {

@@ -225,6 +225,20 @@ pub(super) fn fast_open(wire: Wire) -> Vec<PacketPath> {
         .done()
 }
 
+/// A connection that does not try fast open.
+pub(super) fn regular() -> Vec<PacketPath> {
+    Script::new(Wire::v4())
+        .syn(0.0, &[], 0)
+        .syn_ack(20.1, &[], 1)
+        .up(40.2, flag::ACK, 1, 1, 0)
+        .up(40.3, flag::PSH_ACK, 1, 1, 64)
+        .down(60.4, flag::ACK, 1, 65, 0)
+        .down(60.6, flag::PSH_ACK, 1, 65, 506)
+        .down(60.7, flag::FIN_ACK, 507, 65, 0)
+        .up(80.8, flag::ACK, 65, 508, 0)
+        .done()
+}
+
 /// A connection without a cached cookie: the client asks for one.
 pub(super) fn cookie_granted() -> Vec<PacketPath> {
     Script::new(Wire::v4())

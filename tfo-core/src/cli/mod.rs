@@ -6,6 +6,7 @@
 //! - [`generate`]: man pages, completions and configuration files for packages.
 //! - [`help`]: which flags and which text each command's help shows.
 //! - [`logging`] and [`output`]: standard error, standard output, and when colour is allowed.
+//! - [`screen`]: the width of the terminal, and a screen that is refreshed until `q`.
 //! - [`queue`]: a bounded queue in front of a thread that may block.
 
 mod environment;
@@ -16,6 +17,7 @@ pub mod help;
 pub mod logging;
 pub mod output;
 pub mod queue;
+pub mod screen;
 pub mod settings;
 pub mod value;
 

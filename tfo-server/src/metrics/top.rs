@@ -1,13 +1,13 @@
 //! `tfo-server top`: shows the metrics of a running server.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use tfo_core::cli::output::{Output, Pipe};
+use tfo_core::cli::output::Pipe;
+use tfo_core::cli::screen::{Screen, Wait};
 use tfo_core::cli::value::Format;
 
 use super::parse::Samples;
@@ -38,9 +38,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Larger than the metrics of five thousand listeners.
 const MAX_ANSWER: usize = 32 << 20;
 
-/// Moves the cursor to the upper left and clears the screen.
-const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
-
 pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitCode, Failure> {
     let Some(address) = arguments.from.or(settings.metrics).map(reachable) else {
         let why = "this configuration serves no metrics: add the two lines `[metrics]` and \
@@ -48,7 +45,7 @@ pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitC
                    --from ADDR:PORT";
         return Err(Failure::usage(why));
     };
-    let mut screen = Screen::new(settings.output.format);
+    let mut screen = Screen::stdout(settings.output.format == Format::Text);
     let mut before: Option<(Samples, Instant)> = None;
     loop {
         let shown = match fetch(address) {
@@ -64,39 +61,14 @@ pub(crate) fn run(settings: &Settings, arguments: &TopArguments) -> Result<ExitC
             }
             // A server that is restarting will be back in a moment.
             Err(e) if before.is_some() => {
-                screen.show(&format!("{}; trying again", no_metrics(address, &e)))
+                screen.show(&format!("{}; trying again\n", no_metrics(address, &e)))
             }
             Err(e) => return Err(no_metrics(address, &e)),
         };
         match shown.map_err(|e| output::cannot_print(&e))? {
-            Pipe::Open if screen.refreshes() => thread::sleep(REFRESH),
+            Pipe::Open if screen.refreshes() && screen.wait(REFRESH) == Wait::Over => {}
             Pipe::Open | Pipe::Closed => return Ok(ExitCode::SUCCESS),
         }
-    }
-}
-
-/// A terminal that is refreshed, or a file that is written once.
-struct Screen {
-    output: Output,
-    refreshes: bool,
-}
-
-impl Screen {
-    fn new(format: Format) -> Self {
-        let refreshes = format == Format::Text && io::stdout().is_terminal();
-        Self { output: Output::stdout(), refreshes }
-    }
-
-    /// Returns whether the output is refreshed.
-    const fn refreshes(&self) -> bool {
-        self.refreshes
-    }
-
-    /// Replaces what is shown.
-    fn show(&mut self, text: &str) -> io::Result<Pipe> {
-        let clear = if self.refreshes { HOME_AND_CLEAR } else { "" };
-        let text = text.trim_end();
-        self.output.print_line(format_args!("{clear}{text}"))
     }
 }
 

@@ -15,8 +15,8 @@ const DEFAULT_LIMIT: usize = 40;
 
 /// A picture of the packets between two hosts.
 ///
-/// The client is on the left with its clock, the server on the right with its own. Packets are in the order in
-/// which they were sent. The picture marks packets that the path changed, dropped or created.
+/// The client is on the left with its clock, the server on the right with its own. The rows of text are in the order of
+/// the client's clock. The picture marks packets that the path changed, dropped or created.
 ///
 /// ```
 /// use tfo_core::capture::{PacketPath, Ladder, TextStyle};
@@ -79,10 +79,14 @@ impl Ladder {
         svg::draw(self)
     }
 
-    /// Returns several pictures side by side as one standalone SVG document, such as before and after.
+    /// Returns a picture of two connections on one time scale, as a standalone SVG document 838 wide, such as a regular
+    /// connection and one with fast open.
+    ///
+    /// The picture ends with the first byte of each answer, marks the time between them, and leaves out acknowledgments
+    /// without data.
     #[must_use]
-    pub fn to_svg_row(ladders: &[Self]) -> String {
-        svg::draw_row(ladders)
+    pub fn to_svg_beside(&self, other: &Self) -> String {
+        svg::draw_pair(self, other)
     }
 
     /// Returns the items to draw, from top to bottom.

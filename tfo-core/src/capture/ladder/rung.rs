@@ -26,6 +26,8 @@ pub(super) struct Rung {
     /// The modifications by the path, one line each.
     pub(super) notes: Vec<String>,
     pub(super) payload: usize,
+    /// An acknowledgment, and nothing else.
+    pub(super) bare_ack: bool,
 }
 
 /// A packet after the path changed it.
@@ -76,6 +78,14 @@ impl Rung {
         self.sent.max(self.arrived)
     }
 
+    /// Returns when the packet was at the client, or would have been after the usual flight.
+    pub(super) fn at_client(&self, flight: Duration) -> Option<Duration> {
+        match self.direction {
+            Direction::ToServer => self.sent.or_else(|| Some(self.arrived?.saturating_sub(flight))),
+            Direction::ToClient => self.arrived.or_else(|| Some(self.sent?.saturating_add(flight))),
+        }
+    }
+
     /// Returns how long the packet was on its way.
     pub(super) fn flight(&self) -> Option<Duration> {
         self.arrived?.checked_sub(self.sent?)
@@ -100,7 +110,8 @@ pub(super) fn rungs(packets: &[PacketPath]) -> Vec<Rung> {
         .zip(packets)
         .map(|(views, packet)| rung(packet, views, zero))
         .collect();
-    rungs.sort_by_key(Rung::start);
+    let flight = flight(&rungs).unwrap_or_default();
+    rungs.sort_by_key(|rung| rung.at_client(flight));
     rungs
 }
 
@@ -174,6 +185,7 @@ fn rung(packet: &PacketPath, views: Views, zero: Duration) -> Rung {
         tone: told.as_ref().map_or(Tone::Plain, tone),
         notes: notes(packet),
         payload: told.as_ref().map_or(0, Description::payload),
+        bare_ack: told.as_ref().is_some_and(Description::is_bare_ack),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod label;
 mod layout;
+mod pair;
 
 use super::Ladder;
 use super::rung::{Reach, Rung, Tone};
@@ -37,12 +38,22 @@ stroke-linejoin: round; paint-order: stroke; }
 .head { fill: #57606a; }
 .cross { stroke: #cf222e; stroke-width: 3px; stroke-linecap: round; }
 .modification { fill: #9a6700; }
-text.modification { font-size: 12.5px; }
+text.modification { font-size: 13px; }
 .shaft.fast { stroke: #1a7f37; stroke-width: 2.4px; }
 .head.fast { fill: #1a7f37; }
 .label.fast { fill: #1a7f37; font-weight: bold; }
 .shaft.bad { stroke: #cf222e; stroke-width: 2px; }
 .head.bad, .label.bad { fill: #cf222e; }
+.grid { stroke: #8c959f; stroke-width: 1px; stroke-opacity: 0.3; }
+text.first, text.saved, text.lost { font-weight: bold; }
+circle.first { fill: #0969da; stroke: #ffffff; stroke-width: 2px; }
+text.first { fill: #0969da; }
+.guide { stroke-width: 1.6px; stroke-dasharray: 3 4; }
+.bracket { fill: none; stroke-width: 2.4px; }
+text.saved { fill: #1a7f37; font-size: 16px; }
+text.lost { fill: #cf222e; font-size: 16px; }
+.guide.saved, .bracket.saved { stroke: #1a7f37; }
+.guide.lost, .bracket.lost { stroke: #cf222e; }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3; stroke: #0d1117; }
 .dim { fill: #8d96a0; }
@@ -56,31 +67,21 @@ text { fill: #e6edf3; stroke: #0d1117; }
 .head.fast, .label.fast { fill: #3fb950; }
 .shaft.bad { stroke: #f85149; }
 .head.bad, .label.bad { fill: #f85149; }
+circle.first { fill: #58a6ff; stroke: #0d1117; }
+text.first { fill: #58a6ff; }
+text.saved { fill: #3fb950; }
+text.lost { fill: #f85149; }
+.guide.saved, .bracket.saved { stroke: #3fb950; }
+.guide.lost, .bracket.lost { stroke: #f85149; }
 }
 ";
 
+/// Draws two connections side by side on one time scale.
+pub(super) fn draw_pair(first: &Ladder, second: &Ladder) -> String {
+    pair::draw(first, second)
+}
+
 pub(super) fn draw(ladder: &Ladder) -> String {
-    draw_sized(ladder).0
-}
-
-/// Draws several pictures side by side as one document.
-pub(super) fn draw_row(ladders: &[Ladder]) -> String {
-    let pictures: Vec<(String, f64)> = ladders.iter().map(draw_sized).collect();
-    let height = pictures.iter().map(|(_, height)| *height).fold(0.0, f64::max);
-    let lefts: Vec<f64> = (0..).map(f64::from).map(|n| n * WIDTH).take(pictures.len()).collect();
-    let width = lefts.last().map_or(WIDTH, |left| left + WIDTH);
-    let mut row = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n"
-    );
-    for ((picture, _), left) in pictures.iter().zip(lefts) {
-        row += &picture.replacen("<svg ", &format!("<svg x=\"{left:.0}\" "), 1);
-    }
-    row + "</svg>\n"
-}
-
-/// Returns the picture and its height.
-fn draw_sized(ladder: &Ladder) -> (String, f64) {
     let titles = ladder.title.as_deref().map_or_else(Vec::new, |title| {
         wrap(&title.chars().filter(|c| !is_invisible(*c)).collect::<String>(), TITLE_LINE)
     });
@@ -93,14 +94,15 @@ fn draw_sized(ladder: &Ladder) -> (String, f64) {
 
     let mut picture = Picture { svg: String::new() };
     let height = bottom + 16.0;
-    picture.begin(ladder, height, clock);
+    let title = ladder.title.as_deref().unwrap_or("Packets between two hosts");
+    picture.begin(title, &told(ladder, clock), (WIDTH, height));
     for (title, y) in titles.iter().zip((0..).map(|line| 38.0 + 26.0 * f64::from(line))) {
         picture.text("title", "middle", (MIDDLE, y), title);
     }
     let names =
         [(LEFT, "start", EDGE, &ladder.client), (RIGHT, "end", WIDTH - EDGE, &ladder.server)];
     for (x, anchor, edge, name) in names {
-        let name = shortened(name);
+        let name = shortened(name, MAX_NAME);
         let (anchor, at) =
             if name.chars().count() > CENTRED_NAME { (anchor, edge) } else { ("middle", x) };
         picture.text("name", anchor, (at, names_y), &name);
@@ -110,7 +112,7 @@ fn draw_sized(ladder: &Ladder) -> (String, f64) {
         picture.gap(gap);
     }
     picture.arrows(&layout, clock);
-    (picture.svg + "</svg>\n", height)
+    picture.svg + "</svg>\n"
 }
 
 /// Returns the notes of a packet, wrapped into lines.
@@ -119,7 +121,12 @@ fn notes(rung: &Rung) -> Vec<String> {
         Reach::Whole => NOTE_UNDER,
         _ => NOTE_BESIDE,
     };
-    let lines = rung.notes.iter().flat_map(|note| {
+    fold_notes(&rung.notes, room)
+}
+
+/// Returns notes in a few lines of at most `room` characters.
+fn fold_notes(notes: &[String], room: usize) -> Vec<String> {
+    let lines = notes.iter().flat_map(|note| {
         balanced(&note.chars().filter(|c| !is_invisible(*c)).collect::<String>(), room)
     });
     let mut lines: Vec<String> = lines.collect();
@@ -132,12 +139,12 @@ fn notes(rung: &Rung) -> Vec<String> {
     lines
 }
 
-fn shortened(name: &str) -> String {
+fn shortened(name: &str, most: usize) -> String {
     let name: String = name.chars().filter(|c| !is_invisible(*c)).collect();
-    if name.chars().count() <= MAX_NAME {
+    if name.chars().count() <= most {
         return name;
     }
-    name.chars().take(MAX_NAME - 1).chain(['…']).collect()
+    name.chars().take(most - 1).chain(['…']).collect()
 }
 
 fn escape(text: &str) -> String {
@@ -161,15 +168,14 @@ struct Picture {
 }
 
 impl Picture {
-    fn begin(&mut self, ladder: &Ladder, height: f64, clock: Clock) {
-        let title = ladder.title.as_deref().unwrap_or("Packets between two hosts");
+    fn begin(&mut self, title: &str, told: &str, (width, height): (f64, f64)) {
         self.svg += &format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{WIDTH:.0}\" \
-             height=\"{height:.0}\" viewBox=\"0 0 {WIDTH:.0} {height:.0}\">\n<title>{}</title>\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" width=\"{width:.0}\" \
+             height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">\n<title>{}</title>\n\
              <desc>{}</desc>\n<style>\n{STYLE}</style>\n\
-             <rect class=\"page\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" rx=\"8\"/>\n",
+             <rect class=\"page\" width=\"{width:.0}\" height=\"{height:.0}\" rx=\"8\"/>\n",
             escape(title),
-            escape(&told(ladder, clock)),
+            escape(told),
         );
     }
 
@@ -187,8 +193,13 @@ impl Picture {
     }
 
     fn gap(&mut self, gap: &Break) {
-        let y = gap.y;
-        for x in [LEFT, RIGHT] {
+        self.cut(gap.y, &[LEFT, RIGHT]);
+        self.text("small dim", "middle", (MIDDLE, gap.y + 5.0), &gap.words);
+    }
+
+    /// Cuts the lines of hosts.
+    fn cut(&mut self, y: f64, hosts: &[f64]) {
+        for x in hosts {
             self.svg += &format!(
                 "<rect class=\"page\" x=\"{:.1}\" y=\"{:.1}\" width=\"12\" height=\"8\"/>\n",
                 x - 6.0,
@@ -198,7 +209,6 @@ impl Picture {
                 self.line("cut", (x - 8.0, y + 3.0), (x + 8.0, y - 3.0));
             }
         }
-        self.text("small dim", "middle", (MIDDLE, y + 5.0), &gap.words);
     }
 
     /// Draws all lines before all text, so that no line crosses a text.
@@ -221,7 +231,7 @@ impl Picture {
                 }
                 None => put(&rung.label, (0.0, 1.0), class(rung)),
             }
-            self.notes(arrow);
+            self.notes(arrow, &notes(rung));
         }
     }
 
@@ -287,18 +297,22 @@ impl Picture {
         );
     }
 
-    /// Draws the notes below an arrow; for an arrow that ends in the middle, in the half that it leaves free.
-    fn notes(&mut self, arrow: &Arrow<'_>) {
-        let rung = arrow.rung;
-        let lines = notes(rung);
+    /// Draws notes below an arrow.
+    fn notes_along(&mut self, arrow: &Arrow<'_>, lines: &[String], place: Place) {
         let heights = (0..).map(|line| NOTE_HEIGHT * f64::from(line));
+        for (note, dy) in lines.iter().zip(heights) {
+            self.along("modification", arrow, place, dy + 20.0, note);
+        }
+    }
+
+    /// Draws the notes below an arrow; for an arrow that ends in the middle, in the half that it leaves free.
+    fn notes(&mut self, arrow: &Arrow<'_>, lines: &[String]) {
+        let rung = arrow.rung;
         if matches!(rung.reach, Reach::Whole | Reach::Forged) {
-            let place = Place { part: 0.5, width: 0.0, squeezed: false };
-            for (note, dy) in lines.iter().zip(heights) {
-                self.along("modification", arrow, place, dy + 20.0, note);
-            }
+            self.notes_along(arrow, lines, Place { part: 0.5, width: 0.0, squeezed: false });
             return;
         }
+        let heights = (0..).map(|line| NOTE_HEIGHT * f64::from(line));
         let (x, y) = arrow.to;
         let (anchor, x) = if rung.to_server() { ("start", x + 15.0) } else { ("end", x - 15.0) };
         for (note, dy) in lines.iter().zip(heights) {

@@ -1,7 +1,7 @@
 //! The picture is well-formed and contains its text. Only a person can judge how it looks: `TFO_PICTURES=folder`
 //! writes one of each kind there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proptest::prelude::*;
@@ -80,6 +80,65 @@ fn each_kind_of_picture_is_well_formed() {
     }
 }
 
+/// Pairs of connections, the first one regular.
+fn pairs() -> Vec<(&'static str, String)> {
+    let regular = ladder("A regular connection", &fixture::regular());
+    let beside = |title, packets: &[PacketPath]| regular.to_svg_beside(&ladder(title, packets));
+    let fast_open = fixture::fast_open(Wire::v4());
+    vec![
+        ("pair", beside("Fast open, connection 3", &fast_open)),
+        ("pair-dropped", beside("SYNs with data are dropped", &fixture::syn_data_dropped())),
+        ("pair-stripped", beside("Stripped", &fixture::stripped())),
+        ("pair-reset", beside("Reset", &fixture::reset())),
+        ("pair-bulk", beside("Many", &fixture::bulk(100))),
+        ("pair-way-back", beside("All of it on the way back", &fixture::way_back())),
+        ("pair-client", beside("Client only", &fixture::seen_at(Host::Client, &fast_open))),
+        ("pair-no-delay", beside("No delay", &fixture::without_delay(fast_open))),
+        ("pair-empty", beside("Nothing", &[])),
+    ]
+}
+
+#[test]
+fn each_kind_of_pair_is_well_formed() {
+    let folder = env::var_os("TFO_PICTURES").map(PathBuf::from);
+    for (name, svg) in pairs() {
+        assert_well_formed(&svg);
+        if let Some(folder) = &folder {
+            fs::write(folder.join(name).with_extension("svg"), &svg).expect("the folder is there");
+        }
+    }
+}
+
+/// The README's first picture is what the lab draws, with the times of an undisturbed path.
+#[test]
+fn picture_of_the_readme_is_current() {
+    let pair = |title, packets: &[PacketPath]| {
+        Ladder::new("client 192.0.2.1", "server 192.0.2.2").title(title).packets(packets)
+    };
+    let regular = pair("A regular connection", &fixture::regular());
+    let fast_open = pair("Fast open, connection 3", &fixture::fast_open(Wire::v4()));
+    let svg = regular.to_svg_beside(&fast_open);
+    for words in [">first byte after 80.6 ms<", ">first byte after 40.3 ms<", ">40.3 ms sooner:<"] {
+        assert!(svg.contains(words), "{words} is missing:\n{svg}");
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tfo-client/pictures/lab.svg");
+    if env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&file, &svg).expect("the folder is there");
+    }
+    let current = fs::read_to_string(&file).expect("the picture is there");
+    assert_eq!(current, svg, "update it: UPDATE_SNAPSHOTS=1 cargo test -p tfo-core --lib readme");
+}
+
+#[test]
+fn text_of_a_pair_is_at_least_13_px_high() {
+    let sizes = STYLE.split("font").skip(1).filter_map(|rest| {
+        let size = rest.strip_prefix("-size:").or_else(|| rest.strip_prefix(":"))?;
+        size.trim_start().split("px").next()?.parse::<f64>().ok()
+    });
+    let sizes: Vec<f64> = sizes.collect();
+    assert!(sizes.len() > 4 && sizes.iter().all(|size| *size >= 13.0), "{sizes:?}");
+}
+
 #[test]
 fn picture_contains_labels_and_notes() {
     let svg = ladder("Stripped", &fixture::stripped()).to_svg();
@@ -133,6 +192,10 @@ proptest! {
         names in [".{0,60}", ".{0,60}", ".{0,60}"],
     ) {
         let [client, server, title] = names;
-        assert_well_formed(&Ladder::new(client, server).title(title).packets(&all).to_svg());
+        let ladder = Ladder::new(client, server).title(title).packets(&all);
+        assert_well_formed(&ladder.to_svg());
+        let regular = Ladder::new("a", "b").packets(&fixture::regular());
+        assert_well_formed(&regular.to_svg_beside(&ladder));
+        assert_well_formed(&ladder.to_svg_beside(&regular));
     }
 }

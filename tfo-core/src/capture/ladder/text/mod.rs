@@ -160,11 +160,13 @@ pub(super) fn draw(ladder: &Ladder, style: TextStyle) -> String {
     for (item, latest) in items.iter().zip(scale::latest(&items)) {
         match item {
             Item::Rung(rung) => {
-                if let Some((started, ended)) = before {
-                    canvas.pause(started, ended, rung.start(), flight, pause);
+                let now = rung.at_client(flight.unwrap_or_default());
+                if let Some((row_before, ended)) = before {
+                    let silence = scale::silence(ended, rung.start(), flight);
+                    canvas.pause(silence, row_before, now, pause);
                 }
                 canvas.rung(rung);
-                before = Some((rung.start(), latest));
+                before = Some((now, latest));
             }
             Item::Elided { packets, bytes } => {
                 let dots = canvas.glyphs.ellipsis;
@@ -217,16 +219,15 @@ impl Canvas {
     /// Separates flights of packets by an empty row, and names a long silence.
     fn pause(
         &mut self,
-        started: Option<Duration>,
-        ended: Option<Duration>,
-        next: Option<Duration>,
-        flight: Option<Duration>,
+        silence: Option<Duration>,
+        before: Option<Duration>,
+        now: Option<Duration>,
         pause: Duration,
     ) {
-        if let Some(silence) = scale::silence(ended, next, flight) {
+        if let Some(silence) = silence {
             self.gap(&format!("nothing for {}", scale::words(silence)), Paint::Dim);
-        } else if let (Some(started), Some(next)) = (started, next)
-            && next.saturating_sub(started) >= pause
+        } else if let (Some(before), Some(now)) = (before, now)
+            && now.saturating_sub(before) >= pause
         {
             self.row(Row {
                 times: [None; 2],

@@ -1,4 +1,4 @@
-//! Ladders as stored text. `TFO_BLESS=1` replaces what is stored by what is drawn.
+//! Ladders as stored text. `UPDATE_SNAPSHOTS=1` replaces what is stored by what is drawn.
 
 use std::path::Path;
 use std::{env, fs};
@@ -42,7 +42,7 @@ fn assert_stored(name: &str, ladder: &Ladder, style: TextStyle) {
     assert_within(&text, style);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capture/ladder/expected");
     let path = folder.join(name);
-    if env::var_os("TFO_BLESS").is_some() {
+    if env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::create_dir_all(&folder).expect("the folder is ours");
         fs::write(&path, &text).expect("the folder is ours");
     }
