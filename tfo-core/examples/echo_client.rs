@@ -15,7 +15,7 @@ use tfo_core::socket::{Attempt, FastOpenStream};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let server = arguments.next().unwrap_or_else(|| "127.0.0.1:2222".to_owned()).parse()?;
+    let server = arguments.next().unwrap_or_else(|| "127.0.0.1:2222".to_owned());
     let message = arguments.next().unwrap_or_else(|| "hello".to_owned());
 
     let mut stream = FastOpenStream::connect(server, message.as_bytes())?;

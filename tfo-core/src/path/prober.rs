@@ -5,7 +5,7 @@
 //! 2. A socket is closed before the next one opens. A connection that came about is reset.
 //! 3. An ICMP error is the kernel's word that it quotes the SYN of this very socket: ports and sequence number fit.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -132,7 +132,7 @@ impl SocketProber {
                 _ => Ok(Some(0)),
             },
             SynKind::Request | SynKind::Cookie => {
-                match socket::sendto_fastopen(fd, &[], self.target) {
+                match socket::send_fastopen(fd, &[], self.target) {
                     Err(e) if !in_progress(&e) => return Err(e),
                     _ => {}
                 }
@@ -145,7 +145,7 @@ impl SocketProber {
                 if shot.kind == SynKind::Data {
                     option::set_fastopen_no_cookie(fd, true).map_err(io::Error::from)?;
                 }
-                match socket::sendto_fastopen(fd, &data, self.target) {
+                match socket::send_fastopen(fd, &[IoSlice::new(&data)], self.target) {
                     Ok(bytes) => Ok(Some(bytes)),
                     // A SYN without data has left.
                     Err(e) if in_progress(&e) => Ok(None),

@@ -253,10 +253,10 @@ fn talk(
     dialogue: &mut dyn Dialogue,
     seen: &mut Seen,
 ) -> Ending {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now().checked_add(timeout);
     let mut buffer = [0; 16 * 1024];
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
         let end = |seen: &Seen, ending| {
             if seen.timing.first_byte.is_none() { ending } else { Ending::Answered }
         };

@@ -1,7 +1,7 @@
 //! Makes a connection with first bytes, and explains why there is none.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
@@ -89,19 +89,65 @@ impl Connector {
         server: SocketAddr,
         first: &[u8],
     ) -> Result<FastOpenStream, ConnectError> {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        self.connect_vectored(server, &[IoSlice::new(first)])
+    }
+
+    /// Like [`connect`](Self::connect), with the first bytes in several slices. The SYN takes as much of them as fits,
+    /// as if they were one.
+    ///
+    /// ```no_run
+    /// use std::io::IoSlice;
+    /// use tfo_core::socket::Connector;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (header, body) = (b"PUT /1 HTTP/1.1\r\n\r\n", b"one");
+    /// let first = [IoSlice::new(header), IoSlice::new(body)];
+    /// let stream = Connector::default().connect_vectored("192.0.2.1:80".parse()?, &first)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_vectored(
+        &self,
+        server: SocketAddr,
+        first: &[IoSlice<'_>],
+    ) -> Result<FastOpenStream, ConnectError> {
+        let deadline = self.deadline();
         let fd = self.open(server).map_err(ConnectError::early)?;
-        let mut progress = Progress { attempt: None, established: false };
-        match self.establish(&fd, server, first, deadline, &mut progress) {
-            Ok(()) => Ok(FastOpenStream::connected(fd, progress.attempt)),
-            Err(e) => Err(ConnectError {
-                error: Error::system("connect", server, e),
-                attempt: progress.attempt,
-                established: progress.established,
-                info: option::tcp_info(&fd).ok().map(Box::new),
-                local: socket::local_address(&fd).ok().filter(|local| local.port() != 0),
-            }),
-        }
+        self.run(fd, server, first, deadline)
+    }
+
+    /// Like [`connect`](Self::connect), on a socket of the caller's, which may have options that this type does not
+    /// offer: `SO_MARK`, `SO_BINDTODEVICE`, `IP_TOS`, MPTCP. The socket becomes blocking.
+    ///
+    /// ```no_run
+    /// use socket2::{Domain, Socket, Type};
+    /// use tfo_core::socket::Connector;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    /// socket.bind_device(Some(b"eth1"))?;
+    /// let stream = Connector::default().connect_on(socket, "192.0.2.1:80".parse()?, b"hello\n")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect). The socket is closed.
+    pub fn connect_on(
+        &self,
+        fd: impl Into<OwnedFd>,
+        server: SocketAddr,
+        first: &[u8],
+    ) -> Result<FastOpenStream, ConnectError> {
+        let (fd, deadline) = (fd.into(), self.deadline());
+        socket::set_nonblocking(&fd, true)
+            .map_err(|e| Error::system("ioctl", "FIONBIO", e))
+            .and_then(|()| self.configure(&fd))
+            .map_err(ConnectError::early)?;
+        self.run(fd, server, &[IoSlice::new(first)], deadline)
     }
 
     /// Starts to connect to `server`, with as much of `first` in the SYN as fits, and returns immediately. The
@@ -115,33 +161,66 @@ impl Connector {
     /// The attempt is impossible: no file descriptors, no route, no port left.
     pub fn connect_nonblocking(&self, server: SocketAddr, first: &[u8]) -> Result<FastOpenStream> {
         let fd = self.open(server)?;
-        let attempt =
-            self.send_syn(&fd, server, first).map_err(|e| Error::system("connect", server, e))?;
+        let attempt = self
+            .send_syn(&fd, server, &[IoSlice::new(first)])
+            .map_err(|e| Error::system("connect", server, e))?;
         Ok(FastOpenStream::connected(fd, Some(attempt)))
+    }
+
+    /// Returns when the timeout ends; `None`: never, or later than the clock can tell.
+    fn deadline(&self) -> Option<Instant> {
+        Instant::now().checked_add(self.timeout?)
     }
 
     fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
+        self.configure(&fd)?;
+        Ok(fd)
+    }
+
+    /// Sets the options on a socket.
+    fn configure(&self, fd: &OwnedFd) -> Result<()> {
         if let Some(interface) = &self.interface {
-            option::set_bind_to_device(&fd, interface)?;
+            option::set_bind_to_device(fd, interface)?;
         }
         if let Some(local) = self.bind {
             if local.port() == 0 {
-                option::set_bind_address_no_port(&fd, true)?;
+                option::set_bind_address_no_port(fd, true)?;
             }
-            socket::bind(&fd, local).map_err(|e| Error::system("bind", local, e))?;
+            socket::bind(fd, local).map_err(|e| Error::system("bind", local, e))?;
         }
         if self.no_cookie {
-            option::set_fastopen_no_cookie(&fd, true)?;
+            option::set_fastopen_no_cookie(fd, true)?;
         }
-        Ok(fd)
+        Ok(())
+    }
+
+    /// Connects a non-blocking socket.
+    fn run(
+        &self,
+        fd: OwnedFd,
+        server: SocketAddr,
+        first: &[IoSlice<'_>],
+        deadline: Option<Instant>,
+    ) -> Result<FastOpenStream, ConnectError> {
+        let mut progress = Progress { attempt: None, established: false };
+        match self.establish(&fd, server, first, deadline, &mut progress) {
+            Ok(()) => Ok(FastOpenStream::connected(fd, progress.attempt)),
+            Err(e) => Err(ConnectError {
+                error: Error::system("connect", server, e),
+                attempt: progress.attempt,
+                established: progress.established,
+                info: option::tcp_info(&fd).ok().map(Box::new),
+                local: socket::local_address(&fd).ok().filter(|local| local.port() != 0),
+            }),
+        }
     }
 
     fn establish(
         &self,
         fd: &OwnedFd,
         server: SocketAddr,
-        first: &[u8],
+        first: &[IoSlice<'_>],
         deadline: Option<Instant>,
         progress: &mut Progress,
     ) -> io::Result<()> {
@@ -153,14 +232,19 @@ impl Connector {
         error.map_or(Ok(()), Err)?;
 
         let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
-        send_all(fd, first.get(in_syn..).unwrap_or_default(), deadline)?;
+        send_all(fd, first, in_syn, deadline)?;
         socket::set_nonblocking(fd, false)
     }
 
     /// Sends the SYN on a non-blocking socket, so that the call returns at once. Returns how much of `first` fitted
     /// into the SYN.
-    fn send_syn(&self, fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
-        if first.is_empty() {
+    fn send_syn(
+        &self,
+        fd: &OwnedFd,
+        server: SocketAddr,
+        first: &[IoSlice<'_>],
+    ) -> io::Result<Attempt> {
+        if first.iter().all(|slice| slice.is_empty()) {
             return start_regular(fd, server, Attempt::Regular);
         }
         match self.method {
@@ -184,8 +268,8 @@ struct Progress {
     established: bool,
 }
 
-fn start_sendto(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
-    match socket::sendto_fastopen(fd, first, server) {
+fn start_sendto(fd: &OwnedFd, server: SocketAddr, first: &[IoSlice<'_>]) -> io::Result<Attempt> {
+    match socket::send_fastopen(fd, first, server) {
         Ok(bytes) => Ok(Attempt::InSyn(bytes)),
         // Nothing was queued: the whole message is sent after the handshake.
         Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
@@ -196,13 +280,13 @@ fn start_sendto(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<At
     }
 }
 
-fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[u8]) -> io::Result<Attempt> {
+fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[IoSlice<'_>]) -> io::Result<Attempt> {
     if !option::set_fastopen_connect(fd, true).map_err(io::Error::from)? {
         return start_regular(fd, server, Attempt::ClientDisabled);
     }
     match socket::connect(fd, server) {
         // A cookie is cached: the SYN waits for the first write.
-        Ok(()) => match socket::send(fd, first, false) {
+        Ok(()) => match socket::send_vectored(fd, first) {
             Ok(bytes) => Ok(Attempt::InSyn(bytes)),
             Err(e) if in_progress(&e) => Ok(Attempt::AfterHandshake),
             Err(e) => Err(e),
@@ -229,10 +313,22 @@ fn after_handshake(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE))
 }
 
-fn send_all(fd: &OwnedFd, mut rest: &[u8], deadline: Option<Instant>) -> io::Result<()> {
+/// Sends the slices without their first `sent` bytes.
+fn send_all(
+    fd: &OwnedFd,
+    slices: &[IoSlice<'_>],
+    sent: usize,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    if slices.iter().map(|slice| slice.len()).sum::<usize>() == sent {
+        return Ok(());
+    }
+    let mut slices = slices.to_vec();
+    let mut rest = &mut slices[..];
+    IoSlice::advance_slices(&mut rest, sent);
     while !rest.is_empty() {
-        match socket::send(fd, rest, false) {
-            Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+        match socket::send_vectored(fd, rest) {
+            Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd.as_fd(), deadline)?,
             Err(e) => return Err(e),
@@ -260,10 +356,21 @@ fn wait_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()
 impl FastOpenStream {
     /// Connects to `server` and sends `first`, in the SYN if possible. See [`Connector::connect`].
     ///
+    /// Of several addresses, each is tried in turn until one connects: `first` may then have been sent to more than
+    /// one of them.
+    ///
     /// # Errors
-    /// As [`Connector::connect`].
-    pub fn connect(server: SocketAddr, first: &[u8]) -> Result<Self, ConnectError> {
-        Self::connector().connect(server, first)
+    /// The error of the last address, as [`Connector::connect`], or that of the resolution.
+    pub fn connect(server: impl ToSocketAddrs, first: &[u8]) -> Result<Self, ConnectError> {
+        let resolve = |e| ConnectError::early(Error::system("resolve", "the server's address", e));
+        let mut failure = None;
+        for address in server.to_socket_addrs().map_err(resolve)? {
+            match Self::connector().connect(address, first) {
+                Ok(stream) => return Ok(stream),
+                Err(e) => failure = Some(e),
+            }
+        }
+        Err(failure.unwrap_or_else(|| resolve(io::ErrorKind::NotFound.into())))
     }
 
     /// Returns a [`Connector`], to connect with options.

@@ -1,8 +1,9 @@
 //! A listener that accepts data in SYNs, and the evidence of each accepted connection.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::iter;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub struct FastOpenListener {
     fd: OwnedFd,
     address: SocketAddr,
     save_syn: bool,
-    nonblocking: bool,
+    /// Whether accepted streams are non-blocking.
+    nonblocking: AtomicBool,
     inherited: bool,
     /// Whether new connections are dropped. Connections accepted since then inherit the option that does it.
     drops: AtomicBool,
@@ -175,9 +177,13 @@ impl ListenerBuilder {
             option::set_defer_accept(&fd, time)?;
         }
         socket::listen(&fd, self.backlog).map_err(|e| Error::system("listen", self.address, e))?;
+        if self.queue == 0 {
+            // With the bit 0x400 of `net.ipv4.tcp_fastopen`, `listen` has made the queue as long as the backlog.
+            option::set_fastopen(&fd, 0)?;
+        }
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
-        let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
+        let (save_syn, nonblocking) = (self.save_syn, self.nonblocking.into());
         let drops = AtomicBool::new(false);
         Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, drops })
     }
@@ -243,11 +249,36 @@ impl FastOpenListener {
     /// # Errors
     /// As [`accept`](Self::accept).
     pub fn accept_raw(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
-        let (fd, peer) = socket::accept(&self.fd, self.nonblocking)?;
+        let (fd, peer) = socket::accept(&self.fd, self.nonblocking.load(Ordering::Relaxed))?;
         if self.drops.load(Ordering::SeqCst) {
             self.set_min_ttl(&fd, 0)?;
         }
         Ok((FastOpenStream::accepted(fd), peer))
+    }
+
+    /// Returns an iterator over the connections, which never ends: each step is one [`accept`](Self::accept).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = tfo_core::socket::FastOpenListener::bind("0.0.0.0:2222".parse()?)?;
+    /// for accepted in listener.incoming() {
+    ///     println!("{}", accepted?.arrival.peer);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn incoming(&self) -> impl Iterator<Item = io::Result<Accepted>> {
+        iter::repeat_with(|| self.accept())
+    }
+
+    /// Sets whether `accept`, and the streams that it returns from now on, are non-blocking.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        socket::set_nonblocking(self, on)?;
+        self.nonblocking.store(on, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Reads how a connection of [`accept_raw`](Self::accept_raw) arrived. Call it once, and before anything else
@@ -399,6 +430,31 @@ impl FastOpenListener {
 impl AsFd for FastOpenListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for FastOpenListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl IntoRawFd for FastOpenListener {
+    fn into_raw_fd(self) -> RawFd {
+        self.fd.into_raw_fd()
+    }
+}
+
+/// The socket keeps its options: connections that it accepts from now on use fast open as well.
+impl From<FastOpenListener> for TcpListener {
+    fn from(listener: FastOpenListener) -> Self {
+        listener.fd.into()
+    }
+}
+
+impl From<FastOpenListener> for OwnedFd {
+    fn from(listener: FastOpenListener) -> Self {
+        listener.fd
     }
 }
 

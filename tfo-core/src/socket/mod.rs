@@ -5,8 +5,7 @@
 //! use tfo_core::socket::FastOpenStream;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let server = "192.0.2.1:2222".parse()?;
-//! let mut stream = FastOpenStream::connect(server, b"hello\n")?;
+//! let mut stream = FastOpenStream::connect("192.0.2.1:2222", b"hello\n")?;
 //! let mut answer = String::new();
 //! stream.read_to_string(&mut answer)?;
 //! println!("one round trip saved: {}", stream.info()?.syn_data);

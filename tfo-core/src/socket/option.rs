@@ -1,6 +1,55 @@
 //! One function per socket option, typed by its meaning.
 //!
-//! Each function takes any socket (`AsFd`), and fails if the kernel refuses the option; the error names the option.
+//! Each function takes any socket (`AsFd`), and fails if the kernel refuses the option; the error names the option. One
+//! line turns fast open on for a listener of any crate:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tfo_core::socket::option;
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! option::set_fastopen(&listener, 256)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With [socket2](https://docs.rs/socket2), for a client: the next `connect` waits for the first write and puts its bytes
+//! into the SYN.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tfo_core::socket::option;
+//! let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+//! option::set_fastopen_connect(&socket, true)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With [mio](https://docs.rs/mio):
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tfo_core::socket::option;
+//! let listener = mio::net::TcpListener::bind("127.0.0.1:0".parse()?)?;
+//! option::set_fastopen(&listener, 256)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With [tokio](https://docs.rs/tokio), for both ends:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tfo_core::socket::option;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! option::set_fastopen(&listener, 256)?;
+//! let socket = tokio::net::TcpSocket::new_v4()?;
+//! option::set_fastopen_connect(&socket, true)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Of a connection, [`tcp_bits`] returns whether its SYN carried data that was acknowledged.
 
 #![allow(clippy::missing_errors_doc, reason = "said once, above")]
 
@@ -14,6 +63,9 @@ use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
 use crate::socket::{SavedSyn, TcpBits, TcpInfo};
 use crate::sys::sockopt;
+
+/// `MAX_TCP_KEEPIDLE`: more seconds are refused.
+const MAX_KEEPIDLE: i32 = 32767;
 
 /// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, queue)`: lets a listener accept data in SYNs.
 ///
@@ -285,6 +337,34 @@ pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
 #[doc(alias = "TCP_NODELAY")]
 pub fn nodelay(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_NODELAY, "TCP_NODELAY").map(|on| on != 0)
+}
+
+/// `setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, …)` and `setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds)`: after which
+/// idle time the kernel probes whether the peer is still there, rounded up to seconds, from 1 to 32767. `None`: never.
+///
+/// # References
+/// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html), `TCP_KEEPIDLE`
+#[doc(alias = "SO_KEEPALIVE")]
+#[doc(alias = "TCP_KEEPIDLE")]
+pub fn set_keepalive(fd: impl AsFd, idle: Option<Duration>) -> Result<()> {
+    let fd = fd.as_fd();
+    if let Some(idle) = idle {
+        let seconds = saturating(idle.as_millis().div_ceil(1000)).clamp(1, MAX_KEEPIDLE);
+        set_int(fd, libc::TCP_KEEPIDLE, "TCP_KEEPIDLE", seconds)?;
+    }
+    sockopt::set_int(fd, SOL_SOCKET, libc::SO_KEEPALIVE, idle.is_some().into())
+        .map_err(|e| Error::system("setsockopt", "SO_KEEPALIVE", e))
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE)` and `getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE)`.
+#[doc(alias = "SO_KEEPALIVE")]
+#[doc(alias = "TCP_KEEPIDLE")]
+pub fn keepalive(fd: impl AsFd) -> Result<Option<Duration>> {
+    let fd = fd.as_fd();
+    let on = sockopt::int(fd, SOL_SOCKET, libc::SO_KEEPALIVE)
+        .map_err(|e| Error::system("getsockopt", "SO_KEEPALIVE", e))?;
+    let seconds = int(fd, libc::TCP_KEEPIDLE, "TCP_KEEPIDLE")?;
+    Ok((on != 0).then(|| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
 }
 
 /// `setsockopt(fd, SOL_SOCKET, SO_LINGER, …)`: what closing does with unsent data. `None`: the data is sent in the

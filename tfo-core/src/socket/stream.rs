@@ -1,8 +1,8 @@
 //! A connection whose first bytes are sent in the SYN; otherwise a stream like any other.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::option;
@@ -34,7 +34,16 @@ impl FastOpenStream {
         Self { stream: TcpStream::from(fd), attempt: None }
     }
 
-    /// Returns what the kernel did with the first bytes. `None` on an accepted connection.
+    /// Creates another handle to the connection, as [`TcpStream::try_clone`].
+    ///
+    /// # Errors
+    /// No file descriptors are left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, attempt: self.attempt })
+    }
+
+    /// Returns what the kernel did with the first bytes. `None` on a connection that was accepted, or that another
+    /// type made.
     #[must_use]
     pub fn attempt(&self) -> Option<Attempt> {
         self.attempt
@@ -72,12 +81,85 @@ impl FastOpenStream {
         self.stream.set_read_timeout(timeout)
     }
 
+    /// Returns the maximum time that a read may wait; `None`: forever.
+    ///
+    /// # Errors
+    /// As [`TcpStream::read_timeout`].
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.stream.read_timeout()
+    }
+
     /// Sets the maximum time that a write may wait; `None`: forever.
     ///
     /// # Errors
     /// As [`TcpStream::set_write_timeout`]: zero is refused.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.stream.set_write_timeout(timeout)
+    }
+
+    /// Returns the maximum time that a write may wait; `None`: forever.
+    ///
+    /// # Errors
+    /// As [`TcpStream::write_timeout`].
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.stream.write_timeout()
+    }
+
+    /// Sets whether small segments are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// As [`TcpStream::set_nodelay`].
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.stream.set_nodelay(on)
+    }
+
+    /// Returns whether small segments are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    /// As [`TcpStream::nodelay`].
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.stream.nodelay()
+    }
+
+    /// Sets the TTL of the connection's IPv4 packets.
+    ///
+    /// # Errors
+    /// As [`TcpStream::set_ttl`].
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.stream.set_ttl(ttl)
+    }
+
+    /// Returns the TTL of the connection's IPv4 packets.
+    ///
+    /// # Errors
+    /// As [`TcpStream::ttl`].
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.stream.ttl()
+    }
+
+    /// Sets after which idle time the kernel probes whether the peer is still there; `None`: never. See
+    /// [`option::set_keepalive`].
+    ///
+    /// # Errors
+    /// The kernel refused the option.
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> Result<()> {
+        option::set_keepalive(self, idle)
+    }
+
+    /// Returns after which idle time the kernel probes whether the peer is still there; `None`: never.
+    ///
+    /// # Errors
+    /// The kernel refused the option.
+    pub fn keepalive(&self) -> Result<Option<Duration>> {
+        option::keepalive(self)
+    }
+
+    /// Copies received bytes into `buffer`, and leaves them for the next read.
+    ///
+    /// # Errors
+    /// As [`TcpStream::peek`].
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buffer)
     }
 
     /// Sets whether reads and writes return at once.
@@ -134,17 +216,30 @@ impl Read for FastOpenStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer)
     }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.stream.read_vectored(buffers)
+    }
 }
 
 impl Read for &FastOpenStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (&self.stream).read(buffer)
     }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(buffers)
+    }
 }
 
 impl Write for FastOpenStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.stream.write(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        // `writev`, which `TcpStream` calls, raises SIGPIPE.
+        socket::send_vectored(self, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -157,6 +252,11 @@ impl Write for &FastOpenStream {
         (&self.stream).write(data)
     }
 
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        // `writev`, which `TcpStream` calls, raises SIGPIPE.
+        socket::send_vectored(*self, data)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -165,6 +265,32 @@ impl Write for &FastOpenStream {
 impl AsFd for FastOpenStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+impl AsRawFd for FastOpenStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl IntoRawFd for FastOpenStream {
+    fn into_raw_fd(self) -> RawFd {
+        self.stream.into_raw_fd()
+    }
+}
+
+/// Adopts a connection that another type made or accepted; its [`attempt`](FastOpenStream::attempt) is `None`.
+impl From<TcpStream> for FastOpenStream {
+    fn from(stream: TcpStream) -> Self {
+        Self { stream, attempt: None }
+    }
+}
+
+/// Adopts a TCP socket.
+impl From<OwnedFd> for FastOpenStream {
+    fn from(fd: OwnedFd) -> Self {
+        TcpStream::from(fd).into()
     }
 }
 

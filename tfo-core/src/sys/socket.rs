@@ -1,12 +1,15 @@
 //! TCP sockets: what `std` lacks, such as a SYN with data.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::sockaddr::SockAddr;
 use super::{check, check_len};
+
+/// `UIO_MAXIOV`: the most slices of one call.
+const MAX_SLICES: usize = 1024;
 
 /// `socket(2)`: creates a TCP socket of this address's family, closed on `exec`.
 pub(crate) fn tcp(address: SocketAddr, nonblocking: bool) -> io::Result<OwnedFd> {
@@ -62,19 +65,43 @@ pub(crate) fn connect(fd: impl AsFd, address: SocketAddr) -> io::Result<()> {
     check(unsafe { libc::connect(fd.as_fd().as_raw_fd(), raw.as_ptr(), len) }).map(drop)
 }
 
-/// `sendto(2)` with `MSG_FASTOPEN`: connects, with as much of `data` in the SYN as fits. Never raises SIGPIPE.
-pub(crate) fn sendto_fastopen(
+/// `sendmsg(2)` with `MSG_FASTOPEN`: connects, with as much of `data` in the SYN as fits. Never raises SIGPIPE.
+pub(crate) fn send_fastopen(
     fd: impl AsFd,
-    data: &[u8],
+    data: &[IoSlice<'_>],
     address: SocketAddr,
 ) -> io::Result<usize> {
-    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
-    let (raw, len) = SockAddr::new(address);
-    let fd = fd.as_fd().as_raw_fd();
-    // SAFETY: `data` and `raw` live over the call and hold at least the lengths given.
-    let sent =
-        unsafe { libc::sendto(fd, data.as_ptr().cast(), data.len(), flags, raw.as_ptr(), len) };
-    check_len(sent)
+    sendmsg(fd.as_fd(), data, Some(address), libc::MSG_FASTOPEN)
+}
+
+/// `sendmsg(2)`: `send(2)` of several slices, as in one. Never raises SIGPIPE.
+pub(crate) fn send_vectored(fd: impl AsFd, data: &[IoSlice<'_>]) -> io::Result<usize> {
+    sendmsg(fd.as_fd(), data, None, 0)
+}
+
+fn sendmsg(
+    fd: BorrowedFd<'_>,
+    data: &[IoSlice<'_>],
+    address: Option<SocketAddr>,
+    flags: libc::c_int,
+) -> io::Result<usize> {
+    // The kernel refuses more slices.
+    let data = data.get(..MAX_SLICES).unwrap_or(data);
+    let mut raw = address.map(SockAddr::new);
+    // SAFETY: `msghdr` is integers and pointers; all zeros is a valid value of it.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    if let Some((raw, len)) = &mut raw {
+        message.msg_name = raw.as_mut_ptr().cast();
+        message.msg_namelen = *len;
+    }
+    // `IoSlice` has the layout of `iovec`.
+    message.msg_iov = data.as_ptr().cast::<libc::iovec>().cast_mut();
+    message.msg_iovlen = data.len() as _;
+    // SAFETY: `message` points to `raw` and `data`, which live over the call and have the lengths given; the kernel only
+    // reads them.
+    check_len(unsafe {
+        libc::sendmsg(fd.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL)
+    })
 }
 
 /// `send(2)`; with `more` (`MSG_MORE`) a last segment that is not full waits for more data. Never raises SIGPIPE.

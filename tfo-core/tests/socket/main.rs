@@ -7,6 +7,7 @@
 
 mod event_loop;
 mod exchange;
+mod fits;
 mod inherited;
 mod keys;
 mod last;

@@ -1,6 +1,6 @@
 //! Signals: none is raised, and signals of others break no connection.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::process::{Command, id};
 use std::sync::Arc;
@@ -145,6 +145,8 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
             for _ in 0..2 {
                 let error = client.write(b"more").expect_err("it is closed");
                 assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+                let error = client.write_vectored(&[IoSlice::new(b"m"), IoSlice::new(b"ore")]);
+                assert_eq!(error.expect_err("it is closed").kind(), std::io::ErrorKind::BrokenPipe);
             }
         }
         let message: &'static [u8] = vec![b'x'; 32 * 1024 * 1024].leak();

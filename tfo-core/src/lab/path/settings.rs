@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::lab::{Hop, Middlebox};
 
+/// The longest delay: the sum of several is far below what `Duration` holds.
+const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The settings of a path.
 #[derive(Debug, Clone, Default)]
 pub struct PathSettings {
@@ -30,17 +33,17 @@ impl PathSettings {
         self.delays(half, time.saturating_sub(half))
     }
 
-    /// Sets the delay to the server, and back.
+    /// Sets the delay to the server, and back. At most a day.
     #[must_use]
     pub fn delays(mut self, to_server: Duration, to_client: Duration) -> Self {
-        self.delay = [to_server, to_client];
+        self.delay = [to_server.min(MAX_DELAY), to_client.min(MAX_DELAY)];
         self
     }
 
-    /// Adds up to this to each packet's delay, evenly distributed. Packets keep their order.
+    /// Adds up to this to each packet's delay, evenly distributed. Packets keep their order. At most a day.
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.jitter = jitter;
+        self.jitter = jitter.min(MAX_DELAY);
         self
     }
 
