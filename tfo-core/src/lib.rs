@@ -12,6 +12,8 @@
 //!
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "capture")]
 pub mod capture;
 #[cfg(feature = "cli")]
@@ -21,12 +23,16 @@ pub mod cookie;
 pub mod diagnosis;
 mod error;
 pub mod host;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod path;
 pub mod probe;
 pub mod socket;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod uapi;
 mod wire;
 

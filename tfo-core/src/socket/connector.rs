@@ -29,7 +29,7 @@ pub enum Method {
 /// Options for connecting.
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
-    method: Method,
+    pub(super) method: Method,
     timeout: Option<Duration>,
     bind: Option<SocketAddr>,
     interface: Option<String>,
@@ -172,7 +172,7 @@ impl Connector {
         Instant::now().checked_add(self.timeout?)
     }
 
-    fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
+    pub(super) fn open(&self, server: SocketAddr) -> Result<OwnedFd> {
         let fd = socket::tcp(server, true).map_err(|e| Error::system("socket", "", e))?;
         self.configure(&fd)?;
         Ok(fd)
@@ -296,7 +296,11 @@ fn start_connect(fd: &OwnedFd, server: SocketAddr, first: &[IoSlice<'_>]) -> io:
     }
 }
 
-fn start_regular(fd: &OwnedFd, server: SocketAddr, attempt: Attempt) -> io::Result<Attempt> {
+pub(super) fn start_regular(
+    fd: &OwnedFd,
+    server: SocketAddr,
+    attempt: Attempt,
+) -> io::Result<Attempt> {
     match socket::connect(fd, server) {
         Err(e) if !in_progress(&e) => Err(e),
         _ => Ok(attempt),
@@ -304,7 +308,7 @@ fn start_regular(fd: &OwnedFd, server: SocketAddr, attempt: Attempt) -> io::Resu
 }
 
 /// Returns whether the SYN is under way. An interruption by a signal stops only the wait.
-fn in_progress(e: &io::Error) -> bool {
+pub(super) fn in_progress(e: &io::Error) -> bool {
     matches!(e.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR))
 }
 

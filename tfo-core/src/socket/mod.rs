@@ -15,6 +15,8 @@
 
 mod attempt;
 mod connector;
+#[cfg(feature = "tokio")]
+mod deferred;
 mod listener;
 pub mod option;
 mod pipe;
@@ -26,6 +28,8 @@ mod tcp_info;
 
 pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
+#[cfg(feature = "tokio")]
+pub(crate) use deferred::send_first;
 pub use listener::{Accepted, Arrival, FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
 pub use saved_syn::SavedSyn;

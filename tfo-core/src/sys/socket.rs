@@ -1,6 +1,8 @@
 //! TCP sockets: what `std` lacks, such as a SYN with data.
 
 use std::io::{self, IoSlice};
+#[cfg(feature = "tokio")]
+use std::net::Shutdown;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -110,6 +112,18 @@ pub(crate) fn send(fd: impl AsFd, data: &[u8], more: bool) -> io::Result<usize> 
     let fd = fd.as_fd().as_raw_fd();
     // SAFETY: `data` lives over the call and holds the length given.
     check_len(unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), flags) })
+}
+
+/// `shutdown(2)`.
+#[cfg(feature = "tokio")]
+pub(crate) fn shutdown(fd: impl AsFd, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: takes two integers.
+    check(unsafe { libc::shutdown(fd.as_fd().as_raw_fd(), how) }).map(drop)
 }
 
 /// `ioctl(2)` with `FIONBIO`: sets whether calls on the socket return at once.

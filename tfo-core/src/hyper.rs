@@ -1,0 +1,159 @@
+//! A connector for hyper's clients. Feature `hyper`.
+//!
+//! ```no_run
+//! use http_body_util::Empty;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tfo_core::{hyper::FastOpenConnector, tokio::Handshake};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let connector = FastOpenConnector::new().allow_in_syn(true);
+//! let client: Client<_, Empty<&[u8]>> = Client::builder(TokioExecutor::new()).build(connector);
+//! let response = client.get("http://192.0.2.1/".parse()?).await?;
+//! let handshake = response.extensions().get::<Handshake>();
+//! if let Some(verdict) = handshake.and_then(Handshake::verdict) {
+//!     println!("{}: {verdict}", verdict.outcome);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What rides the SYN
+//!
+//! A network that duplicates a SYN may make the server execute the bytes in it twice ([RFC 7413, section
+//! 6.1](https://www.rfc-editor.org/rfc/rfc7413#section-6.1)). With `https` these bytes are the `ClientHello`, which
+//! does no harm. With `http` they are a request: unless [`allow_in_syn`](FastOpenConnector::allow_in_syn) says that all
+//! requests of this client may be executed twice, the connections of `http` are regular ones.
+//!
+//! # With TLS
+//!
+//! Wrap the connector, for example with `hyper_rustls::HttpsConnectorBuilder::wrap_connector`. The extension is
+//! passed through.
+//!
+//! # With tonic
+//!
+//! `tonic::transport::Endpoint::connect_with_connector(connector)`. tonic does not pass extensions of the connection to
+//! its responses: [`on_connect`](FastOpenConnector::on_connect) gets the handle of each connection.
+//!
+//! # With reqwest
+//!
+//! reqwest does not accept a connector: `ClientBuilder::connector_layer` only wraps the one that it builds itself.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{fmt, io};
+
+use ::http::Uri;
+use ::http::uri::Scheme;
+use ::hyper_util::client::legacy::connect::{Connected, Connection};
+use ::hyper_util::rt::TokioIo;
+use ::tower_service::Service;
+
+use crate::socket::{self, Method};
+use crate::tokio::{Connector, FastOpenStream, Handshake};
+
+/// A connector for hyper's clients whose first bytes ride the SYN: see [the module](self).
+///
+/// Each response of `hyper_util::client::legacy::Client` has a [`Handshake`] of its connection among its extensions.
+///
+/// The addresses of a name are tried one after the other.
+#[derive(Clone, Default)]
+pub struct FastOpenConnector {
+    options: socket::Connector,
+    allow_in_syn: bool,
+    nodelay: bool,
+    on_connect: Option<Arc<dyn Fn(Handshake) + Send + Sync>>,
+}
+
+impl FastOpenConnector {
+    /// Creates a connector: the first bytes of `https` ride the SYN, and connections of `http` are regular.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// States that the requests of this client may be executed twice, so that those of `http` may ride the SYN as
+    /// well. Default: off.
+    #[must_use]
+    pub fn allow_in_syn(mut self, on: bool) -> Self {
+        self.allow_in_syn = on;
+        self
+    }
+
+    /// Sets options of the sockets. The timeout is ignored.
+    #[must_use]
+    pub fn options(mut self, options: socket::Connector) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets whether small segments are sent at once (`TCP_NODELAY`). Default: off, as in hyper's own connector.
+    #[must_use]
+    pub fn nodelay(mut self, on: bool) -> Self {
+        self.nodelay = on;
+        self
+    }
+
+    /// Calls this for each new connection, for clients that do not pass extensions on.
+    #[must_use]
+    pub fn on_connect(mut self, call: impl Fn(Handshake) + Send + Sync + 'static) -> Self {
+        self.on_connect = Some(Arc::new(call));
+        self
+    }
+
+    async fn connect(self, uri: Uri) -> io::Result<TokioIo<FastOpenStream>> {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let Some(host) = uri.host() else {
+            let error = format!("connect failed: {uri} has no host; use an absolute URI");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let options = if https || self.allow_in_syn {
+            self.options
+        } else {
+            self.options.method(Method::Off)
+        };
+        let connector = Connector::from(options).client_speaks_first(true);
+        let stream = connector.connect_on_write((host, port)).await?;
+        if self.nodelay {
+            stream.set_nodelay(true)?;
+        }
+        if let Some(call) = self.on_connect {
+            call(stream.handshake());
+        }
+        Ok(TokioIo::new(stream))
+    }
+}
+
+impl fmt::Debug for FastOpenConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FastOpenConnector")
+            .field("options", &self.options)
+            .field("allow_in_syn", &self.allow_in_syn)
+            .field("nodelay", &self.nodelay)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service<Uri> for FastOpenConnector {
+    type Response = TokioIo<FastOpenStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().connect(uri))
+    }
+}
+
+/// Adds the [`Handshake`] to the extensions of each response.
+impl Connection for FastOpenStream {
+    fn connected(&self) -> Connected {
+        Connected::new().extra(self.handshake())
+    }
+}
