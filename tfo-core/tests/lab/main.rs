@@ -8,5 +8,7 @@ mod packets;
 mod path;
 mod scenario_file;
 mod scenarios;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod service;
 mod stage;
 mod support;
