@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{FastOpenStream, option};
@@ -23,6 +24,8 @@ pub struct FastOpenListener {
     save_syn: bool,
     nonblocking: bool,
     inherited: bool,
+    /// The effective length of the fast open queue, which may change while observers look at it.
+    queue: Arc<AtomicU32>,
     /// Whether new connections are dropped. Connections accepted since then inherit the option that does it.
     drops: AtomicBool,
 }
@@ -178,8 +181,9 @@ impl ListenerBuilder {
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
+        let queue = Arc::new(AtomicU32::new(option::fastopen(&fd).unwrap_or(0)));
         let drops = AtomicBool::new(false);
-        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, drops })
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, queue, drops })
     }
 }
 
@@ -381,7 +385,14 @@ impl FastOpenListener {
     /// # Errors
     /// The kernel refused `TCP_FASTOPEN`.
     pub fn set_queue(&self, queue: u32) -> Result<()> {
-        option::set_fastopen(self, queue)
+        option::set_fastopen(self, queue)?;
+        self.queue.store(self.effective_queue()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The effective queue, as [`set_queue`](Self::set_queue) changes it.
+    pub(crate) fn shared_queue(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.queue)
     }
 
     /// Replaces the keys while listening.

@@ -12,7 +12,7 @@ use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
 use tfo_core::probe::mirror::{self, Answer};
 use tfo_core::probe::{Observation, Probe};
-use tfo_core::socket::{Connector, FastOpenListener, Method, option};
+use tfo_core::socket::{Connector, FastOpenListener, Method};
 
 use crate::scenario_file::{Changes, Scenario};
 use crate::service::{self, Records, Service};
@@ -66,7 +66,7 @@ impl Stage {
         }
         for listener in &self.listeners {
             if let Some(queue) = changes.queue {
-                option::set_fastopen(listener.as_ref(), queue).unwrap();
+                listener.set_queue(queue).unwrap();
             }
             if let Some(primary) = &changes.key {
                 let key = |hex: &str| FastOpenKey::from_hex(hex).unwrap();

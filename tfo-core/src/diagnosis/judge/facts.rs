@@ -211,7 +211,7 @@ impl<'a> Facts<'a> {
 
     fn cookie_for_destination(&self) -> Option<bool> {
         let server = self.server?;
-        let here = server.destination_ip();
+        let here = server.destination_ip()?;
         match (self.client.and_then(|client| client.cookie_addresses), server.cookie_origin) {
             (Some(made), _) => Some(made.destination == here),
             (None, Some(CookieOrigin::Unknown) | None) => {
@@ -239,22 +239,7 @@ impl<'a> Facts<'a> {
     fn regular_fails_alike(&self) -> Option<bool> {
         let client = self.client?;
         if let Some(repetition) = client.repetition {
-            return match repetition {
-                // As often as not: a single one that failed is chance.
-                _ if repetition.controls > 1
-                    && repetition.controls_alike * 2 >= repetition.controls =>
-                {
-                    Some(true)
-                }
-                _ if repetition.controls_alike > 0 => None,
-                _ if repetition.faults >= FAULTS
-                    && repetition.controls >= CONTROLS
-                    && repetition.passed == 0 =>
-                {
-                    Some(false)
-                }
-                _ => None,
-            };
+            return repetition.regular_fails_alike();
         }
         match client.regular_check {
             Some(RegularCheck::Connected) | None => None,
@@ -329,7 +314,7 @@ impl<'a> Facts<'a> {
     /// Whether a kernel without codes had to send the SYN again, not only the data.
     pub(super) fn syn_lost_without_code(&self, code: ClientFail) -> bool {
         let retrans = self.client.and_then(|client| client.tcp).map_or(0, |tcp| tcp.total_retrans);
-        code == ClientFail::Unspecified && self.syn_repeated() && retrans > 1
+        code == ClientFail::Unspecified && self.syn_repeated() != Some(false) && retrans > 1
     }
 
     /// Whether the client sends data without a cookie: its setting says so, or it had none.
@@ -350,12 +335,21 @@ impl<'a> Facts<'a> {
         self.cookie_sent() != Some(false)
     }
 
-    /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves
-    /// the SYN's counter alone.
-    pub(super) fn syn_repeated(&self) -> bool {
-        let Some(client) = self.client else { return false };
-        client.tcp.is_some_and(|tcp| tcp.total_retrans > 0)
-            && client.counters.is_none_or(|change| change.syn_retrans > 0)
+    /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves the SYN's counter
+    /// alone, which counts the SYNs of all connections.
+    pub(super) fn syn_repeated(&self) -> Option<bool> {
+        let client = self.client?;
+        let retrans = client.tcp?.total_retrans;
+        if retrans == 0 || client.counters.is_some_and(|change| change.syn_retrans == 0) {
+            return Some(false);
+        }
+        match client.sent.and_then(|sent| sent.bytes_retrans) {
+            Some(0) => Some(true),
+            // There was data among them.
+            Some(_) if retrans == 1 => Some(false),
+            Some(_) => None,
+            None => Some(true),
+        }
     }
 
     /// Whether the server sent its SYN-ACK again before the connection was accepted.
@@ -420,11 +414,6 @@ impl<'a> Facts<'a> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
-
-/// The number of repetitions from which a fault is more than chance, with this number of regular connections that passed in turn.
-/// Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000 runs.
-const FAULTS: u32 = 3;
-const CONTROLS: u32 = 10;
 
 fn has_child(server: &ServerEvidence) -> bool {
     server.tcp.tfo_child || server.tcp.syn_data

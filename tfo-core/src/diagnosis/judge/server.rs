@@ -251,15 +251,16 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         return settled(facts, server, Cause::QueueFull);
     }
     if facts.counted(|n| n.passive_fail) == Some(true) {
+        let left = facts.candidates(Symptom::DataNotAcked);
+        if let [cause] = left[..] {
+            return settled(facts, server, cause);
+        }
         return Ruling::new(
             Outcome::Fallback,
             format!("{from} sent a cookie that was refused (TCPFastOpenPassiveFail rose)"),
         )
         .cause(Cause::CookieRejected, View::Server)
-        .candidates(
-            &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
-            View::Server,
-        )
+        .candidates(&left, View::Server)
         .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
     }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {
