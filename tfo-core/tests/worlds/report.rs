@@ -68,11 +68,12 @@ impl Seen {
                     verdict.blame.map(|blame| blame.as_str()),
                     verdict.candidates.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(),
                     if verdict.candidates_complete { " complete" } else { "" },
-                    Value::try_from(evidence).unwrap()
+                    brief(&Value::try_from(evidence).unwrap().to_string())
                 );
                 wrong.extend(hold(view, verdict, evidence, truth));
                 let works = matches!(verdict.outcome, Outcome::FastOpen | Outcome::CookieGranted);
-                if *view == "both" && !works && !of_client.acted.is_empty() {
+                // What a proxy hides is no second end of this connection.
+                if *view == "both" && !works && !of_client.acted.is_empty() && !world.proxy {
                     let so = decided(verdict, &of_client);
                     it.stated.push(so);
                     let before = it.decided.is_some_and(|(_, decided)| decided);
@@ -93,6 +94,29 @@ impl Seen {
     pub(crate) fn too_late() -> Self {
         Self { late: true, ..Self::default() }
     }
+}
+
+/// Without the counters that did not change.
+fn brief(evidence: &str) -> String {
+    let mut text = evidence.to_owned();
+    for zero in [
+        "accept_overflows",
+        "active",
+        "active_fail",
+        "blackhole",
+        "cookie_reqd",
+        "listen_drops",
+        "listen_overflow",
+        "passive",
+        "passive_alt_key",
+        "passive_fail",
+        "syn_retrans",
+        "syncookies_sent",
+    ] {
+        text =
+            text.replace(&format!(" {zero} = 0,"), "").replace(&format!(", {zero} = 0 }}"), " }");
+    }
+    text
 }
 
 impl Report {

@@ -68,14 +68,6 @@ pub(crate) enum Change {
     Syncookies(u32),
 }
 
-/// Boxes that do no harm to fast open.
-pub(crate) const HARMLESS: &[Middlebox] = &[
-    Middlebox::DuplicateSyn,
-    Middlebox::ClampMss,
-    Middlebox::StripSackPermitted,
-    Middlebox::RenumberSynOption,
-];
-
 /// One thing that can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -183,7 +175,7 @@ impl World {
             keys: (key(1), None),
             syncookies: rng.u32(..2),
             no_cookie: false,
-            save_syn: rng.u8(..10) > 0,
+            save_syn: rng.u8(..20) > 0,
             service: Service::Mirror,
             filled: false,
             knows_keys: rng.bool(),
@@ -199,7 +191,7 @@ impl World {
                 bits: if rng.bool() { 1 } else { 3 },
                 route_without_cookies: false,
                 ecn: rng.u8(..5) == 0,
-                timestamps: [1, 1, 1, 1, 1, 1, 1, 1, 0, 2][rng.usize(..10)],
+                timestamps: [0, 2].get(rng.usize(..30)).copied().unwrap_or(1),
                 blackhole: false,
                 sources: if rng.u8(..8) == 0 { 2 } else { 1 },
             },

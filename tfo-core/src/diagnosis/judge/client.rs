@@ -189,8 +189,8 @@ fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
 
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
     let left = facts.candidates(Symptom::NoCookie);
-    if facts.syn_repeated() {
-        let withheld = matches!(left[..], [cause] if cause != Cause::SynAckOptionStripped);
+    if facts.syn_repeated() == Some(true) {
+        let withheld = matches!(left[..], [cause] if cause != Cause::SynRetransmitted);
         let lost = match facts.arrived() {
             Some(syn) if overwritten(syn) => None,
             // The kernel's second SYN has no option.
@@ -205,8 +205,8 @@ fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
             return syn_with_option_repeated(facts, what);
         }
     }
-    // The server's second SYN-ACK has no option, and can come before the client's second SYN leaves.
-    if left == [Cause::SynAckOptionStripped] && facts.syn_ack_repeated() {
+    // The server's second SYN-ACK can come before the client's second SYN leaves.
+    if left == [Cause::SynAckOptionStripped, Cause::SynRetransmitted] && facts.syn_ack_repeated() {
         let what = "the request reached the server, its first SYN-ACK did not come";
         return syn_with_option_repeated(facts, what);
     }

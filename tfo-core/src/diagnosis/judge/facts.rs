@@ -61,7 +61,11 @@ impl<'a> Facts<'a> {
         let mut left = rules::candidates(symptom, |sign| self.read(sign));
         if self.view() == View::Server {
             // What happens to the answer, or before the SYN of this connection, is out of its sight.
-            left.retain(|cause| !matches!(cause, Cause::SynAckOptionStripped | Cause::Proxied));
+            left.retain(|cause| match cause {
+                Cause::SynAckOptionStripped | Cause::Proxied => false,
+                Cause::SynRetransmitted => symptom != Symptom::NoCookie,
+                _ => true,
+            });
         }
         left
     }
@@ -118,6 +122,7 @@ impl<'a> Facts<'a> {
             Sign::PartAcknowledged => self.part_acknowledged(),
             Sign::SynAbovePathMtu => self.syn_above_path_mtu(),
             Sign::ListenDropped => self.counted(|n| n.listen_drops),
+            Sign::HandshakeRepeated => self.handshake_repeated(),
             Sign::RegularFailsAlike => self.regular_fails_alike(),
             Sign::MessageAcknowledged => self.message_acknowledged(),
         }
@@ -245,6 +250,18 @@ impl<'a> Facts<'a> {
             Some(RegularCheck::Connected) | None => None,
             Some(RegularCheck::Failed(_) | RegularCheck::TimedOut) => Some(true),
         }
+    }
+
+    fn handshake_repeated(&self) -> Option<bool> {
+        let client = self.client?;
+        if self.syn_ack_repeated() || self.syn_repeated() == Some(true) {
+            return Some(true);
+        }
+        if client.first_byte_us.is_some_and(|micros| micros < FIRST_TIMEOUT_US) {
+            return Some(false);
+        }
+        // Of a SYN-ACK only the server knows.
+        self.server.and(self.syn_repeated())
     }
 
     fn message_acknowledged(&self) -> Option<bool> {
@@ -414,6 +431,9 @@ impl<'a> Facts<'a> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
+
+/// No host sends a SYN-ACK again before: the first retransmission timeout of RFC 6298, section 2.1.
+const FIRST_TIMEOUT_US: u64 = 1_000_000;
 
 fn has_child(server: &ServerEvidence) -> bool {
     server.tcp.tfo_child || server.tcp.syn_data

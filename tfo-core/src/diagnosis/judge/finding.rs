@@ -28,6 +28,9 @@ pub(super) fn reason(facts: &Facts<'_>, cause: Cause) -> String {
              the SYN-ACK on its way back",
             kind(facts)
         ),
+        Cause::SynRetransmitted => {
+            "the SYN-ACK with the cookie was lost, and the one that came has no option".to_owned()
+        }
         Cause::ServerDisabled => server_disabled(facts),
         Cause::ServerSyncookies => server_syncookies(facts),
         Cause::ServerWithoutCookies => match facts.server_host() {

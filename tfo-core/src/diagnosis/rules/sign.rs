@@ -106,6 +106,10 @@ signs! {
     ListenDropped =
         "the server's host dropped a SYN or an ACK for want of room",
         "the server's host dropped no SYN";
+    /// By `tcpi_total_retrans` of both ends, or by an answer that came sooner than any host repeats a SYN-ACK.
+    HandshakeRepeated =
+        "a SYN or SYN-ACK was sent again",
+        "SYN and SYN-ACK were sent once";
     /// By regular connections that were made in turn with those whose SYN has data.
     RegularFailsAlike =
         "regular connections fail alike",

@@ -2,9 +2,9 @@
 
 use Sign::{
     AsksForCookies, Child, CookieArrived, CookieForDestination, CookieForSource, CookieGenuine,
-    CookieRefused, CookieSent, CookieUnchanged, CookieValid, DataArrived, ListenDropped,
-    MessageAcknowledged, NewCookie, OptionArrived, PartAcknowledged, QueueOverflowed,
-    RegularFailsAlike, SameConnection, ServerEnabled, SynAbovePathMtu, SynCookie,
+    CookieRefused, CookieSent, CookieUnchanged, CookieValid, DataArrived, HandshakeRepeated,
+    ListenDropped, MessageAcknowledged, NewCookie, OptionArrived, PartAcknowledged,
+    QueueOverflowed, RegularFailsAlike, SameConnection, ServerEnabled, SynAbovePathMtu, SynCookie,
 };
 use Symptom::{DataNotAcked, NoAnswer, NoCookie, NoHandshake, Refused, SynRepeated};
 
@@ -52,6 +52,25 @@ pub const RULES: &[Rule] = &[
             (Child, false),
             (QueueOverflowed, false),
         ],
+    ),
+    // A SYN-ACK that is sent again has no option: the one with the cookie was lost.
+    rule(
+        NoCookie,
+        Cause::SynRetransmitted,
+        &[
+            (OptionArrived, true),
+            (SynCookie, false),
+            (ServerEnabled, true),
+            (Child, false),
+            (QueueOverflowed, false),
+            (HandshakeRepeated, true),
+        ],
+    ),
+    // Nor has a SYN that is sent again: the one with the request was lost.
+    rule(
+        NoCookie,
+        Cause::SynRetransmitted,
+        &[(OptionArrived, false), (SynCookie, false), (HandshakeRepeated, true)],
     ),
     rule(DataNotAcked, Cause::PartlyAcknowledged, &[(PartAcknowledged, true)]),
     rule(DataNotAcked, Cause::Proxied, &[(SameConnection, false), (PartAcknowledged, false)]),
