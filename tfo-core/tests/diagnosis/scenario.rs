@@ -29,7 +29,7 @@ pub(crate) struct Expected {
 /// Every scenario of every file.
 pub(crate) fn all() -> Vec<Scenario> {
     let bases = read("bases");
-    ["works", "no_cookie", "data_not_acked", "regular", "failed", "cases"]
+    ["works", "no_cookie", "data_not_acked", "regular", "failed", "cases", "worlds"]
         .into_iter()
         .flat_map(|file| {
             let Value::Array(rows) = take(&mut read(file), "scenario").expect(file) else {

@@ -5,12 +5,15 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tfo_core::diagnosis::{CookieOrigin, ServerEvidence};
 use tfo_core::probe::ServerObserver;
 use tfo_core::probe::mirror::{Answer, Progress, RequestReader};
 use tfo_core::socket::{Accepted, FastOpenListener, FastOpenStream};
+
+/// How often a server looks at its host that does not count for each connection.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// What a server's program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,22 +53,35 @@ impl Record {
     }
 }
 
+/// What a server looks at beside the connection itself.
+#[derive(Clone)]
+pub(crate) struct Look {
+    /// Reads the counters for each connection; else it refreshes the observer from time to time.
+    pub(crate) counters: bool,
+    pub(crate) forensics: Option<Forensics>,
+}
+
 /// Serves the connections of a listener in threads of the calling thread's host, until the listener is [stopped](stop).
 pub(crate) fn serve(
     listener: &Arc<FastOpenListener>,
     service: Service,
     records: &Records,
-    forensics: Option<Forensics>,
+    look: Look,
 ) {
     let listener = Arc::clone(listener);
     let records = Arc::clone(records);
     // Created before any client connects: the change of the counters is measured from here on.
     let observer = ServerObserver::new(&listener);
     thread::spawn(move || {
+        let mut refreshed = Instant::now();
         while let Ok(accepted) = listener.accept() {
+            if refreshed.elapsed() > REFRESH {
+                observer.refresh();
+                refreshed = Instant::now();
+            }
             observer.accepted();
             let (observer, records) = (observer.clone(), Arc::clone(&records));
-            let place = Place { records, observer, forensics: forensics.clone() };
+            let place = Place { records, observer, look: look.clone() };
             thread::spawn(move || place.serve(accepted, service));
         }
     });
@@ -80,7 +96,7 @@ pub(crate) fn stop(listener: &FastOpenListener) {
 struct Place {
     records: Records,
     observer: ServerObserver,
-    forensics: Option<Forensics>,
+    look: Look,
 }
 
 impl Place {
@@ -94,10 +110,12 @@ impl Place {
             thread::sleep(time);
         }
         let mut evidence = match (service, &received) {
-            (Service::Silent, _) | (_, Some(_)) => self.observer.evidence_with_counters(&arrival),
+            (Service::Silent, _) | (_, Some(_)) if self.look.counters => {
+                self.observer.evidence_with_counters(&arrival)
+            }
             _ => self.observer.evidence(&arrival),
         };
-        evidence.cookie_origin = self.forensics.and_then(|origin| origin(&evidence));
+        evidence.cookie_origin = self.look.forensics.and_then(|origin| origin(&evidence));
         let token = received.as_ref().map(|(token, _)| token.clone());
         let answer = received.map(|(token, len)| Answer::new(token, len, evidence.clone()));
         // Recorded before the answer is sent: a client that has the answer finds the record.

@@ -15,7 +15,7 @@ use tfo_core::probe::{Observation, Probe};
 use tfo_core::socket::{Connector, FastOpenListener, Method};
 
 use crate::scenario_file::{Changes, Scenario};
-use crate::service::{self, Records, Service};
+use crate::service::{self, Look, Records, Service};
 use crate::support::{PORT, any_address};
 
 pub(crate) struct Stage {
@@ -141,6 +141,6 @@ fn set(host: &Host, name: &'static str, value: u32) {
 fn serve(service: Service, queue: u32, records: &Records) -> Arc<FastOpenListener> {
     let listener =
         Arc::new(FastOpenListener::builder(any_address()).queue(queue).listen().unwrap());
-    service::serve(&listener, service, records, None);
+    service::serve(&listener, service, records, Look { counters: true, forensics: None });
     listener
 }

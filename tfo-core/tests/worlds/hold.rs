@@ -23,7 +23,8 @@ const BROAD: &[Cause] = &[
 pub(crate) fn decided(verdict: &Verdict, truth: &Truth) -> bool {
     verdict.cause.is_some_and(|cause| {
         (!BROAD.contains(&cause) && truth.acted.contains(&cause))
-            || (cause == Cause::SynRetransmitted && truth.acted.contains(&cause))
+            || ([Cause::SynRetransmitted, Cause::TimedOut].contains(&cause)
+                && truth.acted.contains(&cause))
     })
 }
 
@@ -49,9 +50,6 @@ pub(crate) fn hold(
             Cause::DataNotAcked => truth.sent_data || of_server,
             Cause::SynRetransmitted => truth.syn_repeated || truth.syn_ack_repeated,
             Cause::TimedOut => verdict.outcome == Outcome::Failed,
-            Cause::DisabledByConfig | Cause::ClientDisabled | Cause::PausedByBlackhole => {
-                truth.plain
-            }
             Cause::Unreachable => false,
             cause => acted(cause),
         };
@@ -62,9 +60,6 @@ pub(crate) fn hold(
     }
     if verdict.candidates_complete {
         let so = verdict.candidates.iter().any(|cause| match cause {
-            Cause::DisabledByConfig | Cause::ClientDisabled | Cause::PausedByBlackhole => {
-                truth.plain
-            }
             Cause::TimedOut => verdict.outcome == Outcome::Failed && !answered_by_error(evidence),
             cause => acted(*cause),
         });

@@ -17,8 +17,8 @@ use tfo_core::probe::mirror::{self, Answer};
 use tfo_core::probe::{Probe, Series};
 use tfo_core::socket::{Connector, FastOpenListener, Method, TcpState};
 
-use crate::service::{self, Forensics, Records, Service};
-use crate::world::{Change, Server, World};
+use crate::service::{self, Forensics, Look, Records, Service};
+use crate::world::{Change, Neighbour, Server, World};
 
 pub(crate) const PORT: u16 = 2222;
 const NEIGHBOUR: u16 = 3333;
@@ -122,16 +122,21 @@ impl<'a> Stage<'a> {
         for number in 0..world.servers.len() {
             stage.start(number);
         }
-        if world.servers.iter().any(|server| server.filled) {
-            stage.fill();
-        }
-        if world.neighbours[0] {
+        if let Some(neighbour) = world.neighbours.0 {
+            let queue = if neighbour == Neighbour::Overflows { 1 } else { 16 };
             for server in stage.network.servers() {
                 let stop = Arc::clone(&stage.stop);
-                server.run(|| on_server(stop));
+                server.run(move || on_server(stop, queue));
+            }
+            if neighbour == Neighbour::Overflows {
+                stage.fill(NEIGHBOUR);
             }
         }
-        if world.neighbours[1] {
+        if world.servers.iter().any(|server| server.filled) {
+            stage.fill(PORT);
+            stage.find_filled();
+        }
+        if world.neighbours.1 {
             let (stop, v6) = (Arc::clone(&stage.stop), world.v6);
             stage.network.client().run(move || on_client(&stop, v6));
         }
@@ -158,17 +163,18 @@ impl<'a> Stage<'a> {
                     .save_syn(server.save_syn);
                 let listener = Arc::new(builder.listen().unwrap());
                 let forensics = server.knows_keys.then(|| forensics(ring));
-                service::serve(&listener, server.service, &records, forensics);
+                let look = Look { counters: server.counts, forensics };
+                service::serve(&listener, server.service, &records, look);
                 listener
             })
         });
         self.listeners.push(listener);
     }
 
-    /// Leaves children in the queues whose handshake never ends.
-    fn fill(&mut self) {
+    /// Leaves children in the queues of this port whose handshake never ends.
+    fn fill(&self, port: u16) {
         let from = SocketAddr::new(extra(0, self.world.v6), 0);
-        let address = self.address;
+        let address = SocketAddr::new(self.address.ip(), port);
         let connect = |message: &'static str| {
             let connector = Connector::default()
                 .method(Method::SendTo)
@@ -185,11 +191,16 @@ impl<'a> Stage<'a> {
         for _ in &self.servers {
             connect("swallowed");
         }
+        self.network.set_boxes(&[]);
+    }
+
+    /// Looks which queues are full.
+    fn find_filled(&mut self) {
         for (number, host) in self.network.servers().iter().enumerate() {
             let children = host.run(|| {
                 let open = sockets::connections(&[TcpState::SynRecv]).unwrap();
                 let child = |one: &&sockets::Connection| {
-                    one.info.as_ref().is_some_and(|info| info.tfo_child)
+                    one.local.port() == PORT && one.info.as_ref().is_some_and(|info| info.tfo_child)
                 };
                 open.iter().filter(child).count()
             });
@@ -326,16 +337,16 @@ fn forensics(ring: Arc<Mutex<KeyRing>>) -> Forensics {
 
 /// Makes connections within the server's host that raise its counters: to a listener whose key changes, and to one
 /// without fast open.
-fn on_server(stop: Arc<AtomicBool>) {
+fn on_server(stop: Arc<AtomicBool>, queue: u32) {
     let local = SocketAddr::from(([127, 0, 0, 1], NEIGHBOUR));
-    let listener = FastOpenListener::builder(local).listen().unwrap();
+    let listener = FastOpenListener::builder(any(NEIGHBOUR)).queue(queue).listen().unwrap();
     let plain = TcpListener::bind(("127.0.0.1", UNKNOWING)).unwrap();
     thread::spawn(move || {
         let mut number = 0_u8;
         while !stop.load(Ordering::Relaxed) {
             number = number.wrapping_add(1);
             let port = if number % 4 == 0 { UNKNOWING } else { NEIGHBOUR };
-            if number % 3 == 0 {
+            if number % 3 == 0 && queue > 1 {
                 let _ = listener.set_keys(&FastOpenKey::new([number | 1; 16]), None);
             }
             let connector =

@@ -27,6 +27,7 @@ pub(crate) struct Seen {
     /// The same of each such connection.
     stated: Vec<bool>,
     faults: String,
+    context: String,
     late: bool,
 }
 
@@ -41,6 +42,7 @@ impl Seen {
             seed: world.seed,
             connections: played.connections.len(),
             faults: world.faults.join(", "),
+            context: world.context(),
             ..Self::default()
         };
         if tell {
@@ -48,7 +50,7 @@ impl Seen {
         }
         for (number, connection) in played.connections.iter().enumerate() {
             let of_client = Truth::of_client(world, played, connection);
-            let of_server = Truth::of_server(played, connection);
+            let of_server = Truth::of_server(world, played, connection);
             let mut text = format!(
                 "  connection {number}, reached {:?}\n  packets {:?}\n  acted {:?}, maybe {:?}\n",
                 connection.reached, of_client.packets, of_client.acted, of_client.maybe
@@ -159,9 +161,10 @@ impl Report {
         let stated: Vec<bool> = self.seen.iter().flat_map(|seen| seen.stated.clone()).collect();
         let so = stated.iter().filter(|stated| **stated).count();
         println!("MEASURED: {so} of {} connections with a fault decided", stated.len());
-        let mut open: BTreeMap<&str, (usize, Vec<u64>)> = BTreeMap::new();
+        let mut open: BTreeMap<String, (usize, Vec<u64>)> = BTreeMap::new();
         for seen in self.seen.iter().filter(|seen| matches!(seen.decided, Some((_, false)))) {
-            let (count, seeds) = open.entry(&seen.faults).or_default();
+            let (count, seeds) =
+                open.entry(format!("{}{}", seen.faults, seen.context)).or_default();
             *count += 1;
             seeds.push(seen.seed);
         }

@@ -120,22 +120,24 @@ impl Truth {
     /// What acted on the connection of the client itself.
     pub(crate) fn of_client(world: &World, played: &Played, connection: &Connection) -> Self {
         let reached = connection.reached.map(|(index, _)| index);
-        Self::new(played, connection, connection.port, reached, world.proxy)
+        let bits = Some(world.client.bits);
+        Self::new(world, played, connection, (connection.port, reached, bits), world.proxy)
     }
 
     /// What acted on the connection that the server saw: the client's or the proxy's.
-    pub(crate) fn of_server(played: &Played, connection: &Connection) -> Self {
+    pub(crate) fn of_server(world: &World, played: &Played, connection: &Connection) -> Self {
         let (reached, port) = connection
             .reached
             .map_or((None, None), |(index, source)| (Some(index), Some(source.port())));
-        Self::new(played, connection, port, reached, false)
+        let bits = Some(world.client.bits).filter(|_| !world.proxy);
+        Self::new(world, played, connection, (port, reached, bits), false)
     }
 
     fn new(
+        world: &World,
         played: &Played,
         connection: &Connection,
-        port: Option<u16>,
-        reached: Option<usize>,
+        (port, reached, client_bits): (Option<u16>, Option<usize>, Option<u32>),
         proxied: bool,
     ) -> Self {
         let mut it = Self::default();
@@ -182,6 +184,14 @@ impl Truth {
             }
             it.any(step, syns, syn_acks);
         }
+        if it.plain {
+            it.acted.insert(match client_bits {
+                Some(bits) if bits & 1 == 0 => Cause::ClientDisabled,
+                Some(_) => Cause::PausedByBlackhole,
+                // The lab's proxy does not use fast open.
+                None => Cause::DisabledByConfig,
+            });
+        }
         it.syn_repeated = syns > 1;
         it.syn_ack_repeated = syn_acks > 1;
         if it.syn_repeated || it.syn_ack_repeated {
@@ -190,8 +200,16 @@ impl Truth {
         if it.lost || servers.iter().any(|server| server.service == Service::Closed) {
             it.acted.insert(Cause::RegularFailsToo);
         }
-        if servers.iter().any(|server| server.service != Service::Mirror) {
-            it.maybe.insert(Cause::TimedOut);
+        if servers.iter().any(|server| matches!(server.service, Service::Silent | Service::Slow(_)))
+        {
+            it.acted.insert(Cause::TimedOut);
+        }
+        // What nobody answers with a reset may still be refused: by another server behind the same address.
+        if connection.servers.iter().any(|server| server.service == Service::Closed) {
+            it.maybe.extend([Cause::Refused, Cause::RegularFailsToo]);
+        }
+        if world.lossy {
+            it.maybe.insert(Cause::RegularFailsToo);
         }
         it
     }

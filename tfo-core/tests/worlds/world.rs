@@ -22,13 +22,14 @@ pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     pub(crate) path: PathSettings,
     pub(crate) proxy: bool,
+    pub(crate) lossy: bool,
     /// In front of the first hop, at each connection.
     pub(crate) boxes: Vec<Vec<Middlebox>>,
     /// Before which connection the servers change, and how.
     pub(crate) change: Option<(usize, Change)>,
     pub(crate) connections: usize,
     /// Others that make connections on the server's host, and on the client's.
-    pub(crate) neighbours: [bool; 2],
+    pub(crate) neighbours: (Option<Neighbour>, bool),
     pub(crate) connect_timeout: Duration,
     pub(crate) reply_timeout: Duration,
 }
@@ -55,8 +56,19 @@ pub(crate) struct Server {
     pub(crate) service: Service,
     /// Its queue of 1 holds a child whose handshake never ends.
     pub(crate) filled: bool,
+    /// It reads its counters for each connection.
+    pub(crate) counts: bool,
     /// It can say which key made a cookie.
     pub(crate) knows_keys: bool,
+}
+
+/// Another listener of the server's host, with its client there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Neighbour {
+    /// Its key changes again and again.
+    Keys,
+    /// Its queue is full.
+    Overflows,
 }
 
 /// What changes while connections are made.
@@ -101,7 +113,7 @@ enum Fault {
 /// With how often each is drawn.
 const FAULTS: &[(Fault, usize)] = &[
     (Fault::Box, 40),
-    (Fault::SecondBox, 6),
+    (Fault::SecondBox, 16),
     (Fault::Loss, 14),
     (Fault::Proxy, 5),
     (Fault::Keys, 5),
@@ -112,8 +124,8 @@ const FAULTS: &[(Fault, usize)] = &[
     (Fault::OneServerOff, 4),
     (Fault::QueueZero, 3),
     (Fault::QueueFull, 6),
-    (Fault::Syncookies, 4),
-    (Fault::SyncookiesLater, 3),
+    (Fault::Syncookies, 2),
+    (Fault::SyncookiesLater, 1),
     (Fault::WithoutCookies, 4),
     (Fault::Silent, 3),
     (Fault::Slow, 2),
@@ -168,6 +180,19 @@ impl World {
         world
     }
 
+    /// What hides something from both ends, in words.
+    pub(crate) fn context(&self) -> String {
+        let server = &self.servers[0];
+        let hidden = [
+            (self.client.timestamps != 1, " without timestamps"),
+            (!server.counts, " without counters"),
+            (!server.save_syn, " without saved SYNs"),
+            (self.neighbours.0.is_some(), " with a neighbour of the server"),
+            (self.neighbours.1, " with a neighbour of the client"),
+        ];
+        hidden.iter().filter(|(so, _)| *so).map(|(_, what)| *what).collect()
+    }
+
     fn plain(seed: u64, rng: &mut Rng) -> Self {
         let server = Server {
             bits: if rng.u8(..10) == 0 { 2 } else { 3 },
@@ -178,6 +203,7 @@ impl World {
             save_syn: rng.u8(..20) > 0,
             service: Service::Mirror,
             filled: false,
+            counts: rng.u8(..8) > 0,
             knows_keys: rng.bool(),
         };
         let connections = rng.usize(3..=5);
@@ -196,12 +222,18 @@ impl World {
                 sources: if rng.u8(..8) == 0 { 2 } else { 1 },
             },
             servers: vec![server],
-            path: PathSettings::new().translate_client(rng.u8(..5) == 0),
+            path: PathSettings::new()
+                .translate_client(rng.u8(..5) == 0)
+                .translate_servers(rng.u8(..8) == 0),
             proxy: false,
+            lossy: false,
             boxes: vec![Vec::new(); connections + 1],
             change: None,
             connections,
-            neighbours: [rng.u8(..4) == 0, rng.u8(..6) == 0],
+            neighbours: (
+                [Neighbour::Keys, Neighbour::Overflows].get(rng.usize(..8)).copied(),
+                rng.u8(..6) == 0,
+            ),
             connect_timeout: Duration::from_millis(2500),
             reply_timeout: Duration::from_millis(1500),
         }
@@ -219,9 +251,18 @@ impl World {
             world.path = change(std::mem::take(&mut world.path));
         };
         let name = match fault {
-            Fault::Box | Fault::SecondBox => self.add_box(rng, hop_count, rules),
+            Fault::Box => self.add_box(rng, hop_count, rules),
+            Fault::SecondBox => {
+                // It may be the third.
+                if rng.u8(..3) == 0 {
+                    let name = self.add_box(rng, hop_count, rules);
+                    self.faults.push(name);
+                }
+                self.add_box(rng, hop_count, rules)
+            }
             Fault::Loss => {
                 self.path = std::mem::take(&mut self.path).loss(0.02 + 0.13 * rng.f64());
+                self.lossy = true;
                 "loss"
             }
             Fault::Proxy => {
@@ -327,7 +368,7 @@ impl World {
                 };
                 rules.push(HopRule::new(rng.usize(1..=*hop_count), property));
                 self.message = 1000;
-                path(self, |path| path.translate_client(false));
+                path(self, |path| path.translate_client(false).translate_servers(false));
                 if fault == Fault::SmallMtu { "small MTU" } else { "small MTU, silent" }
             }
             Fault::Blackhole => {
