@@ -216,10 +216,10 @@ pub struct Repetition {
 
 impl Repetition {
     /// The number of repetitions from which a fault is more than chance, with this number of regular connections that
-    /// passed in turn. Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000
-    /// runs.
+    /// passed in turn. Whatever the path's loss or a balancer's share of broken servers is, it looks like that in less
+    /// than 1 of 7,000 runs.
     pub(crate) const FAULTS: u32 = 3;
-    pub(crate) const CONTROLS: u32 = 10;
+    pub(crate) const CONTROLS: u32 = 20;
     /// With how many controls it is said that they fail alike. Where a quarter of them fails by chance, so many in a row
     /// do in 1 of 256 runs.
     pub(crate) const ALIKE: u32 = 4;

@@ -149,11 +149,11 @@ impl ServerObserver {
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
         self.note_child(arrival);
-        let destination = arrival.syn.saved().and_then(|syn| syn.destination);
+        let saved = arrival.syn.saved().and_then(|syn| syn.destination);
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
             source: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
-            destination: destination.unwrap_or(self.destination),
+            destination: saved.or(arrival.local).unwrap_or(self.destination),
             syn: arrival.syn,
             tcp: arrival.tcp,
             host: self.server_host(),

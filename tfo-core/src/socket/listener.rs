@@ -267,7 +267,10 @@ impl FastOpenListener {
             SynRecord::SynCookie if self.inherited => SynRecord::NotSaved,
             syn => syn,
         };
-        Ok(Arrival { peer, tcp, syn })
+        // A saved SYN has it, and of most listeners it is known.
+        let unknown = syn.saved().is_none() && self.address.ip().is_unspecified();
+        let local = if unknown { stream.local_addr().ok() } else { None };
+        Ok(Arrival { peer, local, tcp, syn })
     }
 
     /// Returns whether this error of [`accept`](Self::accept) means that the process or the system has no file
@@ -423,12 +426,15 @@ pub struct Accepted {
     pub arrival: Arrival,
 }
 
-/// How a connection arrived. Read once, at `accept`, with two system calls and no allocation.
+/// How a connection arrived. Read once, at `accept`, with two system calls (a third where its SYN was not saved) and no
+/// allocation.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Arrival {
     /// The remote address.
     pub peer: SocketAddr,
+    /// The connection's own address, where neither its SYN nor its listener tells.
+    pub local: Option<SocketAddr>,
     /// What the kernel reported about the connection at `accept`. [`FastOpenStream::info`] returns more.
     pub tcp: TcpBits,
     /// The SYN of the connection.

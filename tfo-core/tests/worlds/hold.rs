@@ -46,7 +46,10 @@ pub(crate) fn hold(
     if let Some(cause) = verdict.cause {
         let so = match cause {
             Cause::NoCookieReturned => truth.asked && !truth.cookie_came,
-            Cause::CookieRejected => truth.refused_cookie,
+            // Where it is the broader word, it says that a new cookie came.
+            Cause::CookieRejected => {
+                truth.refused_cookie || (truth.cookie_came && !verdict.candidates.is_empty())
+            }
             Cause::DataNotAcked => truth.sent_data || of_server,
             Cause::SynRetransmitted => truth.syn_repeated || truth.syn_ack_repeated,
             Cause::TimedOut => verdict.outcome == Outcome::Failed,

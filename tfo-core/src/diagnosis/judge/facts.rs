@@ -347,6 +347,14 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the client's setting or its route says that its data goes without a cookie.
+    pub(super) fn never_asks(&self) -> bool {
+        self.client.is_some_and(|client| {
+            client.route_without_cookie == Some(true)
+                || client.tcp_fastopen.is_some_and(FastOpenFlags::client_no_cookie)
+        })
+    }
+
     /// Whether the SYN carried a cookie, as far as is known.
     pub(super) fn cookie_sent_or_unknown(&self) -> bool {
         self.cookie_sent() != Some(false)

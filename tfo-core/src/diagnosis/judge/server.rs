@@ -221,16 +221,13 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verd
             syn.ttl
         ),
     )
-    .candidates(
-        &[
-            Cause::DisabledByConfig,
-            Cause::ClientDisabled,
-            Cause::PausedByBlackhole,
-            Cause::OptionStripped,
-            Cause::SynRetransmitted,
-        ],
-        View::Server,
-    )
+    .possible(&[
+        Cause::DisabledByConfig,
+        Cause::ClientDisabled,
+        Cause::PausedByBlackhole,
+        Cause::OptionStripped,
+        Cause::SynRetransmitted,
+    ])
     .verdict(advice::to_settle(facts, None))
 }
 
