@@ -5,15 +5,12 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tfo_core::diagnosis::{CookieOrigin, ServerEvidence};
 use tfo_core::probe::ServerObserver;
 use tfo_core::probe::mirror::{Answer, Progress, RequestReader};
 use tfo_core::socket::{Accepted, FastOpenListener, FastOpenStream};
-
-/// How often a server looks at its host that does not count for each connection.
-const REFRESH: Duration = Duration::from_secs(1);
 
 /// What a server's program does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +53,7 @@ impl Record {
 /// What a server looks at beside the connection itself.
 #[derive(Clone)]
 pub(crate) struct Look {
-    /// Reads the counters for each connection; else it refreshes the observer from time to time.
+    /// Reads the counters for each connection; else only the settings.
     pub(crate) counters: bool,
     pub(crate) forensics: Option<Forensics>,
 }
@@ -73,11 +70,9 @@ pub(crate) fn serve(
     // Created before any client connects: the change of the counters is measured from here on.
     let observer = ServerObserver::new(&listener);
     thread::spawn(move || {
-        let mut refreshed = Instant::now();
         while let Ok(accepted) = listener.accept() {
-            if refreshed.elapsed() > REFRESH {
+            if !look.counters {
                 observer.refresh();
-                refreshed = Instant::now();
             }
             observer.accepted();
             let (observer, records) = (observer.clone(), Arc::clone(&records));

@@ -301,7 +301,10 @@ fn data_not_acked(facts: &Facts<'_>) -> Verdict {
     if facts.read(Sign::CookieRefused) == Some(true) {
         let seen = match facts.cookie_change() {
             // So does one that takes a cookie of its backup key, whose SYN has lost its data.
-            CookieChange::Changed if left.contains(&Cause::SynDataStripped) => {
+            CookieChange::Changed
+                if left.contains(&Cause::SynDataStripped)
+                    && facts.counted(|n| n.passive_fail) != Some(true) =>
+            {
                 format!(
                     "The server replaced the cookie of the SYN with {data}, and did not acknowledge those"
                 )

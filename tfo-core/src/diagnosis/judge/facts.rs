@@ -105,9 +105,7 @@ impl<'a> Facts<'a> {
             Sign::ServerEnabled => self.server_enabled(),
             Sign::AsksForCookies => self.asks_for_cookies(),
             Sign::Child => self.child(),
-            Sign::QueueOverflowed => self
-                .counted(|n| n.listen_overflow)
-                .or_else(|| self.server_overflowed().filter(|overflowed| !overflowed)),
+            Sign::QueueOverflowed => self.counted(|n| n.listen_overflow),
             Sign::CookieRefused => match self.counted(|n| n.passive_fail) {
                 None if self.cookie_change() == CookieChange::Changed => Some(true),
                 counted => counted,
@@ -161,10 +159,8 @@ impl<'a> Facts<'a> {
             Some(CookieOrigin::Current | CookieOrigin::OtherKey | CookieOrigin::OtherSource) => {
                 Some(true)
             }
-            // A server that refuses a changed cookie sends the one that is cached.
-            Some(CookieOrigin::Unknown) | None => {
-                (self.cookie_change() == CookieChange::Changed).then_some(true)
-            }
+            // What a server sends is of its primary key, and may differ from what was cached and changed.
+            Some(CookieOrigin::Unknown) | None => None,
         }
     }
 
@@ -172,9 +168,10 @@ impl<'a> Facts<'a> {
         let server = self.server?;
         let setting = server.host.map(|host| host.syncookies);
         match (&server.syn, setting) {
+            (SynRecord::SynCookie, _) => Some(true),
             (SynRecord::Saved(_), _) | (_, Some(0)) => Some(false),
             (SynRecord::NotSaved, _) if self.counted_option() || has_child(server) => Some(false),
-            (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
+            (SynRecord::NotSaved, Some(2)) => Some(true),
             (SynRecord::NotSaved, _) => None,
         }
     }
@@ -400,13 +397,6 @@ impl<'a> Facts<'a> {
     pub(super) fn server_enabled(&self) -> Option<bool> {
         let host = self.server_host()?;
         Some(host.tcp_fastopen.server() && host.queue > 0)
-    }
-
-    /// Whether a fast open queue of the server's host was full in the seconds before, where its counters were not
-    /// read for this connection.
-    pub(super) fn server_overflowed(&self) -> Option<bool> {
-        let server = self.server.filter(|server| server.counters.is_none())?;
-        server.host?.overflowed
     }
 
     /// Whether this connection raised a counter of the server's host. What did not rise, neither now nor a moment
