@@ -44,15 +44,15 @@ fn verdicts_state_what_acted() {
         let (count, first) = (number("TFO_WORLDS", WORLDS), number("TFO_WORLDS_FROM", FIRST));
         let at_once = usize::try_from(number("TFO_WORLDS_AT_ONCE", AT_ONCE as u64)).unwrap();
         let start = Instant::now();
-        let seeds: Mutex<VecDeque<u64>> = Mutex::new((first..first + count).collect());
+        let left: Mutex<VecDeque<u64>> = Mutex::new((first..first + count).collect());
         let report = Mutex::new(Report::default());
         thread::scope(|scope| {
             for _ in 0..at_once {
                 scope.spawn(|| {
                     loop {
-                        let Some(seed) = seeds.lock().unwrap().pop_front() else { return };
-                        let seen = play_in_time(seed, count == 1);
-                        report.lock().unwrap().add(seen);
+                        let Some(seed) = left.lock().unwrap().pop_front() else { return };
+                        let world = play_in_time(seed, count == 1);
+                        report.lock().unwrap().add(world);
                     }
                 });
             }

@@ -182,7 +182,7 @@ impl<'a> Stage<'a> {
                 .bind(from);
             self.network
                 .client()
-                .run(move || drop(connector.connect(address, &mirror::request(message, 64))))
+                .run(move || drop(connector.connect(address, &mirror::request(message, 64))));
         };
         for _ in &self.servers {
             connect("fetch");
@@ -345,8 +345,8 @@ fn on_server(stop: Arc<AtomicBool>, queue: u32) {
         let mut number = 0_u8;
         while !stop.load(Ordering::Relaxed) {
             number = number.wrapping_add(1);
-            let port = if number % 4 == 0 { UNKNOWING } else { NEIGHBOUR };
-            if number % 3 == 0 && queue > 1 {
+            let port = if number.is_multiple_of(4) { UNKNOWING } else { NEIGHBOUR };
+            if number.is_multiple_of(3) && queue > 1 {
                 let _ = listener.set_keys(&FastOpenKey::new([number | 1; 16]), None);
             }
             let connector =
@@ -367,10 +367,7 @@ fn on_server(stop: Arc<AtomicBool>, queue: u32) {
 fn on_client(stop: &Arc<AtomicBool>, v6: bool) {
     for number in 0..4 {
         let stop = Arc::clone(stop);
-        let mut target = extra(99, v6);
-        if let IpAddr::V4(_) = target {
-            target = Ipv4Addr::new(198, 18, 1, 1).into();
-        }
+        let target = extra(99, v6);
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(number * 60));
             while !stop.load(Ordering::Relaxed) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use tfo_core::diagnosis::Outcome;
+use tfo_core::diagnosis::{Blame, Cause, Outcome};
 use toml::Value;
 
 use crate::hold::{decided, hold};
@@ -66,8 +66,8 @@ impl Seen {
                     text,
                     "  {view}: {} {:?} @{:?} {:?}{}\n    {}",
                     verdict.outcome,
-                    verdict.cause.map(|cause| cause.as_str()),
-                    verdict.blame.map(|blame| blame.as_str()),
+                    verdict.cause.map(Cause::as_str),
+                    verdict.blame.map(Blame::as_str),
                     verdict.candidates.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(),
                     if verdict.candidates_complete { " complete" } else { "" },
                     brief(&Value::try_from(evidence).unwrap().to_string())

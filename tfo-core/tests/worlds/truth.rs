@@ -14,6 +14,7 @@ use crate::world::{Server, World};
 
 /// What acted on the connection of one client, which may be the proxy.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Truth {
     /// What acted for sure.
     pub(crate) acted: BTreeSet<Cause>,

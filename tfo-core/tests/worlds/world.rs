@@ -46,6 +46,7 @@ pub(crate) struct Client {
 }
 
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Server {
     pub(crate) bits: u32,
     pub(crate) queue: u32,
@@ -200,10 +201,10 @@ impl World {
             keys: (key(1), None),
             syncookies: rng.u32(..2),
             no_cookie: false,
-            save_syn: rng.u8(..20) > 0,
+            save_syn: rng.u8(..25) > 0,
             service: Service::Mirror,
             filled: false,
-            counts: rng.u8(..8) > 0,
+            counts: rng.u8(..16) > 0,
             knows_keys: rng.bool(),
         };
         let connections = rng.usize(3..=5);
@@ -217,7 +218,7 @@ impl World {
                 bits: if rng.bool() { 1 } else { 3 },
                 route_without_cookies: false,
                 ecn: rng.u8(..5) == 0,
-                timestamps: [0, 2].get(rng.usize(..30)).copied().unwrap_or(1),
+                timestamps: [0, 2].get(rng.usize(..60)).copied().unwrap_or(1),
                 blackhole: false,
                 sources: if rng.u8(..8) == 0 { 2 } else { 1 },
             },
@@ -239,6 +240,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each fault")]
     fn add(
         &mut self,
         fault: Fault,

@@ -366,11 +366,10 @@ impl<'a> Facts<'a> {
             return Some(false);
         }
         match client.sent.and_then(|sent| sent.bytes_retrans) {
-            Some(0) => Some(true),
+            None | Some(0) => Some(true),
             // There was data among them.
             Some(_) if retrans == 1 => Some(false),
             Some(_) => None,
-            None => Some(true),
         }
     }
 
