@@ -9,11 +9,8 @@ use crate::diagnosis::{ServerEvidence, ServerHost, Verdict};
 use crate::socket::{FastOpenKind, FastOpenOption, SynRecord, SynSummary, TcpState};
 
 pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
-    // A look from time to time tells less than counters that were read for this connection.
-    let counted = server.counters.is_some();
-    let host = server
-        .host
-        .map(|host| ServerHost { overflowed: host.overflowed.filter(|_| !counted), ..host });
+    // A look from time to time does not tell whether the queue was full just now.
+    let host = server.host.map(|host| ServerHost { overflowed: None, ..host });
     match classify(server.tcp, Side::server(&server.syn, host)) {
         Some((outcome, _)) => in_words(facts, server, outcome),
         None => open(facts, server),
