@@ -144,6 +144,10 @@ fn next_step_in_the_lab_is_a_lab_command() {
             ("--rtt 10ms --box corrupt-cookie -6", "`tfo-client lab -6 --rtt 10ms`"),
             ("--rtt 10ms --box reset-syn-data", "`tfo-client lab --rtt 10ms`"),
             ("--rtt 10ms --servers 4", "`tfo-client lab --rtt 10ms`"),
+            (
+                "--rtt 10ms --hop 2:drop-syn-data -n 2",
+                "`tfo-client path --lab --rtt 10ms --hops 2 --hop 2:drop-syn-data`",
+            ),
             ("--rtt 10ms --mode off", "`tfo-client lab --rtt 10ms --mode auto`"),
         ] {
             let steps = next_steps(arguments);
@@ -154,6 +158,7 @@ fn next_step_in_the_lab_is_a_lab_command() {
                 assert!(
                     commands.clone().all(|command| {
                         command.starts_with("tfo-client lab")
+                            || command.starts_with("tfo-client path --lab")
                             || command.starts_with("tfo-client compare --lab")
                             || command.starts_with("tfo-client explain")
                     }),

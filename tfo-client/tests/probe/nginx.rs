@@ -108,10 +108,7 @@ fn short_queue_under_load_stays_a_candidate_and_doctor_names_it() {
             let _nginx = nginx_on(network.server(), &folder.path().join("nginx"), listen);
             let load = ["load", target, "--http", "/", "--concurrency", "40", "--duration", "1min"];
             let load = Program::start(network.client(), client(&folder, &load)).unwrap();
-            let overflows = || {
-                let counters = network.server().run(|| Counters::read().unwrap());
-                counters.fast_open_listen_overflow.unwrap_or(0)
-            };
+            let overflows = || network.server().run(|| Counters::read().unwrap().listen_overflow);
             while overflows() < 100 {
                 std::thread::sleep(Duration::from_millis(10));
             }
