@@ -33,7 +33,10 @@ fn without_trouble(network: &NetworkSettings) -> String {
     }
     if !network.rules.is_empty() {
         let command = calm(|network| network.rules.clear());
-        return format!("See the same path with ordinary routers: {command}.");
+        return format!(
+            "Find the router that does it: {}; see the same path with ordinary routers: {command}.",
+            network.command("path --lab", "")
+        );
     }
     if network.servers > 1 {
         let command = calm(|network| network.servers = 1);

@@ -86,7 +86,8 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     text += &wrap(&verdict.finding);
     if !verdict.candidates.is_empty() {
         let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        text += &wrap(&format!("Possible causes: {}.", names.join(", ")));
+        let which = if verdict.candidates_complete { "One of" } else { "Possible, among others" };
+        text += &wrap(&format!("{which}: {}.", names.join(", ")));
     }
     if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tfo_core::lab::{isolated, require};
 
@@ -144,6 +145,10 @@ fn next_step_in_the_lab_is_a_lab_command() {
             ("--rtt 10ms --box corrupt-cookie -6", "`tfo-client lab -6 --rtt 10ms`"),
             ("--rtt 10ms --box reset-syn-data", "`tfo-client lab --rtt 10ms`"),
             ("--rtt 10ms --servers 4", "`tfo-client lab --rtt 10ms`"),
+            (
+                "--rtt 10ms --hop 2:drop-syn-data -n 2",
+                "`tfo-client path --lab --rtt 10ms --hops 2 --hop 2:drop-syn-data`",
+            ),
             ("--rtt 10ms --mode off", "`tfo-client lab --rtt 10ms --mode auto`"),
         ] {
             let steps = next_steps(arguments);
@@ -154,6 +159,7 @@ fn next_step_in_the_lab_is_a_lab_command() {
                 assert!(
                     commands.clone().all(|command| {
                         command.starts_with("tfo-client lab")
+                            || command.starts_with("tfo-client path --lab")
                             || command.starts_with("tfo-client compare --lab")
                             || command.starts_with("tfo-client explain")
                     }),
@@ -174,9 +180,63 @@ fn chance_on_the_path_is_never_taken_for_a_saving() {
             assert!(!text.contains("Fast open saved"), "{arguments}: {text}");
             assert!(!text.contains("Trying fast open cost"), "{arguments}: {text}");
             assert!(text.contains("`tfo-client compare --lab"), "{arguments}: {text}");
-            assert_eq!(document(arguments)["saved"], serde_json::Value::Null, "{arguments}");
+            assert_eq!(document(arguments)["saved"], Value::Null, "{arguments}");
         }
         let saved = document("--rtt 40ms")["saved"]["round_trips"].as_f64().unwrap();
         assert!(saved > 0.5, "{saved}");
+    });
+}
+
+/// A round trip is said to be saved only where the packets show it: the answer came within one and a half round trips
+/// of the only SYN.
+#[test]
+fn each_claim_of_a_saving_is_held_against_the_packets() {
+    isolated(|| {
+        for (arguments, is_steady) in [
+            ("--jitter 20ms --rtt 20ms -n 8", false),
+            ("--loss 15% --rtt 30ms -n 8", false),
+            ("--jitter 30ms --loss 5% --rtt 10ms -n 6 -6", false),
+            ("--rtt 200ms -n 3", true),
+        ] {
+            let document = document(arguments);
+            let mut claims = 0;
+            for connection in document["connections"].as_array().unwrap() {
+                let is_claimed = connection["saved"] == "round-trip";
+                let finding = connection["finding"].as_str().unwrap();
+                assert_eq!(finding.contains("one round trip saved"), is_claimed, "{connection}");
+                if !is_claimed {
+                    continue;
+                }
+                claims += 1;
+                let packets = connection["packets"].as_array().unwrap();
+                let time = |packet: &Value, field: &str| packet[field].as_i64().unwrap();
+                let named = |name: &'static str| {
+                    packets
+                        .iter()
+                        .filter(move |packet| packet["what"].as_str().unwrap().starts_with(name))
+                };
+                let to_client = |packet: &&Value| {
+                    packet["direction"] == "to-client" && packet["dropped"] == false
+                };
+                let syns: Vec<_> = named("SYN, ").collect();
+                assert_eq!(syns.len(), 1, "no SYN was repeated: {connection}");
+                let sent = time(syns[0], "sent_us");
+                let shaken = named("SYN-ACK").find(to_client).unwrap();
+                let answered = packets
+                    .iter()
+                    .find(|packet| {
+                        to_client(packet) && packet["what"].as_str().unwrap().contains("B of data")
+                    })
+                    .unwrap();
+                let round_trip = time(shaken, "arrived_us") - sent;
+                let answer = time(answered, "arrived_us") - sent;
+                // The kernel takes its times a moment after the path.
+                assert!(
+                    answer * 2 <= round_trip * 3 + 10_000,
+                    "{answer} of {round_trip} µs: {connection}"
+                );
+            }
+            assert!(!is_steady || claims > 0, "{arguments}: {document}");
+        }
     });
 }

@@ -1,9 +1,12 @@
 //! The causes of fallbacks, and whether following the advice fixes them.
 
-use serde_json::Value;
-use tfo_core::lab::isolated;
+use std::env;
+use std::process::Command;
 
-use crate::harness::{Lab, each};
+use serde_json::Value;
+use tfo_core::lab::{Host, isolated, require};
+
+use crate::harness::{Lab, each, json};
 
 fn summary<'a>(document: &'a Value, field: &str) -> &'a str {
     document["summary"][field].as_str().unwrap_or_default()
@@ -134,5 +137,52 @@ fn each_mode_sends_the_first_bytes_its_way() {
         assert_eq!(each(&document, "syn_bytes"), [0, 0, 0], "a cached cookie is not used");
         let syn = &document["connections"][0]["evidence"]["server"]["syn"]["saved"];
         assert!(syn["fast_open"].is_null(), "{syn}");
+    });
+}
+
+/// Runs a command on a host.
+fn on(host: &Host, command: &str) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("PATH", env::var("PATH").unwrap() + ":/usr/sbin:/sbin");
+    let output = host.output(shell).unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The kernel looks a cookie up by the connection's own source address, which a rule may choose for TCP alone.
+#[test]
+fn cookie_is_that_of_the_connections_own_source_address() {
+    isolated(|| {
+        if !require("ip") {
+            return;
+        }
+        for (target, source, network, flag) in [
+            ("192.0.2.2", "192.0.2.3", "192.0.2.0/24", "-4"),
+            ("2001:db8::2", "2001:db8::3", "2001:db8::/64", "-6"),
+        ] {
+            let lab = Lab::new();
+            let Some(server) = lab.serve_all(&["-o", "json"]) else { return };
+            for command in [
+                format!("ip {flag} address add {source} dev eth0 $([ {flag} = -4 ] || echo nodad)"),
+                format!("ip {flag} route add {network} dev eth0 src {source} table 100"),
+                format!("ip {flag} rule add ipproto tcp lookup 100"),
+            ] {
+                on(&lab.client, &command);
+            }
+            let (document, ended) = lab.document(&["-s", target]);
+            assert_eq!(ended.code, Some(0), "{document}");
+            let verdicts = each(&document, "verdict");
+            assert_eq!(verdicts, ["cookie-granted", "fast-open", "fast-open"], "{document}");
+            for connection in document["connections"].as_array().unwrap() {
+                let client = &connection["evidence"]["client"];
+                assert!(client["local"].as_str().unwrap().contains(source), "{client}");
+                let text = format!("{} {}", connection["finding"], connection["advice"]);
+                assert!(!text.contains("without a cookie") && !text.contains("forged"), "{text}");
+            }
+            let last = &document["connections"][2]["evidence"];
+            let cookie = &last["client"]["cookie_before"]["hex"];
+            assert_eq!(*cookie, last["server"]["syn"]["saved"]["fast_open"]["cookie"], "{last}");
+            let line = json(&server.out().first(3)[2]);
+            assert!(line["peer"].as_str().unwrap().contains(source), "{line}");
+        }
     });
 }

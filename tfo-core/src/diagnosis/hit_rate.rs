@@ -2,7 +2,7 @@
 
 use super::Outcome;
 
-/// The hit rate of connections: of those that tried fast open with a cookie, or without needing one, the share that
+/// The hit rate of connections: of those that tried fast open, other than those that fetched a cookie, the share that
 /// used it.
 ///
 /// A connection that is [`FastOpen`](Outcome::FastOpen) is a hit, one that is [`Fallback`](Outcome::Fallback) or

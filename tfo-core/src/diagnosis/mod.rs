@@ -24,4 +24,4 @@ pub use evidence::{
 pub use hit_rate::HitRate;
 pub use judge::{in_words, judge};
 pub use summary::{Summary, summarize};
-pub use verdict::{Blame, Cause, Outcome, Verdict};
+pub use verdict::{Blame, Cause, Outcome, Saved, Verdict};

@@ -1,7 +1,7 @@
 //! Several connections of one run: what their sequence says beyond the last of them.
 
 use super::judge::no_evidence;
-use super::{Cause, Outcome, Verdict};
+use super::{Cause, Outcome, Saved, Verdict};
 
 /// What several connections to one server, made one after another, amount to.
 ///
@@ -35,7 +35,7 @@ pub fn summarize(verdicts: &[Verdict]) -> Summary {
     let mut verdict = last.clone();
     if !earlier.is_empty() {
         let (finding, advice) = match last.outcome {
-            Outcome::FastOpen => works(verdicts, earlier),
+            Outcome::FastOpen => saving(verdicts, works(verdicts, earlier)),
             _ if same_throughout(verdicts) => constant(last, total),
             _ => mixed(verdicts, last, fast_open),
         };
@@ -78,6 +78,20 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
         sporadic,
     );
     (finding, advice)
+}
+
+/// Adds that accepted data saved nothing, where that was so.
+fn saving(verdicts: &[Verdict], (finding, advice): (String, String)) -> (String, String) {
+    let with = |saved| verdicts.iter().filter(move |verdict| verdict.saved == Some(saved));
+    let (good, late) = (with(Saved::RoundTrip).count(), with(Saved::Nothing).count());
+    let Some(example) = with(Saved::Nothing).next_back() else { return (finding, advice) };
+    let number = match (good, late) {
+        (0, 1) => "It saved no round trip".to_owned(),
+        (0, _) => "None of them saved a round trip".to_owned(),
+        (_, _) => format!("{late} of these {} saved no round trip", good + late),
+    };
+    let advice = if advice == NOTHING { example.advice.clone() } else { advice };
+    (format!("{finding} {number}; the last of them: {}", example.finding), advice)
 }
 
 /// What a miss means that does not happen each time.

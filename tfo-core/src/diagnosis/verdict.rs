@@ -23,6 +23,10 @@ pub struct Verdict {
     pub candidates: Vec<Cause>,
     /// Whether the candidates are all that can have been it: one of them was. False also without candidates.
     pub candidates_complete: bool,
+    /// What data that was accepted in the SYN has saved. Absent if it was not accepted, or if that can't be told.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Saved"))]
+    pub saved: Option<Saved>,
     /// What was found: one sentence.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub finding: String,
@@ -161,5 +165,16 @@ words! {
         Path = "path",
         /// The evidence can't tell.
         Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What data that was accepted in the SYN has saved: that the server took it early does not say that it answered
+    /// early.
+    Saved {
+        /// The first byte of the answer came within one and a half round trips of the SYN.
+        RoundTrip = "round-trip",
+        /// It came later: no saving was measured.
+        Nothing = "nothing",
     }
 }

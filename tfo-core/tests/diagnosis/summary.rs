@@ -70,6 +70,18 @@ fn a_cookie_and_then_fast_open_works() {
 }
 
 #[test]
+fn early_data_with_late_answers_is_no_saving() {
+    let late = || judge(&evidence("sends", "client.first_byte_us = 81_000"));
+    let summary = summarize(&[late(), late()]);
+    assert_says(&summary, "None of them saved a round trip", "`tfo-client compare -s");
+    let summary = summarize(&[accepted(), late(), accepted()]);
+    assert_says(&summary, "1 of these 3 saved no round trip", "compare");
+    let parts = "client.message_bytes = 1800\nclient.attempt = { in-syn = 1420 }\nclient.first_byte_us = 80_000";
+    let summary = summarize(&[granted(), judge(&evidence("sends", parts))]);
+    assert_says(&summary, "1420 of 1800 bytes", "within 1420 bytes");
+}
+
+#[test]
 fn all_accepted_works() {
     assert_says(&summarize(&[accepted(), accepted()]), "all 2 connections", "Nothing to do");
 }

@@ -9,7 +9,7 @@ use tfo_core::cookie::forensics::Origin;
 use tfo_core::diagnosis::{Outcome, ServerEvidence, Verdict};
 use tfo_core::socket::SynRecord;
 
-use crate::arrival::cookie_origin::CookieOrigin;
+use crate::arrival::cookie_origin::OriginReading;
 use crate::arrival::{ArrivalDetails, ArrivalVerdict};
 use crate::config::values::ServiceKind;
 use crate::output::{json, micros};
@@ -45,7 +45,7 @@ struct ConnectionLine<'a> {
     verdict: Option<VerdictField<'a>>,
     syn_bytes: u16,
     cookie: Cookie,
-    cookie_origin: Option<CookieOrigin>,
+    cookie_origin: Option<OriginReading>,
     duration_us: u64,
     service: ServiceKind,
     bytes_in: u64,
@@ -106,7 +106,7 @@ impl ConnectionEntry {
         }
     }
 
-    fn cookie_origin(&self) -> Option<CookieOrigin> {
+    fn cookie_origin(&self) -> Option<OriginReading> {
         self.arrival.as_ref()?.cookie_origin
     }
 
@@ -161,7 +161,7 @@ impl ConnectionEntry {
             .is_some_and(|verdict| matches!(verdict.outcome, Outcome::Fallback | Outcome::Failed));
         if let Some(origin) = self
             .cookie_origin()
-            .filter(|origin| refused || *origin != CookieOrigin::Of(Origin::Primary))
+            .filter(|origin| refused || *origin != OriginReading::Of(Origin::Primary))
         {
             line += &format!(" {origin}");
         }

@@ -8,7 +8,7 @@ use tfo_core::cli::value::Format;
 use tfo_core::diagnosis::{Cause, HitRate, Outcome};
 
 use crate::arrival::ArrivalVerdict;
-use crate::metrics::stats::{CookieOrigin, Count, Totals};
+use crate::metrics::stats::{Count, OriginLabel, Totals};
 use crate::output::{json, micros};
 
 /// The totals of all connections.
@@ -123,14 +123,14 @@ impl TotalsEntry {
 }
 
 impl Cookies {
-    fn new(count: impl Fn(CookieOrigin) -> u64) -> Self {
+    fn new(count: impl Fn(OriginLabel) -> u64) -> Self {
         Self {
-            primary: count(CookieOrigin::Primary),
-            backup: count(CookieOrigin::Backup),
-            next: count(CookieOrigin::Next),
-            previous: count(CookieOrigin::Previous),
-            other_source: count(CookieOrigin::OtherSource),
-            unknown: count(CookieOrigin::Unknown),
+            primary: count(OriginLabel::Primary),
+            backup: count(OriginLabel::Backup),
+            next: count(OriginLabel::Next),
+            previous: count(OriginLabel::Previous),
+            other_source: count(OriginLabel::OtherSource),
+            unknown: count(OriginLabel::Unknown),
         }
     }
 

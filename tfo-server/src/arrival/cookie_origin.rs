@@ -10,18 +10,19 @@ use tfo_core::cookie::KeyRing;
 use tfo_core::cookie::forensics::{self, Origin};
 use tfo_core::socket::Arrival;
 
-/// The origin of a received cookie.
+/// The origin of a received cookie, as far as this server can read the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum CookieOrigin {
+pub(crate) enum OriginReading {
     /// The kernel uses other keys than this server has read, and does not let the server read them.
-    Unknown,
+    #[serde(rename = "unknown")]
+    Unreadable,
     /// The origin by the keys in use.
     #[serde(untagged)]
     Of(Origin),
 }
 
-impl CookieOrigin {
+impl OriginReading {
     /// Returns whether the kernel treated the cookie as the origin excludes: the keys may have changed.
     pub(crate) fn is_contradicted_by(self, arrival: &Arrival) -> bool {
         let Some(origin) = self.by_keys() else { return false };
@@ -34,16 +35,16 @@ impl CookieOrigin {
     pub(crate) fn by_keys(self) -> Option<Origin> {
         match self {
             Self::Of(origin) => Some(origin),
-            Self::Unknown => None,
+            Self::Unreadable => None,
         }
     }
 }
 
-impl fmt::Display for CookieOrigin {
+impl fmt::Display for OriginReading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Of(origin) => origin.fmt(f),
-            Self::Unknown => f.write_str("of unknown origin"),
+            Self::Unreadable => f.write_str("of unknown origin"),
         }
     }
 }
@@ -84,7 +85,11 @@ impl CookieForensics {
     }
 
     /// Returns the origin of the cookie in the connection's SYN; `None` without a cookie, or if no key is known.
-    pub(crate) fn origin(&self, arrival: &Arrival, ring: Option<&KeyRing>) -> Option<CookieOrigin> {
+    pub(crate) fn origin(
+        &self,
+        arrival: &Arrival,
+        ring: Option<&KeyRing>,
+    ) -> Option<OriginReading> {
         let syn = arrival.syn.saved()?;
         let (source, destination) = (arrival.peer.ip().to_canonical(), syn.destination?.ip());
         let option = syn.fast_open.filter(|option| !option.is_request());
@@ -93,7 +98,7 @@ impl CookieForensics {
             forensics::origin(&option.cookie, source, destination, ring, candidates)
         });
         self.remember(source);
-        origin.map(CookieOrigin::Of)
+        origin.map(OriginReading::Of)
     }
 
     fn all_recent(&self) -> impl Iterator<Item = IpAddr> {

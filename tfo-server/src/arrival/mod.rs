@@ -11,7 +11,7 @@ use tfo_core::diagnosis::{self, Cause, Evidence, Outcome, ServerEvidence, Verdic
 use tfo_core::probe::ServerObserver;
 use tfo_core::socket::{Arrival, SynRecord};
 
-use cookie_origin::CookieOrigin;
+use cookie_origin::OriginReading;
 
 /// The verdict on fast open, as far as the arrival shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +28,17 @@ pub(crate) struct ArrivalDetails {
     pub(crate) evidence: ServerEvidence,
     /// The full verdict, if more than the connection's own bits decided it.
     judged: Option<Verdict>,
-    pub(crate) cookie_origin: Option<CookieOrigin>,
+    pub(crate) cookie_origin: Option<OriginReading>,
 }
 
 /// Returns the verdict on a connection that was just accepted, and with `keep` its evidence.
 pub(crate) fn inspect(
     observer: &ServerObserver,
     arrival: &Arrival,
-    cookie_origin: Option<CookieOrigin>,
+    cookie_origin: Option<OriginReading>,
     keep: bool,
 ) -> (ArrivalVerdict, Option<Box<ArrivalDetails>>) {
-    let origin_by_keys = cookie_origin.and_then(CookieOrigin::by_keys).map(Into::into);
+    let origin_by_keys = cookie_origin.and_then(OriginReading::by_keys).map(Into::into);
     let details = |mut evidence: ServerEvidence, judged| {
         evidence.cookie_origin = origin_by_keys;
         Box::new(ArrivalDetails { evidence, judged, cookie_origin })

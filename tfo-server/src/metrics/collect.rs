@@ -7,7 +7,7 @@ use tfo_core::diagnosis::Outcome;
 use tfo_core::host::Counters;
 
 use super::families::{Family, Labels};
-use super::stats::{BUCKETS, CookieOrigin, Count, Histogram, ListenerTotals, Timing};
+use super::stats::{BUCKETS, Count, Histogram, ListenerTotals, OriginLabel, Timing};
 use super::usage::Usage;
 use crate::arrival::ArrivalVerdict;
 use crate::close_reason::CloseKind;
@@ -117,12 +117,12 @@ fn verdicts() -> Vec<LabelledCount> {
 }
 
 fn cookies() -> Vec<LabelledCount> {
-    let one = |origin: CookieOrigin| LabelledCount {
+    let one = |origin: OriginLabel| LabelledCount {
         count: Count::Cookie(origin),
         labels: vec![("origin", origin.as_str().to_owned())],
         shows_zero: true,
     };
-    CookieOrigin::ALL.map(one).into()
+    OriginLabel::ALL.map(one).into()
 }
 
 fn close_reasons() -> Vec<LabelledCount> {

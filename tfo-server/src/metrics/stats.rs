@@ -31,13 +31,13 @@ pub(crate) enum Count {
     /// Pauses of accepting because no descriptor was left.
     PausedByDescriptors,
     CutShort(CloseKind),
-    Cookie(CookieOrigin),
+    Cookie(OriginLabel),
     Verdict(ArrivalVerdict),
 }
 
 /// The key that generated a received cookie: an origin without its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CookieOrigin {
+pub(crate) enum OriginLabel {
     Primary,
     Backup,
     Next,
@@ -82,7 +82,7 @@ pub(crate) const BUCKETS: [(u64, &str); 20] = [
 // Layout of the counters: single ones first, then each group.
 const CUTS: usize = 7;
 const COOKIES: usize = CUTS + CloseKind::ALL.len();
-const VERDICTS: usize = COOKIES + CookieOrigin::ALL.len();
+const VERDICTS: usize = COOKIES + OriginLabel::ALL.len();
 /// All causes, and no cause.
 const CAUSES: usize = Cause::ALL.len() + 1;
 const TIMINGS: usize = VERDICTS + 2 + Outcome::ALL.len() * CAUSES;
@@ -124,7 +124,7 @@ impl Count {
     }
 }
 
-impl CookieOrigin {
+impl OriginLabel {
     pub(crate) const ALL: [Self; 6] =
         [Self::Primary, Self::Backup, Self::Next, Self::Previous, Self::OtherSource, Self::Unknown];
 
@@ -140,9 +140,9 @@ impl CookieOrigin {
     }
 }
 
-impl From<cookie_origin::CookieOrigin> for CookieOrigin {
-    fn from(origin: cookie_origin::CookieOrigin) -> Self {
-        let cookie_origin::CookieOrigin::Of(origin) = origin else { return Self::Unknown };
+impl From<cookie_origin::OriginReading> for OriginLabel {
+    fn from(origin: cookie_origin::OriginReading) -> Self {
+        let cookie_origin::OriginReading::Of(origin) = origin else { return Self::Unknown };
         match origin {
             Origin::Primary => Self::Primary,
             Origin::Backup => Self::Backup,
@@ -335,7 +335,7 @@ mod tests {
             Count::PausedByDescriptors,
         ];
         let cuts = CloseKind::ALL.map(Count::CutShort);
-        let cookies = CookieOrigin::ALL.map(Count::Cookie);
+        let cookies = OriginLabel::ALL.map(Count::Cookie);
         let verdicts = Count::verdicts().map(Count::Verdict);
         single.into_iter().chain(cuts).chain(cookies).chain(verdicts).collect()
     }
@@ -351,7 +351,7 @@ mod tests {
         );
         let names = |all: &[&str]| all.iter().collect::<HashSet<_>>().len();
         assert_eq!(names(&CloseKind::ALL.map(CloseKind::as_str)), CloseKind::ALL.len());
-        assert_eq!(names(&CookieOrigin::ALL.map(CookieOrigin::as_str)), CookieOrigin::ALL.len());
+        assert_eq!(names(&OriginLabel::ALL.map(OriginLabel::as_str)), OriginLabel::ALL.len());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::Worker;
 use super::listener::{ACCEPT_BATCH, ACCEPT_PAUSE, LISTENERS, WorkerListener};
 use super::reserve::{DescriptorReserve, GRACE};
 use crate::arrival;
-use crate::arrival::cookie_origin::CookieOrigin;
+use crate::arrival::cookie_origin::OriginReading;
 use crate::close_reason::CloseKind;
 use crate::connection::Connection;
 use crate::connection::budget::DescriptorCost;
@@ -255,7 +255,7 @@ impl Worker {
             // Only a client that has completed a handshake can cause this cost.
             cookie_origin = match self.keys.read_again(listener) {
                 Some(ring) => self.forensics.origin(seen, Some(&ring)),
-                None => Some(CookieOrigin::Unknown),
+                None => Some(OriginReading::Unreadable),
             };
         }
         if let Some(origin) = cookie_origin {

@@ -284,7 +284,10 @@ impl Balance {
     /// Describes how many keys there may be that were not met.
     fn bounds(&self, estimate: KeyEstimate, kind: &str) -> String {
         let distinct = self.cookies.len();
-        let after = format!("after {} connections", self.observed);
+        let after = match self.observed {
+            1 => "after one connection".to_owned(),
+            many => format!("after {many} connections"),
+        };
         match (estimate.likely, estimate.high) {
             _ if self.in_turn => {
                 format!("There is no other: they come round in the same order, {after}.")

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::facts::{CookieChange, Facts, overwritten};
 use super::finding::{bytes, reason, syn_data, undecided};
-use super::{Blame, Cause, Outcome, Ruling, View, advice, commands, failed};
+use super::{Blame, Cause, Outcome, Ruling, Saved, View, advice, commands, failed};
 use crate::diagnosis::classify::{Side, classify, not_attempted};
 use crate::diagnosis::rules::{Sign, Symptom};
 use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, Verdict};
@@ -59,8 +59,13 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     } else {
         "The SYN-ACK acknowledged the data in the SYN".to_owned()
     };
-    if !partly {
-        finding += &saving(client);
+    let (saved, words) = saving(client);
+    match saved {
+        Some(Saved::RoundTrip) if partly => {
+            finding += ", and this one began before: one round trip saved";
+        }
+        _ if partly => {}
+        _ => finding += &words,
     }
     if facts.cookie_sent_or_unknown() {
         if facts.cookie_change() == CookieChange::Changed {
@@ -82,45 +87,54 @@ fn fast_open(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
              {}.",
             bytes(sent)
         )
-    } else if facts.cookie_sent_or_unknown() {
-        "Nothing to do.".to_owned()
-    } else {
+    } else if !facts.cookie_sent_or_unknown() {
         "Nothing to do; keep in mind that a server that asks for no cookie serves forged SYNs as well."
             .to_owned()
+    } else if saved == Some(Saved::Nothing) {
+        format!(
+            "A lost packet or a busy host makes one answer late; a server that waits for the handshake, as with \
+             `early-data = \"await-handshake\"`, each one. Measure what is saved over many connections: {}.",
+            commands::compare(client.remote)
+        )
+    } else {
+        "Nothing to do.".to_owned()
     };
-    Ruling::new(Outcome::FastOpen, finding).verdict(advice)
+    Ruling::new(Outcome::FastOpen, finding).saved(saved).verdict(advice)
 }
 
-/// What early data has saved. That the server took it early does not say that it answered early.
-fn saving(client: &ClientEvidence) -> String {
+/// What early data has saved, and as the rest of the sentence. That the server took it early does not say that it
+/// answered early.
+fn saving(client: &ClientEvidence) -> (Option<Saved>, String) {
     let Some((first_byte, tcp)) = client.first_byte_us.zip(client.tcp) else {
-        return String::new();
+        return (None, String::new());
     };
     if tcp.total_retrans > 0 {
-        return format!(
+        let late = format!(
             ", after {} retransmission(s): the first byte of the answer came after {}, no saving",
             tcp.total_retrans,
             millis(first_byte)
         );
+        return (Some(Saved::Nothing), late);
     }
     if client.remote.ip().is_loopback() {
-        return " (on loopback there is no round trip to save)".to_owned();
+        return (None, " (on loopback there is no round trip to save)".to_owned());
     }
     let rtt = u64::from(tcp.rtt_us);
     if rtt == 0 {
-        return String::new();
+        return (None, String::new());
     }
     if rtt < 1_000 {
-        return format!(" (with a round trip of {rtt} µs there is little to save)");
+        return (None, format!(" (with a round trip of {rtt} µs there is little to save)"));
     }
     if first_byte * 2 < rtt * 3 {
-        return ": one round trip saved".to_owned();
+        return (Some(Saved::RoundTrip), ": one round trip saved".to_owned());
     }
-    format!(
+    let late = format!(
         ", but the first byte of the answer came after {}, with a round trip of {}: no saving measured",
         millis(first_byte),
         millis(rtt)
-    )
+    );
+    (Some(Saved::Nothing), late)
 }
 
 /// "40.1 ms".
@@ -231,13 +245,13 @@ fn syn_with_option_repeated(facts: &Facts<'_>, what: &str) -> Verdict {
         .cause(Cause::SynRetransmitted, View::Client)
         .blame(Blame::Path)
         .verdict(format!(
-            "A box drops packets with the option: find it: {}.",
+            "A box drops packets with the option. Find it {}.",
             // What happens on the way back is not seen by SYNs with a small TTL.
             match facts.arrived() {
                 Some(syn) if syn.fast_open.is_some() => {
                     format!("by a capture on both ends: {}", commands::capture(facts))
                 }
-                _ => commands::hops(facts),
+                _ => format!("hop by hop: {}", commands::hops(facts)),
             }
         ));
     }

@@ -25,6 +25,11 @@ pub(super) fn small(target: SocketAddr, bytes: u32) -> String {
     format!("`tfo-client -s {} -p {} --size {bytes}B`", host(target), target.port())
 }
 
+/// What fast open saves, in pairs with regular connections.
+pub(super) fn compare(target: SocketAddr) -> String {
+    format!("`tfo-client compare -s {} -p {}`", host(target), target.port())
+}
+
 /// How far regular SYNs come, hop by hop.
 pub(super) fn path(target: SocketAddr) -> String {
     format!("`tfo-client path -s {} -p {}`", host(target), target.port())

@@ -20,7 +20,7 @@ mod finding;
 mod server;
 
 use self::facts::{Facts, View};
-use super::{Blame, Cause, Evidence, Outcome, ServerEvidence, Verdict};
+use super::{Blame, Cause, Evidence, Outcome, Saved, ServerEvidence, Verdict};
 
 /// What happened to the connection that this evidence is of, and why.
 ///
@@ -65,6 +65,7 @@ struct Ruling {
     blame: Option<Blame>,
     candidates: Vec<Cause>,
     complete: bool,
+    saved: Option<Saved>,
     finding: String,
 }
 
@@ -76,6 +77,7 @@ impl Ruling {
             blame: None,
             candidates: Vec::new(),
             complete: false,
+            saved: None,
             finding: finding.into(),
         }
     }
@@ -108,6 +110,11 @@ impl Ruling {
         self.blame(Blame::Unknown)
     }
 
+    fn saved(mut self, saved: Option<Saved>) -> Self {
+        self.saved = saved;
+        self
+    }
+
     /// Ends the finding's sentence and adds the next step.
     fn verdict(self, advice: impl Into<String>) -> Verdict {
         Verdict {
@@ -116,6 +123,7 @@ impl Ruling {
             blame: self.blame,
             candidates_complete: self.complete && !self.candidates.is_empty(),
             candidates: self.candidates,
+            saved: self.saved,
             finding: format!("{}.", self.finding),
             advice: advice.into(),
         }
