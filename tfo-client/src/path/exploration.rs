@@ -217,7 +217,8 @@ impl Explorer<'_> {
         } else if found.kinds.contains(&SynKind::Request) && connects {
             found.granted = Some(self.request(&mut prober, found.map.local.ip())?);
         }
-        if !found.works() || self.wish.all {
+        let on_the_way_back = found.ends.last().is_some_and(EndToEnd::lost_on_the_way_back);
+        if self.wish.all || !(found.works() || on_the_way_back) {
             let dead = found.ends.iter().any(|end| end.may_be(Cause::DeadAfterSynData));
             let repeated = |end: &EndToEnd| end.verdict.cause == Some(Cause::SynRetransmitted);
             let plan = plan

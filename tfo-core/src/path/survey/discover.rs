@@ -26,7 +26,7 @@ impl Survey<'_> {
                 }
             }
             if self.map.distance() == Some(hop) {
-                return Ok(());
+                return self.confirm_distance(hop);
             }
             let arrived = self.map.hops().contains(&hop);
             silent = if arrived { 0 } else { silent + 1 };
@@ -47,6 +47,18 @@ impl Survey<'_> {
                 return Ok(());
             }
             hop += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends more to a silent hop in front of the first TCP answer: both SYNs to it, or their answers, may have got lost.
+    fn confirm_distance(&mut self, hop: u8) -> Result<()> {
+        let before = hop.saturating_sub(1);
+        let is_silent = before > 0 && !self.map.hops().contains(&before);
+        for _ in 0..if is_silent { 2 } else { 0 } {
+            if self.small(SynKind::Plain, before)? != Some(false) {
+                break;
+            }
         }
         Ok(())
     }
