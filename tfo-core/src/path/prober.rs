@@ -3,7 +3,12 @@
 //! 1. All SYNs come from one port, until another one is asked for, and with one flow label: routers that distribute by
 //!    connection send them the same way.
 //! 2. A socket is closed before the next one opens. A connection that came about is reset.
-//! 3. An ICMP error is the kernel's word that it quotes the SYN of this very socket: ports and sequence number fit.
+//! 3. An ICMP error is the kernel's word that it quotes the SYN of this very socket. The kernel looks the socket up by
+//!    addresses and ports, and drops the error unless the quoted sequence number is between the first one that is
+//!    not acknowledged and the next one (`tcp_v4_err`, `tcp_v6_err`). Initial sequence numbers of one 5-tuple grow by one every
+//!    64 ns (`secure_tcp_seq`), so a late quote of an earlier SYN, 1 ms ago or more, is thousands of numbers off: it is
+//!    dropped, and counted as `OutOfWindowIcmps`. It never counts for another hop or kind.
+//! 4. A quote that comes after the kernel's retransmission is that of the first SYN if it shows its option or data.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -155,8 +160,9 @@ impl SocketProber {
         }
     }
 
-    /// What comes back until the deadline.
-    fn wait(&self, fd: &OwnedFd, start: Instant, wait: Duration) -> (Reply, bool) {
+    /// What comes back until the deadline, and whether it came for the kernel's retransmission.
+    fn wait(&self, fd: &OwnedFd, start: Instant, shot: Shot) -> (Reply, bool) {
+        let Shot { kind, wait, .. } = shot;
         let mut quote = vec![0; QUOTE];
         loop {
             let left = wait.saturating_sub(start.elapsed());
@@ -173,6 +179,8 @@ impl SocketProber {
             }
             if ready {
                 if let Some(icmp) = take_icmp(fd, self.target, &mut quote) {
+                    // A late answer may still be that to the first SYN.
+                    let again = again && !reading::is_first_syn(&icmp.quote, kind);
                     return (Reply::Icmp(icmp), again);
                 }
                 match option::take_error(fd) {
@@ -247,7 +255,7 @@ impl Prober for SocketProber {
         // A smaller MTU that the kernel learns of changes it.
         let announced = option::tcp_info(&fd).ok().and_then(|info| info.advmss);
         let mss = announced.and_then(|mss| u16::try_from(mss).ok());
-        let (reply, again) = self.wait(&fd, start, shot.wait);
+        let (reply, again) = self.wait(&fd, start, shot);
         let after = start.elapsed();
         let mut samples = if again && shot.kind != SynKind::Plain {
             let first = Sample::new(shot, Reply::Silence, RETRANSMITTED, port);

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what a test in its namespace saw, and its figures")]
 
 mod end;
+mod late;
 mod packets;
 mod path;
 mod scenario_file;
