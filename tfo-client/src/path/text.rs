@@ -18,15 +18,19 @@ const ADDRESS: usize = 17;
 pub(super) fn report(found: &Exploration, colour: bool) -> String {
     let map = &found.map;
     let sent = map.samples.len();
+    // Without a SYN there is no port.
+    let from = if sent == 0 { map.local.ip().to_string() } else { map.local.to_string() };
     let mut text = wrap(&format!(
-        "{} from {}: {sent} SYNs in {:.1} s",
+        "{} from {from}: {sent} SYNs in {:.1} s",
         host_with_address(&found.host, found.address),
-        map.local,
         found.took.as_secs_f64()
     ));
     text += &wrap(&format!("End to end: {}", finding::end_to_end(found)));
-    text += "\n";
-    text += &table(found, colour);
+    let table = table(found, colour);
+    if !table.is_empty() {
+        text += "\n";
+    }
+    text += &table;
     for paragraph in finding::paragraphs(found) {
         text += "\n";
         text += &wrap(&paragraph);

@@ -41,7 +41,7 @@ fn data_arrived(server: Server, rules: &[&str], count: usize, arguments: &str) -
     let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
     command.args(["-q", "path", &SERVER_V4.to_string()]).args(arguments.split_whitespace());
     let ended = Program::start(net.client(), command).unwrap().finish();
-    assert!(ended.out.contains(" regular "), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("  regular"), "{}{}", ended.out, ended.err);
     let packets = net.packets();
     let of_client = packets.iter().filter(|packet| packet.direction == Direction::ToServer);
     let frames: Vec<_> =

@@ -33,15 +33,14 @@ impl Survey<'_> {
             heard |= arrived;
             let gap = if heard { LONG_GAP } else { GAP };
             if silent == gap && self.map.distance().is_none() {
+                // Until one of the last hops is heard.
+                self.map.without_icmp = !heard;
                 self.search_distance(hop)?;
-                let Some(distance) = self.map.distance() else {
-                    self.map.without_icmp = !heard;
-                    return Ok(());
-                };
+                let Some(distance) = self.map.distance() else { return Ok(()) };
                 if !heard && !self.heard_near(distance, hop)? {
-                    self.map.without_icmp = true;
                     return Ok(());
                 }
+                self.map.without_icmp = false;
             }
             if self.map.distance().is_some_and(|distance| distance <= hop + 1) {
                 return Ok(());
