@@ -2,6 +2,7 @@
 //!
 //! Data reaches the target only with `--to-target`, or where a mirror introduces itself to a client that sends nothing.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use crate::config::Settings;
 use crate::output::{Failure, Progress};
 use crate::{probe, target};
 
+/// Logged as soon as it seems so.
+const WITHOUT_ERRORS: &str =
+    "no ICMP errors have come back so far: without them hops can't be told apart";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
 /// The connections from other ports with `--all`.
@@ -291,15 +295,15 @@ impl Explorer<'_> {
         found: &mut Found,
     ) -> Result<(), Failure> {
         found.kinds.extend_from_slice(&plan.kinds);
-        let mut said = found.map.without_icmp;
-        let mut watch = |map: &PathMap, stage: Stage, hop: u8| {
-            if map.without_icmp && !said {
+        let said = Cell::new(found.map.without_icmp);
+        let say = |map: &PathMap| {
+            if map.without_icmp && !said.replace(true) {
                 self.progress.erase();
-                log::warn!(
-                    "no ICMP errors have come back so far: without them hops can't be told apart"
-                );
-                said = true;
+                log::warn!("{WITHOUT_ERRORS}");
             }
+        };
+        let mut watch = |map: &PathMap, stage: Stage, hop: u8| {
+            say(map);
             let what = match stage {
                 Stage::Discovering => "looking for hops",
                 Stage::Comparing => "comparing",
@@ -309,7 +313,9 @@ impl Explorer<'_> {
             self.progress.show(&format!("  hop {hop}: {what} ({} SYNs)", map.samples.len()));
             !self.interrupted.load(Ordering::Relaxed)
         };
-        survey(prober, plan, &mut found.map, &mut watch).map_err(cannot_probe)
+        survey(prober, plan, &mut found.map, &mut watch).map_err(cannot_probe)?;
+        say(&found.map);
+        Ok(())
     }
 
     /// Connects as the probe does, until a connection does more than fetch a cookie: from the port of the survey. Where

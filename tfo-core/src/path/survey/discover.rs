@@ -59,6 +59,8 @@ impl Survey<'_> {
                 break;
             }
         }
+        // One hop may be silent for reasons of its own.
+        self.map.without_icmp = hop > 2 && self.map.hops().is_empty();
         Ok(())
     }
 
