@@ -84,7 +84,7 @@ pub(crate) enum Command {
     /// Connect a few times and report what happened, and why (the default subcommand)
     #[command(after_help = AFTER_HELP_OF_PROBE)]
     Probe(ProbeFlags),
-    /// Explain a verdict or a cause: packets, evidence, what produces it, what to do
+    /// Explain a verdict, a cause or a fault: packets, evidence, what produces it, what to do
     Explain(ExplainFlags),
     /// List, show or forget the cookies that this host has cached
     Cookies(CookiesFlags),
@@ -120,7 +120,7 @@ Examples:
   tfo-client mail.example.org:25 --no-reply --message 'EHLO me'
   tfo-client HOST --balance 20             count the keys of the servers behind an address
   tfo-client path example.org:443          find the hop of the path that breaks fast open
-  tfo-client explain option-stripped       explain a verdict or cause, and what to do
+  tfo-client explain option-stripped       explain a verdict, cause or fault, and what to do
   tfo-client --print-config > client.toml  create a configuration file";
 
 const AFTER_HELP_OF_PROBE: &str = "\

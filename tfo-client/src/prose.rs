@@ -20,8 +20,8 @@ pub(crate) fn page_hint(verdict: &Verdict) -> String {
     }
 }
 
-/// Returns the line with the command that shows the page of a verdict or cause.
-fn page(word: &str) -> String {
+/// Returns the line with the command that shows the page of a verdict, a cause or a fault.
+pub(crate) fn page(word: &str) -> String {
     format!("More: tfo-client explain {word}\n")
 }
 

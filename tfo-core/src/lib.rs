@@ -6,7 +6,7 @@
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
-//! | look up what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
+//! | look up what a verdict, cause or fault means, and what to do | [`diagnosis::manual`] |
 //! | set or read one socket option | [`socket::option`] |
 //! | read what this host allows and has counted | [`host`] |
 //!

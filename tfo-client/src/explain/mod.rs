@@ -1,4 +1,4 @@
-//! `tfo-client explain [VERDICT|CAUSE]`: prints a page of the manual.
+//! `tfo-client explain [WORD]`: prints a page of the manual.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -26,8 +26,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ExplainFlags {
-    /// Verdict or cause to explain, as printed by the probe [default: list all of them]
-    #[arg(value_name = "VERDICT|CAUSE")]
+    /// Verdict, cause or fault to explain, as printed by the probe or by path [default: list all of them]
+    #[arg(value_name = "WORD")]
     word: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn run(settings: &Settings, flags: &ExplainFlags) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the error for a word that is neither a verdict nor a cause.
+/// Returns the error for a word that has no page.
 fn unknown(word: &str) -> Failure {
     let words: Vec<&str> = Topic::all().map(Topic::as_str).collect();
     let near: Vec<&str> = match nearest(&words, word) {
@@ -53,5 +53,5 @@ fn unknown(word: &str) -> Failure {
         [] => "list all of them: tfo-client explain".to_owned(),
         near => format!("did you mean {}?", one_of(near)),
     };
-    Failure::Unusable(format!("unknown verdict or cause {word:?}; {hint}"))
+    Failure::Unusable(format!("unknown verdict, cause or fault {word:?}; {hint}"))
 }

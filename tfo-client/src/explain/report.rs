@@ -21,7 +21,7 @@ struct Document {
 #[derive(Serialize)]
 struct Entry {
     word: &'static str,
-    /// `verdict` or `cause`.
+    /// `verdict`, `cause` or `fault`.
     kind: &'static str,
     summary: &'static str,
     help: &'static str,
@@ -62,7 +62,7 @@ struct BroaderEntry {
     causes: Vec<&'static str>,
 }
 
-/// Lists all verdicts and causes, one line each; as JSON, with their pages.
+/// Lists all verdicts, causes and faults, one line each; as JSON, with their pages.
 pub(super) fn contents(format: Format) -> String {
     match format {
         Format::Json => document(Topic::all()),
@@ -70,7 +70,7 @@ pub(super) fn contents(format: Format) -> String {
     }
 }
 
-/// Returns the page of one verdict or cause.
+/// Returns the page of one of them.
 pub(super) fn page(format: Format, topic: Topic) -> String {
     match format {
         Format::Json => document([topic]),
@@ -85,6 +85,7 @@ fn bold() -> Style {
 fn kind(topic: Topic) -> &'static str {
     match topic {
         Topic::Outcome(_) => "verdict",
+        Topic::Fault(_) => "fault",
         _ => "cause",
     }
 }
@@ -95,6 +96,7 @@ fn list(bold: Style) -> String {
     for (title, wanted) in [
         ("Verdicts: what happened to a connection", "verdict"),
         ("Causes: why it happened", "cause"),
+        ("Faults: what tfo-client path finds between two hops", "fault"),
     ] {
         text += &format!("{bold}{title}{bold:#}\n");
         for topic in Topic::all().filter(|topic| kind(*topic) == wanted) {

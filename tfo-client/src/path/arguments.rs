@@ -19,9 +19,9 @@ A SYN with a small TTL ends at a hop, which answers by ICMP and quotes the SYN a
 Regular SYNs take turns with SYNs that have the fast open option, a cookie or data. A fault that only
 the latter meet is placed between two hops. Needs neither root nor a capability.
 
-Data in a SYN ends in front of the first hop that answers TCP, and never reaches the target, unless
---to-target allows it. With tfo-server at the target, --to-target makes its mirror report what arrived:
-this covers the link behind the last hop, and the way back.
+Data in a SYN ends in front of the first hop that answers TCP. It reaches the target only if that is
+the mirror of tfo-server, or with --to-target. A mirror introduces itself to a client that connects
+and sends nothing. It reports what arrived: this covers the link behind the last hop, and the way back.
 
 In the table, `ok` is a SYN that arrived as it was sent, `(ok)` one that arrived but was quoted too
 shortly to compare, `silent` one without an answer where regular SYNs got one, and `*` a hop that
@@ -35,7 +35,7 @@ from end to end, 2 wrong usage or bad configuration, 3 neither the target nor an
 
 Examples:
   tfo-client path example.org:443          find the hop that changes or drops SYNs
-  tfo-client path 192.0.2.2 --to-target    with tfo-server there
+  tfo-client path 192.0.2.2:443 --to-target    let the first bytes of the probe reach the server
   tfo-client path --lab --hops 6 --hop 3:drop-syn-data
   tfo-client path HOST --all --report path.md";
 
@@ -50,7 +50,7 @@ pub(crate) struct PathFlags {
     #[arg(long)]
     pub(super) all: bool,
 
-    /// Let data reach the target: the first bytes of the probe
+    /// Let data reach a target that is no mirror: the first bytes of the probe
     #[arg(long)]
     pub(super) to_target: bool,
 

@@ -2,6 +2,7 @@
 //!
 //! Data reaches the target only with `--to-target`, or where a mirror introduces itself to a client that sends nothing.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -21,9 +22,9 @@ use crate::config::Settings;
 use crate::output::{Failure, Progress};
 use crate::{probe, target};
 
-/// Logged as soon as it is known.
+/// Logged as soon as it seems so.
 const WITHOUT_ERRORS: &str =
-    "no ICMP errors about TCP come back to this host: hops can't be told apart";
+    "no ICMP errors have come back so far: without them hops can't be told apart";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
 /// The connections from other ports with `--all`.
@@ -167,7 +168,7 @@ impl Explorer<'_> {
                 self.explore(prober, connects.then_some(round_trip).flatten(), &mut found)?;
             }
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                log::warn!("{WITHOUT_ERRORS}");
+                log::warn!("{e}: hops can't be told apart");
                 found.map.without_icmp = true;
                 if self.wish.to_target && connects {
                     self.connect(None, &mut found);
@@ -217,7 +218,8 @@ impl Explorer<'_> {
         } else if found.kinds.contains(&SynKind::Request) && connects {
             found.granted = Some(self.request(&mut prober, found.map.local.ip())?);
         }
-        if !found.works() || self.wish.all {
+        let on_the_way_back = found.ends.last().is_some_and(EndToEnd::lost_on_the_way_back);
+        if self.wish.all || !(found.works() || on_the_way_back) {
             let dead = found.ends.iter().any(|end| end.may_be(Cause::DeadAfterSynData));
             let repeated = |end: &EndToEnd| end.verdict.cause == Some(Cause::SynRetransmitted);
             let plan = plan
@@ -293,7 +295,15 @@ impl Explorer<'_> {
         found: &mut Found,
     ) -> Result<(), Failure> {
         found.kinds.extend_from_slice(&plan.kinds);
+        let said = Cell::new(found.map.without_icmp);
+        let say = |map: &PathMap| {
+            if map.without_icmp && !said.replace(true) {
+                self.progress.erase();
+                log::warn!("{WITHOUT_ERRORS}");
+            }
+        };
         let mut watch = |map: &PathMap, stage: Stage, hop: u8| {
+            say(map);
             let what = match stage {
                 Stage::Discovering => "looking for hops",
                 Stage::Comparing => "comparing",
@@ -303,27 +313,21 @@ impl Explorer<'_> {
             self.progress.show(&format!("  hop {hop}: {what} ({} SYNs)", map.samples.len()));
             !self.interrupted.load(Ordering::Relaxed)
         };
-        let said = found.map.without_icmp;
         survey(prober, plan, &mut found.map, &mut watch).map_err(cannot_probe)?;
-        if found.map.without_icmp && !said {
-            self.progress.erase();
-            log::warn!("{WITHOUT_ERRORS}");
-        }
+        say(&found.map);
         Ok(())
     }
 
-    /// Connects as the probe does, until a connection does more than fetch a cookie: with a cookie, from the port of the
-    /// survey. With `--all` some more, from other
-    /// ports, because routers may send only some connections to a box.
+    /// Connects as the probe does, until a connection does more than fetch a cookie: from the port of the survey. Where
+    /// that works, connects from another port too, and with `--all` from some more: routers may send only some connections to a
+    /// box, and a translation may give each connection another address, which no cookie fits.
     fn connect(&self, round_trip: Option<Duration>, found: &mut Found) {
         let plan = self.plan(round_trip);
         for n in 1..=CONNECTIONS {
             self.progress.show(&format!("  connection {n} from end to end…"));
             // What the port was used for before has ended at the target by then.
             thread::sleep(round_trip.unwrap_or_default());
-            // A translation may give each port another address, and then a cookie holds for one port alone.
-            let wanted = |local: &SocketAddr| local.port() != 0 && self.has_cookie(local.ip());
-            let local = Some(found.map.local).filter(wanted);
+            let local = Some(found.map.local).filter(|local| local.port() != 0);
             let series = &mut found.series;
             let mut connection = probe::connect(&bind(&plan, local), self.settings, n, series);
             if local_of(&connection.evidence).is_none() {
@@ -336,8 +340,8 @@ impl Explorer<'_> {
                 break;
             }
         }
-        for n in 1..=OTHER_PORTS {
-            if !self.wish.all || !found.works() || self.interrupted.load(Ordering::Relaxed) {
+        for n in 1..=if self.wish.all { OTHER_PORTS } else { 1 } {
+            if !found.works() || self.interrupted.load(Ordering::Relaxed) {
                 break;
             }
             self.progress.show(&format!("  connection {n} from another port…"));

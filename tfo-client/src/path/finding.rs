@@ -93,10 +93,11 @@ fn no_fault(found: &Exploration) -> String {
     }
     if found.works() == Some(true) {
         let hops = match hops.len() {
-            1 => "one hop that answers".to_owned(),
-            many => format!("{many} hops that answer"),
+            0 => String::new(),
+            1 => ", over one hop that answers".to_owned(),
+            many => format!(", over {many} hops that answer"),
         };
-        return format!("Fast open works from end to end, over {hops}.");
+        return format!("Fast open works from end to end{hops}.");
     }
     let (Some(first), Some(last)) = (hops.first(), hops.last()) else {
         return "No hop answers by ICMP: there is none in front of the target, or none that says so.".to_owned();

@@ -1,13 +1,14 @@
 //! The report for people: a table of hops and kinds, what was found, and what to do.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
-use tfo_core::path::{Cell, Change, PathMap, SynKind};
+use tfo_core::path::{Cell, Change, FaultKind, PathMap, SynKind};
 
 use super::exploration::Exploration;
 use super::finding;
-use crate::prose::{host_with_address, time, wrap};
+use crate::prose::{self, host_with_address, time, wrap};
 
 /// Columns of a kind of SYN.
 const KIND: usize = 9;
@@ -17,15 +18,19 @@ const ADDRESS: usize = 17;
 pub(super) fn report(found: &Exploration, colour: bool) -> String {
     let map = &found.map;
     let sent = map.samples.len();
+    // Without a SYN there is no port.
+    let from = if sent == 0 { map.local.ip().to_string() } else { map.local.to_string() };
     let mut text = wrap(&format!(
-        "{} from {}: {sent} SYNs in {:.1} s",
+        "{} from {from}: {sent} SYNs in {:.1} s",
         host_with_address(&found.host, found.address),
-        map.local,
         found.took.as_secs_f64()
     ));
     text += &wrap(&format!("End to end: {}", finding::end_to_end(found)));
-    text += "\n";
-    text += &table(found, colour);
+    let table = table(found, colour);
+    if !table.is_empty() {
+        text += "\n";
+    }
+    text += &table;
     for paragraph in finding::paragraphs(found) {
         text += "\n";
         text += &wrap(&paragraph);
@@ -34,7 +39,14 @@ pub(super) fn report(found: &Exploration, colour: bool) -> String {
         text += "\n";
         text += &wrap(&format!("Next: {advice}"));
     }
-    text
+    text + &pages(found)
+}
+
+/// The commands that show the pages of the faults.
+fn pages(found: &Exploration) -> String {
+    let kinds: BTreeSet<FaultKind> =
+        found.conclusion.faults.iter().map(|fault| fault.kind).collect();
+    kinds.into_iter().map(|kind| prose::page(kind.as_str())).collect()
 }
 
 fn table(found: &Exploration, colour: bool) -> String {

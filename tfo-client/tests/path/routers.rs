@@ -186,3 +186,35 @@ fn kernels_translation_and_rate_limit_are_no_faults() {
         assert_eq!(found["distance"], ROUTERS + 1, "{found:#}");
     });
 }
+
+#[test]
+fn filtered_icmp_is_said_and_both_ends_are_asked() {
+    if !(require("ip") && require("nft")) {
+        return;
+    }
+    isolated(|| {
+        for v6 in [false, true] {
+            let row = Row::new();
+            sh(
+                &row.hosts[0],
+                "nft 'add table inet t; add chain inet t i { type filter hook input priority 0; }; \
+                 add rule inet t i ip protocol icmp drop; \
+                 add rule inet t i icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } drop'",
+            );
+            row.filter(
+                2,
+                &[
+                    "f tcp dport 2222 reset tcp option fastopen",
+                    "f tcp dport 2222 reset tcp option 254",
+                ],
+            );
+            // Without a flag: the mirror introduces itself.
+            let found = row.path(v6, &[]);
+            assert_eq!(found["icmp"], false, "{found:#}");
+            assert_eq!(found["target"]["mirror"], true, "{found:#}");
+            let finding = found["finding"].to_string();
+            assert!(finding.contains("No ICMP errors about TCP come back"), "{finding}");
+            assert_eq!(told(&found, "faults"), ["option-overwritten request 0-4"], "{found:#}");
+        }
+    });
+}

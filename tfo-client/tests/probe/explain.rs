@@ -69,7 +69,7 @@ fn unknown_word_is_status_2_with_a_suggestion() {
             let ended = explain(&lab, &[word]);
             assert_eq!(ended.code, Some(2), "{word}");
             assert_eq!(ended.out, "", "{word}");
-            let wanted = format!("error: unknown verdict or cause \"{word}\"; {hint}\n");
+            let wanted = format!("error: unknown verdict, cause or fault \"{word}\"; {hint}\n");
             assert_eq!(ended.err, wanted);
         }
         let ended = explain(&lab, &["fall\nback\u{1b}[31m"]);

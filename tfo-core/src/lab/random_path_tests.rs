@@ -15,7 +15,7 @@ use crate::Result;
 use crate::cookie::FastOpenCookie;
 use crate::path::{
     Fault, FaultKind, IcmpError, IcmpReply, PathMap, Plan, Prober, Reply, Sample, SentSyn, Shot,
-    SynKind, locate, survey,
+    SynKind, conclude, locate, survey,
 };
 use crate::wire::{FastOpenKind::Standard, IpHeader};
 
@@ -166,6 +166,10 @@ struct Case {
     rules: Vec<HopRule>,
     /// Where each box is, in half hops: 2 × 3 - 1 where packets arrive at hop 3, 2 × 3 + 1 where it forwards.
     boxes: Vec<(Middlebox, usize)>,
+    /// The place of a link that large data does not fit.
+    small_link: Option<usize>,
+    /// The hop that terminates TCP.
+    proxy: Option<usize>,
     loss: f64,
     /// All hops answer at once and quote everything, and each packet takes the same way.
     ideal: bool,
@@ -218,6 +222,8 @@ impl Case {
             hops,
             rules: Vec::new(),
             boxes: Vec::new(),
+            small_link: None,
+            proxy: None,
             loss: if ideal { 0.0 } else { [0.0, 0.0, 0.01, 0.03][chance.usize(0..4)] },
             ideal,
         };
@@ -230,6 +236,23 @@ impl Case {
         }
         if !ideal && chance.u8(0..5) == 0 {
             case.add_box(Middlebox::TranslateSource, &mut chance);
+        }
+        match chance.u8(0..8) {
+            0 => {
+                let hop = chance.usize(1..=hops);
+                let told = chance.bool();
+                let mtu = chance.u16(300..1400);
+                let property =
+                    if told { HopProperty::Mtu(mtu) } else { HopProperty::MtuSilent(mtu) };
+                case.rules.push(HopRule::new(hop, property));
+                case.small_link = Some(2 * hop + 1);
+            }
+            1 => {
+                let hop = chance.usize(1..=hops);
+                case.rules.push(HopRule::new(hop, HopProperty::Proxy));
+                case.proxy = Some(hop);
+            }
+            _ => {}
         }
         case
     }
@@ -284,8 +307,10 @@ impl Case {
         };
         let mut map = PathMap::new(SocketAddr::new(ip(1), 40_000), SocketAddr::new(ip(2), 2222));
         let kinds = vec![SynKind::Request, SynKind::Cookie, SynKind::CookieAndData, SynKind::Data];
-        let plan = Plan::new(kinds).round_trip(Some(Duration::from_millis(40)));
+        let plan = Plan::new(kinds).round_trip(Some(Duration::from_millis(40))).large(Some(1400));
         survey(&mut simulation, &plan, &mut map, &mut |_, _, _| true).expect("it can send");
+        // Datagrams go all the way.
+        map.datagram_distance = u8::try_from(self.hops + 1).ok();
         (map, simulation)
     }
 
@@ -295,6 +320,18 @@ impl Case {
             2 * usize::from(fault.after_hop) < place && place < 2 * usize::from(fault.before_hop)
         };
         self.boxes.iter().any(|(it, place)| shows(*it).contains(&fault.kind) && inside(*place))
+            || (fault.kind == FaultKind::TooLarge && self.small_link.is_some_and(inside))
+    }
+
+    /// What is on the path, if that is one thing that hops can show: its name, its place, and what it may be found to do.
+    fn only_fault(&self) -> Option<(&'static str, usize, &'static [FaultKind])> {
+        let (name, place, kinds) = match (&self.boxes[..], self.small_link, self.proxy) {
+            ([(only, place)], None, None) => (only.name(), *place, shows(*only)),
+            ([], Some(place), None) => ("mtu", place, &[FaultKind::TooLarge][..]),
+            _ => return None,
+        };
+        // What forwards at the last hop is behind all that answer.
+        (place < 2 * self.hops).then_some((name, place, kinds))
     }
 
     fn in_words(&self) -> String {
@@ -321,17 +358,18 @@ fn random_paths_are_blamed_only_where_their_boxes_are() {
                 wrong.push(format!("seed {seed}, {}: {fault:?}", case.in_words()));
             }
         }
-        // A box that forwards at the last hop is behind all that answer.
-        let visible = |(_, place): &&(Middlebox, usize)| *place < 2 * case.hops;
-        if let [only] = &case.boxes[..]
-            && case.ideal
-            && visible(&only)
+        let proxy = conclude(&map, &[]).proxy.map(usize::from);
+        if proxy != case.proxy {
+            wrong.push(format!("seed {seed}, {}: proxy {proxy:?}", case.in_words()));
+        }
+        if case.ideal
+            && let Some((name, _, kinds)) = case.only_fault()
         {
             with_box += 1;
-            let of_box = faults.iter().filter(|fault| shows(only.0).contains(&fault.kind));
+            let of_box = faults.iter().filter(|fault| kinds.contains(&fault.kind));
             let of_box: Vec<&Fault> = of_box.collect();
             if of_box.is_empty() {
-                *missed.entry(only.0.name()).or_default() += 1;
+                *missed.entry(name).or_default() += 1;
             } else {
                 found += 1;
             }

@@ -62,6 +62,16 @@ impl EndToEnd {
             .map_or_else(|| self.verdict.candidates.contains(&cause), |known| known == cause)
     }
 
+    /// Returns whether the SYN arrived as it was sent, and only its answer suffered: no hop can show that.
+    #[must_use]
+    pub fn lost_on_the_way_back(&self) -> bool {
+        match self.verdict.cause {
+            Some(Cause::SynAckOptionStripped) => true,
+            Some(Cause::SynRetransmitted) => has_arrived(self),
+            _ => false,
+        }
+    }
+
     /// Returns whether the server reported what arrived.
     #[must_use]
     pub const fn is_mirrored(&self) -> bool {

@@ -159,3 +159,17 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FaultKind;
+    use crate::diagnosis::manual::Topic;
+
+    #[test]
+    fn each_kind_of_fault_has_a_page_and_each_page_a_kind() {
+        let pages = Topic::all().filter(|topic| matches!(topic, Topic::Fault(_)));
+        let pages: Vec<&str> = pages.map(Topic::as_str).collect();
+        let kinds: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(pages, kinds);
+    }
+}

@@ -273,14 +273,23 @@ fn too_large(map: &PathMap) -> Option<Fault> {
         fault.values = Some((data_of(SMALL), data_of(sample.shot.data)));
         return Some(with_small_control(map, fault));
     }
-    let silent = || large().filter(|it| it.reply == Reply::Silence && it.shot.ttl <= small);
+    // Only what is followed by an answered small one: the hop may limit the rate of its ICMP errors.
+    let pairs = || map.samples.windows(2).filter_map(|pair| <&[Sample; 2]>::try_from(pair).ok());
+    let silent = || {
+        let lost = pairs().filter(|[test, control]| {
+            let alike = test.shot.ttl == control.shot.ttl && control.shot.kind == SynKind::Data;
+            alike && control.shot.data <= SMALL && control.arrived()
+        });
+        let tests = lost.map(|[test, _]| test).filter(|it| it.shot.data > SMALL);
+        tests.filter(|it| it.reply == Reply::Silence && it.shot.ttl <= small)
+    };
     // The smallest data that got lost; what is larger counts with it.
     let lost = silent().map(|it| it.shot.data).min()?;
     let after = passed(lost).unwrap_or(0);
     let before = silent().map(|it| it.shot.ttl).filter(|hop| *hop > after).min()?;
-    let tried = large().filter(|it| it.shot.ttl >= before && it.shot.data >= lost).count();
+    let tried = silent().filter(|it| it.shot.ttl >= before).count();
     let test = Count { passed: 0, tried: u32::try_from(tried).unwrap_or(u32::MAX) };
-    if chance(test, map.count_from(SynKind::Data, before)) > CHANCE {
+    if chance(test, Count { passed: test.tried, tried: test.tried }) > CHANCE {
         return None;
     }
     let fits = large().filter(|it| it.arrived() && it.shot.ttl >= before && it.shot.data < lost);

@@ -3,7 +3,12 @@
 //! 1. All SYNs come from one port, until another one is asked for, and with one flow label: routers that distribute by
 //!    connection send them the same way.
 //! 2. A socket is closed before the next one opens. A connection that came about is reset.
-//! 3. An ICMP error is the kernel's word that it quotes the SYN of this very socket: ports and sequence number fit.
+//! 3. An ICMP error is the kernel's word that it quotes the SYN of this very socket. The kernel looks the socket up by
+//!    addresses and ports, and drops the error unless the quoted sequence number is between the first one that is
+//!    not acknowledged and the next one (`tcp_v4_err`, `tcp_v6_err`). Initial sequence numbers of one 5-tuple grow by one every
+//!    64 ns (`secure_tcp_seq`), so a late quote of an earlier SYN, 1 ms ago or more, is thousands of numbers off: it is
+//!    dropped, and counted as `OutOfWindowIcmps`. It never counts for another hop or kind.
+//! 4. A quote that comes after the kernel's retransmission is that of the first SYN if it shows its option or data.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -50,12 +55,7 @@ impl SocketProber {
         if port.is_none() || !prober.is_free() {
             prober.change_port()?;
         }
-        prober.open(1).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP | libc::EINVAL) => {
-                Error::system("IP_RECVERR", "", io::ErrorKind::Unsupported.into())
-            }
-            _ => e,
-        })?;
+        prober.open(1)?;
         Ok(prober)
     }
 
@@ -155,8 +155,9 @@ impl SocketProber {
         }
     }
 
-    /// What comes back until the deadline.
-    fn wait(&self, fd: &OwnedFd, start: Instant, wait: Duration) -> (Reply, bool) {
+    /// What comes back until the deadline, and whether it came for the kernel's retransmission.
+    fn wait(&self, fd: &OwnedFd, start: Instant, shot: Shot) -> (Reply, bool) {
+        let Shot { kind, wait, .. } = shot;
         let mut quote = vec![0; QUOTE];
         loop {
             let left = wait.saturating_sub(start.elapsed());
@@ -173,6 +174,8 @@ impl SocketProber {
             }
             if ready {
                 if let Some(icmp) = take_icmp(fd, self.target, &mut quote) {
+                    // A late answer may still be that to the first SYN.
+                    let again = again && !reading::is_first_syn(&icmp.quote, kind);
                     return (Reply::Icmp(icmp), again);
                 }
                 match option::take_error(fd) {
@@ -247,7 +250,7 @@ impl Prober for SocketProber {
         // A smaller MTU that the kernel learns of changes it.
         let announced = option::tcp_info(&fd).ok().and_then(|info| info.advmss);
         let mss = announced.and_then(|mss| u16::try_from(mss).ok());
-        let (reply, again) = self.wait(&fd, start, shot.wait);
+        let (reply, again) = self.wait(&fd, start, shot);
         let after = start.elapsed();
         let mut samples = if again && shot.kind != SynKind::Plain {
             let first = Sample::new(shot, Reply::Silence, RETRANSMITTED, port);
@@ -310,15 +313,22 @@ fn set_hops(fd: impl AsFd, target: SocketAddr, ttl: u8) -> Result<()> {
     if target.is_ipv4() {
         set(fd, libc::IPPROTO_IP, libc::IP_TTL, "IP_TTL", ttl.into())?;
         set(fd, libc::IPPROTO_IP, libc::IP_RECVTTL, "IP_RECVTTL", 1)?;
-        set(fd, libc::IPPROTO_IP, libc::IP_RECVERR, "IP_RECVERR", 1)
+        ask_for_errors(fd, libc::IPPROTO_IP, libc::IP_RECVERR, "IP_RECVERR")
     } else {
         let hops = libc::IPV6_UNICAST_HOPS;
         set(fd, libc::IPPROTO_IPV6, hops, "IPV6_UNICAST_HOPS", ttl.into())?;
         set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT, "IPV6_RECVHOPLIMIT", 1)?;
         // Kernels before 4.2 make no flow labels.
         let _ = set(fd, libc::IPPROTO_IPV6, libc::IPV6_AUTOFLOWLABEL, "IPV6_AUTOFLOWLABEL", 0);
-        set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, "IPV6_RECVERR", 1)
+        ask_for_errors(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, "IPV6_RECVERR")
     }
+}
+
+/// Asks for the error queue, which a kernel or a sandbox may not have, whatever its answer is.
+fn ask_for_errors(fd: impl AsFd, level: i32, name: i32, text: &'static str) -> Result<()> {
+    sockopt::set_int(fd, level, name, 1).map_err(|e| {
+        Error::system("setsockopt", text, io::Error::new(io::ErrorKind::Unsupported, e))
+    })
 }
 
 fn set(fd: impl AsFd, level: i32, name: i32, text: &'static str, value: i32) -> Result<()> {

@@ -179,6 +179,15 @@ fn read_data_as(quote: &[u8], context: &Context<'_>, sent: &[u8]) -> Option<Read
     Some(reading)
 }
 
+/// Whether a quote shows the first SYN of a kind, with its option or data, and not the kernel's retransmission, which has
+/// neither.
+pub(super) fn is_first_syn(quote: &[u8], kind: SynKind) -> bool {
+    let Some(quoted) = QuotedSegment::parse(quote) else { return false };
+    let has_option = quoted.options().is_some_and(|options| options.fast_open().is_some());
+    let has_data = quoted.payload().is_some_and(|payload| !without_padding(payload).1.is_empty());
+    (kind.has_option() && has_option) || (kind.has_data() && has_data)
+}
+
 /// The bytes of a quote in hexadecimal digits, for a report: those of a cookie are `xx`.
 #[must_use]
 pub fn hex_without_cookie(quote: &[u8]) -> String {
@@ -292,6 +301,19 @@ mod tests {
         let data = if kind.has_data() { 30 } else { 0 };
         read(quote, &Context { kind, sent: &sent, mss: Some(1460), data, local, remote, longest })
             .expect("our ports")
+    }
+
+    #[test]
+    fn first_syn_is_told_from_its_retransmission() {
+        let with_cookie = [&BEFORE[..], &COOKIE].concat();
+        let first = syn(&with_cookie, &data(30));
+        assert!(is_first_syn(&first, SynKind::CookieAndData));
+        assert!(is_first_syn(&syn(&BEFORE, &data(30)), SynKind::Data));
+        for kind in SynKind::ALL {
+            assert!(!is_first_syn(&syn(&BEFORE, &[]), kind), "{kind}");
+            assert!(!is_first_syn(&[syn(&BEFORE, &[]), vec![0; 20]].concat(), kind), "{kind}");
+            assert!(!is_first_syn(&first[..8], kind), "a quote that shows neither");
+        }
     }
 
     #[test]

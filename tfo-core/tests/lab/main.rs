@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "what a test in its namespace saw, and its figures")]
 
 mod end;
+mod late;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod packets;
 mod path;

@@ -1,15 +1,17 @@
-//! The manual: a page for each verdict and each cause, which `tfo-client explain` shows. The tables
-//! of the README are made of the pages' first lines.
+//! The manual: a page for each verdict, each cause and each fault of a path, which `tfo-client explain` shows. The
+//! tables of the README are made of the pages' first lines.
 //!
 //! A page is a Markdown file of this folder: the word as its title, a sentence of what it means, a
 //! line `Help: …` of what helps, then the four [sections](Section). What a cause requires, and which other causes
 //! that excludes, is not written there: it comes from the [table of rules](super::rules).
 
+mod faults;
 mod proof;
 
 use std::fmt;
 
 pub use self::proof::{Broader, Fact, Proof, Rival};
+use self::faults::FAULTS;
 use super::{Cause, Outcome};
 
 /// A word that has a page.
@@ -20,13 +22,16 @@ pub enum Topic {
     Outcome(Outcome),
     /// Why it happened.
     Cause(Cause),
+    /// What `tfo-client path` finds between two hops.
+    Fault(&'static str),
 }
 
 impl Topic {
-    /// All of them: the verdicts, then the causes.
+    /// All of them: the verdicts, the causes, then the faults.
     pub fn all() -> impl Iterator<Item = Self> {
         let outcomes = Outcome::ALL.iter().copied().map(Self::Outcome);
-        outcomes.chain(Cause::ALL.iter().copied().map(Self::Cause))
+        let causes = Cause::ALL.iter().copied().map(Self::Cause);
+        outcomes.chain(causes).chain(FAULTS.iter().map(|(word, _)| Self::Fault(word)))
     }
 
     /// The one of this word.
@@ -41,12 +46,13 @@ impl Topic {
         match self {
             Self::Outcome(outcome) => outcome.as_str(),
             Self::Cause(cause) => cause.as_str(),
+            Self::Fault(word) => word,
         }
     }
 
     /// What the manual says of it.
     #[must_use]
-    pub const fn page(self) -> Page {
+    pub fn page(self) -> Page {
         Page { topic: self, text: text(self) }
     }
 }
@@ -160,7 +166,7 @@ impl Page {
 }
 
 /// The compiler holds that each word has its file.
-const fn text(topic: Topic) -> &'static str {
+fn text(topic: Topic) -> &'static str {
     match topic {
         Topic::Outcome(Outcome::FastOpen) => include_str!("fast-open.md"),
         Topic::Outcome(Outcome::CookieGranted) => include_str!("cookie-granted.md"),
@@ -196,6 +202,10 @@ const fn text(topic: Topic) -> &'static str {
         Topic::Cause(Cause::ClientWithoutCookies) => include_str!("client-without-cookies.md"),
         Topic::Cause(Cause::AcceptQueueFull) => include_str!("accept-queue-full.md"),
         Topic::Cause(Cause::RegularFailsToo) => include_str!("regular-fails-too.md"),
+        Topic::Fault(word) => {
+            let page = FAULTS.iter().find(|(known, _)| *known == word);
+            page.map_or("", |(_, text)| text)
+        }
     }
 }
 

@@ -63,7 +63,8 @@ fn a_terminal_of_80_columns_shows_all_of_it() {
 #[test]
 fn words_are_found_and_mean_one_thing() {
     let words: HashSet<_> = Topic::all().map(Topic::as_str).collect();
-    assert_eq!(words.len(), Outcome::ALL.len() + Cause::ALL.len(), "no word is used twice");
+    let all = Outcome::ALL.len() + Cause::ALL.len() + FAULTS.len();
+    assert_eq!(words.len(), all, "no word is used twice");
     for topic in Topic::all() {
         assert_eq!(Topic::named(topic.as_str()), Some(topic));
     }
@@ -73,10 +74,14 @@ fn words_are_found_and_mean_one_thing() {
 #[test]
 fn no_file_lies_there_unused() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnosis/manual");
-    for entry in fs::read_dir(folder).unwrap() {
+    let faults = fs::read_dir(folder.join("faults")).unwrap();
+    for entry in fs::read_dir(folder).unwrap().chain(faults) {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if let Some(word) = name.strip_suffix(".md") {
-            assert!(Topic::named(word).is_some(), "{name} explains no verdict and no cause");
+            assert!(
+                Topic::named(word).is_some(),
+                "{name} explains no verdict, no cause and no fault"
+            );
         }
     }
 }

@@ -26,28 +26,41 @@ impl Survey<'_> {
                 }
             }
             if self.map.distance() == Some(hop) {
-                return Ok(());
+                return self.confirm_distance(hop);
             }
             let arrived = self.map.hops().contains(&hop);
             silent = if arrived { 0 } else { silent + 1 };
             heard |= arrived;
             let gap = if heard { LONG_GAP } else { GAP };
             if silent == gap && self.map.distance().is_none() {
+                // Until one of the last hops is heard.
+                self.map.without_icmp = !heard;
                 self.search_distance(hop)?;
-                let Some(distance) = self.map.distance() else {
-                    self.map.without_icmp = !heard;
-                    return Ok(());
-                };
+                let Some(distance) = self.map.distance() else { return Ok(()) };
                 if !heard && !self.heard_near(distance, hop)? {
-                    self.map.without_icmp = true;
                     return Ok(());
                 }
+                self.map.without_icmp = false;
             }
             if self.map.distance().is_some_and(|distance| distance <= hop + 1) {
                 return Ok(());
             }
             hop += 1;
         }
+        Ok(())
+    }
+
+    /// Sends more to a silent hop in front of the first TCP answer: both SYNs to it, or their answers, may have got lost.
+    fn confirm_distance(&mut self, hop: u8) -> Result<()> {
+        let before = hop.saturating_sub(1);
+        let is_silent = before > 0 && !self.map.hops().contains(&before);
+        for _ in 0..if is_silent { 2 } else { 0 } {
+            if self.small(SynKind::Plain, before)? != Some(false) {
+                break;
+            }
+        }
+        // One hop may be silent for reasons of its own.
+        self.map.without_icmp = hop > 2 && self.map.hops().is_empty();
         Ok(())
     }
 

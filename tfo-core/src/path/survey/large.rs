@@ -1,10 +1,13 @@
 //! Large data, where small data passes.
 
-use super::{AT_FIRST, Survey};
+use super::{PACE, Survey};
 use crate::Result;
 use crate::path::map::SMALL;
 use crate::path::sample::IcmpError;
 use crate::path::{Sample, SynKind};
+
+/// How often large data must get lost, and small data not: by chance that happens in 0.4 % of all runs.
+const ENOUGH: u32 = 5;
 
 impl Survey<'_> {
     /// Sends large data where small data passes, and halves hops and sizes if it does not.
@@ -27,21 +30,17 @@ impl Survey<'_> {
         let Some(hop) = lost.filter(|_| self.go_on() && !self.told_too_big()) else {
             return Ok(());
         };
-        // Chance, or the size? Small and large data take turns.
-        for _ in 0..AT_FIRST {
-            let wait = self.wait_for(hop);
-            if self.send(SynKind::Data, hop, large, wait)? != Some(false) {
-                return Ok(());
-            }
-            self.small(SynKind::Data, hop)?;
+        // Chance, or the size?
+        if self.size_matters(hop, large, ENOUGH)? != Some(true) {
+            return Ok(());
         }
         let (mut fits, mut too_large) = (SMALL, large);
-        while too_large - fits > 1 && self.go_on() {
+        while too_large - fits > 1 {
             let middle = usize::midpoint(fits, too_large);
-            if self.large_arrives(hop, middle)? {
-                fits = middle;
-            } else {
-                too_large = middle;
+            match self.size_matters(hop, middle, 2)? {
+                Some(true) => too_large = middle,
+                Some(false) => fits = middle,
+                None => break,
             }
         }
         Ok(())
@@ -53,16 +52,39 @@ impl Survey<'_> {
         self.map.samples.iter().any(told)
     }
 
+    /// Whether one of two SYNs with large data arrives.
     fn large_arrives(&mut self, hop: u8, data: usize) -> Result<bool> {
         let wait = self.wait_for(hop);
         for _ in 0..2 {
-            match self.send(SynKind::Data, hop, data, wait)? {
-                Some(true) => return Ok(true),
-                Some(false) if self.told_too_big() => return Ok(false),
-                Some(false) => {}
-                None => return Ok(false),
+            let arrived = self.send(SynKind::Data, hop, data, wait)?;
+            if arrived != Some(false) || self.told_too_big() {
+                return Ok(arrived == Some(true));
             }
         }
         Ok(false)
+    }
+
+    /// Whether data of this size gets no answer where small data does: so often, and never another way. `None`: that is open.
+    ///
+    /// Each large SYN is followed by a small one. What is lost counts only if that one is answered: else the hop limits
+    /// the rate of its ICMP errors.
+    fn size_matters(&mut self, hop: u8, data: usize, wanted: u32) -> Result<Option<bool>> {
+        let (mut lost, mut unanswered) = (0, 0);
+        while lost < wanted && unanswered < 3 {
+            for bytes in [data, SMALL] {
+                if unanswered > 0 {
+                    self.prober.pause(PACE);
+                }
+                let wait = self.wait_for(hop);
+                match (self.send(SynKind::Data, hop, bytes, wait)?, bytes == data) {
+                    (None, _) => return Ok(None),
+                    (Some(true), true) => return Ok(Some(false)),
+                    (Some(true), false) => lost += 1,
+                    (Some(false), true) => {}
+                    (Some(false), false) => unanswered += 1,
+                }
+            }
+        }
+        Ok((lost >= wanted).then_some(true))
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::map::SMALL;
 use super::plan::{Plan, Prober, Stage};
-use super::{PathMap, Sample, Shot, SynKind};
+use super::{PathMap, Reply, Sample, Shot, SynKind};
 use crate::Result;
 
 /// The time between SYNs to a hop that limits its rate: longer than the second that Linux takes for each.
@@ -107,11 +107,8 @@ impl Survey<'_> {
         let data = if kind.has_data() { data } else { 0 };
         let known = self.map.round_trip(ttl);
         let samples = self.prober.shoot(Shot::new(kind, ttl, data, wait))?;
-        if let (Some(known), [only]) = (known, &samples[..])
-            && only.icmp().is_some()
-        {
-            let late = only.after.saturating_sub(known);
-            self.spread = Some(self.spread.map_or(late, |spread| late.max(spread * 7 / 8)));
+        if let (Some(known), [only]) = (known, &samples[..]) {
+            self.learn_spread(only, known);
         }
         let arrived = samples.first().is_some_and(Sample::arrived);
         self.map.sent.entry(kind).or_insert_with(|| self.prober.sent(kind));
@@ -125,6 +122,18 @@ impl Survey<'_> {
     fn small(&mut self, kind: SynKind, ttl: u8) -> Result<Option<bool>> {
         let wait = self.wait_for(ttl);
         self.send(kind, ttl, SMALL, wait)
+    }
+
+    /// Learns from a SYN to a hop that is known to answer after that time.
+    fn learn_spread(&mut self, sample: &Sample, known: Duration) {
+        let is_control = sample.shot.kind == SynKind::Plain && sample.port == self.map.local.port();
+        if sample.icmp().is_some() {
+            let late = sample.after.saturating_sub(known);
+            self.spread = Some(self.spread.map_or(late, |spread| late.max(spread * 7 / 8)));
+        } else if is_control && sample.reply == Reply::Silence {
+            // It may just be late.
+            self.spread = Some(self.spread.unwrap_or_default().max(LEAST) * 2);
+        }
     }
 
     /// How long the answer of a hop may take: longer than the slowest one so far.
