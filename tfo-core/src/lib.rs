@@ -25,6 +25,7 @@ pub mod host;
 pub mod lab;
 pub mod path;
 pub mod probe;
+mod prose;
 pub mod socket;
 mod sys;
 mod uapi;
