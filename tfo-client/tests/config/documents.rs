@@ -29,18 +29,19 @@ const RULES: Rules = Rules {
         ("--duration 3s", "--duration 300ms"),
     ],
     shortened: &[
-        ("compare --lab  ", "-n 3"),
-        ("--bin tfo-client -- compare --lab", "-n 3"),
+        ("compare --lab$", "-n 3"),
         ("compare 192.0.2.2", "-n 3"),
         ("load 192.0.2.2 --rate", "--duration 300ms"),
     ],
-    interrupted: &["--forever", "--watch", "--bin tfo-server   "],
+    interrupted: &["--forever", "--watch", "--bin tfo-server$"],
     statuses: &[
         ("tfo-client 127.0.0.1:9", &[3]),
         // Too few pairs for an answer, where the document makes more of them.
         ("compare", &[0, 1]),
         ("--box drop-syn-data", &[1]),
         ("--loss 5%", &[0, 1]),
+        ("doctor --watch", &[130]),
+        ("--metrics", &[130]),
     ],
 };
 

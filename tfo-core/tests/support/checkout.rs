@@ -14,8 +14,8 @@ use tfo_core::lab::{Finished, Host, Program};
 
 use crate::support::program::clean;
 
-/// How to run the commands of some documents. A rule is for the commands that contain its text; a rule that no command
-/// needs is a fault.
+/// How to run the commands of some documents. A rule is for the commands that contain its text, or end with it if it ends
+/// with `$`. A rule that no command needs is a fault.
 pub(crate) struct Rules {
     /// Commands that are not run, each with the reason.
     pub(crate) skipped: &'static [(&'static str, &'static str)],
@@ -44,7 +44,7 @@ const SUDO: &str = "#!/bin/sh\nexec \"$@\"\n";
 const CARGO: &str = "#!/bin/bash\n\
     [ \"$1\" = build ] && exit\n\
     [ \"$1 $2 $3\" = 'run --release --bin' ] || { echo \"not run here: cargo $*\" >&2; exit 99; }\n\
-    program=$4; shift 5; exec \"$program\" \"$@\"\n";
+    program=$4; shift 4; [ \"$1\" = -- ] && shift; exec \"$program\" \"$@\"\n";
 
 impl Checkout {
     /// Creates the folder. `built` is the folder of the programs.
@@ -79,12 +79,14 @@ impl Checkout {
         for Step { place, command, output } in
             documents.iter().flat_map(|(name, text)| steps(name, text))
         {
-            unused.retain(|rule| !command.contains(rule));
-            if rules.skipped.iter().any(|(skipped, _)| command.contains(skipped)) {
+            unused.retain(|rule| !applies(rule, &command));
+            if rules.skipped.iter().any(|(skipped, _)| applies(skipped, &command)) {
                 continue;
             }
-            let ended = self.run_one(host, &rules.adapt(&command));
-            let wanted = rules.statuses.iter().find(|(text, _)| command.contains(text));
+            // Output as of a host that has no cookies yet.
+            let new = (!output.is_empty()).then(|| Host::new("new").unwrap());
+            let ended = self.run_one(new.as_ref().unwrap_or(host), &rules.adapt(&command));
+            let wanted = rules.statuses.iter().find(|(text, _)| applies(text, &command));
             let wanted = wanted.map_or(&[0][..], |(_, statuses)| statuses);
             let shown = format!("{}{}", ended.out, ended.err);
             if !ended.code.is_some_and(|code| wanted.contains(&code)) {
@@ -129,15 +131,19 @@ impl Rules {
             adapted = adapted.replace(from, to);
         }
         for (of, arguments) in self.shortened {
-            if command.contains(of) {
+            if applies(of, command) {
                 adapted = format!("{adapted} {arguments}");
             }
         }
-        if self.interrupted.iter().any(|text| command.contains(text)) {
+        if self.interrupted.iter().any(|text| applies(text, command)) {
             adapted = format!("timeout --signal=INT --preserve-status 1 {adapted}");
         }
         adapted
     }
+}
+
+fn applies(rule: &str, command: &str) -> bool {
+    rule.strip_suffix('$').map_or_else(|| command.contains(rule), |end| command.ends_with(end))
 }
 
 /// Returns the commands of a document.

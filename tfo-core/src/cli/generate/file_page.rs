@@ -87,6 +87,12 @@ struct Row<'a> {
     set_by: Vec<&'a str>,
 }
 
+impl Row<'_> {
+    fn is_key(&self) -> bool {
+        !self.deep && !is_quoted(self.word)
+    }
+}
+
 impl<'a> Text<'a> {
     fn of(comments: &[&'a str]) -> Self {
         let mut text = Self::default();
@@ -96,7 +102,7 @@ impl<'a> Text<'a> {
             text.line(line);
             // Those beside a table are for the key of the row, which a row of a value stands below.
             let current = text.rows.len().min(before + 1);
-            match text.rows[..current].iter_mut().rev().find(|row| !row.deep) {
+            match text.rows[..current].iter_mut().rev().find(|row| row.is_key()) {
                 Some(row) => row.set_by.extend(set_by),
                 None => text.set_by.extend(set_by),
             }
@@ -129,7 +135,7 @@ impl<'a> Text<'a> {
 
     /// Whether the table's first column has keys, so that quoted words are values of one of them.
     fn has_names(&self) -> bool {
-        self.rows.iter().any(|row| !row.deep && !is_quoted(row.word))
+        self.rows.iter().any(Row::is_key)
     }
 
     fn push(&mut self, line: &'a str) {

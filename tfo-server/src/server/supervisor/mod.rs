@@ -357,15 +357,12 @@ impl Supervisor {
             && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
         {
             self.stopping = Some(Stopping::Draining);
-            if self.shared.open.load(Ordering::Relaxed) == 0 {
-                log::info!("stopped accepting; no connection is open");
-            } else {
-                log::info!(
-                    "stopped accepting; waiting up to {:?} for {}",
-                    self.settings.limits.drain_timeout.get(),
-                    self.open_connections()
-                );
-            }
+            let timeout = self.settings.limits.drain_timeout.get();
+            let wait = match self.shared.open.load(Ordering::Relaxed) {
+                0 => String::new(),
+                _ => format!("; waiting up to {timeout:?} for {}", self.open_connections()),
+            };
+            log::info!("stopped accepting{wait}");
         }
     }
 
