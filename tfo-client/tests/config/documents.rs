@@ -30,6 +30,9 @@ const RULES: Rules = Rules {
     ],
     shortened: &[
         ("compare --lab$", "-n 3"),
+        ("--box drop-syn-data -n 10", "-n 2"),
+        ("--rtt 100ms --box drop-syn-data$", "-n 1"),
+        ("tfo-client lab --box drop-syn-data$", "-n 1"),
         ("compare 192.0.2.2", "-n 3"),
         ("load 192.0.2.2 --rate", "--duration 300ms"),
     ],

@@ -9,14 +9,11 @@ use tfo_core::lab::{self, Host, Program, SERVER_V4, isolated};
 
 use crate::harness::{Lab, each, json};
 
-/// Returns the link-local address of a host, and the name of its interface.
-fn link_local(host: &Host) -> (String, String) {
+/// Returns the name of a host's interface other than loopback.
+fn interface(host: &Host) -> String {
     let table = host.run(|| fs::read_to_string("/proc/net/if_inet6").unwrap());
-    let line = table.lines().find(|line| line.starts_with("fe80")).unwrap();
-    let digits: Vec<char> = line.chars().take(32).collect();
-    let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
-    let name = line.split_whitespace().last().unwrap().to_owned();
-    (groups.join(":"), name)
+    let names = table.lines().filter_map(|line| line.split_whitespace().last());
+    names.filter(|name| *name != "lo").last().unwrap().to_owned()
 }
 
 #[test]
@@ -27,7 +24,7 @@ fn source_and_interface_choose_where_connections_leave() {
         }
         let lab = Lab::new();
         let Some(_server) = lab.serve_all(&[]) else { return };
-        let (_, interface) = link_local(&lab.client);
+        let interface = interface(&lab.client);
         let mut ip = Command::new("ip");
         ip.args(["address", "add", "192.0.2.11/24", "dev", &interface]);
         assert!(lab.client.output(ip).unwrap().status.success());
@@ -68,16 +65,22 @@ fn source_and_interface_choose_where_connections_leave() {
 #[test]
 fn scope_of_a_link_local_address_is_used_and_kept_in_advice() {
     isolated(|| {
+        if !lab::require("ip") {
+            return;
+        }
         let lab = Lab::new();
-        let Some(_server) = lab.serve_all(&[]) else { return };
-        let ((server, _), (_, interface)) = (link_local(&lab.server), link_local(&lab.client));
-        let target = format!("{server}%{interface}");
-        let (document, ended) = lab.document(&["-s", &target]);
-        assert_eq!(ended.code, Some(0), "{target}: {document} {}", ended.err);
-        let (document, ended) = lab.document(&["-s", &format!("[{target}]:9")]);
+        let mut ip = Command::new("ip");
+        ip.args(["address", "add", "fe80::1/64", "dev", "lo", "nodad"]);
+        assert!(lab.client.output(ip).unwrap().status.success());
+        let (document, ended) = lab.document(&["-l", "-s", "fe80::1%lo"]);
+        assert_eq!(ended.code, Some(0), "{document} {}", ended.err);
+        let (document, ended) = lab.document(&["-s", "[fe80::1%lo]:9"]);
         assert_eq!(ended.code, Some(3), "{document}");
         let advice = document["summary"]["advice"].as_str().unwrap();
-        assert!(advice.contains("-s fe80:") && advice.contains('%'), "{advice}");
+        assert!(advice.contains("`tfo-client -s fe80::1%1 -p 9"), "{advice}");
+        let ended = lab.probe(&["-s", "fe80::1"]);
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.contains("such as fe80::1%eth0"), "{}", ended.err);
     });
 }
 

@@ -117,7 +117,7 @@ fn constant(last: &Verdict, total: usize) -> (String, String) {
     let advice = match (last.outcome, last.cause) {
         (Outcome::CookieGranted, _) => {
             "Cookies are granted and not kept: each connection found none cached. Look at the cache, \
-             `ip tcp_metrics show`; it is keyed by both addresses, so a source address that changes \
+             `tfo-client cookies`; it is keyed by both addresses, so a source address that changes \
              starts anew each time."
                 .to_owned()
         }

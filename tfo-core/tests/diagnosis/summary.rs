@@ -127,7 +127,7 @@ fn a_box_that_strips_only_kind_34_is_bypassed_by_the_second_request() {
 
 #[test]
 fn cookies_that_are_granted_each_time_are_not_kept() {
-    assert_says(&summarize(&[granted(), granted()]), "cookie-granted", "`ip tcp_metrics show`");
+    assert_says(&summarize(&[granted(), granted()]), "cookie-granted", "`tfo-client cookies`");
 }
 
 #[test]

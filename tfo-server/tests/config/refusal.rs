@@ -87,6 +87,16 @@ fn invalid_file_reports_line_key_and_allowed_values() {
             "4:13: forward.upstreams: service \"forward\" needs at least one upstream: expected \
              addresses with ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
         ),
+        ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
+    ] {
+        let error = Folder::new(config).refused(&[], &[]);
+        assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
+    }
+}
+
+#[test]
+fn common_mistakes_are_answered_with_the_right_form() {
+    for (config, message) in [
         (
             "[listen]\naddress = 0.0.0.0",
             "2:14: listen.address: text needs quotes: expected address = \"0.0.0.0\"",
@@ -105,7 +115,6 @@ fn invalid_file_reports_line_key_and_allowed_values() {
             "2:10: limits.buffer: invalid value \"64B\": expected a size from 4KiB to 16MiB, such as \"16KiB\" or \
              \"1MiB\"",
         ),
-        ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
     ] {
         let error = Folder::new(config).refused(&[], &[]);
         assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
