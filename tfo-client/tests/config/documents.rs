@@ -43,6 +43,8 @@ const RULES: Rules = Rules {
         ("compare", &[0, 1]),
         ("--box drop-syn-data", &[1]),
         ("--loss 5%", &[0, 1]),
+        // An ordinary user, who is root only in the namespace of the test, may not.
+        ("cookies forget", &[0, 2]),
         ("doctor --watch", &[130]),
         ("--metrics", &[130]),
     ],

@@ -13,7 +13,7 @@ use crate::harness::{Lab, each, json};
 fn interface(host: &Host) -> String {
     let table = host.run(|| fs::read_to_string("/proc/net/if_inet6").unwrap());
     let names = table.lines().filter_map(|line| line.split_whitespace().last());
-    names.filter(|name| *name != "lo").last().unwrap().to_owned()
+    names.filter(|name| *name != "lo").next_back().unwrap().to_owned()
 }
 
 #[test]

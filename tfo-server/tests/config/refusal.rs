@@ -102,6 +102,16 @@ fn common_mistakes_are_answered_with_the_right_form() {
             "2:14: listen.address: text needs quotes: expected address = \"0.0.0.0\"",
         ),
         (
+            "[[listen]]\naddress = localhost",
+            "2:11: listen.address: invalid value localhost: expected an IP address of this host, such \
+             as \"127.0.0.1\", \"0.0.0.0\" or \"::\"; host names are not resolved",
+        ),
+        (
+            "[forward]\nupstreams = [192.0.2.1:80, [::1]:80]",
+            "2:19: forward.upstreams: text needs quotes: expected upstreams = [\"192.0.2.1:80\", \"[::1]:80\"]",
+        ),
+        ("[output]\nlines = yes", "2:9: output.lines: invalid value yes: expected a boolean"),
+        (
             "[listen]\n[[listen]]",
             "2:3: listen: duplicate table: expected one [listen], or several, each as [[listen]]",
         ),
