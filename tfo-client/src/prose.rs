@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+pub(crate) use tfo_core::cli::output::counted;
 use tfo_core::diagnosis::{Outcome, Verdict};
 
 /// Columns of prose: the width of a narrow terminal.
@@ -64,15 +65,6 @@ pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
     wrapped + "\n"
 }
 
-/// Returns a number and its noun: "no connections", "1 connection", "2 connections".
-pub(crate) fn counted(number: impl Into<u64>, noun: &str) -> String {
-    match number.into() {
-        0 => format!("no {noun}s"),
-        1 => format!("1 {noun}"),
-        number => format!("{number} {noun}s"),
-    }
-}
-
 /// Returns the host and its address, or the address alone if the host was given as one.
 pub(crate) fn host_with_address(host: &str, address: SocketAddr) -> String {
     if host == address.ip().to_string() {
@@ -116,18 +108,6 @@ pub(crate) fn time(time: Option<Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn noun_fits_its_number() {
-        for (number, text) in [
-            (0_u32, "no connections"),
-            (1, "1 connection"),
-            (2, "2 connections"),
-            (21, "21 connections"),
-        ] {
-            assert_eq!(counted(number, "connection"), text);
-        }
-    }
 
     #[test]
     fn wrap_breaks_between_words_and_never_in_a_command() {

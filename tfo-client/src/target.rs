@@ -53,7 +53,16 @@ pub(crate) fn resolve_all(target: &Target, family: Family) -> Result<Vec<SocketA
             &format!("no {family} address, only {}", others.join(", ")),
         ));
     }
-    Ok(fitting)
+    let unscoped = fitting.iter().find(|address| match address {
+        SocketAddr::V6(v6) => v6.ip().is_unicast_link_local() && v6.scope_id() == 0,
+        SocketAddr::V4(_) => false,
+    });
+    match unscoped.map(SocketAddr::ip) {
+        Some(ip) => Err(Failure::Unusable(format!(
+            "{ip} is the address of a link: expected the link's interface as well, such as {ip}%eth0"
+        ))),
+        None => Ok(fitting),
+    }
 }
 
 fn no_address(target: &Target, reason: &dyn fmt::Display) -> Failure {

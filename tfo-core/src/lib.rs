@@ -29,6 +29,7 @@ pub mod hyper;
 pub mod lab;
 pub mod path;
 pub mod probe;
+mod prose;
 pub mod socket;
 mod sys;
 #[cfg(feature = "tokio")]

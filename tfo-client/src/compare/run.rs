@@ -1,5 +1,6 @@
 //! Runs the command: measures one target after another.
 
+use crate::prose::counted;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,8 +71,8 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
         && lab.network.missed() > 0
     {
         note(&format!(
-            "this machine was too slow for {} packets, which were lost: some times are too long",
-            lab.network.missed()
+            "this machine was too slow for {} lost: some times are too long",
+            counted(lab.network.missed(), "packet, which was", "packets, which were")
         ));
     }
     report.finish()?;

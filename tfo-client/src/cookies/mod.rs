@@ -55,7 +55,7 @@ Without a command, lists the cookies that the kernel has cached as a client in t
 namespace, one for each pair of addresses, whatever the port. The kernel caches only a few
 cookies, and loses them on reboot.
 
-Exit status: 0 success, 1 nothing to show, or not allowed, 2 wrong usage.
+Exit status: 0 success, 1 nothing to show, 2 wrong usage, or not allowed.
 
 Examples:
   tfo-client cookies                       list the cached cookies
@@ -63,21 +63,21 @@ Examples:
   sudo tfo-client cookies forget --all     the next connections request new ones";
 
 const AFTER_HELP_OF_LIST: &str = "\
-Exit status: 0 success, 1 the cache can't be read, 2 wrong usage.
+Exit status: 0 success, 2 wrong usage, or the cache can't be read.
 
 Examples:
   tfo-client cookies list
   tfo-client cookies list -o json";
 
 const AFTER_HELP_OF_SHOW: &str = "\
-Exit status: 0 success, 1 no entry, or the cache can't be read, 2 wrong usage.
+Exit status: 0 success, 1 no entry, 2 wrong usage, or the cache can't be read.
 
 Examples:
   tfo-client cookies show 192.0.2.2
   tfo-client cookies show 2001:db8::2 -o json";
 
 const AFTER_HELP_OF_FORGET: &str = "\
-Exit status: 0 success, 1 not allowed, or the cache can't be read, 2 wrong usage.
+Exit status: 0 success, 2 wrong usage, or not allowed.
 
 Examples:
   sudo tfo-client cookies forget 192.0.2.2

@@ -1,5 +1,6 @@
 //! Runs the command: the probe, or a program, in the lab's network.
 
+use crate::prose::counted;
 use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +42,8 @@ pub(crate) fn run(settings: &Settings, flags: &LabFlags) -> Result<ExitCode, Fai
     }
     if network.missed() > 0 {
         note(&format!(
-            "this machine was too slow for {} packets, which were lost: the ladders are incomplete",
-            network.missed()
+            "this machine was too slow for {} lost: the ladders are incomplete",
+            counted(network.missed(), "packet, which was", "packets, which were")
         ));
     }
     let results = report.finish()?;

@@ -1,5 +1,6 @@
 //! The text for people: a ladder and a verdict for each connection, and the time that fast open saved.
 
+use crate::prose::counted;
 use std::time::Duration;
 
 use tfo_core::capture::TextStyle;
@@ -27,7 +28,7 @@ pub(super) fn head(Results { network, address, .. }: &Results) -> String {
         boxes += &format!("hop {rule}\n");
     }
     if !network.hops.is_empty() {
-        path += &format!(", {} routers", network.hops.len());
+        path += &format!(", {}", counted(network.hops.len(), "router", "routers"));
     }
     let hosts = format!("A private network, {server} at {address}; {path}.");
     wrap(&hosts) + &boxes + "\n"

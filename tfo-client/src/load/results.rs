@@ -75,7 +75,7 @@ pub(super) fn advice(error: ConnectionError, server: SocketAddr) -> Option<Strin
         ConnectionError::TimedOut => Some(
             "the reply was not complete in time. Check that the server answers this request and then \
              closes. `--no-reply` does not wait for a reply, `--expect-bytes` does not wait for the close, \
-             `--timeout` sets a longer time",
+             `--reply-timeout` sets a longer time",
         ),
         ConnectionError::Reset
         | ConnectionError::Unreachable

@@ -1,5 +1,6 @@
 //! The report for people.
 
+use crate::prose::counted;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -60,11 +61,11 @@ fn head(results: &Results<'_>) -> String {
         Pace::Fast => format!("{} at once", grouped(load.concurrency as u64)),
         Pace::Rate(rate) => format!("{}/s requested", grouped(rate.into())),
     };
-    let threads =
-        if load.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", load.threads) };
+    let threads = counted(load.threads, "thread", "threads");
+    let connections = if total.started == 1 { "connection" } else { "connections" };
     let end = if total.interrupted { ", interrupted" } else { "" };
     format!(
-        "{target}: {} connections in {:.1} s{end}; {pace}, {threads}, {} B of first bytes each\n\n  {} replies/s\n\n",
+        "{target}: {} {connections} in {:.1} s{end}; {pace}, {threads}, {} B of first bytes each\n\n  {} replies/s\n\n",
         grouped(total.started),
         total.elapsed.as_secs_f64(),
         plan.request.len(),
@@ -180,8 +181,9 @@ fn notes(results: &Results<'_>) -> Vec<String> {
     }
     if total.not_started > 0 {
         notes.push(format!(
-            "{} connections were due but not started, because {} were already open. Raise --concurrency.",
+            "{} {} due but not started, because {} were already open. Raise --concurrency.",
             grouped(total.not_started),
+            if total.not_started == 1 { "connection was" } else { "connections were" },
             grouped(load.concurrency as u64)
         ));
     }

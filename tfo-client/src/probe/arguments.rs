@@ -78,7 +78,7 @@ pub(crate) struct ProbeFlags {
     #[arg(long, value_name = "TIME")]
     pub(crate) reply_timeout: Option<Timeout>,
 
-    /// Pause between two connections, 0ms to 1h [default: 0ms; 1s with --forever]
+    /// Pause between two connections, 0ms to 1h; 1s with --forever [default: 0ms]
     #[arg(long, value_name = "TIME")]
     pub(crate) interval: Option<Interval>,
 

@@ -19,7 +19,7 @@ const VERDICT: usize = 35;
 pub(super) fn head(results: &Results) -> String {
     let target = host_with_address(&results.host, results.address);
     let connections = match results.count {
-        Some(count) => counted(count, "connection"),
+        Some(count) => counted(count, "connection", "connections"),
         None => "connections until Ctrl-C".to_owned(),
     };
     format!(
@@ -54,7 +54,7 @@ pub(super) fn running(results: &Results) -> String {
         results.tally.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
     match results.made() {
         0 => String::new(),
-        made => format!("  {}: {}", counted(made, "connection"), counts.join(", ")),
+        made => format!("  {}: {}", counted(made, "connection", "connections"), counts.join(", ")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The program in a folder of its own.
 
 #[path = "../../../tfo-core/tests/support/program.rs"]
-mod program;
+pub(crate) mod program;
 
 use program::Program;
 

@@ -20,6 +20,7 @@ mod harness;
 mod hosts;
 #[cfg(test)]
 mod listen;
+mod local;
 #[cfg(test)]
 mod message;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A server must not block while standard error is blocked. [`init_queued`] therefore starts a thread that writes the
 //! log. Lines are counted as lost when the queue of the thread is full, and when they cannot be written.
 
+use super::output::counted;
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     env, fs,
@@ -116,8 +117,8 @@ fn write_all(queue: &Queue<Vec<u8>>) {
         } else if queue.lost() > reported && queue.is_empty() {
             let lost = queue.lost();
             log::warn!(
-                "standard error works again; {} log lines were lost while it was blocked or failed",
-                lost - reported
+                "standard error works again; {} lost while it was blocked or failed",
+                counted(lost - reported, "log line was", "log lines were")
             );
             reported = lost;
         }

@@ -1,5 +1,7 @@
 //! Standard output for data: a closed pipe is not an error, a full disk is, and colour is only for terminals.
 
+pub use crate::prose::counted;
+
 use std::{
     env,
     ffi::OsStr,

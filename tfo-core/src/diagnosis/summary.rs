@@ -2,6 +2,7 @@
 
 use super::judge::no_evidence;
 use super::{Cause, Outcome, Saved, Verdict};
+use crate::prose::all;
 
 /// What several connections to one server, made one after another, amount to.
 ///
@@ -50,7 +51,7 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
     let total = verdicts.len();
     let good = count(verdicts, Outcome::FastOpen);
     if good == total {
-        let finding = format!("Fast open works: all {total} connections used it.");
+        let finding = format!("Fast open works: {} used it.", all(total, "connections"));
         return (finding, NOTHING.to_owned());
     }
     let granted = count(verdicts, Outcome::CookieGranted);
@@ -124,11 +125,12 @@ fn sporadic(miss: &Verdict) -> String {
 
 /// Every connection ended the same way, none with fast open.
 fn constant(last: &Verdict, total: usize) -> (String, String) {
-    let finding = format!("All {total} connections ended alike ({}): {}", name(last), last.finding);
+    let all = if total == 2 { "Both".to_owned() } else { format!("All {total}") };
+    let finding = format!("{all} connections ended alike ({}): {}", name(last), last.finding);
     let advice = match (last.outcome, last.cause) {
         (Outcome::CookieGranted, _) => {
             "Cookies are granted and not kept: each connection found none cached. Look at the cache, \
-             `ip tcp_metrics show`; it is keyed by both addresses, so a source address that changes \
+             `tfo-client cookies`; it is keyed by both addresses, so a source address that changes \
              starts anew each time."
                 .to_owned()
         }

@@ -83,7 +83,7 @@ fn early_data_with_late_answers_is_no_saving() {
 
 #[test]
 fn all_accepted_works() {
-    assert_says(&summarize(&[accepted(), accepted()]), "all 2 connections", "Nothing to do");
+    assert_says(&summarize(&[accepted(), accepted()]), "both connections", "Nothing to do");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_syn_repeated_once_is_loss_and_repeated_always_is_a_box() {
     assert_says(&once, "1 of 3 attempts missed, which leaves a rate of 6 to 79 %", "ordinary loss");
     let always = summarize(&[syn_lost(), syn_lost()]);
     // Without regular connections in between nobody knows whether the data is the reason.
-    assert_says(&always, "All 2 connections", "while regular connections pass");
+    assert_says(&always, "Both connections", "while regular connections pass");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_box_that_strips_only_kind_34_is_bypassed_by_the_second_request() {
 
 #[test]
 fn cookies_that_are_granted_each_time_are_not_kept() {
-    assert_says(&summarize(&[granted(), granted()]), "cookie-granted", "`ip tcp_metrics show`");
+    assert_says(&summarize(&[granted(), granted()]), "cookie-granted", "`tfo-client cookies`");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn short_and_long_help_are_the_same() {
 }
 
 /// Returns the help of the program and of each of its subcommands.
-fn all_help(path: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn all_help(path: &[&str]) -> Vec<(String, String)> {
     let folder = Folder::new("");
     let arguments = [path, &["--help"]].concat();
     let help = String::from_utf8(output(&mut folder.program(&arguments)).stdout).unwrap();

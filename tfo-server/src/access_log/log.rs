@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use tfo_core::cli::output::counted;
 
 use tfo_core::cli::output::Output;
 use tfo_core::cli::queue::Queue;
@@ -137,7 +138,10 @@ impl AccessLog {
             }
             let lost = self.queue.lost();
             if lost > reported && self.queue.is_empty() {
-                log::warn!("standard output keeps up again; {} lines were lost", lost - reported);
+                log::warn!(
+                    "standard output keeps up again; {} lost",
+                    counted_lines(lost - reported)
+                );
                 reported = lost;
                 self.slow.store(false, Ordering::Relaxed);
             }
@@ -194,7 +198,10 @@ impl LineWriter {
     fn last_totals(&mut self, totals: &TotalsEntry, lines_lost: u64) {
         self.totals(totals, lines_lost);
         if self.unprinted > 0 {
-            log::warn!("standard output failed until the end; {} lines were lost", self.unprinted);
+            log::warn!(
+                "standard output failed until the end; {} lost",
+                counted_lines(self.unprinted)
+            );
         }
     }
 
@@ -204,7 +211,7 @@ impl LineWriter {
         match self.output.print_line(line) {
             Ok(_) if self.unprinted == 0 => {}
             Ok(_) => {
-                log::warn!("standard output works again; {} lines were lost", self.unprinted);
+                log::warn!("standard output works again; {} lost", counted_lines(self.unprinted));
                 self.unprinted = 0;
             }
             Err(e) => {
@@ -218,4 +225,8 @@ impl LineWriter {
             }
         }
     }
+}
+
+fn counted_lines(lost: u64) -> String {
+    counted(lost, "line was", "lines were")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tfo_core::cli::output::counted;
 
 use serde::Serialize;
 use tfo_core::cli::value::Format;
@@ -95,7 +96,10 @@ impl TotalsEntry {
             Format::Text => {
                 let lost = match lines_lost {
                     0 => String::new(),
-                    lost => format!("; {lost} lines lost: standard output was too slow, or failed"),
+                    lost => format!(
+                        "; {} lost: standard output was too slow, or failed",
+                        counted(lost, "line", "lines")
+                    ),
                 };
                 self.text() + &lost
             }
@@ -103,8 +107,7 @@ impl TotalsEntry {
     }
 
     fn text(&self) -> String {
-        let noun = if self.connections == 1 { "connection" } else { "connections" };
-        let mut line = format!("total: {} {noun}", self.connections);
+        let mut line = format!("total: {}", counted(self.connections, "connection", "connections"));
         for (verdict, count) in &self.verdicts {
             line += &format!(", {count} {verdict}");
         }
@@ -152,7 +155,6 @@ impl Cookies {
         if shares.is_empty() {
             return String::new();
         }
-        let noun = if all == 1 { "cookie" } else { "cookies" };
-        format!("; of {all} {noun} {}", shares.join(", "))
+        format!("; of {} {}", counted(all, "cookie", "cookies"), shares.join(", "))
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tfo_core::cli::output::counted;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -340,7 +341,8 @@ const fn purpose(cost: DescriptorCost) -> &'static str {
 
 fn exhaustion_advice(purpose: &str, open: usize) -> String {
     format!(
-        "no descriptors left{purpose}: still serving {open} connections; new ones are queued. Raise the \
-         limit (ulimit -n, LimitNOFILE= in systemd), or lower limits.connections"
+        "no descriptors left{purpose}: still serving {}; new ones are queued. Raise the limit (ulimit -n, \
+         LimitNOFILE= in systemd), or lower limits.connections",
+        counted(open, "connection", "connections")
     )
 }

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem, thread};
+use tfo_core::cli::output::counted;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
@@ -224,7 +225,8 @@ impl Worker {
             match entry.listener.waiting() {
                 Ok(0) | Err(_) => {}
                 Ok(lost) => {
-                    log::warn!("{}: {lost} queued connections were dropped", entry.context.address);
+                    let lost = counted(lost, "queued connection was", "queued connections were");
+                    log::warn!("{}: {lost} dropped", entry.context.address);
                 }
             }
         }

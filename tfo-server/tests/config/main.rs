@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "../../../tfo-core/tests/support/checkout.rs"]
+mod checkout;
+mod documents;
+#[path = "../../../tfo-core/tests/support/generate.rs"]
 mod generate;
 mod help;
 mod keys;

@@ -87,10 +87,30 @@ fn invalid_file_reports_line_key_and_allowed_values() {
             "4:13: forward.upstreams: service \"forward\" needs at least one upstream: expected \
              addresses with ports, such as [\"192.0.2.1:80\", \"[2001:db8::1]:80\"]; names are not resolved",
         ),
+        ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
+    ] {
+        let error = Folder::new(config).refused(&[], &[]);
+        assert_eq!(error, format!("config/server.toml:{message}"), "{config}");
+    }
+}
+
+#[test]
+fn common_mistakes_are_answered_with_the_right_form() {
+    for (config, message) in [
         (
             "[listen]\naddress = 0.0.0.0",
             "2:14: listen.address: text needs quotes: expected address = \"0.0.0.0\"",
         ),
+        (
+            "[[listen]]\naddress = localhost",
+            "2:11: listen.address: invalid value localhost: expected an IP address of this host, such \
+             as \"127.0.0.1\", \"0.0.0.0\" or \"::\"; host names are not resolved",
+        ),
+        (
+            "[forward]\nupstreams = [192.0.2.1:80, [::1]:80]",
+            "2:19: forward.upstreams: text needs quotes: expected upstreams = [\"192.0.2.1:80\", \"[::1]:80\"]",
+        ),
+        ("[output]\nlines = yes", "2:9: output.lines: invalid value yes: expected a boolean"),
         (
             "[listen]\n[[listen]]",
             "2:3: listen: duplicate table: expected one [listen], or several, each as [[listen]]",
@@ -105,7 +125,6 @@ fn invalid_file_reports_line_key_and_allowed_values() {
             "2:10: limits.buffer: invalid value \"64B\": expected a size from 4KiB to 16MiB, such as \"16KiB\" or \
              \"1MiB\"",
         ),
-        ("limits = [1]", "1:10: limits: invalid type: sequence: expected a table"),
     ] {
         let error = Folder::new(config).refused(&[], &[]);
         assert_eq!(error, format!("config/server.toml:{message}"), "{config}");

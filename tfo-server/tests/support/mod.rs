@@ -5,7 +5,7 @@
 mod lab;
 mod process;
 #[path = "../../../tfo-core/tests/support/program.rs"]
-mod program;
+pub(crate) mod program;
 
 use program::Program;
 

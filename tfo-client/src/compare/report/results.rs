@@ -1,5 +1,6 @@
 //! The results of all targets, and the titles that the reports share.
 
+use crate::prose::counted;
 use std::net::SocketAddr;
 
 use super::words;
@@ -46,16 +47,16 @@ impl Results {
 
     /// Describes the number of pairs, and the request of each connection.
     pub(super) fn plan(&self) -> String {
-        let pairs = self.compare.pairs;
+        let pairs = counted(self.compare.pairs, "pair", "pairs");
         let sides = if self.settings.probe.mode == Mode::Off {
             "regular connections"
         } else {
             "a regular connection and one with fast open"
         };
         let count = match self.compare.until_ci {
-            None => format!("{pairs} pairs"),
+            None => pairs,
             Some(width) => {
-                format!("until ± {}, at most {pairs} pairs", words::percent(width))
+                format!("until ± {}, at most {pairs}", words::percent(width))
             }
         };
         let message = if self.compare.job.sends_message() {

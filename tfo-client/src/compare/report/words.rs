@@ -5,6 +5,7 @@ use crate::compare::analysis::{
 };
 use crate::compare::sample::{Metric, Side};
 use crate::compare::statistics::{Estimate, Quantile, Share};
+use crate::prose::counted;
 
 /// A quantile of a sample.
 type Tail = fn(&Summary) -> Option<Quantile>;
@@ -138,9 +139,10 @@ fn inconclusive(analysis: &Analysis, reason: Inconclusive) -> String {
             let counts =
                 main.map_or((0, 0), |main| (main.regular.sorted.len(), main.fast.sorted.len()));
             format!(
-                "There are too few samples: {} regular connections and {} with fast open, of {} pairs; \
-                 {MIN_SAMPLES} of each are needed. Measure more: `--pairs 100`.",
-                counts.0, counts.1, analysis.regular.total
+                "There are too few samples: {} and {} with fast open, of {}; {MIN_SAMPLES} of each are needed. Measure more: `--pairs 100`.",
+                counted(counts.0, "regular connection", "regular connections"),
+                counts.1,
+                counted(analysis.regular.total, "pair", "pairs")
             )
         }
         Inconclusive::RttTooSmall => {

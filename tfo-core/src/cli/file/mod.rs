@@ -145,7 +145,9 @@ impl ConfigFile {
             let key = key_at(&self.text, offset);
             let message = match error.message() {
                 "duplicate key" => duplicate::<T>(&self.text, offset),
-                message => unquoted(&self.text, offset).unwrap_or_else(|| message.to_owned()),
+                message => {
+                    unquoted::<T>(&self.text, offset, &key).unwrap_or_else(|| message.to_owned())
+                }
             };
             self.refused(offset, describe(&key, &message))
         };
@@ -304,13 +306,35 @@ fn duplicate<T: DeserializeOwned>(text: &str, offset: usize) -> String {
     }
 }
 
-/// Returns the message for text without quotes, which TOML reads as the beginning of a number, a date or a boolean.
-fn unquoted(text: &str, offset: usize) -> Option<String> {
+/// Returns the message for a value that TOML can't read: text without quotes, or nothing. What is allowed comes from the
+/// model, which is given the text in quotes.
+fn unquoted<T: DeserializeOwned>(text: &str, offset: usize, path: &str) -> Option<String> {
     let (key, value) = line_at(text, offset).split_once('=')?;
     let (key, value) = (key.trim(), value.split('#').next().unwrap_or_default().trim());
-    let is_text = value.starts_with(|c: char| c.is_alphanumeric() || "/:.-*".contains(c))
-        && !value.contains(['"', '\'', '=']);
-    (is_text && is_key(key)).then(|| format!("text needs quotes: expected {key} = \"{value}\""))
+    if value.is_empty() {
+        return Some("no value: expected one after the `=`".to_owned());
+    }
+    if !is_key(key) || value.contains(['"', '\'', '=', '{']) {
+        return None;
+    }
+    let (quoted, shown) = match value.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+        Some(list) => {
+            let items: Vec<&str> = list.split(',').map(str::trim).collect();
+            let shown = format!("[\"{}\"]", items.join("\", \""));
+            (Value::Array(items.into_iter().map(Value::from).collect()), shown)
+        }
+        None => (Value::from(value), format!("\"{value}\"")),
+    };
+    let table = path
+        .rsplit('.')
+        .fold(quoted, |inner, name| Value::Table(Table::from_iter([(name.to_owned(), inner)])));
+    match T::deserialize(table) {
+        Ok(_) => Some(format!("text needs quotes: expected {key} = {shown}")),
+        Err(error) => {
+            let rule = error.message().rsplit_once("expected ")?.1;
+            Some(format!("invalid value {value}: expected {rule}"))
+        }
+    }
 }
 
 /// Returns the line with this byte.
@@ -327,13 +351,13 @@ fn key_at(text: &str, offset: usize) -> String {
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = line_at(text, offset);
     let header = |line: &str| {
-        let name = line.trim_start().strip_prefix('[')?.split(']').next()?;
+        let name = line.trim_start().strip_prefix('[')?;
+        // `[[` begins one of several tables.
+        let name = name.strip_prefix('[').unwrap_or(name).split(']').next()?;
         is_key(name).then(|| name.to_owned())
     };
     if line.starts_with('[') {
-        // `[[` of an array of tables as well.
-        return header(line.strip_prefix('[').filter(|line| line.starts_with('[')).unwrap_or(line))
-            .unwrap_or_default();
+        return header(line).unwrap_or_default();
     }
     let table = text[..start].lines().rev().find_map(header);
     let key = line.split('=').next().unwrap_or_default().trim();

@@ -109,6 +109,11 @@ fn refusal_names_file_line_column_key_and_what_is_allowed() {
             "2:14: server.address: text needs quotes: expected address = \"0.0.0.0\"",
         ),
         (
+            "[server]\nport = 80x",
+            "2:8: server.port: invalid value 80x: expected a port from 1 to 65535",
+        ),
+        ("[server]\nport =", "2:7: server.port: no value: expected one after the `=`"),
+        (
             "[server]\naddress = ::1 # x",
             "2:11: server.address: text needs quotes: expected address = \"::1\"",
         ),

@@ -78,11 +78,19 @@ struct Text<'a> {
     set_by: Vec<&'a str>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Row<'a> {
     word: &'a str,
     deep: bool,
     lines: Vec<&'a str>,
+    /// Flags and variables that set the key of this row.
+    set_by: Vec<&'a str>,
+}
+
+impl Row<'_> {
+    fn is_key(&self) -> bool {
+        !self.deep && !is_quoted(self.word)
+    }
 }
 
 impl<'a> Text<'a> {
@@ -92,11 +100,11 @@ impl<'a> Text<'a> {
             let (line, set_by) = without_setters(line);
             let before = text.rows.len();
             text.line(line);
-            // Those of a row follow its text; a row that begins on this line may be followed by a deeper one.
-            let current = before.min(text.rows.len().saturating_sub(1));
-            match text.rows.get_mut(current..) {
-                Some([row, ..]) => row.lines.extend(set_by),
-                _ => text.set_by.extend(set_by),
+            // Those beside a table are for the key of the row, which a row of a value stands below.
+            let current = text.rows.len().min(before + 1);
+            match text.rows[..current].iter_mut().rev().find(|row| row.is_key()) {
+                Some(row) => row.set_by.extend(set_by),
+                None => text.set_by.extend(set_by),
             }
         }
         text
@@ -108,11 +116,12 @@ impl<'a> Text<'a> {
         match columns(trimmed) {
             Some((word, rest)) => {
                 let deep = continues && self.has_names();
-                self.rows.push(Row { word, deep, lines: Vec::new() });
+                self.rows.push(Row { word, deep, ..Row::default() });
                 // `service   "mirror"  what it does`: the first value beside its key.
                 match columns(rest).filter(|(value, _)| is_quoted(value)) {
                     Some((value, rest)) => {
-                        self.rows.push(Row { word: value, deep: true, lines: vec![rest] });
+                        let lines = vec![rest];
+                        self.rows.push(Row { word: value, deep: true, lines, ..Row::default() });
                     }
                     None => self.push(rest),
                 }
@@ -126,7 +135,7 @@ impl<'a> Text<'a> {
 
     /// Whether the table's first column has keys, so that quoted words are values of one of them.
     fn has_names(&self) -> bool {
-        self.rows.iter().any(|row| !row.deep && !is_quoted(row.word))
+        self.rows.iter().any(Row::is_key)
     }
 
     fn push(&mut self, line: &'a str) {
@@ -144,6 +153,9 @@ impl<'a> Text<'a> {
                     page.line(if row.deep { ".TP 16" } else { ".TP" });
                     page.line(&bold(row.word));
                     page.text(&row.lines.join("\n"));
+                    if !row.set_by.is_empty() {
+                        page.text(&format!("Also set by {}.", row.set_by.join(", ")));
+                    }
                 }
             });
         }
@@ -213,11 +225,14 @@ mod tests {
             "port      1 to 65535.               -p, TFO_SERVER_PORT",
             "service   \"echo\"   sends back",
             "          \"discard\"  closes",
+            "                                    --service, TFO_SERVER_SERVICE",
         ]);
         let rows: Vec<_> = text.rows.iter().map(|row| (row.word, row.deep)).collect();
         assert_eq!(
             rows,
             [("port", false), ("service", false), ("\"echo\"", true), ("\"discard\"", true)]
         );
+        let set_by: Vec<_> = text.rows.iter().map(|row| row.set_by.concat()).collect();
+        assert_eq!(set_by, ["-p, TFO_SERVER_PORT", "--service, TFO_SERVER_SERVICE", "", ""]);
     }
 }

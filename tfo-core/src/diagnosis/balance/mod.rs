@@ -2,6 +2,7 @@
 
 mod occupancy;
 
+use crate::prose::counted;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -265,7 +266,11 @@ impl Balance {
 
     /// What to expect, and what came of it.
     fn hits_in_words(&self) -> String {
-        let accepted = format!("{} of {} SYNs with data were accepted", self.hits, self.tried);
+        let accepted = format!(
+            "{} of {} accepted",
+            self.hits,
+            counted(self.tried, "SYN with data was", "SYNs with data were")
+        );
         match self.expected_hit_rate {
             _ if self.cookies.len() == 1 => String::new(),
             None if self.renewed > 0 => {
@@ -284,10 +289,7 @@ impl Balance {
     /// Describes how many keys there may be that were not met.
     fn bounds(&self, estimate: KeyEstimate, kind: &str) -> String {
         let distinct = self.cookies.len();
-        let after = match self.observed {
-            1 => "after one connection".to_owned(),
-            many => format!("after {many} connections"),
-        };
+        let after = format!("after {}", counted(self.observed, "connection", "connections"));
         match (estimate.likely, estimate.high) {
             _ if self.in_turn => {
                 format!("There is no other: they come round in the same order, {after}.")

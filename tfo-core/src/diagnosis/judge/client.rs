@@ -1,5 +1,6 @@
 //! The handshake ended: did fast open work, as the client's bits say, and as the server's half explains?
 
+use crate::prose::counted;
 use std::fmt::Write as _;
 
 use super::facts::{CookieChange, Facts, overwritten};
@@ -348,7 +349,8 @@ fn syn_with_data_repeated(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict
     let again = client.tcp.map_or(0, |tcp| tcp.total_retrans);
     let left = facts.candidates(Symptom::SynRepeated);
     let seen = format!(
-        "The SYN with {data} got no answer and a SYN without data did ({again} retransmissions)"
+        "The SYN with {data} got no answer and a SYN without data did ({})",
+        counted(again, "retransmission", "retransmissions")
     );
     if let [cause] = left[..]
         && cause != Cause::SynRetransmitted

@@ -7,6 +7,7 @@ use super::finding::bytes;
 use super::{Blame, Cause, Outcome, Ruling, View};
 use crate::diagnosis::rules::{Sign, Symptom};
 use crate::diagnosis::{ClientEvidence, RegularCheck, Verdict};
+use crate::prose::counted;
 use crate::socket::{Attempt, ClientFail, TcpState};
 
 /// What a second, regular connection did, compared with the first.
@@ -119,11 +120,10 @@ fn regular_fails_too(
     Ruling::new(
         Outcome::Failed,
         format!(
-            "The SYN with {} was answered by {errno}, and so were {} of {} regular connections: it is not about \
-             fast open",
+            "The SYN with {} was answered by {errno}, and so were {} of {}: it is not about fast open",
             bytes(sent),
             repetition.controls_alike,
-            repetition.controls
+            counted(repetition.controls, "regular connection", "regular connections")
         ),
     )
     .cause(Cause::RegularFailsToo, View::Client)

@@ -3,11 +3,12 @@
 use super::facts::{CookieChange, Facts, View, overwritten};
 use crate::diagnosis::rules::Sign;
 use crate::diagnosis::{Cause, ServerEvidence};
+use crate::prose::counted;
 use crate::socket::{FastOpenKind, SynRecord};
 
 /// "1 byte", "32 bytes".
 pub(super) fn bytes(count: usize) -> String {
-    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+    counted(count, "byte", "bytes")
 }
 
 /// The data of the client's SYN, where its length is known.

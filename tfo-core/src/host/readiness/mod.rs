@@ -70,28 +70,35 @@ impl ServerFacts {
             listeners()?.into_iter().filter(|listener| is_there(listener.address)).collect();
         // A load that cannot be read does not prevent listening.
         let load = load_of(&there).ok();
-        Ok(Self { occupant: there.into_iter().next(), load, ..Self::of_own(address)? })
-    }
-
-    /// [`read`](Self::read) for the address that this process listens on already, without a look at all
-    /// sockets of the host: with tens of thousands that takes seconds.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn of_own(address: SocketAddr) -> Result<Self> {
         let probe = UdpSocket::bind(SocketAddr::new(address.ip(), 0));
         Ok(Self {
-            tcp_fastopen: if_there(sysctl::tcp_fastopen())?,
-            somaxconn: if_there(sysctl::somaxconn())?,
-            syncookies: if_there(sysctl::syncookies())?,
-            unprivileged_port_start: if_there(sysctl::unprivileged_port_start())?
-                .unwrap_or(USUAL_PORT_START),
             may_bind_low_ports: Capability::NetBindService.is_effective(),
             address_is_local: match probe {
                 Ok(_) => Some(true),
                 Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => Some(false),
                 Err(_) => None,
             },
+            occupant: there.into_iter().next(),
+            load,
+            ..Self::of_own()?
+        })
+    }
+
+    /// [`read`](Self::read) for an address that this process listens on already, without a look at all
+    /// sockets of the host: with tens of thousands that takes seconds.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_own() -> Result<Self> {
+        Ok(Self {
+            tcp_fastopen: if_there(sysctl::tcp_fastopen())?,
+            somaxconn: if_there(sysctl::somaxconn())?,
+            syncookies: if_there(sysctl::syncookies())?,
+            unprivileged_port_start: if_there(sysctl::unprivileged_port_start())?
+                .unwrap_or(USUAL_PORT_START),
+            // It is bound, and the right to bind it may have been dropped since.
+            may_bind_low_ports: true,
+            address_is_local: Some(true),
             occupant: None,
             load: None,
             listener: Feature::Listener.probe(),

@@ -3,6 +3,7 @@
 use super::finding::{SOMAXCONN, SYNCOOKIES, TCP_FASTOPEN};
 use super::{Finding, NamedListener};
 use crate::host::features::{Feature, Support};
+use crate::prose::counted;
 
 impl Finding {
     /// Returns what was found, and what it means.
@@ -153,12 +154,12 @@ impl Finding {
             Self::CookiesCached(count) => {
                 format!(
                     "{} cached: the next SYN to that address carries data",
-                    counted(u64::try_from(*count).unwrap_or(u64::MAX), "cookie is", "cookies are")
+                    counted(*count, "cookie is", "cookies are")
                 )
             }
             Self::SynDrops { destination, drops, age } => {
                 let lost =
-                    counted((*drops).into(), "SYN with data was", "SYNs with data in a row were");
+                    counted(*drops, "SYN with data was", "SYNs with data in a row were");
                 let age = age.map(|age| format!(", {} s ago", age.as_secs())).unwrap_or_default();
                 format!(
                     "{lost} lost on the way to {destination}{age}: by chance, or a box there drops them and each \
@@ -166,12 +167,14 @@ impl Finding {
                 )
             }
             Self::DataNotTaken { active, fail } => format!(
-                "servers accepted the data of {active} SYNs and not that of {fail}: each of those connections \
-                 needed a second round trip or more"
+                "servers accepted the data of {} and not that of {fail}: each of those connections \
+                 needed a second round trip or more",
+                counted(*active, "SYN", "SYNs")
             ),
             Self::InvalidCookies { passive, fail } => format!(
-                "{fail} SYNs came with an invalid cookie, {passive} with a valid one: the key was changed, other \
-                 servers behind this address have other keys, or clients' addresses are translated"
+                "{} with an invalid cookie, {passive} with a valid one: the key was changed, other \
+                 servers behind this address have other keys, or clients' addresses are translated",
+                counted(*fail, "SYN came", "SYNs came")
             ),
             Self::QueueFull { times, listeners } => {
                 let of = |listener: &NamedListener| {
@@ -189,7 +192,7 @@ impl Finding {
             Self::AcceptQueueFull { listener, waiting, limit } => format!(
                 "the accept queue of {listener} is full: {} where {limit} may, and the kernel drops what comes, \
                  by fast open or not",
-                counted((*waiting).into(), "connection waits", "connections wait")
+                counted(*waiting, "connection waits", "connections wait")
             ),
             Self::AcceptQueueOverflowed { times, listeners } => format!(
                 "{} dropped because an accept queue was full{}",
@@ -269,8 +272,4 @@ fn names(listeners: &[NamedListener]) -> String {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => names.concat(),
     }
-}
-
-fn counted(count: u64, one: &str, more: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { more })
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, mem};
+use tfo_core::cli::output::counted;
 
 use mio::{Events, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -356,11 +357,12 @@ impl Supervisor {
             && self.shared.stopped.load(Ordering::Relaxed) >= self.workers.len()
         {
             self.stopping = Some(Stopping::Draining);
-            log::info!(
-                "stopped accepting; waiting up to {:?} for {}",
-                self.settings.limits.drain_timeout.get(),
-                self.open_connections()
-            );
+            let timeout = self.settings.limits.drain_timeout.get();
+            let wait = match self.shared.open.load(Ordering::Relaxed) {
+                0 => String::new(),
+                _ => format!("; waiting up to {timeout:?} for {}", self.open_connections()),
+            };
+            log::info!("stopped accepting{wait}");
         }
     }
 
@@ -432,7 +434,7 @@ impl Supervisor {
 
     fn open_connections(&self) -> String {
         let open = self.shared.open.load(Ordering::Relaxed);
-        format!("{open} open {}", if open == 1 { "connection" } else { "connections" })
+        counted(open, "open connection", "open connections")
     }
 
     /// Waits for the workers, and prints the totals. Fails if a worker has failed.
@@ -462,7 +464,7 @@ impl Supervisor {
     fn announce(&self) {
         for (bound, listen) in self.listeners.iter().zip(&self.settings.listeners) {
             let (queue, backlog) = listen.queue_and_backlog(bound.sockets.len());
-            let facts = match ServerFacts::of_own(listen.address) {
+            let facts = match ServerFacts::of_own() {
                 Ok(facts) => facts,
                 Err(e) => {
                     log::warn!("can't read this host's settings: {e}");
