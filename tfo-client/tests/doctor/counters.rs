@@ -88,7 +88,7 @@ fn replaced_key_is_invalid_cookies_and_rotated_key_is_backup() {
         assert_eq!(note["level"], "note");
         let text = note["text"].as_str().unwrap();
         assert!(
-            text.starts_with("1 SYNs came with an invalid cookie, 1 with a valid one"),
+            text.starts_with("1 SYN came with an invalid cookie, 1 with a valid one"),
             "{text}"
         );
         assert_eq!(found["hit_rates"]["incoming"], 0.5);

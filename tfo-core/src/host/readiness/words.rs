@@ -166,12 +166,14 @@ impl Finding {
                 )
             }
             Self::DataNotTaken { active, fail } => format!(
-                "servers accepted the data of {active} SYNs and not that of {fail}: each of those connections \
-                 needed a second round trip or more"
+                "servers accepted the data of {active} of {}: each other connection needed a second round \
+                 trip or more",
+                counted(active.saturating_add(*fail), "SYN", "SYNs")
             ),
             Self::InvalidCookies { passive, fail } => format!(
-                "{fail} SYNs came with an invalid cookie, {passive} with a valid one: the key was changed, other \
-                 servers behind this address have other keys, or clients' addresses are translated"
+                "{} came with an invalid cookie, {passive} with a valid one: the key was changed, other \
+                 servers behind this address have other keys, or clients' addresses are translated",
+                counted(*fail, "SYN", "SYNs")
             ),
             Self::QueueFull { times, listeners } => {
                 let of = |listener: &NamedListener| {
