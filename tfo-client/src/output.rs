@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tfo_core::capture::TextStyle;
 use tfo_core::cli::output::{Output, Pipe, colour_allowed};
+use tfo_core::cli::screen::drawing_width;
 use tfo_core::cli::{SettingsError, error_chain};
 
 /// Exit status for wrong usage, an invalid configuration, or output that can't be written.
@@ -200,6 +202,11 @@ impl Progress {
 /// Returns whether standard output may have colours.
 pub(crate) fn colour() -> bool {
     colour_allowed(&io::stdout())
+}
+
+/// Returns the style of drawings on standard output.
+pub(crate) fn drawing(ascii: bool) -> TextStyle {
+    TextStyle::default().width(drawing_width()).colour(colour()).ascii(ascii)
 }
 
 /// Serializes a document as indented JSON with a final newline.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use tfo_core::capture::TextStyle;
 use tfo_core::cli::value::Format;
 
 use super::arguments::ProbeFlags;
@@ -17,8 +18,8 @@ pub(super) struct ProbeReport {
     colour: bool,
     progress: Progress,
     printer: Printer,
-    /// Whether to draw the packets of each connection.
-    trace: bool,
+    /// How to draw the packets of each connection, if at all.
+    trace: Option<TextStyle>,
     results: Results,
 }
 
@@ -34,7 +35,7 @@ impl ProbeReport {
             colour: output::colour(),
             progress: Progress::new(),
             printer: Printer::stdout(),
-            trace: flags.trace,
+            trace: flags.trace.then(|| output::drawing(flags.ascii)),
             results: Results {
                 host: settings.target.host.clone(),
                 address,
@@ -59,8 +60,8 @@ impl ProbeReport {
     pub(super) fn connection(&mut self, connection: ProbedConnection) -> bool {
         self.progress.erase();
         let mut row = text::row(&connection, self.colour);
-        if self.trace {
-            let ladder = text::ladder(&connection, self.results.address, self.colour);
+        if let Some(style) = self.trace {
+            let ladder = text::ladder(&connection, self.results.address, style);
             row += &format!("\n{ladder}\n");
         }
         self.results.connections.push(connection);

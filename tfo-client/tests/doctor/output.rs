@@ -25,7 +25,7 @@ fn screen_of_a_busy_host_has_80_columns_and_no_colour() {
             "Listeners and their fast open queues",
             "Open connections",
             "<- 192.0.2.1:",
-            "hit rate         100.0 %",
+            "hit rate          100.0 %",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
