@@ -117,6 +117,14 @@ pub(crate) struct CompareFlags {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
+    /// Add a table of all connections to the HTML page
+    #[arg(long, requires = "html")]
+    samples: bool,
+
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    ascii: bool,
+
     /// Write the document of -o json, with an entry for each connection
     #[arg(long, value_name = "FILE")]
     export_json: Option<PathBuf>,
@@ -194,6 +202,8 @@ impl CompareFlags {
                 },
             },
             targets: self.targets.clone(),
+            samples: self.samples,
+            ascii: self.ascii,
             lab: self.lab.then(|| self.network.settings(v6)).transpose()?,
             files: Files {
                 svg: self.svg.clone(),

@@ -33,9 +33,7 @@ impl<'a> DoctorReport<'a> {
             watch,
             colour: output::colour(),
             frames: 0,
-            screen: Screen::stdout(
-                watch && flags.metrics().is_none() && format == Format::Text,
-            ),
+            screen: Screen::stdout(watch && flags.metrics().is_none() && format == Format::Text),
         }
     }
 

@@ -150,7 +150,10 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
         if !includes(half, part) || (count == 0 && !watch) {
             continue;
         }
-        text += &format!("  {:<15} {count:>9}", name.trim_start_matches("TCPFastOpen").trim_start_matches("TCP"));
+        text += &format!(
+            "  {:<15} {count:>9}",
+            name.trim_start_matches("TCPFastOpen").trim_start_matches("TCP")
+        );
         if let Some((change, time)) = rates {
             let change = change.iter().nth(index).map_or(0, |(_, count)| count);
             text += &format!(" {:>9.1}", rate(change, time));

@@ -42,7 +42,8 @@ fn of_handshake(seen: Handshake) -> Option<Observed> {
         }
         Some(answer) if answer.acknowledged > 0 => {
             let of = if answer.acknowledged == data { "all" } else { "part" };
-            let finding = format!("The SYN-ACK acknowledged {of} of the {data} B of data in the SYN.");
+            let finding =
+                format!("The SYN-ACK acknowledged {of} of the {data} B of data in the SYN.");
             (Outcome::FastOpen, None, finding)
         }
         Some(_) if data > 0 && seen.syns > 1 => {

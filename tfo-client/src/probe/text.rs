@@ -36,12 +36,14 @@ pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
     )
 }
 
-pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, style: TextStyle) -> String {
+pub(super) fn ladder(
+    connection: &ProbedConnection,
+    server: SocketAddr,
+    style: TextStyle,
+) -> String {
     let client = connection.evidence.client.as_ref().and_then(|client| client.local);
     let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
-    Ladder::new(client, server.ip().to_string())
-        .packets(&connection.packets)
-        .to_text(style)
+    Ladder::new(client, server.ip().to_string()).packets(&connection.packets).to_text(style)
 }
 
 pub(super) fn foot(results: &Results, colour: bool) -> String {

@@ -129,7 +129,8 @@ fn terminal_is_restored_after_q_and_after_a_signal() {
         set_bits(&host, 1);
         for (key, what) in [("q", "q"), ("\x03", "SIGINT"), ("\x1c", "SIGQUIT")] {
             let watch = "stty rows 24 cols 80; stty -g";
-            let words = format!("trap : INT QUIT; {watch}; {}; stty -g", line(&["--watch", "100ms"]));
+            let words =
+                format!("trap : INT QUIT; {watch}; {}; stty -g", line(&["--watch", "100ms"]));
             let mut command = Command::new("script");
             command.args(["-qec", &words, "/dev/null"]).env("TERM", "xterm");
             command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -40,7 +40,8 @@ impl Handshake {
     pub fn of(packets: &[PacketPath]) -> Option<Self> {
         let mut at_client: Vec<_> = packets.iter().filter_map(seen_by_client).collect();
         at_client.sort_by_key(|(at, ..)| *at);
-        let mut segments = at_client.into_iter().map(|(_, direction, segment)| (direction, segment));
+        let mut segments =
+            at_client.into_iter().map(|(_, direction, segment)| (direction, segment));
         let first = segments
             .find(|(direction, segment)| *direction == Direction::ToServer && segment.opens())
             .map(|(_, segment)| segment)?;

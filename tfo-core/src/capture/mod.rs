@@ -20,8 +20,8 @@ pub mod pcapng;
 mod trace;
 
 pub use connections::connections;
-pub use handshake::{Handshake, SynAck};
 pub use describe::{Describer, Description, describe};
+pub use handshake::{Handshake, SynAck};
 pub use ladder::{Ladder, TextStyle};
 pub use packet_path::{Delivery, Direction, Modification, PacketPath, Sighting};
 pub use trace::Trace;

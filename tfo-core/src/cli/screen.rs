@@ -134,10 +134,8 @@ impl Keyboard {
         let stdin = io::stdin();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let mut fds = [
-                PollFd::new(&stdin, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-            ];
+            let mut fds =
+                [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             // A signal may interrupt the call; it is then readable at the next one.
             let ready = poll(&mut fds, Timespec::try_from(left).ok().as_ref()).unwrap_or(0);
             if ready == 0 && left.is_zero() {

@@ -141,7 +141,8 @@ fn hits_of_all(now: &Index<'_>) -> String {
 /// Returns how many connections with these verdicts used fast open, and how many tried it.
 fn hits(verdicts: &BTreeMap<&str, f64>) -> (f64, f64) {
     let sum = |hit: bool| {
-        let outcomes = Outcome::ALL.iter().filter(|outcome| HitRate::is_hit(**outcome) == Some(hit));
+        let outcomes =
+            Outcome::ALL.iter().filter(|outcome| HitRate::is_hit(**outcome) == Some(hit));
         outcomes.filter_map(|outcome| verdicts.get(outcome.as_str())).sum::<f64>()
     };
     (sum(true), sum(true) + sum(false))
