@@ -51,6 +51,7 @@ Examples:
 
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct CompareFlags {
     /// Host to connect to, as for --server
     #[arg(value_name = "HOST[:PORT]")]

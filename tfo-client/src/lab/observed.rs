@@ -29,7 +29,8 @@ impl Observed {
 }
 
 fn of_handshake(seen: Handshake) -> Option<Observed> {
-    let tries = seen.requests_cookie || seen.sends_cookie || seen.syn_data > 0;
+    let tries = seen.cookie.is_some() || seen.syn_data > 0;
+    let asks = seen.cookie == Some(0);
     let data = seen.syn_data;
     let (outcome, cause, finding) = match seen.syn_ack {
         None if seen.refused => {
@@ -54,11 +55,11 @@ fn of_handshake(seen: Handshake) -> Option<Observed> {
             let finding = "The SYN-ACK acknowledged the SYN, and not its data.".to_owned();
             (Outcome::Fallback, Some(Cause::DataNotAcked), finding)
         }
-        Some(answer) if seen.requests_cookie && answer.cookie => {
+        Some(answer) if asks && answer.cookie => {
             let finding = "The SYN asked for a cookie, and the SYN-ACK brought one.".to_owned();
             (Outcome::CookieGranted, None, finding)
         }
-        Some(_) if seen.requests_cookie => {
+        Some(_) if asks => {
             let finding = "The SYN asked for a cookie, and the SYN-ACK brought none.".to_owned();
             (Outcome::Fallback, Some(Cause::NoCookieReturned), finding)
         }

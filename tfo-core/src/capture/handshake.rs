@@ -11,10 +11,8 @@ pub struct Handshake {
     pub syns: usize,
     /// The bytes of data in the first SYN.
     pub syn_data: usize,
-    /// Whether the first SYN asked for a cookie.
-    pub requests_cookie: bool,
-    /// Whether the first SYN carried a cookie.
-    pub sends_cookie: bool,
+    /// The length of the cookie in the first SYN: 0 asks for one. `None`: the SYN has no fast open option.
+    pub cookie: Option<usize>,
     /// The first SYN-ACK that arrived.
     pub syn_ack: Option<SynAck>,
     /// Whether a reset arrived instead of a SYN-ACK.
@@ -49,8 +47,7 @@ impl Handshake {
         let mut handshake = Self {
             syns: 1,
             syn_data: first.payload,
-            requests_cookie: cookie(&first) == Some(0),
-            sends_cookie: cookie(&first) > Some(0),
+            cookie: cookie(&first),
             syn_ack: None,
             refused: false,
             answered: false,
@@ -96,12 +93,12 @@ mod tests {
     fn handshake_is_read_as_the_client_saw_it() {
         let of = |packets: &[PacketPath]| Handshake::of(packets).unwrap();
         let fast_open = of(&fixture::fast_open(Wire::v4()));
-        assert_eq!((fast_open.syns, fast_open.syn_data, fast_open.sends_cookie), (1, 64, true));
+        assert_eq!((fast_open.syns, fast_open.syn_data, fast_open.cookie), (1, 64, Some(8)));
         assert_eq!(fast_open.syn_ack, Some(SynAck { acknowledged: 64, cookie: false }));
         assert!(fast_open.answered && !fast_open.refused);
 
         let granted = of(&fixture::cookie_granted());
-        assert!(granted.requests_cookie && granted.syn_ack.unwrap().cookie);
+        assert!(granted.cookie == Some(0) && granted.syn_ack.unwrap().cookie);
 
         let dropped = of(&fixture::syn_data_dropped());
         assert_eq!((dropped.syns, dropped.syn_data), (2, 64));
@@ -114,7 +111,7 @@ mod tests {
         assert!(reset.refused && reset.syn_ack.is_none() && !reset.answered);
 
         let regular = of(&fixture::regular());
-        assert!(!regular.requests_cookie && !regular.sends_cookie && regular.syn_data == 0);
+        assert!(regular.cookie.is_none() && regular.syn_data == 0);
         assert_eq!(Handshake::of(&[]), None);
     }
 }

@@ -85,13 +85,11 @@ impl Screen {
     /// Waits for this time, or until the user wants to quit.
     #[must_use]
     pub fn wait(&self, time: Duration) -> Wait {
-        match &self.keyboard {
-            Some(keyboard) => keyboard.wait(time),
-            None => {
-                std::thread::sleep(time);
-                Wait::Over
-            }
+        if let Some(keyboard) = &self.keyboard {
+            return keyboard.wait(time);
         }
+        std::thread::sleep(time);
+        Wait::Over
     }
 }
 
