@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tfo_core::capture::TextStyle;
-use tfo_core::cli::output::{Output, Pipe, colour_allowed};
+use tfo_core::cli::output::{Output, Pipe, colour_allowed, print_message};
 use tfo_core::cli::screen::drawing_width;
 use tfo_core::cli::{SettingsError, error_chain};
 
@@ -87,15 +87,14 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// Prints `error: …`, one line, to standard error.
+/// Prints `error: …` to standard error, on one line unless that is a terminal.
 pub(crate) fn error(error: &dyn Error) {
-    // If standard error is closed, the error can't be reported anywhere.
-    let _ = writeln!(io::stderr(), "error: {}", error_chain(error));
+    print_message(&format!("error: {}", error_chain(error)));
 }
 
 /// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "note: {text}");
+    print_message(&format!("note: {text}"));
 }
 
 /// Prints a whole report. A closed pipe is not an error.

@@ -41,6 +41,11 @@ impl Results {
         self.connections.last()?.probed.as_ref().map(|probed| probed.verdict.outcome)
     }
 
+    /// Returns whether the last connection's block ends with this sentence.
+    pub(super) fn is_last_finding(&self, finding: &str) -> bool {
+        self.probed().last().is_some_and(|probed| probed.verdict.finding == finding)
+    }
+
     /// Summarizes the probe's connections, without the regular one.
     pub(super) fn summary(&self) -> Option<Summary> {
         let verdicts: Vec<Verdict> = self

@@ -63,7 +63,9 @@ pub(super) fn foot(results: &Results, drawn: usize, colour: bool) -> String {
     if let Some(summary) = results.summary() {
         let style = style(summary.verdict.outcome, colour);
         foot += &format!("Verdict: {style}{}{style:#}\n", verdict_with_cause(&summary.verdict));
-        foot += &wrap(&summary.verdict.finding);
+        if !results.is_last_finding(&summary.verdict.finding) {
+            foot += &wrap(&summary.verdict.finding);
+        }
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
         foot += &page_hint(&summary.verdict);

@@ -5,6 +5,7 @@
 //!    [`wait`](Screen::wait) instead of the process, so that no exit skips that.
 
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,18 @@ pub fn drawing_width() -> usize {
     size().unwrap_or(USUAL_SIZE).0.clamp(least, most)
 }
 
+/// Returns the columns of the terminal on standard error.
+pub(super) fn message_width() -> usize {
+    size_of(io::stderr()).unwrap_or(USUAL_SIZE).0
+}
+
 /// Returns columns and rows of the terminal on standard output.
 fn size() -> Option<(usize, usize)> {
-    let size = termios::tcgetwinsize(io::stdout()).ok()?;
+    size_of(io::stdout())
+}
+
+fn size_of(terminal: impl AsFd) -> Option<(usize, usize)> {
+    let size = termios::tcgetwinsize(terminal).ok()?;
     let known = size.ws_col > 0 && size.ws_row > 0;
     known.then(|| (usize::from(size.ws_col), usize::from(size.ws_row)))
 }
