@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tfo_core::cli::output::{Output, Pipe, colour_allowed};
+use tfo_core::capture::TextStyle;
+use tfo_core::cli::output::{Output, Pipe, colour_allowed, print_message};
+use tfo_core::cli::screen::drawing_width;
 use tfo_core::cli::{SettingsError, error_chain};
 
 /// Exit status for wrong usage, an invalid configuration, or output that can't be written.
@@ -85,15 +87,14 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// Prints `error: …`, one line, to standard error.
+/// Prints `error: …` to standard error, on one line unless that is a terminal.
 pub(crate) fn error(error: &dyn Error) {
-    // If standard error is closed, the error can't be reported anywhere.
-    let _ = writeln!(io::stderr(), "error: {}", error_chain(error));
+    print_message(&format!("error: {}", error_chain(error)));
 }
 
 /// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "note: {text}");
+    print_message(&format!("note: {text}"));
 }
 
 /// Prints a whole report. A closed pipe is not an error.
@@ -200,6 +201,11 @@ impl Progress {
 /// Returns whether standard output may have colours.
 pub(crate) fn colour() -> bool {
     colour_allowed(&io::stdout())
+}
+
+/// Returns the style of drawings on standard output.
+pub(crate) fn drawing(ascii: bool) -> TextStyle {
+    TextStyle::default().width(drawing_width()).colour(colour()).ascii(ascii)
 }
 
 /// Serializes a document as indented JSON with a final newline.

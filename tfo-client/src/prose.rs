@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-pub(crate) use tfo_core::cli::output::counted;
+pub(crate) use tfo_core::cli::output::{counted, wrap as wrap_to};
 use tfo_core::diagnosis::{Outcome, Verdict};
 
 /// Columns of prose: the width of a narrow terminal.
@@ -42,27 +42,6 @@ pub(crate) fn format_advice(advice: &str) -> String {
 /// Breaks lines between words, but never within backticks, so that commands can be pasted.
 pub(crate) fn wrap(text: &str) -> String {
     wrap_to(text, WIDTH)
-}
-
-/// Like [`wrap`], with another width.
-pub(crate) fn wrap_to(text: &str, limit: usize) -> String {
-    let mut wrapped = String::new();
-    let mut column = 0;
-    let mut in_command = false;
-    for piece in text.split_inclusive(|c| {
-        in_command ^= c == '`';
-        c == ' ' && !in_command
-    }) {
-        let width = piece.trim_end().chars().count();
-        if column > 0 && column + width > limit {
-            wrapped.truncate(wrapped.trim_end().len());
-            wrapped.push('\n');
-            column = 0;
-        }
-        wrapped += piece;
-        column += piece.chars().count();
-    }
-    wrapped + "\n"
 }
 
 /// Returns the host and its address, or the address alone if the host was given as one.

@@ -51,6 +51,7 @@ Examples:
 
 #[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP, next_display_order = 10)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct CompareFlags {
     /// Host to connect to, as for --server
     #[arg(value_name = "HOST[:PORT]")]
@@ -124,6 +125,14 @@ pub(crate) struct CompareFlags {
     /// Write the complete report as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Add a table of all connections to the HTML page
+    #[arg(long, requires = "html")]
+    samples: bool,
+
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    ascii: bool,
 
     /// Write the document of -o json, with an entry for each connection
     #[arg(long, value_name = "FILE")]
@@ -204,6 +213,8 @@ impl CompareFlags {
                 },
             },
             targets: self.targets.clone(),
+            samples: self.samples,
+            ascii: self.ascii,
             lab: self.lab.then(|| self.network.settings(v6)).transpose()?,
             files: Files {
                 svg: self.svg.clone(),

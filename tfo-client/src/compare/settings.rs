@@ -15,6 +15,10 @@ pub(super) struct CompareSettings {
     pub(super) targets: Option<PathBuf>,
     pub(super) lab: Option<NetworkSettings>,
     pub(super) files: Files,
+    /// Whether the page has a table of all connections.
+    pub(super) samples: bool,
+    /// Whether plots have ASCII characters only.
+    pub(super) ascii: bool,
 }
 
 /// The files to write.

@@ -46,8 +46,11 @@ impl<'a> DoctorReport<'a> {
                 return Ok(true);
             }
             (None, Format::Json) => document::document(snapshot, self.half, self.watch),
+            (None, Format::Text) if self.screen.refreshes() => {
+                text::brief(snapshot, self.half, self.colour)
+            }
             (None, Format::Text) => {
-                let before = if self.frames == 0 || self.screen.refreshes() { "" } else { "\n" };
+                let before = if self.frames == 0 { "" } else { "\n" };
                 before.to_owned() + &text::screen(snapshot, self.half, self.watch, self.colour)
             }
         };

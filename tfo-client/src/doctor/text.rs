@@ -14,6 +14,10 @@ use crate::prose::{WIDTH, wrap_to};
 
 /// The maximum number of rows of a table. The JSON document has all of them.
 const ROWS: usize = 10;
+/// The maximum number of rows of a table on a screen that is refreshed.
+const BRIEF_ROWS: usize = 4;
+/// The maximum number of lines of a finding there. Without `--watch` it is shown with its fix.
+const BRIEF_LINES: usize = 2;
 /// Width of a finding's level, including the surrounding spaces.
 const MARGIN: usize = 11;
 
@@ -31,12 +35,36 @@ pub(super) fn screen(snapshot: &Snapshot, half: Role, watch: bool, colour: bool)
     text += &kernel(snapshot);
     text += &counters(snapshot, watch, half);
     if includes(half, Role::Client) {
-        text += &cookies(snapshot);
+        text += &cookies(snapshot, ROWS);
     }
     if includes(half, Role::Server) {
-        text += &listeners(snapshot);
+        text += &listeners(snapshot, ROWS);
     }
-    text + &connections(snapshot, half)
+    text + &connections(snapshot, half, ROWS)
+}
+
+/// Returns what changes while it is watched, the most important first, for a screen of 24 rows.
+pub(super) fn brief(snapshot: &Snapshot, half: Role, colour: bool) -> String {
+    let found = snapshot.findings(half);
+    let mut text = head(snapshot, half, &found, colour);
+    for finding in found.iter().filter(|finding| finding.level() != Level::Ok) {
+        let style = style(finding.level(), colour);
+        let what = escape_control(&finding.what());
+        let wrapped = wrap_to(&what, WIDTH - MARGIN - 2);
+        let lines: Vec<&str> = wrapped.lines().take(BRIEF_LINES).collect();
+        let cut = if wrapped.lines().count() > BRIEF_LINES { " …" } else { "" };
+        text += &format!("  {style}{:<7}{style:#}  ", finding.level());
+        text += &indent(&(lines.join("\n") + cut), MARGIN);
+    }
+    text += &counters(snapshot, false, half);
+    text += &connections(snapshot, half, BRIEF_ROWS);
+    if includes(half, Role::Server) {
+        text += &listeners(snapshot, BRIEF_ROWS);
+    }
+    if includes(half, Role::Client) {
+        text += &cookies(snapshot, BRIEF_ROWS);
+    }
+    text
 }
 
 fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> String {
@@ -122,7 +150,10 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
         if !includes(half, part) || (count == 0 && !watch) {
             continue;
         }
-        text += &format!("  {:<14} {count:>9}", name.trim_start_matches("TCPFastOpen"));
+        text += &format!(
+            "  {:<15} {count:>9}",
+            name.trim_start_matches("TCPFastOpen").trim_start_matches("TCP")
+        );
         if let Some((change, time)) = rates {
             let change = change.iter().nth(index).map_or(0, |(_, count)| count);
             text += &format!(" {:>9.1}", rate(change, time));
@@ -137,7 +168,7 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
         if let Some(rate) = rate
             && includes(half, part)
         {
-            text += &format!("  {:<14} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
+            text += &format!("  {:<15} {:>7.1} %  {what}\n", "hit rate", rate * 100.0);
         }
     }
     text
@@ -153,12 +184,15 @@ fn meaning(counter: &str) -> (Role, &'static str) {
         "TCPFastOpenCookieReqd" => (Role::Server, "cookie requests, granted or not"),
         "TCPFastOpenBlackhole" => (Role::Client, "pauses after a blackhole"),
         "TCPFastOpenPassiveAltKey" => (Role::Server, "cookies of the backup key"),
+        "ListenOverflows" => (Role::Server, "connections lost, accept queue full"),
+        "ListenDrops" => (Role::Server, "SYNs and connections that listeners dropped"),
+        "SyncookiesSent" => (Role::Server, "SYN cookies sent, SYN queue full"),
         "TCPSynRetrans" => (Role::Both, "retransmitted SYNs and SYN-ACKs"),
         _ => (Role::Both, ""),
     }
 }
 
-fn cookies(snapshot: &Snapshot) -> String {
+fn cookies(snapshot: &Snapshot, most: usize) -> String {
     let Some(entries) = snapshot.facts.cookies.as_deref().filter(|entries| !entries.is_empty())
     else {
         return String::new();
@@ -173,27 +207,34 @@ fn cookies(snapshot: &Snapshot) -> String {
             entry.syn_drops.to_string(),
         ]
     });
-    table("Cached cookies", columns, rows.collect())
+    table("Cached cookies", columns, rows.collect(), most)
 }
 
-fn listeners(snapshot: &Snapshot) -> String {
-    let Some(mut listeners) = snapshot.facts.listeners.clone().filter(|found| !found.is_empty())
+fn listeners(snapshot: &Snapshot, most: usize) -> String {
+    let Some(listeners) = snapshot.facts.listeners.as_ref().filter(|found| !found.is_empty())
     else {
         return String::new();
     };
-    listeners.sort_by_key(|listener| listener.fast_open_queue == 0);
-    let columns = ["address", "queue", "process"].map(ToOwned::to_owned);
-    let rows = listeners.iter().map(|listener| {
-        [
-            listener.address.to_string(),
-            match listener.fast_open_queue {
-                0 => "none".to_owned(),
-                queue => queue.to_string(),
-            },
-            processes(&snapshot.facts.owners, listener.inode, listener.uid),
-        ]
+    // A server with several workers has a socket for each at the same address.
+    let mut rows: Vec<([String; 4], usize)> = Vec::new();
+    for listener in listeners {
+        let queue = match listener.fast_open_queue {
+            0 => "none".to_owned(),
+            queue => queue.to_string(),
+        };
+        let process = processes(&snapshot.facts.owners, listener.inode, listener.uid);
+        let row = [listener.address.to_string(), queue, String::new(), process];
+        match rows.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, sockets)) => *sockets += 1,
+            None => rows.push((row, 1)),
+        }
+    }
+    rows.sort_by_key(|([_, queue, ..], _)| queue == "none");
+    let columns = ["address", "queue", "sockets", "process"].map(ToOwned::to_owned);
+    let rows = rows.into_iter().map(|([address, queue, _, process], sockets)| {
+        [address, queue, sockets.to_string(), process]
     });
-    table("Listeners and their fast open queues", columns, rows.collect())
+    table("Listeners and their fast open queues", columns, rows.collect(), most)
 }
 
 /// Names the first process that holds a socket, and the number of others.
@@ -207,7 +248,7 @@ fn processes(owners: &Owners, inode: u64, uid: u32) -> String {
     }
 }
 
-fn connections(snapshot: &Snapshot, half: Role) -> String {
+fn connections(snapshot: &Snapshot, half: Role, most: usize) -> String {
     let of_half: Vec<&OpenConnection> = snapshot
         .open
         .iter()
@@ -226,8 +267,8 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
         let arrow = if open.end == End::Server { "<-" } else { "->" };
         format!("{} {arrow} {}", open.connection.local, open.connection.remote)
     };
-    let width = shown.iter().take(ROWS).map(|open| ends(open).len()).max().unwrap_or(0);
-    for open in shown.iter().take(ROWS) {
+    let width = shown.iter().take(most).map(|open| ends(open).len()).max().unwrap_or(0);
+    for open in shown.iter().take(most) {
         let verdict = match (open.outcome, open.cause) {
             (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
             (Some(outcome), None) => outcome.to_string(),
@@ -240,8 +281,8 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
             format!("  {ends}\n      {verdict}\n")
         };
     }
-    if shown.len() > ROWS {
-        text += &format!("  and {} more with fast open: -o json lists all\n", shown.len() - ROWS);
+    if shown.len() > most {
+        text += &format!("  and {} more with fast open: -o json lists all\n", shown.len() - most);
     }
     match (shown.len(), rest.len()) {
         (_, 0) => {}
@@ -252,9 +293,14 @@ fn connections(snapshot: &Snapshot, half: Role) -> String {
 }
 
 /// Formats a table whose columns are as wide as their widest cell.
-fn table<const N: usize>(title: &str, head: [String; N], rows: Vec<[String; N]>) -> String {
-    let hidden = rows.len().saturating_sub(ROWS);
-    let shown: Vec<[String; N]> = [head].into_iter().chain(rows.into_iter().take(ROWS)).collect();
+fn table<const N: usize>(
+    title: &str,
+    head: [String; N],
+    rows: Vec<[String; N]>,
+    most: usize,
+) -> String {
+    let hidden = rows.len().saturating_sub(most);
+    let shown: Vec<[String; N]> = [head].into_iter().chain(rows.into_iter().take(most)).collect();
     let mut text = format!("\n{title}\n");
     for row in &shown {
         let mut line = String::new();
@@ -300,7 +346,7 @@ mod tests {
     fn table_fits_its_cells_and_counts_hidden_rows() {
         let cells = |row: [&str; 2]| row.map(ToOwned::to_owned);
         let rows = (0..12).map(|n| cells(["a long address", &n.to_string()])).collect();
-        let text = table("Title", cells(["address", "n"]), rows);
+        let text = table("Title", cells(["address", "n"]), rows, 10);
         assert!(text.starts_with("\nTitle\n  address         n\n  a long address  0\n"), "{text}");
         assert!(text.ends_with("  a long address  9\n  and 2 more: -o json lists all\n"), "{text}");
     }

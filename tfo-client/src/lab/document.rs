@@ -6,6 +6,7 @@ use serde::Serialize;
 use tfo_core::capture::{Delivery, Direction, PacketPath, describe};
 use tfo_core::diagnosis::Summary;
 
+use super::observed::Observed;
 use super::results::{LabConnection, Results, Saved};
 use crate::output;
 use crate::probe::{self, ConnectionEntry};
@@ -36,6 +37,8 @@ struct Connection<'a> {
     title: &'a str,
     #[serde(flatten)]
     probed: Option<ConnectionEntry<'a>>,
+    #[serde(flatten)]
+    observed: Option<&'a Observed>,
     packets: Vec<Packet>,
 }
 
@@ -79,6 +82,7 @@ fn connection(connection: &LabConnection) -> Connection<'_> {
     Connection {
         title: &connection.title,
         probed: connection.probed.as_ref().map(probe::entry),
+        observed: connection.observed.as_ref(),
         packets: connection.packets.iter().map(|path| packet(path, start)).collect(),
     }
 }

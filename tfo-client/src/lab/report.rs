@@ -9,11 +9,15 @@ use tfo_core::cli::value::Format;
 
 use super::arguments::LabFlags;
 use super::next_step::next_step;
+use super::observed::Observed;
 use super::results::{LabConnection, Results};
 use super::{document, text};
 use crate::network::NetworkSettings;
 use crate::output::{self, Failure, Printer};
 use crate::probe::ProbedConnection;
+
+/// The number of connections of a program whose ladders are printed.
+const PROGRAM_LADDERS: usize = 3;
 
 /// Prints the report to standard output.
 pub(super) struct LabReport {
@@ -33,7 +37,7 @@ impl LabReport {
     ) -> Self {
         let mut report = Self {
             format,
-            style: TextStyle::default().colour(output::colour()).ascii(flags.ascii),
+            style: output::drawing(flags.ascii),
             printer: Printer::stdout(),
             svg: flags.svg.clone(),
             results: Results { network, address, connections: Vec::new() },
@@ -55,30 +59,37 @@ impl LabReport {
             0 => "A regular connection".to_owned(),
             n => format!("Fast open, connection {n}"),
         };
-        self.show(LabConnection { title, probed: Some(probed), packets })
+        self.show(LabConnection { title, probed: Some(probed), observed: None, packets }, true)
     }
 
-    /// Adds the connections of a program and prints them.
+    /// Adds the connections of a program, and prints the first ones.
     pub(super) fn program(&mut self, packets: &[PacketPath]) {
         for (number, packets) in (1..).zip(connections(packets)) {
             let title = format!("Connection {number}");
-            if !self.show(LabConnection { title, probed: None, packets }) {
+            let observed = Observed::of(&packets);
+            let connection = LabConnection { title, probed: None, observed, packets };
+            if !self.show(connection, number <= PROGRAM_LADDERS) {
                 return;
             }
         }
     }
 
-    fn show(&mut self, connection: LabConnection) -> bool {
-        let text = text::block(&self.results, &connection, self.style);
+    fn show(&mut self, connection: LabConnection, print: bool) -> bool {
+        let text = print.then(|| text::block(&self.results, &connection, self.style));
         self.results.connections.push(connection);
-        self.format == Format::Json || self.printer.print(format_args!("{text}\n"))
+        match text {
+            Some(text) if self.format == Format::Text => {
+                self.printer.print(format_args!("{text}\n"))
+            }
+            _ => true,
+        }
     }
 
     /// Prints the summary, and writes the picture.
     pub(super) fn finish(mut self) -> Result<Results, Failure> {
         self.printer.print(match self.format {
             Format::Json => document::document(&self.results),
-            Format::Text => text::foot(&self.results, self.style.colour),
+            Format::Text => text::foot(&self.results, PROGRAM_LADDERS, self.style.colour),
         });
         if let Some(file) = &self.svg {
             fs::write(file, self.results.picture()).map_err(|e| Failure::write(file, e))?;

@@ -8,6 +8,7 @@ use tfo_core::capture::{Ladder, PacketPath};
 use tfo_core::diagnosis::{self, Outcome, Summary, Verdict};
 
 use super::next_step::next_step;
+use super::observed::Observed;
 use crate::network::NetworkSettings;
 use crate::probe::ProbedConnection;
 
@@ -22,6 +23,8 @@ pub(super) struct LabConnection {
     pub(super) title: String,
     /// The probe's result; `None` if another program made the connection.
     pub(super) probed: Option<ProbedConnection>,
+    /// The verdict on the connection of another program, as far as its packets settle it.
+    pub(super) observed: Option<Observed>,
     pub(super) packets: Vec<PacketPath>,
 }
 
@@ -38,6 +41,11 @@ impl Results {
         self.connections.last()?.probed.as_ref().map(|probed| probed.verdict.outcome)
     }
 
+    /// Returns whether the last connection's block ends with this sentence.
+    pub(super) fn is_last_finding(&self, finding: &str) -> bool {
+        self.probed().last().is_some_and(|probed| probed.verdict.finding == finding)
+    }
+
     /// Summarizes the probe's connections, without the regular one.
     pub(super) fn summary(&self) -> Option<Summary> {
         let verdicts: Vec<Verdict> = self
@@ -50,6 +58,27 @@ impl Results {
             summary.verdict.advice = next_step(&self.network, &summary.verdict);
             summary
         })
+    }
+
+    /// Counts the connections of a program by verdict, in words; `None` if there are none.
+    pub(super) fn counts(&self) -> Option<String> {
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for connection in self.connections.iter().filter(|connection| connection.probed.is_none()) {
+            let verdict = connection.observed.as_ref().map(Observed::in_words);
+            let verdict = verdict.unwrap_or_else(|| "without a verdict".to_owned());
+            match counts.iter_mut().find(|(known, _)| *known == verdict) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((verdict, 1)),
+            }
+        }
+        let all: usize = counts.iter().map(|(_, count)| count).sum();
+        let each: Vec<String> =
+            counts.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+        match all {
+            0 => None,
+            1 => Some(format!("1 connection: {}.", counts.first()?.0)),
+            _ => Some(format!("{all} connections: {}.", each.join(", "))),
+        }
     }
 
     fn probed(&self) -> impl Iterator<Item = &ProbedConnection> {

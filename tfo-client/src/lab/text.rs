@@ -36,7 +36,13 @@ pub(super) fn head(Results { network, address, .. }: &Results) -> String {
 
 pub(super) fn block(results: &Results, connection: &LabConnection, look: TextStyle) -> String {
     let ladder = results.ladder(connection).to_text(look);
-    let Some(probed) = &connection.probed else { return ladder };
+    let Some(probed) = &connection.probed else {
+        return connection.observed.as_ref().map_or(ladder.clone(), |observed| {
+            let style = style(observed.outcome, look.colour);
+            let verdict = format!("{style}{}{style:#}", observed.in_words());
+            format!("{ladder}\n{verdict}\n{}", wrap(&observed.finding))
+        });
+    };
     let verdict = &probed.verdict;
     let style = style(verdict.outcome, look.colour);
     let mut block = format!("{ladder}\n{style}{}{style:#}\n", verdict_with_cause(verdict));
@@ -53,16 +59,25 @@ pub(super) fn block(results: &Results, connection: &LabConnection, look: TextSty
     block
 }
 
-pub(super) fn foot(results: &Results, colour: bool) -> String {
+pub(super) fn foot(results: &Results, drawn: usize, colour: bool) -> String {
     let mut foot = String::new();
     if let Some(summary) = results.summary() {
         let style = style(summary.verdict.outcome, colour);
         foot += &format!("Verdict: {style}{}{style:#}\n", verdict_with_cause(&summary.verdict));
-        foot += &wrap(&summary.verdict.finding);
+        if !results.is_last_finding(&summary.verdict.finding) {
+            foot += &wrap(&summary.verdict.finding);
+        }
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
         foot += &page_hint(&summary.verdict);
-    } else if results.connections.is_empty() {
+    } else if let Some(counts) = results.counts() {
+        foot += &wrap(&counts);
+        if results.connections.len() > drawn {
+            foot += &wrap(&format!(
+                "The first {drawn} are drawn; -o json has the packets of all, --pcap writes them for Wireshark."
+            ));
+        }
+    } else {
         foot += "No connection crossed the path.\n";
     }
     foot

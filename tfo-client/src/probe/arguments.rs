@@ -94,6 +94,10 @@ pub(crate) struct ProbeFlags {
     #[arg(long, help = "Draw the packets of each connection; needs CAP_NET_RAW")]
     pub(crate) trace: bool,
 
+    /// Draw with ASCII characters only
+    #[arg(long, requires = "trace")]
+    pub(crate) ascii: bool,
+
     /// Write the packets of all connections to a pcapng file, for Wireshark
     #[arg(
         long,
@@ -142,6 +146,7 @@ impl ProbeFlags {
             balance: self.balance.or(before.balance),
             fresh: self.fresh || before.fresh,
             trace: self.trace || before.trace,
+            ascii: self.ascii || before.ascii,
             pcap: self.pcap.or(before.pcap),
         }
     }

@@ -1,5 +1,6 @@
 //! The probe's output: row by row for people, one document for programs.
 
+use tfo_core::capture::TextStyle;
 use tfo_core::cli::value::Format;
 
 use super::arguments::ProbeFlags;
@@ -15,8 +16,8 @@ pub(super) struct ProbeReport {
     colour: bool,
     progress: Progress,
     printer: Printer,
-    /// Whether to draw the packets of each connection.
-    trace: bool,
+    /// How to draw the packets of each connection, if at all.
+    trace: Option<TextStyle>,
     /// Whether the report is about each address of the host.
     all_addresses: bool,
     /// The results of each address so far.
@@ -30,7 +31,7 @@ impl ProbeReport {
             colour: output::colour(),
             progress: Progress::new(),
             printer: Printer::stdout(),
-            trace: flags.trace,
+            trace: flags.trace.then(|| output::drawing(flags.ascii)),
             all_addresses: flags.all_addresses,
             results: Vec::new(),
         }
@@ -57,8 +58,8 @@ impl ProbeReport {
         self.progress.erase();
         let Some(results) = self.results.last_mut() else { return false };
         let mut row = text::row(&connection, self.colour);
-        if self.trace {
-            let ladder = text::ladder(&connection, results.address, self.colour);
+        if let Some(style) = self.trace {
+            let ladder = text::ladder(&connection, results.address, style);
             row += &format!("\n{ladder}\n");
         }
         results.add(connection);

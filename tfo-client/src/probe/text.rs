@@ -40,12 +40,14 @@ pub(super) fn row(connection: &ProbedConnection, colour: bool) -> String {
     )
 }
 
-pub(super) fn ladder(connection: &ProbedConnection, server: SocketAddr, colour: bool) -> String {
+pub(super) fn ladder(
+    connection: &ProbedConnection,
+    server: SocketAddr,
+    style: TextStyle,
+) -> String {
     let client = connection.evidence.client.as_ref().and_then(|client| client.local);
     let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
-    Ladder::new(client, server.ip().to_string())
-        .packets(&connection.packets)
-        .to_text(TextStyle::default().colour(colour))
+    Ladder::new(client, server.ip().to_string()).packets(&connection.packets).to_text(style)
 }
 
 /// Returns the number of connections with each outcome so far, after a gap; empty before the first.

@@ -23,11 +23,11 @@ fn text_has_answer_tables_and_both_plots_in_80_columns() {
             "Hit rate      15 of 15 (78 % to 100 %)",
             "Expectation   100 % × ",
             "distribution of the times",
-            "cumulative distribution",
+            "share of the connections that had it by then",
             "1 RTT",
             "2 RTT",
             "█",
-            "⣀",
+            "f fast open",
         ] {
             assert!(text.contains(piece), "{piece:?} is missing:\n{text}");
         }
@@ -61,7 +61,7 @@ fn exported_files_contain_every_connection() {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let arguments = format!(
-            "--lab --rtt 5ms -n 11 --svg {} --html {} --export-json {} --export-csv {}",
+            "--lab --rtt 5ms -n 11 --ascii --svg {} --html {} --samples --export-json {} --export-csv {}",
             path("a.svg"),
             path("a.html"),
             path("a.json"),
@@ -70,6 +70,9 @@ fn exported_files_contain_every_connection() {
         let output = compare(&arguments);
         assert!(output.status.code() <= Some(1), "{}", errors(&output));
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+        let text = text(&output);
+        assert!(text.contains("r regular   f fast open   # several"), "{text}");
+        assert!(!text.contains(['│', '─', '█', '▁']), "{text}");
 
         let document: Value = serde_json::from_str(&read("a.json")).unwrap();
         super::schema::assert_valid(&document);

@@ -1,6 +1,6 @@
 //! The screen, `--watch`, and the exit status.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -25,7 +25,7 @@ fn screen_of_a_busy_host_has_80_columns_and_no_colour() {
             "Listeners and their fast open queues",
             "Open connections",
             "<- 192.0.2.1:",
-            "hit rate         100.0 %",
+            "hit rate          100.0 %",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
@@ -120,6 +120,51 @@ fn watch_ends_with_ctrl_c_or_a_closed_pipe() {
 }
 
 #[test]
+fn terminal_is_restored_after_q_and_after_a_signal() {
+    isolated(|| {
+        if !require("script") {
+            return;
+        }
+        let host = Host::new("host").unwrap();
+        set_bits(&host, 1);
+        for (key, what) in [("q", "q"), ("\x03", "SIGINT"), ("\x1c", "SIGQUIT")] {
+            let watch = "stty rows 24 cols 80; stty -g";
+            let words =
+                format!("trap : INT QUIT; {watch}; {}; stty -g", line(&["--watch", "100ms"]));
+            let mut command = Command::new("script");
+            command.args(["-qec", &words, "/dev/null"]).env("TERM", "xterm");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = host.spawn(command).unwrap();
+            let mut shown = Vec::new();
+            let mut out = child.stdout.take().unwrap();
+            while !String::from_utf8_lossy(&shown).contains("q quits") {
+                let mut byte = [0];
+                assert_eq!(out.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+                shown.push(byte[0]);
+            }
+            child.stdin.as_mut().unwrap().write_all(key.as_bytes()).unwrap();
+            out.read_to_end(&mut shown).unwrap();
+            child.wait().unwrap();
+            let shown = String::from_utf8_lossy(&shown);
+            let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+            assert_eq!(lines.first(), lines.last(), "{what} left the terminal changed: {shown}");
+            assert!(lines[0].contains(':'), "stty printed its settings: {shown}");
+            let frame = shown.split("\x1b[H\x1b[J").nth(1).unwrap();
+            assert!(frame.lines().count() <= 24, "{frame}");
+            let verdict = frame.lines().nth(1).unwrap();
+            assert!(verdict.contains("client: "), "the verdict is at the top: {frame}");
+        }
+    });
+}
+
+/// Returns the command as a line for a shell.
+fn line(arguments: &[&str]) -> String {
+    let doctor = doctor(arguments);
+    let words = [doctor.get_program()].into_iter().chain(doctor.get_args());
+    words.map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
 fn terminal_gets_colour_and_frames_that_overwrite_each_other() {
     isolated(|| {
         if !require("script") {
@@ -128,21 +173,19 @@ fn terminal_gets_colour_and_frames_that_overwrite_each_other() {
         let host = Host::new("host").unwrap();
         set_bits(&host, 1);
         let on_terminal = |variable: (&str, &str)| {
-            let doctor = doctor(&["--watch", "100ms", "--frames", "2"]);
-            let words = [doctor.get_program()].into_iter().chain(doctor.get_args());
-            let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+            let words = line(&["--watch", "100ms", "--frames", "2"]);
             let mut command = Command::new("script");
-            command.args(["-qec", &words.join(" "), "/dev/null"]).env("TERM", "xterm");
+            command.args(["-qec", &words, "/dev/null"]).env("TERM", "xterm");
             command.env_remove("NO_COLOR").env(variable.0, variable.1);
             run(&host, command).out
         };
         let text = on_terminal(("UNUSED", "1"));
-        assert_eq!(text.matches("\x1b[H\x1b[2J").count(), 2, "{text}");
+        assert_eq!(text.matches("\x1b[H\x1b[J").count(), 2, "{text}");
         for (colour, word) in [("32", "ready"), ("31", "not ready, 1 problem"), ("33", "note")] {
             assert!(text.contains(&format!("\x1b[{colour}m{word}")), "{word}: {text:?}");
         }
         let text = on_terminal(("NO_COLOR", "1"));
-        assert!(text.contains("\x1b[2J") && !text.contains("\x1b[3"), "{text:?}");
+        assert!(text.contains("\x1b[J") && !text.contains("\x1b[3"), "{text:?}");
     });
 }
 

@@ -30,6 +30,25 @@ fn ladder_shows_the_packets_of_curl() {
 }
 
 #[test]
+fn each_connection_of_a_program_has_a_verdict() {
+    isolated(|| {
+        let probe = concat!(env!("CARGO_BIN_EXE_tfo-client"), " -q -s 192.0.2.2 -n");
+        let five = text(&lab(&format!("--rtt 5ms -- {probe} 5")));
+        assert_eq!(five.matches(" client 192.0.2.1").count(), 3, "the first ones: {five}");
+        assert!(five.contains("\ncookie-granted\nThe SYN asked for a cookie, and the "), "{five}");
+        assert!(five.contains("\nfast-open\nThe SYN-ACK acknowledged all of the 64 B "), "{five}");
+        assert!(five.contains("\n5 connections: 1 cookie-granted, 4 fast-open.\n"), "{five}");
+
+        let dropped = format!("--rtt 5ms --box drop-syn-data -- {probe} 2");
+        let dropped = text(&lab(&dropped));
+        assert!(dropped.contains("1 cookie-granted, 1 fallback (syn-retransmitted)"), "{dropped}");
+
+        let one = text(&lab(&format!("-o json --rtt 5ms -- {probe} 1 --mode off")));
+        assert!(one.contains("\n      \"verdict\": \"not-attempted\",\n"), "{one}");
+    });
+}
+
+#[test]
 fn exit_status_of_the_program_is_returned() {
     isolated(|| {
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));

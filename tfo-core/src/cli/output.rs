@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
 };
 
+use super::screen;
+
 /// The state of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a pipe has no third state")]
@@ -96,6 +98,36 @@ pub fn colour_allowed(stream: &impl IsTerminal) -> bool {
 /// See <https://no-color.org>: an empty variable is ignored.
 fn permits_colour(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
     no_color.is_none_or(OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
+}
+
+/// Breaks lines between words, but never within backticks, so that commands can be pasted.
+#[must_use]
+pub fn wrap(text: &str, columns: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    let mut in_command = false;
+    for piece in text.split_inclusive(|c| {
+        in_command ^= c == '`';
+        c == ' ' && !in_command
+    }) {
+        let width = piece.trim_end().chars().count();
+        if column > 0 && column + width > columns {
+            wrapped.truncate(wrapped.trim_end().len());
+            wrapped.push('\n');
+            column = 0;
+        }
+        wrapped += piece;
+        column += piece.chars().count();
+    }
+    wrapped + "\n"
+}
+
+/// Writes a message to standard error: one line for programs, wrapped between words on a terminal.
+pub fn print_message(text: &str) {
+    let stderr = io::stderr();
+    let columns = if stderr.is_terminal() { screen::message_width() } else { usize::MAX };
+    // If standard error is closed, the message can't be reported anywhere.
+    let _ = stderr.lock().write_all(wrap(text, columns).as_bytes());
 }
 
 /// Escapes control characters, so that text from a file or a peer cannot forge a line or control a terminal.

@@ -5,6 +5,7 @@
 //!    [`wait`](Screen::wait) instead of the process, so that no exit skips that.
 
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ use signal_hook::SigId;
 
 use super::output::{Output, Pipe};
 
-/// The width of drawings that go to a file.
-const FILE_WIDTH: usize = 80;
+/// Columns and rows of a terminal that does not report them. Drawings in a file have as many columns.
+const USUAL_SIZE: (usize, usize) = (80, 24);
 /// The widths of drawings on a terminal.
 const DRAWING_WIDTHS: (usize, usize) = (60, 120);
 const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
@@ -25,12 +26,21 @@ const RESET_COLOUR: &str = "\x1b[0m";
 #[must_use]
 pub fn drawing_width() -> usize {
     let (least, most) = DRAWING_WIDTHS;
-    size().map_or(FILE_WIDTH, |(columns, _)| columns.clamp(least, most))
+    size().unwrap_or(USUAL_SIZE).0.clamp(least, most)
+}
+
+/// Returns the columns of the terminal on standard error.
+pub(super) fn message_width() -> usize {
+    size_of(io::stderr()).unwrap_or(USUAL_SIZE).0
 }
 
 /// Returns columns and rows of the terminal on standard output.
 fn size() -> Option<(usize, usize)> {
-    let size = termios::tcgetwinsize(io::stdout()).ok()?;
+    size_of(io::stdout())
+}
+
+fn size_of(terminal: impl AsFd) -> Option<(usize, usize)> {
+    let size = termios::tcgetwinsize(terminal).ok()?;
     let known = size.ws_col > 0 && size.ws_row > 0;
     known.then(|| (usize::from(size.ws_col), usize::from(size.ws_row)))
 }
@@ -74,25 +84,22 @@ impl Screen {
     /// # Errors
     /// Any failure except a closed pipe, such as a full disk.
     pub fn show(&mut self, text: &str) -> io::Result<Pipe> {
-        match size().filter(|_| self.refreshes) {
-            Some(size) => {
-                let keys = if self.keyboard.is_some() { "q quits" } else { "Ctrl-C quits" };
-                self.output.print(HOME_AND_CLEAR.to_owned() + &fit(text, size, keys))
-            }
-            None => self.output.print(text),
+        if !self.refreshes {
+            return self.output.print(text);
         }
+        let keys = if self.keyboard.is_some() { "q quits" } else { "Ctrl-C quits" };
+        let text = fit(text, size().unwrap_or(USUAL_SIZE), keys);
+        self.output.print(HOME_AND_CLEAR.to_owned() + &text)
     }
 
     /// Waits for this time, or until the user wants to quit.
     #[must_use]
     pub fn wait(&self, time: Duration) -> Wait {
-        match &self.keyboard {
-            Some(keyboard) => keyboard.wait(time),
-            None => {
-                std::thread::sleep(time);
-                Wait::Over
-            }
+        if let Some(keyboard) = &self.keyboard {
+            return keyboard.wait(time);
         }
+        std::thread::sleep(time);
+        Wait::Over
     }
 }
 
@@ -107,6 +114,9 @@ struct Keyboard {
 impl Keyboard {
     fn open() -> io::Result<Self> {
         let before = termios::tcgetattr(io::stdin())?;
+        if !in_foreground() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let (signals, write) = UnixStream::pair()?;
         let mut keyboard = Self { before, signals, registered: Vec::new() };
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
@@ -125,7 +135,9 @@ impl Keyboard {
 
     fn wait(&self, time: Duration) -> Wait {
         // Again, because a shell resets the terminal while the program is stopped by Ctrl-Z.
-        let _ = self.single_keys();
+        if in_foreground() {
+            let _ = self.single_keys();
+        }
         let end = Instant::now() + time;
         let stdin = io::stdin();
         loop {
@@ -145,13 +157,29 @@ impl Keyboard {
     }
 }
 
+impl Drop for Screen {
+    /// Ends the last row, for the shell's prompt.
+    fn drop(&mut self) {
+        if self.refreshes {
+            let _ = self.output.print("\n");
+        }
+    }
+}
+
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        if in_foreground() {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+        }
         for id in self.registered.drain(..) {
             signal_hook::low_level::unregister(id);
         }
     }
+}
+
+/// Returns whether the terminal belongs to this process: the kernel stops another one that changes the terminal.
+fn in_foreground() -> bool {
+    termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// Reads keys, and returns whether one of them quits. So does the end of the input: the terminal is gone.

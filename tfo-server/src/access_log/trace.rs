@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tfo_core::capture::{Ladder, PacketPath, TextStyle, Trace, pcapng};
 use tfo_core::cli::error_chain;
 use tfo_core::cli::output::colour_allowed;
+use tfo_core::cli::screen::drawing_width;
 use tfo_core::cli::value::Format;
 
 use crate::config::Settings;
@@ -38,7 +39,10 @@ impl Tracer {
         let traces = traces.collect::<Result<_, _>>().map_err(|e| cannot_trace(&e))?;
         let pcap = settings.pcap.as_deref().map(create).transpose()?;
         let draw = settings.trace && settings.output.format == Format::Text;
-        let style = TextStyle::default().colour(colour_allowed(&io::stdout()));
+        let style = TextStyle::default()
+            .width(drawing_width())
+            .colour(colour_allowed(&io::stdout()))
+            .ascii(settings.ascii);
         Ok(Some(Self { traces, draw, style, pcap, ended: Vec::new() }))
     }
 

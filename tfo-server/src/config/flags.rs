@@ -38,6 +38,10 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) trace: bool,
 
+    /// Draw with ASCII characters only
+    #[arg(long, requires = "trace")]
+    pub(crate) ascii: bool,
+
     /// Write the packets for Wireshark (pcapng); needs CAP_NET_RAW
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,

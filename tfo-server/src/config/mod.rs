@@ -49,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) output: Output,
     /// Draw the packets of each connection.
     pub(crate) trace: bool,
+    /// Draw the packets with ASCII characters only.
+    pub(crate) ascii: bool,
     /// Write the packets of all connections to this file.
     pub(crate) pcap: Option<PathBuf>,
 }
@@ -138,6 +140,7 @@ impl Settings {
             process: file.process.clone(),
             output: file.output.clone(),
             trace: flags.trace,
+            ascii: flags.ascii,
             pcap: flags.pcap.clone(),
         })
     }

@@ -38,13 +38,12 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
     text += &aligned(&rows);
     text += "\n";
     for listener in &listeners {
-        let name = if listeners.len() > 1 {
-            format!("{}: ", printable(listener.address))
-        } else {
-            String::new()
-        };
-        for line in details(&now, *listener) {
-            text += &format!("{name}{line}\n");
+        let details = details(&now, *listener);
+        if listeners.len() > 1 && !details.is_empty() {
+            text += &format!("{}\n", printable(listener.address));
+        }
+        for line in details {
+            text += &format!("  {line}\n");
         }
     }
     let kernel = now.names().filter_map(|name| {
@@ -90,18 +89,21 @@ fn head(now: &Index<'_>) -> Vec<String> {
     let state = if value("tfo_server_ready") > 0.0 { "serving" } else { "not accepting" };
     let versions = sums_by(now.named("tfo_server_build_info"), "version");
     let versions: Vec<_> = versions.into_keys().map(printable).collect();
-    let mut facts = vec![format!(
-        "tfo-server {}, {state}, {}",
-        versions.join(" and "),
-        counted(value("tfo_server_workers"), "worker"),
-    )];
-    facts.push(format!("up {}", span(value("tfo_server_uptime_seconds"))));
-    facts.push(size(value("process_resident_memory_bytes")));
-    facts.push(format!(
-        "{} of {} descriptors",
-        number(value("process_open_fds")),
-        number(value("process_max_fds"))
-    ));
+    let mut lines = vec![
+        format!(
+            "tfo-server {}, {state}, {}, up {}",
+            versions.join(" and "),
+            counted(value("tfo_server_workers"), "worker"),
+            span(value("tfo_server_uptime_seconds")),
+        ),
+        hits_of_all(now),
+        format!(
+            "{}, {} of {} descriptors",
+            size(value("process_resident_memory_bytes")),
+            number(value("process_open_fds")),
+            number(value("process_max_fds")),
+        ),
+    ];
     let keys: Vec<_> = now
         .named("tfo_server_key_info")
         .iter()
@@ -109,7 +111,6 @@ fn head(now: &Index<'_>) -> Vec<String> {
             format!("{} {}", printable(key.label("role")), printable(key.label("fingerprint")))
         })
         .collect();
-    let mut lines = vec![facts.join(", ")];
     if !keys.is_empty() {
         lines.push(format!("keys: {}", keys.join(", ")));
     }
@@ -122,13 +123,40 @@ fn head(now: &Index<'_>) -> Vec<String> {
     lines
 }
 
+/// Returns the line that says whether connections use fast open.
+fn hits_of_all(now: &Index<'_>) -> String {
+    let (hits, tried) = hits(&sums_by(now.named("tfo_server_connections_total"), "verdict"));
+    if tried > 0.0 {
+        let connections = counted(tried, "connection");
+        format!(
+            "fast open: used by {} of {connections} that tried it, {}",
+            number(hits),
+            percent(hits, tried)
+        )
+    } else {
+        "fast open: no connection has tried it".to_owned()
+    }
+}
+
+/// Returns how many connections with these verdicts used fast open, and how many tried it.
+fn hits(verdicts: &BTreeMap<&str, f64>) -> (f64, f64) {
+    let sum = |hit: bool| {
+        let outcomes =
+            Outcome::ALL.iter().filter(|outcome| HitRate::is_hit(**outcome) == Some(hit));
+        outcomes.filter_map(|outcome| verdicts.get(outcome.as_str())).sum::<f64>()
+    };
+    (sum(true), sum(true) + sum(false))
+}
+
+fn percent(hits: f64, tried: f64) -> String {
+    if tried > 0.0 { format!("{:.1} %", hits * 100.0 / tried) } else { "-".to_owned() }
+}
+
 fn columns(rates: bool) -> Vec<String> {
-    let verdicts = Outcome::ALL.iter().map(|outcome| outcome.as_str());
     ["listener", "service", "open", "accepted"]
         .into_iter()
         .chain(rates.then_some("per second"))
-        .chain(verdicts)
-        .chain(["hits", "in SYNs", "in", "out"])
+        .chain(["hits", "in", "out"])
         .map(str::to_owned)
         .collect()
 }
@@ -139,37 +167,25 @@ fn row<'a>(
     listener: ListenerLabels<'a>,
 ) -> Vec<String> {
     let value = |name: &str| sum_of(now, name, listener);
-    let verdicts = sums_by(now.of_listener("tfo_server_connections_total", listener), "verdict");
-    let verdict = |outcome: Outcome| verdicts.get(outcome.as_str()).copied().unwrap_or(0.0);
     let accepted = value("tfo_server_accepted_total");
     let rate = before.map(|(before, elapsed)| {
         let before = sum_of(before, "tfo_server_accepted_total", listener);
         number(((accepted - before).max(0.0) / elapsed.as_secs_f64().max(1e-3)).round())
     });
-    let is = |hit: bool| {
-        Outcome::ALL.iter().filter(move |outcome| HitRate::is_hit(**outcome) == Some(hit))
-    };
-    let [hits, misses] =
-        [true, false].map(|hit| is(hit).map(|outcome| verdict(*outcome)).sum::<f64>());
-    let hits = if hits + misses > 0.0 {
-        format!("{:.1} %", hits * 100.0 / (hits + misses))
-    } else {
-        "-".to_owned()
-    };
+    let verdicts = sums_by(now.of_listener("tfo_server_connections_total", listener), "verdict");
+    let (hits, tried) = hits(&verdicts);
     [printable(listener.address), printable(listener.service)]
         .into_iter()
         .chain([number(value("tfo_server_open_connections")), number(accepted)])
         .chain(rate)
-        .chain(Outcome::ALL.iter().map(|outcome| number(verdict(*outcome))))
-        .chain([hits])
+        .chain([percent(hits, tried)])
         .chain(
-            ["syn_data", "received", "sent"]
-                .map(|what| size(value(&format!("tfo_server_{what}_bytes_total")))),
+            ["received", "sent"].map(|what| size(value(&format!("tfo_server_{what}_bytes_total")))),
         )
         .collect()
 }
 
-/// Returns the lines with causes, cookies, early closes, pauses, upstreams and durations, as far as there are any.
+/// Returns the lines with verdicts, causes, SYN data, cookies, early closes, pauses, upstreams and durations, as far as there are any.
 fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
     let grouped = |name: &str, label: &str| {
         let sums = sums_by(now.of_listener(name, listener), label).into_iter();
@@ -186,8 +202,12 @@ fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
             Some(format!("{what} {} (p50), {} (p99)", median?, p99?))
         })
         .collect();
+    let verdicts = grouped("tfo_server_connections_total", "verdict");
+    let syn_data = sum_of(now, "tfo_server_syn_data_bytes_total", listener);
     [
+        listed("verdicts", verdicts),
         listed("causes", grouped("tfo_server_connections_total", "cause")),
+        (syn_data > 0.0).then(|| format!("data in SYNs: {}", size(syn_data))),
         listed("cookies by key", grouped("tfo_server_cookies_total", "origin")),
         listed("cut short", grouped("tfo_server_cut_short_total", "reason")),
         listed("accepting paused", grouped("tfo_server_accept_pauses_total", "reason")),
@@ -354,16 +374,21 @@ tfo_kernel_syn_retrans_total 0
     fn each_listener_has_a_row_and_zeros_have_no_line() {
         let now = Samples::parse(TEXT).unwrap();
         let expected = "\
-tfo-server 0.1.0, serving, 2 workers, up 1 h 2 min, 8.0 MiB, 12 of 1024 descriptors
+tfo-server 0.1.0, serving, 2 workers, up 1 h 2 min
+fast open: used by 27 of 30 connections that tried it, 90.0 %
+8.0 MiB, 12 of 1024 descriptors
 keys: primary 1a2b3c4d
 
-listener      service  open  accepted  fast-open  cookie-granted  fallback  not-attempted  failed    hits  in SYNs   in  out
-127.0.0.1:80  respond     2        30         27               0         3              0       0  90.0 %  2.0 KiB  0 B  0 B
-[::]:2222     mirror      0         0          0               0         0              0       0       -      0 B  0 B  0 B
+listener      service  open  accepted    hits   in  out
+127.0.0.1:80  respond     2        30  90.0 %  0 B  0 B
+[::]:2222     mirror      0         0       -  0 B  0 B
 
-127.0.0.1:80: causes: 3 queue-full
-127.0.0.1:80: cut short: 1 reset
-127.0.0.1:80: at most: service 250 µs (p50), 2.5 ms (p99)
+127.0.0.1:80
+  verdicts: 3 fallback, 27 fast-open
+  causes: 3 queue-full
+  data in SYNs: 2.0 KiB
+  cut short: 1 reset
+  at most: service 250 µs (p50), 2.5 ms (p99)
 this host: 27 fast open passive
 ";
         assert_eq!(table(&now, None), expected);

@@ -489,13 +489,16 @@ fn sigusr1_and_top_show_the_same_table() {
         server.signal("USR1").unwrap();
         let row = server.out().expect(&["127.0.0.1:2222", "echo"]);
         let cells: Vec<_> = row.split_whitespace().collect();
-        // Open, accepted, then the verdicts, hits and bytes: who fetched the cookie could not hit.
-        let expected = ["127.0.0.1:2222", "echo", "0", "3", "2", "1", "0", "0", "0", "100.0", "%"];
-        assert_eq!(cells[..11], expected, "{row}");
+        // Open, accepted, hits and bytes: who fetched the cookie could not hit.
+        let expected = ["127.0.0.1:2222", "echo", "0", "3", "100.0", "%", "15", "B", "15", "B"];
+        assert_eq!(cells, expected, "{row}");
+        let verdicts = server.out().expect(&["verdicts: 1 cookie-granted, 2 fast-open"]);
         let top = lab.host.output(lab.command(METRICS, &["top", "-q"])).unwrap();
         let text = String::from_utf8(top.stdout).unwrap();
         assert_eq!(top.status.code(), Some(0), "{text}");
-        assert!(text.contains(&row), "{row}\nis not in\n{text}");
+        for line in [row, verdicts] {
+            assert!(text.contains(&line), "{line}\nis not in\n{text}");
+        }
         assert!(!text.contains('\x1b'), "no terminal, no control characters: {text:?}");
         let from = ["top", "-q", "--from", "127.0.0.1:9413", "-o", "json"];
         let top = lab.host.output(lab.command("", &from)).unwrap();

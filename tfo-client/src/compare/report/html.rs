@@ -107,7 +107,7 @@ fn section(results: &Results, found: &Comparison) -> String {
         times(analysis),
         figures(analysis),
         ladders(found),
-        samples(found),
+        if results.compare.samples { samples(found) } else { String::new() },
     )
 }
 
@@ -226,27 +226,23 @@ fn ladders(found: &Comparison) -> String {
                 CAP_NET_RAW, or <code>--lab</code>.</p>\n"
             .to_owned();
     };
-    let picture = |(sample, packets): &(Sample, Vec<PacketPath>)| {
+    let ladder = |(sample, packets): &(Sample, Vec<PacketPath>)| {
         let title = match (sample.side, sample.verdict.outcome) {
             (Side::Regular, _) => "A regular connection".to_owned(),
             (Side::FastOpen, Outcome::FastOpen) => "Fast open".to_owned(),
             (Side::FastOpen, outcome) => format!("Fast open was tried: {outcome}"),
         };
-        let ladder = Ladder::new("client", found.address.ip().to_string())
-            .title(&title)
-            .limit(24)
-            .packets(packets);
-        // Embedded as an image, so that its style and the page's do not affect each other.
-        format!(
-            "<figure><img alt=\"{}\" src=\"data:image/svg+xml,{}\"></figure>\n",
-            escape(&format!("The packets of a connection. {title}")),
-            percent_encoded(&ladder.to_svg())
-        )
+        Ladder::new("client", found.address.ip().to_string()).title(title).packets(packets)
     };
-    let pictures: String = typical.iter().map(picture).collect();
+    let [regular, fast] = typical.each_ref().map(ladder);
+    let picture = regular.to_svg_beside(&fast);
+    // Embedded as an image, so that its style and the page's do not affect each other.
     format!(
-        "<h2>A typical pair</h2>\n<div class=\"pair\">\n{pictures}</div>\n<p class=\"dim\">Made after the \
-         measurement, and not counted: of several connections, those nearest to the medians.</p>\n"
+        "<h2>A typical pair</h2>\n<figure class=\"pair\"><img alt=\"The packets of a regular connection \
+         and of one that was to use fast open\" src=\"data:image/svg+xml,{}\"></figure>\n\
+         <p class=\"dim\">Made after the measurement, and not counted: of several connections, those \
+         nearest to the medians. Acknowledgments without data are left out.</p>\n",
+        percent_encoded(&picture)
     )
 }
 

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use tfo_core::cli::output::escape_control;
 use tfo_core::cli::value::Format;
 
+use self::plot::Look;
 use self::results::{Results, target_name};
 use super::comparison::{Comparison, FailedTarget};
 use super::sample::{Metric, Sample, Side};
@@ -121,7 +122,8 @@ impl CompareReport {
         let text = match (self.format, self.rows) {
             (Format::Json, _) => String::new(),
             (Format::Text, false) => {
-                self.results.interruption(&comparison) + &text::comparison(&comparison, self.colour)
+                let look = Look { colour: self.colour, ascii: self.results.compare.ascii };
+                self.results.interruption(&comparison) + &text::comparison(&comparison, look)
             }
             (Format::Text, true) => text::row(&comparison, self.colour),
         };

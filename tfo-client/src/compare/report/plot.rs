@@ -15,16 +15,28 @@ const BARS: usize = 3;
 const CURVES: usize = 10;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// The characters and colours of a plot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) colour: bool,
+    pub(super) ascii: bool,
+}
+
 /// Draws a histogram for each series, one above the other.
-pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
+pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, look: Look) -> String {
     let drawn: Vec<(Vec<f64>, usize)> =
         series.iter().map(|series| axis.histogram(series.times, WIDTH)).collect();
     let mut text = String::new();
     for (series, (shares, beyond)) in series.iter().zip(&drawn) {
         let most = shares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let style = style(series.tone, colour);
+        let style = style(series.tone, look.colour);
         for line in (0..BARS).rev() {
-            let name = if line == 0 { series.name } else { "" };
+            let highest = words::percent(most);
+            let name = match line {
+                0 => series.name,
+                line if line == BARS - 1 => &highest,
+                _ => "",
+            };
             let bars: String = shares.iter().map(|share| block(share / most, line)).collect();
             let mut more = String::new();
             if line == 0 && *beyond > 0 {
@@ -34,13 +46,13 @@ pub(super) fn histogram(series: &[Series<'_>], axis: &Axis, colour: bool) -> Str
             text += &format!("{name:>w$} │{style}{bars}{style:#}{more}\n", w = NAMES - 2);
         }
     }
-    text + &scale(axis)
+    plain(text + &scale(axis), look)
 }
 
 /// Draws the cumulative distribution of each series.
-pub(super) fn curves(series: &[Series<'_>], axis: &Axis, colour: bool) -> String {
+pub(super) fn curves(series: &[Series<'_>], axis: &Axis, look: Look) -> String {
     let canvases: Vec<Canvas> = series.iter().map(|series| Canvas::draw(series, axis)).collect();
-    let mut text = String::new();
+    let mut text = legend(series, look);
     for line in 0..CURVES {
         let label = match line {
             0 => "100 %",
@@ -50,21 +62,72 @@ pub(super) fn curves(series: &[Series<'_>], axis: &Axis, colour: bool) -> String
         };
         text += &format!("{label:>w$} │", w = NAMES - 2);
         for column in 0..WIDTH {
-            let found = canvases.iter().zip(series).find(|(canvas, _)| canvas.at(line, column) > 0);
-            match found {
-                None => text.push(' '),
-                Some((_, series)) => {
-                    let dots =
-                        canvases.iter().fold(0, |dots, canvas| dots | canvas.at(line, column));
-                    let style = style(series.tone, colour);
-                    let dots = char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' ');
-                    text += &format!("{style}{dots}{style:#}");
-                }
-            }
+            let mut found =
+                canvases.iter().zip(series).filter(|(canvas, _)| canvas.at(line, column) > 0);
+            let Some((_, first)) = found.next() else {
+                text.push(' ');
+                continue;
+            };
+            let dots = canvases.iter().fold(0, |dots, canvas| dots | canvas.at(line, column));
+            let style = style(first.tone, look.colour);
+            let mark = match (look.colour && !look.ascii, found.next()) {
+                (true, _) => char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' '),
+                (false, None) => mark(first.tone),
+                (false, Some(_)) => SEVERAL,
+            };
+            text += &format!("{style}{mark}{style:#}");
         }
         text = text.trim_end().to_owned() + "\n";
     }
-    text + &scale(axis)
+    plain(text + &scale(axis), look)
+}
+
+/// The mark where curves meet, without colour.
+const SEVERAL: char = '#';
+
+/// The mark of a curve without colour.
+const fn mark(tone: Tone) -> char {
+    match tone {
+        Tone::Regular => 'r',
+        Tone::FastOpen => 'f',
+        Tone::Missed => 'x',
+    }
+}
+
+fn legend(series: &[Series<'_>], look: Look) -> String {
+    let mut names: Vec<String> = series
+        .iter()
+        .map(|series| {
+            let style = style(series.tone, look.colour);
+            let mark = if look.ascii || !look.colour {
+                mark(series.tone).to_string()
+            } else {
+                "⣀⣀".to_owned()
+            };
+            format!("{style}{mark}{style:#} {}", series.name)
+        })
+        .collect();
+    if series.len() > 1 && (look.ascii || !look.colour) {
+        names.push(format!("{SEVERAL} several"));
+    }
+    format!("{}{}\n", " ".repeat(NAMES), names.join("   "))
+}
+
+/// Replaces the characters of a plot that are not ASCII, if needed.
+fn plain(text: String, look: Look) -> String {
+    if !look.ascii {
+        return text;
+    }
+    let ascii = |c: char| match c {
+        '│' => '|',
+        '─' => '-',
+        '└' | '┬' => '+',
+        '▁' | '▂' => '.',
+        '▃'..='▅' => ':',
+        '▆'..='█' => '#',
+        c => c,
+    };
+    text.chars().map(ascii).collect()
 }
 
 /// Draws the ticks below a plot, in milliseconds and in round trips.

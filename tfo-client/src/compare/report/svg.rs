@@ -17,7 +17,7 @@ const BARS: f64 = 84.0;
 const PANEL: f64 = 590.0;
 const HEIGHT: f64 = 630.0;
 /// The space between two close-ups.
-const GAP: f64 = 40.0;
+const GAP: f64 = 72.0;
 const BINS: usize = 70;
 const TICKS: u32 = 7;
 
@@ -264,6 +264,10 @@ impl Picture {
         let tone = class(series.tone);
         self.svg += &format!("<path class=\"cmp-fill-{tone}\" d=\"{path}\"/>\n");
         self.line("cmp-base", (left, PANEL), (right, PANEL));
+        for (share, height) in [(0.0, 0.0), (most, BARS)] {
+            let y = PANEL - height + 5.0;
+            self.text("cmp-dim", "end", (left - 8.0, y), &words::percent(share));
+        }
         let name = format!("cmp-name cmp-text-{tone}");
         self.text(&name, "start", (left, PANEL - BARS - 40.0), series.name);
         let others = match (before, beyond) {
@@ -280,7 +284,12 @@ impl Picture {
         for tick in (0..).map(|n| (first + f64::from(n)) * step).take_while(|t| *t <= start + span)
         {
             self.line("cmp-base", (x(tick), PANEL), (x(tick), PANEL + 5.0));
-            self.text("cmp-dim", "middle", (x(tick), PANEL + 22.0), &axis::label(tick, step));
+            self.text(
+                "cmp-dim",
+                "middle",
+                (x(tick), PANEL + 22.0),
+                &format!("{} ms", axis::label(tick, step)),
+            );
         }
     }
 

@@ -3,8 +3,9 @@
 use anstyle::{AnsiColor, Style};
 
 use super::axis::{self, Axis};
+use super::plot::{self, Look};
 use super::results::target_name;
-use super::{plot, words};
+use super::words;
 use crate::compare::analysis::{Analysis, Answer, Distribution, Summary};
 use crate::compare::comparison::{Comparison, FailedTarget};
 use crate::compare::sample::Side;
@@ -18,9 +19,9 @@ const VALUE: usize = 21;
 const TICKS: u32 = 6;
 
 /// Returns the answer, the tables and the plots.
-pub(super) fn comparison(comparison: &Comparison, colour: bool) -> String {
+pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
     let analysis = &comparison.analysis;
-    let style = style(&analysis.answer, colour);
+    let style = style(&analysis.answer, look.colour);
     let mut text = format!("{style}{}{style:#}\n", words::headline(analysis));
     text += &wrap(&words::reason(analysis));
     text += &format!("\n{}", table(analysis));
@@ -29,10 +30,10 @@ pub(super) fn comparison(comparison: &Comparison, colour: bool) -> String {
     if !series.is_empty() {
         let axis = Axis::new(&series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
         let what = words::metric_name(analysis.metric);
-        text += &format!("\n{what}: distribution of the times\n\n");
-        text += &plot::histogram(&series, &axis, colour);
-        text += &format!("\n{what}: cumulative distribution\n\n");
-        text += &plot::curves(&series, &axis, colour);
+        text += &format!("\n{what}: distribution of the times, each to its highest bar\n\n");
+        text += &plot::histogram(&series, &axis, look);
+        text += &format!("\n{what}: share of the connections that had it by then\n\n");
+        text += &plot::curves(&series, &axis, look);
     }
     text
 }

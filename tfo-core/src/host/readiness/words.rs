@@ -167,14 +167,14 @@ impl Finding {
                 )
             }
             Self::DataNotTaken { active, fail } => format!(
-                "servers accepted the data of {} and not that of {fail}: each of those connections \
-                 needed a second round trip or more",
-                counted(*active, "SYN", "SYNs")
+                "servers accepted the data of {active} of {}: each other connection needed a second round \
+                 trip or more",
+                counted(active.saturating_add(*fail), "SYN", "SYNs")
             ),
             Self::InvalidCookies { passive, fail } => format!(
-                "{} with an invalid cookie, {passive} with a valid one: the key was changed, other \
+                "{} came with an invalid cookie, {passive} with a valid one: the key was changed, other \
                  servers behind this address have other keys, or clients' addresses are translated",
-                counted(*fail, "SYN came", "SYNs came")
+                counted(*fail, "SYN", "SYNs")
             ),
             Self::QueueFull { times, listeners } => {
                 let of = |listener: &NamedListener| {
