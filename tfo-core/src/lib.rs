@@ -4,6 +4,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
+//! | connect so, where the path allows it, and never slower than without | [`dialer::Dialer`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | look up what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
@@ -19,6 +20,7 @@ pub mod capture;
 pub mod cli;
 pub mod cookie;
 pub mod diagnosis;
+pub mod dialer;
 mod error;
 pub mod host;
 #[cfg(feature = "lab")]

@@ -14,7 +14,7 @@
 //! ```
 
 mod attempt;
-mod connector;
+pub(crate) mod connector;
 mod listener;
 pub mod option;
 mod pipe;

@@ -128,10 +128,28 @@ pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
 /// `poll(2)`: waits until the socket is writable or has failed; returns `false` when the time is over. `None` waits
 /// forever. An interruption by a signal is an error (`EINTR`).
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    poll_writable(&mut [writable(fd)], timeout)
+}
+
+/// [`wait_writable`] for several sockets: returns the index of one that is ready.
+pub(crate) fn wait_any_writable(
+    fds: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let mut polled: Vec<_> = fds.iter().copied().map(writable).collect();
+    poll_writable(&mut polled, timeout)?;
+    Ok(polled.iter().position(|fd| fd.revents != 0))
+}
+
+fn writable(fd: BorrowedFd<'_>) -> libc::pollfd {
+    libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }
+}
+
+fn poll_writable(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<bool> {
     // Rounded up: a wait that ends early would become a busy loop.
     let timeout = timeout
         .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one `pollfd`, which lives over the call.
-    Ok(check(unsafe { libc::poll(&raw mut poll, 1, timeout) })? > 0)
+    let count = libc::nfds_t::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `fds` lives over the call and holds `count` elements.
+    Ok(check(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) })? > 0)
 }
