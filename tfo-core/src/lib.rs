@@ -13,6 +13,8 @@
 //!
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "capture")]
 pub mod capture;
 #[cfg(feature = "cli")]
@@ -38,3 +40,8 @@ pub use error::{Error, Result};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../guides/from-setsockopt.md")]
+struct FromSetsockopt;
