@@ -27,6 +27,6 @@ fn program() -> Program {
             ("word", Topic::all().map(|topic| PossibleValue::new(topic.as_str())).collect()),
         ],
         config_name: "client.toml",
-        config: include_str!("../../config/client.toml"),
+        config: include_str!("../config/client.toml"),
     }
 }

@@ -4,6 +4,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
+//! | connect so, where the path allows it, and never slower than without | [`dialer::Dialer`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | look up what a verdict, cause or fault means, and what to do | [`diagnosis::manual`] |
@@ -11,6 +12,8 @@
 //! | read what this host allows and has counted | [`host`] |
 //!
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -21,6 +24,7 @@ pub mod capture;
 pub mod cli;
 pub mod cookie;
 pub mod diagnosis;
+pub mod dialer;
 mod error;
 pub mod host;
 #[cfg(feature = "hyper")]
@@ -43,3 +47,8 @@ pub use error::{Error, Result};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the guide's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../guides/from-setsockopt.md")]
+struct FromSetsockopt;

@@ -24,6 +24,6 @@ fn program() -> Program {
             ("service", possible_values::<ServiceKind>()),
         ],
         config_name: "server.toml",
-        config: include_str!("../../config/server.toml"),
+        config: include_str!("../config/server.toml"),
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::cli::Cli;
 
-const SHIPPED: &str = include_str!("../../../config/client.toml");
+const SHIPPED: &str = include_str!("../../config/client.toml");
 
 fn parse(text: &str) -> Result<File, toml::de::Error> {
     toml::from_str(text)

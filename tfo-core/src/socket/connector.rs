@@ -232,7 +232,7 @@ impl Connector {
         error.map_or(Ok(()), Err)?;
 
         let in_syn = if let Attempt::InSyn(bytes) = attempt { bytes } else { 0 };
-        send_all(fd, first, in_syn, deadline)?;
+        send_all(fd.as_fd(), first, in_syn, deadline)?;
         socket::set_nonblocking(fd, false)
     }
 
@@ -318,8 +318,8 @@ fn after_handshake(e: &io::Error) -> bool {
 }
 
 /// Sends the slices without their first `sent` bytes.
-fn send_all(
-    fd: &OwnedFd,
+pub(crate) fn send_all(
+    fd: BorrowedFd<'_>,
     slices: &[IoSlice<'_>],
     sent: usize,
     deadline: Option<Instant>,
@@ -334,7 +334,7 @@ fn send_all(
         match socket::send_vectored(fd, rest) {
             Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd.as_fd(), deadline)?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait_writable(fd, deadline)?,
             Err(e) => return Err(e),
         }
     }

@@ -14,7 +14,7 @@
 //! ```
 
 mod attempt;
-mod connector;
+pub(crate) mod connector;
 #[cfg(feature = "tokio")]
 mod deferred;
 mod listener;

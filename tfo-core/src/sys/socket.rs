@@ -139,13 +139,37 @@ pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
 }
 
-/// `poll(2)`: waits until the socket is writable or has failed; returns `false` when the time is over. `None` waits
-/// forever. An interruption by a signal is an error (`EINTR`).
+/// `poll(2)`: waits until the socket is writable or has failed; returns `false` when the time is over, or earlier. `None`
+/// waits forever. An interruption by a signal is an error (`EINTR`).
 pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    poll_writable(&mut [writable(fd)], timeout).map(|ready| ready.is_some())
+}
+
+/// [`wait_writable`] for several sockets: returns the index of one that is ready.
+pub(crate) fn wait_any_writable(
+    fds: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let mut polled: Vec<_> = fds.iter().copied().map(writable).collect();
+    poll_writable(&mut polled, timeout)
+}
+
+fn writable(fd: BorrowedFd<'_>) -> libc::pollfd {
+    libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }
+}
+
+fn poll_writable(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<Option<usize>> {
     // Rounded up: a wait that ends early would become a busy loop.
     let timeout = timeout
         .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one `pollfd`, which lives over the call.
-    Ok(check(unsafe { libc::poll(&raw mut poll, 1, timeout) })? > 0)
+    let count = libc::nfds_t::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `fds` lives over the call and holds `count` elements.
+    let some = check(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) })? > 0;
+    // The kernel queues an ICMP error, which is `POLLERR`, before it fails the handshake, which is `POLLHUP` as well: in
+    // between the socket has no error yet.
+    let ready = fds.iter().position(|fd| fd.revents & !libc::POLLERR != 0);
+    if some && ready.is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(ready)
 }

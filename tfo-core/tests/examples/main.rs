@@ -56,6 +56,29 @@ fn probe_reports_verdicts_of_a_std_listener() {
 }
 
 #[test]
+fn any_socket_gets_fast_open_in_one_line() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let text = output(&host, "any_socket", &[]);
+        // The first connection of all fetches the cookie, which is of the address.
+        let rode = |name| text.matches(&format!("{name}: data in the SYN: true")).count();
+        assert_eq!(["std", "socket2", "mio", "tokio"].map(rode), [1, 2, 2, 2], "{text}");
+    });
+}
+
+#[test]
+fn dialer_saves_a_round_trip() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let server = Program::start(&host, example("std_listener", &[SERVER])).unwrap();
+        let _ = server.out().expect(&["listening"]);
+        let text = output(&host, "dialer", &[SERVER]);
+        assert_eq!(text.matches("SYN data accepted: true").count(), 2, "{text}");
+        assert!(!text.contains("regular connections"), "{text}");
+    });
+}
+
+#[test]
 fn the_lab_shows_what_a_box_does() {
     isolated(|| {
         let host = Host::new("host").unwrap();

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 
-const SHIPPED: &str = include_str!("../../../config/server.toml");
+const SHIPPED: &str = include_str!("../../config/server.toml");
 
 fn parse(text: &str) -> Result<File, toml::de::Error> {
     toml::from_str(text)

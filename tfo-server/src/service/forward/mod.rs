@@ -7,7 +7,6 @@
 //! alone requests nothing and does not count.
 
 mod health;
-mod syn_data;
 mod upstreams;
 
 use std::io;
@@ -25,7 +24,6 @@ use crate::config::values::ProxyOut;
 
 use health::HealthChecks;
 pub(crate) use health::{CheckResult, check_once, is_local_failure};
-use syn_data::SynDataPermit;
 use upstreams::Upstreams;
 pub(crate) use upstreams::{UpstreamGuard, UpstreamState};
 
@@ -125,13 +123,14 @@ impl Forward {
         header: usize,
     ) -> tfo_core::Result<FastOpenStream> {
         let wanted = self.settings.fast_open.get() && !first.is_empty();
-        let permit = if wanted { upstream.permit_syn_data() } else { SynDataPermit::No };
-        let in_syn = match permit {
-            // A trial that carries only the header leaves its client servable if it fails.
-            SynDataPermit::Trial if header > 0 => first.get(..header).unwrap_or(first),
-            _ => first,
+        let permitted = wanted && upstream.permits_syn_data();
+        // A trial that carries only the header leaves its client servable if it fails.
+        let in_syn = if permitted && upstream.is_trial() && header > 0 {
+            first.get(..header).unwrap_or(first)
+        } else {
+            first
         };
-        let method = if permit == SynDataPermit::No { Method::Off } else { Method::Auto };
+        let method = if permitted { Method::Auto } else { Method::Off };
         let connector = Connector::default().method(method);
         let stream = connector.connect_nonblocking(upstream.address(), in_syn)?;
         upstream.syn_left(matches!(stream.attempt(), Some(Attempt::InSyn(1..))));

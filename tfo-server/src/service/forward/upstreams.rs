@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tfo_core::dialer::{Destination, FastOpenPermit, PathMemory};
 use tfo_core::socket::{ClientFail, TcpInfo};
 
-use super::syn_data::{SynData, SynDataPermit, TrialOutcome, millis};
 use crate::config::file::Forward as ForwardSettings;
 use crate::config::values::Balance;
 
@@ -43,7 +43,8 @@ struct Upstream {
     down: AtomicBool,
     /// If the upstream is down: when a connection may retry it, in milliseconds since `started`.
     try_at: AtomicU64,
-    syn_data: SynData,
+    /// Whether its SYNs may carry data.
+    path: Destination,
     chosen: AtomicU64,
     failed: AtomicU64,
 }
@@ -73,20 +74,20 @@ pub(crate) struct UpstreamGuard {
     tried: Box<[usize]>,
     /// The SYN must not carry data.
     regular: bool,
-    permit: SynDataPermit,
-    /// The SYN carried data, and its delivery is not known yet.
-    in_syn: bool,
+    /// The answer to the question whether the SYN may carry data, once it was asked.
+    permit: Option<FastOpenPermit>,
 }
 
 impl Upstreams {
     pub(super) fn new(settings: &ForwardSettings) -> Self {
+        let memory = PathMemory::with_pause(settings.syn_data_pause.get());
         let upstream = |address: &SocketAddr| Upstream {
             address: *address,
             open: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             down: AtomicBool::new(false),
             try_at: AtomicU64::new(0),
-            syn_data: SynData::new(settings.syn_data_pause.get()),
+            path: memory.destination(*address),
             chosen: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
@@ -195,8 +196,7 @@ impl Upstreams {
             turn,
             tried,
             regular,
-            permit: SynDataPermit::No,
-            in_syn: false,
+            permit: None,
         })
     }
 
@@ -255,27 +255,25 @@ impl UpstreamGuard {
         self.address
     }
 
-    /// Returns whether the SYN may carry data, and whether the connection is the trial after a pause.
-    pub(super) fn permit_syn_data(&mut self) -> SynDataPermit {
-        if self.permit == SynDataPermit::No && !self.regular {
-            self.permit = self.upstream().map_or(SynDataPermit::No, |upstream| {
-                upstream.syn_data.permit(|| self.upstreams.now())
-            });
+    /// Returns whether the SYN may carry data.
+    pub(super) fn permits_syn_data(&mut self) -> bool {
+        if self.permit.is_none() && !self.regular {
+            self.permit = self.upstream().map(|upstream| upstream.path.permit());
         }
-        self.permit
+        self.permit.as_ref().is_some_and(FastOpenPermit::is_granted)
     }
 
     /// Records whether the SYN carried data.
     pub(super) fn syn_left(&mut self, with_data: bool) {
-        self.in_syn = with_data;
-        if !with_data {
-            self.end_trial(TrialOutcome::NotSent);
+        if let Some(permit) = &mut self.permit {
+            permit.sent(with_data);
         }
     }
 
-    /// Returns whether the handshake's outcome must be reported with [`syn_data_answered`](Self::syn_data_answered).
+    /// Returns whether the connection is the trial after a pause: the outcome of its handshake must be reported with
+    /// [`syn_data_answered`](Self::syn_data_answered).
     pub(crate) fn is_trial(&self) -> bool {
-        self.permit == SynDataPermit::Trial
+        self.permit.as_ref().is_some_and(FastOpenPermit::is_trial)
     }
 
     /// Records a failed connection. If its SYN carried data, the cause may be the upstream or the path, which the next
@@ -299,29 +297,17 @@ impl UpstreamGuard {
     pub(crate) fn syn_data_answered(&mut self, info: &TcpInfo) {
         if info.client_fail == ClientFail::SynRetransmitted {
             self.pause_syn_data(&"a SYN with data was not answered, but one without data was");
-        } else if info.syn_data {
-            self.end_trial(TrialOutcome::Acknowledged);
-        } else {
-            self.end_trial(TrialOutcome::Unknown);
+        } else if let Some(mut permit) = self.permit.take()
+            && info.syn_data
+            && permit.accepted()
+        {
+            log::info!("upstream {} accepts data in SYNs again", self.address);
         }
     }
 
     fn pause_syn_data(&mut self, why: &dyn Display) {
-        let permit = std::mem::replace(&mut self.permit, SynDataPermit::No);
-        let Some(upstream) = self.upstream() else { return };
-        if let Some(pause) = upstream.syn_data.failed(self.upstreams.now(), permit) {
+        if let Some(pause) = self.permit.take().and_then(|mut permit| permit.lost(None)) {
             log::warn!("upstream {}: {why}; sending no data in SYNs for {pause:?}", self.address);
-        }
-    }
-
-    fn end_trial(&mut self, outcome: TrialOutcome) {
-        if std::mem::replace(&mut self.permit, SynDataPermit::No) != SynDataPermit::Trial {
-            return;
-        }
-        let Some(upstream) = self.upstream() else { return };
-        upstream.syn_data.trial_ended(self.upstreams.now(), outcome);
-        if outcome == TrialOutcome::Acknowledged {
-            log::info!("upstream {} accepts data in SYNs again", self.address);
         }
     }
 
@@ -330,10 +316,12 @@ impl UpstreamGuard {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Drop for UpstreamGuard {
     fn drop(&mut self) {
-        // A connection that ended before its handshake has no outcome.
-        self.end_trial(if self.in_syn { TrialOutcome::Unknown } else { TrialOutcome::NotSent });
         if let Some(upstream) = self.upstream() {
             upstream.open.fetch_sub(1, Relaxed);
         }
@@ -533,13 +521,9 @@ mod tests {
         set.failed(0, &"refused");
         set.all[0].try_at.store(0, Relaxed);
         let mut retry = set.choose().unwrap();
-        assert_eq!(
-            retry.permit_syn_data(),
-            SynDataPermit::No,
-            "its client could not be sent to another upstream"
-        );
+        assert!(!retry.permits_syn_data(), "its client could not be sent to another upstream");
         retry.succeeded();
-        assert_eq!(set.choose().unwrap().permit_syn_data(), SynDataPermit::Yes);
+        assert!(set.choose().unwrap().permits_syn_data());
     }
 
     #[test]
@@ -571,68 +555,42 @@ mod tests {
         }
     }
 
-    /// Returns the guard of a connection whose SYN carries data if permitted.
-    fn sent(set: &Arc<Upstreams>, expected: SynDataPermit) -> UpstreamGuard {
+    /// Returns the guard of a connection whose SYN carries data if permitted, which is expected.
+    fn sent(set: &Arc<Upstreams>, expected: bool) -> UpstreamGuard {
         let mut guard = set.choose().unwrap();
-        assert_eq!(guard.permit_syn_data(), expected);
-        guard.syn_left(expected != SynDataPermit::No);
+        assert_eq!(guard.permits_syn_data(), expected);
+        guard.syn_left(expected);
         guard
-    }
-
-    /// Ends the pause of the first upstream.
-    fn end_pause(set: &Upstreams) {
-        let now = set.now();
-        set.all[0].syn_data.end_pause(now);
     }
 
     #[test]
     fn failures_of_syn_data_pause_it_and_do_not_count_towards_down() {
         let set = set(1, Balance::RoundRobin, true);
-        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, SynDataPermit::Yes)).collect();
+        let mut guards: Vec<_> = (0..5).map(|_| sent(&set, true)).collect();
         for guard in &mut guards {
             guard.failed(&"refused", true);
-            assert_eq!(
-                guard.permit_syn_data(),
-                SynDataPermit::No,
-                "a retry carries no data either"
-            );
+            assert!(!guard.permits_syn_data(), "a retry carries no data either");
         }
         let state = set.states().next().unwrap();
         assert_eq!((state.up, state.failed), (true, 5));
-        let _regular = sent(&set, SynDataPermit::No);
+        let _regular = sent(&set, false);
     }
 
     #[test]
     fn failures_without_syn_data_do_not_end_the_pause() {
         let set = set(1, Balance::RoundRobin, true);
-        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
-        sent(&set, SynDataPermit::No).failed(&"refused", false);
+        sent(&set, true).failed(&"refused", true);
+        sent(&set, false).failed(&"refused", false);
         set.failed(0, &"a check failed");
         set.succeeded(0);
-        let _regular = sent(&set, SynDataPermit::No);
+        let _regular = sent(&set, false);
     }
 
     #[test]
     fn pause_applies_to_one_upstream() {
         let set = set(2, Balance::RoundRobin, true);
-        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
-        let _other = sent(&set, SynDataPermit::Yes);
-        let _regular = sent(&set, SynDataPermit::No);
-    }
-
-    #[test]
-    fn dropped_trial_allows_the_next_one() {
-        let set = set(1, Balance::RoundRobin, true);
-        sent(&set, SynDataPermit::Yes).failed(&"refused", true);
-        end_pause(&set);
-        let mut trial = set.choose().unwrap();
-        assert_eq!(trial.permit_syn_data(), SynDataPermit::Trial);
-        let _during = sent(&set, SynDataPermit::No);
-        drop(trial);
-        let trial = sent(&set, SynDataPermit::Trial);
-        drop(trial);
-        let _paused = sent(&set, SynDataPermit::No);
-        end_pause(&set);
-        let _trial = sent(&set, SynDataPermit::Trial);
+        sent(&set, true).failed(&"refused", true);
+        let _other = sent(&set, true);
+        let _regular = sent(&set, false);
     }
 }

@@ -1,0 +1,309 @@
+//! One dial: the connections that race for it. The first one whose handshake ends wins.
+//!
+//! Invariants:
+//!
+//! 1. A message that must not be executed twice is sent on one flow only: in the SYN of the first flow, which then has no
+//!    rival, or after the handshake of the winner.
+//! 2. Fast open is blamed only if a regular connection to the same address won, or if its message may not be sent again.
+//! 3. A flow that loses is closed before the winner is returned.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::{Destination, DialError, Dialer, FastOpenPermit, Message, Policy};
+use crate::error::{Error, Result};
+use crate::host::cookie_cache;
+use crate::socket::{Attempt, ClientFail, FastOpenStream, connector, option};
+use crate::sys::socket;
+
+/// The connection attempt delay of RFC 8305: how long an address may stay unanswered before the next one is tried.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// The delay of a hedge if no round trip time is known.
+const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(250);
+/// What a hedge waits beyond the round trip.
+const MARGIN: Duration = Duration::from_millis(10);
+/// The kernel itself sends a regular SYN after a second.
+const LONGEST_HEDGE: Duration = Duration::from_secs(1);
+
+pub(super) struct Race<'a> {
+    dialer: &'a Dialer,
+    message: Message<'a>,
+    deadline: Option<Instant>,
+    flows: Vec<Flow>,
+    /// Permits of flows of fast open that were refused: a regular connection to the same address decides why.
+    refused: Vec<(SocketAddr, FastOpenPermit)>,
+    failure: Option<Error>,
+    /// The message was sent, wholly or in part.
+    sent: bool,
+}
+
+/// A connection whose handshake has not ended.
+struct Flow {
+    stream: FastOpenStream,
+    address: SocketAddr,
+    destination: Destination,
+    /// `None`: a regular connection.
+    permit: Option<FastOpenPermit>,
+    /// The length of the data in the SYN.
+    in_syn: usize,
+    /// When a regular connection is made beside it.
+    hedge_at: Option<Instant>,
+}
+
+impl<'a> Race<'a> {
+    pub(super) fn new(dialer: &'a Dialer, message: Message<'a>, deadline: Option<Instant>) -> Self {
+        Self {
+            dialer,
+            message,
+            deadline,
+            flows: Vec::with_capacity(1),
+            refused: Vec::new(),
+            failure: None,
+            sent: false,
+        }
+    }
+
+    pub(super) fn run(
+        mut self,
+        first: SocketAddr,
+        others: Vec<SocketAddr>,
+    ) -> Result<FastOpenStream, DialError> {
+        let mut others = others.into_iter().peekable();
+        self.start(first, true);
+        let mut next_at = others.peek().map(|_| Instant::now() + NEXT_ADDRESS);
+        loop {
+            // No other address is tried beside a message that must not be executed twice.
+            let committed = self.sent && !self.message.idempotent;
+            if !committed
+                && (self.flows.is_empty() || next_at.is_some_and(|at| at <= Instant::now()))
+                && let Some(address) = others.next()
+            {
+                self.start(address, false);
+                next_at = others.peek().map(|_| Instant::now() + NEXT_ADDRESS);
+                continue;
+            }
+            if self.flows.is_empty() {
+                return Err(self.failed());
+            }
+            self.hedge();
+            let at = next_at.filter(|_| !committed);
+            if let Some(index) = self.wait(at).map_err(|e| self.failed_by(e))? {
+                let flow = self.flows.swap_remove(index);
+                match flow.stream.take_error() {
+                    Ok(None) => return self.won(flow),
+                    Ok(Some(e)) | Err(e) => self.lost(flow, e),
+                }
+            }
+        }
+    }
+
+    /// Starts a connection, with fast open if the policy, the memory and the message allow it.
+    fn start(&mut self, address: SocketAddr, first: bool) {
+        let destination = self.dialer.memory.destination(address);
+        let may = self.message.in_syn && (self.message.idempotent || first);
+        let permit =
+            (may && !self.message.bytes.is_empty()).then(|| self.permit(&destination)).flatten();
+        match self.dialer.start(address, self.message.bytes, permit.is_some()) {
+            Ok(stream) => self.started(stream, address, destination, permit),
+            Err(e) => self.failure = Some(e),
+        }
+    }
+
+    fn permit(&self, destination: &Destination) -> Option<FastOpenPermit> {
+        match self.dialer.policy {
+            Policy::Off => None,
+            Policy::Require => Some(destination.refuse()),
+            // A trial may fail: only what may be sent again takes part.
+            Policy::Try if !self.message.idempotent && destination.is_paused() => None,
+            Policy::Try => Some(destination.permit()).filter(FastOpenPermit::is_granted),
+        }
+    }
+
+    fn started(
+        &mut self,
+        stream: FastOpenStream,
+        address: SocketAddr,
+        destination: Destination,
+        mut permit: Option<FastOpenPermit>,
+    ) {
+        let attempt = stream.attempt();
+        let in_syn = if let Some(Attempt::InSyn(bytes)) = attempt { bytes } else { 0 };
+        self.sent |= in_syn > 0;
+        if matches!(attempt, Some(Attempt::InSyn(_) | Attempt::AfterHandshake)) {
+            // A request for a cookie is a trial as well: paths may drop the option, or the answer.
+            if let Some(permit) = &mut permit {
+                permit.sent(true);
+            }
+        } else if permit.take().is_some() && self.dialer.policy == Policy::Require {
+            let refused = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
+            self.failure = Some(Error::system("connect with fast open to", address, refused));
+            return;
+        }
+        let replayable = in_syn == 0 || self.message.idempotent;
+        let hedged = permit.is_some() && replayable && self.dialer.policy == Policy::Try;
+        let hedge_at = hedged.then(|| Instant::now() + self.hedge_delay(&destination, address));
+        self.flows.push(Flow { stream, address, destination, permit, in_syn, hedge_at });
+    }
+
+    fn hedge_delay(&self, destination: &Destination, address: SocketAddr) -> Duration {
+        if let Some(delay) = self.dialer.hedge {
+            return delay.min(LONGEST_HEDGE);
+        }
+        let known = destination.round_trip().or_else(|| {
+            // The SYN is on its way meanwhile. What the kernel does not know is not asked for again.
+            let known = cookie_cache::get(None, address.ip()).ok().flatten()?.rtt?;
+            destination.set_round_trip(known);
+            Some(known)
+        });
+        known.map_or(UNKNOWN_ROUND_TRIP, |time| (time * 5 / 4 + MARGIN).min(LONGEST_HEDGE))
+    }
+
+    /// Makes regular connections beside flows of fast open that are not answered in time.
+    fn hedge(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.flows.len() {
+            if let Some(flow) = self.flows.get_mut(index)
+                && flow.hedge_at.is_some_and(|at| at <= now)
+            {
+                flow.hedge_at = None;
+                let (address, destination) = (flow.address, flow.destination.clone());
+                self.start_regular(address, destination);
+            }
+        }
+    }
+
+    fn start_regular(&mut self, address: SocketAddr, destination: Destination) {
+        match self.dialer.start(address, &[], false) {
+            Ok(stream) => self.started(stream, address, destination, None),
+            Err(e) => self.failure = Some(e),
+        }
+    }
+
+    /// Waits until a flow is answered and returns its index, or until something is due.
+    fn wait(&self, next_at: Option<Instant>) -> io::Result<Option<usize>> {
+        let hedges = self.flows.iter().filter_map(|flow| flow.hedge_at);
+        let until = hedges.chain(next_at).chain(self.deadline).min();
+        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let ready = match &self.flows[..] {
+            [one] => {
+                socket::wait_writable(one.stream.as_fd(), left).map(|ready| ready.then_some(0))
+            }
+            all => {
+                let fds: Vec<_> = all.iter().map(|flow| flow.stream.as_fd()).collect();
+                socket::wait_any_writable(&fds, left)
+            }
+        };
+        match ready {
+            Ok(None) if self.deadline.is_some_and(|at| at <= Instant::now()) => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(None),
+            ready => ready,
+        }
+    }
+
+    /// Handles a flow whose handshake failed.
+    fn lost(&mut self, flow: Flow, e: io::Error) {
+        let Flow { address, destination, permit, in_syn, stream, .. } = flow;
+        self.failure = Some(Error::system("connect", address, e));
+        let Some(mut permit) = permit else { return };
+        if in_syn > 0 && !self.message.idempotent {
+            permit.lost(stream.local_addr().ok().map(|local| local.ip()));
+            return;
+        }
+        if self.dialer.policy == Policy::Try {
+            self.refused.push((address, permit));
+            if !self.flows.iter().any(|other| other.address == address) {
+                self.start_regular(address, destination);
+            }
+        }
+    }
+
+    /// Ends the race: records what the outcome says about the paths, and sends the rest of the message.
+    fn won(mut self, mut flow: Flow) -> Result<FastOpenStream, DialError> {
+        self.learn(&mut flow);
+        let Flow { stream, address, in_syn, .. } = flow;
+        self.flows.clear();
+        self.sent |= !self.message.bytes.is_empty();
+        let message = [IoSlice::new(self.message.bytes)];
+        let sent = connector::send_all(stream.as_fd(), &message, in_syn, self.deadline)
+            .and_then(|()| socket::set_nonblocking(&stream, false));
+        match sent {
+            Ok(()) => Ok(stream),
+            Err(e) => {
+                self.failure = Some(Error::system("connect", address, e));
+                Err(self.failed())
+            }
+        }
+    }
+
+    fn learn(&mut self, winner: &mut Flow) {
+        let destination = &winner.destination;
+        let local = || winner.stream.local_addr().ok().map(|local| local.ip());
+        if destination.is_paused()
+            && let Some(local) = local()
+        {
+            destination.set_local(local);
+        }
+        let Ok(tcp) = option::tcp_bits(&winner.stream) else { return };
+        if tcp.total_retrans == 0 && tcp.rtt_us > 0 {
+            destination.set_round_trip(Duration::from_micros(tcp.rtt_us.into()));
+        }
+        if let Some(permit) = &mut winner.permit {
+            let answered = tcp.total_retrans == 0;
+            match winner.in_syn {
+                0 if answered && permit.is_trial() => _ = permit.accepted(),
+                0 if answered => {}
+                0 => report(permit.lost(local()), winner.address, "lost"),
+                _ if tcp.client_fail == ClientFail::SynRetransmitted => {
+                    report(permit.lost(local()), winner.address, "lost");
+                }
+                _ if tcp.syn_data => _ = permit.accepted(),
+                _ => report(permit.ignored(local()), winner.address, "ignored"),
+            }
+            return;
+        }
+        let refused =
+            self.refused.iter_mut().map(|(address, permit)| (*address, permit, "refused"));
+        let silent = self
+            .flows
+            .iter_mut()
+            .filter_map(|flow| Some((flow.address, flow.permit.as_mut()?, "not answered")));
+        for (address, permit, how) in refused.chain(silent) {
+            if address == winner.address {
+                report(permit.lost(local()), address, how);
+            }
+        }
+    }
+
+    fn failed_by(&mut self, e: io::Error) -> DialError {
+        if let Some(flow) = self.flows.first() {
+            self.failure = Some(Error::system("connect", flow.address, e));
+        }
+        // Nothing else was tried, and its message will not be sent again.
+        for flow in &mut self.flows {
+            if let (Some(permit), true) =
+                (&mut flow.permit, flow.in_syn > 0 && !self.message.idempotent)
+            {
+                permit.lost(flow.stream.local_addr().ok().map(|local| local.ip()));
+            }
+        }
+        self.failed()
+    }
+
+    fn failed(&mut self) -> DialError {
+        let timed_out = || Error::system("connect", "", io::ErrorKind::TimedOut.into());
+        DialError {
+            error: self.failure.take().unwrap_or_else(timed_out),
+            maybe_executed: self.sent && !self.message.idempotent,
+        }
+    }
+}
+
+fn report(pause: Option<Duration>, address: SocketAddr, how: &str) {
+    if let Some(pause) = pause {
+        log::debug!("{address}: a SYN of fast open was {how}; regular ones for {pause:?}");
+    }
+}
