@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
+//! | do both with tokio, hyper, tonic or axum | `tokio`, `hyper` and `axum`: features of the same names |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | look up what a verdict or a cause means, and what to do | [`diagnosis::manual`] |
 //! | set or read one socket option | [`socket::option`] |
@@ -39,6 +40,11 @@ mod wire;
 pub use error::{Error, Result};
 
 /// Compiles the README's examples.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "hyper"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the guide's examples.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../guides/async.md")]
+struct AsyncGuide;
