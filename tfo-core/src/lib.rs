@@ -6,6 +6,7 @@
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
 //! | connect so, where the path allows it, and never slower than without | [`dialer::Dialer`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
+//! | do both with tokio, hyper, tonic or axum | `tokio`, `hyper` and `axum`: features of the same names |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | look up what a verdict, cause or fault means, and what to do | [`diagnosis::manual`] |
 //! | set or read one socket option | [`socket::option`] |
@@ -44,7 +45,7 @@ mod wire;
 pub use error::{Error, Result};
 
 /// Compiles the README's examples.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "hyper"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -52,3 +53,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../guides/from-setsockopt.md")]
 struct FromSetsockopt;
+
+/// Compiles the guide's examples.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../guides/async.md")]
+struct AsyncGuide;

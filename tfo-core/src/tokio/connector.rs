@@ -40,7 +40,7 @@ impl Connector {
     ///
     /// With [`connect_on_write`](Self::connect_on_write), a read then waits for the first write instead of sending the
     /// SYN, and writes are collected until a flush, up to 16 KiB, so that the SYN carries all of them: HTTP/2 writes
-    /// its preface, its settings and the first request separately. The flush lets other tasks run twice before it
+    /// its preface, its settings and the first request separately. The flush lets other tasks run a few times before it
     /// sends, because the request may come from another task.
     #[must_use]
     pub fn client_speaks_first(mut self, on: bool) -> Self {
@@ -114,6 +114,41 @@ impl Connector {
             poll_fn(|cx| opening.poll_established(&stream, cx)).await?;
         }
         Ok(FastOpenStream::new(stream, opening))
+    }
+}
+
+impl FastOpenStream {
+    /// Connects to the first of the addresses that answers, and sends `first`, in the SYN if a cookie is cached.
+    /// Returns when the handshake has ended and the kernel holds all of `first`.
+    ///
+    /// If one address fails, the next one gets the same bytes.
+    ///
+    /// # Errors
+    /// Name resolution failed, or no address could be connected to: the error of the last one.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O enabled.
+    pub async fn connect(addresses: impl ToSocketAddrs, first: &[u8]) -> io::Result<Self> {
+        Self::connector().connect(addresses, first).await
+    }
+
+    /// Connects to the first of the addresses that answers. If a cookie for it is cached, this sends nothing, and the
+    /// [first write](super#the-first-write) rides the SYN.
+    ///
+    /// # Errors
+    /// Name resolution failed, or no address could be connected to: the error of the last one. After a deferred SYN
+    /// the first read, flush, or later write returns the error, and no other address is tried.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O enabled.
+    pub async fn connect_on_write(addresses: impl ToSocketAddrs) -> io::Result<Self> {
+        Self::connector().connect_on_write(addresses).await
+    }
+
+    /// Returns a [`Connector`], to connect with options.
+    #[must_use]
+    pub fn connector() -> Connector {
+        Connector::default()
     }
 }
 

@@ -49,25 +49,33 @@ impl Handshake {
     #[must_use]
     pub fn evidence(&self) -> Option<ClientEvidence> {
         let seen = self.0.seen()?;
-        let asked = seen.tcp.client_fail == ClientFail::CookieUnavailable;
         let (remote, local) = (self.peer_addr(), seen.local);
+        let attempt = self.attempt().unwrap_or(Attempt::InSyn(0));
         let cached = || {
             let source = local.map(|local| local.ip().to_canonical());
             let entry = cookie_cache::get(source, remote.ip()).ok()?;
             let cookie = entry.and_then(|entry| entry.cookie);
             Some(cookie.map_or(CachedCookie::None, CachedCookie::Hex))
         };
+        let (cookie_before, cookie_after) = match (seen.tcp.client_fail, attempt) {
+            // The kernel's code states that none was cached.
+            (ClientFail::CookieUnavailable, _) => (Some(CachedCookie::None), cached()),
+            // The SYN had no option: if a cookie is cached, fast open is paused.
+            (ClientFail::Unspecified, Attempt::AfterHandshake) => (cached(), None),
+            _ => (None, None),
+        };
+        // The SYN of a read has no message.
+        let message_bytes = if attempt == Attempt::InSyn(0) { 0 } else { self.0.first_bytes() };
         let answered = self.0.phase() == Phase::Answered;
         Some(ClientEvidence {
             local,
-            attempt: self.attempt().unwrap_or(Attempt::InSyn(0)),
+            attempt,
             result: if answered { Ending::Answered } else { Ending::Connected },
             tcp: Some(seen.tcp),
-            // The kernel's code says so.
-            cookie_before: asked.then_some(CachedCookie::None),
-            cookie_after: if asked { cached() } else { None },
+            cookie_before,
+            cookie_after,
             remote,
-            message_bytes: self.0.first_bytes(),
+            message_bytes,
             tcp_fastopen: None,
             counters: None,
             regular_check: None,

@@ -67,7 +67,7 @@ pub(super) struct Held {
 /// More than any SYN holds, except on loopback.
 const HELD_MAX: usize = 16 * 1024;
 /// How many times a flush lets other tasks run before it sends what is held.
-const TURNS: u8 = 2;
+const TURNS: u8 = 8;
 
 /// A tokio stream, or a half of one.
 pub(super) trait Socket {
@@ -205,10 +205,14 @@ impl Opening {
             Phase::Deferred => self.read_deferred(inner.tcp(), held, cx)?,
             Phase::SynSent | Phase::Established => {}
         }
-        let before = buf.filled().len();
+        let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut *inner).poll_read(cx, buf))?;
-        let phase = if buf.filled().len() > before { Phase::Answered } else { Phase::Established };
-        self.advance(phase, inner.tcp());
+        // Reading nothing into no room proves nothing.
+        if room > 0 {
+            let phase =
+                if buf.filled().len() > before { Phase::Answered } else { Phase::Established };
+            self.advance(phase, inner.tcp());
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ::tokio::net::{TcpStream, ToSocketAddrs};
+use ::tokio::net::TcpStream;
 
 use super::opening::{Held, Opening, Phase};
-use super::{Connector, Handshake, ReadHalf, WriteHalf};
+use super::{Handshake, ReadHalf, WriteHalf};
 use crate::error::Result;
 use crate::socket::{TcpInfo, option};
 
@@ -30,39 +30,6 @@ pub struct FastOpenStream {
 }
 
 impl FastOpenStream {
-    /// Connects to the first of the addresses that answers, and sends `first`, in the SYN if a cookie is cached.
-    /// Returns when the handshake has ended and the kernel holds all of `first`.
-    ///
-    /// If one address fails, the next one gets the same bytes.
-    ///
-    /// # Errors
-    /// Name resolution failed, or no address could be connected to: the error of the last one.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime with I/O enabled.
-    pub async fn connect(addresses: impl ToSocketAddrs, first: &[u8]) -> io::Result<Self> {
-        Self::connector().connect(addresses, first).await
-    }
-
-    /// Connects to the first of the addresses that answers. If a cookie for it is cached, this sends nothing, and the
-    /// [first write](super#the-first-write) rides the SYN.
-    ///
-    /// # Errors
-    /// Name resolution failed, or no address could be connected to: the error of the last one. After a deferred SYN
-    /// the first read, flush, or later write returns the error, and no other address is tried.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime with I/O enabled.
-    pub async fn connect_on_write(addresses: impl ToSocketAddrs) -> io::Result<Self> {
-        Self::connector().connect_on_write(addresses).await
-    }
-
-    /// Returns a [`Connector`], to connect with options.
-    #[must_use]
-    pub fn connector() -> Connector {
-        Connector::default()
-    }
-
     pub(super) fn new(stream: TcpStream, opening: Opening) -> Self {
         Self { stream, opening: Arc::new(opening), held: Held::default() }
     }

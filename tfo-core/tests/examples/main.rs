@@ -87,3 +87,13 @@ fn the_lab_shows_what_a_box_does() {
         assert!(found.iter().all(|found| text.contains(found)), "{text}");
     });
 }
+
+#[test]
+fn hyper_and_axum_use_fast_open() {
+    isolated(|| {
+        let host = Host::new("host").unwrap();
+        let text = output(&host, "web", &[]);
+        let verdicts: Vec<_> = text.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+        assert_eq!(verdicts, ["cookie-granted", "fast-open", "fast-open"], "{text}");
+    });
+}

@@ -10,8 +10,8 @@ mod proof;
 
 use std::fmt;
 
-pub use self::proof::{Broader, Fact, Proof, Rival};
 use self::faults::FAULTS;
+pub use self::proof::{Broader, Fact, Proof, Rival};
 use super::{Cause, Outcome};
 
 /// A word that has a page.
