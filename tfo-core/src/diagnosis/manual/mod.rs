@@ -139,7 +139,7 @@ impl Page {
     pub fn proofs(self) -> Vec<Proof> {
         match self.topic {
             Topic::Cause(cause) => proof::proofs(cause),
-            Topic::Outcome(_) => Vec::new(),
+            Topic::Outcome(_) | Topic::Fault(_) => Vec::new(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Page {
     pub fn broader_than(self) -> Vec<Broader> {
         match self.topic {
             Topic::Cause(cause) => proof::broader(cause),
-            Topic::Outcome(_) => Vec::new(),
+            Topic::Outcome(_) | Topic::Fault(_) => Vec::new(),
         }
     }
 
