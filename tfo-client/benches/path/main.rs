@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-const BOXES: [&str; 10] = [
+const BOXES: [&str; 12] = [
     "strip-syn-option",
+    "strip-syn-option-34",
+    "translate-source",
     "remove-syn-option",
     "overwrite-option",
     "drop-syn-option",

@@ -17,6 +17,7 @@ use tfo_core::path::{
     survey,
 };
 use tfo_core::probe::{Probe, Series, mirror};
+use tfo_core::socket::option;
 
 use crate::config::Settings;
 use crate::output::{Failure, Progress};
@@ -31,6 +32,8 @@ const CONNECTIONS: u32 = 3;
 const OTHER_PORTS: u32 = 3;
 /// Bytes of large data: what fits into a SYN on a path with an MTU of 1500.
 const LARGE: usize = 1400;
+/// The time after which the kernel sends its second SYN.
+const FIRST_SYN: Duration = Duration::from_secs(1);
 /// When the kernel has sent its second SYN for sure.
 const SECOND_SYN: Duration = Duration::from_millis(1080);
 /// Time for a handshake from end to end, where the round trip time is not known.
@@ -394,7 +397,9 @@ impl Explorer<'_> {
         let limit = CONNECT.min(self.settings.probe.connect_timeout.get());
         match TcpStream::connect_timeout(&self.address, limit) {
             Ok(stream) => {
-                let took = start.elapsed();
+                let again = option::tcp_info(&stream).ok().and_then(|info| info.total_retrans);
+                let lost = if again.unwrap_or(0) > 0 { FIRST_SYN } else { Duration::ZERO };
+                let took = start.elapsed().saturating_sub(lost);
                 let mirror = !self.wish.to_target && is_mirror(stream, took);
                 Some(Regular { took, mirror })
             }
@@ -440,7 +445,7 @@ fn local_of(evidence: &Evidence) -> Option<SocketAddr> {
 
 /// Whether a mirror is at the other end of a new connection: ends it without a byte, and waits for the greeting.
 fn is_mirror(mut stream: TcpStream, round_trip: Duration) -> bool {
-    let patience = (round_trip * 3 + Duration::from_millis(100)).min(Duration::from_secs(1));
+    let patience = (round_trip * 3 + Duration::from_millis(300)).min(Duration::from_secs(2));
     let mut bytes = [0; mirror::GREETING.len()];
     stream
         .shutdown(Shutdown::Write)

@@ -21,11 +21,14 @@ pub(super) fn paragraphs(found: &Exploration) -> Vec<String> {
     if found.map.without_icmp {
         let why = if found.map.samples.is_empty() { WITHOUT_QUEUE } else { WITHOUT_ICMP };
         told.push(format!("{why} {TWO_ENDS}"));
-    } else if found.conclusion.faults.is_empty() {
+    } else if found.conclusion.faults.is_empty() && !found.map.interrupted {
         told.insert(0, no_fault(found));
     }
     if found.map.interrupted {
-        told.push("It was interrupted: this is the result so far.".to_owned());
+        told.push(
+            "It was interrupted: this is the result so far. What is not reported may not have been sure yet."
+                .to_owned(),
+        );
     }
     told
 }

@@ -41,13 +41,13 @@ pub(crate) fn run(settings: &Settings, flags: &PathFlags) -> Result<ExitCode, Fa
             lab.network.client().run(move || explore(&settings, address, wish, &interrupted))?
         }
     };
-    if let Some(file) = &flags.report {
-        fs::write(file, markdown::report(&found)).map_err(|e| Failure::write(file, e))?;
-    }
     output::print(match settings.output.format {
         Format::Json => document::document(&found),
         Format::Text => text::report(&found, output::colour()),
     })?;
+    if let Some(file) = &flags.report {
+        fs::write(file, markdown::report(&found)).map_err(|e| Failure::write(file, e))?;
+    }
     Ok(status(&found))
 }
 

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 
 use tfo_core::lab::isolated;
+use tfo_core::probe::mirror;
 
 use crate::support::{Lab, answer, ask, json, pattern};
 
@@ -41,6 +42,17 @@ fn echo_answers_a_half_closed_client() {
         let _server = lab.serve("", &["--service", "echo"]);
         assert_eq!(ask(&mut lab.connect(), b"half-closed"), b"half-closed");
         assert_eq!(ask(&mut lab.connect(), b""), b"", "no input gives no output");
+    });
+}
+
+#[test]
+fn mirror_greets_a_client_that_sends_nothing() {
+    isolated(|| {
+        let lab = Lab::new();
+        let _server = lab.serve("", &[]);
+        assert_eq!(ask(&mut lab.connect(), b""), mirror::GREETING);
+        let half_a_request = ask(&mut lab.connect(), b"tfo-probe/1 ");
+        assert_eq!(half_a_request, b"", "no answer to what is no request, and no greeting");
     });
 }
 

@@ -3,7 +3,8 @@
 //! 1. Regular SYNs first, hop by hop: they find the hops, and how far away the first one is who answers by TCP.
 //! 2. SYNs with data end in front of that hop ([`PathMap::data_limit`]).
 //! 3. The other kinds follow, hop by hop; one that gets no answer at two hops in a row goes no further.
-//! 4. What looks like a fault is repeated: tests and controls take turns, and each goes first as often as the other. Where
+//! 4. Large data is compared with small data that follows it at once, never with small data of another time.
+//! 5. What looks like a fault is repeated: tests and controls take turns, and each goes first as often as the other. Where
 //!    controls get no answer either, the pace slows to one SYN in [`PACE`]: routers limit the rate of their ICMP errors.
 
 mod discover;
