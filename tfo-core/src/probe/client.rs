@@ -137,7 +137,7 @@ impl Probe {
     pub fn converse(&self, first: &[u8], dialogue: &mut dyn Dialogue) -> Observation {
         let before = Before::read(self.server, self.route());
         let start = Instant::now();
-        let connected = self.connector(self.method).connect(self.server, first);
+        let connected = self.connector(self.method, self.bind).connect(self.server, first);
         let mut seen = match connected {
             Ok(stream) => self.watch(stream, start, dialogue),
             Err(e) => Seen::failed(&e),
@@ -149,9 +149,9 @@ impl Probe {
     }
 
     /// Returns the connector of this probe's connections, of the controls as well.
-    fn connector(&self, method: Method) -> Connector {
+    fn connector(&self, method: Method, bind: Option<SocketAddr>) -> Connector {
         let connector = Connector::default().method(method).timeout(self.connect_timeout);
-        let connector = self.bind.into_iter().fold(connector, Connector::bind);
+        let connector = bind.into_iter().fold(connector, Connector::bind);
         self.interface.iter().fold(connector, Connector::interface)
     }
 
@@ -210,7 +210,10 @@ impl Probe {
 
     /// Makes a regular connection and closes it. No data is sent, so that the message is not executed twice.
     pub(super) fn control(&self) -> Control {
-        match self.connector(Method::Off).connect(self.server, &[]) {
+        // The probe's own port is taken by the connection before.
+        let mut bind = self.bind;
+        bind.iter_mut().for_each(|local| local.set_port(0));
+        match self.connector(Method::Off, bind).connect(self.server, &[]) {
             Ok(stream) => {
                 let again = stream.info().ok().and_then(|info| info.total_retrans).unwrap_or(0);
                 Control { result: RegularCheck::Connected, retransmitted: again > 0 }

@@ -107,8 +107,8 @@ fn common_mistakes_are_answered_with_the_right_form() {
              as \"127.0.0.1\", \"0.0.0.0\" or \"::\"; host names are not resolved",
         ),
         (
-            "[forward]\nupstreams = [192.0.2.1:80, [::1]:80]",
-            "2:19: forward.upstreams: text needs quotes: expected upstreams = [\"192.0.2.1:80\", \"[::1]:80\"]",
+            "[forward]\nupstreams = [192.0.2.1:80, 192.0.2.2:80]",
+            "2:19: forward.upstreams: text needs quotes: expected upstreams = [\"192.0.2.1:80\", \"192.0.2.2:80\"]",
         ),
         ("[output]\nlines = yes", "2:9: output.lines: invalid value yes: expected a boolean"),
         (

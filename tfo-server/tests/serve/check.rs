@@ -117,7 +117,7 @@ fn unreadable_file_of_a_service_exits_2() {
             let ended = lab.start(config, arguments).finish();
             assert_eq!(ended.code, Some(2), "{} {}", ended.out, ended.err);
             assert!(
-                ended.err.contains("error: can't read /nowhere: No such file"),
+                ended.err.contains("respond.file: can't read /nowhere: No such file"),
                 "{}",
                 ended.err
             );

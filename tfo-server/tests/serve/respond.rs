@@ -56,7 +56,7 @@ fn unusable_file_is_reported_at_the_start() {
         large.set_len((64 << 20) + 1).unwrap();
         for (name, why) in [
             ("missing", "No such file"),
-            ("folder", "expected a regular file"),
+            ("folder", "it is not a regular file"),
             ("large", "expected at most 64 MiB"),
         ] {
             let ended = lab.start(&of_file(&lab, name), &["-q"]).finish();
