@@ -50,7 +50,8 @@ fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
     let total = verdicts.len();
     let good = count(verdicts, Outcome::FastOpen);
     if good == total {
-        let finding = format!("Fast open works: all {total} connections used it.");
+        let all = if total == 2 { "both".to_owned() } else { format!("all {total}") };
+        let finding = format!("Fast open works: {all} connections used it.");
         return (finding, NOTHING.to_owned());
     }
     let granted = count(verdicts, Outcome::CookieGranted);
@@ -111,7 +112,8 @@ fn sporadic(miss: &Verdict) -> String {
 
 /// Every connection ended the same way, none with fast open.
 fn constant(last: &Verdict, total: usize) -> (String, String) {
-    let finding = format!("All {total} connections ended alike ({}): {}", name(last), last.finding);
+    let all = if total == 2 { "Both".to_owned() } else { format!("All {total}") };
+    let finding = format!("{all} connections ended alike ({}): {}", name(last), last.finding);
     let advice = match (last.outcome, last.cause) {
         (Outcome::CookieGranted, _) => {
             "Cookies are granted and not kept: each connection found none cached. Look at the cache, \

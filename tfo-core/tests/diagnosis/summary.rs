@@ -71,7 +71,7 @@ fn a_cookie_and_then_fast_open_works() {
 
 #[test]
 fn all_accepted_works() {
-    assert_says(&summarize(&[accepted(), accepted()]), "all 2 connections", "Nothing to do");
+    assert_says(&summarize(&[accepted(), accepted()]), "both connections", "Nothing to do");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_syn_repeated_once_is_loss_and_repeated_always_is_a_box() {
     assert_says(&once, "1 of 3 attempts missed, which leaves a rate of 6 to 79 %", "ordinary loss");
     let always = summarize(&[syn_lost(), syn_lost()]);
     // Without regular connections in between nobody knows whether the data is the reason.
-    assert_says(&always, "All 2 connections", "while regular connections pass");
+    assert_says(&always, "Both connections", "while regular connections pass");
 }
 
 #[test]
