@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tfo_core::capture::TextStyle;
-use tfo_core::cli::output::{Output, Pipe, colour_allowed, print_message};
+use tfo_core::cli::output::{Output, Pipe, colour_allowed};
 use tfo_core::cli::screen::drawing_width;
-use tfo_core::cli::{SettingsError, error_chain};
+use tfo_core::cli::{SettingsError, error_chain, logging};
 
 /// Exit status for wrong usage, an invalid configuration, or output that can't be written.
 pub(crate) const USAGE: u8 = 2;
@@ -89,12 +89,12 @@ impl From<SettingsError> for Failure {
 
 /// Prints `error: …` to standard error, on one line unless that is a terminal.
 pub(crate) fn error(error: &dyn Error) {
-    print_message(&format!("error: {}", error_chain(error)));
+    logging::print(&format!("error: {}", error_chain(error)));
 }
 
 /// Prints a note to standard error.
 pub(crate) fn note(text: &str) {
-    print_message(&format!("note: {text}"));
+    logging::print(&format!("note: {text}"));
 }
 
 /// Prints a whole report. A closed pipe is not an error.

@@ -30,7 +30,7 @@ last frame decides. With --metrics the status is 0: the metrics contain the find
 Examples:
   tfo-client doctor                        check this host, and show how fast open is used
   tfo-client doctor --only client          check a host that only connects
-  tfo-client doctor --watch 1s             show rates too, until Ctrl-C
+  tfo-client doctor --watch 1s             show rates too, until q is pressed
   tfo-client doctor -o json --watch        print one document per line, for programs
   tfo-client doctor --metrics /var/lib/prometheus/node-exporter/tfo.prom --watch 15s";
 

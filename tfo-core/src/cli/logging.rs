@@ -21,8 +21,9 @@ use log::LevelFilter;
 use super::{
     environment::Environment,
     error::SettingsError,
-    output::{colour_allowed, escape_control},
+    output::{colour_allowed, escape_control, wrap},
     queue::Queue,
+    screen,
 };
 
 const VARIABLE: &str = "RUST_LOG";
@@ -64,9 +65,13 @@ pub fn init_queued(verbose: u8, quiet: u8, environment: &Environment) -> Result<
     start(verbose, quiet, environment, Target::Pipe(Box::new(Lines(queue))))
 }
 
-/// Prints a line to standard error, after the log lines before it.
-pub fn print(line: &str) {
-    let line = format!("{line}\n").into_bytes();
+/// Prints a message to standard error, after the log lines before it: one line, which is wrapped on a terminal.
+pub fn print(message: &str) {
+    let line = match screen::message_width() {
+        Some(columns) => wrap(message, columns),
+        None => format!("{message}\n"),
+    };
+    let line = line.into_bytes();
     match QUEUE.get() {
         Some(queue) => {
             queue.put(line);

@@ -10,8 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use super::screen;
-
 /// The state of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a pipe has no third state")]
@@ -120,14 +118,6 @@ pub fn wrap(text: &str, columns: usize) -> String {
         column += piece.chars().count();
     }
     wrapped + "\n"
-}
-
-/// Writes a message to standard error: one line for programs, wrapped between words on a terminal.
-pub fn print_message(text: &str) {
-    let stderr = io::stderr();
-    let columns = if stderr.is_terminal() { screen::message_width() } else { usize::MAX };
-    // If standard error is closed, the message can't be reported anywhere.
-    let _ = stderr.lock().write_all(wrap(text, columns).as_bytes());
 }
 
 /// Escapes control characters, so that text from a file or a peer cannot forge a line or control a terminal.

@@ -29,9 +29,9 @@ pub fn drawing_width() -> usize {
     size().unwrap_or(USUAL_SIZE).0.clamp(least, most)
 }
 
-/// Returns the columns of the terminal on standard error.
-pub(super) fn message_width() -> usize {
-    size_of(io::stderr()).unwrap_or(USUAL_SIZE).0
+/// Returns the columns of the terminal on standard error; `None` if that is none.
+pub(super) fn message_width() -> Option<usize> {
+    io::stderr().is_terminal().then(|| size_of(io::stderr()).unwrap_or(USUAL_SIZE).0)
 }
 
 /// Returns columns and rows of the terminal on standard output.

@@ -223,9 +223,13 @@ impl ServerObserver {
             })
         });
         unfinished && {
-            let own = lock(&self.host.listeners);
-            sockets::fast_open_listeners()
-                .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
+            let own = lock(&self.host.listeners).clone();
+            // The kernel lists listeners in microseconds, and their queues, in /proc, in milliseconds by which the
+            // answer is late: who has a queue is asked only if others listen.
+            sockets::connections(&[TcpState::Listen])
+                .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.local)))
+                || sockets::fast_open_listeners()
+                    .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
         }
     }
 }
