@@ -253,6 +253,18 @@ fn pause_ends_with_a_trial_of_an_idempotent_message() {
 }
 
 #[test]
+fn path_that_strips_the_data_is_given_up_after_three_connections() {
+    isolated(|| {
+        let stage = Stage::new();
+        let dialer = Dialer::new();
+        stage.network.set_boxes(&[Middlebox::StripSynData]);
+        let attempts = [(); 5].map(|()| stage.dial(&dialer, Message::idempotent(TEXT)).unwrap());
+        let regular = Attempt::Regular;
+        assert_eq!(attempts, [IN_SYN, IN_SYN, IN_SYN, regular, regular]);
+    });
+}
+
+#[test]
 fn memory_is_shared_by_dialers_and_threads() {
     isolated(|| {
         let stage = Stage::new();
