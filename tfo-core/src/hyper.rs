@@ -38,16 +38,20 @@
 //!
 //! reqwest does not accept a connector: `ClientBuilder::connector_layer` only wraps the one that it builds itself.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::{fmt, io};
 
 use ::http::Uri;
 use ::http::uri::Scheme;
 use ::hyper_util::client::legacy::connect::{Connected, Connection};
 use ::hyper_util::rt::TokioIo;
+use ::tokio::net::lookup_host;
+use ::tokio::time::sleep;
 use ::tower_service::Service;
 
 use crate::socket::{self, Method};
@@ -57,7 +61,8 @@ use crate::tokio::{Connector, FastOpenStream, Handshake};
 ///
 /// Each response of `hyper_util::client::legacy::Client` has a [`Handshake`] of its connection among its extensions.
 ///
-/// The addresses of a name are tried one after the other.
+/// The addresses of a name are tried one after the other. If the name has addresses of both families, those of the second one
+/// are tried as well after 300 ms, as hyper's own connector does.
 #[derive(Clone, Default)]
 pub struct FastOpenConnector {
     options: socket::Connector,
@@ -116,7 +121,7 @@ impl FastOpenConnector {
             self.options.method(Method::Off)
         };
         let connector = Connector::from(options).client_speaks_first(true);
-        let stream = connector.connect_on_write((host, port)).await?;
+        let stream = connect_to_any(&connector, lookup_host((host, port)).await?.collect()).await?;
         if self.nodelay {
             stream.set_nodelay(true)?;
         }
@@ -125,6 +130,54 @@ impl FastOpenConnector {
         }
         Ok(TokioIo::new(stream))
     }
+}
+
+/// How long the first family has a chance alone. A connection whose SYN is deferred takes no time.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// Connects to the family of the first address, and after a head start, or when that has failed, to the other one as
+/// well.
+async fn connect_to_any(
+    connector: &Connector,
+    addresses: Vec<SocketAddr>,
+) -> io::Result<FastOpenStream> {
+    let is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == is_v6);
+    if other.is_empty() {
+        return connector.connect_on_write(&first[..]).await;
+    }
+    let mut first = pin!(connector.connect_on_write(&first[..]));
+    let mut head_start = pin!(sleep(HEAD_START));
+    let mut other = pin!(connector.connect_on_write(&other[..]));
+    let (mut failed, mut other_failed) = (None, None);
+    let mut alone = true;
+    poll_fn(|cx| {
+        if failed.is_none() {
+            match first.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                Poll::Ready(Err(e)) => failed = Some(e),
+                Poll::Pending => {
+                    alone = alone && head_start.as_mut().poll(cx).is_pending();
+                    if alone {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        if other_failed.is_none() {
+            match other.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                Poll::Ready(Err(e)) => other_failed = Some(e),
+                Poll::Pending => {}
+            }
+        }
+        match failed.take_if(|_| other_failed.is_some()) {
+            Some(e) => Poll::Ready(Err(e)),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 impl fmt::Debug for FastOpenConnector {
@@ -155,5 +208,46 @@ impl Service<Uri> for FastOpenConnector {
 impl Connection for FastOpenStream {
     fn connected(&self) -> Connected {
         Connected::new().extra(self.handshake())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::tokio::runtime::Builder;
+
+    use super::*;
+    use crate::lab::{Network, PathSettings, isolated};
+    use crate::socket::FastOpenListener;
+
+    #[test]
+    fn second_family_is_tried_after_a_failure_or_a_head_start() {
+        isolated(|| {
+            let net = Network::new(PathSettings::new()).expect("namespaces can be made here");
+            let v6 = SocketAddr::new(Network::server_address(true), 80);
+            let listener =
+                net.server().run(move || FastOpenListener::bind(v6)).expect("it is free");
+            let refused = SocketAddr::new(Network::server_address(false), 80);
+            let silent = SocketAddr::from(([192, 0, 2, 77], 80));
+            net.client().run(move || {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                runtime.expect("a runtime").block_on(async move {
+                    let connector = Connector::default();
+                    for first in [refused, silent] {
+                        let stream = connect_to_any(&connector, vec![first, v6]).await;
+                        assert_eq!(stream.expect("the second one").peer_addr(), v6, "{first}");
+                    }
+                    // Its cookie is cached by now: it is taken without asking.
+                    let stream = connect_to_any(&connector, vec![v6, refused]).await;
+                    assert_eq!(stream.expect("deferred").handshake().attempt(), None);
+                    let closed = SocketAddr::new(v6.ip(), 81);
+                    let closed = connect_to_any(&connector, vec![refused, closed]).await;
+                    // A cookie belongs to the address: the first write to the closed port fails.
+                    assert!(closed.is_ok());
+                    let none = connect_to_any(&connector, Vec::new()).await;
+                    assert_eq!(none.expect_err("no address").kind(), io::ErrorKind::InvalidInput);
+                });
+            });
+            drop(listener);
+        });
     }
 }

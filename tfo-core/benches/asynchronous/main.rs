@@ -30,14 +30,16 @@ enum Variant {
     Tokio,
     OffFirstBytes,
     OffFirstWrite,
+    OffArrivals,
     OnFirstBytes,
     OnFirstWrite,
 }
 
-const VARIANTS: [(Variant, &str); 5] = [
+const VARIANTS: [(Variant, &str); 6] = [
     (Variant::Tokio, "tokio's TcpStream"),
     (Variant::OffFirstBytes, "fast open off, connect with first bytes"),
     (Variant::OffFirstWrite, "fast open off, connect on first write"),
+    (Variant::OffArrivals, "the same, and the server reads arrivals"),
     (Variant::OnFirstBytes, "fast open on, connect with first bytes"),
     (Variant::OnFirstWrite, "fast open on, connect on first write"),
 ];
@@ -55,7 +57,7 @@ fn main() {
     let mut costs = [const { Vec::new() }; VARIANTS.len()];
     for round in 0..=ROUNDS {
         for place in 0..VARIANTS.len() {
-            let index = (place * if round % 2 == 0 { 1 } else { 2 } + round) % VARIANTS.len();
+            let index = (place * if round % 2 == 0 { 1 } else { 5 } + round) % VARIANTS.len();
             let (variant, _) = VARIANTS[index];
             let on = matches!(variant, Variant::OnFirstBytes | Variant::OnFirstWrite);
             host.set_tcp_fastopen(FastOpenFlags::new(if on { 3 } else { 0 })).expect("its own");
@@ -92,7 +94,7 @@ fn measure(variant: Variant) -> Cost {
         for _ in 0..CONNECTIONS {
             match variant {
                 Variant::Tokio => talk(TcpStream::connect(server).await.unwrap()).await,
-                Variant::OffFirstWrite | Variant::OnFirstWrite => {
+                Variant::OffFirstWrite | Variant::OffArrivals | Variant::OnFirstWrite => {
                     talk(FastOpenStream::connect_on_write(server).await.unwrap()).await;
                 }
                 Variant::OffFirstBytes | Variant::OnFirstBytes => {
@@ -122,7 +124,11 @@ async fn start_server(variant: Variant) -> SocketAddr {
         let listener = FastOpenListener::from_tokio(listener).unwrap();
         tokio::spawn(async move {
             loop {
-                tokio::spawn(echo(listener.accept().await.unwrap().stream));
+                let stream = match variant {
+                    Variant::OffArrivals => listener.accept().await.unwrap().stream,
+                    _ => listener.accept_raw().await.unwrap().0,
+                };
+                tokio::spawn(echo(stream));
             }
         });
     }

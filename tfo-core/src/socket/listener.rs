@@ -290,7 +290,8 @@ impl FastOpenListener {
     ///
     /// # Errors
     /// The kernel refused `TCP_INFO`.
-    pub fn arrival(&self, stream: &FastOpenStream, peer: SocketAddr) -> Result<Arrival> {
+    pub fn arrival(&self, stream: impl AsFd, peer: SocketAddr) -> Result<Arrival> {
+        let stream = stream.as_fd();
         let tcp = option::tcp_bits(stream)?;
         let syn = if self.save_syn { saved_syn(stream) } else { SynRecord::NotSaved };
         let syn = match syn {

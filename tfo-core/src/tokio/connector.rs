@@ -73,7 +73,7 @@ impl Connector {
         let opening = Opening::new(server, attempt, false);
         opening.note_first(first.len());
         let stream = TcpStream::from_std(started.into())?;
-        poll_fn(|cx| opening.poll_established(&stream, cx)).await?;
+        poll_fn(|cx| opening.poll_connected(&stream, cx)).await?;
 
         let in_syn = if let Some(Attempt::InSyn(bytes)) = attempt { bytes } else { 0 };
         let mut rest = first.get(in_syn..).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Connector {
         let opening = Opening::new(server, attempt, self.client_first);
         let stream = TcpStream::from_std(fd.into())?;
         if attempt.is_some() {
-            poll_fn(|cx| opening.poll_established(&stream, cx)).await?;
+            poll_fn(|cx| opening.poll_connected(&stream, cx)).await?;
         }
         Ok(FastOpenStream::new(stream, opening))
     }

@@ -1,5 +1,6 @@
 //! A listener for tokio that accepts data in SYNs.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -91,26 +92,43 @@ impl FastOpenListener {
     /// # Errors
     /// As [`socket::FastOpenListener::accept`].
     pub async fn accept(&self) -> io::Result<Accepted> {
-        let accept = |inner: &Inner| inner.0.accept();
-        Self::adopt_stream(self.inner.async_io(Interest::READABLE, accept).await?)
+        let (stream, peer) = self.accept_raw().await?;
+        let arrival = self.arrival(&stream, peer)?;
+        Ok(Accepted { stream, arrival })
     }
 
-    /// Polls for the next connection.
+    /// Like [`accept`](Self::accept), without reading how the connection arrived. That saves two system calls, or
+    /// postpones them: see [`arrival`](Self::arrival).
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    pub async fn accept_raw(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        poll_fn(|cx| self.poll_accept_raw(cx)).await
+    }
+
+    /// Polls for the next connection. See [`accept_raw`](Self::accept_raw).
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn poll_accept_raw(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             let mut ready = ready!(self.inner.poll_read_ready(cx))?;
-            if let Ok(accepted) = ready.try_io(|inner| inner.get_ref().0.accept()) {
-                return Poll::Ready(accepted.and_then(Self::adopt_stream));
+            if let Ok(accepted) = ready.try_io(|inner| inner.get_ref().0.accept_raw()) {
+                let (stream, peer) = accepted?;
+                return Poll::Ready(TcpStream::from_std(stream.into()).map(|it| (it, peer)));
             }
         }
     }
 
-    fn adopt_stream(accepted: socket::Accepted) -> io::Result<Accepted> {
-        let stream = TcpStream::from_std(accepted.stream.into())?;
-        Ok(Accepted { stream, arrival: accepted.arrival })
+    /// Reads how a connection of [`accept_raw`](Self::accept_raw) arrived. The kernel returns a saved SYN only once.
+    ///
+    /// # Errors
+    /// The kernel refused `TCP_INFO`.
+    pub fn arrival(&self, stream: &TcpStream, peer: SocketAddr) -> Result<Arrival> {
+        self.get_ref().arrival(stream, peer)
     }
 
     /// Returns the listen address, with the port that the kernel chose if 0 was requested.

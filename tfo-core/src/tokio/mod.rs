@@ -53,7 +53,8 @@
 //!
 //! Write before reading. A task that reads while another one has not written yet starts the connection without
 //! data. For libraries that poll the read first, such as hyper, there is
-//! [`Connector::client_speaks_first`].
+//! [`Connector::client_speaks_first`]. A proxy passes the first bytes of its client to
+//! [`connect`](FastOpenStream::connect), because `copy_bidirectional` reads from both sides at once.
 
 mod connector;
 mod handshake;

@@ -175,6 +175,21 @@ impl Opening {
         Ok(if let Some(Attempt::InSyn(taken)) = attempt { taken } else { 0 })
     }
 
+    /// Waits for the end of a handshake whose SYN was sent before the socket was registered: the first readiness is
+    /// that end. Costs as much as [`TcpStream::connect`].
+    pub(super) fn poll_connected(
+        &self,
+        tcp: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(tcp.poll_write_ready(cx))?;
+        if let Some(e) = tcp.take_error()? {
+            return Poll::Ready(Err(e));
+        }
+        self.advance(Phase::Established, tcp);
+        Poll::Ready(Ok(()))
+    }
+
     /// Waits for the end of a handshake that is under way.
     pub(super) fn poll_established(
         &self,

@@ -330,12 +330,12 @@ fn answer_leaves_before_the_handshake_ends() {
         let (report, arrivals) = mpsc::channel();
         let server = serve(&net, async move |listener| {
             loop {
-                let accept = std::future::poll_fn(|cx| listener.poll_accept(cx));
-                let mut accepted = accept.await.expect("a connection");
+                let (mut stream, peer) = listener.accept_raw().await.expect("a connection");
                 let mut message = [0; 1];
-                accepted.read_exact(&mut message).await.unwrap();
-                accepted.write_all(&message).await.unwrap();
-                report.send((accepted.arrival, option::tcp_bits(&accepted.stream))).unwrap();
+                stream.read_exact(&mut message).await.unwrap();
+                stream.write_all(&message).await.unwrap();
+                let arrival = listener.arrival(&stream, peer).unwrap();
+                report.send((arrival, option::tcp_bits(&stream))).unwrap();
             }
         });
         client(&net, async move || {
