@@ -127,6 +127,10 @@ impl Report {
             println!("\nFALSE in world {} ({}): {what}", seen.seed, seen.faults);
         }
         self.seen.push(seen);
+        if self.seen.len().is_multiple_of(500) {
+            let wrong: usize = self.seen.iter().map(|seen| seen.wrong.len()).sum();
+            println!("after {} worlds: {wrong} false", self.seen.len());
+        }
     }
 
     pub(crate) fn print(&self, time: Duration) {
