@@ -267,6 +267,10 @@ impl Truth {
             if server.syncookies == 2 {
                 self.act(sure, Cause::ServerSyncookies);
             }
+            // With so short a backlog its SYN queue is full soon as well.
+            if server.syncookies == 1 && matches!(server.service, Service::Stalled(_)) {
+                self.maybe.insert(Cause::ServerSyncookies);
+            }
             let off = server.bits & 2 == 0 || server.queue == 0;
             let with_syncookies = server.syncookies == 2;
             if off && tried {
