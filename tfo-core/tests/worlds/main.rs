@@ -69,7 +69,7 @@ fn play_in_time(seed: u64, tell: bool) -> report::Seen {
     let world = World::draw(seed);
     for again in 0..10 {
         if let Some(played) = play::play(&world).filter(|played| played.lateness < TOO_LATE) {
-            return report::Seen { again, ..report::Seen::new(&world, &played, tell) };
+            return report::Seen::new(&world, &played, tell).after(again);
         }
     }
     report::Seen::too_late()

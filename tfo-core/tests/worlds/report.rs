@@ -30,7 +30,7 @@ pub(crate) struct Seen {
     context: String,
     late: bool,
     /// How often it was played again because packets were late.
-    pub(crate) again: usize,
+    again: usize,
 }
 
 #[derive(Default)]
@@ -92,6 +92,11 @@ impl Seen {
             }
         }
         it
+    }
+
+    /// Played again so many times.
+    pub(crate) fn after(self, again: usize) -> Self {
+        Self { again, ..self }
     }
 
     /// A world that this machine was too busy for.
