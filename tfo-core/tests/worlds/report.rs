@@ -94,7 +94,7 @@ impl Seen {
         it
     }
 
-    /// Played again so many times.
+    /// It was played again this often.
     pub(crate) fn after(self, again: usize) -> Self {
         Self { again, ..self }
     }

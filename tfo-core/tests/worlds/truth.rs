@@ -18,7 +18,7 @@ use crate::world::{Server, World};
 pub(crate) struct Truth {
     /// What acted for sure.
     pub(crate) acted: BTreeSet<Cause>,
-    /// What may have acted too: it would have if something else had not come first, or can't be told.
+    /// What may have acted too: it would have if something else had not come first, or nothing here tells.
     pub(crate) maybe: BTreeSet<Cause>,
     /// The SYN-ACK that came back acknowledged data.
     pub(crate) data_acked: bool,
