@@ -220,7 +220,7 @@ impl Repetition {
     /// than 1 of 7,000 runs.
     pub(crate) const FAULTS: u32 = 3;
     pub(crate) const CONTROLS: u32 = 20;
-    /// With how many controls it is said that they fail alike. Where a quarter of them fails by chance, so many in a row
+    /// With how many controls it is said that they fail alike. Where a quarter of them fails by chance, four in a row
     /// do in 1 of 256 runs.
     pub(crate) const ALIKE: u32 = 4;
 
@@ -424,5 +424,25 @@ impl ServerEvidence {
     #[must_use]
     pub(crate) fn destination_ip(&self) -> Option<IpAddr> {
         Some(self.destination.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_blames_the_path_as_rarely_as_is_said() {
+        let power = |base: f64, exponent: u32| base.powf(exponent.into());
+        for percent in 1..100 {
+            let lost = f64::from(percent) / 100.0;
+            let blamed = power(lost, Repetition::FAULTS) * power(1.0 - lost, Repetition::CONTROLS);
+            assert!(blamed < 1.0 / 7_000.0, "{percent} % lost: {blamed}");
+        }
+        let seen = |faults, controls| Repetition { faults, controls, ..Repetition::default() };
+        let [faults, controls] = [Repetition::FAULTS, Repetition::CONTROLS];
+        assert_eq!(seen(faults, controls).regular_fails_alike(), Some(false));
+        assert_eq!(seen(faults - 1, controls).regular_fails_alike(), None);
+        assert_eq!(seen(faults, controls - 1).regular_fails_alike(), None);
     }
 }

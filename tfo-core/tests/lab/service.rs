@@ -19,6 +19,8 @@ pub(crate) enum Service {
     Mirror,
     /// The mirror, after this time.
     Slow(Duration),
+    /// The mirror, which takes this time for each `accept`.
+    Stalled(Duration),
     /// Accepts, and sends nothing.
     Silent,
     /// Nothing listens.
@@ -71,6 +73,9 @@ pub(crate) fn serve(
     let observer = ServerObserver::new(&listener);
     thread::spawn(move || {
         while let Ok(accepted) = listener.accept() {
+            if let Service::Stalled(time) = service {
+                thread::sleep(time);
+            }
             if !look.counters {
                 observer.refresh();
             }

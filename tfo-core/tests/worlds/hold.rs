@@ -1,6 +1,6 @@
 //! Holds a verdict against the truth.
 
-use tfo_core::diagnosis::{Blame, Cause, Evidence, Outcome, Verdict};
+use tfo_core::diagnosis::{Blame, Cause, Ending, Evidence, Outcome, Verdict};
 
 use crate::truth::Truth;
 
@@ -103,7 +103,6 @@ pub(crate) fn hold(
 }
 
 fn answered_by_error(evidence: &Evidence) -> bool {
-    use tfo_core::diagnosis::Ending;
     evidence.client.as_ref().is_some_and(|client| matches!(client.result, Ending::Failed(_)))
 }
 

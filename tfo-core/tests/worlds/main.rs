@@ -66,11 +66,10 @@ fn verdicts_state_what_acted() {
 /// Plays a world on a machine that keeps the path's times: where packets were so late that a host may have
 /// retransmitted, it is played again.
 fn play_in_time(seed: u64, tell: bool) -> report::Seen {
-    for _ in 0..10 {
-        let world = World::draw(seed);
-        let played = play::play(&world);
-        if played.lateness < TOO_LATE {
-            return report::Seen::new(&world, &played, tell);
+    let world = World::draw(seed);
+    for again in 0..10 {
+        if let Some(played) = play::play(&world).filter(|played| played.lateness < TOO_LATE) {
+            return report::Seen::new(&world, &played, tell).after(again);
         }
     }
     report::Seen::too_late()

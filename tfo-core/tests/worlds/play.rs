@@ -45,8 +45,9 @@ pub(crate) struct Connection {
     pub(crate) views: Vec<(&'static str, Evidence, Verdict)>,
 }
 
-pub(crate) fn play(world: &World) -> Played {
-    let mut stage = Stage::new(world);
+/// `None`: this machine was too busy to make the hosts.
+pub(crate) fn play(world: &World) -> Option<Played> {
+    let mut stage = Stage::new(world)?;
     let mut series = Series::default();
     let mut connections = Vec::new();
     for number in 0..world.connections {
@@ -56,7 +57,8 @@ pub(crate) fn play(world: &World) -> Played {
     let lateness = stage.network.lateness();
     let late = stage.network.missed() > 0;
     let lateness = if late { Duration::MAX } else { lateness };
-    Played { connections, packets: stage.network.packets(), keys: stage.keys.clone(), lateness }
+    let (packets, keys) = (stage.network.packets(), stage.keys.clone());
+    Some(Played { connections, packets, keys, lateness })
 }
 
 struct Stage<'a> {
@@ -89,8 +91,8 @@ fn set(host: &Host, name: &'static str, value: u32) {
 }
 
 impl<'a> Stage<'a> {
-    fn new(world: &'a World) -> Self {
-        let network = Network::with_servers(world.path.clone(), world.servers.len()).unwrap();
+    fn new(world: &'a World) -> Option<Self> {
+        let network = Network::with_servers(world.path.clone(), world.servers.len()).ok()?;
         if world.proxy {
             network.relay(PORT).unwrap();
         }
@@ -122,6 +124,12 @@ impl<'a> Stage<'a> {
         for number in 0..world.servers.len() {
             stage.start(number);
         }
+        for (number, server) in world.servers.iter().enumerate() {
+            if matches!(server.service, Service::Stalled(_)) {
+                let stop = Arc::clone(&stage.stop);
+                stage.network.servers()[number].run(|| crowd(stop));
+            }
+        }
         if let Some(neighbour) = world.neighbours.0 {
             let queue = if neighbour == Neighbour::Overflows { 1 } else { 16 };
             for server in stage.network.servers() {
@@ -140,7 +148,7 @@ impl<'a> Stage<'a> {
             let (stop, v6) = (Arc::clone(&stage.stop), world.v6);
             stage.network.client().run(move || on_client(&stop, v6));
         }
-        stage
+        Some(stage)
     }
 
     fn start(&mut self, number: usize) {
@@ -161,6 +169,8 @@ impl<'a> Stage<'a> {
                     .keys(primary, backup)
                     .no_cookie(server.no_cookie)
                     .save_syn(server.save_syn);
+                let stalled = matches!(server.service, Service::Stalled(_));
+                let builder = if stalled { builder.backlog(1) } else { builder };
                 let listener = Arc::new(builder.listen().unwrap());
                 let forensics = server.knows_keys.then(|| forensics(ring));
                 let look = Look { counters: server.counts, forensics };
@@ -359,6 +369,24 @@ fn on_server(stop: Arc<AtomicBool>, queue: u32) {
             }
             drop(ours);
             thread::sleep(Duration::from_millis(5 + u64::from(number % 7)));
+        }
+    });
+}
+
+/// Fills the accept queue again and again, for about half of the time.
+fn crowd(stop: Arc<AtomicBool>) {
+    let local = SocketAddr::from(([127, 0, 0, 1], PORT));
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let waiting: Vec<_> = (0..3)
+                .map(|_| {
+                    let connector =
+                        Connector::default().method(Method::Off).timeout(Duration::from_millis(5));
+                    connector.connect(local, &[])
+                })
+                .collect();
+            thread::sleep(Duration::from_millis(800));
+            drop(waiting);
         }
     });
 }

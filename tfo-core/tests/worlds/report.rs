@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     faults: String,
     context: String,
     late: bool,
+    /// How often it was played again because packets were late.
+    again: usize,
 }
 
 #[derive(Default)]
@@ -92,6 +94,11 @@ impl Seen {
         it
     }
 
+    /// It was played again this often.
+    pub(crate) fn after(self, again: usize) -> Self {
+        Self { again, ..self }
+    }
+
     /// A world that this machine was too busy for.
     pub(crate) fn too_late() -> Self {
         Self { late: true, ..Self::default() }
@@ -127,16 +134,23 @@ impl Report {
             println!("\nFALSE in world {} ({}): {what}", seen.seed, seen.faults);
         }
         self.seen.push(seen);
+        if self.seen.len().is_multiple_of(500) {
+            let wrong: usize = self.seen.iter().map(|seen| seen.wrong.len()).sum();
+            let again: usize = self.seen.iter().map(|seen| seen.again).sum();
+            let worlds = self.seen.len();
+            println!("so far: {worlds} worlds, played again {again} times, {wrong} false");
+        }
     }
 
     pub(crate) fn print(&self, time: Duration) {
         let sum = |of: fn(&Seen) -> usize| self.seen.iter().map(of).sum::<usize>();
         println!(
-            "\nMEASURED: {} worlds, {} connections, {} verdicts in {:.1} s; {} too late to be believed",
+            "\nMEASURED: {} worlds, {} connections, {} verdicts in {:.1} s; played again {} times, {} too late to be believed",
             self.seen.len(),
             sum(|seen| seen.connections),
             sum(|seen| seen.verdicts),
             time.as_secs_f64(),
+            sum(|seen| seen.again),
             self.seen.iter().filter(|seen| seen.late).count()
         );
         let mut kinds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();

@@ -18,7 +18,7 @@ use crate::world::{Server, World};
 pub(crate) struct Truth {
     /// What acted for sure.
     pub(crate) acted: BTreeSet<Cause>,
-    /// What may have acted too: it would have if something else had not come first, or can't be told.
+    /// What may have acted too: it would have if something else had not come first, or nothing here tells.
     pub(crate) maybe: BTreeSet<Cause>,
     /// The SYN-ACK that came back acknowledged data.
     pub(crate) data_acked: bool,
@@ -163,6 +163,8 @@ impl Truth {
         }
         let mut first = None;
         let (mut syns, mut syn_acks) = (0, 0);
+        // A SYN that arrived, and that nobody has answered.
+        let mut open = false;
         for step in &steps {
             let any = step.any().unwrap();
             it.path_acted |= !step.by.is_empty();
@@ -178,12 +180,26 @@ impl Truth {
                         it.plain = sent.option.is_none() && sent.data == 0;
                     }
                 }
+                if step.arrived.is_some() && step.sent.is_some() && !proxied {
+                    if open {
+                        it.acted.insert(Cause::AcceptQueueFull);
+                    }
+                    open = true;
+                }
                 it.syn(step, &servers, sure, played);
             } else if any.syn && any.ack {
                 syn_acks += usize::from(step.sent.is_some());
                 it.syn_ack(step, first);
             }
+            open &= step.to_server || step.sent.is_none();
             it.any(step, syns, syn_acks);
+        }
+        let stalled = servers.iter().any(|server| matches!(server.service, Service::Stalled(_)));
+        if open && stalled {
+            it.acted.insert(Cause::AcceptQueueFull);
+        }
+        if stalled {
+            it.maybe.extend([Cause::AcceptQueueFull, Cause::RegularFailsToo]);
         }
         if it.plain {
             it.acted.insert(match client_bits {
@@ -250,6 +266,10 @@ impl Truth {
         for server in servers {
             if server.syncookies == 2 {
                 self.act(sure, Cause::ServerSyncookies);
+            }
+            // With so short a backlog its SYN queue is full soon as well.
+            if server.syncookies == 1 && matches!(server.service, Service::Stalled(_)) {
+                self.maybe.insert(Cause::ServerSyncookies);
             }
             let off = server.bits & 2 == 0 || server.queue == 0;
             let with_syncookies = server.syncookies == 2;

@@ -103,6 +103,7 @@ enum Fault {
     Slow,
     Closed,
     OneClosed,
+    AcceptQueue,
     ClientOff,
     ClientWithoutCookies,
     Destination,
@@ -132,6 +133,7 @@ const FAULTS: &[(Fault, usize)] = &[
     (Fault::Slow, 2),
     (Fault::Closed, 2),
     (Fault::OneClosed, 3),
+    (Fault::AcceptQueue, 3),
     (Fault::ClientOff, 1),
     (Fault::ClientWithoutCookies, 5),
     (Fault::Destination, 5),
@@ -343,6 +345,9 @@ impl World {
                 let which = rng.usize(..self.servers.len());
                 self.servers[which].service = Service::Closed;
                 "one server closed"
+            }
+            Fault::AcceptQueue => {
+                self.all(Service::Stalled(Duration::from_millis(150)), "accept queue full")
             }
             Fault::ClientOff => {
                 self.client.bits = 2;

@@ -257,14 +257,12 @@ impl<'a> Facts<'a> {
     }
 
     fn handshake_repeated(&self) -> Option<bool> {
-        let client = self.client?;
+        self.client?;
         if self.syn_ack_repeated() || self.syn_repeated() == Some(true) {
             return Some(true);
         }
-        if client.first_byte_us.is_some_and(|micros| micros < FIRST_TIMEOUT_US) {
-            return Some(false);
-        }
-        // Of a SYN-ACK only the server knows.
+        // Of a SYN-ACK only the server knows. That the answer came soon does not tell: a SYN that a box sends twice
+        // makes the server repeat its SYN-ACK at once.
         self.server.and(self.syn_repeated())
     }
 
@@ -435,9 +433,6 @@ impl<'a> Facts<'a> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
-
-/// No host sends a SYN-ACK again before: the first retransmission timeout of RFC 6298, section 2.1.
-const FIRST_TIMEOUT_US: u64 = 1_000_000;
 
 fn has_child(server: &ServerEvidence) -> bool {
     server.tcp.tfo_child || server.tcp.syn_data
