@@ -74,16 +74,17 @@ impl Results {
             return None;
         }
         let regular = self.probed().find(|probed| probed.n == 0)?.timing.first_byte?;
-        let tried = |only: Outcome| -> Vec<Duration> {
+        let tried = |wanted: fn(&Verdict) -> bool| -> Vec<Duration> {
             self.probed()
-                .filter(|probed| probed.n > 0 && probed.verdict.outcome == only)
+                .filter(|probed| probed.n > 0 && wanted(&probed.verdict))
                 .filter_map(|probed| probed.timing.first_byte)
                 .collect()
         };
-        let mut times = tried(Outcome::FastOpen);
-        if times.is_empty() {
+        // What the verdicts call no saving is none here.
+        let mut times = tried(|verdict| verdict.saved == Some(diagnosis::Saved::RoundTrip));
+        if tried(|verdict| verdict.outcome == Outcome::FastOpen).is_empty() {
             // Fast open never worked, so measure the cost of trying it.
-            times = tried(Outcome::Fallback);
+            times = tried(|verdict| verdict.outcome == Outcome::Fallback);
         }
         times.sort_unstable();
         let fast = times.get(times.len() / 2)?;

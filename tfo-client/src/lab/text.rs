@@ -5,7 +5,7 @@ use std::time::Duration;
 use tfo_core::capture::TextStyle;
 
 use super::results::{LabConnection, Results};
-use crate::prose::{next_step, page_hint, style, time, verdict_with_cause, wrap};
+use crate::prose::{candidates, next_step, page_hint, style, time, verdict_with_cause, wrap};
 
 pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     let mut path = format!("round trip {}", time(Some(network.rtt)));
@@ -58,6 +58,7 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
         let style = style(summary.verdict.outcome, colour);
         foot += &format!("Verdict: {style}{}{style:#}\n", verdict_with_cause(&summary.verdict));
         foot += &wrap(&summary.verdict.finding);
+        foot += &candidates(&summary.verdict);
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
         foot += &page_hint(&summary.verdict);

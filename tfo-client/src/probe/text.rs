@@ -8,7 +8,8 @@ use tfo_core::diagnosis::Outcome;
 use super::connection::ProbedConnection;
 use super::results::Results;
 use crate::prose::{
-    format_advice, host_with_address, next_step, page_hint, style, time, verdict_with_cause, wrap,
+    candidates, format_advice, host_with_address, next_step, page_hint, style, time,
+    verdict_with_cause, wrap,
 };
 
 /// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
@@ -49,11 +50,7 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     let style = style(verdict.outcome, colour);
     let mut text = format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
     text += &wrap(&verdict.finding);
-    if !verdict.candidates.is_empty() {
-        let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        let which = if verdict.candidates_complete { "One of" } else { "Possible, among others" };
-        text += &wrap(&format!("{which}: {}.", names.join(", ")));
-    }
+    text += &candidates(verdict);
     if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
     }
