@@ -73,12 +73,12 @@ fn saved(results: &Results) -> String {
         return if !results.has_round_trip() {
             "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
                 .to_owned()
-        } else if results.network.is_steady() {
+        } else if results.network.is_steady() && !results.has_early_answer() {
             "Nothing was saved.".to_owned()
         } else {
             format!(
-                "Single connections do not show what is saved on a path that loses or delays packets by chance: \
-                 measure many: {}.",
+                "Single connections do not show what is saved on a path that loses or delays packets by chance, or on a \
+                 busy machine: measure many: {}.",
                 results.network.command("compare --lab", "")
             )
         };
