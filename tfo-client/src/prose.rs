@@ -26,6 +26,16 @@ pub(crate) fn page(word: &str) -> String {
     format!("More: tfo-client explain {word}\n")
 }
 
+/// Returns the lines with the causes that remain, and whether these are all; empty if the cause is settled.
+pub(crate) fn candidates(verdict: &Verdict) -> String {
+    if verdict.candidates.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
+    let which = if verdict.candidates_complete { "One of" } else { "Possible, among others" };
+    wrap(&format!("{which}: {}.", names.join(", ")))
+}
+
 /// Returns the paragraph with the advice of a verdict; empty if nothing needs to be done.
 pub(crate) fn next_step(verdict: &Verdict) -> String {
     format_advice(&verdict.advice)

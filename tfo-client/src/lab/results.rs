@@ -36,6 +36,10 @@ pub(super) struct Saved {
     pub(super) round_trips: f64,
 }
 
+fn is_early(verdict: &Verdict) -> bool {
+    verdict.saved == Some(diagnosis::Saved::RoundTrip)
+}
+
 impl Results {
     pub(super) fn last_outcome(&self) -> Option<Outcome> {
         self.connections.last()?.probed.as_ref().map(|probed| probed.verdict.outcome)
@@ -103,16 +107,18 @@ impl Results {
             return None;
         }
         let regular = self.probed().find(|probed| probed.n == 0)?.timing.first_byte?;
-        let tried = |only: Outcome| -> Vec<Duration> {
+        let tried = |wanted: fn(&Verdict) -> bool| -> Vec<Duration> {
             self.probed()
-                .filter(|probed| probed.n > 0 && probed.verdict.outcome == only)
+                .filter(|probed| probed.n > 0 && wanted(&probed.verdict))
                 .filter_map(|probed| probed.timing.first_byte)
                 .collect()
         };
-        let mut times = tried(Outcome::FastOpen);
-        if times.is_empty() {
+        // What the verdicts call no saving is none here.
+        let mut times = tried(is_early);
+        let is_saving = !times.is_empty();
+        if tried(|verdict| verdict.outcome == Outcome::FastOpen).is_empty() {
             // Fast open never worked, so measure the cost of trying it.
-            times = tried(Outcome::Fallback);
+            times = tried(|verdict| verdict.outcome == Outcome::Fallback);
         }
         times.sort_unstable();
         let fast = times.get(times.len() / 2)?;
@@ -121,7 +127,14 @@ impl Results {
         let saved = (regular.as_secs_f64() - fast.as_secs_f64()).min(rtt);
         #[allow(clippy::cast_possible_truncation, reason = "microseconds of a probe fit")]
         let us = (saved * 1e6).round() as i64;
-        self.has_round_trip().then(|| Saved { us, round_trips: saved / rtt })
+        let saved = Saved { us, round_trips: saved / rtt };
+        // A regular connection that was as fast, against the verdicts, was so by chance.
+        (self.has_round_trip() && (saved.round_trips >= 0.5 || !is_saving)).then_some(saved)
+    }
+
+    /// Whether a round trip was saved by the verdict of a connection.
+    pub(super) fn has_early_answer(&self) -> bool {
+        self.probed().any(|probed| is_early(&probed.verdict))
     }
 
     pub(super) fn ladder(&self, connection: &LabConnection) -> Ladder {

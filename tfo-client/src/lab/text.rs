@@ -6,7 +6,7 @@ use std::time::Duration;
 use tfo_core::capture::TextStyle;
 
 use super::results::{LabConnection, Results};
-use crate::prose::{next_step, page_hint, style, time, verdict_with_cause, wrap};
+use crate::prose::{candidates, next_step, page_hint, style, time, verdict_with_cause, wrap};
 
 pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     let mut path = format!("round trip {}", time(Some(network.rtt)));
@@ -67,6 +67,7 @@ pub(super) fn foot(results: &Results, drawn: usize, colour: bool) -> String {
         if !results.is_last_finding(&summary.verdict.finding) {
             foot += &wrap(&summary.verdict.finding);
         }
+        foot += &candidates(&summary.verdict);
         foot += &wrap(&saved(results));
         foot += &next_step(&summary.verdict);
         foot += &page_hint(&summary.verdict);
@@ -88,12 +89,12 @@ fn saved(results: &Results) -> String {
         return if !results.has_round_trip() {
             "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
                 .to_owned()
-        } else if results.network.is_steady() {
+        } else if results.network.is_steady() && !results.has_early_answer() {
             "Nothing was saved.".to_owned()
         } else {
             format!(
-                "Single connections do not show what is saved on a path that loses or delays packets by chance: \
-                 measure many: {}.",
+                "Single connections do not show what is saved on a path that loses or delays packets by chance, or on a \
+                 busy machine: measure many: {}.",
                 results.network.command("compare --lab", "")
             )
         };

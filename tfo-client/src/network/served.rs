@@ -126,6 +126,12 @@ fn no_lab(error: &tfo_core::Error) -> Failure {
                 .to_owned(),
         );
     }
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Failure::Unusable(format!(
+            "the lab was not ready in time ({}): this machine is too busy; try again",
+            error_chain(error)
+        ));
+    }
     Failure::Unusable(format!(
         "the lab needs network namespaces, which this process may not create ({}): {}",
         error_chain(error),

@@ -64,6 +64,14 @@ pub(super) fn advice(found: &Exploration) -> Vec<String> {
     told.dedup();
     if told.is_empty() {
         match found.verdict() {
+            // This command has shown no hop: its own name is no next step.
+            Some(verdict) if found.works() == Some(false) && verdict.advice.contains("tfo-client path") => {
+                let (ip, port) = (found.address.ip().to_canonical(), found.address.port());
+                told.push(format!(
+                    "No hop shows it: compare captures of both ends: \
+                     `sudo tcpdump -vni any 'host {ip} and tcp port {port}'`."
+                ));
+            }
             Some(verdict) if found.works() == Some(false) => told.push(verdict.advice.clone()),
             None if !found.wish.to_target && found.granted == Some(false) => told.push(
                 "A target without fast open grants none. With tfo-server there, --to-target shows whether the \

@@ -8,7 +8,7 @@ use tfo_core::diagnosis::Outcome;
 use super::connection::ProbedConnection;
 use super::results::Results;
 use crate::prose::{
-    counted, format_advice, host_with_address, next_step, page_hint, style, time,
+    candidates, counted, format_advice, host_with_address, next_step, page_hint, style, time,
     verdict_with_cause, wrap,
 };
 
@@ -86,11 +86,7 @@ pub(super) fn foot(results: &Results, colour: bool) -> String {
     }
     text += &format!("\nVerdict: {style}{}{style:#}\n", verdict_with_cause(verdict));
     text += &wrap(&verdict.finding);
-    if !verdict.candidates.is_empty() {
-        let names: Vec<&str> = verdict.candidates.iter().map(|cause| cause.as_str()).collect();
-        let which = if verdict.candidates_complete { "One of" } else { "Possible, among others" };
-        text += &wrap(&format!("{which}: {}.", names.join(", ")));
-    }
+    text += &candidates(verdict);
     if results.address.ip().is_loopback() && verdict.outcome == Outcome::FastOpen {
         text += "Loopback has no round trip to save: judge by the verdict, not by the times.\n";
     }

@@ -393,7 +393,7 @@ fn undecided(
 ) -> Verdict {
     let check = match client.regular_check {
         None => "no regular connection was tried",
-        Some(RegularCheck::Connected) => "a regular connection works; once each is too little",
+        Some(RegularCheck::Connected) => "a regular connection works; more of each are needed",
         Some(_) => "the regular connection that was tried ended in another way and does not help",
     };
     Ruling::new(
