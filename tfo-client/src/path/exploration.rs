@@ -25,7 +25,7 @@ use crate::{probe, target};
 
 /// Logged as soon as it seems so.
 const WITHOUT_ERRORS: &str =
-    "no ICMP errors have come back so far: without them hops can't be told apart";
+    "no ICMP errors have come back so far: without them hops can't be distinguished";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
 /// The connections from other ports with `--all`.
@@ -171,7 +171,7 @@ impl Explorer<'_> {
                 self.explore(prober, connects.then_some(round_trip).flatten(), &mut found)?;
             }
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                log::warn!("{e}: hops can't be told apart");
+                log::warn!("{e}: hops can't be distinguished");
                 found.map.without_icmp = true;
                 if self.wish.to_target && connects {
                     self.connect(None, &mut found);
