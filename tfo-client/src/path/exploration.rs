@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict};
 use tfo_core::host::cookie_cache;
 use tfo_core::path::{
-    Conclusion, EndToEnd, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind, conclude,
-    survey,
+    Conclusion, EndToEnd, FaultKind, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind,
+    conclude, survey,
 };
 use tfo_core::probe::{Probe, Series, mirror};
 use tfo_core::socket::option;
@@ -269,7 +269,11 @@ impl Explorer<'_> {
         };
         let differs = ports(false).any(|port| port == surveyed.port());
         let other = ports(true).find(|port| *port != surveyed.port());
-        let is_known = !conclude(&found.map, &[]).faults.is_empty();
+        let shown = conclude(&found.map, &[]);
+        let translates = shown.changes.iter().any(|it| it.kind == FaultKind::AddressChanged);
+        let translated =
+            found.ends.iter().any(|end| end.verdict.cause == Some(Cause::AddressTranslated));
+        let is_known = !shown.faults.is_empty() || (translates && translated);
         let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
             return Ok(());
         };
