@@ -270,10 +270,10 @@ impl Explorer<'_> {
         let differs = ports(false).any(|port| port == surveyed.port());
         let other = ports(true).find(|port| *port != surveyed.port());
         let shown = conclude(&found.map, &[]);
-        let translates = shown.changes.iter().any(|it| it.kind == FaultKind::AddressChanged);
+        let by_a_hop = shown.changes.iter().any(|it| it.kind == FaultKind::AddressChanged);
         let translated =
             found.ends.iter().any(|end| end.verdict.cause == Some(Cause::AddressTranslated));
-        let is_known = !shown.faults.is_empty() || (translates && translated);
+        let is_known = !shown.faults.is_empty() || (by_a_hop && translated);
         let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
             return Ok(());
         };
