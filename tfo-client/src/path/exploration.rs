@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict};
 use tfo_core::host::cookie_cache;
 use tfo_core::path::{
-    Conclusion, EndToEnd, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind, conclude,
-    survey,
+    Conclusion, EndToEnd, FaultKind, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind,
+    conclude, survey,
 };
 use tfo_core::probe::{Probe, Series, mirror};
 use tfo_core::socket::option;
@@ -25,7 +25,7 @@ use crate::{probe, target};
 
 /// Logged as soon as it seems so.
 const WITHOUT_ERRORS: &str =
-    "no ICMP errors have come back so far: without them hops can't be told apart";
+    "no ICMP errors have come back so far: without them hops can't be distinguished";
 /// The maximum number of connections from end to end that only fetch cookies.
 const CONNECTIONS: u32 = 3;
 /// The connections from other ports with `--all`.
@@ -171,7 +171,7 @@ impl Explorer<'_> {
                 self.explore(prober, connects.then_some(round_trip).flatten(), &mut found)?;
             }
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
-                log::warn!("{e}: hops can't be told apart");
+                log::warn!("{e}: hops can't be distinguished");
                 found.map.without_icmp = true;
                 if self.wish.to_target && connects {
                     self.connect(None, &mut found);
@@ -269,7 +269,11 @@ impl Explorer<'_> {
         };
         let differs = ports(false).any(|port| port == surveyed.port());
         let other = ports(true).find(|port| *port != surveyed.port());
-        let is_known = !conclude(&found.map, &[]).faults.is_empty();
+        let shown = conclude(&found.map, &[]);
+        let by_a_hop = shown.changes.iter().any(|it| it.kind == FaultKind::AddressChanged);
+        let translated =
+            found.ends.iter().any(|end| end.verdict.cause == Some(Cause::AddressTranslated));
+        let is_known = !shown.faults.is_empty() || (by_a_hop && translated);
         let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
             return Ok(());
         };

@@ -12,7 +12,7 @@ const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, nei
 const WITHOUT_QUEUE: &str =
     "This kernel or sandbox does not report ICMP errors to TCP sockets (IP_RECVERR).";
 /// What remains without them.
-const TWO_ENDS: &str = "Hops cannot be told apart here. What both ends see, `tfo-client` shows with tfo-server at the \
+const TWO_ENDS: &str = "Hops cannot be distinguished here. What both ends see, `tfo-client` shows with tfo-server at the \
                         target.";
 
 /// What was found: one paragraph each, the most telling first.

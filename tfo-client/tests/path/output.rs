@@ -1,8 +1,8 @@
 //! What is printed and written, and how it ends.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -87,11 +87,13 @@ fn interruption_shows_the_result_so_far() {
     let arguments =
         format!("--hops 9 {} --hop 4:drop-syn-data --rtt 200ms --all -o json", rules.join(" "));
     let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
-    command.args(["-q", "path", "--lab"]).args(arguments.split_whitespace());
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(4));
+    command.args(["-v", "path", "--lab"]).args(arguments.split_whitespace());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("hop 5: ")), "it sends SYNs");
     let kill = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
+    log.for_each(drop);
     let output = child.wait_with_output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["interrupted"], true, "{document}");

@@ -1,9 +1,10 @@
 //! The kernel's own routers, with packet filters of nftables: the lab's path is not its own invention.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tfo_core::lab::{Host, Program, isolated, require};
@@ -74,6 +75,16 @@ impl Row {
                     .unwrap();
             thread::spawn(move || serve_mirror(&listener));
         });
+        row.hosts[0].run(|| {
+            // The first packets wait until neighbours are known.
+            for v6 in [false, true] {
+                let target: SocketAddr = target(v6).parse().unwrap();
+                let start = Instant::now();
+                while TcpStream::connect_timeout(&target, Duration::from_secs(4)).is_err() {
+                    assert!(start.elapsed() < Duration::from_secs(20), "no way to {target}");
+                }
+            }
+        });
         row
     }
 
@@ -95,13 +106,16 @@ impl Row {
 
     /// `path` from the client, with what it prints.
     fn path(&self, v6: bool, arguments: &[&str]) -> Value {
-        let target =
-            if v6 { format!("[fd00:{ROUTERS}::2]:2222") } else { format!("10.0.{ROUTERS}.2:2222") };
+        let target = target(v6);
         let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
         command.args(["-q", "path", &target, "-o", "json"]).args(arguments);
         let ended = Program::start(&self.hosts[0], command).unwrap().finish();
         harness::json(&ended.out)
     }
+}
+
+fn target(v6: bool) -> String {
+    if v6 { format!("[fd00:{ROUTERS}::2]:2222") } else { format!("10.0.{ROUTERS}.2:2222") }
 }
 
 fn sh(host: &Host, line: &str) {
