@@ -12,8 +12,8 @@ use crate::harness::{Lab, each, json};
 /// Returns the name of a host's interface other than loopback.
 fn interface(host: &Host) -> String {
     let table = host.run(|| fs::read_to_string("/proc/net/if_inet6").unwrap());
-    let names = table.lines().filter_map(|line| line.split_whitespace().last());
-    names.filter(|name| *name != "lo").next_back().unwrap().to_owned()
+    let mut names = table.lines().filter_map(|line| line.split_whitespace().last());
+    names.rfind(|name| *name != "lo").unwrap().to_owned()
 }
 
 #[test]

@@ -212,7 +212,9 @@ impl Probe {
     pub(super) fn control(&self) -> Control {
         // The probe's own port is taken by the connection before.
         let mut bind = self.bind;
-        bind.iter_mut().for_each(|local| local.set_port(0));
+        if let Some(local) = &mut bind {
+            local.set_port(0);
+        }
         match self.connector(Method::Off, bind).connect(self.server, &[]) {
             Ok(stream) => {
                 let again = stream.info().ok().and_then(|info| info.total_retrans).unwrap_or(0);

@@ -239,7 +239,7 @@ fn files_replaced_by_pipes_are_refused_at_sighup() {
         fs::remove_file(&answer).unwrap();
         make_pipe(&answer);
         server.signal("HUP").unwrap();
-        let _ = server.err().expect(&["answer: it is not a regular file", "keeping the previous"]);
+        let _ = server.err().expect(&["answer: expected a regular file", "keeping the previous"]);
         // As a secret, and as another key file.
         let secret = "[keys]\nmode = \"derived\"\nsecret = ";
         for keys_of in [secret, "[keys]\nmode = \"file\"\nfile = "] {

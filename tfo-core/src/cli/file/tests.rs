@@ -17,6 +17,7 @@ struct Model {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
+#[allow(dead_code, reason = "only whether it can be read matters")]
 enum Several {
     One(Server),
     More(Vec<Server>),
