@@ -12,6 +12,8 @@ use super::pause::{MAX_PAUSE, Pause, Permission, TrialOutcome, millis};
 const DESTINATIONS: usize = 1024;
 /// After this many SYNs in a row whose data was not acknowledged, the path or the server is taken to ignore it.
 const IGNORED: u32 = 3;
+/// One of this many connections is looked at if nothing is suspicious.
+const LOOK_AT: u32 = 16;
 /// The default of the shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -34,9 +36,16 @@ pub struct PathMemory(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    destinations: Mutex<HashMap<SocketAddr, Destination>>,
+    destinations: Mutex<Destinations>,
     shortest_pause: Duration,
     started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Destinations {
+    all: HashMap<SocketAddr, Destination>,
+    /// The number of look-ups, as a clock of its own.
+    lookups: u64,
 }
 
 /// One destination of a [`PathMemory`].
@@ -51,8 +60,10 @@ struct State {
     ignored: AtomicU32,
     /// The smoothed round trip time in µs; 0: not measured.
     rtt_us: AtomicU32,
-    /// When the destination was last looked up, in milliseconds since `started`.
+    /// The number of the last look-up.
     used: AtomicU64,
+    /// Counts connections, to look at some of them.
+    answered: AtomicU32,
     /// The local address of the connection that failed last.
     local: Mutex<Option<IpAddr>>,
 }
@@ -99,10 +110,11 @@ impl PathMemory {
     /// favour of others.
     #[must_use]
     pub fn destination(&self, address: SocketAddr) -> Destination {
-        let now = millis(self.0.started.elapsed());
-        let mut all = self.lock();
+        let mut locked = self.lock();
+        let Destinations { all, lookups } = &mut *locked;
+        *lookups += 1;
         if let Some(known) = all.get(&address) {
-            known.0.used.store(now, Relaxed);
+            known.0.used.store(*lookups, Relaxed);
             return known.clone();
         }
         if all.len() >= DESTINATIONS {
@@ -119,7 +131,8 @@ impl PathMemory {
             pause: Pause::new(self.0.shortest_pause),
             ignored: AtomicU32::new(0),
             rtt_us: AtomicU32::new(0),
-            used: AtomicU64::new(now),
+            used: AtomicU64::new(*lookups),
+            answered: AtomicU32::new(0),
             local: Mutex::default(),
         }));
         all.insert(address, destination.clone());
@@ -132,6 +145,7 @@ impl PathMemory {
         let (now, unix) = (millis(self.0.started.elapsed()), unix_seconds());
         let mut entries: Vec<_> = self
             .lock()
+            .all
             .iter()
             .filter_map(|(address, destination)| {
                 let (until, doublings) = destination.0.pause.paused()?;
@@ -169,7 +183,7 @@ impl PathMemory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Destination>> {
+    fn lock(&self) -> MutexGuard<'_, Destinations> {
         lock(&self.0.destinations)
     }
 }
@@ -199,6 +213,16 @@ impl Destination {
     pub fn round_trip(&self) -> Option<Duration> {
         let us = self.0.rtt_us.load(Relaxed);
         (us > 0).then(|| Duration::from_micros(us.into()))
+    }
+
+    /// Returns whether it is worth a system call to look at how this connection was answered: nothing is known yet, the last
+    /// one was ignored, or none was looked at for a while.
+    pub(super) fn is_due_for_a_look(&self) -> bool {
+        let state = &*self.0;
+        let count = state.answered.fetch_add(1, Relaxed);
+        count.is_multiple_of(LOOK_AT)
+            || self.round_trip().is_none()
+            || state.ignored.load(Relaxed) > 0
     }
 
     /// Records the round trip time of a connection.
@@ -395,13 +419,13 @@ mod tests {
         }
         for number in 10..1500 {
             let _ = memory.destination(address(number));
-            assert!(memory.lock().len() <= DESTINATIONS);
+            assert!(memory.lock().all.len() <= DESTINATIONS);
         }
         assert_eq!(memory.entries().len(), 10, "those without a failure go first");
         for number in 1500..2600 {
             let _ = sent(&memory.destination(address(number)), true).lost(HOME);
         }
-        assert_eq!((memory.entries().len(), memory.lock().len()), (DESTINATIONS, DESTINATIONS));
+        assert_eq!((memory.entries().len(), memory.lock().all.len()), (DESTINATIONS, DESTINATIONS));
     }
 
     #[test]

@@ -26,11 +26,15 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(250);
 const MARGIN: Duration = Duration::from_millis(10);
 /// The kernel itself sends a regular SYN after a second.
 const LONGEST_HEDGE: Duration = Duration::from_secs(1);
+/// Below this no SYN was retransmitted. The time only decides whether to ask the kernel, which reports what happened.
+const SLOW: Duration = Duration::from_millis(500);
 
 pub(super) struct Race<'a> {
     dialer: &'a Dialer,
     message: Message<'a>,
     deadline: Option<Instant>,
+    /// The time when the last wait ended.
+    now: Instant,
     flows: Vec<Flow>,
     /// Permits of flows of fast open that were refused: a regular connection to the same address decides why.
     refused: Vec<(SocketAddr, FastOpenPermit)>,
@@ -48,6 +52,7 @@ struct Flow {
     permit: Option<FastOpenPermit>,
     /// The length of the data in the SYN.
     in_syn: usize,
+    started: Instant,
     /// When a regular connection is made beside it.
     hedge_at: Option<Instant>,
 }
@@ -58,6 +63,7 @@ impl<'a> Race<'a> {
             dialer,
             message,
             deadline,
+            now: Instant::now(),
             flows: Vec::with_capacity(1),
             refused: Vec::new(),
             failure: None,
@@ -72,16 +78,16 @@ impl<'a> Race<'a> {
     ) -> Result<FastOpenStream, DialError> {
         let mut others = others.into_iter().peekable();
         self.start(first, true);
-        let mut next_at = others.peek().map(|_| Instant::now() + NEXT_ADDRESS);
+        let mut next_at = others.peek().map(|_| self.now + NEXT_ADDRESS);
         loop {
             // No other address is tried beside a message that must not be executed twice.
             let committed = self.sent && !self.message.idempotent;
             if !committed
-                && (self.flows.is_empty() || next_at.is_some_and(|at| at <= Instant::now()))
+                && (self.flows.is_empty() || next_at.is_some_and(|at| at <= self.now))
                 && let Some(address) = others.next()
             {
                 self.start(address, false);
-                next_at = others.peek().map(|_| Instant::now() + NEXT_ADDRESS);
+                next_at = others.peek().map(|_| self.now + NEXT_ADDRESS);
                 continue;
             }
             if self.flows.is_empty() {
@@ -89,7 +95,9 @@ impl<'a> Race<'a> {
             }
             self.hedge();
             let at = next_at.filter(|_| !committed);
-            if let Some(index) = self.wait(at).map_err(|e| self.failed_by(e))? {
+            let ready = self.wait(at).map_err(|e| self.failed_by(e))?;
+            self.now = Instant::now();
+            if let Some(index) = ready {
                 let flow = self.flows.swap_remove(index);
                 match flow.stream.take_error() {
                     Ok(None) => return self.won(flow),
@@ -143,8 +151,9 @@ impl<'a> Race<'a> {
         }
         let replayable = in_syn == 0 || self.message.idempotent;
         let hedged = permit.is_some() && replayable && self.dialer.policy == Policy::Try;
-        let hedge_at = hedged.then(|| Instant::now() + self.hedge_delay(&destination, address));
-        self.flows.push(Flow { stream, address, destination, permit, in_syn, hedge_at });
+        let hedge_at = hedged.then(|| self.now + self.hedge_delay(&destination, address));
+        let started = self.now;
+        self.flows.push(Flow { stream, address, destination, permit, in_syn, started, hedge_at });
     }
 
     fn hedge_delay(&self, destination: &Destination, address: SocketAddr) -> Duration {
@@ -162,7 +171,7 @@ impl<'a> Race<'a> {
 
     /// Makes regular connections beside flows of fast open that are not answered in time.
     fn hedge(&mut self) {
-        let now = Instant::now();
+        let now = self.now;
         for index in 0..self.flows.len() {
             if let Some(flow) = self.flows.get_mut(index)
                 && flow.hedge_at.is_some_and(|at| at <= now)
@@ -185,7 +194,7 @@ impl<'a> Race<'a> {
     fn wait(&self, next_at: Option<Instant>) -> io::Result<Option<usize>> {
         let hedges = self.flows.iter().filter_map(|flow| flow.hedge_at);
         let until = hedges.chain(next_at).chain(self.deadline).min();
-        let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+        let left = until.map(|at| at.saturating_duration_since(self.now));
         let ready = match &self.flows[..] {
             [one] => {
                 socket::wait_writable(one.stream.as_fd(), left).map(|ready| ready.then_some(0))
@@ -247,33 +256,38 @@ impl<'a> Race<'a> {
         {
             destination.set_local(local);
         }
-        let Ok(tcp) = option::tcp_bits(&winner.stream) else { return };
-        if tcp.total_retrans == 0 && tcp.rtt_us > 0 {
+        let slow = self.now.saturating_duration_since(winner.started) >= SLOW;
+        let trial = winner.permit.as_ref().is_some_and(FastOpenPermit::is_trial);
+        let look = destination.is_due_for_a_look() || slow || trial;
+        let tcp = look.then(|| option::tcp_bits(&winner.stream).ok()).flatten();
+        if let Some(tcp) = tcp.filter(|tcp| tcp.total_retrans == 0 && tcp.rtt_us > 0) {
             destination.set_round_trip(Duration::from_micros(tcp.rtt_us.into()));
         }
-        if let Some(permit) = &mut winner.permit {
-            let answered = tcp.total_retrans == 0;
-            match winner.in_syn {
-                0 if answered && permit.is_trial() => _ = permit.accepted(),
-                0 if answered => {}
-                0 => report(permit.lost(local()), winner.address, "lost"),
-                _ if tcp.client_fail == ClientFail::SynRetransmitted => {
+        match (&mut winner.permit, tcp) {
+            (Some(permit), Some(tcp)) => {
+                let lost = match winner.in_syn {
+                    0 => tcp.total_retrans > 0,
+                    _ => tcp.client_fail == ClientFail::SynRetransmitted,
+                };
+                if lost {
                     report(permit.lost(local()), winner.address, "lost");
+                } else if tcp.syn_data || winner.in_syn == 0 && permit.is_trial() {
+                    permit.accepted();
+                } else if winner.in_syn > 0 {
+                    report(permit.ignored(local()), winner.address, "ignored");
                 }
-                _ if tcp.syn_data => _ = permit.accepted(),
-                _ => report(permit.ignored(local()), winner.address, "ignored"),
             }
-            return;
-        }
-        let refused =
-            self.refused.iter_mut().map(|(address, permit)| (*address, permit, "refused"));
-        let silent = self
-            .flows
-            .iter_mut()
-            .filter_map(|flow| Some((flow.address, flow.permit.as_mut()?, "not answered")));
-        for (address, permit, how) in refused.chain(silent) {
-            if address == winner.address {
-                report(permit.lost(local()), address, how);
+            (Some(_), None) => {}
+            // A regular connection has won: what it had beside it was lost.
+            (None, _) => {
+                let refused = self.refused.iter_mut().map(|(address, permit)| (*address, permit));
+                let silent = self.flows.iter_mut();
+                let silent = silent.filter_map(|flow| Some((flow.address, flow.permit.as_mut()?)));
+                for (address, permit) in refused.chain(silent) {
+                    if address == winner.address {
+                        report(permit.lost(local()), address, "refused or not answered");
+                    }
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod names;
+mod public_api;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
