@@ -1,4 +1,4 @@
-//! A listener for [`axum::serve`](::axum::serve). Feature `axum`.
+//! A listener for [`axum::serve`](fn@::axum::serve). Feature `axum`.
 //!
 //! ```no_run
 //! use axum::{Router, extract::ConnectInfo, routing::get};

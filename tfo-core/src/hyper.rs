@@ -32,7 +32,9 @@
 //! # With tonic
 //!
 //! `tonic::transport::Endpoint::connect_with_connector(connector)`. tonic does not pass extensions of the connection to
-//! its responses: [`on_connect`](FastOpenConnector::on_connect) gets the handle of each connection.
+//! its responses: [`on_connect`](FastOpenConnector::on_connect) gets the handle of each connection. HTTP/2 writes its
+//! preface before the first request is there. The connector waits a few turns of the scheduler for the request;
+//! [`Handshake::attempt`] shows how many bytes rode the SYN.
 //!
 //! # With reqwest
 //!

@@ -104,7 +104,7 @@ fn measure(variant: Variant) -> Cost {
         }
         let count = f64::from(u32::try_from(CONNECTIONS).unwrap());
         Cost {
-            cpu: (cpu_time() - cpu).div_f64(count),
+            cpu: cpu_time().saturating_sub(cpu).div_f64(count),
             segments: (segments_sent() - segments) / count,
         }
     })

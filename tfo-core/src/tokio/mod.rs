@@ -1,4 +1,4 @@
-//! Streams and listeners for [tokio](::tokio). Feature `tokio`.
+//! Streams and listeners for tokio. Feature `tokio`.
 //!
 //! A client either passes its first bytes along, or writes them later, as libraries do that are given a stream:
 //!

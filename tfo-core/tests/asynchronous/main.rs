@@ -7,6 +7,8 @@
 mod cancelled;
 mod grpc;
 mod http;
+#[path = "../support/mod.rs"]
+mod shared;
 mod stream;
 mod support;
 mod tls;
