@@ -301,7 +301,7 @@ impl FastOpenListener {
         };
         // A saved SYN has it, and of most listeners it is known.
         let unknown = syn.saved().is_none() && self.address.ip().is_unspecified();
-        let local = if unknown { stream.local_addr().ok() } else { None };
+        let local = if unknown { socket::local_address(stream).ok() } else { None };
         Ok(Arrival { peer, local, tcp, syn })
     }
 
