@@ -23,7 +23,7 @@ pub struct Verdict {
     pub candidates: Vec<Cause>,
     /// Whether the candidates are all that can have been it: one of them was. False also without candidates.
     pub candidates_complete: bool,
-    /// What data that was accepted in the SYN has saved. Absent if it was not accepted, or if that can't be told.
+    /// What data that was accepted in the SYN has saved. Absent if it was not accepted, or if that is unknown.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "Saved"))]
     pub saved: Option<Saved>,
