@@ -3,7 +3,11 @@
 use std::fmt;
 
 /// Returns a number with the words that fit it: `1 connection was`, `0 connections were`.
-pub fn counted(count: impl Copy + fmt::Display + TryInto<u64>, one: &str, more: &str) -> String {
+pub(crate) fn counted(
+    count: impl Copy + fmt::Display + TryInto<u64>,
+    one: &str,
+    more: &str,
+) -> String {
     let is_one = count.try_into().is_ok_and(|count| count == 1);
     format!("{count} {}", if is_one { one } else { more })
 }

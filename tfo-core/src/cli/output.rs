@@ -1,7 +1,5 @@
 //! Standard output for data: a closed pipe is not an error, a full disk is, and colour is only for terminals.
 
-pub use crate::prose::counted;
-
 use std::{
     env,
     ffi::OsStr,
@@ -132,6 +130,12 @@ pub fn escape_control(text: &str) -> String {
         }
     }
     safe
+}
+
+/// Returns a number with the words that fit it: `1 connection was`, `0 connections were`.
+#[must_use]
+pub fn counted(count: impl Copy + fmt::Display + TryInto<u64>, one: &str, more: &str) -> String {
+    crate::prose::counted(count, one, more)
 }
 
 #[cfg(test)]
