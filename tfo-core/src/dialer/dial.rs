@@ -1,30 +1,14 @@
 //! The dialer: its settings, and the call that connects.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 
+use super::plan::{Plan, Policy};
 use super::race::Race;
 use super::{DialError, Message, PathMemory, order};
 use crate::error::Error;
-use crate::socket::{Connector, FastOpenStream, Method};
-
-/// When a [`Dialer`] uses fast open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
-pub enum Policy {
-    /// Never: regular connections only.
-    Off,
-    /// Where the path allows it.
-    #[default]
-    Try,
-    /// For each message that may ride the SYN, whatever was remembered, and without a regular connection beside it. Fails
-    /// if this host does not allow fast open. Whether the server accepts the data shows
-    /// [`FastOpenStream::info`].
-    Require,
-}
+use crate::socket::{Connector, FastOpenStream};
 
 /// Makes connections that use fast open where the path allows it. The [module](super) explains what it does.
 ///
@@ -46,11 +30,8 @@ pub enum Policy {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Dialer {
-    pub(super) policy: Policy,
-    pub(super) memory: PathMemory,
-    pub(super) hedge: Option<Duration>,
+    plan: Plan,
     timeout: Option<Duration>,
-    connector: Connector,
 }
 
 impl Dialer {
@@ -63,7 +44,7 @@ impl Dialer {
     /// Sets when fast open is used. Default: [`Policy::Try`].
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+        self.plan.policy = policy;
         self
     }
 
@@ -71,14 +52,14 @@ impl Dialer {
     /// its clones share.
     #[must_use]
     pub fn memory(mut self, memory: &PathMemory) -> Self {
-        self.memory = memory.clone();
+        self.plan.memory = memory.clone();
         self
     }
 
     /// Returns the memory.
     #[must_use]
     pub fn paths(&self) -> &PathMemory {
-        &self.memory
+        &self.plan.memory
     }
 
     /// Sets how long a SYN of fast open may stay unanswered before a regular connection is made beside it. Default: 5/4 of
@@ -86,7 +67,7 @@ impl Dialer {
     /// known.
     #[must_use]
     pub fn hedge_after(mut self, delay: Duration) -> Self {
-        self.hedge = Some(delay);
+        self.plan.hedge = Some(delay);
         self
     }
 
@@ -101,7 +82,7 @@ impl Dialer {
     /// Sets the options of each connection, except its [timeout](Connector::timeout).
     #[must_use]
     pub fn connector(mut self, connector: Connector) -> Self {
-        self.connector = connector;
+        self.plan.connector = connector;
         self
     }
 
@@ -131,21 +112,6 @@ impl Dialer {
             }
         };
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Race::new(self, message, deadline).run(first, others)
-    }
-
-    /// Starts a connection.
-    pub(super) fn start(
-        &self,
-        server: SocketAddr,
-        first: &[u8],
-        fast_open: bool,
-    ) -> crate::Result<FastOpenStream> {
-        if fast_open {
-            self.connector.connect_nonblocking(server, first)
-        } else {
-            let regular = self.connector.clone().method(Method::Off);
-            regular.connect_nonblocking(server, &[])
-        }
+        Race::new(&self.plan, message, deadline).run(first, others)
     }
 }

@@ -33,9 +33,11 @@ mod memory;
 mod message;
 mod order;
 mod pause;
+mod plan;
 mod race;
 
-pub use dial::{Dialer, Policy};
+pub use dial::Dialer;
 pub use error::DialError;
 pub use memory::{Destination, FastOpenPermit, PathMemory, RememberedPath};
 pub use message::Message;
+pub use plan::Policy;

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::{Destination, DialError, Dialer, FastOpenPermit, Message, Policy};
+use super::plan::{Plan, Policy};
+use super::{Destination, DialError, FastOpenPermit, Message};
 use crate::error::{Error, Result};
 use crate::host::cookie_cache;
 use crate::socket::{Attempt, ClientFail, FastOpenStream, connector, option};
@@ -30,7 +31,7 @@ const LONGEST_HEDGE: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(500);
 
 pub(super) struct Race<'a> {
-    dialer: &'a Dialer,
+    plan: &'a Plan,
     message: Message<'a>,
     deadline: Option<Instant>,
     /// The time when the last wait ended.
@@ -58,9 +59,9 @@ struct Flow {
 }
 
 impl<'a> Race<'a> {
-    pub(super) fn new(dialer: &'a Dialer, message: Message<'a>, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(plan: &'a Plan, message: Message<'a>, deadline: Option<Instant>) -> Self {
         Self {
-            dialer,
+            plan,
             message,
             deadline,
             now: Instant::now(),
@@ -109,18 +110,18 @@ impl<'a> Race<'a> {
 
     /// Starts a connection, with fast open if the policy, the memory and the message allow it.
     fn start(&mut self, address: SocketAddr, first: bool) {
-        let destination = self.dialer.memory.destination(address);
+        let destination = self.plan.memory.destination(address);
         let may = self.message.in_syn && (self.message.idempotent || first);
         let permit =
             (may && !self.message.bytes.is_empty()).then(|| self.permit(&destination)).flatten();
-        match self.dialer.start(address, self.message.bytes, permit.is_some()) {
+        match self.plan.start(address, self.message.bytes, permit.is_some()) {
             Ok(stream) => self.started(stream, address, destination, permit),
             Err(e) => self.failure = Some(e),
         }
     }
 
     fn permit(&self, destination: &Destination) -> Option<FastOpenPermit> {
-        match self.dialer.policy {
+        match self.plan.policy {
             Policy::Off => None,
             Policy::Require => Some(destination.refuse()),
             // A trial may fail: only what may be sent again takes part.
@@ -144,20 +145,20 @@ impl<'a> Race<'a> {
             if let Some(permit) = &mut permit {
                 permit.sent(true);
             }
-        } else if permit.take().is_some() && self.dialer.policy == Policy::Require {
+        } else if permit.take().is_some() && self.plan.policy == Policy::Require {
             let refused = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
             self.failure = Some(Error::system("connect with fast open to", address, refused));
             return;
         }
         let replayable = in_syn == 0 || self.message.idempotent;
-        let hedged = permit.is_some() && replayable && self.dialer.policy == Policy::Try;
+        let hedged = permit.is_some() && replayable && self.plan.policy == Policy::Try;
         let hedge_at = hedged.then(|| self.now + self.hedge_delay(&destination, address));
         let started = self.now;
         self.flows.push(Flow { stream, address, destination, permit, in_syn, started, hedge_at });
     }
 
     fn hedge_delay(&self, destination: &Destination, address: SocketAddr) -> Duration {
-        if let Some(delay) = self.dialer.hedge {
+        if let Some(delay) = self.plan.hedge {
             return delay.min(LONGEST_HEDGE);
         }
         let known = destination.round_trip().or_else(|| {
@@ -184,7 +185,7 @@ impl<'a> Race<'a> {
     }
 
     fn start_regular(&mut self, address: SocketAddr, destination: Destination) {
-        match self.dialer.start(address, &[], false) {
+        match self.plan.start(address, &[], false) {
             Ok(stream) => self.started(stream, address, destination, None),
             Err(e) => self.failure = Some(e),
         }
@@ -222,7 +223,7 @@ impl<'a> Race<'a> {
             permit.lost(stream.local_addr().ok().map(|local| local.ip()));
             return;
         }
-        if self.dialer.policy == Policy::Try {
+        if self.plan.policy == Policy::Try {
             self.refused.push((address, permit));
             if !self.flows.iter().any(|other| other.address == address) {
                 self.start_regular(address, destination);

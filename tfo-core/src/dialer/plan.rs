@@ -1,0 +1,50 @@
+//! The settings of a dialer, which each of its dials follows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::PathMemory;
+use crate::socket::{Connector, FastOpenStream, Method};
+
+/// When a [`Dialer`](super::Dialer) uses fast open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Policy {
+    /// Never: regular connections only.
+    Off,
+    /// Where the path allows it.
+    #[default]
+    Try,
+    /// For each message that may ride the SYN, whatever was remembered, and without a regular connection beside it. Fails
+    /// if this host does not allow fast open. Whether the server accepts the data shows
+    /// [`FastOpenStream::info`].
+    Require,
+}
+
+/// The settings of each dial.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plan {
+    pub(super) policy: Policy,
+    pub(super) memory: PathMemory,
+    pub(super) hedge: Option<Duration>,
+    pub(super) connector: Connector,
+}
+
+impl Plan {
+    /// Starts a connection.
+    pub(super) fn start(
+        &self,
+        server: SocketAddr,
+        first: &[u8],
+        fast_open: bool,
+    ) -> crate::Result<FastOpenStream> {
+        if fast_open {
+            self.connector.connect_nonblocking(server, first)
+        } else {
+            let regular = self.connector.clone().method(Method::Off);
+            regular.connect_nonblocking(server, &[])
+        }
+    }
+}
