@@ -1,4 +1,4 @@
-//! A listener that accepts data in SYNs, and the evidence of each accepted connection.
+//! A listener that accepts data in SYNs.
 
 use std::io;
 use std::iter;
@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::arrival::{Accepted, Arrival, saved_syn};
 use super::{FastOpenStream, option};
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
-use crate::socket::{SynRecord, SynSummary, TcpBits};
+use crate::socket::SynRecord;
 use crate::sys::socket;
 
 /// A TCP listener with fast open.
@@ -470,41 +471,5 @@ impl From<FastOpenListener> for TcpListener {
 impl From<FastOpenListener> for OwnedFd {
     fn from(listener: FastOpenListener) -> Self {
         listener.fd
-    }
-}
-
-/// An accepted connection, and how it arrived.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Accepted {
-    /// The connection.
-    pub stream: FastOpenStream,
-    /// How the connection arrived.
-    pub arrival: Arrival,
-}
-
-/// How a connection arrived. Read once, at `accept`, with two system calls (a third where its SYN was not saved) and no
-/// allocation.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Arrival {
-    /// The remote address.
-    pub peer: SocketAddr,
-    /// The connection's own address, where neither its SYN nor its listener tells.
-    pub local: Option<SocketAddr>,
-    /// What the kernel reported about the connection at `accept`. [`FastOpenStream::info`] returns more.
-    pub tcp: TcpBits,
-    /// The SYN of the connection.
-    pub syn: SynRecord,
-}
-
-fn saved_syn(fd: impl AsFd) -> SynRecord {
-    match option::parse_saved_syn(fd, SynSummary::parse) {
-        Ok(Some(syn)) => SynRecord::Saved(syn),
-        Ok(None) => SynRecord::SynCookie,
-        Err(e) => {
-            log::debug!("a saved SYN could not be read: {e}");
-            SynRecord::NotSaved
-        }
     }
 }

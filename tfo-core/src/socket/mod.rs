@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod arrival;
 mod attempt;
 pub(crate) mod connector;
 #[cfg(feature = "tokio")]
@@ -26,11 +27,12 @@ mod syn;
 mod tcp_bits;
 mod tcp_info;
 
+pub use arrival::{Accepted, Arrival};
 pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
 #[cfg(feature = "tokio")]
 pub(crate) use deferred::send_first;
-pub use listener::{Accepted, Arrival, FastOpenListener, ListenerBuilder};
+pub use listener::{FastOpenListener, ListenerBuilder};
 pub use pipe::Pipe;
 pub use saved_syn::SavedSyn;
 pub use stream::FastOpenStream;

@@ -70,18 +70,18 @@ fn items(code: &str) -> Vec<String> {
             lists_all = false;
         } else if line.starts_with('}') {
             (block, lists_all) = (String::new(), false);
-        } else if item.starts_with("pub ") {
-            let signature = signature(item, &mut lines.clone());
-            items.push(format!("{block}{}", signature.trim_end_matches(',')));
-        } else if lists_all
-            && line.starts_with("    ")
-            && line[4..].starts_with(|first: char| first.is_ascii_alphabetic())
-        {
+        } else if item.starts_with("pub ") || (lists_all && is_member(line)) {
             let signature = signature(item, &mut lines.clone());
             items.push(format!("{block}{}", signature.trim_end_matches(',')));
         }
     }
     items
+}
+
+/// Whether a line begins an item of an enum or of a trait.
+fn is_member(line: &str) -> bool {
+    let inside = line.strip_prefix("    ");
+    inside.is_some_and(|item| item.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
 /// Returns an item up to its body, on one line.

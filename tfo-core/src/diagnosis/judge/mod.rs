@@ -10,6 +10,7 @@
 //! | `finding`, `advice` | how is it said, and what is the next step? |
 //! | `commands`, `errno` | commands to paste, names of errors |
 
+mod accepted;
 mod advice;
 mod client;
 mod commands;
