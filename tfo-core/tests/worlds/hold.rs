@@ -45,7 +45,10 @@ pub(crate) fn hold(
     outcome(verdict, evidence, truth, of_server, &mut claim);
     if let Some(cause) = verdict.cause {
         let so = match cause {
-            Cause::NoCookieReturned => truth.asked && !truth.cookie_came,
+            // A SYN-ACK that was sent again had been lost in the client's host, whatever the path delivered.
+            Cause::NoCookieReturned => {
+                truth.asked && (!truth.cookie_came || truth.syn_ack_repeated)
+            }
             // Where it is the broader word, it says that a new cookie came.
             Cause::CookieRejected => {
                 truth.refused_cookie || (truth.cookie_came && !verdict.candidates.is_empty())

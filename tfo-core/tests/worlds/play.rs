@@ -35,8 +35,8 @@ pub(crate) struct Played {
 
 /// One connection, as both ends saw it.
 pub(crate) struct Connection {
-    /// The client's port.
-    pub(crate) port: Option<u16>,
+    /// The client's own address.
+    pub(crate) local: Option<SocketAddr>,
     pub(crate) remote: SocketAddr,
     /// The number of the server that it reached, and the port of the client that this server saw.
     pub(crate) reached: Option<(usize, SocketAddr)>,
@@ -269,7 +269,8 @@ impl<'a> Stage<'a> {
         let token = format!("w{number}");
         let (run, message) = (probe.clone(), mirror::request(&token, world.message));
         let seen = self.network.client().run(move || run.run(&message));
-        let port = seen.evidence.local.map(|local| local.port()).filter(|port| *port != 0);
+        let local = seen.evidence.local.filter(|local| local.port() != 0);
+        let port = local.map(|local| local.port());
         let servers = self.servers.clone();
         let client = seen.evidence.clone();
         let record = self.wait_for(&token, port);
@@ -299,7 +300,7 @@ impl<'a> Stage<'a> {
             (view, evidence, verdict)
         };
         let views = evidence.into_iter().map(judged).collect();
-        Connection { port, remote: self.address, reached, servers, views }
+        Connection { local, remote: self.address, reached, servers, views }
     }
 
     /// What a server saw of a connection, and which.

@@ -1,7 +1,7 @@
 //! What acted on a connection, from the path's record of its packets and the settings of the hosts.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tfo_core::capture::{Delivery, Direction, PacketPath};
 use tfo_core::cookie::{FastOpenCookie, FastOpenKey};
@@ -106,6 +106,16 @@ impl Step {
         self.sent.as_ref().or(self.arrived.as_ref())
     }
 
+    /// Whether the packet was sent by, or came to, another address of the client.
+    fn is_of_another(&self, local: Option<SocketAddr>) -> bool {
+        let own = if self.to_server {
+            self.sent.as_ref().map(|sent| sent.source)
+        } else {
+            self.arrived.as_ref().map(|arrived| arrived.destination)
+        };
+        own.zip(local).is_some_and(|(own, local)| own != local.ip().to_canonical())
+    }
+
     fn client_port(&self) -> Option<u16> {
         let any = self.any()?;
         Some(if self.to_server { any.ports.0 } else { any.ports.1 })
@@ -122,7 +132,8 @@ impl Truth {
     pub(crate) fn of_client(world: &World, played: &Played, connection: &Connection) -> Self {
         let reached = connection.reached.map(|(index, _)| index);
         let bits = Some(world.client.bits);
-        Self::new(world, played, connection, (connection.port, reached, bits), world.proxy)
+        let port = connection.local.map(|local| local.port());
+        Self::new(world, played, connection, (port, reached, bits), world.proxy)
     }
 
     /// What acted on the connection that the server saw: the client's or the proxy's.
@@ -150,6 +161,8 @@ impl Truth {
             .filter(|step| {
                 step.client_port() == Some(port)
                     && step.server_port() == Some(connection.remote.port())
+                    // Another address of the client may have had the same port.
+                    && !(client_bits.is_some() && step.is_of_another(connection.local))
             })
             .collect();
         it.packets = packets::handshake(&played.packets, port);
