@@ -135,6 +135,14 @@ impl Host {
         self.run(move || interface::add_address(interface::LOOPBACK, address, prefix))
     }
 
+    /// Adds a route to this address with `fastopen_no_cookie`, by the interface that leads to the others.
+    ///
+    /// # Errors
+    /// The kernel refused the route.
+    pub fn route_without_cookies(&self, destination: IpAddr) -> Result<()> {
+        self.run(move || interface::add_route_without_cookies(interface::ETH0, destination))
+    }
+
     /// Sets `net.ipv4.tcp_fastopen` of this host.
     ///
     /// # Errors

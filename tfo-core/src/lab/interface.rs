@@ -7,6 +7,7 @@ use std::{fs, io, thread};
 
 use crate::error::{Error, Result};
 use crate::host::netlink::Netlink;
+use crate::uapi::route::{RTA_METRICS, RTAX_FASTOPEN_NO_COOKIE};
 use crate::uapi::{VETH_INFO_PEER, neighbour};
 use crate::wire::netlink::Request;
 
@@ -184,15 +185,34 @@ pub(super) fn add_neighbour(index: u32, address: IpAddr, hardware: [u8; 6]) -> R
     route()?.request("adding neighbour", &address.to_string(), build, |_| Ok(()))
 }
 
-pub(super) fn add_default_route(index: u32, gateway: IpAddr) -> Result<()> {
-    // `struct rtmsg`: family, lengths of destination and source, type of service, table, protocol,
-    // scope, type, flags.
+/// `struct rtmsg`: family, lengths of destination and source, type of service, table, protocol, scope, type, flags.
+fn static_route(of: IpAddr, scope: u8) -> [u8; 12] {
     let mut header = [0; 12];
-    header[0] = family(gateway);
+    header[0] = family(of);
     header[4] = libc::RT_TABLE_MAIN;
     header[5] = libc::RTPROT_STATIC;
-    header[6] = libc::RT_SCOPE_UNIVERSE;
+    header[6] = scope;
     header[7] = libc::RTN_UNICAST;
+    header
+}
+
+pub(super) fn add_route_without_cookies(index: u32, destination: IpAddr) -> Result<()> {
+    let mut header = static_route(destination, libc::RT_SCOPE_LINK);
+    header[1] = if destination.is_ipv4() { 32 } else { 128 };
+    let build = |sequence| {
+        Request::new(libc::RTM_NEWROUTE, flags(libc::NLM_F_CREATE), sequence)
+            .raw(&header)
+            .address(libc::RTA_DST, libc::RTA_DST, destination)
+            .attribute(libc::RTA_OIF, &index.to_ne_bytes())
+            .nested(RTA_METRICS, |metrics| {
+                metrics.attribute(RTAX_FASTOPEN_NO_COOKIE, &1_u32.to_ne_bytes())
+            })
+    };
+    route()?.request("adding a route to", &destination.to_string(), build, |_| Ok(()))
+}
+
+pub(super) fn add_default_route(index: u32, gateway: IpAddr) -> Result<()> {
+    let header = static_route(gateway, libc::RT_SCOPE_UNIVERSE);
     let build = |sequence| {
         Request::new(libc::RTM_NEWROUTE, flags(libc::NLM_F_CREATE), sequence)
             .raw(&header)

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::address::{SERVER_V4, SERVER_V6};
-use super::path::{ForwardingPath, PathSettings};
+use super::path::{ForwardingPath, PathSettings, server_address};
 use super::route::End;
 use super::{Host, Middlebox, interface, link, relay};
 use crate::capture::{Direction, PacketPath};
@@ -57,8 +57,14 @@ impl Network {
             Ok::<(), Error>(())
         };
         attach(&client, &link::CLIENT, End::Client)?;
-        for server in &servers {
+        for (number, server) in servers.iter().enumerate() {
             attach(server, &link::SERVER, End::Server)?;
+            if settings.translate_servers {
+                server.add_address(server_address(number, true))?;
+                if interface::has_ipv6() {
+                    server.add_address(server_address(number, false))?;
+                }
+            }
         }
         let proxy = if settings.hops.iter().any(|hop| hop.terminates) {
             let hosts = [Host::new("proxy-front")?, Host::new("proxy-back")?];

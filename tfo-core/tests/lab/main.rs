@@ -4,9 +4,12 @@
 #![allow(clippy::print_stdout, reason = "what a test in its namespace saw, and its figures")]
 
 mod end;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod packets;
 mod path;
 mod scenario_file;
 mod scenarios;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+mod service;
 mod stage;
 mod support;

@@ -8,25 +8,30 @@ use tfo_core::capture::{Delivery, Direction, PacketPath};
 /// The TCP segment of a frame, parsed by another library.
 pub(crate) struct Seen<'a> {
     pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
     pub(crate) tcp: TcpSlice<'a>,
 }
 
 pub(crate) fn tcp(frame: &[u8]) -> Option<Seen<'_>> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let source = match packet.net? {
-        NetSlice::Ipv4(ip) => ip.header().source_addr().into(),
-        NetSlice::Ipv6(ip) => ip.header().source_addr().into(),
+    let (source, destination): (IpAddr, IpAddr) = match packet.net? {
+        NetSlice::Ipv4(ip) => {
+            (ip.header().source_addr().into(), ip.header().destination_addr().into())
+        }
+        NetSlice::Ipv6(ip) => {
+            (ip.header().source_addr().into(), ip.header().destination_addr().into())
+        }
         NetSlice::Arp(_) => return None,
     };
     match packet.transport? {
-        TransportSlice::Tcp(tcp) => Some(Seen { source, tcp }),
+        TransportSlice::Tcp(tcp) => Some(Seen { source, destination, tcp }),
         _ => None,
     }
 }
 
 /// Returns the fast open option as in the header (its kind and the cookie's bytes), and how many NOPs end the
 /// options.
-fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
+pub(crate) fn options(tcp: &TcpSlice<'_>) -> (Option<(u8, Vec<u8>)>, usize) {
     let mut rest = tcp.options();
     let (mut found, mut nops) = (None, 0);
     while let [kind, after @ ..] = rest {

@@ -13,6 +13,8 @@ use tfo_core::lab::Middlebox;
 use tfo_core::socket::Method;
 use toml::{Table, Value};
 
+use crate::service::Service;
+
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
@@ -25,16 +27,6 @@ pub(crate) struct Scenario {
     pub(crate) methods: Vec<Method>,
     pub(crate) setup: Changes,
     connections: Vec<Table>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
-    /// The mirror.
-    Mirror,
-    /// Accepts, and sends nothing.
-    Silent,
-    /// Nothing listens.
-    Closed,
 }
 
 /// The changes before a connection.

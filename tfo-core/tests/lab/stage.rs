@@ -1,9 +1,8 @@
 //! A network on which a scenario runs, with a server that answers and records what it saw.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,20 +10,13 @@ use tfo_core::cookie::FastOpenKey;
 use tfo_core::diagnosis::ServerEvidence;
 use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{Host, Middlebox, Network, PathSettings};
-use tfo_core::probe::mirror::{self, Answer, Progress, RequestReader};
-use tfo_core::probe::{Observation, Probe, ServerObserver};
-use tfo_core::socket::{Accepted, Connector, FastOpenListener, FastOpenStream, Method, option};
+use tfo_core::probe::mirror::{self, Answer};
+use tfo_core::probe::{Observation, Probe};
+use tfo_core::socket::{Connector, FastOpenListener, Method};
 
-use crate::scenario_file::{Changes, Scenario, Service};
+use crate::scenario_file::{Changes, Scenario};
+use crate::service::{self, Look, Records, Service};
 use crate::support::{PORT, any_address};
-
-/// What the server saw of one connection.
-struct Record {
-    evidence: ServerEvidence,
-    stream: FastOpenStream,
-}
-
-type Records = Arc<Mutex<Vec<Record>>>;
 
 pub(crate) struct Stage {
     pub(crate) network: Network,
@@ -45,7 +37,7 @@ impl Stage {
         let mut listeners = Vec::new();
         for server in network.servers().iter().filter(|_| service != Service::Closed) {
             let records = Arc::clone(&records);
-            listeners.push(server.run(move || serve(service, queue, records)));
+            listeners.push(server.run(move || serve(service, queue, &records)));
         }
         let address = SocketAddr::new(Network::server_address(v6), PORT);
         let (connect_timeout, reply_timeout) = (scenario.connect_timeout, scenario.reply_timeout);
@@ -74,7 +66,7 @@ impl Stage {
         }
         for listener in &self.listeners {
             if let Some(queue) = changes.queue {
-                option::set_fastopen(listener.as_ref(), queue).unwrap();
+                listener.set_queue(queue).unwrap();
             }
             if let Some(primary) = &changes.key {
                 let key = |hex: &str| FastOpenKey::from_hex(hex).unwrap();
@@ -136,14 +128,9 @@ impl Stage {
     }
 }
 
-impl Record {
-    /// Returns the evidence with what the kernel reports about the connection now.
-    fn now(&self) -> ServerEvidence {
-        let mut evidence = self.evidence.clone();
-        if let Ok(info) = self.stream.info() {
-            evidence.tcp = (&info).into();
-        }
-        evidence
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.listeners.iter().for_each(|listener| service::stop(listener));
     }
 }
 
@@ -151,58 +138,9 @@ fn set(host: &Host, name: &'static str, value: u32) {
     host.run(move || fs::write(format!("/proc/sys/net/ipv4/{name}"), value.to_string())).unwrap();
 }
 
-fn serve(service: Service, queue: u32, records: Records) -> Arc<FastOpenListener> {
+fn serve(service: Service, queue: u32, records: &Records) -> Arc<FastOpenListener> {
     let listener =
         Arc::new(FastOpenListener::builder(any_address()).queue(queue).listen().unwrap());
-    let ours = Arc::clone(&listener);
-    // Created before any client connects: the change of the counters is measured from here on.
-    let observer = ServerObserver::new(&listener);
-    thread::spawn(move || {
-        while let Ok(accepted) = ours.accept() {
-            observer.accepted();
-            let place = Place { records: &records, observer: &observer };
-            place.serve(accepted, service);
-        }
-    });
+    service::serve(&listener, service, records, Look { counters: true, forensics: None });
     listener
-}
-
-struct Place<'a> {
-    records: &'a Records,
-    observer: &'a ServerObserver,
-}
-
-impl Place<'_> {
-    fn serve(self, accepted: Accepted, service: Service) {
-        let Accepted { mut stream, arrival, .. } = accepted;
-        let received = match service {
-            Service::Silent => None,
-            _ => read_request(&mut stream),
-        };
-        let evidence = match (service, &received) {
-            (Service::Silent, _) | (_, Some(_)) => self.observer.evidence_with_counters(&arrival),
-            _ => self.observer.evidence(&arrival),
-        };
-        let answer = received.map(|(token, len)| Answer::new(token, len, evidence.clone()));
-        // Recorded before the answer is sent: a client that has the answer finds the record.
-        let mut records = self.records.lock().unwrap();
-        if let Some(answer) = answer {
-            let _ = stream.write_all(&answer.to_line().unwrap());
-        }
-        records.push(Record { evidence, stream });
-    }
-}
-
-fn read_request(stream: &mut FastOpenStream) -> Option<(String, usize)> {
-    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
-    let mut reader = RequestReader::default();
-    let mut buffer = [0; 4096];
-    loop {
-        let len = stream.read(&mut buffer).ok().filter(|len| *len > 0)?;
-        match reader.read(&buffer[..len]) {
-            Progress::More => {}
-            Progress::Request { token, received, .. } => return Some((token, received)),
-            other => panic!("no request: {other:?}"),
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The path between the hosts: a forwarder between veth pairs, with delay, loss, rate and boxes. It records each
 //! packet that it receives and each that it delivers.
 
+mod nat;
 mod settings;
 
 use std::cmp::Ordering;
@@ -11,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use nat::Nat;
+pub(super) use nat::server_address;
 pub use settings::PathSettings;
 
 use super::frame::{Flow, Segment};
@@ -184,6 +187,7 @@ struct Forwarder {
     in_line: [VecDeque<Duration>; 2],
     /// The server of each connection.
     servers: HashMap<Flow, usize>,
+    nat: Nat,
 }
 
 impl Forwarder {
@@ -194,8 +198,10 @@ impl Forwarder {
         (record, route): (Arc<Mutex<Record>>, Arc<Mutex<Route>>),
     ) -> Self {
         let mut chance = fastrand::Rng::with_seed(settings.seed);
+        let nat = Nat::new(settings.translate_client, settings.translate_servers);
         Self {
             route,
+            nat,
             loss: [(); 2].map(|()| chance.fork()),
             jitter: [(); 2].map(|()| chance.fork()),
             settings,
@@ -275,7 +281,7 @@ impl Forwarder {
             return;
         }
         let Carried { leaving, modifications } =
-            lock(&self.route).carry(end, entered.frame, entered.at);
+            lock(&self.route).carry(end, self.nat.enter(end, entered.frame), entered.at);
         packet.modifications = modifications;
         let mut packet = Some(packet);
         if leaving.iter().all(|leaving| leaving.forged)
@@ -301,6 +307,9 @@ impl Forwarder {
             let port =
                 if leaving.end == End::Server { Some(server) } else { self.port_of(leaving.end) };
             if let Some(port) = port {
+                // The client's port is the first one.
+                let frame = self.nat.leave(leaving.end, port.saturating_sub(1), leaving.frame);
+                let leaving = Leaving { frame, ..leaving };
                 self.queue(entered.at, port, leaving, place);
             }
         }

@@ -14,6 +14,8 @@ pub struct PathSettings {
     pub(in crate::lab) seed: u64,
     pub(in crate::lab) boxes: Vec<Middlebox>,
     pub(in crate::lab) hops: Vec<Hop>,
+    pub(in crate::lab) translate_client: bool,
+    pub(in crate::lab) translate_servers: bool,
 }
 
 impl PathSettings {
@@ -76,6 +78,20 @@ impl PathSettings {
     #[must_use]
     pub fn boxes(mut self, boxes: &[Middlebox]) -> Self {
         self.boxes = boxes.to_vec();
+        self
+    }
+
+    /// Translates the client's addresses to one other, at its end of the path.
+    #[must_use]
+    pub fn translate_client(mut self, on: bool) -> Self {
+        self.translate_client = on;
+        self
+    }
+
+    /// Translates the address that clients use to an own one of each server, as a balancer does.
+    #[must_use]
+    pub fn translate_servers(mut self, on: bool) -> Self {
+        self.translate_servers = on;
         self
     }
 }
