@@ -19,7 +19,7 @@ use crate::socket::{Arrival, FastOpenListener, TcpState, option};
 #[derive(Debug, Clone)]
 pub struct ServerObserver {
     destination: SocketAddr,
-    queue: u32,
+    queue: Arc<AtomicU32>,
     /// The listener's own `TCP_FASTOPEN_NO_COOKIE`.
     no_cookie: bool,
     host: Arc<Host>,
@@ -91,7 +91,7 @@ impl ServerObserver {
     }
 
     fn sharing(listener: &FastOpenListener, host: Arc<Host>) -> Self {
-        let queue = listener.effective_queue().unwrap_or(0);
+        let queue = listener.shared_queue();
         let destination = listener.local_addr();
         let mut listeners = lock(&host.listeners);
         if !listeners.contains(&destination) {
@@ -131,7 +131,7 @@ impl ServerObserver {
         let Settings { tcp_fastopen, syncookies } = self.host.settings.get()?;
         Some(ServerHost {
             tcp_fastopen,
-            queue: self.queue,
+            queue: self.queue.load(Ordering::Relaxed),
             syncookies,
             sets_child_bit: self.host.sets_child_bit.load(Ordering::Relaxed),
             overflowed: Some(self.host.overflowed.load(Ordering::Relaxed)),
@@ -149,11 +149,11 @@ impl ServerObserver {
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
         self.note_child(arrival);
-        let destination = arrival.syn.saved().and_then(|syn| syn.destination);
+        let saved = arrival.syn.saved().and_then(|syn| syn.destination);
         ServerEvidence {
             // An IPv4 client that came to an IPv6 listener is one of IPv4.
             source: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
-            destination: destination.unwrap_or(self.destination),
+            destination: saved.or(arrival.local).unwrap_or(self.destination),
             syn: arrival.syn,
             tcp: arrival.tcp,
             host: self.server_host(),

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{FastOpenStream, option};
@@ -23,6 +24,8 @@ pub struct FastOpenListener {
     save_syn: bool,
     nonblocking: bool,
     inherited: bool,
+    /// The effective length of the fast open queue, which may change while observers look at it.
+    queue: Arc<AtomicU32>,
     /// Whether new connections are dropped. Connections accepted since then inherit the option that does it.
     drops: AtomicBool,
 }
@@ -178,8 +181,9 @@ impl ListenerBuilder {
         let address = socket::local_address(&fd)
             .map_err(|e| Error::system("getsockname", self.address, e))?;
         let (save_syn, nonblocking) = (self.save_syn, self.nonblocking);
+        let queue = Arc::new(AtomicU32::new(option::fastopen(&fd).unwrap_or(0)));
         let drops = AtomicBool::new(false);
-        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, drops })
+        Ok(FastOpenListener { fd, address, save_syn, nonblocking, inherited, queue, drops })
     }
 }
 
@@ -263,7 +267,10 @@ impl FastOpenListener {
             SynRecord::SynCookie if self.inherited => SynRecord::NotSaved,
             syn => syn,
         };
-        Ok(Arrival { peer, tcp, syn })
+        // A saved SYN has it, and of most listeners it is known.
+        let unknown = syn.saved().is_none() && self.address.ip().is_unspecified();
+        let local = if unknown { stream.local_addr().ok() } else { None };
+        Ok(Arrival { peer, local, tcp, syn })
     }
 
     /// Returns whether this error of [`accept`](Self::accept) means that the process or the system has no file
@@ -381,7 +388,14 @@ impl FastOpenListener {
     /// # Errors
     /// The kernel refused `TCP_FASTOPEN`.
     pub fn set_queue(&self, queue: u32) -> Result<()> {
-        option::set_fastopen(self, queue)
+        option::set_fastopen(self, queue)?;
+        self.queue.store(self.effective_queue()?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The effective queue, as [`set_queue`](Self::set_queue) changes it.
+    pub(crate) fn shared_queue(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.queue)
     }
 
     /// Replaces the keys while listening.
@@ -412,12 +426,15 @@ pub struct Accepted {
     pub arrival: Arrival,
 }
 
-/// How a connection arrived. Read once, at `accept`, with two system calls and no allocation.
+/// How a connection arrived. Read once, at `accept`, with two system calls (a third where its SYN was not saved) and no
+/// allocation.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Arrival {
     /// The remote address.
     pub peer: SocketAddr,
+    /// The connection's own address, where neither its SYN nor its listener tells.
+    pub local: Option<SocketAddr>,
     /// What the kernel reported about the connection at `accept`. [`FastOpenStream::info`] returns more.
     pub tcp: TcpBits,
     /// The SYN of the connection.
