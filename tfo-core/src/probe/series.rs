@@ -7,12 +7,6 @@ use crate::diagnosis::{
 };
 use crate::socket::{Attempt, ClientFail};
 
-/// From how many repetitions on the regular connections are to decide, and with how many of them.
-const DECISIVE_FAULTS: u32 = 3;
-const DECISIVE_CONTROLS: u32 = 10;
-/// With how many controls it is said that they fail alike.
-const SOME_CONTROLS: u32 = 4;
-
 /// What the connections of one run have shown so far.
 ///
 /// A fault is worth more when it repeats, and only a regular connection can tell whether it is about fast open. The
@@ -57,7 +51,7 @@ impl Series {
             && before != Some(after)
         {
             self.made.retain(|(known, _)| *known != after);
-            self.made.push((after, CookieAddresses::of(server)));
+            self.made.extend(CookieAddresses::of(server).map(|addresses| (after, addresses)));
         }
     }
 
@@ -112,12 +106,15 @@ impl Series {
     fn wants_control(&self) -> bool {
         let Repetition { faults, controls, controls_alike, .. } = self.repetition;
         let wanted = match faults {
-            // Nothing gets through: one for each shows whether that lasts.
-            _ if controls > 0 && controls_alike == controls => faults,
-            _ if controls_alike > 0 => SOME_CONTROLS.max(faults),
+            // Nothing gets through: each would take as long as the connection itself.
+            _ if self.fault == Some(Fault::NoHandshake) && controls_alike == controls => {
+                faults.min(Repetition::ALIKE)
+            }
+            _ if controls > 0 && controls_alike == controls => Repetition::ALIKE,
+            _ if controls_alike > 0 => Repetition::ALIKE.max(faults),
             1 => 1,
             2 => 3,
-            DECISIVE_FAULTS.. => DECISIVE_CONTROLS,
+            Repetition::FAULTS.. => Repetition::CONTROLS,
             0 => 0,
         };
         controls < wanted

@@ -91,13 +91,14 @@ fn of_two_causes_one_is_stated_only_if_a_sign_excludes_the_other() {
 
 /// Pairs that full evidence cannot separate; any other two causes exclude each other. Two translations may act at once. A
 /// cookie that is changed on its way back is stale or foreign as well. What is never acknowledged was too large, or the
-/// path is dead. A SYN-ACK that is sent again has no option, whatever became of the first one.
+/// path is dead. A SYN or a SYN-ACK that is sent again has no option, whatever became of the first one.
 const INSEPARABLE: &[(&str, &str)] = &[
     ("address-translated", "destination-translated"),
     ("cookie-corrupted", "address-translated"),
     ("cookie-corrupted", "destination-translated"),
     ("dead-after-syn-data", "path-mtu-exceeded"),
     ("key-mismatch", "cookie-corrupted"),
+    ("syn-retransmitted", "option-stripped"),
     ("syn-retransmitted", "syn-ack-option-stripped"),
 ];
 

@@ -21,6 +21,8 @@ pub(crate) struct Expected {
     pub(crate) cause: Option<Cause>,
     pub(crate) blame: Option<Blame>,
     pub(crate) candidates: Vec<Cause>,
+    /// Whether these are all, where that matters.
+    pub(crate) complete: Option<bool>,
     pub(crate) finding: Vec<String>,
     pub(crate) finding_lacks: Vec<String>,
     pub(crate) advice: Vec<String>,
@@ -29,7 +31,7 @@ pub(crate) struct Expected {
 /// Every scenario of every file.
 pub(crate) fn all() -> Vec<Scenario> {
     let bases = read("bases");
-    ["works", "no_cookie", "data_not_acked", "regular", "failed", "cases"]
+    ["works", "no_cookie", "data_not_acked", "regular", "failed", "cases", "worlds"]
         .into_iter()
         .flat_map(|file| {
             let Value::Array(rows) = take(&mut read(file), "scenario").expect(file) else {
@@ -87,6 +89,7 @@ fn scenario(bases: &Table, row: Value) -> Scenario {
             cause: word(&mut expected, "cause"),
             blame: word(&mut expected, "blame"),
             candidates: word(&mut expected, "candidates").unwrap_or_default(),
+            complete: word(&mut expected, "complete"),
             finding: strings(&mut expected, "finding"),
             finding_lacks: strings(&mut expected, "finding-lacks"),
             advice: strings(&mut expected, "advice"),

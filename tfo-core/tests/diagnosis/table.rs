@@ -20,7 +20,8 @@ fn each_scenario_gets_its_verdict() {
         for (view, evidence, expected) in &scenario.views {
             let got = judge(evidence);
             let same = (got.outcome, got.cause, got.blame, &got.candidates)
-                == (expected.verdict, expected.cause, expected.blame, &expected.candidates);
+                == (expected.verdict, expected.cause, expected.blame, &expected.candidates)
+                && expected.complete.is_none_or(|complete| complete == got.candidates_complete);
             let said = expected.finding.iter().all(|part| got.finding.contains(part))
                 && !expected.finding_lacks.iter().any(|part| got.finding.contains(part))
                 && expected.advice.iter().all(|part| got.advice.contains(part));

@@ -7,7 +7,7 @@ use super::finding::{bytes, reason, syn_data, undecided};
 use super::{Blame, Cause, Outcome, Ruling, View, advice, commands, failed};
 use crate::diagnosis::classify::{Side, classify, not_attempted};
 use crate::diagnosis::rules::{Sign, Symptom};
-use crate::diagnosis::{ClientEvidence, Ending, Verdict};
+use crate::diagnosis::{CachedCookie, ClientEvidence, Ending, Verdict};
 use crate::host::FastOpenFlags;
 use crate::socket::{Attempt, ClientFail, TcpState};
 
@@ -189,7 +189,7 @@ fn granted(facts: &Facts<'_>, client: &ClientEvidence, seen: bool) -> Verdict {
 
 fn no_cookie_returned(facts: &Facts<'_>) -> Verdict {
     let left = facts.candidates(Symptom::NoCookie);
-    if facts.syn_repeated() {
+    if facts.syn_repeated() == Some(true) {
         let withheld = matches!(left[..], [cause] if cause != Cause::SynRetransmitted);
         let lost = match facts.arrived() {
             Some(syn) if overwritten(syn) => None,
@@ -299,11 +299,21 @@ fn data_not_acked(facts: &Facts<'_>) -> Verdict {
     }
     let left = facts.candidates(Symptom::DataNotAcked);
     if facts.read(Sign::CookieRefused) == Some(true) {
-        let new = match facts.cookie_change() {
-            CookieChange::Changed => " and sent a new one",
-            _ => "",
+        let seen = match facts.cookie_change() {
+            // So does one that takes a cookie of its backup key, whose SYN has lost its data.
+            CookieChange::Changed
+                if left.contains(&Cause::SynDataStripped)
+                    && facts.counted(|n| n.passive_fail) != Some(true) =>
+            {
+                format!(
+                    "The server replaced the cookie of the SYN with {data}, and did not acknowledge those"
+                )
+            }
+            CookieChange::Changed => {
+                format!("The server refused the cookie of the SYN with {data} and sent a new one")
+            }
+            _ => format!("The server refused the cookie of the SYN with {data}"),
         };
-        let seen = format!("The server refused the cookie of the SYN with {data}{new}");
         return explained(facts, Cause::CookieRejected, &seen, &left);
     }
     let cookie = if facts.cookie_sent_or_unknown() { "" } else { " without a cookie" };
@@ -375,16 +385,20 @@ fn no_code(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     }
     match facts.cookie_change() {
         CookieChange::New => granted(facts, client, true),
+        // Without cookies it never asks for one: its data would be in the SYN.
+        CookieChange::StillNone if facts.never_asks() => paused(client, false),
         CookieChange::StillNone => maybe_paused(facts, client),
         _ => inconclusive(facts, client),
     }
 }
 
 fn paused(client: &ClientEvidence, began: bool) -> Verdict {
-    let sign = if began {
-        "TCPFastOpenBlackhole rose"
-    } else {
-        "the SYN left without the cookie that is cached"
+    let sign = match client.cookie_before {
+        _ if began => "TCPFastOpenBlackhole rose",
+        Some(CachedCookie::None) => {
+            "the SYN left without data, although the client needs no cookie"
+        }
+        _ => "the SYN left without the cookie that is cached",
     };
     Ruling::new(
         Outcome::NotAttempted,

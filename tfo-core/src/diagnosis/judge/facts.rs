@@ -105,9 +105,7 @@ impl<'a> Facts<'a> {
             Sign::ServerEnabled => self.server_enabled(),
             Sign::AsksForCookies => self.asks_for_cookies(),
             Sign::Child => self.child(),
-            Sign::QueueOverflowed => self
-                .counted(|n| n.listen_overflow)
-                .or_else(|| self.server_overflowed().filter(|overflowed| !overflowed)),
+            Sign::QueueOverflowed => self.counted(|n| n.listen_overflow),
             Sign::CookieRefused => match self.counted(|n| n.passive_fail) {
                 None if self.cookie_change() == CookieChange::Changed => Some(true),
                 counted => counted,
@@ -161,10 +159,8 @@ impl<'a> Facts<'a> {
             Some(CookieOrigin::Current | CookieOrigin::OtherKey | CookieOrigin::OtherSource) => {
                 Some(true)
             }
-            // A server that refuses a changed cookie sends the one that is cached.
-            Some(CookieOrigin::Unknown) | None => {
-                (self.cookie_change() == CookieChange::Changed).then_some(true)
-            }
+            // What a server sends is of its primary key, and may differ from what was cached and changed.
+            Some(CookieOrigin::Unknown) | None => None,
         }
     }
 
@@ -172,9 +168,10 @@ impl<'a> Facts<'a> {
         let server = self.server?;
         let setting = server.host.map(|host| host.syncookies);
         match (&server.syn, setting) {
+            (SynRecord::SynCookie, _) => Some(true),
             (SynRecord::Saved(_), _) | (_, Some(0)) => Some(false),
             (SynRecord::NotSaved, _) if self.counted_option() || has_child(server) => Some(false),
-            (SynRecord::SynCookie, _) | (SynRecord::NotSaved, Some(2)) => Some(true),
+            (SynRecord::NotSaved, Some(2)) => Some(true),
             (SynRecord::NotSaved, _) => None,
         }
     }
@@ -216,7 +213,7 @@ impl<'a> Facts<'a> {
 
     fn cookie_for_destination(&self) -> Option<bool> {
         let server = self.server?;
-        let here = server.destination_ip();
+        let here = server.destination_ip()?;
         match (self.client.and_then(|client| client.cookie_addresses), server.cookie_origin) {
             (Some(made), _) => Some(made.destination == here),
             (None, Some(CookieOrigin::Unknown) | None) => {
@@ -244,22 +241,7 @@ impl<'a> Facts<'a> {
     fn regular_fails_alike(&self) -> Option<bool> {
         let client = self.client?;
         if let Some(repetition) = client.repetition {
-            return match repetition {
-                // As often as not: a single one that failed is chance.
-                _ if repetition.controls > 1
-                    && repetition.controls_alike * 2 >= repetition.controls =>
-                {
-                    Some(true)
-                }
-                _ if repetition.controls_alike > 0 => None,
-                _ if repetition.faults >= FAULTS
-                    && repetition.controls >= CONTROLS
-                    && repetition.passed == 0 =>
-                {
-                    Some(false)
-                }
-                _ => None,
-            };
+            return repetition.regular_fails_alike();
         }
         match client.regular_check {
             Some(RegularCheck::Connected) | None => None,
@@ -268,12 +250,13 @@ impl<'a> Facts<'a> {
     }
 
     fn handshake_repeated(&self) -> Option<bool> {
-        if self.syn_repeated() || self.syn_ack_repeated() {
+        self.client?;
+        if self.syn_ack_repeated() || self.syn_repeated() == Some(true) {
             return Some(true);
         }
-        let answered_in = self.client.and_then(|client| client.first_byte_us);
-        let too_soon = answered_in.is_some_and(|micros| micros < FIRST_TIMEOUT_US);
-        (too_soon || self.server.is_some()).then_some(false)
+        // Of a SYN-ACK only the server knows. That the answer came soon does not tell: a SYN that a box sends twice
+        // makes the server repeat its SYN-ACK at once.
+        self.server.and(self.syn_repeated())
     }
 
     fn message_acknowledged(&self) -> Option<bool> {
@@ -343,7 +326,7 @@ impl<'a> Facts<'a> {
     /// Whether a kernel without codes had to send the SYN again, not only the data.
     pub(super) fn syn_lost_without_code(&self, code: ClientFail) -> bool {
         let retrans = self.client.and_then(|client| client.tcp).map_or(0, |tcp| tcp.total_retrans);
-        code == ClientFail::Unspecified && self.syn_repeated() && retrans > 1
+        code == ClientFail::Unspecified && self.syn_repeated() != Some(false) && retrans > 1
     }
 
     /// Whether the client sends data without a cookie: its setting says so, or it had none.
@@ -359,17 +342,33 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the client's setting or its route says that its data goes without a cookie.
+    pub(super) fn never_asks(&self) -> bool {
+        self.client.is_some_and(|client| {
+            client.route_without_cookie == Some(true)
+                || client.tcp_fastopen.is_some_and(FastOpenFlags::client_no_cookie)
+        })
+    }
+
     /// Whether the SYN carried a cookie, as far as is known.
     pub(super) fn cookie_sent_or_unknown(&self) -> bool {
         self.cookie_sent() != Some(false)
     }
 
-    /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves
-    /// the SYN's counter alone.
-    pub(super) fn syn_repeated(&self) -> bool {
-        let Some(client) = self.client else { return false };
-        client.tcp.is_some_and(|tcp| tcp.total_retrans > 0)
-            && client.counters.is_none_or(|change| change.syn_retrans > 0)
+    /// Whether the client's SYN was sent again. Lost data counts as retransmission too, but leaves the SYN's counter
+    /// alone, which counts the SYNs of all connections.
+    pub(super) fn syn_repeated(&self) -> Option<bool> {
+        let client = self.client?;
+        let retrans = client.tcp?.total_retrans;
+        if retrans == 0 || client.counters.is_some_and(|change| change.syn_retrans == 0) {
+            return Some(false);
+        }
+        match client.sent.and_then(|sent| sent.bytes_retrans) {
+            None | Some(0) => Some(true),
+            // There was data among them.
+            Some(_) if retrans == 1 => Some(false),
+            Some(_) => None,
+        }
     }
 
     /// Whether the server sent its SYN-ACK again before the connection was accepted.
@@ -395,13 +394,6 @@ impl<'a> Facts<'a> {
     pub(super) fn server_enabled(&self) -> Option<bool> {
         let host = self.server_host()?;
         Some(host.tcp_fastopen.server() && host.queue > 0)
-    }
-
-    /// Whether a fast open queue of the server's host was full in the seconds before, where its counters were not
-    /// read for this connection.
-    pub(super) fn server_overflowed(&self) -> Option<bool> {
-        let server = self.server.filter(|server| server.counters.is_none())?;
-        server.host?.overflowed
     }
 
     /// Whether this connection raised a counter of the server's host. What did not rise, neither now nor a moment
@@ -434,14 +426,6 @@ impl<'a> Facts<'a> {
         Some(self.client?.local?.ip().to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
-
-/// The number of repetitions from which a fault is more than chance, with this number of regular connections that passed in turn.
-/// Whatever a balancer's share of broken servers is, it looks like that in less than 1 of 1,000 runs.
-const FAULTS: u32 = 3;
-const CONTROLS: u32 = 10;
-
-/// No host sends a SYN-ACK again before: the first retransmission timeout of RFC 6298, section 2.1.
-const FIRST_TIMEOUT_US: u64 = 1_000_000;
 
 fn has_child(server: &ServerEvidence) -> bool {
     server.tcp.tfo_child || server.tcp.syn_data

@@ -134,10 +134,7 @@ fn regular_fails_too(
 
 fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
     match (facts.in_syn(), check(client, Sort::Unreachable)) {
-        (sent, Check::Connected) if sent > 0 => {
-            answered_by_error(facts, client, sent, errno, Cause::Unreachable)
-        }
-        (sent, Check::Unclear) if sent > 0 && client.regular_check.is_none() => {
+        (sent @ 1.., Check::Connected | Check::Unclear) => {
             answered_by_error(facts, client, sent, errno, Cause::Unreachable)
         }
         _ => no_route(client, errno),
@@ -219,9 +216,7 @@ pub(super) fn no_handshake(facts: &Facts<'_>, client: &ClientEvidence) -> Verdic
     };
     let seen = format!("The SYN with {} to {remote} got no answer{got}", bytes(sent));
     match client.regular_check {
-        Some(RegularCheck::Connected)
-            if facts.read(Sign::RegularFailsAlike) != Some(false) && facts.server.is_none() =>
-        {
+        Some(RegularCheck::Connected) if facts.read(Sign::RegularFailsAlike) != Some(false) => {
             undecided(facts, client, &seen, &[Cause::TimedOut, Cause::DeadAfterSynData])
         }
         Some(RegularCheck::Connected) => {
@@ -300,20 +295,20 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         "The SYN-ACK acknowledged the {} of the SYN, and then no answer came in the time given",
         bytes(facts.in_syn())
     );
-    // Once is what a lost acknowledgement does to a live path as well; the answer would still come.
+    // Acknowledgements that are lost do that to a live path as well, and a silent server does the rest.
     let deaf = facts.server.is_some_and(|server| {
-        server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 0
+        server.tcp.state == TcpState::SynRecv && server.tcp.total_retrans > 1
     });
     if deaf {
         return Ruling::new(
             Outcome::Failed,
-            format!("{seen}: the server got the data and hears nothing more of this host"),
+            format!("{seen}: the server got the data and had not heard more of this host by then"),
         )
-        .cause(Cause::DeadAfterSynData, View::Client)
+        .candidates(&[Cause::TimedOut, Cause::DeadAfterSynData], View::Client)
         .verdict(format!(
-            "Leave fast open off towards {}; to find the box that goes silent capture on both ends: {}; \
-             the server has got the data, so repeat only what may run twice.",
-            remote.ip().to_canonical(),
+            "Repeat: {}; once is loss and a silent server, each time is a box that goes silent: find it by a capture \
+             on both ends: {}; the server has got the data, so repeat only what may run twice.",
+            commands::probe(facts, 5),
             commands::capture(facts)
         ));
     }

@@ -1,8 +1,8 @@
 //! The second half of a finding: what a cause means in the numbers of this connection.
 
 use super::facts::{CookieChange, Facts, View, overwritten};
-use crate::diagnosis::Cause;
 use crate::diagnosis::rules::Sign;
+use crate::diagnosis::{Cause, ServerEvidence};
 use crate::socket::{FastOpenKind, SynRecord};
 
 /// "1 byte", "32 bytes".
@@ -90,7 +90,7 @@ pub(super) fn reason(facts: &Facts<'_>, cause: Cause) -> String {
 }
 
 fn destination_translated(facts: &Facts<'_>) -> String {
-    let Some(server) = facts.server else {
+    let Some(here) = facts.server.and_then(ServerEvidence::destination_ip) else {
         return "the server's address is translated on the way".to_owned();
     };
     let made = facts.client.and_then(|client| client.cookie_addresses);
@@ -98,13 +98,9 @@ fn destination_translated(facts: &Facts<'_>) -> String {
         Some(made) => format!(
             "the cookie was made by a server at {}, and this connection reached {}: cookies differ even with the \
              same key",
-            made.destination,
-            server.destination_ip()
+            made.destination, here
         ),
-        None => format!(
-            "this connection reached {}, and the cookie is of another",
-            server.destination_ip()
-        ),
+        None => format!("this connection reached {here}, and the cookie is of another"),
     }
 }
 

@@ -9,11 +9,8 @@ use crate::diagnosis::{ServerEvidence, ServerHost, Verdict};
 use crate::socket::{FastOpenKind, FastOpenOption, SynRecord, SynSummary, TcpState};
 
 pub(super) fn judge(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
-    // A look from time to time tells less than counters that were read for this connection.
-    let counted = server.counters.is_some();
-    let host = server
-        .host
-        .map(|host| ServerHost { overflowed: host.overflowed.filter(|_| !counted), ..host });
+    // A look from time to time does not tell whether the queue was full just now.
+    let host = server.host.map(|host| ServerHost { overflowed: None, ..host });
     match classify(server.tcp, Side::server(&server.syn, host)) {
         Some((outcome, _)) => in_words(facts, server, outcome),
         None => open(facts, server),
@@ -221,16 +218,13 @@ fn regular(facts: &Facts<'_>, server: &ServerEvidence, syn: &SynSummary) -> Verd
             syn.ttl
         ),
     )
-    .candidates(
-        &[
-            Cause::DisabledByConfig,
-            Cause::ClientDisabled,
-            Cause::PausedByBlackhole,
-            Cause::OptionStripped,
-            Cause::SynRetransmitted,
-        ],
-        View::Server,
-    )
+    .possible(&[
+        Cause::DisabledByConfig,
+        Cause::ClientDisabled,
+        Cause::PausedByBlackhole,
+        Cause::OptionStripped,
+        Cause::SynRetransmitted,
+    ])
     .verdict(advice::to_settle(facts, None))
 }
 
@@ -251,15 +245,16 @@ fn not_saved(facts: &Facts<'_>, server: &ServerEvidence) -> Verdict {
         return settled(facts, server, Cause::QueueFull);
     }
     if facts.counted(|n| n.passive_fail) == Some(true) {
+        let left = facts.candidates(Symptom::DataNotAcked);
+        if let [cause] = left[..] {
+            return settled(facts, server, cause);
+        }
         return Ruling::new(
             Outcome::Fallback,
             format!("{from} sent a cookie that was refused (TCPFastOpenPassiveFail rose)"),
         )
         .cause(Cause::CookieRejected, View::Server)
-        .candidates(
-            &[Cause::CookieCorrupted, Cause::AddressTranslated, Cause::KeyMismatch],
-            View::Server,
-        )
+        .candidates(&left, View::Server)
         .verdict(advice::to_settle(facts, Some(Cause::CookieRejected)));
     }
     if facts.counted(|n| n.cookie_reqd) == Some(true) {

@@ -106,7 +106,7 @@ signs! {
     ListenDropped =
         "the server's host dropped a SYN or an ACK for want of room",
         "the server's host dropped no SYN";
-    /// By `tcpi_total_retrans` of both ends, or by an answer that came sooner than any host repeats a SYN-ACK.
+    /// By `tcpi_total_retrans` of both ends.
     HandshakeRepeated =
         "a SYN or SYN-ACK was sent again",
         "SYN and SYN-ACK were sent once";

@@ -66,6 +66,12 @@ pub const RULES: &[Rule] = &[
             (HandshakeRepeated, true),
         ],
     ),
+    // Nor has a SYN that is sent again: the one with the request was lost.
+    rule(
+        NoCookie,
+        Cause::SynRetransmitted,
+        &[(OptionArrived, false), (SynCookie, false), (HandshakeRepeated, true)],
+    ),
     rule(DataNotAcked, Cause::PartlyAcknowledged, &[(PartAcknowledged, true)]),
     rule(DataNotAcked, Cause::Proxied, &[(SameConnection, false), (PartAcknowledged, false)]),
     rule(
