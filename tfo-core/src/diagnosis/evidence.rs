@@ -215,9 +215,8 @@ pub struct Repetition {
 }
 
 impl Repetition {
-    /// The number of repetitions from which a fault is more than chance, with this number of regular connections that
-    /// passed in turn. Whatever the path's loss or a balancer's share of broken servers is, it looks like that in less
-    /// than 1 of 7,000 runs.
+    /// The fewest repetitions of a fault that are more than chance, and how many regular connections have to pass in
+    /// turn with them.
     pub(crate) const FAULTS: u32 = 3;
     pub(crate) const CONTROLS: u32 = 20;
     /// With how many controls it is said that they fail alike. Where a quarter of them fails by chance, four in a row
@@ -228,13 +227,25 @@ impl Repetition {
     pub(crate) fn regular_fails_alike(self) -> Option<bool> {
         let Self { faults, passed, controls, controls_alike: alike } = self;
         if alike == 0 {
-            let decisive = faults >= Self::FAULTS && controls >= Self::CONTROLS && passed == 0;
-            return decisive.then_some(false);
+            let decisive = faults >= Self::FAULTS && passed == 0;
+            return (decisive && chance(faults, controls) < RARE).then_some(false);
         }
         // Of a path on which each SYN with data fails, loss makes some of the others fail too.
         let share = if passed > 0 { alike * 2 >= controls } else { alike == controls };
         (controls >= Self::ALIKE && share).then_some(true)
     }
+}
+
+/// As rarely as that chance blames the path.
+const RARE: f64 = 1.0 / 7_000.0;
+
+/// How probable it is at most that by chance each of these connections fails and each of those passes, whatever the
+/// path's loss or a balancer's share of broken servers is.
+fn chance(fail: u32, pass: u32) -> f64 {
+    let (fail, pass) = (f64::from(fail), f64::from(pass));
+    // The share with which it is most probable.
+    let share = fail / (fail + pass);
+    share.powf(fail) * (1.0 - share).powf(pass)
 }
 
 /// The key that made a cookie. Reveals nothing about other clients.
@@ -433,16 +444,19 @@ mod tests {
 
     #[test]
     fn chance_blames_the_path_as_rarely_as_is_said() {
-        let power = |base: f64, exponent: u32| base.powf(exponent.into());
-        for percent in 1..100 {
-            let lost = f64::from(percent) / 100.0;
-            let blamed = power(lost, Repetition::FAULTS) * power(1.0 - lost, Repetition::CONTROLS);
-            assert!(blamed < 1.0 / 7_000.0, "{percent} % lost: {blamed}");
-        }
         let seen = |faults, controls| Repetition { faults, controls, ..Repetition::default() };
-        let [faults, controls] = [Repetition::FAULTS, Repetition::CONTROLS];
-        assert_eq!(seen(faults, controls).regular_fails_alike(), Some(false));
-        assert_eq!(seen(faults - 1, controls).regular_fails_alike(), None);
-        assert_eq!(seen(faults, controls - 1).regular_fails_alike(), None);
+        let blames = |faults, controls| seen(faults, controls).regular_fails_alike() == Some(false);
+        for (faults, controls) in [(3, 20), (4, 12), (5, 9), (6, 7), (10, 5)] {
+            assert!(blames(faults, controls), "{faults} of {controls}");
+            assert!(!blames(faults, controls - 1), "{faults} of {controls} less one");
+            for percent in 1..100 {
+                let lost = f64::from(percent) / 100.0;
+                let failed = lost.powf(faults.into());
+                let blamed = failed * (1.0 - lost).powf(controls.into());
+                assert!(blamed < RARE, "{percent} % lost: {blamed}");
+            }
+        }
+        assert!(blames(Repetition::FAULTS, Repetition::CONTROLS));
+        assert!(!blames(Repetition::FAULTS - 1, 1_000));
     }
 }
