@@ -10,14 +10,16 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Policy};
 use super::{Destination, DialError, FastOpenPermit, Message};
 use crate::error::{Error, Result};
 use crate::host::cookie_cache;
-use crate::socket::{Attempt, ClientFail, FastOpenStream, connector, option};
-use crate::sys::socket;
+use crate::socket::connector::{self, QUEUED_ERROR};
+use crate::socket::{Attempt, ClientFail, FastOpenStream, option};
+use crate::sys::socket::{self, Ready};
 
 /// The connection attempt delay of RFC 8305: how long an address may stay unanswered before the next one is tried.
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
@@ -98,11 +100,16 @@ impl<'a> Race<'a> {
             let at = next_at.filter(|_| !committed);
             let ready = self.wait(at).map_err(|e| self.failed_by(e))?;
             self.now = Instant::now();
-            if let Some(index) = ready {
-                let flow = self.flows.swap_remove(index);
-                match flow.stream.take_error() {
-                    Ok(None) => return self.won(flow),
-                    Ok(Some(e)) | Err(e) => self.lost(flow, e),
+            let Some(Ready { index, queued_error }) = ready else { continue };
+            match self.flows[index].stream.take_error() {
+                Ok(None) if queued_error => thread::sleep(QUEUED_ERROR),
+                Ok(None) => {
+                    let flow = self.flows.swap_remove(index);
+                    return self.won(flow);
+                }
+                Ok(Some(e)) | Err(e) => {
+                    let flow = self.flows.swap_remove(index);
+                    self.lost(flow, e);
                 }
             }
         }
@@ -191,15 +198,13 @@ impl<'a> Race<'a> {
         }
     }
 
-    /// Waits until a flow is answered and returns its index, or until something is due.
-    fn wait(&self, next_at: Option<Instant>) -> io::Result<Option<usize>> {
+    /// Waits until a flow is answered, or until something is due.
+    fn wait(&self, next_at: Option<Instant>) -> io::Result<Option<Ready>> {
         let hedges = self.flows.iter().filter_map(|flow| flow.hedge_at);
         let until = hedges.chain(next_at).chain(self.deadline).min();
         let left = until.map(|at| at.saturating_duration_since(self.now));
         let ready = match &self.flows[..] {
-            [one] => {
-                socket::wait_writable(one.stream.as_fd(), left).map(|ready| ready.then_some(0))
-            }
+            [one] => socket::wait_writable(one.stream.as_fd(), left),
             all => {
                 let fds: Vec<_> = all.iter().map(|flow| flow.stream.as_fd()).collect();
                 socket::wait_any_writable(&fds, left)

@@ -161,7 +161,7 @@ impl SocketProber {
         let mut quote = vec![0; QUOTE];
         loop {
             let left = wait.saturating_sub(start.elapsed());
-            let ready = socket::wait_writable(fd.as_fd(), Some(left)).unwrap_or(false);
+            let ready = socket::wait_writable(fd.as_fd(), Some(left)).is_ok_and(|it| it.is_some());
             let info = option::tcp_info(fd).ok();
             let again = info.as_ref().and_then(|info| info.total_retrans).unwrap_or(0) > 0;
             if again && start.elapsed() < RETRANSMITTED {

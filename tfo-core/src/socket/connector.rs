@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use std::{error, fmt};
+use std::{error, fmt, thread};
 
 use super::{FastOpenStream, option};
 use crate::error::{Error, Result};
@@ -341,16 +341,23 @@ pub(crate) fn send_all(
     Ok(())
 }
 
+/// After this time a handshake has failed whose error is queued, if it fails.
+pub(crate) const QUEUED_ERROR: Duration = Duration::from_millis(1);
+
 fn wait_writable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         match socket::wait_writable(fd, left) {
-            Ok(true) => return Ok(()),
+            Ok(Some(ready)) if ready.queued_error => {
+                option::take_error(fd)?;
+                thread::sleep(QUEUED_ERROR);
+            }
+            Ok(Some(_)) => return Ok(()),
             // `poll` limits a long wait; only the deadline ends it.
-            Ok(false) if deadline.is_some_and(|at| at <= Instant::now()) => {
+            Ok(None) if deadline.is_some_and(|at| at <= Instant::now()) => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

@@ -139,17 +139,30 @@ pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIOCLEX) }).map(drop)
 }
 
-/// `poll(2)`: waits until the socket is writable or has failed; returns `false` when the time is over, or earlier. `None`
-/// waits forever. An interruption by a signal is an error (`EINTR`).
-pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-    poll_writable(&mut [writable(fd)], timeout).map(|ready| ready.is_some())
+/// What [`wait_writable`] has waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ready {
+    /// Which of the sockets.
+    pub(crate) index: usize,
+    /// An ICMP error is queued, and no more: the kernel is about to fail the handshake, or the socket was in use when the
+    /// error came. Then only `SO_ERROR` has it, and the handshake goes on.
+    pub(crate) queued_error: bool,
 }
 
-/// [`wait_writable`] for several sockets: returns the index of one that is ready.
+/// `poll(2)`: waits until the socket is writable or has an error; returns `None` when the time is over. A timeout of `None`
+/// waits forever. An interruption by a signal is an error (`EINTR`).
+pub(crate) fn wait_writable(
+    fd: BorrowedFd<'_>,
+    timeout: Option<Duration>,
+) -> io::Result<Option<Ready>> {
+    poll_writable(&mut [writable(fd)], timeout)
+}
+
+/// [`wait_writable`] for several sockets.
 pub(crate) fn wait_any_writable(
     fds: &[BorrowedFd<'_>],
     timeout: Option<Duration>,
-) -> io::Result<Option<usize>> {
+) -> io::Result<Option<Ready>> {
     let mut polled: Vec<_> = fds.iter().copied().map(writable).collect();
     poll_writable(&mut polled, timeout)
 }
@@ -158,18 +171,13 @@ fn writable(fd: BorrowedFd<'_>) -> libc::pollfd {
     libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLOUT, revents: 0 }
 }
 
-fn poll_writable(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<Option<usize>> {
+fn poll_writable(fds: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<Option<Ready>> {
     // Rounded up: a wait that ends early would become a busy loop.
     let timeout = timeout
         .map_or(-1, |time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
     let count = libc::nfds_t::try_from(fds.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     // SAFETY: `fds` lives over the call and holds `count` elements.
-    let some = check(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) })? > 0;
-    // The kernel queues an ICMP error, which is `POLLERR`, before it fails the handshake, which is `POLLHUP` as well: in
-    // between the socket has no error yet.
-    let ready = fds.iter().position(|fd| fd.revents & !libc::POLLERR != 0);
-    if some && ready.is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(ready)
+    check(unsafe { libc::poll(fds.as_mut_ptr(), count, timeout) })?;
+    let index = fds.iter().position(|fd| fd.revents != 0);
+    Ok(index.map(|index| Ready { index, queued_error: fds[index].revents == libc::POLLERR }))
 }
