@@ -114,7 +114,8 @@ fn incomplete_request_gets_no_answer() {
     isolated(|| {
         let lab = Lab::new();
         let _server = lab.serve("", &[]);
-        for beginning in ["", "tfo", "tfo-probe/1 abc", "tfo-probe/1 abc ....."] {
+        // One without a byte gets a greeting.
+        for beginning in ["tfo", "tfo-probe/1 abc", "tfo-probe/1 abc ....."] {
             assert_eq!(ask(&mut lab.connect(), beginning.as_bytes()), b"", "{beginning:?}");
         }
     });
