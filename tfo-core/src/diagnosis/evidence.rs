@@ -228,8 +228,10 @@ impl Repetition {
     pub(crate) fn regular_fails_alike(self) -> Option<bool> {
         let Self { faults, passed, controls, controls_alike: alike } = self;
         if alike == 0 {
-            let decisive = faults >= Self::FAULTS && controls >= Self::CONTROLS && passed == 0;
-            return decisive.then_some(false);
+            // Of twice as many faults half as many controls are rarer still by chance.
+            let rare = (faults >= Self::FAULTS && controls >= Self::CONTROLS)
+                || (faults >= 2 * Self::FAULTS && controls >= Self::CONTROLS / 2);
+            return (rare && passed == 0).then_some(false);
         }
         // Of a path on which each SYN with data fails, loss makes some of the others fail too.
         let share = if passed > 0 { alike * 2 >= controls } else { alike == controls };
