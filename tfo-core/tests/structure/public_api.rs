@@ -70,15 +70,15 @@ fn items(code: &str) -> Vec<String> {
             lists_all = false;
         } else if line.starts_with('}') {
             (block, lists_all) = (String::new(), false);
-        } else if item.starts_with("pub ") {
-            let signature = signature(item, &mut lines.clone());
-            items.push(format!("{block}{}", signature.trim_end_matches(',')));
-        } else if lists_all
-            && line.starts_with("    ")
-            && line[4..].starts_with(|first: char| first.is_ascii_alphabetic())
-        {
-            let signature = signature(item, &mut lines.clone());
-            items.push(format!("{block}{}", signature.trim_end_matches(',')));
+        } else {
+            let of_block = lists_all
+                && line.strip_prefix("    ").is_some_and(|item| {
+                    item.starts_with(|first: char| first.is_ascii_alphabetic())
+                });
+            if of_block || item.starts_with("pub ") {
+                let signature = signature(item, &mut lines.clone());
+                items.push(format!("{block}{}", signature.trim_end_matches(',')));
+            }
         }
     }
     items
