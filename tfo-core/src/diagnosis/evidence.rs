@@ -452,8 +452,8 @@ mod tests {
             for percent in 1..100 {
                 let lost = f64::from(percent) / 100.0;
                 let failed = lost.powf(faults.into());
-                let blamed = failed * (1.0 - lost).powf(controls.into());
-                assert!(blamed < RARE, "{percent} % lost: {blamed}");
+                let chance = failed * (1.0 - lost).powf(controls.into());
+                assert!(chance < RARE, "{percent} % lost: {chance}");
             }
         }
         assert!(blames(Repetition::FAULTS, Repetition::CONTROLS));
