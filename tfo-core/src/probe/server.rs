@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
-use crate::host::{Counters, FastOpenFlags, sockets, sysctl, tcp_route};
+use crate::host::sockets::{self, AcceptQueue};
+use crate::host::{Counters, FastOpenFlags, sysctl, tcp_route};
 use crate::socket::{Arrival, FastOpenListener, TcpState, option};
 
 /// Watches the connections of one listener, and returns what the server saw of each.
@@ -210,8 +211,9 @@ impl ServerObserver {
         evidence.counters = Some(Box::new(counters));
     }
 
-    /// Whether nobody but this client can have caused a change of the counters: no other handshake is unfinished, and
-    /// only this process listens for fast open.
+    /// Whether nobody but this client can have caused a change of the counters: no other handshake is unfinished, no other
+    /// connection waits to be accepted or was accepted since the counters were read, and only this process listens for fast
+    /// open.
     fn is_alone(&self, client: SocketAddr) -> bool {
         let canonical =
             |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -222,15 +224,18 @@ impl ServerObserver {
                 child || canonical(one.remote) == canonical(client)
             })
         });
-        unfinished && {
-            let own = lock(&self.host.listeners).clone();
-            // The kernel lists listeners in microseconds, and their queues, in /proc, in milliseconds by which the
-            // answer is late: who has a queue is asked only if others listen.
-            sockets::connections(&[TcpState::Listen])
-                .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.local)))
+        let Ok(queues) = sockets::accept_queues() else { return false };
+        let own = lock(&self.host.listeners).clone();
+        // What waits to be accepted was counted by the kernel already, and not by this program.
+        let waits = |queue: &AcceptQueue| queue.waiting > 0 && own.contains(&queue.address);
+        unfinished
+            && !queues.iter().any(waits)
+            && self.host.accepted.load(Ordering::Relaxed) == 0
+            // Who has a fast open queue is in /proc, which takes milliseconds to read, by which the answer is late: it
+            // is asked only if others listen.
+            && (queues.iter().all(|queue| own.contains(&queue.address))
                 || sockets::fast_open_listeners()
-                    .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address)))
-        }
+                    .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address))))
     }
 }
 
