@@ -224,15 +224,17 @@ impl ServerObserver {
                 child || canonical(one.remote) == canonical(client)
             })
         });
+        if !unfinished {
+            return false;
+        }
         let Ok(queues) = sockets::accept_queues() else { return false };
         let own = lock(&self.host.listeners).clone();
         // What waits to be accepted was counted by the kernel already, and not by this program.
         let waits = |queue: &AcceptQueue| queue.waiting > 0 && own.contains(&queue.address);
-        unfinished
-            && !queues.iter().any(waits)
+        !queues.iter().any(waits)
             && self.host.accepted.load(Ordering::Relaxed) == 0
-            // Who has a fast open queue is in /proc, which takes milliseconds to read, by which the answer is late: it
-            // is asked only if others listen.
+            // Reading the fast open queues from /proc takes milliseconds, by which the answer is late: only if others
+            // listen.
             && (queues.iter().all(|queue| own.contains(&queue.address))
                 || sockets::fast_open_listeners()
                     .is_ok_and(|listeners| listeners.iter().all(|one| own.contains(&one.address))))

@@ -1,10 +1,12 @@
 //! The server's host does not do its part.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tfo_core::diagnosis::{Blame, Cause, Outcome};
 use tfo_core::lab::{self, isolated};
+use tfo_core::probe::ServerObserver;
 use tfo_core::socket::Attempt;
 use tfo_core::socket::FastOpenStream;
 
@@ -209,8 +211,8 @@ fn a_client_without_cookies_needs_a_server_without_cookies() {
 fn a_server_that_is_slow_to_accept_changes_nothing() {
     isolated(|| {
         let net = Net::new();
-        let listener = std::sync::Arc::new(net.listen(on(SERVERS[0])));
-        let later = std::sync::Arc::clone(&listener);
+        let listener = Arc::new(net.listen(on(SERVERS[0])));
+        let later = Arc::clone(&listener);
         net.server.run(move || {
             std::thread::spawn(move || {
                 // Slower than any handshake of this path.
@@ -220,5 +222,36 @@ fn a_server_that_is_slow_to_accept_changes_nothing() {
         });
         net.fetch_cookie(&listener);
         net.probe(&listener).fast_open();
+    });
+}
+
+#[test]
+fn a_connection_that_waits_may_have_raised_a_counter() {
+    isolated(|| {
+        let net = Net::new();
+        for ip in SERVERS {
+            let listener = Arc::new(net.listen(on(ip)));
+            let address = listener.local_addr();
+            let own = Arc::clone(&listener);
+            let observer = Arc::new(net.server.run(move || ServerObserver::new(&own)));
+            let connect =
+                || net.client.run(move || FastOpenStream::connect(address, b"first").unwrap());
+            let count = || {
+                let (listener, observer) = (Arc::clone(&listener), Arc::clone(&observer));
+                net.server.run(move || {
+                    let accepted = listener.accept().unwrap();
+                    observer.accepted();
+                    observer.evidence_with_counters(&accepted.arrival).counters.unwrap()
+                })
+            };
+            // The second one's data was counted before the first one was accepted.
+            let _both = [connect(), connect()];
+            let counted = count();
+            assert!(!counted.change.is_zero(), "{counted:?}");
+            assert_eq!((counted.connections, counted.alone), (1, Some(false)), "{counted:?}");
+            count();
+            let _only = connect();
+            assert_eq!(count().alone, Some(true), "nobody waits");
+        }
     });
 }
