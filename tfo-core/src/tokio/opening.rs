@@ -186,6 +186,10 @@ impl Opening {
         if let Some(e) = tcp.take_error()? {
             return Poll::Ready(Err(e));
         }
+        if tcp.peer_addr().is_err() {
+            // An ICMP error is queued before it fails the handshake: that readiness is not the end.
+            return self.poll_established(tcp, cx);
+        }
         self.advance(Phase::Established, tcp);
         Poll::Ready(Ok(()))
     }
