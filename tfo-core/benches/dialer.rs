@@ -24,7 +24,7 @@ use tfo_core::socket::{Attempt, Connector, FastOpenListener, FastOpenStream};
 /// Connections of one slice.
 const SLICE: u32 = 500;
 /// Pairs of slices.
-const PAIRS: usize = 101;
+const PAIRS: usize = 301;
 const MESSAGE: &[u8] = &[b'x'; 64];
 
 fn serve(listener: &FastOpenListener) {
