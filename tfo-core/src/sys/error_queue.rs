@@ -42,12 +42,12 @@ pub(crate) fn next(fd: impl AsFd, quote: &mut [u8]) -> io::Result<QueuedError> {
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len();
+    message.msg_controllen = control.0.len() as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: `message` points to `part`, `quote` and `control`, which live over the call and have the lengths given.
     let length =
         check_len(unsafe { libc::recvmsg(fd.as_fd().as_raw_fd(), &raw mut message, flags) })?;
-    let written = message.msg_controllen.min(control.0.len());
+    let written: usize = message.msg_controllen as _;
     parse(control.0.get(..written).unwrap_or_default(), length.min(quote.len()))
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
