@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::opening::{Held, Opening, Phase};
+use super::opening::{Held, Lesson, Opening, Phase};
 
 /// The reading half of a [`FastOpenStream`](super::FastOpenStream).
 #[derive(Debug)]
 pub struct ReadHalf {
     half: OwnedReadHalf,
     opening: Arc<Opening>,
+    _lesson: Option<Arc<Lesson>>,
 }
 
 /// The writing half of a [`FastOpenStream`](super::FastOpenStream). Dropping it shuts down the sending half of the
@@ -26,11 +27,16 @@ pub struct WriteHalf {
     half: Option<OwnedWriteHalf>,
     opening: Arc<Opening>,
     held: Held,
+    _lesson: Option<Arc<Lesson>>,
 }
 
 impl ReadHalf {
-    pub(super) fn new(half: OwnedReadHalf, opening: Arc<Opening>) -> Self {
-        Self { half, opening }
+    pub(super) fn new(
+        half: OwnedReadHalf,
+        opening: Arc<Opening>,
+        lesson: Option<Arc<Lesson>>,
+    ) -> Self {
+        Self { half, opening, _lesson: lesson }
     }
 
     /// Returns the remote address, also before the SYN has been sent.
@@ -41,8 +47,13 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    pub(super) fn new(half: OwnedWriteHalf, opening: Arc<Opening>, held: Held) -> Self {
-        Self { half: Some(half), opening, held }
+    pub(super) fn new(
+        half: OwnedWriteHalf,
+        opening: Arc<Opening>,
+        held: Held,
+        lesson: Option<Arc<Lesson>>,
+    ) -> Self {
+        Self { half: Some(half), opening, held, _lesson: lesson }
     }
 
     /// Returns the remote address, also before the SYN has been sent.
@@ -62,7 +73,7 @@ impl AsyncRead for ReadHalf {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { half, opening } = self.get_mut();
+        let Self { half, opening, .. } = self.get_mut();
         opening.poll_owed_shutdown(half.as_ref(), cx)?;
         opening.poll_read(half, None, cx, buf)
     }
@@ -82,7 +93,7 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { half, opening, held } = self.get_mut();
+        let Self { half, opening, held, .. } = self.get_mut();
         match half {
             Some(half) => opening.poll_write(half, held, cx, data),
             None => Poll::Ready(Err(gone())),
@@ -94,7 +105,7 @@ impl AsyncWrite for WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held } = self.get_mut();
+        let Self { half, opening, held, .. } = self.get_mut();
         match half {
             Some(half) => opening.poll_flush(half, held, cx),
             None => Poll::Ready(Err(gone())),
@@ -102,7 +113,7 @@ impl AsyncWrite for WriteHalf {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held } = self.get_mut();
+        let Self { half, opening, held, .. } = self.get_mut();
         match half {
             Some(half) => opening.poll_shutdown(half, held, cx),
             None => Poll::Ready(Err(gone())),
