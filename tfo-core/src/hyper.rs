@@ -24,6 +24,15 @@
 //! does no harm. With `http` they are a request: unless [`allow_in_syn`](FastOpenConnector::allow_in_syn) says that all
 //! requests of this client may be executed twice, the connections of `http` are regular ones.
 //!
+//! # Paths that break fast open
+//!
+//! A path that drops SYNs with data costs one connection a second. One that resets them, or swallows the rest of the
+//! connection, fails a request: it is not sent again, and the server may have executed it. The connector
+//! [remembers](FastOpenConnector::memory) that, and the next connections to this server are regular; after a pause one of
+//! them tries again. [`Handshake::attempt`] is `Paused` then, and the cause of the verdict is `paused-by-program`.
+//!
+//! A connection that is dropped before its handshake has ended teaches nothing, such as one whose request has timed out.
+//!
 //! # With TLS
 //!
 //! Wrap the connector, for example with `hyper_rustls::HttpsConnectorBuilder::wrap_connector`. The extension is
@@ -61,6 +70,8 @@ use crate::socket;
 use crate::tokio::{Connector, FastOpenStream, Handshake};
 
 /// A connector for hyper's clients whose first bytes ride the SYN: see [the module](self).
+///
+/// Clones share what they remember of paths.
 ///
 /// Each response of `hyper_util::client::legacy::Client` has a [`Handshake`] of its connection among its extensions.
 ///

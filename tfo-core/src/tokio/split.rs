@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::TcpStream;
 use ::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::opening::{Held, Lesson, Opening, Phase};
@@ -30,15 +31,18 @@ pub struct WriteHalf {
     _lesson: Option<Arc<Lesson>>,
 }
 
-impl ReadHalf {
-    pub(super) fn new(
-        half: OwnedReadHalf,
-        opening: Arc<Opening>,
-        lesson: Option<Arc<Lesson>>,
-    ) -> Self {
-        Self { half, opening, _lesson: lesson }
-    }
+pub(super) fn split(
+    stream: TcpStream,
+    opening: Arc<Opening>,
+    held: Held,
+    lesson: Option<Arc<Lesson>>,
+) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    let read = ReadHalf { half: read, opening: Arc::clone(&opening), _lesson: lesson.clone() };
+    (read, WriteHalf { half: Some(write), opening, held, _lesson: lesson })
+}
 
+impl ReadHalf {
     /// Returns the remote address, also before the SYN has been sent.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
@@ -47,24 +51,16 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    pub(super) fn new(
-        half: OwnedWriteHalf,
-        opening: Arc<Opening>,
-        held: Held,
-        lesson: Option<Arc<Lesson>>,
-    ) -> Self {
-        Self { half: Some(half), opening, held, _lesson: lesson }
-    }
-
     /// Returns the remote address, also before the SYN has been sent.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.opening.peer()
     }
-}
 
-fn gone() -> io::Error {
-    io::ErrorKind::NotConnected.into()
+    fn parts(&mut self) -> io::Result<(&mut OwnedWriteHalf, &Opening, &mut Held)> {
+        let half = self.half.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok((half, &self.opening, &mut self.held))
+    }
 }
 
 impl AsyncRead for ReadHalf {
@@ -93,11 +89,8 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { half, opening, held, .. } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_write(half, held, cx, data),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_write(half, held, cx, data)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -105,19 +98,13 @@ impl AsyncWrite for WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held, .. } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_flush(half, held, cx),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_flush(half, held, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held, .. } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_shutdown(half, held, cx),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_shutdown(half, held, cx)
     }
 }
 

@@ -12,6 +12,7 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
 use super::opening::{Held, Lesson, Opening, Phase};
+use super::split::split;
 use super::{Handshake, ReadHalf, WriteHalf};
 use crate::error::Result;
 use crate::socket::{TcpInfo, option};
@@ -78,11 +79,7 @@ impl FastOpenStream {
     #[must_use]
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         let Self { stream, opening, held, lesson } = self;
-        let (read, write) = stream.into_split();
-        (
-            ReadHalf::new(read, Arc::clone(&opening), lesson.clone()),
-            WriteHalf::new(write, opening, held, lesson),
-        )
+        split(stream, opening, held, lesson)
     }
 
     /// Returns tokio's stream, for its socket options. Do not read, write or wait with it before the handshake has
