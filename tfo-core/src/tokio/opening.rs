@@ -205,6 +205,11 @@ impl Opening {
 
     /// Sends the deferred SYN. Returns how many of the bytes the kernel took.
     pub(super) fn start(&self, tcp: &TcpStream, first: &[u8]) -> io::Result<usize> {
+        if self.client_first {
+            // The socket is writable while its SYN is deferred: that ends here. Nobody else sends this SYN, so that it
+            // cannot be the end of the handshake.
+            let _ = tcp.try_io(Interest::WRITABLE, || io::Result::<()>::Err(would_block()));
+        }
         let attempt = send_first(tcp, first)?;
         self.note_first(first.len());
         if let Some(attempt) = attempt {
@@ -247,7 +252,7 @@ impl Opening {
     ) -> Poll<io::Result<()>> {
         while self.phase() < Phase::Established {
             ready!(tcp.poll_write_ready(cx))?;
-            // The socket is writable while its SYN is deferred: that readiness ends here.
+            // It may be the readiness of the deferred SYN: that ends here.
             match tcp.try_io(Interest::WRITABLE, || handshake_result(tcp)) {
                 Ok(bits) => self.advance(Phase::Established, tcp, Some(bits)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -465,12 +470,16 @@ impl Held {
 fn handshake_result(tcp: &TcpStream) -> io::Result<TcpBits> {
     let bits = option::tcp_bits(tcp)?;
     match bits.state {
-        TcpState::SynSent => Err(io::ErrorKind::WouldBlock.into()),
+        TcpState::SynSent => Err(would_block()),
         TcpState::Close => {
             Err(tcp.take_error()?.unwrap_or_else(|| io::ErrorKind::NotConnected.into()))
         }
         _ => Ok(bits),
     }
+}
+
+fn would_block() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
 }
 
 fn local_ip(tcp: &TcpStream) -> Option<IpAddr> {
