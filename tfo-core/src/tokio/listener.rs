@@ -12,7 +12,7 @@ use ::tokio::net::{TcpListener, TcpStream};
 use crate::error::Result;
 use crate::socket::{self, Arrival, ListenerBuilder, option};
 
-/// A TCP listener for tokio with fast open.
+/// A TCP listener for tokio with fast open. It takes two file descriptors.
 #[derive(Debug)]
 pub struct FastOpenListener {
     /// Another file descriptor of the same socket, because tokio owns what it registers.
