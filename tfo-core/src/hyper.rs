@@ -24,6 +24,15 @@
 //! does no harm. With `http` they are a request: unless [`allow_in_syn`](FastOpenConnector::allow_in_syn) says that all
 //! requests of this client may be executed twice, the connections of `http` are regular ones.
 //!
+//! # Paths that break fast open
+//!
+//! A path that drops SYNs with data costs one connection a second. One that resets them, or swallows the rest of the
+//! connection, fails a request: it is not sent again, and the server may have executed it. The connector
+//! [remembers](FastOpenConnector::memory) that, and the next connections to this server are regular; after a pause one of
+//! them tries again. [`Handshake::attempt`] is `Paused` then, and the cause of the verdict is `paused-by-program`.
+//!
+//! A connection that is dropped before its handshake has ended teaches nothing, such as one whose request has timed out.
+//!
 //! # With TLS
 //!
 //! Wrap the connector, for example with `hyper_rustls::HttpsConnectorBuilder::wrap_connector`. The extension is
@@ -56,10 +65,13 @@ use ::tokio::net::lookup_host;
 use ::tokio::time::sleep;
 use ::tower_service::Service;
 
-use crate::socket::{self, Method};
+use crate::dialer::PathMemory;
+use crate::socket;
 use crate::tokio::{Connector, FastOpenStream, Handshake};
 
 /// A connector for hyper's clients whose first bytes ride the SYN: see [the module](self).
+///
+/// Clones share what they remember of paths.
 ///
 /// Each response of `hyper_util::client::legacy::Client` has a [`Handshake`] of its connection among its extensions.
 ///
@@ -67,7 +79,7 @@ use crate::tokio::{Connector, FastOpenStream, Handshake};
 /// are tried as well after 300 ms, as hyper's own connector does.
 #[derive(Clone, Default)]
 pub struct FastOpenConnector {
-    options: socket::Connector,
+    connector: Connector,
     allow_in_syn: bool,
     nodelay: bool,
     on_connect: Option<Arc<dyn Fn(Handshake) + Send + Sync>>,
@@ -91,7 +103,27 @@ impl FastOpenConnector {
     /// Sets options of the sockets. The timeout is ignored.
     #[must_use]
     pub fn options(mut self, options: socket::Connector) -> Self {
-        self.options = options;
+        self.connector = self.connector.with_options(options);
+        self
+    }
+
+    /// Sets the memory of paths that break fast open, to share it with other connectors and
+    /// [dialers](crate::dialer::Dialer), or to load it from a file. Default: one of this connector's own, which its
+    /// clones share. See [`tokio::Connector::memory`](Connector::memory).
+    ///
+    /// ```no_run
+    /// use tfo_core::{dialer::PathMemory, hyper::FastOpenConnector};
+    ///
+    /// let memory = PathMemory::new();
+    /// let connector = FastOpenConnector::new().memory(&memory);
+    /// for path in memory.entries() {
+    ///     println!("{}: regular connections until {}", path.destination, path.until);
+    /// }
+    /// # let _ = connector;
+    /// ```
+    #[must_use]
+    pub fn memory(mut self, memory: &PathMemory) -> Self {
+        self.connector = self.connector.memory(memory);
         self
     }
 
@@ -117,12 +149,9 @@ impl FastOpenConnector {
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let options = if https || self.allow_in_syn {
-            self.options
-        } else {
-            self.options.method(Method::Off)
-        };
-        let connector = Connector::from(options).client_speaks_first(true);
+        let connector =
+            if https || self.allow_in_syn { self.connector } else { self.connector.regular() };
+        let connector = connector.client_speaks_first(true);
         let stream = connect_to_any(&connector, lookup_host((host, port)).await?.collect()).await?;
         if self.nodelay {
             stream.set_nodelay(true)?;
@@ -185,7 +214,7 @@ async fn connect_to_any(
 impl fmt::Debug for FastOpenConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FastOpenConnector")
-            .field("options", &self.options)
+            .field("connector", &self.connector)
             .field("allow_in_syn", &self.allow_in_syn)
             .field("nodelay", &self.nodelay)
             .finish_non_exhaustive()

@@ -55,6 +55,6 @@ struct Readme;
 struct FromSetsockopt;
 
 /// Compiles the guide's examples.
-#[cfg(all(doctest, feature = "tokio"))]
+#[cfg(all(doctest, feature = "hyper"))]
 #[doc = include_str!("../guides/async.md")]
 struct AsyncGuide;

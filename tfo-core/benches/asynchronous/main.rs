@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tfo_core::host::FastOpenFlags;
 use tfo_core::lab::{self, Host};
-use tfo_core::tokio::{FastOpenListener, FastOpenStream};
+use tfo_core::tokio::{Connector, FastOpenListener, FastOpenStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -33,15 +33,17 @@ enum Variant {
     OffArrivals,
     OnFirstBytes,
     OnFirstWrite,
+    OnRemembered,
 }
 
-const VARIANTS: [(Variant, &str); 6] = [
+const VARIANTS: [(Variant, &str); 7] = [
     (Variant::Tokio, "tokio's TcpStream"),
     (Variant::OffFirstBytes, "fast open off, connect with first bytes"),
     (Variant::OffFirstWrite, "fast open off, connect on first write"),
     (Variant::OffArrivals, "the same, and the server reads arrivals"),
     (Variant::OnFirstBytes, "fast open on, connect with first bytes"),
     (Variant::OnFirstWrite, "fast open on, connect on first write"),
+    (Variant::OnRemembered, "the same, by a connector with a memory"),
 ];
 
 /// What one connection costs.
@@ -59,7 +61,10 @@ fn main() {
         for place in 0..VARIANTS.len() {
             let index = (place * if round % 2 == 0 { 1 } else { 5 } + round) % VARIANTS.len();
             let (variant, _) = VARIANTS[index];
-            let on = matches!(variant, Variant::OnFirstBytes | Variant::OnFirstWrite);
+            let on = matches!(
+                variant,
+                Variant::OnFirstBytes | Variant::OnFirstWrite | Variant::OnRemembered
+            );
             host.set_tcp_fastopen(FastOpenFlags::new(if on { 3 } else { 0 })).expect("its own");
             let cost = host.run(move || measure(variant));
             // The first round fetches the cookie and warms up.
@@ -90,12 +95,16 @@ fn measure(variant: Variant) -> Cost {
     let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
     runtime.block_on(async {
         let server = start_server(variant).await;
+        let connector = Connector::default();
         let (cpu, segments) = (cpu_time(), segments_sent());
         for _ in 0..CONNECTIONS {
             match variant {
                 Variant::Tokio => talk(TcpStream::connect(server).await.unwrap()).await,
                 Variant::OffFirstWrite | Variant::OffArrivals | Variant::OnFirstWrite => {
                     talk(FastOpenStream::connect_on_write(server).await.unwrap()).await;
+                }
+                Variant::OnRemembered => {
+                    talk(connector.connect_on_write(server).await.unwrap()).await;
                 }
                 Variant::OffFirstBytes | Variant::OnFirstBytes => {
                     hear(FastOpenStream::connect(server, MESSAGE).await.unwrap()).await;

@@ -110,6 +110,7 @@ fn of_client(
 pub(super) fn not_attempted(attempt: Attempt) -> Option<(Outcome, Option<Cause>)> {
     match attempt {
         Attempt::Regular => Some((Outcome::NotAttempted, Some(Cause::DisabledByConfig))),
+        Attempt::Paused => Some((Outcome::NotAttempted, Some(Cause::PausedByProgram))),
         Attempt::ClientDisabled => Some((Outcome::NotAttempted, Some(Cause::ClientDisabled))),
         Attempt::InSyn(_) | Attempt::AfterHandshake => None,
     }
@@ -201,6 +202,7 @@ mod tests {
             Attempt::InSyn(64),
             Attempt::AfterHandshake,
             Attempt::Regular,
+            Attempt::Paused,
             Attempt::ClientDisabled,
         ];
         for attempt in attempts {

@@ -107,6 +107,8 @@ words! {
         ClientDisabled = "client-disabled",
         /// The client's kernel paused fast open after a suspected blackhole.
         PausedByBlackhole = "paused-by-blackhole",
+        /// The client's program paused fast open to this destination after it had failed.
+        PausedByProgram = "paused-by-program",
         /// Nobody listens on the port.
         Refused = "refused",
         /// The SYN with data is answered by a reset, or by an ICMP error; a plain one is not.

@@ -17,7 +17,8 @@ const LOOK_AT: u32 = 16;
 /// The default of the shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is remembered of the paths to destinations. Clones share it, between dialers and between threads.
+/// What is remembered of the paths to destinations. Clones share it, between dialers, the connectors for tokio and hyper,
+/// and threads.
 ///
 /// A destination whose SYNs of fast open were lost, reset or ignored gets regular ones for a while. After that pause one
 /// connection tries again: if that fails too, the next pause is twice as long, at most an hour. Failures are forgotten

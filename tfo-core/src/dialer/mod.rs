@@ -35,9 +35,11 @@ mod order;
 mod pause;
 mod plan;
 mod race;
+mod witness;
 
 pub use dial::Dialer;
 pub use error::DialError;
 pub use memory::{Destination, FastOpenPermit, PathMemory, RememberedPath};
 pub use message::Message;
 pub use plan::Policy;
+pub(crate) use witness::Witness;

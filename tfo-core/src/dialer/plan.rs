@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::PathMemory;
-use crate::socket::{Connector, FastOpenStream, Method};
+use crate::socket::{Attempt, Connector, FastOpenStream};
 
 /// When a [`Dialer`](super::Dialer) uses fast open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,18 +33,16 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Starts a connection.
+    /// Starts a connection: with `first` by fast open, or a regular one.
     pub(super) fn start(
         &self,
         server: SocketAddr,
         first: &[u8],
-        fast_open: bool,
+        regular: Option<Attempt>,
     ) -> crate::Result<FastOpenStream> {
-        if fast_open {
-            self.connector.connect_nonblocking(server, first)
-        } else {
-            let regular = self.connector.clone().method(Method::Off);
-            regular.connect_nonblocking(server, &[])
+        match regular {
+            None => self.connector.connect_nonblocking(server, first),
+            Some(attempt) => self.connector.connect_regular(server, attempt),
         }
     }
 }

@@ -8,17 +8,17 @@
 //! 3. A flow that loses is closed before the winner is returned.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::plan::{Plan, Policy};
-use super::{Destination, DialError, FastOpenPermit, Message};
+use super::{Destination, DialError, FastOpenPermit, Message, Witness};
 use crate::error::{Error, Result};
 use crate::host::cookie_cache;
 use crate::socket::connector::{self, QUEUED_ERROR};
-use crate::socket::{Attempt, ClientFail, FastOpenStream, option};
+use crate::socket::{Attempt, FastOpenStream, option};
 use crate::sys::socket::{self, Ready};
 
 /// The connection attempt delay of RFC 8305: how long an address may stay unanswered before the next one is tried.
@@ -29,8 +29,6 @@ const UNKNOWN_ROUND_TRIP: Duration = Duration::from_millis(250);
 const MARGIN: Duration = Duration::from_millis(10);
 /// The kernel itself sends a regular SYN after a second.
 const LONGEST_HEDGE: Duration = Duration::from_secs(1);
-/// Below this no SYN was retransmitted. The time only decides whether to ask the kernel, which reports what happened.
-const SLOW: Duration = Duration::from_millis(500);
 
 pub(super) struct Race<'a> {
     plan: &'a Plan,
@@ -39,8 +37,8 @@ pub(super) struct Race<'a> {
     /// The time when the last wait ended.
     now: Instant,
     flows: Vec<Flow>,
-    /// Permits of flows of fast open that were refused: a regular connection to the same address decides why.
-    refused: Vec<(SocketAddr, FastOpenPermit)>,
+    /// Flows of fast open that were refused: a regular connection to the same address decides why.
+    refused: Vec<Witness>,
     failure: Option<Error>,
     /// The message was sent, wholly or in part.
     sent: bool,
@@ -49,13 +47,7 @@ pub(super) struct Race<'a> {
 /// A connection whose handshake has not ended.
 struct Flow {
     stream: FastOpenStream,
-    address: SocketAddr,
-    destination: Destination,
-    /// `None`: a regular connection.
-    permit: Option<FastOpenPermit>,
-    /// The length of the data in the SYN.
-    in_syn: usize,
-    started: Instant,
+    witness: Witness,
     /// When a regular connection is made beside it.
     hedge_at: Option<Instant>,
 }
@@ -119,10 +111,23 @@ impl<'a> Race<'a> {
     fn start(&mut self, address: SocketAddr, first: bool) {
         let destination = self.plan.memory.destination(address);
         let may = self.message.in_syn && (self.message.idempotent || first);
-        let permit =
-            (may && !self.message.bytes.is_empty()).then(|| self.permit(&destination)).flatten();
-        match self.plan.start(address, self.message.bytes, permit.is_some()) {
-            Ok(stream) => self.started(stream, address, destination, permit),
+        let asks = may && !self.message.bytes.is_empty() && self.plan.policy != Policy::Off;
+        let permit = asks.then(|| self.permit(&destination)).flatten();
+        let how = match permit {
+            Some(_) => None,
+            None if asks => Some(Attempt::Paused),
+            None => Some(Attempt::Regular),
+        };
+        self.start_as(how, Witness::new(address, destination, permit));
+    }
+
+    fn start_regular(&mut self, address: SocketAddr, destination: Destination) {
+        self.start_as(Some(Attempt::Regular), Witness::new(address, destination, None));
+    }
+
+    fn start_as(&mut self, regular: Option<Attempt>, witness: Witness) {
+        match self.plan.start(witness.address(), self.message.bytes, regular) {
+            Ok(stream) => self.started(stream, witness),
             Err(e) => self.failure = Some(e),
         }
     }
@@ -137,40 +142,32 @@ impl<'a> Race<'a> {
         }
     }
 
-    fn started(
-        &mut self,
-        stream: FastOpenStream,
-        address: SocketAddr,
-        destination: Destination,
-        mut permit: Option<FastOpenPermit>,
-    ) {
-        let attempt = stream.attempt();
-        let in_syn = if let Some(Attempt::InSyn(bytes)) = attempt { bytes } else { 0 };
-        self.sent |= in_syn > 0;
-        if matches!(attempt, Some(Attempt::InSyn(_) | Attempt::AfterHandshake)) {
-            // A request for a cookie is a trial as well: paths may drop the option, or the answer.
-            if let Some(permit) = &mut permit {
-                permit.sent(true);
-            }
-        } else if permit.take().is_some() && self.plan.policy == Policy::Require {
+    fn started(&mut self, stream: FastOpenStream, mut witness: Witness) {
+        let asked = witness.permits();
+        if let Some(attempt) = stream.attempt() {
+            witness.sent(attempt, self.now);
+        }
+        let address = witness.address();
+        self.sent |= witness.in_syn > 0;
+        if asked && !witness.permits() && self.plan.policy == Policy::Require {
             let refused = io::Error::from_raw_os_error(libc::EOPNOTSUPP);
             self.failure = Some(Error::system("connect with fast open to", address, refused));
             return;
         }
-        let replayable = in_syn == 0 || self.message.idempotent;
-        let hedged = permit.is_some() && replayable && self.plan.policy == Policy::Try;
-        let hedge_at = hedged.then(|| self.now + self.hedge_delay(&destination, address));
-        let started = self.now;
-        self.flows.push(Flow { stream, address, destination, permit, in_syn, started, hedge_at });
+        let replayable = witness.in_syn == 0 || self.message.idempotent;
+        let hedged = witness.permits() && replayable && self.plan.policy == Policy::Try;
+        let hedge_at = hedged.then(|| self.now + self.hedge_delay(&witness));
+        self.flows.push(Flow { stream, witness, hedge_at });
     }
 
-    fn hedge_delay(&self, destination: &Destination, address: SocketAddr) -> Duration {
+    fn hedge_delay(&self, witness: &Witness) -> Duration {
         if let Some(delay) = self.plan.hedge {
             return delay.min(LONGEST_HEDGE);
         }
+        let destination = &witness.destination;
         let known = destination.round_trip().or_else(|| {
             // The SYN is on its way meanwhile. What the kernel does not know is not asked for again.
-            let known = cookie_cache::get(None, address.ip()).ok().flatten()?.rtt?;
+            let known = cookie_cache::get(None, witness.address().ip()).ok().flatten()?.rtt?;
             destination.set_round_trip(known);
             Some(known)
         });
@@ -185,16 +182,10 @@ impl<'a> Race<'a> {
                 && flow.hedge_at.is_some_and(|at| at <= now)
             {
                 flow.hedge_at = None;
-                let (address, destination) = (flow.address, flow.destination.clone());
+                let witness = &flow.witness;
+                let (address, destination) = (witness.address(), witness.destination.clone());
                 self.start_regular(address, destination);
             }
-        }
-    }
-
-    fn start_regular(&mut self, address: SocketAddr, destination: Destination) {
-        match self.plan.start(address, &[], false) {
-            Ok(stream) => self.started(stream, address, destination, None),
-            Err(e) => self.failure = Some(e),
         }
     }
 
@@ -221,16 +212,15 @@ impl<'a> Race<'a> {
 
     /// Handles a flow whose handshake failed.
     fn lost(&mut self, flow: Flow, e: io::Error) {
-        let Flow { address, destination, permit, in_syn, stream, .. } = flow;
+        let Flow { stream, mut witness, .. } = flow;
+        let address = witness.address();
         self.failure = Some(Error::system("connect", address, e));
-        let Some(mut permit) = permit else { return };
-        if in_syn > 0 && !self.message.idempotent {
-            permit.lost(stream.local_addr().ok().map(|local| local.ip()));
-            return;
-        }
-        if self.plan.policy == Policy::Try {
-            self.refused.push((address, permit));
-            if !self.flows.iter().any(|other| other.address == address) {
+        if witness.in_syn > 0 && !self.message.idempotent {
+            witness.failed(local_ip(&stream));
+        } else if witness.permits() && self.plan.policy == Policy::Try {
+            let destination = witness.destination.clone();
+            self.refused.push(witness);
+            if !self.flows.iter().any(|other| other.witness.address() == address) {
                 self.start_regular(address, destination);
             }
         }
@@ -239,60 +229,30 @@ impl<'a> Race<'a> {
     /// Ends the race: records what the outcome says about the paths, and sends the rest of the message.
     fn won(mut self, mut flow: Flow) -> Result<FastOpenStream, DialError> {
         self.learn(&mut flow);
-        let Flow { stream, address, in_syn, .. } = flow;
+        let Flow { stream, witness, .. } = flow;
         self.flows.clear();
         self.sent |= !self.message.bytes.is_empty();
         let message = [IoSlice::new(self.message.bytes)];
-        let sent = connector::send_all(stream.as_fd(), &message, in_syn, self.deadline)
+        let sent = connector::send_all(stream.as_fd(), &message, witness.in_syn, self.deadline)
             .and_then(|()| socket::set_nonblocking(&stream, false));
         match sent {
             Ok(()) => Ok(stream),
             Err(e) => {
-                self.failure = Some(Error::system("connect", address, e));
+                self.failure = Some(Error::system("connect", witness.address(), e));
                 Err(self.failed())
             }
         }
     }
 
     fn learn(&mut self, winner: &mut Flow) {
-        let destination = &winner.destination;
-        let local = || winner.stream.local_addr().ok().map(|local| local.ip());
-        if destination.is_paused()
-            && let Some(local) = local()
-        {
-            destination.set_local(local);
-        }
-        let slow = self.now.saturating_duration_since(winner.started) >= SLOW;
-        let trial = winner.permit.as_ref().is_some_and(FastOpenPermit::is_trial);
-        let look = destination.is_due_for_a_look() || slow || trial;
-        let tcp = look.then(|| option::tcp_bits(&winner.stream).ok()).flatten();
-        if let Some(tcp) = tcp.filter(|tcp| tcp.total_retrans == 0 && tcp.rtt_us > 0) {
-            destination.set_round_trip(Duration::from_micros(tcp.rtt_us.into()));
-        }
-        match (&mut winner.permit, tcp) {
-            (Some(permit), Some(tcp)) => {
-                let lost = match winner.in_syn {
-                    0 => tcp.total_retrans > 0,
-                    _ => tcp.client_fail == ClientFail::SynRetransmitted,
-                };
-                if lost {
-                    report(permit.lost(local()), winner.address, "lost");
-                } else if tcp.syn_data || winner.in_syn == 0 && permit.is_trial() {
-                    permit.accepted();
-                } else if winner.in_syn > 0 {
-                    report(permit.ignored(local()), winner.address, "ignored");
-                }
-            }
-            (Some(_), None) => {}
+        let (stream, witness) = (&winner.stream, &mut winner.witness);
+        witness.answered(self.now, || local_ip(stream), || option::tcp_bits(stream).ok());
+        if !witness.permits() {
             // A regular connection has won: what it had beside it was lost.
-            (None, _) => {
-                let refused = self.refused.iter_mut().map(|(address, permit)| (*address, permit));
-                let silent = self.flows.iter_mut();
-                let silent = silent.filter_map(|flow| Some((flow.address, flow.permit.as_mut()?)));
-                for (address, permit) in refused.chain(silent) {
-                    if address == winner.address {
-                        report(permit.lost(local()), address, "refused or not answered");
-                    }
+            let silent = self.flows.iter_mut().map(|flow| &mut flow.witness);
+            for beside in self.refused.iter_mut().chain(silent) {
+                if beside.address() == witness.address() {
+                    beside.failed(local_ip(stream));
                 }
             }
         }
@@ -300,14 +260,12 @@ impl<'a> Race<'a> {
 
     fn failed_by(&mut self, e: io::Error) -> DialError {
         if let Some(flow) = self.flows.first() {
-            self.failure = Some(Error::system("connect", flow.address, e));
+            self.failure = Some(Error::system("connect", flow.witness.address(), e));
         }
         // Nothing else was tried, and its message will not be sent again.
         for flow in &mut self.flows {
-            if let (Some(permit), true) =
-                (&mut flow.permit, flow.in_syn > 0 && !self.message.idempotent)
-            {
-                permit.lost(flow.stream.local_addr().ok().map(|local| local.ip()));
+            if flow.witness.in_syn > 0 && !self.message.idempotent {
+                flow.witness.failed(local_ip(&flow.stream));
             }
         }
         self.failed()
@@ -322,8 +280,6 @@ impl<'a> Race<'a> {
     }
 }
 
-fn report(pause: Option<Duration>, address: SocketAddr, how: &str) {
-    if let Some(pause) = pause {
-        log::debug!("{address}: a SYN of fast open was {how}; regular ones for {pause:?}");
-    }
+fn local_ip(stream: &FastOpenStream) -> Option<IpAddr> {
+    stream.local_addr().ok().map(|local| local.ip())
 }

@@ -14,6 +14,9 @@ pub enum Attempt {
     AfterHandshake,
     /// A regular `connect`, on purpose.
     Regular,
+    /// A regular `connect`, because fast open has failed towards this destination: a
+    /// [`PathMemory`](crate::dialer::PathMemory) pauses it.
+    Paused,
     /// The kernel refused fast open (`EOPNOTSUPP`: the client's bit is off), and the same file descriptor made a
     /// regular connection.
     ClientDisabled,

@@ -167,6 +167,24 @@ impl Connector {
         Ok(FastOpenStream::connected(fd, Some(attempt)))
     }
 
+    /// Starts a regular connection, and returns immediately. `attempt` says why it is one.
+    pub(crate) fn connect_regular(
+        &self,
+        server: SocketAddr,
+        attempt: Attempt,
+    ) -> Result<FastOpenStream> {
+        let fd = self.open(server)?;
+        let attempt =
+            start_regular(&fd, server, attempt).map_err(|e| Error::system("connect", server, e))?;
+        Ok(FastOpenStream::connected(fd, Some(attempt)))
+    }
+
+    /// Returns whether connections are regular on purpose.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_regular(&self) -> bool {
+        self.method == Method::Off
+    }
+
     /// Returns when the timeout ends; `None`: never, or later than the clock can tell.
     fn deadline(&self) -> Option<Instant> {
         Instant::now().checked_add(self.timeout?)

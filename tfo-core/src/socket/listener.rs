@@ -255,10 +255,13 @@ impl FastOpenListener {
     /// As [`accept`](Self::accept).
     pub fn accept_raw(&self) -> io::Result<(FastOpenStream, SocketAddr)> {
         let (fd, peer) = socket::accept(&self.fd, self.nonblocking.load(Ordering::Relaxed))?;
-        if self.drops.load(Ordering::SeqCst) {
-            self.set_min_ttl(&fd, 0)?;
-        }
+        self.admit(&fd)?;
         Ok((FastOpenStream::accepted(fd), peer))
+    }
+
+    /// Lets an accepted connection hear its peer: it inherits the options of a listener that drops.
+    pub(crate) fn admit(&self, accepted: impl AsFd) -> Result<()> {
+        if self.drops.load(Ordering::SeqCst) { self.set_min_ttl(accepted, 0) } else { Ok(()) }
     }
 
     /// Returns an iterator over the connections, which never ends: each step is one [`accept`](Self::accept).

@@ -1,33 +1,23 @@
 //! A listener for tokio that accepts data in SYNs.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use ::tokio::io::unix::AsyncFd;
-use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::{TcpListener, TcpStream};
 
 use crate::error::Result;
 use crate::socket::{self, Arrival, ListenerBuilder, option};
 
-/// A TCP listener for tokio with fast open.
+/// A TCP listener for tokio with fast open. It takes two file descriptors.
 #[derive(Debug)]
 pub struct FastOpenListener {
-    inner: AsyncFd<Inner>,
-}
-
-/// What tokio registers.
-#[derive(Debug)]
-struct Inner(socket::FastOpenListener);
-
-impl AsRawFd for Inner {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    /// Another file descriptor of the same socket, because tokio owns what it registers.
+    registered: TcpListener,
+    listener: socket::FastOpenListener,
 }
 
 impl FastOpenListener {
@@ -79,9 +69,9 @@ impl FastOpenListener {
         Self::register(builder.clone().nonblocking(true).adopt(fd)?)
     }
 
-    #[allow(deprecated, reason = "its successor came with tokio 1.54, and the descriptor is owned")]
     fn register(listener: socket::FastOpenListener) -> io::Result<Self> {
-        Ok(Self { inner: AsyncFd::with_interest(Inner(listener), Interest::READABLE)? })
+        let fd = listener.as_fd().try_clone_to_owned()?;
+        Ok(Self { registered: TcpListener::from_std(fd.into())?, listener })
     }
 
     /// Waits for the next connection. One with data in its SYN is returned at once, before its handshake has ended;
@@ -103,10 +93,12 @@ impl FastOpenListener {
     /// # Errors
     /// As [`accept`](Self::accept).
     pub async fn accept_raw(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        poll_fn(|cx| self.poll_accept_raw(cx)).await
+        let (stream, peer) = self.registered.accept().await?;
+        self.listener.admit(&stream)?;
+        Ok((stream, peer))
     }
 
-    /// Polls for the next connection. See [`accept_raw`](Self::accept_raw).
+    /// Polls for the next connection, for one task at a time. See [`accept_raw`](Self::accept_raw).
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -114,13 +106,9 @@ impl FastOpenListener {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        loop {
-            let mut ready = ready!(self.inner.poll_read_ready(cx))?;
-            if let Ok(accepted) = ready.try_io(|inner| inner.get_ref().0.accept_raw()) {
-                let (stream, peer) = accepted?;
-                return Poll::Ready(TcpStream::from_std(stream.into()).map(|it| (it, peer)));
-            }
-        }
+        let (stream, peer) = ready!(self.registered.poll_accept(cx))?;
+        self.listener.admit(&stream)?;
+        Poll::Ready(Ok((stream, peer)))
     }
 
     /// Reads how a connection of [`accept_raw`](Self::accept_raw) arrived. The kernel returns a saved SYN only once.
@@ -134,13 +122,13 @@ impl FastOpenListener {
     /// Returns the listen address, with the port that the kernel chose if 0 was requested.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.get_ref().0.local_addr()
+        self.listener.local_addr()
     }
 
     /// Returns the listener without tokio, for its options: queue, keys, and closing without loss.
     #[must_use]
     pub fn get_ref(&self) -> &socket::FastOpenListener {
-        &self.inner.get_ref().0
+        &self.listener
     }
 }
 

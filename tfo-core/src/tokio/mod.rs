@@ -46,7 +46,8 @@
 //!
 //! While the SYN is under way, a flush and a shutdown wait for the SYN-ACK. Flush or shut down before dropping a
 //! stream: the kernel abandons a connection that is closed before its handshake has ended, with its bytes. A refused
-//! connection is reported by the first read, flush, or later write.
+//! connection is reported by the first read, flush, or later write. If its SYN carried bytes, the server may have executed
+//! them all the same: [`Handshake::attempt`] shows their number.
 //!
 //! Without a cached cookie, and where fast open is off, connecting waits for the handshake and reports its failure,
 //! as [`TcpStream::connect`](::tokio::net::TcpStream::connect) does.
@@ -55,6 +56,11 @@
 //! data. For libraries that poll the read first, such as hyper, there is
 //! [`Connector::client_speaks_first`]. A proxy passes the first bytes of its client to
 //! [`connect`](FastOpenStream::connect), because `copy_bidirectional` reads from both sides at once.
+//!
+//! # Paths that break fast open
+//!
+//! Some paths drop SYNs with data, which costs each connection a second, or reset them, which fails it. The kernel does not
+//! remember them. A [`Connector`] that is kept does: see [`Connector::memory`].
 
 mod connector;
 mod handshake;

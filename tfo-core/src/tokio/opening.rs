@@ -1,16 +1,18 @@
 //! The opening of a client's connection: from the deferred SYN to the first byte of the answer.
 
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use ::tokio::net::TcpStream;
 use ::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::dialer::Witness;
 use crate::socket::{Attempt, TcpBits, TcpState, option, send_first};
 use crate::sys::socket;
 
@@ -19,6 +21,8 @@ use crate::sys::socket;
 /// 1. The phase only grows, and each step is made by whoever notices it.
 /// 2. The first write and a read may race to send the SYN: the kernel lets one of them win, and the other one waits.
 /// 3. Nothing shuts the socket down before the handshake has ended: in `SYN_SENT`, `shutdown(2)` resets it.
+/// 4. The stream, or its halves, own what the handshake proves about the path. A connection that is dropped before gives
+///    its trial back, however long its [`Handshake`](super::Handshake)s live.
 #[derive(Debug)]
 pub(super) struct Opening {
     peer: SocketAddr,
@@ -31,11 +35,15 @@ pub(super) struct Opening {
     /// Somebody asks for what the kernel reports.
     watched: AtomicBool,
     seen: OnceLock<Seen>,
+    lesson: Weak<Lesson>,
     /// The write half was dropped before the handshake had ended: the read half shuts down for it.
     shutdown_owed: AtomicBool,
     /// The reader of a split stream, until the handshake has ended.
     reader: Mutex<Option<Waker>>,
 }
+
+/// What the handshake will prove about the path; empty once it has.
+pub(super) type Lesson = Mutex<Option<Witness>>;
 
 /// What the kernel reported after the handshake.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +102,12 @@ impl Socket for OwnedWriteHalf {
 
 impl Opening {
     /// `attempt` is `None` while the SYN is deferred.
-    pub(super) fn new(peer: SocketAddr, attempt: Option<Attempt>, client_first: bool) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        attempt: Option<Attempt>,
+        client_first: bool,
+        lesson: Option<&Arc<Lesson>>,
+    ) -> Self {
         let phase = if attempt.is_some() { Phase::SynSent } else { Phase::Deferred };
         Self {
             peer,
@@ -104,6 +117,7 @@ impl Opening {
             client_first,
             watched: AtomicBool::new(false),
             seen: OnceLock::new(),
+            lesson: lesson.map(Arc::downgrade).unwrap_or_default(),
             shutdown_owed: AtomicBool::new(false),
             reader: Mutex::new(None),
         }
@@ -134,28 +148,53 @@ impl Opening {
         }
     }
 
-    fn advance(&self, to: Phase, tcp: &TcpStream) {
-        self.phase.fetch_max(to as u8, Ordering::AcqRel);
-        if to >= Phase::Established && self.watched.load(Ordering::Acquire) {
-            self.look(tcp);
+    /// `bits` is what the kernel reported just now, if it was asked.
+    fn advance(&self, to: Phase, tcp: &TcpStream, bits: Option<TcpBits>) {
+        let before = self.phase.fetch_max(to as u8, Ordering::AcqRel);
+        if to < Phase::Established {
+            return;
         }
+        if self.watched.load(Ordering::Acquire) {
+            self.look(tcp, bits);
+        }
+        if before < Phase::Established as u8
+            && let Some(mut witness) = self.take_witness()
+        {
+            witness.answered(Instant::now(), || local_ip(tcp), || self.look(tcp, bits));
+        }
+    }
+
+    fn take_witness(&self) -> Option<Witness> {
+        self.lesson.upgrade()?.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Passes on the result of a call. An error before the handshake was seen to end is its failure.
+    fn checked<T>(&self, result: io::Result<T>, tcp: &TcpStream) -> io::Result<T> {
+        if result.is_err()
+            && self.phase() == Phase::SynSent
+            && let Some(mut witness) = self.take_witness()
+        {
+            witness.failed(local_ip(tcp));
+        }
+        result
     }
 
     /// Keeps what the kernel reports, from now on or as soon as the handshake has ended.
     pub(super) fn watch(&self, tcp: &TcpStream) {
         self.watched.store(true, Ordering::Release);
         if self.phase() >= Phase::Established {
-            self.look(tcp);
+            self.look(tcp, None);
         }
     }
 
-    /// Reads what the kernel reports. Nothing of it changes after the handshake.
-    fn look(&self, tcp: &TcpStream) {
+    /// Keeps what the kernel reports. Nothing of it changes after the handshake.
+    fn look(&self, tcp: &TcpStream, bits: Option<TcpBits>) -> Option<TcpBits> {
         if self.seen.get().is_none()
-            && let Ok(bits) = option::tcp_bits(tcp)
+            && let Some(bits) = bits.or_else(|| option::tcp_bits(tcp).ok())
         {
             let _ = self.seen.set(Seen { tcp: bits, local: tcp.local_addr().ok() });
         }
+        self.seen().map(|seen| seen.tcp)
     }
 
     pub(super) fn note_first(&self, bytes: usize) {
@@ -166,12 +205,22 @@ impl Opening {
 
     /// Sends the deferred SYN. Returns how many of the bytes the kernel took.
     pub(super) fn start(&self, tcp: &TcpStream, first: &[u8]) -> io::Result<usize> {
+        if self.client_first {
+            // The socket is writable while its SYN is deferred: that ends here. Nobody else sends this SYN, so that it
+            // cannot be the end of the handshake.
+            let _ = tcp.try_io(Interest::WRITABLE, || io::Result::<()>::Err(would_block()));
+        }
         let attempt = send_first(tcp, first)?;
         self.note_first(first.len());
         if let Some(attempt) = attempt {
             let _ = self.attempt.set(attempt);
+            if let Some(lesson) = self.lesson.upgrade()
+                && let Some(witness) = &mut *lesson.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                witness.sent(attempt, Instant::now());
+            }
         }
-        self.advance(Phase::SynSent, tcp);
+        self.advance(Phase::SynSent, tcp, None);
         Ok(if let Some(Attempt::InSyn(taken)) = attempt { taken } else { 0 })
     }
 
@@ -183,15 +232,16 @@ impl Opening {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(tcp.poll_write_ready(cx))?;
+        // Returned only of an established connection.
+        if tcp.peer_addr().is_ok() {
+            self.advance(Phase::Established, tcp, None);
+            return Poll::Ready(Ok(()));
+        }
         if let Some(e) = tcp.take_error()? {
-            return Poll::Ready(Err(e));
+            return Poll::Ready(self.checked(Err(e), tcp));
         }
-        if tcp.peer_addr().is_err() {
-            // An ICMP error is queued before it fails the handshake: that readiness is not the end.
-            return self.poll_established(tcp, cx);
-        }
-        self.advance(Phase::Established, tcp);
-        Poll::Ready(Ok(()))
+        // An ICMP error is queued before it fails the handshake: that readiness is not the end.
+        self.poll_established(tcp, cx)
     }
 
     /// Waits for the end of a handshake that is under way.
@@ -202,11 +252,11 @@ impl Opening {
     ) -> Poll<io::Result<()>> {
         while self.phase() < Phase::Established {
             ready!(tcp.poll_write_ready(cx))?;
-            // The socket is writable while its SYN is deferred: that readiness ends here.
+            // It may be the readiness of the deferred SYN: that ends here.
             match tcp.try_io(Interest::WRITABLE, || handshake_result(tcp)) {
-                Ok(()) => self.advance(Phase::Established, tcp),
+                Ok(bits) => self.advance(Phase::Established, tcp, Some(bits)),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e)),
+                Err(e) => return Poll::Ready(self.checked(Err(e), tcp)),
             }
         }
         Poll::Ready(Ok(()))
@@ -225,12 +275,13 @@ impl Opening {
             Phase::SynSent | Phase::Established => {}
         }
         let (before, room) = (buf.filled().len(), buf.remaining());
-        ready!(Pin::new(&mut *inner).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut *inner).poll_read(cx, buf));
+        self.checked(read, inner.tcp())?;
         // Reading nothing into no room proves nothing.
         if room > 0 {
             let phase =
                 if buf.filled().len() > before { Phase::Answered } else { Phase::Established };
-            self.advance(phase, inner.tcp());
+            self.advance(phase, inner.tcp(), None);
         }
         Poll::Ready(Ok(()))
     }
@@ -281,14 +332,15 @@ impl Opening {
                 return Poll::Ready(Ok(taken));
             }
         }
-        ready!(Self::poll_drain(inner, held, cx))?;
+        ready!(self.poll_drain(inner, held, cx))?;
         let sent = ready!(match data {
             [slice] => Pin::new(&mut *inner).poll_write(cx, slice),
             slices => Pin::new(&mut *inner).poll_write_vectored(cx, slices),
-        })?;
+        });
+        let sent = self.checked(sent, inner.tcp())?;
         if self.phase() < Phase::Answered {
             self.note_first(data.iter().map(|slice| slice.len()).sum());
-            self.advance(Phase::Established, inner.tcp());
+            self.advance(Phase::Established, inner.tcp(), None);
         }
         Poll::Ready(Ok(sent))
     }
@@ -310,7 +362,7 @@ impl Opening {
             self.send_held(inner.tcp(), held)?;
         }
         ready!(self.poll_established(inner.tcp(), cx))?;
-        ready!(Self::poll_drain(inner, held, cx))?;
+        ready!(self.poll_drain(inner, held, cx))?;
         Pin::new(inner).poll_flush(cx)
     }
 
@@ -335,13 +387,15 @@ impl Opening {
     }
 
     /// Sends what is held and did not fit into the SYN.
-    fn poll_drain<W: AsyncWrite + Unpin>(
+    fn poll_drain<W: AsyncWrite + Socket + Unpin>(
+        &self,
         inner: &mut W,
         held: &mut Held,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !held.bytes.is_empty() {
-            let sent = ready!(Pin::new(&mut *inner).poll_write(cx, &held.bytes))?;
+            let sent = ready!(Pin::new(&mut *inner).poll_write(cx, &held.bytes));
+            let sent = self.checked(sent, inner.tcp())?;
             held.bytes.drain(..sent);
         }
         Poll::Ready(Ok(()))
@@ -413,12 +467,21 @@ impl Held {
 }
 
 /// Returns how the handshake ended; [`WouldBlock`](io::ErrorKind::WouldBlock) while it has not.
-fn handshake_result(tcp: &TcpStream) -> io::Result<()> {
-    match option::tcp_bits(tcp)?.state {
-        TcpState::SynSent => Err(io::ErrorKind::WouldBlock.into()),
+fn handshake_result(tcp: &TcpStream) -> io::Result<TcpBits> {
+    let bits = option::tcp_bits(tcp)?;
+    match bits.state {
+        TcpState::SynSent => Err(would_block()),
         TcpState::Close => {
             Err(tcp.take_error()?.unwrap_or_else(|| io::ErrorKind::NotConnected.into()))
         }
-        _ => Ok(()),
+        _ => Ok(bits),
     }
+}
+
+fn would_block() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
+fn local_ip(tcp: &TcpStream) -> Option<IpAddr> {
+    tcp.local_addr().ok().map(|local| local.ip())
 }

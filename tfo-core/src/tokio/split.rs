@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::TcpStream;
 use ::tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::opening::{Held, Opening, Phase};
+use super::opening::{Held, Lesson, Opening, Phase};
 
 /// The reading half of a [`FastOpenStream`](super::FastOpenStream).
 #[derive(Debug)]
 pub struct ReadHalf {
     half: OwnedReadHalf,
     opening: Arc<Opening>,
+    _lesson: Option<Arc<Lesson>>,
 }
 
 /// The writing half of a [`FastOpenStream`](super::FastOpenStream). Dropping it shuts down the sending half of the
@@ -26,13 +28,21 @@ pub struct WriteHalf {
     half: Option<OwnedWriteHalf>,
     opening: Arc<Opening>,
     held: Held,
+    _lesson: Option<Arc<Lesson>>,
+}
+
+pub(super) fn split(
+    stream: TcpStream,
+    opening: Arc<Opening>,
+    held: Held,
+    lesson: Option<Arc<Lesson>>,
+) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    let read = ReadHalf { half: read, opening: Arc::clone(&opening), _lesson: lesson.clone() };
+    (read, WriteHalf { half: Some(write), opening, held, _lesson: lesson })
 }
 
 impl ReadHalf {
-    pub(super) fn new(half: OwnedReadHalf, opening: Arc<Opening>) -> Self {
-        Self { half, opening }
-    }
-
     /// Returns the remote address, also before the SYN has been sent.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
@@ -41,19 +51,16 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    pub(super) fn new(half: OwnedWriteHalf, opening: Arc<Opening>, held: Held) -> Self {
-        Self { half: Some(half), opening, held }
-    }
-
     /// Returns the remote address, also before the SYN has been sent.
     #[must_use]
     pub fn peer_addr(&self) -> SocketAddr {
         self.opening.peer()
     }
-}
 
-fn gone() -> io::Error {
-    io::ErrorKind::NotConnected.into()
+    fn parts(&mut self) -> io::Result<(&mut OwnedWriteHalf, &Opening, &mut Held)> {
+        let half = self.half.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok((half, &self.opening, &mut self.held))
+    }
 }
 
 impl AsyncRead for ReadHalf {
@@ -62,7 +69,7 @@ impl AsyncRead for ReadHalf {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { half, opening } = self.get_mut();
+        let Self { half, opening, .. } = self.get_mut();
         opening.poll_owed_shutdown(half.as_ref(), cx)?;
         opening.poll_read(half, None, cx, buf)
     }
@@ -82,11 +89,8 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { half, opening, held } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_write(half, held, cx, data),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_write(half, held, cx, data)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -94,19 +98,13 @@ impl AsyncWrite for WriteHalf {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_flush(half, held, cx),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_flush(half, held, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { half, opening, held } = self.get_mut();
-        match half {
-            Some(half) => opening.poll_shutdown(half, held, cx),
-            None => Poll::Ready(Err(gone())),
-        }
+        let (half, opening, held) = self.get_mut().parts()?;
+        opening.poll_shutdown(half, held, cx)
     }
 }
 

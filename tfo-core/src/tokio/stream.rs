@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::TcpStream;
 
-use super::opening::{Held, Opening, Phase};
+use super::opening::{Held, Lesson, Opening, Phase};
+use super::split::split;
 use super::{Handshake, ReadHalf, WriteHalf};
 use crate::error::Result;
 use crate::socket::{TcpInfo, option};
@@ -27,11 +28,13 @@ pub struct FastOpenStream {
     stream: TcpStream,
     opening: Arc<Opening>,
     held: Held,
+    /// Owned until the stream, or both halves, are dropped.
+    lesson: Option<Arc<Lesson>>,
 }
 
 impl FastOpenStream {
-    pub(super) fn new(stream: TcpStream, opening: Opening) -> Self {
-        Self { stream, opening: Arc::new(opening), held: Held::default() }
+    pub(super) fn new(stream: TcpStream, opening: Opening, lesson: Option<Arc<Lesson>>) -> Self {
+        Self { stream, opening: Arc::new(opening), held: Held::default(), lesson }
     }
 
     /// Returns a handle that reports what happened in the handshake.
@@ -54,7 +57,7 @@ impl FastOpenStream {
     /// # Errors
     /// The connection could not be made.
     pub async fn established(&mut self) -> io::Result<()> {
-        let Self { stream, opening, held } = self;
+        let Self { stream, opening, held, .. } = self;
         if opening.phase() == Phase::Deferred {
             opening.send_held(stream, held)?;
         }
@@ -75,9 +78,8 @@ impl FastOpenStream {
     /// without data.
     #[must_use]
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
-        let (read, write) = self.stream.into_split();
-        let opening = Arc::clone(&self.opening);
-        (ReadHalf::new(read, opening), WriteHalf::new(write, self.opening, self.held))
+        let Self { stream, opening, held, lesson } = self;
+        split(stream, opening, held, lesson)
     }
 
     /// Returns tokio's stream, for its socket options. Do not read, write or wait with it before the handshake has
@@ -124,7 +126,7 @@ impl AsyncRead for FastOpenStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, opening, held } = self.get_mut();
+        let Self { stream, opening, held, .. } = self.get_mut();
         opening.poll_read(stream, Some(held), cx, buf)
     }
 }
@@ -143,7 +145,7 @@ impl AsyncWrite for FastOpenStream {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { stream, opening, held } = self.get_mut();
+        let Self { stream, opening, held, .. } = self.get_mut();
         opening.poll_write(stream, held, cx, data)
     }
 
@@ -152,12 +154,12 @@ impl AsyncWrite for FastOpenStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, opening, held } = self.get_mut();
+        let Self { stream, opening, held, .. } = self.get_mut();
         opening.poll_flush(stream, held, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, opening, held } = self.get_mut();
+        let Self { stream, opening, held, .. } = self.get_mut();
         opening.poll_shutdown(stream, held, cx)
     }
 }

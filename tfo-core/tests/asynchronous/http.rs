@@ -21,7 +21,7 @@ use crate::support::{client, in_syn, network, serve, set_client_bits};
 pub(crate) type HttpClient = Client<FastOpenConnector, Empty<&'static [u8]>>;
 
 /// A client that uses each connection once.
-fn each_on_its_own(connector: FastOpenConnector) -> HttpClient {
+pub(crate) fn each_on_its_own(connector: FastOpenConnector) -> HttpClient {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
 
@@ -40,12 +40,12 @@ pub(crate) fn app() -> axum::extract::connect_info::IntoMakeServiceWithConnectIn
     Router::new().route("/", get(answer)).into_make_service_with_connect_info::<Arrival>()
 }
 
-fn axum_server(net: &Network) -> SocketAddr {
+pub(crate) fn axum_server(net: &Network) -> SocketAddr {
     serve(net, async |listener| axum::serve(listener, app()).await.unwrap())
 }
 
 /// Returns what the response says of the connection, and the bytes that the server's kernel saw in the SYN.
-async fn ask(client: &HttpClient, server: SocketAddr) -> (Handshake, Verdict, usize) {
+pub(crate) async fn ask(client: &HttpClient, server: SocketAddr) -> (Handshake, Verdict, usize) {
     let uri = format!("http://{server}/").parse().expect("a URI");
     let response = client.get(uri).await.expect("it answers");
     let handshake =

@@ -7,6 +7,7 @@
 mod cancelled;
 mod grpc;
 mod http;
+mod memory;
 #[path = "../support/mod.rs"]
 mod shared;
 mod stream;

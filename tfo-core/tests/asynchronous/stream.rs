@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -326,6 +326,32 @@ fn listener_of_tokio_keeps_its_backlog_and_its_queue() {
                 assert_eq!(listener.get_ref().effective_queue().unwrap(), 256);
                 let accepted = listener.accept().await.expect("it came before");
                 assert_eq!(accepted.arrival.peer, earlier.local_addr().unwrap());
+            });
+        });
+    });
+}
+
+#[test]
+fn each_task_that_accepts_gets_a_connection() {
+    isolated(|| {
+        let net = network();
+        net.server().run(|| {
+            runtime().block_on(async {
+                let any = SocketAddr::new(Network::server_address(false), 0);
+                let listener = Arc::new(FastOpenListener::bind(any).unwrap());
+                let address = listener.local_addr();
+                let tasks = [(); 2].map(|()| {
+                    let listener = Arc::clone(&listener);
+                    tokio::spawn(async move { listener.accept().await.unwrap().arrival.peer })
+                });
+                // Both wait.
+                tokio::task::yield_now().await;
+                let clients = [(); 2].map(|()| std::net::TcpStream::connect(address).unwrap());
+                let mut peers = Vec::new();
+                for task in tasks {
+                    peers.push(task.await.unwrap());
+                }
+                assert!(clients.iter().all(|it| peers.contains(&it.local_addr().unwrap())));
             });
         });
     });

@@ -22,7 +22,7 @@ fn client() -> impl Strategy<Value = Value> {
         || prop_oneof![prop::sample::select(&[1, 13, 101, 104, 110, 111, 113][..]), any::<i32>()];
     let attempt = prop_oneof![
         prop_oneof![Just(0_i64), Just(32), 1_i64..70_000].prop_map(|sent| variant("in-syn", sent)),
-        word(&["after-handshake", "regular", "client-disabled"]),
+        word(&["after-handshake", "regular", "paused", "client-disabled"]),
     ];
     let result = prop_oneof![
         3 => word(&["answered", "connected", "closed"]),

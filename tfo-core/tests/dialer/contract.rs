@@ -169,15 +169,11 @@ fn another_local_address_tries_again() {
         let lost = |local: IpAddr| path.permit().lost(Some(local)).expect("a pause begins");
         let _ = lost(CLIENT_V4.into());
         let attempts = [(); 2].map(|()| dial(&net, &dialer, &server).unwrap());
-        assert_eq!(attempts, [Attempt::Regular; 2], "it was lost from here");
+        assert_eq!(attempts, [Attempt::Paused; 2], "it was lost from here");
         let other = Ipv4Addr::new(192, 0, 2, 9);
         net.client.add_address(other.into()).unwrap();
         let roamed = dialer.clone().connector(Connector::default().bind((other, 0).into()));
-        assert_eq!(
-            dial(&net, &roamed, &server).unwrap(),
-            Attempt::Regular,
-            "only then is it known"
-        );
+        assert_eq!(dial(&net, &roamed, &server).unwrap(), Attempt::Paused, "only then is it known");
         // The other address has no cookie.
         assert_eq!(dial(&net, &roamed, &server).unwrap(), Attempt::AfterHandshake);
         assert_eq!(dial(&net, &roamed, &server).unwrap(), IN_SYN);
@@ -243,7 +239,7 @@ fn pause_ends_with_a_trial_of_an_idempotent_message() {
         let once = Message::once(TEXT).allow_in_syn();
         assert_eq!(
             stage.dial(&dialer, once).unwrap(),
-            Attempt::Regular,
+            Attempt::Paused,
             "it takes part in no trial"
         );
         assert_eq!(stage.dial(&dialer, idempotent).unwrap(), IN_SYN);
@@ -259,8 +255,8 @@ fn path_that_strips_the_data_is_given_up_after_three_connections() {
         let dialer = Dialer::new();
         stage.network.set_boxes(&[Middlebox::StripSynData]);
         let attempts = [(); 5].map(|()| stage.dial(&dialer, Message::idempotent(TEXT)).unwrap());
-        let regular = Attempt::Regular;
-        assert_eq!(attempts, [IN_SYN, IN_SYN, IN_SYN, regular, regular]);
+        let paused = Attempt::Paused;
+        assert_eq!(attempts, [IN_SYN, IN_SYN, IN_SYN, paused, paused]);
     });
 }
 
@@ -278,7 +274,7 @@ fn memory_is_shared_by_dialers_and_threads() {
                 scope.spawn(|| {
                     for _ in 0..10 {
                         let attempt = stage.dial(dialer, Message::idempotent(TEXT)).unwrap();
-                        assert_eq!(attempt, Attempt::Regular);
+                        assert_eq!(attempt, Attempt::Paused);
                     }
                 });
             }
@@ -287,7 +283,7 @@ fn memory_is_shared_by_dialers_and_threads() {
         let restored = PathMemory::new();
         restored.restore(memory.entries());
         let attempt = stage.dial(&Dialer::new().memory(&restored), Message::idempotent(TEXT));
-        assert_eq!(attempt.unwrap(), Attempt::Regular, "another process knows it too");
+        assert_eq!(attempt.unwrap(), Attempt::Paused, "another process knows it too");
     });
 }
 

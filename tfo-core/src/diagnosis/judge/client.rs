@@ -1,5 +1,7 @@
 //! The handshake ended: did fast open work, as the client's bits say, and as the server's half explains?
 
+use std::net::SocketAddr;
+
 use super::facts::{CookieChange, Facts, overwritten};
 use super::finding::{bytes, reason, syn_data, undecided};
 use super::{Blame, Cause, Outcome, Ruling, View, accepted, advice, commands, failed};
@@ -31,6 +33,7 @@ fn connected(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     match class {
         Some((Outcome::FastOpen, _)) => accepted::judge(facts, client),
         Some((_, Some(Cause::DisabledByConfig))) => regular(facts, client),
+        Some((_, Some(Cause::PausedByProgram))) => paused_by_program(facts, client),
         Some((_, Some(Cause::ClientDisabled))) => client_disabled(client),
         Some((_, Some(Cause::PausedByBlackhole))) => paused(client, false),
         Some((_, Some(Cause::DataNotAcked))) if !facts.syn_lost_without_code(code) => {
@@ -54,6 +57,22 @@ fn regular(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     )
     .cause(Cause::DisabledByConfig, View::Client)
     .verdict(format!("To see what fast open does here: {}.", commands::probe(facts, 3)))
+}
+
+fn paused_by_program(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
+    let finding = format!(
+        "Fast open has failed towards {} before, so this program made a regular connection, and the {} \
+         left after the handshake",
+        SocketAddr::new(client.remote.ip().to_canonical(), client.remote.port()),
+        bytes(client.message_bytes)
+    );
+    let advice = format!(
+        "The program tries again after a pause. To see what fails: {}.",
+        commands::probe(facts, 5)
+    );
+    Ruling::new(Outcome::NotAttempted, finding)
+        .cause(Cause::PausedByProgram, View::Client)
+        .verdict(advice)
 }
 
 fn client_disabled(client: &ClientEvidence) -> Verdict {

@@ -141,6 +141,7 @@ fn blame(cause: Cause, view: View) -> Blame {
         Cause::DisabledByConfig
         | Cause::ClientDisabled
         | Cause::PausedByBlackhole
+        | Cause::PausedByProgram
         | Cause::ClientWithoutCookies => client,
         Cause::ServerDisabled
         | Cause::ServerSyncookies

@@ -180,6 +180,7 @@ fn text(topic: Topic) -> &'static str {
         Topic::Cause(Cause::DisabledByConfig) => include_str!("disabled-by-config.md"),
         Topic::Cause(Cause::ClientDisabled) => include_str!("client-disabled.md"),
         Topic::Cause(Cause::PausedByBlackhole) => include_str!("paused-by-blackhole.md"),
+        Topic::Cause(Cause::PausedByProgram) => include_str!("paused-by-program.md"),
         Topic::Cause(Cause::Refused) => include_str!("refused.md"),
         Topic::Cause(Cause::ResetOnSynData) => include_str!("reset-on-syn-data.md"),
         Topic::Cause(Cause::TimedOut) => include_str!("timed-out.md"),

@@ -87,8 +87,13 @@ fn no_file_lies_there_unused() {
 }
 
 /// The causes that need no rule: a bit, an errno or a setting shows each of them directly.
-const DIRECT: &[Cause] =
-    &[Cause::DisabledByConfig, Cause::ClientDisabled, Cause::PausedByBlackhole, Cause::Unreachable];
+const DIRECT: &[Cause] = &[
+    Cause::DisabledByConfig,
+    Cause::ClientDisabled,
+    Cause::PausedByBlackhole,
+    Cause::PausedByProgram,
+    Cause::Unreachable,
+];
 
 #[test]
 fn every_cause_has_a_proof_or_is_a_broader_word_or_needs_none() {
