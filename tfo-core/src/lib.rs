@@ -7,7 +7,9 @@
 //! | connect so, where the path allows it, and never slower than without | [`dialer::Dialer`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
 //! | do both with tokio, hyper, tonic or axum | `tokio`, `hyper` and `axum`: features of the same names |
+//! | come from tokio-tfo, or from `setsockopt` by hand | `guide`: pages of this documentation |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
+//! | find the hop of a path that breaks fast open | [`path`](mod@path) |
 //! | look up what a verdict, cause or fault means, and what to do | [`diagnosis::manual`] |
 //! | set or read one socket option | [`socket::option`] |
 //! | read what this host allows and has counted | [`host`] |
@@ -49,12 +51,13 @@ pub use error::{Error, Result};
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// Compiles the guide's examples.
-#[cfg(doctest)]
-#[doc = include_str!("../guides/from-setsockopt.md")]
-struct FromSetsockopt;
+/// Guides for programs that used fast open in another way before.
+#[cfg(any(doc, doctest))]
+pub mod guide {
+    #[doc = include_str!("../guides/from-setsockopt.md")]
+    pub mod from_setsockopt {}
 
-/// Compiles the guide's examples.
-#[cfg(all(doctest, feature = "tokio"))]
-#[doc = include_str!("../guides/async.md")]
-struct AsyncGuide;
+    #[cfg(feature = "tokio")]
+    #[doc = include_str!("../guides/async.md")]
+    pub mod with_tokio {}
+}

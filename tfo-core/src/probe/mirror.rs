@@ -29,11 +29,11 @@ use crate::diagnosis::ServerEvidence;
 use crate::error::{Error, Result};
 use crate::socket::SynRecord;
 
-/// How a request begins.
+/// The beginning of a request.
 pub const REQUEST: &str = "tfo-probe/1 ";
 /// The bytes that each answer of a mirror begins with; its version follows.
 pub const ANSWER: &[u8] = b"{\"tfo_mirror\":";
-/// What a mirror sends to a client that ends without a byte.
+/// The bytes that a mirror sends to a client that ends without a byte.
 pub const GREETING: &[u8] = b"{\"tfo_mirror\":2}\n";
 /// The latest version of the answer.
 const VERSION: u32 = 2;
@@ -90,7 +90,7 @@ pub struct RequestReader {
     received: usize,
 }
 
-/// How far a [`RequestReader`] has come.
+/// The progress of a [`RequestReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {

@@ -13,7 +13,7 @@ use crate::host::{
 };
 use crate::socket::TcpState;
 
-/// What this host (this network namespace) shows about fast open. A part that cannot be read is `None`, and
+/// The facts about fast open of this host (this network namespace). A part that cannot be read is `None`, and
 /// [`unread`](Self::unread) has the reason.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
