@@ -7,7 +7,7 @@
 //! | connect so, where the path allows it, and never slower than without | [`dialer::Dialer`] |
 //! | accept such connections | [`socket::FastOpenListener`] |
 //! | do both with tokio, hyper, tonic or axum | `tokio`, `hyper` and `axum`: features of the same names |
-//! | come from tokio-tfo, or from `setsockopt` by hand | `guide`: pages of this documentation |
+//! | come from tokio-tfo, or from `setsockopt` by hand | [`guide`] |
 //! | find out what happened to a connection, and why | [`probe`], [`diagnosis`] |
 //! | find the hop of a path that breaks fast open | [`path`](mod@path) |
 //! | look up what a verdict, cause or fault means, and what to do | [`diagnosis::manual`] |

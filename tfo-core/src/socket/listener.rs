@@ -158,7 +158,7 @@ impl FastOpenListener {
     ///
     /// The options belong to the socket, not to the file descriptor: an [inherited](Self::is_inherited) socket
     /// would stay deaf for its next owner. For such a socket it is enough to stop accepting: connections wait for
-    /// the next owner. In a group of [`reuse_port`](ListenerBuilder::reuse_port) this listener still receives, and
+    /// the next owner. In a group of [`reuse_port`](super::ListenerBuilder::reuse_port) this listener still receives, and
     /// drops, its share of the SYNs: close it early.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl FastOpenListener {
         option::set_min_ttl(fd, ttl)
     }
 
-    /// Returns whether the socket was inherited (see [`ListenerBuilder::adopt`]). Another process may still hold
+    /// Returns whether the socket was inherited (see [`ListenerBuilder::adopt`](super::ListenerBuilder::adopt)). Another process may still hold
     /// it, and pass it on later.
     #[must_use]
     pub fn is_inherited(&self) -> bool {

@@ -71,7 +71,7 @@ impl ListenerBuilder {
         self
     }
 
-    /// Saves the headers of each SYN for [`Arrival::syn`]. Default: on.
+    /// Saves the headers of each SYN for [`Arrival::syn`](super::Arrival::syn). Default: on.
     #[must_use]
     pub fn save_syn(mut self, on: bool) -> Self {
         self.save_syn = on;
