@@ -14,6 +14,22 @@ use crate::socket::{
 };
 
 /// A connection to be made and watched.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tfo_core::diagnosis::{Evidence, judge};
+/// use tfo_core::probe::Probe;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let probe = Probe::new("192.0.2.1:2222".parse()?).reply_timeout(Duration::from_secs(2));
+/// for _ in 0..3 {
+///     let seen = probe.run(b"hello\n");
+///     println!("{:?}", seen.timing.first_byte);
+///     println!("{}", judge(&Evidence::new(Some(seen.evidence), None)));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Probe {
     server: SocketAddr,

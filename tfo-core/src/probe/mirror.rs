@@ -22,6 +22,19 @@
 //!
 //! The answer depends on the bytes of the request alone, not on the segments in which they come:
 //! [`RequestReader::respond`] makes it for every mirror.
+//!
+//! ```no_run
+//! use tfo_core::diagnosis::{Evidence, judge};
+//! use tfo_core::probe::{Probe, mirror};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let probe = Probe::new("192.0.2.1:2222".parse()?).until(mirror::Answer::is_complete);
+//! let seen = probe.run(&mirror::request("1", 64));
+//! let server = mirror::Answer::parse(&seen.answer)?.evidence;
+//! println!("{}", judge(&Evidence::new(Some(seen.evidence), Some(server))));
+//! # Ok(())
+//! # }
+//! ```
 
 use serde::{Deserialize, Serialize};
 
