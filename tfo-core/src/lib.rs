@@ -1,6 +1,19 @@
 //! TCP Fast Open ([RFC 7413]) on Linux: sockets that keep the contract of a socket, the evidence that the kernel leaves
 //! about each connection, and the verdict that follows from it.
 //!
+//! ```no_run
+//! use std::io::Read;
+//! use tfo_core::socket::FastOpenStream;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut stream = FastOpenStream::connect("192.0.2.1:2222", b"hello\n")?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! println!("one round trip saved: {}", stream.info()?.syn_data);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | to | use |
 //! | --- | --- |
 //! | connect with the first bytes in the SYN | [`socket::FastOpenStream`] |
@@ -17,6 +30,9 @@
 //! [RFC 7413]: https://www.rfc-editor.org/rfc/rfc7413
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("tfo-core supports Linux only");
 
 #[cfg(feature = "axum")]
 pub mod axum;

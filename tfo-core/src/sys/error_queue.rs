@@ -42,14 +42,14 @@ pub(crate) fn next(fd: impl AsFd, quote: &mut [u8]) -> io::Result<QueuedError> {
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len();
+    // Its type depends on the C library.
+    message.msg_controllen = control.0.len() as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: `message` points to `part`, `quote` and `control`, which live over the call and have the lengths given.
     let length =
         check_len(unsafe { libc::recvmsg(fd.as_fd().as_raw_fd(), &raw mut message, flags) })?;
-    let written = message.msg_controllen.min(control.0.len());
-    parse(control.0.get(..written).unwrap_or_default(), length.min(quote.len()))
-        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    // The zeros behind the last control message end them.
+    parse(&control.0, length.min(quote.len())).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// `poll(2)` until an error is queued (`true`), or the time is over.
@@ -146,7 +146,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn error_with_its_ttl_is_read() {
         let ttl = message(libc::IPPROTO_IP, libc::IP_TTL, &62_i32.to_ne_bytes());
-        let found = parse(&[ttl, time_exceeded()].concat(), 52).expect("an error");
+        let found = parse(&[ttl, time_exceeded(), vec![0; 64]].concat(), 52).expect("an error");
         assert_eq!((found.is_icmp, found.kind, found.code), (true, 11, 0));
         assert_eq!(found.offender, Some([203, 0, 113, 3].into()));
         assert_eq!((found.ttl, found.quoted), (Some(62), 52));

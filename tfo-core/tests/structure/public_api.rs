@@ -87,8 +87,9 @@ fn is_member(line: &str) -> bool {
 /// Returns an item up to its body, on one line.
 fn signature(first: &str, following: &mut std::str::Lines<'_>) -> String {
     let mut text = first.to_owned();
+    let ends: &[char] = if text.starts_with("pub use") { &[';'] } else { &['{', ';', ',', '}'] };
     let open = |text: &str| text.matches(['(', '<']).count() > text.matches([')', '>']).count();
-    while !text.ends_with(['{', ';', ',', '}']) || (text.ends_with(',') && open(&text)) {
+    while !text.ends_with(ends) || (text.ends_with(',') && open(&text)) {
         let Some(next) = following.next() else { break };
         text = format!("{text} {}", next.trim());
     }
