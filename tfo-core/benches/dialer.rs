@@ -50,7 +50,7 @@ fn slice(connect: impl Fn() -> FastOpenStream) -> Duration {
 
 fn main() {
     lab::enter_private_network().expect("namespaces can be made here");
-    let listener = FastOpenListener::bind("127.0.0.1:2222".parse().unwrap()).unwrap();
+    let listener = FastOpenListener::bind("127.0.0.1:2222").unwrap();
     let server: SocketAddr = listener.local_addr();
     thread::spawn(move || serve(&listener));
 

@@ -9,7 +9,7 @@ use crate::wire::FastOpenKind;
 /// The number of connections that a [`Describer`] remembers before it starts over.
 const MAX_REMEMBERED: usize = 1 << 14;
 
-/// One packet in words: its flags, its fast open option, its data.
+/// A packet in words: its flags, its fast open option, its data.
 ///
 /// Displayed, for example: `SYN, TFO request` · `SYN, cookie 8 B, 19 B of data in the SYN` ·
 /// `SYN-ACK, acks the data` · `SYN again` · `506 B of data` · `ICMP port unreachable`. `(exp.)` marks

@@ -3,7 +3,7 @@
 use super::frame::{Frame, Segment};
 use super::{Direction, PacketPath};
 
-/// What the client of a connection sent and received until its handshake ended.
+/// The handshake of a connection: what the client sent and received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Handshake {
@@ -21,7 +21,7 @@ pub struct Handshake {
     pub answered: bool,
 }
 
-/// What a SYN-ACK says about fast open.
+/// The parts of a SYN-ACK that concern fast open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SynAck {

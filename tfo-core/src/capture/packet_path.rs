@@ -64,7 +64,7 @@ pub enum Delivery {
     Unknown,
 }
 
-/// What the path did to a packet.
+/// A modification of a packet by the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Modification {

@@ -27,6 +27,21 @@ const NO_ETHERNET: [u8; 12] = [0; 12];
 ///
 /// A trace contains what the interfaces see: offloaded checksums and segments larger than the MTU are normal. On
 /// loopback each packet is seen twice, as sent and as arrived.
+///
+/// ```no_run
+/// use tfo_core::capture::{Ladder, TextStyle, Trace, pcapng};
+/// use tfo_core::socket::FastOpenStream;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = "192.0.2.1:2222".parse()?;
+/// let trace = Trace::start(server)?;
+/// let stream = FastOpenStream::connect(server, b"hello\n")?;
+/// let packets = trace.take(stream.local_addr()?);
+/// println!("{}", Ladder::new("client", "server").packets(&packets).to_text(TextStyle::default()));
+/// pcapng::write(&mut std::fs::File::create("trace.pcapng")?, &packets)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Trace {
     record: Arc<Mutex<Record>>,

@@ -56,6 +56,21 @@ impl fmt::Display for Origin {
 ///
 /// A cookie has 64 bits, so that a match is not a coincidence. Each key costs one `SipHash`, and each candidate one
 /// for each key; without a match all of them are computed.
+///
+/// ```
+/// use std::iter;
+/// use tfo_core::cookie::forensics::{Origin, origin};
+/// use tfo_core::cookie::{FastOpenKey, KeyRing};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (client, server) = ("192.0.2.1".parse()?, "192.0.2.2".parse()?);
+/// let [old, new] = [1, 2].map(|byte| FastOpenKey::new([byte; FastOpenKey::LENGTH]));
+/// let ring = KeyRing::new(new, Some(old.clone()));
+/// let cookie = old.cookie(client, server);
+/// assert_eq!(origin(&cookie, client, server, &ring, iter::empty()), Origin::Backup);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn origin(
     cookie: &FastOpenCookie,

@@ -10,6 +10,19 @@ use crate::{Error, Result};
 /// The key allows making valid cookies for any address: `Debug` does not show it, there is no `Display`, and errors
 /// never repeat their input.
 ///
+/// ```
+/// use tfo_core::cookie::FastOpenKey;
+/// use tfo_core::socket::option;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let key = FastOpenKey::from_hex("000102030405060708090a0b0c0d0e0f")?;
+/// option::set_fastopen_key(&listener, &key, None)?;
+/// assert_eq!(option::fastopen_key(&listener)?, [key]);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # References
 /// - [`tcp_fastopen_key`](https://docs.kernel.org/networking/ip-sysctl.html)
 #[doc(alias = "TCP_FASTOPEN_KEY")]

@@ -51,20 +51,36 @@ pub enum Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// The end that connected.
+    /// Creates the side that connected.
     #[must_use]
     pub const fn client(attempt: Option<Attempt>, cookie: Option<bool>) -> Self {
         Self::Client { attempt, cookie }
     }
 
-    /// The end that accepted.
+    /// Creates the side that accepted.
     #[must_use]
     pub const fn server(syn: &'a SynRecord, host: Option<ServerHost>) -> Self {
         Self::Server { syn, host }
     }
 }
 
-/// What happened and why, where the bits settle it: no text, no allocation.
+/// Returns what happened and why, where the bits settle it: no text, no allocation.
+///
+/// ```no_run
+/// use tfo_core::diagnosis::{Outcome, Side, classify};
+/// use tfo_core::socket::{FastOpenStream, option};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = FastOpenStream::connect("192.0.2.1:2222", b"hello\n")?;
+/// let bits = option::tcp_bits(&stream)?;
+/// match classify(bits, Side::client(stream.attempt(), None)) {
+///     Some((Outcome::FastOpen, _)) => println!("one round trip saved"),
+///     Some((outcome, cause)) => println!("{outcome}: {cause:?}"),
+///     None => println!("the bits alone do not settle it"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// [`judge`](super::judge) begins with it. It keeps the outcome, and replaces a broad cause by a better one where
 /// the rest of the evidence allows that.

@@ -34,7 +34,7 @@ impl Evidence {
         Self { client, server }
     }
 
-    /// Whether both halves are of one connection, by the `TSval` that was sent and the one that arrived. `Some(false)`:
+    /// Returns whether both halves are of one connection, by the `TSval` that was sent and the one that arrived. `Some(false)`:
     /// a proxy opened the one that the server saw, or a box rewrites timestamps.
     #[must_use]
     pub fn same_connection(&self) -> Option<bool> {
@@ -163,13 +163,13 @@ pub struct SynTimestamps {
 }
 
 impl SynTimestamps {
-    /// Timestamps between these two.
+    /// Creates the timestamps between these two.
     #[must_use]
     pub const fn new(earliest: u32, latest: u32, own_offset: bool) -> Self {
         Self { earliest, latest, own_offset }
     }
 
-    /// Whether a SYN of the connection can have carried this `TSval`.
+    /// Returns whether a SYN of the connection can have carried this `TSval`.
     #[must_use]
     pub const fn contain(&self, tsval: u32) -> bool {
         tsval.wrapping_sub(self.earliest) <= self.latest.wrapping_sub(self.earliest)
@@ -190,7 +190,7 @@ pub struct CookieAddresses {
 }
 
 impl CookieAddresses {
-    /// Those of a cookie that came with this connection, where the server knows its own address.
+    /// Returns the addresses of a cookie that came with this connection. `None`: the server does not know its own address.
     #[must_use]
     pub fn of(server: &ServerEvidence) -> Option<Self> {
         Some(Self { source: server.source_ip(), destination: server.destination_ip()? })
@@ -414,7 +414,7 @@ pub struct ServerCounters {
 }
 
 impl CachedCookie {
-    /// The cookie, if one is cached.
+    /// Returns the cookie, if one is cached.
     #[must_use]
     pub const fn cookie(self) -> Option<FastOpenCookie> {
         match self {

@@ -8,6 +8,13 @@ use super::Outcome;
 /// A connection that is [`FastOpen`](Outcome::FastOpen) is a hit, one that is [`Fallback`](Outcome::Fallback) or
 /// [`Failed`](Outcome::Failed) a miss. One that only fetched a cookie ([`CookieGranted`](Outcome::CookieGranted)) could
 /// not hit yet, and one that did not try ([`NotAttempted`](Outcome::NotAttempted)) is neither.
+///
+/// ```
+/// use tfo_core::diagnosis::{HitRate, Outcome};
+///
+/// let counts = [(Outcome::FastOpen, 3), (Outcome::Fallback, 1), (Outcome::CookieGranted, 1)];
+/// assert_eq!(counts.into_iter().collect::<HitRate>().share(), Some(0.75));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct HitRate {

@@ -1,4 +1,4 @@
-//! Evidence in, verdict out: no I/O, no clock, no sockets.
+//! Turns evidence into verdicts: no I/O, no clock, no sockets.
 //!
 //! [`judge`] is the decision table of this project: which signal settles what. It begins with [`classify`], which
 //! sees the bits alone, for programs that have very many connections or did not watch them begin.

@@ -25,7 +25,21 @@ pub struct Summary {
 
 /// Sums up the verdicts on connections that were made one after another.
 ///
-/// Without any the verdict is the one on no evidence, with one it is that one.
+/// Of a single verdict, the summary is that verdict; of none, the verdict on no evidence.
+///
+/// ```no_run
+/// use tfo_core::diagnosis::{Evidence, judge, summarize};
+/// use tfo_core::probe::Probe;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let probe = Probe::new("192.0.2.1:2222".parse()?);
+/// let verdicts: Vec<_> = (0..3)
+///     .map(|_| judge(&Evidence::new(Some(probe.run(b"hello\n").evidence), None)))
+///     .collect();
+/// println!("{}", summarize(&verdicts).verdict);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn summarize(verdicts: &[Verdict]) -> Summary {
     let total = verdicts.len();

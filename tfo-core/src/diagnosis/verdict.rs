@@ -56,7 +56,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them, in the order of the documentation.
+            /// All words, in the order of the documentation.
             pub const ALL: &[Self] = &[ $( Self::$variant, )* ];
 
             /// Returns the word used in text and JSON.

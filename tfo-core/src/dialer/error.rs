@@ -4,11 +4,11 @@ use std::{error, fmt, io};
 
 use crate::error::Error;
 
-/// Why a dial failed, and whether the server may have executed the message all the same.
+/// A failed dial: the reason, and whether the server may have executed the message all the same.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DialError {
-    /// What failed last.
+    /// The last failure.
     pub error: Error,
     /// The message must not be executed [twice](super::Message::once), and some of it was sent: find out whether it was
     /// executed before sending it again. Never set for an idempotent message, which may be sent again in any case.

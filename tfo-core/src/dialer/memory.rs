@@ -17,8 +17,7 @@ const LOOK_AT: u32 = 16;
 /// The default of the shortest pause.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What is remembered of the paths to destinations. Clones share it, between dialers, the connectors for tokio and hyper,
-/// and threads.
+/// A memory of the paths to destinations. Clones share it, between dialers, the connectors for tokio and hyper, and threads.
 ///
 /// A destination whose SYNs of fast open were lost, reset or ignored gets regular ones for a while. After that pause one
 /// connection tries again: if that fails too, the next pause is twice as long, at most an hour. Failures are forgotten
@@ -49,7 +48,25 @@ struct Destinations {
     lookups: u64,
 }
 
-/// One destination of a [`PathMemory`].
+/// A destination of a [`PathMemory`], for programs that make the connection themselves.
+///
+/// ```no_run
+/// use tfo_core::dialer::PathMemory;
+/// use tfo_core::socket::{Connector, Method};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (memory, server) = (PathMemory::new(), "192.0.2.1:2222".parse()?);
+/// let mut permit = memory.destination(server).permit();
+/// let method = if permit.is_granted() { Method::Auto } else { Method::Off };
+/// permit.sent(permit.is_granted());
+/// match Connector::default().method(method).connect(server, b"hello\n") {
+///     Ok(stream) if stream.info()?.syn_data => drop(permit.accepted()),
+///     Ok(stream) => drop(permit.ignored(Some(stream.local_addr()?.ip()))),
+///     Err(e) => drop(permit.lost(e.local.map(|local| local.ip()))),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Destination(Arc<State>);
 
@@ -82,6 +99,19 @@ pub struct RememberedPath {
     pub until: u64,
     /// How often the pause was doubled.
     pub doublings: u32,
+}
+
+impl RememberedPath {
+    /// Creates an entry, for [`PathMemory::restore`]: `until` is in seconds since 1970.
+    #[must_use]
+    pub const fn new(
+        destination: SocketAddr,
+        local: Option<IpAddr>,
+        until: u64,
+        doublings: u32,
+    ) -> Self {
+        Self { destination, local, until, doublings }
+    }
 }
 
 impl Default for PathMemory {
@@ -163,7 +193,7 @@ impl PathMemory {
     }
 
     /// Adds entries that [`entries`](Self::entries) returned before, perhaps in another process. Pauses that are over
-    /// end with one trial.
+    /// end with one trial. With the feature `serde`, entries are serializable:
     ///
     /// ```
     /// # #[cfg(feature = "serde")]
@@ -190,7 +220,8 @@ impl PathMemory {
 }
 
 impl Destination {
-    /// Asks whether the SYN of the next connection may use fast open. The answer wants to know what became of it.
+    /// Returns the permit of the next connection: whether its SYN may use fast open. Its outcome is reported to the
+    /// permit.
     #[must_use]
     pub fn permit(&self) -> FastOpenPermit {
         let permission = self.0.pause.permit(|| self.now());
@@ -251,9 +282,9 @@ impl Destination {
     }
 }
 
-/// Whether the SYN of one connection may use fast open, and what became of it.
+/// The permit of one connection: whether its SYN may use fast open. The outcome is reported to it.
 ///
-/// Exactly one of [`accepted`](Self::accepted), [`ignored`](Self::ignored) and [`lost`](Self::lost) is called once that is
+/// Call exactly one of [`accepted`](Self::accepted), [`ignored`](Self::ignored) and [`lost`](Self::lost) once the outcome is
 /// known. A permit that is dropped before leaves the memory as it is.
 #[derive(Debug)]
 pub struct FastOpenPermit {
@@ -438,7 +469,8 @@ mod tests {
         let mut entries = memory.entries();
         assert_eq!([entries[0].destination, entries[1].destination], [address(1), address(2)]);
         // Long after the pause was over, and from a clock that was far in the future.
-        entries[0].until = 0;
+        let path = &entries[0];
+        entries[0] = RememberedPath::new(path.destination, path.local, 0, path.doublings);
         entries[1].until = u64::MAX;
         let restored = PathMemory::new();
         restored.restore(entries);

@@ -30,14 +30,14 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A message that the server may execute twice with the result of executing it once: it rides the SYN, and is sent
+    /// Creates a message that the server may execute twice with the result of executing it once: it rides the SYN, and is sent
     /// again on another connection if the first one fails.
     #[must_use]
     pub const fn idempotent(bytes: &'a [u8]) -> Self {
         Self { bytes, idempotent: true, in_syn: true }
     }
 
-    /// A message that must not be executed twice: it is sent after the handshake of a regular connection, and on no
+    /// Creates a message that must not be executed twice: it is sent after the handshake of a regular connection, and on no
     /// other.
     #[must_use]
     pub const fn once(bytes: &'a [u8]) -> Self {

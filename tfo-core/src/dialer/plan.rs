@@ -6,7 +6,14 @@ use std::time::Duration;
 use super::PathMemory;
 use crate::socket::{Attempt, Connector, FastOpenStream};
 
-/// When a [`Dialer`](super::Dialer) uses fast open.
+/// The rule for when a [`Dialer`](super::Dialer) uses fast open.
+///
+/// ```
+/// use tfo_core::dialer::{Dialer, Policy};
+///
+/// let dialer = Dialer::new().policy(Policy::Off);
+/// # let _ = dialer;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -18,8 +25,7 @@ pub enum Policy {
     #[default]
     Try,
     /// For each message that may ride the SYN, whatever was remembered, and without a regular connection beside it. Fails
-    /// if this host does not allow fast open. Whether the server accepts the data shows
-    /// [`FastOpenStream::info`].
+    /// if this host does not allow fast open. [`FastOpenStream::info`] shows whether the server accepted the data.
     Require,
 }
 

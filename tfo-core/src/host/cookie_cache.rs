@@ -5,6 +5,17 @@
 //! option. A hash chain has room for about five entries: more source addresses towards one destination evict each
 //! other's cookies.
 //!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tfo_core::host::cookie_cache;
+//!
+//! if let Some(entry) = cookie_cache::get(None, "192.0.2.1".parse()?)? {
+//!     println!("cookie: {:?}, lost SYNs: {}", entry.cookie, entry.syn_drops);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # References
 //! - [`ip-tcp_metrics(8)`](https://man7.org/linux/man-pages/man8/ip-tcp_metrics.8.html)
 //! - [`include/uapi/linux/tcp_metrics.h`](https://github.com/torvalds/linux/blob/v6.12/include/uapi/linux/tcp_metrics.h)
@@ -27,7 +38,7 @@ const CTRL_CMD_GETFAMILY: u8 = 3;
 const CTRL_ATTR_FAMILY_ID: u16 = 1;
 const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 
-/// What the kernel remembers about the connections between two addresses.
+/// An entry of the cache: what the kernel remembers about the connections between two addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
@@ -201,7 +212,7 @@ impl CookieCache {
     }
 }
 
-/// [`CookieCache::get`] in the calling thread's network namespace.
+/// Returns the entry of a pair of addresses: [`CookieCache::get`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::get`].
@@ -209,7 +220,7 @@ pub fn get(source: Option<IpAddr>, destination: IpAddr) -> Result<Option<Entry>>
     CookieCache::open()?.get(source, destination)
 }
 
-/// [`CookieCache::list`] in the calling thread's network namespace.
+/// Returns all entries: [`CookieCache::list`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::list`].
@@ -217,7 +228,7 @@ pub fn list() -> Result<Vec<Entry>> {
     CookieCache::open()?.list()
 }
 
-/// [`CookieCache::delete`] in the calling thread's network namespace.
+/// Deletes entries: [`CookieCache::delete`] in the calling thread's network namespace.
 ///
 /// # Errors
 /// Those of [`CookieCache::open`] and [`CookieCache::delete`].

@@ -13,6 +13,18 @@ macro_rules! counters {
     ($( $(#[$doc:meta])* $field:ident = $name:literal, )*) => {
         /// The counters of TCP Fast Open since the namespace was created.
         ///
+        /// ```no_run
+        /// # fn main() -> tfo_core::Result<()> {
+        /// use tfo_core::host::Counters;
+        ///
+        /// let before = Counters::read()?;
+        /// // … connections …
+        /// let change = Counters::read()?.since(&before);
+        /// println!("SYNs with data that were acknowledged: {}", change.active);
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
         /// They count all connections of the namespace, not only those of this program. A counter that this kernel
         /// lacks reads 0.
         ///

@@ -24,4 +24,5 @@ pub use sockets::{
     AcceptQueue, Connection, Listener, Owners, Process, listeners, unfinished_handshakes,
 };
 pub use sysctl::{FastOpenFlags, NamespaceKey};
+#[doc(hidden)]
 pub use thread::CpuTime;

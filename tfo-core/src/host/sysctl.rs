@@ -2,6 +2,16 @@
 //!
 //! Each function reads the calling thread's network namespace.
 //!
+//! ```
+//! use tfo_core::host::sysctl;
+//!
+//! # fn main() -> tfo_core::Result<()> {
+//! let allowed = sysctl::tcp_fastopen()?;
+//! println!("{allowed}; as a client: {}, as a server: {}", allowed.client(), allowed.server());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # References
 //! - [`ip-sysctl`](https://docs.kernel.org/networking/ip-sysctl.html)
 
@@ -57,13 +67,13 @@ impl FastOpenFlags {
         self.0
     }
 
-    /// 0x1: this host may use fast open as a client.
+    /// Returns whether this host may use fast open as a client (0x1).
     #[must_use]
     pub const fn client(self) -> bool {
         self.0 & Self::CLIENT != 0
     }
 
-    /// 0x2: this host may use fast open as a server.
+    /// Returns whether this host may use fast open as a server (0x2).
     #[must_use]
     pub const fn server(self) -> bool {
         self.0 & Self::SERVER != 0

@@ -51,7 +51,7 @@ impl Default for Hop {
     }
 }
 
-/// One thing that is special about a hop, as on the command line: `3:drop-syn-data`, `2:silent`, `4b:quote=8`.
+/// A rule for a hop, as on the command line: `3:drop-syn-data`, `2:silent`, `4b:quote=8`.
 ///
 /// A letter behind the number names one of several routers: `b` is the second one, and makes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct HopRule {
     property: HopProperty,
 }
 
-/// What a hop, or one of its routers, is.
+/// A property of a hop, or of one of its routers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HopProperty {
@@ -88,30 +88,41 @@ pub enum HopProperty {
 }
 
 impl HopRule {
-    /// What is allowed, for error messages and help.
+    /// The text of what is allowed, for error messages and help.
     pub const ALLOWED: &str = "N:BOX, N:arriving=BOX, N:silent, N:rate-limit, N:quote=BYTES, N:mtu=BYTES, \
                                N:mtu-silent=BYTES, N:branches=COUNT, N:per-packet or N:proxy, where N is a hop, and Nb its second router";
 
-    /// A property of all routers of a hop, counted from 1.
+    /// Creates a rule for all routers of a hop, counted from 1.
     #[must_use]
     pub const fn new(hop: usize, property: HopProperty) -> Self {
         Self { hop, branch: None, property }
     }
 
-    /// A property of one router of a hop; the first one is 0.
+    /// Creates a rule for one router of a hop; the first one is 0.
     #[must_use]
     pub const fn of_branch(hop: usize, branch: usize, property: HopProperty) -> Self {
         Self { hop, branch: Some(branch), property }
     }
 
-    /// The hop, counted from 1.
+    /// Returns the hop, counted from 1.
     #[must_use]
     pub const fn hop(&self) -> usize {
         self.hop
     }
 }
 
-/// Makes the hops of a path.
+/// Creates the hops of a path.
+///
+/// ```
+/// use tfo_core::lab::{PathSettings, hops};
+///
+/// # fn main() -> tfo_core::Result<()> {
+/// let rules = ["2:silent".parse()?, "3:drop-syn-data".parse()?];
+/// let path = PathSettings::new().hops(hops(4, &rules)?);
+/// # let _ = path;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// There are more than [`MAX_HOPS`], a rule names a hop that the path does not have, or two hops are proxies.

@@ -16,6 +16,28 @@ use crate::sys::packet::PacketSocket;
 ///
 /// With several servers, all have the same addresses, and each new connection goes to the next one, as with a load
 /// balancer.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tfo_core::capture::{Ladder, TextStyle};
+/// use tfo_core::lab::{self, Middlebox, Network, PathSettings};
+/// use tfo_core::socket::{FastOpenListener, FastOpenStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// lab::allow_hosts()?; // before the first thread starts
+/// let path = PathSettings::new().round_trip(Duration::from_millis(40));
+/// let network = Network::new(path.boxes(&[Middlebox::DropSynData]))?;
+/// let server = (lab::SERVER_V4, 2222);
+/// let listener = network.server().run(move || FastOpenListener::bind(server))?;
+/// for _ in 0..2 {
+///     network.client().run(move || FastOpenStream::connect(server, b"hello"))?;
+///     listener.accept()?;
+/// }
+/// let ladder = Ladder::new("client", "server").packets(&network.packets());
+/// println!("{}", ladder.to_text(TextStyle::default()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Network {
     // Dropped before the hosts whose interfaces the path uses.

@@ -15,7 +15,7 @@ use crate::socket::Attempt;
 /// NOPs at the end of a SYN's options that Linux does not write.
 const NOPS: u8 = 4;
 
-/// One connection from end to end.
+/// A connection from end to end.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EndToEnd {
@@ -32,7 +32,7 @@ impl EndToEnd {
         Self { verdict, evidence }
     }
 
-    /// Where it came from.
+    /// Returns the local address of the connection.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {
         self.evidence.client.as_ref().and_then(|client| client.local)
@@ -79,7 +79,7 @@ impl EndToEnd {
     }
 }
 
-/// What was found.
+/// The result of a survey: faults, changes, and what stands in the way.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Conclusion {

@@ -8,7 +8,7 @@ use super::SynKind;
 /// Defines the kinds of faults: variant, word, whether fast open works all the same, what happens in a sentence.
 macro_rules! fault_kinds {
     ($($(#[$doc:meta])* $variant:ident = $word:literal, $harmless:literal, $happens:literal;)*) => {
-        /// What happens to a SYN on the way.
+        /// A kind of fault: what happens to a SYN on the way.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize))]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -18,7 +18,7 @@ macro_rules! fault_kinds {
         }
 
         impl FaultKind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The word, as it is in JSON.
@@ -33,7 +33,7 @@ macro_rules! fault_kinds {
                 match self { $(Self::$variant => $harmless,)* }
             }
 
-            /// What happens, behind the name of the SYNs that it happens to.
+            /// Returns what happens, to follow the name of the SYNs that it happens to.
             #[must_use]
             pub const fn happens(self) -> &'static str {
                 match self { $(Self::$variant => $happens,)* }
@@ -89,7 +89,7 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// Something that happens to one kind of SYN between two hops.
+/// A fault: what happens to one kind of SYN between two hops.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -138,7 +138,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Something that happens between two hops, without counts.
+    /// Creates a fault between two hops, without counts.
     #[must_use]
     pub const fn new(kind: FaultKind, syn: SynKind, after_hop: u8, before_hop: u8) -> Self {
         Self {

@@ -22,7 +22,7 @@ pub enum SynKind {
 }
 
 impl SynKind {
-    /// All of them, in the order of reports.
+    /// All kinds, in the order of reports.
     pub const ALL: [Self; 5] =
         [Self::Plain, Self::Request, Self::Cookie, Self::CookieAndData, Self::Data];
 
@@ -38,7 +38,7 @@ impl SynKind {
         }
     }
 
-    /// What such SYNs are called in a sentence.
+    /// Returns the name of such SYNs in a sentence.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {

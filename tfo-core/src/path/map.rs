@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reading::{self, Change, Context, Matter, Reading, SentSyn};
 use super::{Reply, Sample, SynKind};
 
-/// Data above this many bytes is there to find out about the MTU.
+/// The most bytes of data in a SYN that does not test the MTU.
 pub const SMALL: usize = 64;
 
 /// All samples of a path.
@@ -127,7 +127,7 @@ impl PathMap {
         (1..=self.last_tried()).find(|hop| self.addresses(*hop).contains(&address))
     }
 
-    /// What is known of one kind at one hop, in one word each: the samples that show it, and all samples.
+    /// Returns what is known of one kind at one hop, in one word each: the samples that show it, and all samples.
     #[must_use]
     pub fn cell(&self, hop: u8, kind: SynKind) -> Cell {
         let count = self.count(kind, hop);
@@ -275,7 +275,7 @@ impl PathMap {
     }
 }
 
-/// What is known of one kind of SYN at one hop.
+/// A cell of the map: what is known of one kind of SYN at one hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cell {

@@ -4,6 +4,21 @@
 //! hands that error to an ordinary user's socket. [`survey`] sends SYNs of several [kinds](SynKind) to each hop and
 //! collects what comes back in a [`PathMap`]; [`locate()`] says what it shows: [faults](Fault), each between two hops.
 //!
+//! ```no_run
+//! use tfo_core::path::{PathMap, Plan, SocketProber, SynKind, conclude, survey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (target, local) = ("198.51.100.1:443".parse()?, "192.0.2.7".parse()?);
+//! let mut prober = SocketProber::new(target, local, None)?;
+//! let mut map = PathMap::new(prober.local(), target);
+//! survey(&mut prober, &Plan::new(SynKind::ALL.to_vec()), &mut map, &mut |_, _, _| true)?;
+//! for sentence in conclude(&map, &[]).sentences(&map) {
+//!     println!("{sentence}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | file | subject |
 //! | --- | --- |
 //! | `prober` | sends SYNs; the only sockets |

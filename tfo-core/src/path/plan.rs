@@ -33,7 +33,7 @@ pub trait Prober {
     fn sent(&self, kind: SynKind) -> SentSyn;
 }
 
-/// What is wanted.
+/// The plan of a survey: what is wanted.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Plan {
@@ -93,14 +93,14 @@ impl Plan {
         self
     }
 
-    /// Says whether nothing seems to pass any more from a port once a SYN with data has passed from it.
+    /// Sets whether nothing seems to pass any more from a port once a SYN with data has passed from it.
     #[must_use]
     pub const fn flow_dropped(mut self, dropped: bool) -> Self {
         self.flow_dropped = dropped;
         self
     }
 
-    /// Says whether it is known that the kernel's retransmission passes.
+    /// Sets whether it is known that the kernel's retransmission passes.
     #[must_use]
     pub const fn retransmission_passes(mut self, passes: bool) -> Self {
         self.retransmission_passes = passes;
@@ -108,7 +108,7 @@ impl Plan {
     }
 }
 
-/// What is being done, for a line of progress.
+/// The stage of a survey, for a line of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {

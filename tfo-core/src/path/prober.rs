@@ -41,7 +41,7 @@ pub struct SocketProber {
 }
 
 impl SocketProber {
-    /// Sends to `target` from this address, and from `port` if it is free.
+    /// Creates a prober that sends to `target` from this address, and from `port` if it is free.
     ///
     /// # Errors
     /// The address is not this host's, or the kernel has no error queue: [`io::ErrorKind::Unsupported`].
@@ -59,7 +59,7 @@ impl SocketProber {
         Ok(prober)
     }
 
-    /// Where the SYNs come from.
+    /// Returns the local address of the SYNs.
     #[must_use]
     pub const fn local(&self) -> SocketAddr {
         self.local
@@ -195,7 +195,7 @@ impl SocketProber {
         }
     }
 
-    /// Compares the way of datagrams with that of TCP: how far away is the target really? Sends empty datagrams to a port where
+    /// Compares the distance of the target for datagrams with that for TCP. Sends empty datagrams to a port where
     /// nobody listens, from the distance of TCP on.
     pub fn measure_datagrams(&self, map: &mut PathMap, wait: Duration) {
         let Some(distance) = map.distance() else { return };

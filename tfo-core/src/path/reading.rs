@@ -33,7 +33,7 @@ pub struct SentSyn {
 /// The options of [`SentSyn::others`].
 const OTHERS: [u8; 3] = [4, KIND_TIMESTAMPS, 3];
 
-/// Something that is different in a quote.
+/// A difference between a quote and the SYN that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Change {

@@ -28,7 +28,7 @@ impl Shot {
     }
 }
 
-/// What came back.
+/// The reply to a SYN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -66,7 +66,7 @@ impl IcmpReply {
     }
 }
 
-/// What an ICMP error says.
+/// The kind of an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IcmpError {

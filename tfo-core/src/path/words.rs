@@ -54,7 +54,7 @@ impl FaultGroup {
         }
     }
 
-    /// What happens, where, and how sure that is: one or two sentences.
+    /// Returns what happens, where, and how sure that is: one or two sentences.
     #[must_use]
     pub fn sentence(&self, map: &PathMap) -> String {
         let fault = &self.fault;
@@ -107,7 +107,7 @@ impl FaultGroup {
         text
     }
 
-    /// Whom to ask, and what to do.
+    /// Returns whom to ask, and what to do.
     #[must_use]
     pub fn advice(&self, map: &PathMap) -> String {
         let fault = &self.fault;
@@ -196,7 +196,7 @@ fn whom(fault: &Fault, map: &PathMap) -> String {
 }
 
 impl Conclusion {
-    /// All that was found, in sentences; one paragraph each.
+    /// Returns all that was found, in sentences; one paragraph each.
     #[must_use]
     pub fn sentences(&self, map: &PathMap) -> Vec<String> {
         let mut found: Vec<String> =

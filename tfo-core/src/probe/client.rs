@@ -14,6 +14,22 @@ use crate::socket::{
 };
 
 /// A connection to be made and watched.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tfo_core::diagnosis::{Evidence, judge};
+/// use tfo_core::probe::Probe;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let probe = Probe::new("192.0.2.1:2222".parse()?).reply_timeout(Duration::from_secs(2));
+/// for _ in 0..3 {
+///     let seen = probe.run(b"hello\n");
+///     println!("{:?}", seen.timing.first_byte);
+///     println!("{}", judge(&Evidence::new(Some(seen.evidence), None)));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Probe {
     server: SocketAddr,
@@ -26,7 +42,7 @@ pub struct Probe {
     is_complete: fn(&[u8]) -> bool,
 }
 
-/// What was seen of one watched connection.
+/// A watched connection: its evidence, the answer, and how long its steps took.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Observation {
@@ -38,7 +54,7 @@ pub struct Observation {
     pub timing: Timing,
 }
 
-/// How long the steps of a connection took, from the call that started it.
+/// The times of the steps of a connection, from the call that started it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
@@ -70,14 +86,14 @@ impl Probe {
         }
     }
 
-    /// How the first bytes are handed over.
+    /// Sets how the first bytes are passed to the kernel. Default: [`Method::Auto`].
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// The local address to connect from. Default: the kernel chooses.
+    /// Sets the local address to connect from. Default: chosen by the kernel.
     #[must_use]
     pub fn bind(mut self, local: SocketAddr) -> Self {
         self.bind = Some(local);
@@ -91,7 +107,7 @@ impl Probe {
         self
     }
 
-    /// The network interface to connect by. Default: that of the route.
+    /// Sets the network interface to connect by. Default: chosen by the route.
     #[must_use]
     pub fn interface(mut self, name: impl Into<String>) -> Self {
         self.interface = Some(name.into());
@@ -112,7 +128,7 @@ impl Probe {
         self
     }
 
-    /// Says when an answer is complete. Default: with its first byte.
+    /// Sets when an answer is complete. Default: with its first byte.
     #[must_use]
     pub fn until(mut self, is_complete: fn(&[u8]) -> bool) -> Self {
         self.is_complete = is_complete;
@@ -130,7 +146,7 @@ impl Probe {
         Observation { answer: answer.bytes, ..seen }
     }
 
-    /// [`run`](Self::run) with a conversation after the first bytes, which has the time of
+    /// Like [`run`](Self::run), with a conversation after the first bytes, which has the time of
     /// [`reply_timeout`](Self::reply_timeout) for all of it. The observation has no answer: the dialogue
     /// has it.
     #[must_use]

@@ -16,7 +16,7 @@ pub trait Dialogue {
     fn closed(&mut self, _at: Duration) {}
 }
 
-/// How a conversation goes on.
+/// The next step of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Next {

@@ -22,6 +22,19 @@
 //!
 //! The answer depends on the bytes of the request alone, not on the segments in which they come:
 //! [`RequestReader::respond`] makes it for every mirror.
+//!
+//! ```no_run
+//! use tfo_core::diagnosis::{Evidence, judge};
+//! use tfo_core::probe::{Probe, mirror};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let probe = Probe::new("192.0.2.1:2222".parse()?).until(mirror::Answer::is_complete);
+//! let seen = probe.run(&mirror::request("1", 64));
+//! let server = mirror::Answer::parse(&seen.answer)?.evidence;
+//! println!("{}", judge(&Evidence::new(Some(seen.evidence), Some(server))));
+//! # Ok(())
+//! # }
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +42,11 @@ use crate::diagnosis::ServerEvidence;
 use crate::error::{Error, Result};
 use crate::socket::SynRecord;
 
-/// How a request begins.
+/// The beginning of a request.
 pub const REQUEST: &str = "tfo-probe/1 ";
 /// The bytes that each answer of a mirror begins with; its version follows.
 pub const ANSWER: &[u8] = b"{\"tfo_mirror\":";
-/// What a mirror sends to a client that ends without a byte.
+/// The bytes that a mirror sends to a client that ends without a byte.
 pub const GREETING: &[u8] = b"{\"tfo_mirror\":2}\n";
 /// The latest version of the answer.
 const VERSION: u32 = 2;
@@ -90,7 +103,7 @@ pub struct RequestReader {
     received: usize,
 }
 
-/// How far a [`RequestReader`] has come.
+/// The progress of a [`RequestReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {

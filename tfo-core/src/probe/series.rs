@@ -7,7 +7,7 @@ use crate::diagnosis::{
 };
 use crate::socket::{Attempt, ClientFail};
 
-/// What the connections of one run have shown so far.
+/// A run of connections: what they have shown so far.
 ///
 /// A fault is worth more when it repeats, and only a regular connection can tell whether it is about fast open. The
 /// controls are made in turn with the connections whose SYN has data, and not always one for one: a balancer that
@@ -37,7 +37,7 @@ impl Series {
         }
     }
 
-    /// [`complete`](Self::complete) without regular connections: adds for which addresses the cookie was made.
+    /// Like [`complete`](Self::complete), without regular connections: adds for which addresses the cookie was made.
     pub fn learn(&mut self, evidence: &mut Evidence) {
         let same = evidence.same_connection() != Some(false);
         let server = evidence.server.as_ref().filter(|_| same);

@@ -17,6 +17,24 @@ use crate::socket::{Arrival, FastOpenListener, TcpState, option};
 ///
 /// Clones, and observers made by [`for_listener`](Self::for_listener), share what they know of the host: its counters
 /// are one for all listeners, so that a change belongs to all their connections together.
+///
+/// ```no_run
+/// use tfo_core::diagnosis::{Evidence, judge};
+/// use tfo_core::probe::ServerObserver;
+/// use tfo_core::socket::FastOpenListener;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = FastOpenListener::bind("0.0.0.0:2222")?;
+/// let observer = ServerObserver::new(&listener);
+/// for accepted in listener.incoming() {
+///     let arrival = accepted?.arrival;
+///     observer.accepted();
+///     let evidence = observer.evidence_with_counters(&arrival);
+///     println!("{}", judge(&Evidence::new(None, Some(evidence))));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ServerObserver {
     destination: SocketAddr,
@@ -76,7 +94,7 @@ const EARLIER: Duration = Duration::from_secs(3);
 const READS: u32 = 200;
 
 impl ServerObserver {
-    /// To be made before the listener's first `accept`: counters are compared from here on.
+    /// Creates an observer. Create it before the listener's first `accept`: counters are compared from here on.
     #[must_use]
     pub fn new(listener: &FastOpenListener) -> Self {
         let observer = Self::sharing(listener, Arc::default());
@@ -85,7 +103,7 @@ impl ServerObserver {
         observer
     }
 
-    /// An observer of another listener of this process.
+    /// Creates an observer of another listener of this process.
     #[must_use]
     pub fn for_listener(&self, listener: &FastOpenListener) -> Self {
         Self::sharing(listener, Arc::clone(&self.host))
@@ -112,7 +130,7 @@ impl ServerObserver {
         self.host.overflowed.store(overflowed, Ordering::Relaxed);
     }
 
-    /// [`classify`] for a connection that arrived: without a lock, a system call or an allocation.
+    /// Classifies a connection that arrived ([`classify`]): without a lock, a system call or an allocation.
     ///
     /// A cookie request is settled by `TCPI_OPT_TFO_CHILD`, once a connection has shown that this kernel sets it, as
     /// long as [`refresh`](Self::refresh) finds no full queue.
@@ -145,7 +163,7 @@ impl ServerObserver {
         self.host.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the connection itself shows, with the host's settings as they were last read. Costs no
+    /// Returns what the connection itself shows, with the host's settings as they were last read. Costs no
     /// system call.
     #[must_use]
     pub fn evidence(&self, arrival: &Arrival) -> ServerEvidence {
@@ -163,7 +181,7 @@ impl ServerObserver {
         }
     }
 
-    /// All that this host can say of the connection: the [`evidence`](Self::evidence) with
+    /// Returns all evidence that this host has of the connection: the [`evidence`](Self::evidence) with
     /// [counters](Self::add_counters).
     #[must_use]
     pub fn evidence_with_counters(&self, arrival: &Arrival) -> ServerEvidence {
@@ -172,7 +190,7 @@ impl ServerObserver {
         evidence
     }
 
-    /// [`evidence_with_counters`](Self::evidence_with_counters) for a connection that did not ask for it: when many come
+    /// Like [`evidence_with_counters`](Self::evidence_with_counters), for a connection that did not ask for it: when many come
     /// in a short time, or another thread reads the counters at this moment, without them.
     #[must_use]
     pub fn evidence_within_budget(&self, arrival: &Arrival) -> ServerEvidence {

@@ -15,7 +15,7 @@ pub struct Accepted {
     pub arrival: Arrival,
 }
 
-/// How a connection arrived. Read once, at `accept`, with two system calls (a third where its SYN was not saved) and no
+/// The arrival of a connection. Read once, at `accept`, with two system calls (a third where its SYN was not saved) and no
 /// allocation.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::socket::{Attempt, TcpInfo};
 use crate::sys::socket;
 
-/// How the first bytes are passed to the kernel.
+/// The way in which the first bytes are passed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Method {
@@ -27,6 +27,22 @@ pub enum Method {
 }
 
 /// Options for connecting.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tfo_core::socket::FastOpenStream;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let connector = FastOpenStream::connector()
+///     .bind("192.0.2.7:0".parse()?)
+///     .timeout(Duration::from_secs(5));
+/// match connector.connect("192.0.2.1:2222".parse()?, b"hello\n") {
+///     Ok(stream) => println!("{:?}", stream.attempt()),
+///     Err(e) => println!("{e}; the kernel had the first bytes: {}", e.attempt.is_some()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
     pub(super) method: Method,
@@ -135,7 +151,7 @@ impl Connector {
     /// ```
     ///
     /// # Errors
-    /// As [`connect`](Self::connect). The socket is closed.
+    /// As [`connect`](Self::connect); the socket is not a TCP one, or has been connected already. The socket is closed.
     pub fn connect_on(
         &self,
         fd: impl Into<OwnedFd>,
@@ -143,8 +159,11 @@ impl Connector {
         first: &[u8],
     ) -> Result<FastOpenStream, ConnectError> {
         let (fd, deadline) = (fd.into(), self.deadline());
-        socket::set_nonblocking(&fd, true)
-            .map_err(|e| Error::system("ioctl", "FIONBIO", e))
+        option::check_unconnected(&fd, server)
+            .and_then(|()| {
+                let set = socket::set_nonblocking(&fd, true);
+                set.map_err(|e| Error::system("ioctl", "FIONBIO", e))
+            })
             .and_then(|()| self.configure(&fd))
             .map_err(ConnectError::early)?;
         self.run(fd, server, &[IoSlice::new(first)], deadline)
@@ -156,6 +175,21 @@ impl Connector {
     /// The stream's [`attempt`](FastOpenStream::attempt) shows what is left to do once the stream is writable:
     /// after [`Attempt::InSyn`] send the bytes that did not fit into the SYN, after any other attempt send all of
     /// them. If the connection attempt fails, the first read or write returns the error. The timeout is ignored.
+    ///
+    /// ```no_run
+    /// use std::io::Write;
+    /// use tfo_core::socket::{Attempt, FastOpenStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = b"hello\n";
+    /// let connector = FastOpenStream::connector();
+    /// let mut stream = connector.connect_nonblocking("192.0.2.1:2222".parse()?, first)?;
+    /// // … wait until the stream is writable, then:
+    /// let taken = if let Some(Attempt::InSyn(bytes)) = stream.attempt() { bytes } else { 0 };
+    /// stream.write_all(&first[taken..])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The attempt is impossible: no file descriptors, no route, no port left.
@@ -388,6 +422,18 @@ impl FastOpenStream {
     /// Of several addresses, each is tried in turn until one connects: `first` may then have been sent to more than
     /// one of them.
     ///
+    /// ```no_run
+    /// use std::io::Read;
+    /// use tfo_core::socket::FastOpenStream;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut stream = FastOpenStream::connect("example.org:80", b"GET / HTTP/1.0\r\n\r\n")?;
+    /// let mut answer = Vec::new();
+    /// stream.read_to_end(&mut answer)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// The error of the last address, as [`Connector::connect`], or that of the resolution.
     pub fn connect(server: impl ToSocketAddrs, first: &[u8]) -> Result<Self, ConnectError> {
@@ -409,7 +455,7 @@ impl FastOpenStream {
     }
 }
 
-/// Why there is no connection, with the evidence that the attempt left.
+/// A failed connection attempt: the reason, and the evidence that the attempt left.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ConnectError {

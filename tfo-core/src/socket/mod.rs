@@ -19,6 +19,7 @@ pub(crate) mod connector;
 #[cfg(feature = "tokio")]
 mod deferred;
 mod listener;
+mod listener_builder;
 pub mod option;
 mod pipe;
 mod saved_syn;
@@ -32,7 +33,8 @@ pub use attempt::Attempt;
 pub use connector::{ConnectError, Connector, Method};
 #[cfg(feature = "tokio")]
 pub(crate) use deferred::send_first;
-pub use listener::{FastOpenListener, ListenerBuilder};
+pub use listener::FastOpenListener;
+pub use listener_builder::ListenerBuilder;
 pub use pipe::Pipe;
 pub use saved_syn::SavedSyn;
 pub use stream::FastOpenStream;

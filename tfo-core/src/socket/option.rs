@@ -49,11 +49,24 @@
 //! # }
 //! ```
 //!
-//! Of a connection, [`tcp_bits`] returns whether its SYN carried data that was acknowledged.
+//! [`tcp_bits`] returns whether the SYN of a connection carried data that was acknowledged, and [`saved_syn`] the SYN:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tfo_core::socket::option;
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! option::set_save_syn(&listener, true)?;
+//! let (stream, _) = listener.accept()?;
+//! println!("data in the SYN: {}", option::tcp_bits(&stream)?.syn_data);
+//! println!("its option: {:?}", option::saved_syn(&stream)?.and_then(|syn| syn.fast_open()));
+//! # Ok(())
+//! # }
+//! ```
 
 #![allow(clippy::missing_errors_doc, reason = "said once, above")]
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -61,8 +74,8 @@ use libc::{IPPROTO_TCP, SOL_SOCKET};
 
 use crate::cookie::FastOpenKey;
 use crate::error::{Error, Result};
-use crate::socket::{SavedSyn, TcpBits, TcpInfo};
-use crate::sys::sockopt;
+use crate::socket::{SavedSyn, TcpBits, TcpInfo, TcpState};
+use crate::sys::{socket, sockopt};
 
 /// `MAX_TCP_KEEPIDLE`: more seconds are refused.
 const MAX_KEEPIDLE: i32 = 32767;
@@ -102,17 +115,20 @@ pub fn fastopen(fd: impl AsFd) -> Result<u32> {
 /// - [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html)
 #[doc(alias = "TCP_FASTOPEN_CONNECT")]
 pub fn set_fastopen_connect(fd: impl AsFd, on: bool) -> Result<bool> {
-    let set = sockopt::set_int(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, on.into());
+    let set = sockopt::set_int(&fd, IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, on.into());
     match set {
         Ok(()) => Ok(true),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => {
+        Err(e)
+            if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT))
+                && is_tcp(&fd) =>
+        {
             Ok(false)
         }
         Err(e) => Err(Error::system("setsockopt", "TCP_FASTOPEN_CONNECT", e)),
     }
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT)`.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT)`: whether the next `connect` waits for the first write.
 #[doc(alias = "TCP_FASTOPEN_CONNECT")]
 pub fn fastopen_connect(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_FASTOPEN_CONNECT, "TCP_FASTOPEN_CONNECT").map(|on| on != 0)
@@ -155,20 +171,20 @@ pub fn fastopen_key(fd: impl AsFd) -> Result<Vec<FastOpenKey>> {
     Ok(keys.iter().copied().map(FastOpenKey::new).collect())
 }
 
-/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, on)`.
+/// `setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, on)`: uses fast open without cookies.
 ///
 /// On a client's socket: data is put into the SYN although no cookie is cached. On a listener: the data of any SYN
 /// is accepted, **including forged ones**. Returns `Ok(false)` if the kernel is older than 4.15.
 #[doc(alias = "TCP_FASTOPEN_NO_COOKIE")]
 pub fn set_fastopen_no_cookie(fd: impl AsFd, on: bool) -> Result<bool> {
-    match sockopt::set_int(fd, IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, on.into()) {
+    match sockopt::set_int(&fd, IPPROTO_TCP, libc::TCP_FASTOPEN_NO_COOKIE, on.into()) {
         Ok(()) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) && is_tcp(&fd) => Ok(false),
         Err(e) => Err(Error::system("setsockopt", "TCP_FASTOPEN_NO_COOKIE", e)),
     }
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE)`.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE)`: whether no cookie is needed.
 #[doc(alias = "TCP_FASTOPEN_NO_COOKIE")]
 pub fn fastopen_no_cookie(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_FASTOPEN_NO_COOKIE, "TCP_FASTOPEN_NO_COOKIE").map(|on| on != 0)
@@ -255,8 +271,14 @@ pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<bool> {
 /// - [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)
 #[doc(alias = "SO_BINDTODEVICE")]
 pub fn set_bind_to_device(fd: impl AsFd, interface: &str) -> Result<()> {
-    sockopt::set_bytes(fd, SOL_SOCKET, libc::SO_BINDTODEVICE, interface.as_bytes())
-        .map_err(|e| Error::system("setsockopt", "SO_BINDTODEVICE", e))
+    let name = interface.as_bytes();
+    // The kernel takes the beginning of a longer name for the name.
+    let set = if name.len() >= libc::IFNAMSIZ || name.contains(&0) {
+        Err(io::Error::from_raw_os_error(libc::ENODEV))
+    } else {
+        sockopt::set_bytes(fd, SOL_SOCKET, libc::SO_BINDTODEVICE, name)
+    };
+    set.map_err(|e| Error::system("setsockopt", format_args!("SO_BINDTODEVICE {interface}"), e))
 }
 
 /// `setsockopt(fd, IPPROTO_IP, IP_MINTTL, ttl)`: drops packets that arrive with a smaller TTL; 0 accepts all.
@@ -271,7 +293,7 @@ pub fn set_min_ttl(fd: impl AsFd, ttl: u8) -> Result<()> {
         .map_err(|e| Error::system("setsockopt", "IP_MINTTL", e))
 }
 
-/// `getsockopt(fd, IPPROTO_IP, IP_MINTTL)`.
+/// `getsockopt(fd, IPPROTO_IP, IP_MINTTL)`: the smallest TTL of a packet that is not dropped.
 #[doc(alias = "IP_MINTTL")]
 pub fn min_ttl(fd: impl AsFd) -> Result<u8> {
     sockopt::int(fd, libc::IPPROTO_IP, libc::IP_MINTTL)
@@ -286,7 +308,7 @@ pub fn set_min_hop_count(fd: impl AsFd, hops: u8) -> Result<()> {
         .map_err(|e| Error::system("setsockopt", "IPV6_MINHOPCOUNT", e))
 }
 
-/// `getsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT)`.
+/// `getsockopt(fd, IPPROTO_IPV6, IPV6_MINHOPCOUNT)`: the smallest hop limit of a packet that is not dropped.
 #[doc(alias = "IPV6_MINHOPCOUNT")]
 pub fn min_hop_count(fd: impl AsFd) -> Result<u8> {
     sockopt::int(fd, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT)
@@ -320,7 +342,7 @@ pub fn set_user_timeout(fd: impl AsFd, time: Duration) -> Result<()> {
     set_int(fd, libc::TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT", saturating(milliseconds))
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT)`.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT)`: how long sent data may stay unacknowledged.
 #[doc(alias = "TCP_USER_TIMEOUT")]
 pub fn user_timeout(fd: impl AsFd) -> Result<Duration> {
     let milliseconds = int(fd, libc::TCP_USER_TIMEOUT, "TCP_USER_TIMEOUT")?;
@@ -333,7 +355,7 @@ pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
     set_int(fd, libc::TCP_NODELAY, "TCP_NODELAY", on.into())
 }
 
-/// `getsockopt(fd, IPPROTO_TCP, TCP_NODELAY)`.
+/// `getsockopt(fd, IPPROTO_TCP, TCP_NODELAY)`: whether small segments are sent at once.
 #[doc(alias = "TCP_NODELAY")]
 pub fn nodelay(fd: impl AsFd) -> Result<bool> {
     int(fd, libc::TCP_NODELAY, "TCP_NODELAY").map(|on| on != 0)
@@ -356,7 +378,7 @@ pub fn set_keepalive(fd: impl AsFd, idle: Option<Duration>) -> Result<()> {
         .map_err(|e| Error::system("setsockopt", "SO_KEEPALIVE", e))
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE)` and `getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE)`.
+/// `getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE)` and `getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE)`: the idle time before a probe.
 #[doc(alias = "SO_KEEPALIVE")]
 #[doc(alias = "TCP_KEEPIDLE")]
 pub fn keepalive(fd: impl AsFd) -> Result<Option<Duration>> {
@@ -383,7 +405,7 @@ pub fn set_linger(fd: impl AsFd, time: Option<Duration>) -> Result<()> {
         .map_err(|e| Error::system("setsockopt", "SO_LINGER", e))
 }
 
-/// `getsockopt(fd, SOL_SOCKET, SO_LINGER)`.
+/// `getsockopt(fd, SOL_SOCKET, SO_LINGER)`: what closing does with unsent data.
 #[doc(alias = "SO_LINGER")]
 pub fn linger(fd: impl AsFd) -> Result<Option<Duration>> {
     let mut value = [0; 8];
@@ -413,6 +435,28 @@ pub(super) fn is_tcp_listener(fd: impl AsFd) -> bool {
     let fd = fd.as_fd();
     let is = |name, value| sockopt::int(fd, SOL_SOCKET, name).is_ok_and(|int| int == value);
     is(libc::SO_PROTOCOL, IPPROTO_TCP) && is(libc::SO_ACCEPTCONN, 1)
+}
+
+/// `getsockopt(fd, SOL_SOCKET, SO_PROTOCOL)`: whether this is a TCP or MPTCP socket.
+fn is_tcp(fd: impl AsFd) -> bool {
+    let protocol = sockopt::int(fd, SOL_SOCKET, libc::SO_PROTOCOL);
+    matches!(protocol, Ok(IPPROTO_TCP | libc::IPPROTO_MPTCP))
+}
+
+/// Checks that the socket may connect to `server`: it is TCP, of that family, and has not connected or listened.
+pub(super) fn check_unconnected(fd: impl AsFd, server: SocketAddr) -> Result<()> {
+    let fd = fd.as_fd();
+    if !is_tcp(fd) {
+        return Err(Error::malformed("socket", "not a TCP socket"));
+    }
+    let own = socket::local_address(fd).map_err(|e| Error::system("getsockname", "", e))?;
+    let errno = match tcp_bits(fd)?.state {
+        TcpState::Close if own.is_ipv4() == server.is_ipv4() => return Ok(()),
+        TcpState::Close => libc::EAFNOSUPPORT,
+        TcpState::SynSent => libc::EALREADY,
+        _ => libc::EISCONN,
+    };
+    Err(Error::system("connect", server, io::Error::from_raw_os_error(errno)))
 }
 
 /// `getsockopt(fd, SOL_SOCKET, SO_ERROR)`: takes the socket's pending error.

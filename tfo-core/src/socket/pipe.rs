@@ -9,6 +9,20 @@ use crate::sys::pipe;
 /// A pipe between two sockets: one sends what the other has received, without a copy into this process. It takes
 /// two file descriptors; its bytes are in kernel memory.
 ///
+/// ```no_run
+/// use tfo_core::socket::{FastOpenStream, Pipe};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # fn streams() -> (FastOpenStream, FastOpenStream) { todo!() }
+/// let (from, to) = streams();
+/// let mut pipe = Pipe::new()?;
+/// // Once `from` is readable and `to` is writable:
+/// pipe.fill(&from, 64 * 1024)?;
+/// pipe.drain(&to)?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # References
 /// [`splice(2)`](https://man7.org/linux/man-pages/man2/splice.2.html)
 #[derive(Debug)]
@@ -20,7 +34,7 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// `pipe2(2)`.
+    /// Creates an empty pipe: `pipe2(2)`.
     ///
     /// # Errors
     /// No file descriptors are left, or no memory for pipes (`fs.pipe-user-pages-hard`).

@@ -49,7 +49,7 @@ pub(super) mod offset {
     pub(super) const MIN_LENGTH: usize = 8;
 }
 
-/// What `TCP_INFO` reports about a connection.
+/// The contents of `TCP_INFO`: what the kernel reports about a connection.
 ///
 /// A field that the kernel did not return, because it is older than the field, is `None`.
 ///

@@ -42,6 +42,7 @@ pub(crate) fn next(fd: impl AsFd, quote: &mut [u8]) -> io::Result<QueuedError> {
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
+    // Its type depends on the C library.
     message.msg_controllen = control.0.len() as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
     // SAFETY: `message` points to `part`, `quote` and `control`, which live over the call and have the lengths given.
@@ -146,7 +147,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     fn error_with_its_ttl_is_read() {
         let ttl = message(libc::IPPROTO_IP, libc::IP_TTL, &62_i32.to_ne_bytes());
-        let found = parse(&[ttl, time_exceeded()].concat(), 52).expect("an error");
+        let found = parse(&[ttl, time_exceeded(), vec![0; 64]].concat(), 52).expect("an error");
         assert_eq!((found.is_icmp, found.kind, found.code), (true, 11, 0));
         assert_eq!(found.offender, Some([203, 0, 113, 3].into()));
         assert_eq!((found.ttl, found.quoted), (Some(62), 52));

@@ -1,8 +1,10 @@
 //! The types fit in: they convert from and to those of others, and take sockets and first bytes as the caller has them.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -183,6 +185,64 @@ fn first_bytes_ride_the_syn_of_an_mptcp_socket() {
 }
 
 #[test]
+fn socket_that_cannot_connect_is_refused() {
+    isolated(|| {
+        let net = Net::new();
+        let listener = net.listen(on(SERVERS[0]));
+        net.fetch_cookie(&listener);
+        let server = listener.local_addr();
+        let neighbour = net.server.run(move || UdpSocket::bind(server)).expect("TCP alone uses it");
+        net.client.run(move || {
+            let new = |domain| Socket::new(domain, Type::STREAM, None).unwrap();
+            let connected = TcpStream::connect(server).unwrap();
+            let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+            let deferred = new(Domain::IPV4);
+            assert!(option::set_fastopen_connect(&deferred, true).unwrap());
+            deferred.connect(&server.into()).expect("it sends nothing");
+            let udp = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let sockets: [(OwnedFd, Result<i32, &str>); 7] = [
+                (udp.into(), Err("socket: not a TCP socket")),
+                (UnixStream::pair().unwrap().0.into(), Err("socket: not a TCP socket")),
+                (File::open("/dev/null").unwrap().into(), Err("socket: not a TCP socket")),
+                (connected.into(), Ok(libc::EISCONN)),
+                (listening.into(), Ok(libc::EISCONN)),
+                (deferred.into(), Ok(libc::EALREADY)),
+                (new(Domain::IPV6).into(), Ok(libc::EAFNOSUPPORT)),
+            ];
+            for (fd, expected) in sockets {
+                let e = Connector::default().connect_on(fd, server, b"lost?").unwrap_err();
+                match expected {
+                    Ok(errno) => assert_eq!(e.error.raw_os_error(), Some(errno), "{e}"),
+                    Err(text) => assert_eq!(e.to_string(), text),
+                }
+                assert_eq!(e.attempt, None, "the kernel had no bytes: {e}");
+            }
+        });
+        neighbour.set_nonblocking(true).unwrap();
+        let error = neighbour.recv(&mut [0; 8]).expect_err("no datagram was sent");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn option_of_another_protocol_is_an_error() {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // `Ok(false)` would mean that this host does not allow it.
+    for set in
+        [option::set_fastopen_connect(&udp, true), option::set_fastopen_no_cookie(&udp, true)]
+    {
+        assert_eq!(set.unwrap_err().raw_os_error(), Some(libc::ENOPROTOOPT));
+    }
+    // The kernel would take the first 15 bytes of the name.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    for name in ["none", "lo\0", "sixteen-letters!"] {
+        let e = option::set_bind_to_device(&socket, name).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::ENODEV), "{e}");
+        assert!(e.to_string().starts_with("setsockopt SO_BINDTODEVICE "), "{e}");
+    }
+}
+
+#[test]
 fn longest_times_are_no_error() {
     isolated(|| {
         let net = Net::new();
@@ -232,6 +292,26 @@ fn stream_connects_to_names_and_to_the_next_address() {
         assert!(error.starts_with("resolve the server's address failed: "), "{error}");
         let error = FastOpenStream::connect(&[][..], b"hello").unwrap_err().to_string();
         assert!(error.starts_with("resolve the server's address failed: "), "{error}");
+    });
+}
+
+#[test]
+fn listener_binds_names_and_the_next_address() {
+    isolated(|| {
+        let net = Net::new();
+        let taken = net.listen(on(SERVERS[0])).local_addr();
+        let free = SocketAddr::new(taken.ip(), 0);
+        net.server.run(move || {
+            let _taken = FastOpenListener::bind(taken.to_string()).expect("text is an address");
+            let listener = FastOpenListener::bind(&[taken, free][..]).expect("the next one");
+            assert_ne!(listener.local_addr(), taken);
+            let error = FastOpenListener::bind(taken).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            for none in [FastOpenListener::bind("no port"), FastOpenListener::bind(&[][..])] {
+                let text = none.unwrap_err().to_string();
+                assert!(text.starts_with("resolve the listen address failed: "), "{text}");
+            }
+        });
     });
 }
 

@@ -24,7 +24,7 @@ fn adopted_socket_gets_fast_open_and_keeps_its_queue() {
 
             assert_eq!(FastOpenListener::address_of(&made).unwrap(), address);
             let builder = FastOpenListener::builder(address).queue(5).backlog(7);
-            let listener = builder.adopt(made.into()).expect("it listens");
+            let listener = builder.adopt(made).expect("it listens");
             assert_eq!(listener.local_addr(), address);
             assert!(listener.is_inherited());
             assert_eq!(listener.effective_queue().unwrap(), 5);
@@ -71,7 +71,7 @@ fn adopting_another_socket_or_address_is_refused() {
             assert_eq!(error.to_string(), text);
         }
         let elsewhere = SocketAddr::new(address.ip(), 1);
-        let error = FastOpenListener::builder(elsewhere).adopt(listener.into()).unwrap_err();
+        let error = FastOpenListener::builder(elsewhere).adopt(listener).unwrap_err();
         let text = format!("inherited socket: listens on {address}: expected {elsewhere}");
         assert_eq!(error.to_string(), text);
     });

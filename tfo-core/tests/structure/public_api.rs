@@ -87,11 +87,12 @@ fn is_member(line: &str) -> bool {
 /// Returns an item up to its body, on one line.
 fn signature(first: &str, following: &mut std::str::Lines<'_>) -> String {
     let mut text = first.to_owned();
+    let ends: &[char] = if text.starts_with("pub use ") { &[';'] } else { &['{', ';', ',', '}'] };
     let open = |text: &str| text.matches(['(', '<']).count() > text.matches([')', '>']).count();
-    while !text.ends_with(['{', ';', ',', '}']) || (text.ends_with(',') && open(&text)) {
+    while !text.ends_with(ends) || (text.ends_with(',') && open(&text)) {
         let Some(next) = following.next() else { break };
         text = format!("{text} {}", next.trim());
     }
-    let end = text.find('{').filter(|_| !text.starts_with("pub use")).unwrap_or(text.len());
+    let end = text.find('{').filter(|_| !text.starts_with("pub use ")).unwrap_or(text.len());
     text[..end].trim_end_matches([';', ' ']).split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -51,6 +51,7 @@ pub fn named_values<T: ValueEnum>() -> Vec<(T, PossibleValue)> {
 /// assert_eq!("now".parse::<Speed>().unwrap_err().to_string(), "expected `slow` or `very-fast`");
 /// assert_eq!(Speed::default().to_string(), "slow");
 /// ```
+#[doc(hidden)]
 #[macro_export]
 macro_rules! choice {
     ($($name:ident),+) => { $(

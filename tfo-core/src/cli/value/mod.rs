@@ -83,6 +83,7 @@ where
 
 /// Implements `Serialize` by the type's `Display`, and `Deserialize` by its `FromStr`. The second argument states
 /// the rule, as "expected …" continues.
+#[doc(hidden)]
 #[macro_export]
 macro_rules! as_text {
     (for [$($generics:tt)*] $name:ty, $allowed:expr) => {

@@ -35,6 +35,22 @@
 //! A server whose clock is wrong by more than a fifth of an epoch causes misses for the clients that it shares with
 //! others until the clock is corrected. Cookies of the [next](super::KeyRing::next) key, which
 //! [`forensics`](super::forensics) identifies, are the sign of it.
+//!
+//! # Example
+//! ```
+//! use std::time::{Duration, SystemTime};
+//! use tfo_core::cookie::derived::{Schedule, Secret};
+//!
+//! # fn main() -> tfo_core::Result<()> {
+//! let secret = Secret::from_hex("00112233445566778899aabbccddeeff")?;
+//! let two_days = Schedule::new(Duration::from_secs(2 * 24 * 60 * 60));
+//! let ring = two_days.ring(&secret, SystemTime::now());
+//! // For `FastOpenListener::set_keys`, on every server of the fleet.
+//! let (primary, backup) = (ring.primary(), ring.backup());
+//! # let _ = (primary, backup);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -129,7 +145,7 @@ fn malformed(reason: &str) -> Error {
     Error::malformed("fleet secret", reason)
 }
 
-/// When the keys of a fleet change. The module documentation states the [rule](self).
+/// The times at which the keys of a fleet change. The module documentation states the [rule](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     every: Duration,

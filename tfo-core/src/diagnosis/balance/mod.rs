@@ -105,6 +105,20 @@ pub struct SeenCookie {
 }
 
 /// Counts the keys behind an address: `evidence` is of connections to it, made one after another.
+///
+/// ```no_run
+/// use tfo_core::diagnosis::{Evidence, balance};
+/// use tfo_core::probe::Probe;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let probe = Probe::new("192.0.2.1:2222".parse()?);
+/// let evidence: Vec<_> = (0..16)
+///     .map(|_| Evidence::new(Some(probe.run(b"hello\n").evidence), None))
+///     .collect();
+/// println!("{}", balance(&evidence).finding);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn balance(evidence: &[Evidence]) -> Balance {
     let mut seen = Seen::default();

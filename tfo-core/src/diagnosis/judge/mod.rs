@@ -23,7 +23,21 @@ mod server;
 use self::facts::{Facts, View};
 use super::{Blame, Cause, Evidence, Outcome, Saved, ServerEvidence, Verdict};
 
-/// What happened to the connection that this evidence is of, and why.
+/// Judges the evidence of one connection: what happened, why, and what to do next.
+///
+/// ```no_run
+/// use tfo_core::diagnosis::{Evidence, Outcome, judge};
+/// use tfo_core::probe::Probe;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let seen = Probe::new("192.0.2.1:2222".parse()?).run(b"hello\n");
+/// let verdict = judge(&Evidence::new(Some(seen.evidence), None));
+/// if verdict.outcome != Outcome::FastOpen {
+///     println!("{verdict} {}", verdict.advice);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// The verdict is seen from the client if the client's half is present, else from the
 /// server's: [`Blame::ThisHost`] is then the host of that half. Without both halves
@@ -41,8 +55,8 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     }
 }
 
-/// [`judge`] of a connection that [`classify`](super::classify) has settled from its server's side: the outcome with
-/// finding and advice.
+/// Returns the verdict on a connection that [`classify`](super::classify) has settled from its server's side: the
+/// outcome with finding and advice.
 #[must_use]
 pub fn in_words(outcome: Outcome, server: &ServerEvidence) -> Verdict {
     server::in_words(&Facts::of_server(server), server, outcome)

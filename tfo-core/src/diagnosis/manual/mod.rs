@@ -4,6 +4,15 @@
 //! A page is a Markdown file of this folder: the word as its title, a sentence of what it means, a
 //! line `Help: …` of what helps, then the four [sections](Section). What a cause requires, and which other causes
 //! that excludes, is not written there: it comes from the [table of rules](super::rules).
+//!
+//! ```
+//! use tfo_core::diagnosis::Cause;
+//! use tfo_core::diagnosis::manual::{Section, Topic};
+//!
+//! let page = Topic::Cause(Cause::QueueFull).page();
+//! println!("{}\n\n{}", page.summary(), page.section(Section::WhatToDo));
+//! assert_eq!(Topic::named("queue-full"), Some(Topic::Cause(Cause::QueueFull)));
+//! ```
 
 mod faults;
 mod proof;
@@ -27,20 +36,20 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// All of them: the verdicts, the causes, then the faults.
+    /// Returns all topics: the verdicts, the causes, then the faults.
     pub fn all() -> impl Iterator<Item = Self> {
         let outcomes = Outcome::ALL.iter().copied().map(Self::Outcome);
         let causes = Cause::ALL.iter().copied().map(Self::Cause);
         outcomes.chain(causes).chain(FAULTS.iter().map(|(word, _)| Self::Fault(word)))
     }
 
-    /// The one of this word.
+    /// Returns the topic of this word, if there is one.
     #[must_use]
     pub fn named(word: &str) -> Option<Self> {
         Self::all().find(|topic| topic.as_str() == word)
     }
 
-    /// The word.
+    /// Returns the word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +59,7 @@ impl Topic {
         }
     }
 
-    /// What the manual says of it.
+    /// Returns the page of the manual.
     #[must_use]
     pub fn page(self) -> Page {
         Page { topic: self, text: text(self) }
@@ -78,7 +87,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// All of them, in their order.
+    /// All sections, in their order.
     pub const ALL: &[Self] = &[Self::OnTheWire, Self::Evidence, Self::WhoDoesIt, Self::WhatToDo];
 
     /// Returns the heading.
@@ -93,7 +102,7 @@ impl Section {
     }
 }
 
-/// What the manual says of one word.
+/// A page of the manual: what it says about one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
     topic: Topic,
@@ -101,31 +110,31 @@ pub struct Page {
 }
 
 impl Page {
-    /// The word that it is about.
+    /// Returns the word that the page is about.
     #[must_use]
     pub const fn topic(self) -> Topic {
         self.topic
     }
 
-    /// The page as Markdown.
+    /// Returns the page as Markdown.
     #[must_use]
     pub const fn markdown(self) -> &'static str {
         self.text
     }
 
-    /// What it means: one sentence without its final dot.
+    /// Returns the meaning of the word: one sentence without its final dot.
     #[must_use]
     pub fn summary(self) -> &'static str {
         self.head().find(|line| !line.starts_with("# ")).unwrap_or_default()
     }
 
-    /// What helps, in a few words.
+    /// Returns what helps, in a few words.
     #[must_use]
     pub fn help(self) -> &'static str {
         self.head().find_map(|line| line.strip_prefix("Help: ")).unwrap_or_default()
     }
 
-    /// A section's text: paragraphs, and blocks between lines of three backticks. No line of it has
+    /// Returns a section's text: paragraphs, and blocks between lines of three backticks. No line of it has
     /// more than 78 characters.
     #[must_use]
     pub fn section(self, section: Section) -> &'static str {
@@ -134,7 +143,7 @@ impl Page {
         found.unwrap_or_default()
     }
 
-    /// What the rules require of a cause, by symptom. Empty where the bits of the connection show it directly.
+    /// Returns what the rules require of a cause, by symptom. Empty where the bits of the connection show it directly.
     #[must_use]
     pub fn proofs(self) -> Vec<Proof> {
         match self.topic {
@@ -143,7 +152,7 @@ impl Page {
         }
     }
 
-    /// What a broader word stands for, by symptom. Empty for all others.
+    /// Returns what a broader word stands for, by symptom. Empty for all others.
     #[must_use]
     pub fn broader_than(self) -> Vec<Broader> {
         match self.topic {

@@ -3,7 +3,7 @@
 use crate::diagnosis::Cause;
 use crate::diagnosis::rules::{BROADER, RULES, Rule, Sign, Symptom};
 
-/// What the rules require of a cause that explains one symptom.
+/// The requirements of the rules for a cause that explains one symptom.
 ///
 /// A cause is stated once each other cause of the symptom is excluded. The opposite of a fact that is required
 /// excludes the cause itself.
@@ -45,14 +45,14 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// The fact in words.
+    /// Returns the fact in words.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         self.sign.in_words(self.there)
     }
 }
 
-/// What is left for a broader word to stand for.
+/// The causes that are left for a broader word to stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Broader {

@@ -16,7 +16,7 @@ pub use table::{BROADER, RULES};
 
 use super::Cause;
 
-/// What a rule explains: how the connection looked from the end of the verdict.
+/// A symptom: how the connection looked from the end of the verdict. Rules explain it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Symptom {
@@ -35,7 +35,7 @@ pub enum Symptom {
 }
 
 impl Symptom {
-    /// All of them.
+    /// All symptoms.
     pub const ALL: &[Self] = &[
         Self::NoCookie,
         Self::DataNotAcked,
@@ -45,7 +45,7 @@ impl Symptom {
         Self::NoAnswer,
     ];
 
-    /// What was seen, in words.
+    /// Returns what was seen, in words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ macro_rules! signs {
         }
 
         impl Sign {
-            /// All of them.
+            /// All signs.
             pub const ALL: &[Self] = &[ $( Self::$sign, )* ];
 
             /// The fact in words: as it is if it is there, or if it is known to be missing.

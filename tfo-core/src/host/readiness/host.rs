@@ -13,8 +13,18 @@ use crate::host::{
 };
 use crate::socket::TcpState;
 
-/// What this host (this network namespace) shows about fast open. A part that cannot be read is `None`, and
+/// The facts about fast open of this host (this network namespace). A part that cannot be read is `None`, and
 /// [`unread`](Self::unread) has the reason.
+///
+/// ```no_run
+/// use tfo_core::host::readiness::{HostFacts, Role};
+///
+/// let facts = HostFacts::read();
+/// println!("ready as a client: {}", facts.is_ready(Role::Client));
+/// for finding in facts.findings() {
+///     println!("{finding}");
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HostFacts {

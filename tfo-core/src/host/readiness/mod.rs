@@ -27,7 +27,7 @@ use super::{
 };
 use crate::error::Result;
 
-/// What this host (this network namespace, this process) says that matters to a listener.
+/// The facts of this host (this network namespace, this process) that matter to a listener.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServerFacts {

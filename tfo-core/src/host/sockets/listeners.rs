@@ -46,6 +46,15 @@ pub struct Listener {
 
 /// Returns the listening sockets of the calling thread's network namespace, IPv4 first.
 ///
+/// ```no_run
+/// # fn main() -> tfo_core::Result<()> {
+/// for listener in tfo_core::host::listeners()? {
+///     println!("{}: fast open queue {}", listener.address, listener.fast_open_queue);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`Error::System`] if a file can't be read, [`Error::Malformed`] if a row of a listener can't be
 /// understood. A kernel without IPv6 is no error.
