@@ -30,6 +30,8 @@ const ABOVE: f64 = -6.0;
 const BELOW: f64 = 17.0;
 /// The least space between two marks of the time scale.
 const TICK_SPACE: f64 = 60.0;
+/// Maximum number of characters of the label of a tick.
+const TICK_LABEL: usize = 7;
 /// The number of characters of a note, and the part of its arrow below which it is centred: where the next packet in
 /// the other direction is far.
 const NOTE: usize = 28;
@@ -251,6 +253,22 @@ impl Axis {
     }
 }
 
+/// Returns the label of a tick: without its unit where there is no room for it, and empty where there is none at all.
+pub(super) fn tick_label(time: Duration) -> String {
+    let (value, unit) = match time.as_secs() {
+        ..10 => (time.as_secs_f64() * 1e3, " ms"),
+        _ => (time.as_secs_f64(), " s"),
+    };
+    // Without the errors of binary fractions.
+    let digits = format!("{value:.6}");
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    match digits.len() {
+        len if len + unit.len() <= TICK_LABEL => format!("{digits}{unit}"),
+        ..=TICK_LABEL => digits.to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Returns the notes of a packet in lines. What the server receives instead has no room on the arrow.
 fn half_notes(rung: &Rung) -> Vec<String> {
     let arrives = rung.arrives_as.as_ref().map(|changed| format!("arrives as {}", changed.label));
@@ -260,14 +278,10 @@ fn half_notes(rung: &Rung) -> Vec<String> {
 
 impl Picture {
     fn axis(&mut self, axis: &Axis, bottom: f64) {
-        let clock = |time: Duration| match time.as_secs() {
-            ..10 => format!("{} ms", time.as_secs_f64() * 1e3),
-            _ => format!("{} s", time.as_secs_f64()),
-        };
         for tick in axis.ticks() {
             let y = axis.y(tick);
             if y < bottom {
-                self.text("time dim", "end", (58.0, y + 4.5), &clock(tick));
+                self.text("time dim", "end", (58.0, y + 4.5), &tick_label(tick));
                 self.line("grid", (62.0, y), (WIDTH - 10.0, y));
             }
         }
