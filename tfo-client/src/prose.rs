@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 pub(crate) use tfo_core::cli::output::{counted, wrap as wrap_to};
+use tfo_core::cli::screen::drawing_width;
 use tfo_core::diagnosis::{Outcome, Verdict};
 
-/// Columns of prose: the width of a narrow terminal.
+/// The maximum number of columns of prose.
 pub(crate) const WIDTH: usize = 80;
 /// The advice that is not printed.
 const NOTHING: &str = "Nothing to do.";
@@ -49,9 +50,14 @@ pub(crate) fn format_advice(advice: &str) -> String {
     }
 }
 
+/// Returns the columns of prose: fewer than [`WIDTH`] on a narrow terminal.
+pub(crate) fn width() -> usize {
+    drawing_width().min(WIDTH)
+}
+
 /// Breaks lines between words, but never within backticks, so that commands can be pasted.
 pub(crate) fn wrap(text: &str) -> String {
-    wrap_to(text, WIDTH)
+    wrap_to(text, width())
 }
 
 /// Returns the host and its address, or the address alone if the host was given as one.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tfo_core::capture::{Direction, PacketPath, Trace, pcapng};
+use tfo_core::capture::{Direction, Handshake, PacketPath, Trace, connections, pcapng};
 
 use crate::output::Failure;
 
@@ -56,6 +56,26 @@ fn cannot_trace(source: tfo_core::Error) -> Failure {
         _ => "omit --trace and --pcap",
     };
     Failure::Operation { what: "can't trace packets".to_owned(), source, advice: advice.to_owned() }
+}
+
+/// Returns the packets of a probe's connection, without those of the regular connections that were made after it to
+/// compare with, and the number of the latter.
+pub(crate) fn without_controls(packets: Vec<PacketPath>) -> (Vec<PacketPath>, usize) {
+    let mut begun =
+        connections(&packets).into_iter().filter(|packets| Handshake::of(packets).is_some());
+    match begun.next() {
+        Some(connection) => (connection, begun.count()),
+        None => (packets, 0),
+    }
+}
+
+/// Returns a sentence about the regular connections of which no packets are drawn; empty if there are none.
+pub(crate) fn not_drawn(controls: usize) -> String {
+    match controls {
+        0 => String::new(),
+        1 => "A regular connection, to compare with, is not drawn.\n".to_owned(),
+        many => format!("{many} regular connections, to compare with, are not drawn.\n"),
+    }
 }
 
 /// Returns the files for the packets of each host of a lab: `lab.pcapng` becomes `lab-client.pcapng` and `lab-server.pcapng`.

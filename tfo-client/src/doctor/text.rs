@@ -10,7 +10,7 @@ use tfo_core::host::{Owners, cookie_cache};
 
 use super::open_connection::OpenConnection;
 use super::snapshot::{Snapshot, includes, rate};
-use crate::prose::{WIDTH, wrap_to};
+use crate::prose::{width, wrap_to};
 
 /// The maximum number of rows of a table. The JSON document has all of them.
 const ROWS: usize = 10;
@@ -50,7 +50,7 @@ pub(super) fn brief(snapshot: &Snapshot, half: Role, colour: bool) -> String {
     for finding in found.iter().filter(|finding| finding.level() != Level::Ok) {
         let style = style(finding.level(), colour);
         let what = escape_control(&finding.what());
-        let wrapped = wrap_to(&what, WIDTH - MARGIN - 2);
+        let wrapped = wrap_to(&what, width() - MARGIN - 2);
         let lines: Vec<&str> = wrapped.lines().take(BRIEF_LINES).collect();
         let cut = if wrapped.lines().count() > BRIEF_LINES { " …" } else { "" };
         text += &format!("  {style}{:<7}{style:#}  ", finding.level());
@@ -76,7 +76,7 @@ fn head(snapshot: &Snapshot, half: Role, found: &[Finding], colour: bool) -> Str
     if snapshot.environment.read_only {
         text += ", /proc/sys is read-only";
     }
-    text = wrap_to(&escape_control(&text), WIDTH);
+    text = wrap_to(&escape_control(&text), width());
     let judged = [("client", Role::Client), ("server", Role::Server)];
     let words = judged.into_iter().filter(|(_, part)| includes(half, *part)).map(|(name, part)| {
         let problems = found.iter().filter(|f| f.is_problem() && includes(part, f.role())).count();
@@ -105,7 +105,7 @@ fn section(
         let level = finding.level();
         let style = style(level, colour);
         text += &format!("  {style}{level:<7}{style:#}  ");
-        text += &indent(&wrap_to(&escape_control(&finding.what()), WIDTH - MARGIN), MARGIN);
+        text += &indent(&wrap_to(&escape_control(&finding.what()), width() - MARGIN), MARGIN);
         let mut fix = finding.fix(&snapshot.environment);
         if fixes.contains(&fix) {
             fix = vec!["the same fix as above".to_owned()];
@@ -113,7 +113,7 @@ fn section(
             fixes.push(fix.clone());
         }
         for step in fix {
-            text += &format!("    - {}", indent(&wrap_to(&escape_control(&step), WIDTH - 6), 6));
+            text += &format!("    - {}", indent(&wrap_to(&escape_control(&step), width() - 6), 6));
         }
     }
     if text.is_empty() { text } else { format!("\n{title}\n{text}") }
@@ -133,7 +133,7 @@ fn kernel(snapshot: &Snapshot) -> String {
     } else {
         "TFO_CHILD unknown (only a connection can show it)".to_owned()
     });
-    let text = wrap_to(&(words.join(", ") + "."), WIDTH - 2);
+    let text = wrap_to(&(words.join(", ") + "."), width() - 2);
     format!("\nKernel, as probed\n  {}", indent(&text, 2))
 }
 
@@ -267,7 +267,7 @@ fn connections(snapshot: &Snapshot, half: Role, most: usize) -> String {
         let arrow = if open.end == End::Server { "<-" } else { "->" };
         format!("{} {arrow} {}", open.connection.local, open.connection.remote)
     };
-    let width = shown.iter().take(most).map(|open| ends(open).len()).max().unwrap_or(0);
+    let column = shown.iter().take(most).map(|open| ends(open).len()).max().unwrap_or(0);
     for open in shown.iter().take(most) {
         let verdict = match (open.outcome, open.cause) {
             (Some(outcome), Some(cause)) => format!("{outcome}: {cause}"),
@@ -275,8 +275,8 @@ fn connections(snapshot: &Snapshot, half: Role, most: usize) -> String {
             (None, _) => open.description.to_owned(),
         };
         let ends = ends(open);
-        text += &if 2 + width + 2 + verdict.len() <= WIDTH {
-            format!("  {ends:<width$}  {verdict}\n")
+        text += &if 2 + column + 2 + verdict.len() <= width() {
+            format!("  {ends:<column$}  {verdict}\n")
         } else {
             format!("  {ends}\n      {verdict}\n")
         };

@@ -7,7 +7,7 @@ use tfo_core::diagnosis::Cause;
 use tfo_core::diagnosis::manual::{Fact, Page, Proof, Section, Topic};
 
 use crate::output;
-use crate::prose::{WIDTH, wrap};
+use crate::prose::{width, wrap};
 
 /// Width of the column with the words; the longest is `syn-ack-option-stripped`.
 const WORD: usize = 23;
@@ -100,7 +100,7 @@ fn list(bold: Style) -> String {
     ] {
         text += &format!("{bold}{title}{bold:#}\n");
         for topic in Topic::all().filter(|topic| kind(*topic) == wanted) {
-            let summary = break_lines(topic.page().summary(), WIDTH - WORD - 4).join(&hanging);
+            let summary = break_lines(topic.page().summary(), width() - WORD - 4).join(&hanging);
             text += &format!("  {topic:<WORD$}  {summary}\n");
         }
         text.push('\n');
@@ -198,7 +198,7 @@ fn proof(proof: &Proof) -> String {
 }
 
 fn item(text: &str) -> String {
-    let lines = break_lines(text, WIDTH - 2);
+    let lines = break_lines(text, width() - 2);
     format!("- {}\n", lines.join("\n  "))
 }
 
@@ -269,6 +269,7 @@ fn proof_entry(proof: &Proof) -> ProofEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prose::WIDTH;
 
     #[test]
     fn list_has_each_word_and_fits_80_columns() {

@@ -15,6 +15,7 @@ use super::{document, text};
 use crate::network::NetworkSettings;
 use crate::output::{self, Failure, Printer};
 use crate::probe::ProbedConnection;
+use crate::trace;
 
 /// The number of connections of a program whose ladders are printed.
 const PROGRAM_LADDERS: usize = 3;
@@ -59,7 +60,9 @@ impl LabReport {
             0 => "A regular connection".to_owned(),
             n => format!("Fast open, connection {n}"),
         };
-        self.show(LabConnection { title, probed: Some(probed), observed: None, packets }, true)
+        let (packets, controls) = trace::without_controls(packets);
+        let probed = Some(probed);
+        self.show(LabConnection { title, probed, observed: None, packets, controls }, true)
     }
 
     /// Adds the connections of a program, and prints the first ones.
@@ -67,7 +70,7 @@ impl LabReport {
         for (number, packets) in (1..).zip(connections(packets)) {
             let title = format!("Connection {number}");
             let observed = Observed::of(&packets);
-            let connection = LabConnection { title, probed: None, observed, packets };
+            let connection = LabConnection { title, probed: None, observed, packets, controls: 0 };
             if !self.show(connection, number <= PROGRAM_LADDERS) {
                 return;
             }

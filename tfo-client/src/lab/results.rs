@@ -26,6 +26,8 @@ pub(super) struct LabConnection {
     /// The verdict on the connection of another program, as far as its packets settle it.
     pub(super) observed: Option<Observed>,
     pub(super) packets: Vec<PacketPath>,
+    /// The number of regular connections that were made to compare with.
+    pub(super) controls: usize,
 }
 
 /// The time that fast open saved, compared with the regular connection.

@@ -7,6 +7,7 @@ use tfo_core::capture::TextStyle;
 
 use super::results::{LabConnection, Results};
 use crate::prose::{candidates, next_step, page_hint, style, time, verdict_with_cause, wrap};
+use crate::trace;
 
 pub(super) fn head(Results { network, address, .. }: &Results) -> String {
     let mut path = format!("round trip {}", time(Some(network.rtt)));
@@ -56,7 +57,7 @@ pub(super) fn block(results: &Results, connection: &LabConnection, look: TextSty
         }
         block += ".\n";
     }
-    block
+    block + &trace::not_drawn(connection.controls)
 }
 
 pub(super) fn foot(results: &Results, drawn: usize, colour: bool) -> String {

@@ -11,6 +11,7 @@ use crate::prose::{
     candidates, counted, format_advice, host_with_address, next_step, page_hint, style, time,
     verdict_with_cause, wrap,
 };
+use crate::trace;
 
 /// Width of the column with verdict and cause; the longest is `not-attempted (paused-by-blackhole)`.
 const VERDICT: usize = 35;
@@ -47,7 +48,9 @@ pub(super) fn ladder(
 ) -> String {
     let client = connection.evidence.client.as_ref().and_then(|client| client.local);
     let client = client.map_or_else(|| "this host".to_owned(), |local| local.ip().to_string());
-    Ladder::new(client, server.ip().to_string()).packets(&connection.packets).to_text(style)
+    let (packets, controls) = trace::without_controls(connection.packets.clone());
+    let ladder = Ladder::new(client, server.ip().to_string()).packets(&packets).to_text(style);
+    ladder + &trace::not_drawn(controls)
 }
 
 /// Returns the number of connections with each outcome so far, after a gap; empty before the first.

@@ -176,6 +176,8 @@ fn fix_in_a_pod_uses_the_security_context() {
         for part in [
             "securityContext: {sysctls: [{name: net.ipv4.tcp_fastopen, value: \"3\"}]}",
             "kubelet --allowed-unsafe-sysctls=net.ipv4.tcp_fastopen",
+            "with hostNetwork the network is the node's, and the pod's sysctls are refused: on the node, \
+             `sudo sysctl -w net.ipv4.tcp_fastopen=3`",
         ] {
             assert!(steps.contains(part), "{part}: {steps}");
         }

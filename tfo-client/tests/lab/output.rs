@@ -36,6 +36,17 @@ fn text_has_a_ladder_per_connection_and_the_saved_time() {
 }
 
 #[test]
+fn ladder_has_no_packets_of_regular_connections_to_compare_with() {
+    isolated(|| {
+        let text = text(&lab("--rtt 5ms --box reset-syn-data -n 3"));
+        let (_, last) = text.split_once("Fast open, connection 3\n").unwrap();
+        let (ladder, below) = last.split_once("\n\n").unwrap();
+        assert_eq!(ladder.matches("SYN").count(), 2, "a SYN with data, dropped: {ladder}");
+        assert!(below.contains("regular connections, to compare with, are not drawn."), "{below}");
+    });
+}
+
+#[test]
 fn ascii_flag_prints_ascii_only() {
     isolated(|| {
         let text = text(&lab("--ascii -n 1 --rtt 5ms"));

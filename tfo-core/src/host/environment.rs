@@ -99,7 +99,7 @@ impl RuntimeEnvironment {
         let now = format!("`sudo sysctl -w {name}={value}`");
         let inside = format!("`sysctl -w {name}={value}` in here, as root; lost when it ends");
         let for_good =
-            format!("for good: `echo '{name} = {value}' | sudo tee -a /etc/sysctl.d/90-tfo.conf`");
+            format!("for good: `echo '{name} = {value}' | sudo tee -a /etc/sysctl.d/50-tfo.conf`");
         let mut steps = Vec::new();
         if !self.read_only && matches!(self.place, Containment::Container(_) | Containment::Pod) {
             steps.push(inside);
@@ -290,7 +290,7 @@ mod tests {
                 false,
                 &[
                     "`sudo sysctl -w net.ipv4.tcp_fastopen=3`",
-                    "for good: `echo 'net.ipv4.tcp_fastopen = 3' | sudo tee -a /etc/sysctl.d/90-tfo.conf`",
+                    "for good: `echo 'net.ipv4.tcp_fastopen = 3' | sudo tee -a /etc/sysctl.d/50-tfo.conf`",
                 ],
             ),
             (

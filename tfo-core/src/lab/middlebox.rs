@@ -96,8 +96,8 @@ impl FromStr for Middlebox {
 pub(super) struct Leaving {
     pub(super) direction: Direction,
     pub(super) segment: Segment,
-    /// The box created the segment; no host sent it.
-    pub(super) forged: bool,
+    /// The box that created the segment. `None`: a host sent it.
+    pub(super) made_by: Option<&'static str>,
 }
 
 /// The result of all boxes for one segment.
@@ -136,14 +136,14 @@ impl Middleboxes {
     /// Passes a segment through all boxes, beginning with those next to its sender.
     pub(super) fn pass(&mut self, direction: Direction, mut segment: Segment) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut copies = 0;
+        let mut copies = Vec::new();
         let count = self.boxes.len();
         for step in 0..count {
             let index = if direction == Direction::ToServer { step } else { count - 1 - step };
             let Some(middlebox) = self.boxes.get(index).copied() else { break };
             match self.apply(middlebox, direction, &mut segment, &mut outcome.modifications) {
                 Ruling::Pass => {}
-                Ruling::Copy => copies += 1,
+                Ruling::Copy => copies.push(middlebox.name()),
                 Ruling::Drop(what) => {
                     outcome.modifications.push(Modification::new(middlebox.name(), what));
                     return outcome;
@@ -164,17 +164,17 @@ impl Middleboxes {
                     let leaving = Leaving {
                         direction: direction.reverse(),
                         segment: segment.reset(),
-                        forged: true,
+                        made_by: Some(middlebox.name()),
                     };
                     outcome.leaving.push(leaving);
                     return outcome;
                 }
             }
         }
-        for _ in 0..copies {
-            outcome.leaving.push(Leaving { direction, segment: segment.clone(), forged: true });
+        for made_by in copies.into_iter().map(Some) {
+            outcome.leaving.push(Leaving { direction, segment: segment.clone(), made_by });
         }
-        outcome.leaving.insert(0, Leaving { direction, segment, forged: false });
+        outcome.leaving.insert(0, Leaving { direction, segment, made_by: None });
         outcome
     }
 
@@ -452,7 +452,7 @@ mod tests {
                     let [leaving] = &outcome.leaving[..] else {
                         panic!("{middlebox} let {} segments out for {name}", outcome.leaving.len());
                     };
-                    assert!(!leaving.forged && leaving.direction == direction);
+                    assert!(leaving.made_by.is_none() && leaving.direction == direction);
                     assert_eq!(leaving.segment.clone().into_bytes(), bytes, "{middlebox}, {name}");
                 }
             }
@@ -495,7 +495,7 @@ mod tests {
         let outcome = Middleboxes::new(&[Middlebox::ResetSynData])
             .pass(TO_SERVER, syn(false, &option(Standard, &COOKIE), b"data"));
         let [leaving] = &outcome.leaving[..] else { panic!("one segment leaves: {outcome:?}") };
-        assert!(leaving.forged && leaving.direction == TO_CLIENT);
+        assert_eq!((leaving.made_by, leaving.direction), (Some("reset-syn-data"), TO_CLIENT));
         assert!(header(&leaving.segment).rst());
         assert_eq!(modifications(&outcome), ["reset-syn-data"]);
     }
@@ -505,7 +505,7 @@ mod tests {
         let outcome = Middleboxes::new(&[Middlebox::DuplicateSyn])
             .pass(TO_SERVER, syn(true, &option(Standard, &COOKIE), b"data"));
         let [original, copy] = &outcome.leaving[..] else { panic!("two leave: {outcome:?}") };
-        assert!(!original.forged && copy.forged);
+        assert_eq!((original.made_by, copy.made_by), (None, Some("duplicate-syn")));
         assert_eq!(
             original.segment.clone().into_bytes(),
             copy.segment.clone().into_bytes(),

@@ -32,8 +32,8 @@ pub(super) enum End {
 pub(super) struct Leaving {
     pub(super) end: End,
     pub(super) frame: Vec<u8>,
-    /// No host sent it: a box or a router made it.
-    pub(super) forged: bool,
+    /// The box or router that made it. `None`: a host sent it.
+    pub(super) made_by: Option<&'static str>,
     /// The links that it, and the packet that caused it, crossed towards the server, and back.
     pub(super) links: [usize; 2],
 }
@@ -79,7 +79,7 @@ struct Moving {
     /// The hop that it was at: 0 is the client, and one more than there are hops the server.
     at: usize,
     frame: Vec<u8>,
-    forged: bool,
+    made_by: Option<&'static str>,
     /// It has passed the boxes in front of the first hop.
     passed_front: bool,
     links: [usize; 2],
@@ -118,7 +118,7 @@ impl Route {
         };
         let mut carried = Carried::default();
         let first =
-            Moving { direction, at, frame, forged: false, passed_front: false, links: [0; 2] };
+            Moving { direction, at, frame, made_by: None, passed_front: false, links: [0; 2] };
         let mut work = VecDeque::from([first]);
         while let Some(moving) = work.pop_front() {
             let left = self.step(moving, now, &mut work, &mut carried.modifications);
@@ -305,16 +305,16 @@ impl RouterState {
 
 impl Moving {
     fn leave(self, end: End) -> Leaving {
-        Leaving { end, frame: self.frame, forged: self.forged, links: self.links }
+        Leaving { end, frame: self.frame, made_by: self.made_by, links: self.links }
     }
 
     /// A frame that goes back from here.
-    fn back(&self, frame: Vec<u8>, direction: Direction) -> Self {
+    fn back(&self, frame: Vec<u8>, direction: Direction, by: &'static str) -> Self {
         Self {
             direction,
             at: self.at,
             frame,
-            forged: true,
+            made_by: Some(by),
             passed_front: self.at == 0,
             links: self.links,
         }
@@ -327,7 +327,7 @@ impl Moving {
         quote: Option<usize>,
     ) -> Option<Self> {
         let frame = icmp::answer(&self.frame, router, error, quote)?;
-        Some(self.back(frame, self.direction.reverse()))
+        Some(self.back(frame, self.direction.reverse(), "router"))
     }
 }
 
@@ -359,8 +359,8 @@ fn pass_boxes(
     let mut ruling = Ruling::Drop;
     for leaving in leaving {
         let frame = leaving.segment.into_bytes();
-        if leaving.forged {
-            let mut extra = moving.back(frame, leaving.direction);
+        if let Some(by) = leaving.made_by {
+            let mut extra = moving.back(frame, leaving.direction, by);
             // Boxes in front of the first hop send to the client without a hop between.
             if extra.at == 0 && leaving.direction == Direction::ToClient {
                 extra.at = 1;
@@ -456,7 +456,7 @@ mod tests {
                 } else {
                     assert_eq!((leaving.end, leaving.links), (End::Client, [hop, hop]));
                     assert_eq!(source(&leaving.frame), router_address(hop, 0, v6));
-                    assert!(leaving.forged);
+                    assert!(leaving.made_by.is_some());
                 }
             }
         }

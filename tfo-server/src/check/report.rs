@@ -58,6 +58,14 @@ impl Finding {
             Self::Host(finding) => finding.describe(environment),
         }
     }
+
+    /// Returns how to fix it, one step per line. The first is part of the description.
+    fn fix(&self, environment: &RuntimeEnvironment) -> Vec<String> {
+        match self {
+            Self::Host(finding) => finding.fix(environment),
+            Self::UpstreamSilent { .. } | Self::NoUpstream { .. } => Vec::new(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +107,8 @@ struct FindingDocument<'a> {
     problem: bool,
     finding: &'a Finding,
     text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fix: Vec<String>,
 }
 
 /// Formats the report in the configured format.
@@ -175,6 +185,8 @@ fn lines<'a>(
     for finding in findings {
         let level = if finding.is_problem() { "problem" } else { "note" };
         lines.push(format!("{level}: {}", finding.describe(environment)));
+        let further = finding.fix(environment).into_iter().skip(1);
+        lines.extend(further.map(|step| format!("  {step}")));
     }
     lines.push(match findings.iter().filter(|finding| finding.is_problem()).count() {
         0 => "ready: clients can use fast open".to_owned(),
@@ -216,6 +228,7 @@ fn json(
                 problem: finding.is_problem(),
                 finding,
                 text: finding.describe(environment),
+                fix: finding.fix(environment),
             })
             .collect(),
     };

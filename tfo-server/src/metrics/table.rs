@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use tfo_core::cli::output::escape_control;
+use tfo_core::cli::output::{escape_control, wrap};
 use tfo_core::diagnosis::{HitRate, Outcome};
 
 use super::families::{Exposition, Family, exposition};
@@ -15,6 +15,8 @@ use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
 
 /// Maximum number of characters shown of a label value. Addresses with ports are shorter.
 const WIDTH: usize = 64;
+/// Maximum number of columns of the lines below the table, except those with longer words.
+const COLUMNS: usize = 80;
 
 /// Formats the current metrics for people.
 pub(crate) fn for_people(families: &[Family]) -> String {
@@ -43,7 +45,8 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
             text += &format!("{}\n", printable(listener.address));
         }
         for line in details {
-            text += &format!("  {line}\n");
+            let wrapped = wrap(&line, COLUMNS - 4);
+            text += &format!("  {}\n", wrapped.trim_end().replace('\n', "\n    "));
         }
     }
     let kernel = now.names().filter_map(|name| {
@@ -193,15 +196,11 @@ fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
         named.map(|(word, count)| (printable(word), count)).collect::<Vec<_>>()
     };
     let times = [("handshake", "tfo_server_handshake"), ("service", "tfo_server_service")];
-    let times: Vec<_> = times
-        .into_iter()
-        .filter_map(|(what, name)| {
-            let buckets =
-                Buckets::new(now.of_listener(&format!("{name}_seconds_bucket"), listener));
-            let [median, p99] = [0.5, 0.99].map(|share| buckets.quantile(share));
-            Some(format!("{what} {} (p50), {} (p99)", median?, p99?))
-        })
-        .collect();
+    let times = times.into_iter().filter_map(|(what, name)| {
+        let buckets = Buckets::new(now.of_listener(&format!("{name}_seconds_bucket"), listener));
+        let [median, p99] = [0.5, 0.99].map(|share| buckets.quantile(share));
+        Some(format!("at most: {what} {} (p50), {} (p99)", median?, p99?))
+    });
     let verdicts = grouped("tfo_server_connections_total", "verdict");
     let syn_data = sum_of(now, "tfo_server_syn_data_bytes_total", listener);
     [
@@ -212,10 +211,10 @@ fn details<'a>(now: &Index<'a>, listener: ListenerLabels<'a>) -> Vec<String> {
         listed("cut short", grouped("tfo_server_cut_short_total", "reason")),
         listed("accepting paused", grouped("tfo_server_accept_pauses_total", "reason")),
         upstreams(now, listener.address),
-        (!times.is_empty()).then(|| format!("at most: {}", times.join("; "))),
     ]
     .into_iter()
     .flatten()
+    .chain(times)
     .collect()
 }
 

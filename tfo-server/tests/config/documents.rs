@@ -13,7 +13,7 @@ const RULES: Rules = Rules {
         ("docker ", "needs a container engine; .ci/full runs the images without one"),
         ("apt-get ", "changes this host; .ci/full does it in a root of its own"),
         ("systemctl ", "needs systemd; .ci/full boots one"),
-        ("sysctl --system", "needs systemd's files; .ci/full does it"),
+        ("sysctl --system", "applies all files of /etc/sysctl.d; .ci/full applies the sample"),
         ("sudoedit ", "asks for an editor"),
         ("/usr/share/doc/", "needs the package; .ci/full installs it"),
         ("tfo-client ", "the tests of tfo-client run it"),

@@ -70,6 +70,23 @@ fn problem_exits_1_with_its_fix_and_nothing_changes() {
 }
 
 #[test]
+fn fix_in_a_pod_names_its_spec_and_host_network() {
+    isolated(|| {
+        let lab = Lab::with_tcp_fastopen(1);
+        let mut command = lab.command("", &["check"]);
+        command.env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+        let text = Program::start(&lab.host, command).unwrap().finish();
+        for step in [
+            "in the pod's spec: `securityContext: {sysctls: [{name: net.ipv4.tcp_fastopen, value: \"3\"}]}`",
+            "with hostNetwork the network is the node's, and the pod's sysctls are refused: on the node, \
+             `sudo sysctl -w net.ipv4.tcp_fastopen=3`",
+        ] {
+            assert!(text.out.contains(step), "{step}: {}", text.out);
+        }
+    });
+}
+
+#[test]
 fn every_problem_is_reported() {
     isolated(|| {
         let lab = Lab::with_tcp_fastopen(1);

@@ -10,7 +10,7 @@ use crate::compare::analysis::{Analysis, Answer, Distribution, Summary};
 use crate::compare::comparison::{Comparison, FailedTarget};
 use crate::compare::sample::Side;
 use crate::compare::statistics::Quantile;
-use crate::prose::{WIDTH, wrap, wrap_to};
+use crate::prose::{width, wrap, wrap_to};
 
 /// Width of a row's name, and of a value with its interval.
 const NAME: usize = 14;
@@ -106,7 +106,7 @@ fn rates(analysis: &Analysis) -> String {
 
 /// Wraps a text with a hanging indent.
 fn wrap_hanging(text: &str) -> String {
-    let wrapped = wrap_to(text, WIDTH - NAME);
+    let wrapped = wrap_to(text, width() - NAME);
     wrapped.trim_end().replace('\n', &format!("\n{}", " ".repeat(NAME)))
 }
 

@@ -167,7 +167,7 @@ impl Finding {
                 )
             }
             Self::DataNotTaken { active, fail } => format!(
-                "servers accepted the data of {active} of {}: each other connection needed a second round \
+                "servers accepted the data of {active} of {}: without that a connection needs a second round \
                  trip or more",
                 counted(active.saturating_add(*fail), "SYN", "SYNs")
             ),

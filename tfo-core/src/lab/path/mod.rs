@@ -284,7 +284,7 @@ impl Forwarder {
             lock(&self.route).carry(end, self.nat.enter(end, entered.frame), entered.at);
         packet.modifications = modifications;
         let mut packet = Some(packet);
-        if leaving.iter().all(|leaving| leaving.forged)
+        if leaving.iter().all(|leaving| leaving.made_by.is_some())
             && let Some(mut dropped) = packet.take()
         {
             dropped.delivery = Delivery::Dropped;
@@ -292,16 +292,18 @@ impl Forwarder {
         }
         for leaving in leaving {
             let place = match packet.take() {
-                Some(packet) if !leaving.forged => self.note(packet),
+                Some(packet) if leaving.made_by.is_none() => self.note(packet),
                 kept => {
                     packet = kept;
                     let direction = match leaving.end {
                         End::Server | End::ProxyServer => Direction::ToServer,
                         End::Client | End::ProxyClient => Direction::ToClient,
                     };
+                    let mut made = PacketPath::forged(direction);
+                    let by = leaving.made_by.map(|by| Modification::new(by, "sent by this box"));
+                    made.modifications.extend(by);
                     // ICMP errors are no part of a connection.
-                    Segment::parse(&leaving.frame)
-                        .and_then(|_| self.note(PacketPath::forged(direction)))
+                    Segment::parse(&leaving.frame).and_then(|_| self.note(made))
                 }
             };
             let port =
@@ -319,7 +321,7 @@ impl Forwarder {
     fn take_other(&mut self, end: End, direction: Direction, entered: Entered) {
         let carried = lock(&self.route).carry(end, entered.frame, entered.at);
         for leaving in carried.leaving {
-            let Leaving { end, frame, forged, links } = leaving;
+            let Leaving { end, frame, made_by, links } = leaving;
             let to_all = end == End::Server && direction == Direction::ToServer;
             let ports: Vec<usize> = if to_all {
                 let all = self.ports.iter().enumerate();
@@ -331,7 +333,7 @@ impl Forwarder {
                 self.queue(
                     entered.at,
                     port,
-                    Leaving { end, frame: frame.clone(), forged, links },
+                    Leaving { end, frame: frame.clone(), made_by, links },
                     None,
                 );
             }
@@ -358,11 +360,11 @@ impl Forwarder {
     }
 
     fn queue(&mut self, at: Duration, port: usize, leaving: Leaving, packet: Option<usize>) {
-        let Leaving { end, frame, forged, links } = leaving;
+        let Leaving { end, frame, made_by, links } = leaving;
         let side = usize::from(matches!(end, End::Client | End::ProxyClient));
         let mut leaves = at;
         // What a router makes itself does not wait for the line that packets from end to end share.
-        if let Some(rate) = self.settings.rate.filter(|_| !forged) {
+        if let Some(rate) = self.settings.rate.filter(|_| made_by.is_none()) {
             let line = &mut self.in_line[side];
             while line.front().is_some_and(|left| *left <= at) {
                 line.pop_front();
@@ -379,7 +381,9 @@ impl Forwarder {
         let jitter = self.settings.jitter.mul_f64(self.jitter[side].f64());
         let mut due = leaves + self.delay(links) + jitter;
         // It comes from nearer, and may overtake.
-        if !forged && let Some(last) = self.last_due.get_mut(port) {
+        if made_by.is_none()
+            && let Some(last) = self.last_due.get_mut(port)
+        {
             due = due.max(*last);
             *last = due;
         }

@@ -30,12 +30,12 @@ const ABOVE: f64 = -6.0;
 const BELOW: f64 = 17.0;
 /// The least space between two marks of the time scale.
 const TICK_SPACE: f64 = 60.0;
+/// Maximum number of characters of the label of a tick.
+const TICK_LABEL: usize = 7;
 /// The number of characters of a note, and the part of its arrow below which it is centred: where the next packet in
 /// the other direction is far.
 const NOTE: usize = 28;
 const NOTE_PART: f64 = 0.33;
-/// The number of characters of a note below half of an arrow.
-const NOTE_OF_HALF: usize = 21;
 /// The part of the path that the arrow of a dropped packet crosses, so that its label has room.
 const DROPPED: f64 = 0.78;
 /// The longest name of a host.
@@ -153,6 +153,18 @@ impl<'a> Half<'a> {
                 arrow.from.1 += moved;
                 arrow.to.1 += moved;
             }
+            // What a box answers with begins where the packet came to it, and below the notes about that.
+            if rung.reach == Reach::Forged
+                && let Some((cause, _)) = placed.last()
+                && cause.rung.to_server() != rung.to_server()
+            {
+                let notes: f64 = half_notes(cause.rung).iter().map(|_| NOTE_HEIGHT).sum();
+                let came = cause.y_at(from).unwrap_or(cause.to.1);
+                let moved = (came + notes + LINE_SPACE - arrow.from.1).max(0.0);
+                arrow.from.1 += moved;
+                arrow.to.1 += moved;
+                below = true;
+            }
             placed.push((arrow, below));
         }
         placed
@@ -251,23 +263,39 @@ impl Axis {
     }
 }
 
-/// Returns the notes of a packet in lines. What the server receives instead has no room on the arrow.
+/// Returns the label of a tick: without its unit where there is no room for it, and empty where there is none at all.
+pub(super) fn tick_label(time: Duration) -> String {
+    let (value, unit) = match time.as_secs() {
+        ..10 => (time.as_secs_f64() * 1e3, " ms"),
+        _ => (time.as_secs_f64(), " s"),
+    };
+    // Without the errors of binary fractions.
+    let digits = format!("{value:.6}");
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    match digits.len() {
+        len if len + unit.len() <= TICK_LABEL => format!("{digits}{unit}"),
+        ..=TICK_LABEL => digits.to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Returns the notes of a packet in lines. What the server receives instead has no room on the arrow, and half an arrow has
+/// room for no note.
 fn half_notes(rung: &Rung) -> Vec<String> {
+    if rung.reach == Reach::Forged {
+        return Vec::new();
+    }
     let arrives = rung.arrives_as.as_ref().map(|changed| format!("arrives as {}", changed.label));
     let notes: Vec<String> = arrives.into_iter().chain(rung.notes.iter().cloned()).collect();
-    fold_notes(&notes, if rung.reach == Reach::Forged { NOTE_OF_HALF } else { NOTE })
+    fold_notes(&notes, NOTE)
 }
 
 impl Picture {
     fn axis(&mut self, axis: &Axis, bottom: f64) {
-        let clock = |time: Duration| match time.as_secs() {
-            ..10 => format!("{} ms", time.as_secs_f64() * 1e3),
-            _ => format!("{} s", time.as_secs_f64()),
-        };
         for tick in axis.ticks() {
             let y = axis.y(tick);
             if y < bottom {
-                self.text("time dim", "end", (58.0, y + 4.5), &clock(tick));
+                self.text("time dim", "end", (58.0, y + 4.5), &tick_label(tick));
                 self.line("grid", (62.0, y), (WIDTH - 10.0, y));
             }
         }
@@ -278,11 +306,14 @@ impl Picture {
         let rung = arrow.rung;
         // Only a SYN has this, and the picture shows that it is one.
         let words = rung.label.replace(" in the SYN", "");
+        let words = match words.split_once(',') {
+            Some((kind, _)) if rung.reach == Reach::Forged => kind.to_owned(),
+            _ => words,
+        };
         let arrows = std::slice::from_ref(arrow);
         let place = label::place(&words, (0.0, 1.0), arrows, 0, &mut Vec::new());
         self.along(&format!("label {}", class(rung)), arrow, place, dy, &words);
-        let part = if rung.reach == Reach::Forged { 0.5 } else { NOTE_PART };
-        let place = Place { part, width: 0.0, squeezed: false };
+        let place = Place { part: NOTE_PART, width: 0.0, squeezed: false };
         self.notes_along(arrow, &half_notes(rung), place);
     }
 

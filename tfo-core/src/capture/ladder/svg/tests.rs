@@ -2,6 +2,7 @@
 //! writes one of each kind there.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs};
 
 use proptest::prelude::*;
@@ -183,6 +184,27 @@ fn hostile_text_is_escaped() {
     assert!(!svg.contains("<script"), "{svg}");
 }
 
+/// The labels of the time scale of a pair.
+fn ticks(svg: &str) -> impl Iterator<Item = &str> {
+    let texts = svg.split(" x=\"58.0\"").skip(1);
+    texts.filter_map(|text| Some(text.split_once('>')?.1.split_once('<')?.0))
+}
+
+#[test]
+fn tick_label_is_short_and_exact() {
+    for (micros, label) in [
+        (0, "0 ms"),
+        (40_500, "40.5 ms"),
+        (100_500, "100.5"),
+        (1_140_000, "1140 ms"),
+        (1_003_550, "1003.55"),
+        (9_999_999, ""),
+        (12_000_000, "12 s"),
+    ] {
+        assert_eq!(pair::tick_label(Duration::from_micros(micros)), label);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -195,7 +217,10 @@ proptest! {
         let ladder = Ladder::new(client, server).title(title).packets(&all);
         assert_well_formed(&ladder.to_svg());
         let regular = Ladder::new("a", "b").packets(&fixture::regular());
-        assert_well_formed(&regular.to_svg_beside(&ladder));
+        let pair = regular.to_svg_beside(&ladder);
+        assert_well_formed(&pair);
+        // No longer than there is room for.
+        prop_assert!(ticks(&pair).all(|tick| tick.len() <= "1140 ms".len()), "{pair}");
         assert_well_formed(&ladder.to_svg_beside(&regular));
     }
 }
