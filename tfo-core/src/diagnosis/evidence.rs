@@ -34,8 +34,8 @@ impl Evidence {
         Self { client, server }
     }
 
-    /// Returns whether both halves are of one connection, by the `TSval` that was sent and the one that arrived. `Some(false)`:
-    /// a proxy opened the one that the server saw, or a box rewrites timestamps.
+    /// Returns whether both halves are of one connection, by the `TSval` that was sent and the one that arrived.
+    /// `Some(false)`: a proxy opened the one that the server saw, or a box rewrites timestamps.
     #[must_use]
     pub fn same_connection(&self) -> Option<bool> {
         let sent = self.client.as_ref()?.syn_timestamps?;

@@ -79,7 +79,7 @@ impl EndToEnd {
     }
 }
 
-/// The result of a survey: faults, changes, and what stands in the way.
+/// The result of a survey: faults, changes, and a proxy on the way.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Conclusion {

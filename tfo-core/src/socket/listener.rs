@@ -183,8 +183,8 @@ impl FastOpenListener {
         option::set_min_ttl(fd, ttl)
     }
 
-    /// Returns whether the socket was inherited (see [`ListenerBuilder::adopt`](super::ListenerBuilder::adopt)). Another process may still hold
-    /// it, and pass it on later.
+    /// Returns whether the socket was [inherited](super::ListenerBuilder::adopt). Another process may still hold it, and
+    /// pass it on later.
     #[must_use]
     pub fn is_inherited(&self) -> bool {
         self.inherited
