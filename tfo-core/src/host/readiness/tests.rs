@@ -187,7 +187,7 @@ mod host_as_a_whole {
                 "no-listener",
                 "nothing listens",
             ),
-            (counters(|c| c.active_fail = 1), "data-not-taken", "of 0 of 1 SYN: each other"),
+            (counters(|c| c.active_fail = 1), "data-not-taken", "of 0 of 1 SYN: without that a"),
             (counters(|c| c.passive_fail = 3), "invalid-cookies", "3 SYNs"),
             (counters(|c| c.listen_overflow = 1), "queue-full", "1 time: that of 0.0.0.0:80"),
             (counters(|c| c.cookie_reqd = 1), "cookies-never-used", "came only once"),

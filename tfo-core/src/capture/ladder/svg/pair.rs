@@ -141,10 +141,10 @@ impl<'a> Half<'a> {
             if let Some((before, before_below)) = before {
                 let gap = (start - before.from.1).min(end - before.to.1);
                 let notes = half_notes(before.rung);
-                below = gap < LABEL_SPACE
-                    && !before_below
-                    && notes.is_empty()
-                    && half_notes(rung).is_empty();
+                // The notes of the packet before are not below the second half of its arrow, where a copy is.
+                let clear = notes.is_empty() && half_notes(rung).is_empty();
+                below =
+                    gap < LABEL_SPACE && !before_below && (clear || rung.reach == Reach::Forged);
                 let labels = LABEL_SPACE * if *before_below { 2.0 } else { 1.0 };
                 let notes: f64 = notes.iter().map(|_| NOTE_HEIGHT).sum();
                 let least = if below { LINE_SPACE } else { labels + notes };
