@@ -6,7 +6,10 @@
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tfo_core::cli::{
     FlagValues, Port, help,
     value::{Format, named, nearest},
@@ -143,7 +146,7 @@ impl Cli {
     where
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
-        let matches = Self::parser().try_get_matches_from(arguments)?;
+        let matches = Self::parser().try_get_matches_from(arguments).map_err(explain_port)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let Some(Command::Probe(flags)) = &mut cli.command {
             let flags = mem::take(flags);
@@ -292,6 +295,21 @@ impl Cli {
     }
 }
 
+/// Explains where a port belongs, if one was given after a blank, as `nc` takes it.
+fn explain_port(error: clap::Error) -> clap::Error {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text))
+            if error.kind() == ErrorKind::UnknownArgument && service_name::port(text).is_ok() =>
+        {
+            Cli::command().error(
+                error.kind(),
+                format_args!("unexpected argument '{text}' found: a port is given as HOST:{text} or -p {text}"),
+            )
+        }
+        _ => error,
+    }
+}
+
 /// The commands that connect to nothing, and the flags that name a target.
 const WITHOUT_TARGET: [&str; 3] = ["explain", "cookies", "doctor"];
 const TARGET: [&str; 4] = ["server", "port", "ipv4", "ipv6"];
@@ -373,6 +391,16 @@ mod tests {
             assert!(parse(&format!("tfo-client {host}")).is_ok(), "{host}");
         }
         assert!(parse("tfo-client -s docter").is_ok(), "the flag says that it is a host");
+    }
+
+    #[test]
+    fn port_after_a_blank_is_explained() {
+        for line in ["tfo-client web 9", "tfo-client path web 443"] {
+            let error = parse(line).unwrap_err();
+            let port = line.split(' ').next_back().unwrap();
+            assert!(error.to_string().contains(&format!(" HOST:{port} or -p {port}")), "{error}");
+        }
+        assert!(!parse("tfo-client a b").unwrap_err().to_string().contains("HOST:b"));
     }
 
     #[test]
