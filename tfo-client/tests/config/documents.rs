@@ -30,7 +30,7 @@ const RULES: Rules = Rules {
     ],
     shortened: &[
         ("compare --lab$", "-n 3"),
-        ("--box drop-syn-data -n 10", "-n 2"),
+        ("--box drop-syn-data -n 10", "-n 1"),
         ("--rtt 100ms --box drop-syn-data$", "-n 1"),
         ("-- lab$", "-n 2"),
         ("--rtt 100ms --loss 5%", "-n 1"),

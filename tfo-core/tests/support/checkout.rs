@@ -213,13 +213,11 @@ fn missing<'a>(expected: &'a [String], shown: &str) -> Option<&'a str> {
             lines.take_while(|(line, shown)| fits(&comparable(line), shown)).count()
         };
         let mut starts = at..=shown.len();
-        match starts.find(|start| fitting(*start) == part.len()) {
-            Some(start) => at = start + part.len(),
-            None => {
-                let most = (at..=shown.len()).map(fitting).max().unwrap_or(0);
-                return part.get(most).map(String::as_str);
-            }
-        }
+        let Some(start) = starts.find(|start| fitting(*start) == part.len()) else {
+            let most = (at..=shown.len()).map(fitting).max().unwrap_or(0);
+            return part.get(most).map(String::as_str);
+        };
+        at = start + part.len();
     }
     None
 }
