@@ -6,7 +6,10 @@
 
 use std::{ffi::OsString, mem, path::PathBuf};
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tfo_core::cli::{
     FlagValues, Port, help,
     value::{Format, named, nearest},
@@ -143,7 +146,7 @@ impl Cli {
     where
         I: IntoIterator<Item: Into<OsString> + Clone>,
     {
-        let matches = Self::parser().try_get_matches_from(arguments)?;
+        let matches = Self::parser().try_get_matches_from(arguments).map_err(explain_argument)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let Some(Command::Probe(flags)) = &mut cli.command {
             let flags = mem::take(flags);
@@ -292,6 +295,32 @@ impl Cli {
     }
 }
 
+/// Explains an argument that no command expects there: a port after a blank, as `nc` takes it, or a flag of another
+/// command.
+fn explain_argument(error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let mut command = Cli::command();
+    let flag = given.strip_prefix("--");
+    let has_flag = |command: &&clap::Command| {
+        command.get_arguments().any(|argument| flag.is_some() && argument.get_long() == flag)
+    };
+    let owners: Vec<&str> =
+        command.get_subcommands().filter(has_flag).map(clap::Command::get_name).collect();
+    let meant = match error.kind() {
+        ErrorKind::UnknownArgument if service_name::port(given).is_ok() => {
+            format!("a port is given as HOST:{given} or -p {given}")
+        }
+        ErrorKind::UnknownArgument if !owners.is_empty() => {
+            format!("it is a flag of {}", owners.join(", "))
+        }
+        _ => return error,
+    };
+    let message = format!("unexpected argument '{given}' found: {meant}");
+    command.error(error.kind(), message)
+}
+
 /// The commands that connect to nothing, and the flags that name a target.
 const WITHOUT_TARGET: [&str; 3] = ["explain", "cookies", "doctor"];
 const TARGET: [&str; 4] = ["server", "port", "ipv4", "ipv6"];
@@ -373,6 +402,28 @@ mod tests {
             assert!(parse(&format!("tfo-client {host}")).is_ok(), "{host}");
         }
         assert!(parse("tfo-client -s docter").is_ok(), "the flag says that it is a host");
+    }
+
+    #[test]
+    fn flag_of_another_command_is_explained() {
+        for (line, owners) in [
+            ("tfo-client --rtt 1ms", "--rtt' found: it is a flag of lab, path, compare\n"),
+            ("tfo-client doctor --forever", "--forever' found: it is a flag of probe\n"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(owners), "{error}");
+        }
+        assert!(parse("tfo-client --sorce a").unwrap_err().to_string().contains("'--source'"));
+    }
+
+    #[test]
+    fn port_after_a_blank_is_explained() {
+        for line in ["tfo-client web 9", "tfo-client path web 443"] {
+            let error = parse(line).unwrap_err();
+            let port = line.split(' ').next_back().unwrap();
+            assert!(error.to_string().contains(&format!(" HOST:{port} or -p {port}")), "{error}");
+        }
+        assert!(!parse("tfo-client a b").unwrap_err().to_string().contains("HOST:b"));
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Explain(flags)) => explain::run(settings, flags),
         Some(Command::Cookies(flags)) => cookies::run(settings, flags),
         Some(Command::Doctor(flags)) => doctor::run(settings, flags),
-        Some(Command::Compare(flags)) => compare::run(settings, flags),
+        Some(Command::Compare(flags)) => compare::run(settings, flags, cli.verbose > 0),
         Some(Command::Load(flags)) => load::run(settings, flags),
         Some(Command::Lab(flags)) => lab::run(settings, flags),
         Some(Command::Path(flags)) => path::run(settings, flags),

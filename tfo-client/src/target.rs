@@ -75,16 +75,19 @@ pub(crate) fn connect_from(
     settings: &config::file::Probe,
     server: SocketAddr,
 ) -> Probe {
-    let probe = match settings.source.get() {
-        Some(IpAddr::V6(ip)) => {
-            // A link-local address is bound to the link that the server's address names.
-            let scope = if let SocketAddr::V6(server) = server { server.scope_id() } else { 0 };
-            probe.bind(SocketAddrV6::new(ip, 0, 0, scope).into())
-        }
-        Some(ip) => probe.bind(SocketAddr::new(ip, 0)),
-        None => probe,
-    };
+    let probe = source(settings, server).into_iter().fold(probe, Probe::bind);
     settings.interface.get().into_iter().fold(probe, Probe::interface)
+}
+
+/// Returns the local address of the settings, as connections to this server are bound to it.
+pub(crate) fn source(settings: &config::file::Probe, server: SocketAddr) -> Option<SocketAddr> {
+    settings.source.get().map(|ip| match (ip, server) {
+        // A link-local address is bound to the link that the server's address names.
+        (IpAddr::V6(ip), SocketAddr::V6(server)) => {
+            SocketAddrV6::new(ip, 0, 0, server.scope_id()).into()
+        }
+        _ => SocketAddr::new(ip, 0),
+    })
 }
 
 /// Checks the local address and the interface of the settings, before connections fail.
@@ -151,9 +154,15 @@ fn with_brackets(host: &str) -> Option<String> {
 /// Returns the address that this host would connect from; `None` without a route. Sends no packet:
 /// connecting a UDP socket only looks up the route.
 pub(crate) fn local_address(server: SocketAddr) -> Option<IpAddr> {
+    local_address_by(server, None)
+}
+
+/// Returns the address that this host would connect from by this interface, or by that of the route.
+pub(crate) fn local_address_by(server: SocketAddr, interface: Option<&str>) -> Option<IpAddr> {
     let any: SocketAddr =
         if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).ok()?;
+    interface.map_or(Ok(()), |name| option::set_bind_to_device(&socket, name)).ok()?;
     socket.connect(server).ok()?;
     socket.local_addr().ok().map(|local| local.ip())
 }

@@ -36,7 +36,7 @@ are listed as misses, with their cost. The net expectation is hit rate x saved -
 Confidence intervals are at 95 %: of quantiles by order statistics, of differences by bootstrap over
 the pairs. With --mode off both connections of a pair are regular, so that no difference must be
 found. Ctrl-C stops measuring and prints the results so far. With --lab or CAP_NET_RAW, the page of
---html also shows packets.
+--html also shows packets. -v adds the shares of connections that were answered by each time.
 
 Exit status: 0 turn it on (with several targets: for all of them), 1 leave it off, it makes no
 difference, or the result is inconclusive, 2 wrong usage or bad configuration, 3 no connection.

@@ -29,7 +29,12 @@ const TRACED: usize = 5;
 /// The number of pairs between two checks of the intervals' width.
 const CHECK_EVERY: usize = 10;
 
-pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode, Failure> {
+/// Runs the command. `details`: print all that is known, in text.
+pub(crate) fn run(
+    settings: &Settings,
+    flags: &CompareFlags,
+    details: bool,
+) -> Result<ExitCode, Failure> {
     let compare = flags.settings(settings.probe.family == Family::Ipv6)?;
     let Files { svg, html, json, csv } = &compare.files;
     output::try_files([svg, html, json, csv].into_iter().flatten())?;
@@ -47,7 +52,7 @@ pub(crate) fn run(settings: &Settings, flags: &CompareFlags) -> Result<ExitCode,
         }
     };
     let interrupted = interruption::flag_or_none();
-    let mut report = CompareReport::new(settings, &compare, targets.len());
+    let mut report = CompareReport::new(settings, &compare, targets.len(), details);
     let mut status = ON;
     for target in targets {
         let settings = Settings { target, ..settings.clone() };

@@ -52,15 +52,15 @@ pub(super) fn list(format: Format, entries: &[Entry]) -> String {
             cookies: relevant.iter().map(|entry| line(entry)).collect(),
             others: others.len(),
         }),
-        Format::Text if relevant.is_empty() => format!(
-            "No cookies are cached here{}: the first connection to a server requests one.\n\
-             To get one: tfo-client -s HOST -n 2\n",
+        Format::Text if relevant.is_empty() => prose::wrap(&format!(
+            "No cookies are cached here{}: the first connection to a server requests one. To get one: \
+             `tfo-client -s HOST -n 2`.",
             match others.len() {
                 0 => String::new(),
                 1 => " (1 destination is cached without one)".to_owned(),
                 count => format!(" ({count} destinations are cached without one)"),
             }
-        ),
+        )),
         Format::Text => table(&relevant),
     }
 }

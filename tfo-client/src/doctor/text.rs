@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use tfo_core::cli::output::escape_control;
 use tfo_core::diagnosis::End;
 use tfo_core::host::readiness::{Finding, HitRates, Level, Role};
-use tfo_core::host::{Owners, cookie_cache};
+use tfo_core::host::{Counters, Owners, cookie_cache};
 
 use super::open_connection::OpenConnection;
 use super::snapshot::{Snapshot, includes, rate};
@@ -146,8 +146,7 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
     let rates = snapshot.change;
     let mut text = format!("{title}{}\n", if rates.is_some() { ", and per second" } else { "" });
     for (index, (name, count)) in counters.iter().enumerate() {
-        let (part, meaning) = meaning(name);
-        if !includes(half, part) || (count == 0 && !watch) {
+        if !includes(half, half_of(name)) || (count == 0 && !watch) {
             continue;
         }
         text += &format!(
@@ -158,7 +157,7 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
             let change = change.iter().nth(index).map_or(0, |(_, count)| count);
             text += &format!(" {:>9.1}", rate(change, time));
         }
-        text += &format!("  {meaning}\n");
+        text += &format!("  {}\n", Counters::meaning(name));
     }
     let HitRates { outgoing, incoming, .. } = HitRates::of(&counters.total());
     for (part, rate, what) in [
@@ -174,21 +173,12 @@ fn counters(snapshot: &Snapshot, watch: bool, half: Role) -> String {
     text
 }
 
-fn meaning(counter: &str) -> (Role, &'static str) {
+/// Returns the half of fast open that a counter is about.
+fn half_of(counter: &str) -> Role {
     match counter {
-        "TCPFastOpenActive" => (Role::Client, "connected, SYN data accepted"),
-        "TCPFastOpenActiveFail" => (Role::Client, "SYN data not accepted"),
-        "TCPFastOpenPassive" => (Role::Server, "valid SYNs, with or without data"),
-        "TCPFastOpenPassiveFail" => (Role::Server, "SYNs with an invalid cookie"),
-        "TCPFastOpenListenOverflow" => (Role::Server, "refused, queue full"),
-        "TCPFastOpenCookieReqd" => (Role::Server, "cookie requests, granted or not"),
-        "TCPFastOpenBlackhole" => (Role::Client, "pauses after a blackhole"),
-        "TCPFastOpenPassiveAltKey" => (Role::Server, "cookies of the backup key"),
-        "ListenOverflows" => (Role::Server, "connections lost, accept queue full"),
-        "ListenDrops" => (Role::Server, "SYNs and connections that listeners dropped"),
-        "SyncookiesSent" => (Role::Server, "SYN cookies sent, SYN queue full"),
-        "TCPSynRetrans" => (Role::Both, "retransmitted SYNs and SYN-ACKs"),
-        _ => (Role::Both, ""),
+        "TCPFastOpenActive" | "TCPFastOpenActiveFail" | "TCPFastOpenBlackhole" => Role::Client,
+        "TCPSynRetrans" => Role::Both,
+        _ => Role::Server,
     }
 }
 

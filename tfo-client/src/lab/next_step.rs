@@ -27,30 +27,14 @@ pub(super) fn next_step(network: &NetworkSettings, verdict: &Verdict) -> String 
 
 /// Returns the command for the same path without one of its obstacles.
 fn without_trouble(network: &NetworkSettings) -> String {
-    let calm = |change: fn(&mut NetworkSettings)| {
-        let mut calm = network.clone();
-        change(&mut calm);
-        calm.command("lab", "")
-    };
-    if !network.boxes.is_empty() {
-        let boxes = if network.boxes.len() == 1 { "box" } else { "boxes" };
-        let command = calm(|network| network.boxes.clear());
-        return format!("See the same path without the {boxes}: {command}.");
-    }
-    if !network.rules.is_empty() {
-        let command = calm(|network| network.rules.clear());
-        return format!(
-            "Find the router that does it: {}; see the same path with ordinary routers: {command}.",
-            network.command("path --lab", "")
-        );
-    }
-    if network.servers > 1 {
-        let command = calm(|network| network.servers = 1);
-        return format!("See the same path with one server, and so with one key: {command}.");
-    }
-    if network.server_command.is_some() {
-        let command = calm(|network| network.server_command = None);
-        return format!("See the same path with the mirror, which has fast open: {command}.");
+    if let Some(calm) = network.without_obstacles("lab") {
+        let by_a_router = network.boxes.is_empty() && !network.rules.is_empty();
+        return if by_a_router {
+            let find = network.command("path --lab", "");
+            format!("Find the router that does it: {find}. {calm}")
+        } else {
+            calm
+        };
     }
     if !network.is_steady() {
         return format!(

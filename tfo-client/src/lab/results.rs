@@ -134,6 +134,11 @@ impl Results {
         (self.has_round_trip() && (saved.round_trips >= 0.5 || !is_saving)).then_some(saved)
     }
 
+    /// Whether data was accepted that no answer followed.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.probed().any(|probed| probed.verdict.unanswered)
+    }
+
     /// Whether a round trip was saved by the verdict of a connection.
     pub(super) fn has_early_answer(&self) -> bool {
         self.probed().any(|probed| is_early(&probed.verdict))

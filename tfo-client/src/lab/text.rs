@@ -90,6 +90,8 @@ fn saved(results: &Results) -> String {
         return if !results.has_round_trip() {
             "Without a round trip time there is nothing to save: set one, such as --rtt 40ms."
                 .to_owned()
+        } else if results.is_unanswered() {
+            "Without an answer there are no times to compare.".to_owned()
         } else if results.network.is_steady() && !results.has_early_answer() {
             "Nothing was saved.".to_owned()
         } else {

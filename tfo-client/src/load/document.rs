@@ -13,6 +13,7 @@ use tfo_core::diagnosis::{Cause, Outcome};
 use super::connection_error::ConnectionError;
 use super::results::Results;
 use super::settings::{Expect, LoadMode, Pace, RunLength};
+use crate::output::Failure;
 use crate::{output, schema};
 
 /// The output of `tfo-client load -o json`: one document.
@@ -23,7 +24,12 @@ pub(crate) struct LoadDocument {
     #[schemars(extend("const" = 1))]
     schema: u32,
     target: Target,
-    load: Load,
+    /// Why there is no address to connect to. Absent if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    error: Option<String>,
+    /// The run; null without an address.
+    load: Option<Load>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -31,9 +37,9 @@ struct Target {
     /// The host as given by the user.
     #[schemars(length(min = 1))]
     host: String,
-    /// The address and port that the connections were made to.
+    /// The address and port that the connections were made to; null if there is none.
     #[schemars(extend("pattern" = schema::ADDRESS))]
-    address: String,
+    address: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -204,8 +210,22 @@ struct Limits {
 pub(super) fn document(results: &Results<'_>) -> String {
     output::json(&LoadDocument {
         schema: 1,
-        target: Target { host: results.host.to_owned(), address: results.address.to_string() },
-        load: load(results),
+        target: Target {
+            host: results.host.to_owned(),
+            address: Some(results.address.to_string()),
+        },
+        error: None,
+        load: Some(load(results)),
+    })
+}
+
+/// Returns the document for a host that has no address.
+pub(super) fn unresolved(host: &str, error: &Failure) -> String {
+    output::json(&LoadDocument {
+        schema: 1,
+        target: Target { host: host.to_owned(), address: None },
+        error: Some(error.to_string()),
+        load: None,
     })
 }
 

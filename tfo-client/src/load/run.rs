@@ -8,9 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use tfo_core::cli::error_chain;
+use tfo_core::cli::{error_chain, value::Format};
 
 use super::arguments::LoadFlags;
+use super::document;
 use super::plan::Plan;
 use super::report::LoadReport;
 use super::results::Results;
@@ -19,12 +20,16 @@ use super::settings::LoadSettings;
 use super::tally::Tally;
 use super::worker::{PROGRESS_INTERVAL, Shared, Worker};
 use crate::config::Settings;
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::{interruption, target};
 
 pub(crate) fn run(settings: &Settings, flags: &LoadFlags) -> Result<ExitCode, Failure> {
     let load = flags.settings();
-    let address = target::resolve(&settings.target, settings.probe.family)?;
+    let address = target::resolve(&settings.target, settings.probe.family);
+    if let (Err(failure), Format::Json) = (&address, settings.output.format) {
+        output::print(document::unresolved(&settings.target.host, failure))?;
+    }
+    let address = address?;
     let plan = Plan::new(settings, &load, address)?;
     let report = LoadReport::new(settings.output.format);
     let total = measure(&load, &plan, &report)

@@ -63,9 +63,10 @@ fn head(results: &Results<'_>) -> String {
     };
     let threads = counted(load.threads, "thread", "threads");
     let connections = if total.started == 1 { "connection" } else { "connections" };
+    let unit = if plan.expect == Expect::Nothing { "connections" } else { "replies" };
     let end = if total.interrupted { ", interrupted" } else { "" };
     format!(
-        "{target}: {} {connections} in {:.1} s{end}; {pace}, {threads}, {} B of first bytes each\n\n  {} replies/s\n\n",
+        "{target}: {} {connections} in {:.1} s{end}; {pace}, {threads}, {} B of first bytes each\n\n  {} {unit}/s\n\n",
         grouped(total.started),
         total.elapsed.as_secs_f64(),
         plan.request.len(),
@@ -172,6 +173,13 @@ fn notes(results: &Results<'_>) -> Vec<String> {
         if let Some(advice) = advice(error, results.address) {
             notes.push(format!("{} {}: {advice}.", grouped(count), error.as_str()));
         }
+    }
+    if plan.expect == Expect::Nothing && total.replies() > 0 {
+        notes.push(
+            "No reply was waited for: the host of the server accepted these connections, and nothing shows \
+             whether its service did."
+                .to_owned(),
+        );
     }
     if let Some(wrong) = total.wrong_reply {
         notes.push(format!("A wrong reply: {wrong}."));

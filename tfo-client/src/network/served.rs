@@ -86,6 +86,35 @@ impl NetworkSettings {
         format!("`{line}`")
     }
 
+    /// Returns the flags of the boxes, routers and servers that are special on this path.
+    pub(crate) fn obstacles(&self) -> Vec<String> {
+        let boxes = self.boxes.iter().map(|middlebox| format!("`--box {}`", middlebox.name()));
+        let rules = self.rules.iter().map(|rule| format!("`--hop {rule}`"));
+        let servers = (self.servers > 1).then(|| format!("`--servers {}`", self.servers));
+        let command = self.server_command.as_ref().map(|_| "`--server-command`".to_owned());
+        boxes.chain(rules).chain(servers).chain(command).collect()
+    }
+
+    /// Returns the sentence with the command for the same path without some of its obstacles; `None` if it has none.
+    pub(crate) fn without_obstacles(&self, command: &str) -> Option<String> {
+        let mut calm = self.clone();
+        let how = if !self.boxes.is_empty() {
+            calm.boxes.clear();
+            if self.boxes.len() == 1 { "without the box" } else { "without the boxes" }
+        } else if !self.rules.is_empty() {
+            calm.rules.clear();
+            "with ordinary routers"
+        } else if self.servers > 1 {
+            calm.servers = 1;
+            "with one server, and so with one key"
+        } else if calm.server_command.take().is_some() {
+            "with the mirror, which has fast open"
+        } else {
+            return None;
+        };
+        Some(format!("See the same path {how}: {}.", calm.command(command, "")))
+    }
+
     /// Creates the network, and starts its servers on this port. Must be called before the process starts a thread.
     pub(crate) fn start(&self, port: u16) -> Result<ServedNetwork, Failure> {
         lab::allow_hosts().map_err(|e| no_lab(&e))?;

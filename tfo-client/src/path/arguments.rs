@@ -9,7 +9,13 @@ use std::path::PathBuf;
 use clap::Args;
 use tfo_core::cli::{FlagValues, Integer};
 
-use crate::{config::server_address::ServerAddress, network::NetworkFlags};
+use crate::{
+    config::{
+        file::{InterfaceName, SourceAddress},
+        server_address::ServerAddress,
+    },
+    network::NetworkFlags,
+};
 
 /// Number of hops to probe.
 type MaxHops = Integer<1, 60>;
@@ -40,11 +46,19 @@ Examples:
   tfo-client path HOST --all --report path.md";
 
 #[derive(Debug, Default, Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, next_display_order = 10)]
 pub(crate) struct PathFlags {
     /// Host to connect to, as for --server
     #[arg(value_name = "HOST[:PORT]")]
     pub(crate) host: Option<ServerAddress>,
+
+    /// Local address to connect from [default: that of the route]
+    #[arg(long, value_name = "ADDR", conflicts_with = "lab")]
+    source: Option<SourceAddress>,
+
+    /// Network interface to connect by [default: that of the route]
+    #[arg(long, value_name = "NAME", conflicts_with = "lab")]
+    interface: Option<InterfaceName>,
 
     /// Send each kind of SYN to each hop, even where fast open works
     #[arg(long)]
@@ -73,7 +87,10 @@ pub(crate) struct PathFlags {
 impl PathFlags {
     /// Returns the settings that these flags set.
     pub(crate) fn values(&self) -> FlagValues {
-        FlagValues::default().with("HOST", "server.address", self.host.as_ref())
+        FlagValues::default()
+            .with("HOST", "server.address", self.host.as_ref())
+            .with("--source", "probe.source", self.source)
+            .with("--interface", "probe.interface", self.interface.as_ref())
     }
 
     /// Returns an error message if flags exclude each other or need another one.

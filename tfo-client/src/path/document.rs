@@ -10,8 +10,9 @@ use serde::Serialize;
 use tfo_core::diagnosis::Verdict;
 use tfo_core::path::{Fault, SynKind};
 
-use super::exploration::Exploration;
+use super::result::Exploration;
 use super::{finding, text};
+use crate::output::Failure;
 use crate::{output, schema};
 
 /// What `tfo-client path -o json` prints.
@@ -23,9 +24,13 @@ pub(crate) struct PathDocument<'a> {
     schema: u32,
     /// Where the SYNs went.
     target: Target<'a>,
-    /// Where they came from.
-    #[schemars(with = "SocketAddr", extend("pattern" = schema::ADDRESS))]
-    source: String,
+    /// Why there is no address to send to. Absent if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    error: Option<String>,
+    /// Where they came from; null if none were sent because the target has no address.
+    #[schemars(with = "Option<SocketAddr>", extend("pattern" = schema::ADDRESS))]
+    source: Option<String>,
     /// Whether data was allowed to reach the target.
     data_to_target: bool,
     /// Whether it ended before it was complete.
@@ -65,9 +70,9 @@ struct Target<'a> {
     /// The host as it was given.
     #[schemars(length(min = 1))]
     host: &'a str,
-    /// The address and port that it stands for.
-    #[schemars(with = "SocketAddr", extend("pattern" = schema::ADDRESS))]
-    address: String,
+    /// The address and port that it stands for; null if there is none.
+    #[schemars(with = "Option<SocketAddr>", extend("pattern" = schema::ADDRESS))]
+    address: Option<String>,
     /// Whether a mirror (tfo-server) told what it saw.
     mirror: bool,
 }
@@ -107,10 +112,11 @@ pub(super) fn document(found: &Exploration) -> String {
         schema: 1,
         target: Target {
             host: &found.host,
-            address: found.address.to_string(),
+            address: Some(found.address.to_string()),
             mirror: found.is_mirrored(),
         },
-        source: map.local.to_string(),
+        error: None,
+        source: Some(map.local.to_string()),
         data_to_target: found.wish.to_target,
         interrupted: map.interrupted,
         icmp: !map.hops().is_empty(),
@@ -126,6 +132,31 @@ pub(super) fn document(found: &Exploration) -> String {
         advice: finding::advice(found),
         syns: map.samples.len(),
         took_us: micros(found.took),
+    })
+}
+
+/// The document for a host that has no address.
+pub(super) fn unresolved(host: &str, error: &Failure) -> String {
+    output::json(&PathDocument {
+        schema: 1,
+        target: Target { host, address: None, mirror: false },
+        error: Some(error.to_string()),
+        source: None,
+        data_to_target: false,
+        interrupted: false,
+        icmp: false,
+        distance: None,
+        proxy: None,
+        unstable_hop: None,
+        end_to_end: None,
+        cookie_granted: None,
+        hops: Vec::new(),
+        faults: &[],
+        changes: &[],
+        finding: vec![format!("{error}.")],
+        advice: Vec::new(),
+        syns: 0,
+        took_us: 0,
     })
 }
 

@@ -4,23 +4,25 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use tfo_core::diagnosis::{Cause, Evidence, Outcome, Verdict};
+use tfo_core::diagnosis::{Cause, Evidence, Outcome};
 use tfo_core::host::cookie_cache;
 use tfo_core::path::{
-    Conclusion, EndToEnd, FaultKind, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind,
-    conclude, survey,
+    EndToEnd, FaultKind, PathMap, Plan, Prober, Shot, SocketProber, Stage, SynKind, conclude,
+    survey,
 };
 use tfo_core::probe::{Probe, Series, mirror};
-use tfo_core::socket::option;
+use tfo_core::socket::{Connector, Method, option};
 
+use super::result::{Exploration, Wish};
 use crate::config::Settings;
 use crate::output::{Failure, Progress};
+use crate::prose::counted;
 use crate::{probe, target};
 
 /// Logged as soon as it seems so.
@@ -42,62 +44,6 @@ const HANDSHAKE: Duration = Duration::from_millis(1500);
 const CONNECT: Duration = Duration::from_secs(2);
 /// The TTL of what is meant to reach the target.
 const FAR: u8 = 64;
-
-/// What to explore.
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    pub(super) all: bool,
-    pub(super) to_target: bool,
-    pub(super) max_hops: u8,
-}
-
-/// The result of exploring a path.
-pub(super) struct Exploration {
-    pub(super) host: String,
-    pub(super) address: SocketAddr,
-    pub(super) map: PathMap,
-    pub(super) ends: Vec<EndToEnd>,
-    pub(super) conclusion: Conclusion,
-    /// Whether the target granted a cookie to a request without data, where that was tried.
-    pub(super) granted: Option<bool>,
-    /// A regular connection came about.
-    pub(super) connects: bool,
-    /// The kinds of SYNs that this host can send there.
-    pub(super) kinds: Vec<SynKind>,
-    pub(super) wish: Wish,
-    pub(super) began: SystemTime,
-    pub(super) took: Duration,
-}
-
-impl Exploration {
-    /// The verdict on the last connection from end to end.
-    pub(super) fn verdict(&self) -> Option<&Verdict> {
-        self.ends.last().map(|end| &end.verdict)
-    }
-
-    /// Whether the target told what arrived.
-    pub(super) fn is_mirrored(&self) -> bool {
-        self.ends.iter().any(EndToEnd::is_mirrored)
-    }
-
-    /// Whether fast open works from end to end; `None`: that was not tried, because it takes data.
-    pub(super) fn works(&self) -> Option<bool> {
-        let last = self.verdict()?.outcome == Outcome::FastOpen;
-        Some(last && self.failed_elsewhere().is_none())
-    }
-
-    /// A connection that failed, where a later one from another port did not.
-    pub(super) fn failed_elsewhere(&self) -> Option<&EndToEnd> {
-        let last = self.ends.last()?;
-        let works = last.verdict.outcome == Outcome::FastOpen;
-        self.ends.iter().find(|end| works && end.is_broken())
-    }
-
-    /// Whether anybody answered.
-    pub(super) fn is_answered(&self) -> bool {
-        self.connects || self.map.distance().is_some() || !self.map.hops().is_empty()
-    }
-}
 
 /// Explores the path to an address from the calling thread's network namespace.
 pub(super) fn explore(
@@ -158,14 +104,12 @@ struct Explorer<'a> {
 
 impl Explorer<'_> {
     fn run(mut self) -> Result<Exploration, Failure> {
-        let local = target::local_address(self.address).ok_or_else(|| {
-            Failure::NoConnection(format!("there is no route to {}", self.address.ip()))
-        })?;
+        let local = self.local_address()?;
         let regular = self.regular_connection();
         self.wish.to_target |= regular.as_ref().is_some_and(|regular| regular.mirror);
         let (connects, round_trip) = (regular.is_some(), regular.map(|regular| regular.took));
         let mut found = Found::new(PathMap::new(SocketAddr::new(local, 0), self.address));
-        match SocketProber::new(self.address, local, None) {
+        match self.prober(local, None) {
             Ok(prober) => {
                 found.map.local = prober.local();
                 self.explore(prober, connects.then_some(round_trip).flatten(), &mut found)?;
@@ -189,10 +133,35 @@ impl Explorer<'_> {
             granted,
             connects,
             kinds,
+            from: self.flags(),
             wish: self.wish.clone(),
             began: self.began.0,
             took: self.began.1.elapsed(),
         })
+    }
+
+    /// The address that everything is sent from.
+    fn local_address(&self) -> Result<IpAddr, Failure> {
+        let probe = &self.settings.probe;
+        let interface = probe.interface.get();
+        let local =
+            probe.source.get().or_else(|| target::local_address_by(self.address, interface));
+        local.ok_or_else(|| {
+            let by = interface.map_or_else(String::new, |name| format!(" by {name}"));
+            Failure::NoConnection(format!("there is no route to {}{by}", self.address.ip()))
+        })
+    }
+
+    /// The flags that choose where packets leave.
+    fn flags(&self) -> String {
+        let probe = &self.settings.probe;
+        let source = probe.source.get().map(|source| format!(" --source {source}"));
+        let interface = probe.interface.get().map(|name| format!(" --interface {name}"));
+        source.into_iter().chain(interface).collect()
+    }
+
+    fn prober(&self, local: IpAddr, port: Option<u16>) -> tfo_core::Result<SocketProber> {
+        SocketProber::new(self.address, local, self.settings.probe.interface.get(), port)
     }
 
     /// Finds the hops, connects from end to end, and sends to each hop what that makes worth sending.
@@ -216,6 +185,9 @@ impl Explorer<'_> {
             .round_trip(round_trip)
             .retransmission_passes(self.wish.to_target && connects);
         self.survey(&mut prober, &plan, found)?;
+        if found.map.interrupted {
+            return Ok(());
+        }
         if self.wish.to_target && connects {
             self.connect(round_trip, found);
         } else if found.kinds.contains(&SynKind::Request) && connects {
@@ -277,8 +249,7 @@ impl Explorer<'_> {
         let Some(port) = other.filter(|_| differs && !is_known && !found.map.interrupted) else {
             return Ok(());
         };
-        let mut prober =
-            SocketProber::new(self.address, surveyed.ip(), Some(port)).map_err(cannot_probe)?;
+        let mut prober = self.prober(surveyed.ip(), Some(port)).map_err(cannot_probe)?;
         if prober.port() != port {
             return Ok(());
         }
@@ -317,7 +288,10 @@ impl Explorer<'_> {
                 Stage::Repeating => "repeating",
                 _ => "repeating slowly: ICMP errors are limited; Ctrl-C shows the result so far",
             };
-            self.progress.show(&format!("  hop {hop}: {what} ({} SYNs)", map.samples.len()));
+            self.progress.show(&format!(
+                "  hop {hop}: {what} ({})",
+                counted(map.samples.len(), "SYN", "SYNs")
+            ));
             !self.interrupted.load(Ordering::Relaxed)
         };
         survey(prober, plan, &mut found.map, &mut watch).map_err(cannot_probe)?;
@@ -360,7 +334,13 @@ impl Explorer<'_> {
 
     /// A connection from end to end whose port can be surveyed afterwards.
     fn plan(&self, round_trip: Option<Duration>) -> Probe {
-        probe::plan(self.settings, self.address).connect_timeout(self.patience(round_trip)).reset()
+        target::connect_from(
+            probe::plan(self.settings, self.address),
+            &self.settings.probe,
+            self.address,
+        )
+        .connect_timeout(self.patience(round_trip))
+        .reset()
     }
 
     /// The time for a handshake: more than the kernel needs for its second SYN.
@@ -399,7 +379,12 @@ impl Explorer<'_> {
         self.progress.show("  connecting…");
         let start = Instant::now();
         let limit = CONNECT.min(self.settings.probe.connect_timeout.get());
-        match TcpStream::connect_timeout(&self.address, limit) {
+        let connector = Connector::default().method(Method::Off).timeout(limit);
+        let source = target::source(&self.settings.probe, self.address);
+        let connector = source.into_iter().fold(connector, Connector::bind);
+        let interface = self.settings.probe.interface.get();
+        let connector = interface.into_iter().fold(connector, Connector::interface);
+        match connector.connect(self.address, &[]).map(TcpStream::from) {
             Ok(stream) => {
                 let again = option::tcp_info(&stream).ok().and_then(|info| info.total_retrans);
                 let lost = if again.unwrap_or(0) > 0 { FIRST_SYN } else { Duration::ZERO };
@@ -407,7 +392,7 @@ impl Explorer<'_> {
                 let mirror = !self.wish.to_target && is_mirror(stream, took);
                 Some(Regular { took, mirror })
             }
-            Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(e) if e.error.kind() == io::ErrorKind::ConnectionRefused => {
                 Some(Regular { took: start.elapsed(), mirror: false })
             }
             Err(_) => None,
@@ -415,7 +400,7 @@ impl Explorer<'_> {
     }
 
     /// Requests a cookie from the target, without data. Returns whether it granted one.
-    fn request(&self, prober: &mut SocketProber, local: std::net::IpAddr) -> Result<bool, Failure> {
+    fn request(&self, prober: &mut SocketProber, local: IpAddr) -> Result<bool, Failure> {
         let wait = self.settings.probe.connect_timeout.get().min(CONNECT);
         // The second request has the other option.
         for _ in 0..2 {
@@ -427,7 +412,7 @@ impl Explorer<'_> {
         Ok(false)
     }
 
-    fn has_cookie(&self, local: std::net::IpAddr) -> bool {
+    fn has_cookie(&self, local: IpAddr) -> bool {
         cookie_cache::get(Some(local), self.address.ip())
             .is_ok_and(|entry| entry.is_some_and(|entry| entry.cookie.is_some()))
     }

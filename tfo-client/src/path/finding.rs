@@ -2,7 +2,8 @@
 
 use tfo_core::path::{SynKind, groups};
 
-use super::exploration::Exploration;
+use super::result::Exploration;
+use crate::network::NetworkSettings;
 use crate::prose::verdict_with_cause;
 
 /// Neither the first hops nor the last ones answer.
@@ -12,15 +13,18 @@ const WITHOUT_ICMP: &str = "No ICMP errors about TCP come back to this host, nei
 const WITHOUT_QUEUE: &str =
     "This kernel or sandbox does not report ICMP errors to TCP sockets (IP_RECVERR).";
 /// What remains without them.
-const TWO_ENDS: &str = "Hops cannot be distinguished here. What both ends see, `tfo-client` shows with tfo-server at the \
-                        target.";
+const TWO_ENDS: &str = "What both ends see, `tfo-client` shows with tfo-server at the target.";
 
 /// What was found: one paragraph each, the most telling first.
 pub(super) fn paragraphs(found: &Exploration) -> Vec<String> {
     let mut told = found.conclusion.sentences(&found.map);
     if found.map.without_icmp {
         let why = if found.map.samples.is_empty() { WITHOUT_QUEUE } else { WITHOUT_ICMP };
-        told.push(format!("{why} {TWO_ENDS}"));
+        let ends = match &found.wish.lab {
+            Some(lab) => format!("See what both ends see: {}.", lab.command("lab", "")),
+            None => TWO_ENDS.to_owned(),
+        };
+        told.push(format!("{why} Hops cannot be distinguished here. {ends}"));
     } else if found.conclusion.faults.is_empty() && !found.map.interrupted {
         told.insert(0, no_fault(found));
     }
@@ -45,6 +49,9 @@ pub(super) fn end_to_end(found: &Exploration) -> String {
             "the target granted no cookie. No data was sent to it: that takes --to-target."
                 .to_owned()
         }
+        (None, None) if found.connects && found.map.interrupted => {
+            "regular connections work. No data was sent to the target by then.".to_owned()
+        }
         (None, None) if found.connects => {
             "regular connections work. No data was sent to the target: that takes --to-target."
                 .to_owned()
@@ -55,6 +62,9 @@ pub(super) fn end_to_end(found: &Exploration) -> String {
 
 /// What to do about it: one paragraph each.
 pub(super) fn advice(found: &Exploration) -> Vec<String> {
+    if let Some(lab) = &found.wish.lab {
+        return advice_in_the_lab(found, lab);
+    }
     let groups = groups(&found.conclusion.faults);
     let mut told: Vec<String> = groups
         .iter()
@@ -84,6 +94,25 @@ pub(super) fn advice(found: &Exploration) -> Vec<String> {
     told
 }
 
+/// What to do about a path of the lab: whatever is on it was asked for.
+fn advice_in_the_lab(found: &Exploration, lab: &NetworkSettings) -> Vec<String> {
+    let is_sound = found.conclusion.faults.is_empty();
+    if is_sound && (found.works() == Some(true) || found.map.interrupted) {
+        return Vec::new();
+    }
+    if is_sound && found.works().is_none() {
+        return vec![format!("Let data reach the lab's server: {}.", found.command("--to-target"))];
+    }
+    let packets = format!("See the packets: {}.", lab.command("lab", ""));
+    match lab.without_obstacles("path --lab") {
+        Some(calm) => {
+            let asked = lab.obstacles().join(", ");
+            vec![format!("The lab was asked for this: {asked}. {calm} {packets}")]
+        }
+        None => vec![packets],
+    }
+}
+
 fn no_fault(found: &Exploration) -> String {
     let map = &found.map;
     if found.kinds.is_empty() && !found.works().unwrap_or(false) {
@@ -97,9 +126,10 @@ fn no_fault(found: &Exploration) -> String {
         return format!(
             "From port {port} a connection ended otherwise ({}), and the last one, from port {}, used fast open: where \
              routers distribute connections, only some of the ways may be broken, and these SYNs took another one. \
-             Repeat it.",
+             Repeat it: {}.",
             verdict_with_cause(&end.verdict),
-            map.local.port()
+            map.local.port(),
+            found.command("--all")
         );
     }
     if found.works() == Some(true) {
@@ -108,7 +138,11 @@ fn no_fault(found: &Exploration) -> String {
             1 => ", over one hop that answers".to_owned(),
             many => format!(", over {many} hops that answer"),
         };
-        return format!("Fast open works from end to end{hops}.");
+        return if found.verdict().is_some_and(|verdict| verdict.unanswered) {
+            format!("The data in the SYN was acknowledged from end to end{hops}.")
+        } else {
+            format!("Fast open works from end to end{hops}.")
+        };
     }
     let (Some(first), Some(last)) = (hops.first(), hops.last()) else {
         return "No hop answers by ICMP: there is none in front of the target, or none that says so.".to_owned();

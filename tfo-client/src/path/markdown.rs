@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use tfo_core::path::{PathMap, Sample, SynKind, hex_without_cookie};
 
-use super::exploration::Exploration;
+use super::result::Exploration;
 use super::{finding, text};
 use crate::prose::time;
 
@@ -36,18 +36,9 @@ pub(super) fn report(found: &Exploration) -> String {
                hops on both sides of what was found; cookies are replaced by `xx`.\n\n```\n";
     report += &quotes(found);
     report += "```\n\n## To repeat it\n\n```sh\n";
-    let host = if found.address.is_ipv6() {
-        format!("[{}]:{}", found.address.ip(), found.address.port())
-    } else {
-        found.address.to_string()
-    };
-    let data = if found.wish.to_target { " --to-target" } else { "" };
-    report += &format!("tfo-client path {host} --all{data}\n");
-    report += &format!(
-        "sudo tcptraceroute {} {}   # the hops, with regular SYNs\n",
-        found.address.ip(),
-        found.address.port()
-    );
+    let data = if found.wish.to_target && found.wish.lab.is_none() { " --to-target" } else { "" };
+    let command = found.command(&format!("--all{data}"));
+    report += &format!("{}\n", command.trim_matches('`'));
     report += "```\n";
     report
 }

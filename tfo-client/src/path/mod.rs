@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `run` | the command, on this host or in the lab |
 //! | `exploration` | from end to end, then hop by hop |
+//! | `result` | what to explore, and what was found |
 //! | `finding` | what was found, in sentences, and what to do |
 //! | `text` | the report for people |
 //! | `document` | the report for programs |
@@ -15,6 +16,7 @@ mod document;
 mod exploration;
 mod finding;
 mod markdown;
+mod result;
 mod run;
 mod text;
 

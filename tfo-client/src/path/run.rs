@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tfo_core::cli::value::Format;
 
 use super::arguments::PathFlags;
-use super::exploration::{Exploration, Wish, explore};
+use super::exploration::explore;
+use super::result::{Exploration, Wish};
 use super::{document, markdown, text};
-use crate::config::file::Family;
+use crate::config::file::{Family, InterfaceName, SourceAddress};
 use crate::config::{Settings, Target};
 use crate::output::{self, Failure, NO_CONNECTION};
 use crate::{interruption, target};
@@ -18,6 +19,7 @@ use crate::{interruption, target};
 const BROKEN: u8 = 1;
 
 pub(crate) fn run(settings: &Settings, flags: &PathFlags) -> Result<ExitCode, Failure> {
+    output::try_files(&flags.report)?;
     let v6 = settings.probe.family == Family::Ipv6;
     let described = flags.network.settings(v6)?;
     // Must come before the first thread.
@@ -27,17 +29,29 @@ pub(crate) fn run(settings: &Settings, flags: &PathFlags) -> Result<ExitCode, Fa
         Arc::default()
     });
     let mirror = lab.is_some() && described.server_command.is_none();
-    let wish =
-        Wish { all: flags.all, to_target: flags.to_target || mirror, max_hops: flags.max_hops() };
+    let wish = Wish {
+        all: flags.all,
+        to_target: flags.to_target || mirror,
+        max_hops: flags.max_hops(),
+        lab: lab.is_some().then_some(described),
+    };
     let found = match &lab {
         None => {
-            let address = target::resolve(&settings.target, settings.probe.family)?;
+            let address = target::resolve(&settings.target, settings.probe.family);
+            if let (Err(failure), Format::Json) = (&address, settings.output.format) {
+                output::print(document::unresolved(&settings.target.host, failure))?;
+            }
+            let address = address?;
+            target::check_local(&settings.probe, address)?;
             explore(settings, address, wish, &interrupted)?
         }
         Some(lab) => {
             let address = lab.address;
             let target = Target { host: address.ip().to_string(), port: address.port() };
-            let settings = Settings { target, ..settings.clone() };
+            let mut settings = Settings { target, ..settings.clone() };
+            // Those of the configuration are this host's.
+            settings.probe.source = SourceAddress::default();
+            settings.probe.interface = InterfaceName::default();
             lab.network.client().run(move || explore(&settings, address, wish, &interrupted))?
         }
     };

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use anstyle::{AnsiColor, Style};
 use tfo_core::path::{Cell, Change, FaultKind, PathMap, SynKind};
 
-use super::exploration::Exploration;
 use super::finding;
-use crate::prose::{self, host_with_address, time, wrap};
+use super::result::Exploration;
+use crate::prose::{self, counted, host_with_address, time, wrap};
 
 /// Columns of a kind of SYN.
 const KIND: usize = 9;
@@ -21,8 +21,9 @@ pub(super) fn report(found: &Exploration, colour: bool) -> String {
     // Without a SYN there is no port.
     let from = if sent == 0 { map.local.ip().to_string() } else { map.local.to_string() };
     let mut text = wrap(&format!(
-        "{} from {from}: {sent} SYNs in {:.1} s",
+        "{} from {from}: {} in {:.1} s",
         host_with_address(&found.host, found.address),
+        counted(sent, "SYN", "SYNs"),
         found.took.as_secs_f64()
     ));
     text += &wrap(&format!("End to end: {}", finding::end_to_end(found)));

@@ -9,7 +9,7 @@ use tfo_core::lab::isolated;
 use super::{among_others, compare, errors, text};
 
 #[test]
-fn text_has_answer_tables_and_both_plots_in_80_columns() {
+fn text_has_answer_tables_and_a_plot_in_30_lines_of_80_columns() {
     let _others = among_others();
     isolated(|| {
         let output = compare("--lab --rtt 20ms -n 15");
@@ -21,16 +21,16 @@ fn text_has_answer_tables_and_both_plots_in_80_columns() {
             "p99",
             "in RTT",
             "Hit rate      15 of 15 (78 % to 100 %)",
-            "Expectation   100 % × ",
             "distribution of the times",
-            "share of the connections that had it by then",
             "1 RTT",
             "2 RTT",
             "█",
-            "f fast open",
         ] {
             assert!(text.contains(piece), "{piece:?} is missing:\n{text}");
         }
+        // On a busy machine connections are lost, or there is no answer: these take lines of their own.
+        let usual = text.contains("\nTurn it on.\n") && !text.contains("Misses");
+        assert!(!usual || text.lines().count() <= 30, "{text}");
         assert!(!text.contains('\u{1b}'), "a pipe gets no colour");
         for line in text.lines() {
             assert!(line.chars().count() <= 80, "{line}");
@@ -61,7 +61,7 @@ fn exported_files_contain_every_connection() {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let arguments = format!(
-            "--lab --rtt 5ms -n 11 --ascii --svg {} --html {} --samples --export-json {} --export-csv {}",
+            "--lab --rtt 5ms -n 11 -v --ascii --svg {} --html {} --samples --export-json {} --export-csv {}",
             path("a.svg"),
             path("a.html"),
             path("a.json"),
@@ -71,7 +71,13 @@ fn exported_files_contain_every_connection() {
         assert!(output.status.code() <= Some(1), "{}", errors(&output));
         let read = |name: &str| fs::read_to_string(path(name)).unwrap();
         let text = text(&output);
-        assert!(text.contains("r regular   f fast open   # several"), "{text}");
+        for piece in [
+            "Expectation   100 % × ",
+            "share of the connections that had it by then",
+            "r regular   f fast open   # several",
+        ] {
+            assert!(text.contains(piece), "{piece:?} is missing:\n{text}");
+        }
         assert!(!text.contains(['│', '─', '█', '▁']), "{text}");
 
         let document: Value = serde_json::from_str(&read("a.json")).unwrap();

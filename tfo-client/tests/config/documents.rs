@@ -30,9 +30,11 @@ const RULES: Rules = Rules {
     ],
     shortened: &[
         ("compare --lab$", "-n 3"),
-        ("--box drop-syn-data -n 10", "-n 2"),
+        ("--box drop-syn-data -n 10", "-n 1"),
         ("--rtt 100ms --box drop-syn-data$", "-n 1"),
-        ("tfo-client lab --box drop-syn-data$", "-n 1"),
+        ("-- lab$", "-n 2"),
+        ("--rtt 100ms --loss 5%", "-n 1"),
+        ("--pcap lab.pcapng", "-n 2"),
         ("compare 192.0.2.2", "-n 3"),
         ("load 192.0.2.2 --rate", "--duration 300ms"),
     ],
@@ -41,7 +43,8 @@ const RULES: Rules = Rules {
         ("tfo-client 127.0.0.1:9", &[3]),
         // Too few pairs for an answer, where the document makes more of them.
         ("compare", &[0, 1]),
-        ("--box drop-syn-data", &[1]),
+        ("drop-syn-data", &[1]),
+        ("--box strip-syn-option", &[1]),
         ("--loss 5%", &[0, 1]),
         // An ordinary user, who is root only in the namespace of the test, may not.
         ("cookies forget", &[0, 2]),

@@ -142,6 +142,9 @@ fn no_reply_counts_established_connections() {
             assert!(count(&load, "fast-open") + count(&load, "cookie-granted") == 50, "{load:#}");
         }
         assert!(counters(&lab).active >= 68, "{:?}", counters(&lab));
+        let text = lab.probe(&["-q", "load", "--count", "5", "--no-reply"]).out;
+        assert!(text.contains(" connections/s\n"), "{text}");
+        assert!(text.contains("nothing shows whether its service did"), "{text}");
     });
 }
 

@@ -31,6 +31,21 @@ pub(crate) fn assert_valid(document: &Value) {
 }
 
 #[test]
+fn name_without_an_address_gets_a_document_too() {
+    isolated(|| {
+        let (document, ended) = Lab::new().document(&["-q", "load", "host.invalid"]);
+        assert_eq!(ended.code, Some(3), "{document}");
+        assert_valid(&document);
+        assert!(
+            document["target"]["address"].is_null() && document["load"].is_null(),
+            "{document}"
+        );
+        let error = document["error"].as_str().unwrap();
+        assert!(error.starts_with("no address for host.invalid: "), "{error}");
+    });
+}
+
+#[test]
 fn schema_rejects_wrong_extra_and_missing_fields() {
     isolated(|| {
         let lab = Lab::new();

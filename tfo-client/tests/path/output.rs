@@ -22,7 +22,8 @@ fn table_and_sentences_fit_a_terminal() {
         "silent",
         "SYN-ACK",
         "SYNs with data disappear: 0",
-        "Next: Ask whoever runs 203.0.113.3 or 203.0.113.4",
+        "Next: The lab was asked for this: `--hop 3:drop-syn-data`. See the same path",
+        "`tfo-client path --lab --rtt 10ms --hops 5`",
     ] {
         assert!(text.contains(piece), "{piece:?} is missing:\n{text}");
     }
@@ -30,6 +31,19 @@ fn table_and_sentences_fit_a_terminal() {
         assert!(line.chars().count() <= 80 || line.contains('`'), "{line}");
     }
     assert!(!text.contains('\u{1b}'), "a pipe gets no colour");
+}
+
+#[test]
+fn name_without_an_address_gets_a_document_too() {
+    let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+    let output = command.args(["path", "host.invalid", "-o", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schema: Value = serde_json::from_str(include_str!("../../schema/path.json")).unwrap();
+    assert!(jsonschema::is_valid(&schema, &document), "{document:#}");
+    assert!(document["target"]["address"].is_null(), "{document:#}");
+    let error = document["error"].as_str().unwrap();
+    assert!(error.starts_with("no address for host.invalid: "), "{error}");
 }
 
 #[test]
@@ -65,7 +79,7 @@ fn report_names_hops_and_hides_cookies() {
         "Between hop 2",
         "no data",
         "22 0a xx xx xx",
-        "tfo-client path 192.0.2.2:2222",
+        "\ntfo-client path --lab --rtt 5ms --hops 4 --hop 2:strip-syn-data --all\n",
     ] {
         assert!(report.contains(piece), "{piece:?} is missing:\n{report}");
     }

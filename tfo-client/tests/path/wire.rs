@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use tfo_core::capture::{Direction, PacketPath};
 use tfo_core::lab::{Network, PathSettings, Program, SERVER_V4, hops, isolated, require};
@@ -80,6 +81,52 @@ fn data_reaches_a_mirror_and_who_asked_for_it() {
             let (data, _) = data_arrived(server, &[], 3, arguments);
             assert!(data > 0, "{server:?} {arguments}");
         }
+    });
+}
+
+#[test]
+fn source_and_interface_hold_for_every_packet() {
+    isolated(|| {
+        let path = hops(3, &["2:strip-syn-data".parse().unwrap()]).unwrap();
+        let net = Network::new(PathSettings::new().round_trip(Duration::ZERO).hops(path)).unwrap();
+        let other = Ipv4Addr::new(198, 51, 100, 11);
+        net.client().add_address(other.into()).unwrap();
+        net.server().run(|| {
+            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 2222);
+            let listener = FastOpenListener::bind(any).unwrap();
+            thread::spawn(move || serve_mirror(&listener));
+        });
+        let run = |arguments: &str| {
+            let before = net.packets().len();
+            let mut command = harness::clean(Command::new(env!("CARGO_BIN_EXE_tfo-client")));
+            command.env("TFO_CLIENT_CONNECT_TIMEOUT", "100ms");
+            command.args(["-q", "path", &SERVER_V4.to_string()]);
+            command.args(arguments.split_whitespace());
+            let ended = Program::start(net.client(), command).unwrap().finish();
+            let packets = net.packets().split_off(before);
+            let of_client =
+                packets.into_iter().filter(|packet| packet.direction == Direction::ToServer);
+            let frames = of_client.filter_map(|packet| packet.sent);
+            let is_ipv4 = |frame: &Vec<u8>| frame[12..14] == [8, 0];
+            let frames: Vec<_> = frames.map(|seen| seen.frame).filter(is_ipv4).collect();
+            (frames, ended)
+        };
+        let (frames, ended) = run("--all --source 198.51.100.11 --interface eth0");
+        assert!(frames.len() > 10, "{}{}", ended.out, ended.err);
+        for frame in &frames {
+            assert_eq!(frame[26..30], other.octets(), "{}", ended.out);
+        }
+        assert!(ended.out.contains(" from 198.51.100.11:"), "{}", ended.out);
+        assert!(ended.out.contains("SYNs with data lose their"), "{}", ended.out);
+
+        let (frames, ended) = run("--interface lo --max-hops 1");
+        assert_eq!((frames.len(), ended.code), (0, Some(3)), "{}{}", ended.out, ended.err);
+        let (frames, ended) = run("--interface no-such");
+        assert_eq!((frames.len(), ended.code), (0, Some(2)), "{}{}", ended.out, ended.err);
+        let expected = "--interface no-such: expected a network interface of this host";
+        assert!(ended.err.contains(expected), "{}", ended.err);
+        let (_, ended) = run("--source 192.0.2.99");
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
     });
 }
 

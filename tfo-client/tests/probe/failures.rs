@@ -100,6 +100,11 @@ fn no_reply_probes_a_discard_server() {
         let (document, ended) = lab.document(&["--no-reply"]);
         assert_eq!(ended.code, Some(0), "{document}");
         assert_eq!(each(&document, "verdict"), ["cookie-granted", "fast-open", "fast-open"]);
+        let finding = document["summary"]["finding"].as_str().unwrap();
+        assert!(finding.contains("acknowledged the data of 2 of 3 connections"), "{finding}");
+        assert!(finding.contains("nothing shows whether the service got it"), "{finding}");
+        assert!(!finding.contains("works"), "{finding}");
+        assert_eq!(document["summary"]["unanswered"], true, "{document}");
         assert!(document["connections"][2]["evidence"]["server"].is_null(), "{document}");
         assert_eq!(document["connections"][2]["evidence"]["client"]["result"], "connected");
         // Several workers log in any order.

@@ -45,7 +45,10 @@ fn full_queue_is_diagnosed() {
         assert_eq!(ended.code, Some(1), "{document}");
         assert_eq!(document["summary"]["cause"], "queue-full", "{document}");
         let counters = &document["connections"][0]["evidence"]["server"]["counters"];
-        assert_eq!(counters["listen_overflow"], 1, "{document}");
+        // On a busy machine the server may read the counters before it accepts this connection.
+        let changes = [counters, &counters["earlier"]];
+        let overflows = changes.iter().filter_map(|change| change["listen_overflow"].as_u64());
+        assert_eq!(overflows.sum::<u64>(), 1, "{document}");
         let advice = document["summary"]["advice"].as_str().unwrap();
         assert!(advice.contains("fastopen-queue"), "{advice}");
     });

@@ -64,22 +64,30 @@ pub fn summarize(verdicts: &[Verdict]) -> Summary {
 fn works(verdicts: &[Verdict], earlier: &[Verdict]) -> (String, String) {
     let total = verdicts.len();
     let good = count(verdicts, Outcome::FastOpen);
+    // What the server's host acknowledged may never reach its service.
+    let mut accepted = verdicts.iter().filter(|verdict| verdict.outcome == Outcome::FastOpen);
+    let unproven = accepted.all(|verdict| verdict.unanswered);
+    let claim = |how: &str, who: &str, more: &str| {
+        if unproven {
+            format!(
+                "The SYN-ACK acknowledged the data of {who}{more}; without an answer nothing shows whether the \
+                 service got it."
+            )
+        } else {
+            format!("Fast open works{how}: {who} used it{more}.")
+        }
+    };
     if good == total {
-        let finding = format!("Fast open works: {} used it.", all(total, "connections"));
-        return (finding, NOTHING.to_owned());
+        return (claim("", &all(total, "connections"), ""), NOTHING.to_owned());
     }
+    let who = format!("{good} of {total} connections");
     let granted = count(verdicts, Outcome::CookieGranted);
     if granted == 1 && good + 1 == total && earlier[0].outcome == Outcome::CookieGranted {
-        let finding = format!(
-            "Fast open works: {good} of {total} connections used it, the first one fetched the cookie."
-        );
-        return (finding, NOTHING.to_owned());
+        return (claim("", &who, ", the first one fetched the cookie"), NOTHING.to_owned());
     }
-    let finding = format!(
-        "Fast open works, but not every time: {good} of {total} connections used it; the others: {}{}.",
-        tally(earlier.iter().filter(|verdict| verdict.outcome != Outcome::FastOpen)),
-        miss_rate(verdicts)
-    );
+    let others = tally(earlier.iter().filter(|verdict| verdict.outcome != Outcome::FastOpen));
+    let more = format!("; the others: {others}{}", miss_rate(verdicts));
+    let finding = claim(", but not every time", &who, &more);
     let miss = earlier
         .iter()
         .rev()

@@ -27,6 +27,10 @@ pub struct Verdict {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schemars(with = "Saved"))]
     pub saved: Option<Saved>,
+    /// Whether data was accepted in the SYN and nothing shows that the service got it: it sent no answer, or none was waited
+    /// for. Absent if it answered, or if no data was accepted.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "std::ops::Not::not"))]
+    pub unanswered: bool,
     /// What was found: one sentence.
     #[cfg_attr(feature = "schema", schemars(length(min = 1)))]
     pub finding: String,

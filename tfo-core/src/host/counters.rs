@@ -10,7 +10,7 @@ const PREFIX: &str = "TcpExt:";
 
 /// Defines [`Counters`] and [`CounterChange`] from one table, so that each name is written once.
 macro_rules! counters {
-    ($( $(#[$doc:meta])* $field:ident = $name:literal, )*) => {
+    ($( $(#[$doc:meta])* $field:ident = $name:literal: $meaning:literal, )*) => {
         /// The counters of TCP Fast Open since the namespace was created.
         ///
         /// ```no_run
@@ -58,6 +58,16 @@ macro_rules! counters {
                 }
             }
 
+            /// Returns what the counter with the kernel's name counts, in at most 41 characters; empty if it is not one of
+            /// these.
+            #[must_use]
+            pub fn meaning(name: &str) -> &'static str {
+                match name {
+                    $( $name => $meaning, )*
+                    _ => "",
+                }
+            }
+
             /// Returns the change since `earlier`. Handles counters that wrapped around. The counters of another
             /// namespace give nonsense.
             #[must_use]
@@ -88,29 +98,41 @@ macro_rules! counters {
 
 counters! {
     /// `TCPFastOpenActive`: outgoing connections whose SYN data was acknowledged.
-    active = "TCPFastOpenActive",
+    active = "TCPFastOpenActive":
+        "outgoing, SYN data accepted",
     /// `TCPFastOpenActiveFail`: outgoing connections whose SYN data was not acknowledged.
-    active_fail = "TCPFastOpenActiveFail",
+    active_fail = "TCPFastOpenActiveFail":
+        "outgoing, SYN data not accepted",
     /// `TCPFastOpenPassive`: connections created by a valid fast open SYN, also by one without data.
-    passive = "TCPFastOpenPassive",
+    passive = "TCPFastOpenPassive":
+        "incoming, valid SYN, with or without data",
     /// `TCPFastOpenPassiveFail`: SYNs with an invalid cookie.
-    passive_fail = "TCPFastOpenPassiveFail",
+    passive_fail = "TCPFastOpenPassiveFail":
+        "incoming, SYN with an invalid cookie",
     /// `TCPFastOpenListenOverflow`: SYNs refused because the fast open queue was full.
-    listen_overflow = "TCPFastOpenListenOverflow",
+    listen_overflow = "TCPFastOpenListenOverflow":
+        "incoming, refused: fast open queue full",
     /// `TCPFastOpenCookieReqd`: cookie requests, counted even if no cookie is granted.
-    cookie_reqd = "TCPFastOpenCookieReqd",
+    cookie_reqd = "TCPFastOpenCookieReqd":
+        "incoming, cookie request, granted or not",
     /// `TCPFastOpenBlackhole`: how often outgoing fast open was paused.
-    blackhole = "TCPFastOpenBlackhole",
+    blackhole = "TCPFastOpenBlackhole":
+        "outgoing fast open paused: blackhole",
     /// `TCPFastOpenPassiveAltKey`: cookies of the backup key that were accepted.
-    passive_alt_key = "TCPFastOpenPassiveAltKey",
+    passive_alt_key = "TCPFastOpenPassiveAltKey":
+        "incoming, cookie of the backup key",
     /// `TCPSynRetrans`: retransmitted SYNs and SYN-ACKs.
-    syn_retrans = "TCPSynRetrans",
+    syn_retrans = "TCPSynRetrans":
+        "SYN or SYN-ACK sent again",
     /// `ListenOverflows`: SYNs and ACKs dropped because the accept queue of their listener was full.
-    accept_overflows = "ListenOverflows",
+    accept_overflows = "ListenOverflows":
+        "incoming, lost: accept queue full",
     /// `ListenDrops`: SYNs and ACKs dropped by listeners for any reason.
-    listen_drops = "ListenDrops",
+    listen_drops = "ListenDrops":
+        "incoming, dropped by a listener",
     /// `SyncookiesSent`: SYNs answered with a SYN cookie. Such a connection never uses fast open.
-    syncookies_sent = "SyncookiesSent",
+    syncookies_sent = "SyncookiesSent":
+        "SYN cookie sent: SYN queue full",
 }
 
 impl Counters {

@@ -20,7 +20,7 @@ use super::reading;
 use super::sample::{IcmpError, IcmpReply};
 use super::{PathMap, Prober, Reply, Sample, SentSyn, Shot, SynKind};
 use crate::error::{Error, Result};
-use crate::host::{Counters, cookie_cache, routes_without_cookie, sysctl};
+use crate::host::{Counters, cookie_cache, sysctl, tcp_route};
 use crate::socket::{ClientFail, option};
 use crate::sys::{error_queue, socket, sockopt};
 
@@ -32,26 +32,35 @@ const RETRANSMITTED: Duration = Duration::from_millis(900);
 const DATAGRAMS: u16 = 33434;
 
 /// Sends SYNs to one target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SocketProber {
     target: SocketAddr,
     local: SocketAddr,
+    interface: Option<String>,
     /// The kernel may have paused fast open without saying so.
     may_be_paused: bool,
 }
 
 impl SocketProber {
-    /// Creates a prober that sends to `target` from this address, and from `port` if it is free.
+    /// Creates a prober that sends to `target` from this address, by this interface or by that of the route, and from `port` if
+    /// it is free.
     ///
     /// # Errors
-    /// The address is not this host's, or the kernel has no error queue: [`io::ErrorKind::Unsupported`].
-    pub fn new(target: SocketAddr, local: IpAddr, port: Option<u16>) -> Result<Self> {
+    /// The address or the interface is not this host's, or the kernel has no error queue:
+    /// [`io::ErrorKind::Unsupported`].
+    pub fn new(
+        target: SocketAddr,
+        local: IpAddr,
+        interface: Option<&str>,
+        port: Option<u16>,
+    ) -> Result<Self> {
         let mut own = SocketAddr::new(local, 0);
         if let (SocketAddr::V6(own), SocketAddr::V6(target)) = (&mut own, target) {
             own.set_scope_id(target.scope_id());
         }
         own.set_port(port.unwrap_or(0));
-        let mut prober = Self { target, local: own, may_be_paused: may_be_paused() };
+        let interface = interface.map(str::to_owned);
+        let mut prober = Self { target, local: own, interface, may_be_paused: may_be_paused() };
         if port.is_none() || !prober.is_free() {
             prober.change_port()?;
         }
@@ -89,27 +98,14 @@ impl SocketProber {
     }
 
     fn routed_without_cookie(&self) -> bool {
-        let covers = |destination: IpAddr, prefix: u8| match (destination, self.target.ip()) {
-            (IpAddr::V4(route), IpAddr::V4(target)) => {
-                let bits = u32::from(route) ^ u32::from(target);
-                bits.checked_shr(32 - u32::from(prefix.min(32))).is_none_or(|bits| bits == 0)
-            }
-            (IpAddr::V6(route), IpAddr::V6(target)) => {
-                let bits = u128::from(route) ^ u128::from(target);
-                bits.checked_shr(128 - u32::from(prefix.min(128))).is_none_or(|bits| bits == 0)
-            }
-            _ => false,
-        };
-        routes_without_cookie()
-            .is_ok_and(|routes| routes.iter().any(|route| covers(route.destination, route.prefix)))
+        tcp_route(self.target, Some(self.local.ip()), self.interface.as_deref())
+            .is_ok_and(|route| route.without_cookie)
     }
 
     /// Whether SYNs can be sent from the port: the kernel may still hold it for a connection that has ended.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        let mut probe = Self { ..*self };
-        let shot = Shot::new(SynKind::Plain, 1, 0, Duration::ZERO);
-        probe.shoot(shot).is_ok()
+        self.clone().shoot(Shot::new(SynKind::Plain, 1, 0, Duration::ZERO)).is_ok()
     }
 
     /// A socket whose SYN ends at this hop.
@@ -117,9 +113,15 @@ impl SocketProber {
         let fd = socket::tcp(self.target, true).map_err(|e| Error::system("socket", "", e))?;
         set(&fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, "SO_REUSEADDR", 1)?;
         set_hops(&fd, self.target, ttl)?;
+        self.bind_to_interface(&fd)?;
         option::set_linger(&fd, Some(Duration::ZERO))?;
         socket::bind(&fd, self.local).map_err(|e| Error::system("bind", self.local, e))?;
         Ok(fd)
+    }
+
+    /// Lets the packets of a socket leave by the interface, if one was given.
+    fn bind_to_interface(&self, fd: impl AsFd) -> Result<()> {
+        self.interface.as_deref().map_or(Ok(()), |name| option::set_bind_to_device(fd, name))
     }
 
     /// Sends the SYN. The bytes of data that it took along; `None`: it is not what was wanted.
@@ -219,6 +221,7 @@ impl SocketProber {
         local.set_port(0);
         let socket = UdpSocket::bind(local)?;
         set_hops(&socket, self.target, ttl)?;
+        self.bind_to_interface(&socket)?;
         let mut target = self.target;
         target.set_port(DATAGRAMS + u16::from(ttl));
         socket.send_to(&[], target)?;

@@ -48,6 +48,25 @@ const SAME: &str = "00112233445566aa";
 const OTHER: &str = "ffeeddccbbaa9988";
 
 #[test]
+fn unanswered_connections_do_not_prove_that_it_works() {
+    let unanswered = || client_alone("sends", "client.result = 'connected'");
+    let closed = || client_alone("sends", "client.result = 'closed'");
+    let not_known = "without an answer nothing shows whether the service got it";
+    for (verdicts, finding) in [
+        (vec![unanswered(), unanswered()], "acknowledged the data of both connections; "),
+        (vec![granted(), unanswered(), closed()], "of 2 of 3 connections, the first one fetched"),
+        (vec![closed(), syn_lost(), closed()], "of 2 of 3 connections; the others: 1 x syn-"),
+    ] {
+        let summary = summarize(&verdicts);
+        assert_says(&summary, finding, "");
+        assert_says(&summary, not_known, "");
+        assert!(!summary.verdict.finding.contains("works"), "{}", summary.verdict);
+        assert!(summary.verdict.unanswered, "{summary:?}");
+    }
+    assert_says(&summarize(&[unanswered(), accepted()]), "Fast open works", "Nothing to do");
+}
+
+#[test]
 fn no_connection_at_all_is_no_evidence() {
     let summary = summarize(&[]);
     assert_eq!((summary.total, summary.fast_open), (0, 0), "nothing was counted");

@@ -52,7 +52,7 @@ fn late_quotes_never_count_for_another_syn() {
 
 /// Returns how many quotes the kernel dropped because they came too late.
 fn check(target: SocketAddr, local: std::net::IpAddr) -> u64 {
-    let mut prober = SocketProber::new(target, local, None).unwrap();
+    let mut prober = SocketProber::new(target, local, None, None).unwrap();
     let mut alone = BTreeMap::new();
     for ttl in 1..=HOPS {
         for kind in KINDS {

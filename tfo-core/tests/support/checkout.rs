@@ -202,24 +202,22 @@ fn steps_of_block(name: &str, language: &str, lines: &[(usize, String)]) -> Vec<
     steps
 }
 
-/// Returns the first line of the expected output that is not there.
+/// Returns the first line of the expected output that is not there. Lines follow each other; those behind a line `…`
+/// may begin anywhere, the first ones too.
 fn missing<'a>(expected: &'a [String], shown: &str) -> Option<&'a str> {
     let shown: Vec<String> = shown.lines().map(comparable).collect();
     let mut at = 0;
-    // The first line may be anywhere, what follows `…` too, any other line follows the one before it.
-    let mut anywhere = true;
-    for line in expected {
-        if line == "…" {
-            anywhere = true;
-            continue;
-        }
-        let rest = shown.get(at..).unwrap_or_default();
-        let last = if anywhere { rest.len() } else { rest.len().min(1) };
-        match rest.iter().take(last).position(|shown| fits(&comparable(line), shown)) {
-            Some(found) => at += found + 1,
-            None => return Some(line),
-        }
-        anywhere = false;
+    for part in expected.split(|line| line == "…").filter(|part| !part.is_empty()) {
+        let fitting = |start: usize| {
+            let lines = part.iter().zip(&shown[start..]);
+            lines.take_while(|(line, shown)| fits(&comparable(line), shown)).count()
+        };
+        let mut starts = at..=shown.len();
+        let Some(start) = starts.find(|start| fitting(*start) == part.len()) else {
+            let most = (at..=shown.len()).map(fitting).max().unwrap_or(0);
+            return part.get(most).map(String::as_str);
+        };
+        at = start + part.len();
     }
     None
 }
@@ -234,7 +232,7 @@ fn fits(expected: &str, shown: &str) -> bool {
     }
 }
 
-/// Returns a line without what may differ: numbers, times, the width of columns.
+/// Returns a line without what may differ: numbers, times, the width of columns, the length of arrows.
 fn comparable(line: &str) -> String {
     let mut words = Vec::new();
     for word in line.split_whitespace() {
@@ -244,6 +242,7 @@ fn comparable(line: &str) -> String {
                 // Of a number only its first digit counts.
                 '0'..='9' | '.' if text.ends_with('#') => {}
                 '0'..='9' => text.push('#'),
+                '─' if text.ends_with('─') => {}
                 c => text.push(c),
             }
         }
@@ -259,12 +258,14 @@ fn comparable(line: &str) -> String {
 #[test]
 fn output_fits_with_other_numbers_and_times() {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    let shown = "info: x\n  1  fast-open   64 B   12.5 ms\nVerdict: fast-open\nFix: `a b`\n";
+    let shown = "info: x\n  1  fast-open   64 B   12.5 ms\nVerdict: fast-open\nFix: `a b`\n40.4 ├── ACK ──►│\n\
+                 connection 1\na\nconnection 2\nb\n";
     for good in [
         "  1  fast-open  64 B  283 µs\nVerdict: fast-open",
         "1 fast-open 64 B 1.00 s\n…\nFix: `…",
         "info: x",
-        "…\nVerdict: fast-open\n…",
+        "…\nconnection 3\nb\n…",
+        "…\nVerdict: fast-open\n…\n101.2 ├─ ACK ─►│",
     ] {
         assert_eq!(missing(&lines(good), shown), None, "{good}");
     }

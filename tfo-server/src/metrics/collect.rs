@@ -165,10 +165,17 @@ pub(crate) fn kernel() -> Vec<Family> {
         }
     };
     let family = |(name, value): (&'static str, u64)| {
-        let help = format!("{name} from /proc/net/netstat, for all programs of this host.");
-        Family::counter(format!("tfo_kernel_{}", snake_case(name)), help).with(vec![], value)
+        let meaning = Counters::meaning(name);
+        let help =
+            format!("{name} from /proc/net/netstat, for all programs of this host: {meaning}.");
+        Family::counter(kernel_name(name), help).with(vec![], value)
     };
     counters.iter().map(family).collect()
+}
+
+/// Returns the name of the family for a counter of the kernel.
+pub(super) fn kernel_name(counter: &str) -> String {
+    format!("tfo_kernel_{}", snake_case(counter))
 }
 
 /// Converts `TCPFastOpenPassive` to `fast_open_passive`.

@@ -1,6 +1,6 @@
 //! Parses metrics that this program has written.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ impl Samples {
 
     /// Indexes the samples by name, and by name and listener, so that a lookup costs no more than the samples found.
     pub(super) fn index(&self) -> Index<'_> {
-        let mut index = Index { samples: &self.0, by_name: HashMap::new() };
+        let mut index = Index { by_name: HashMap::new() };
         for sample in &self.0 {
             let by_name = index.by_name.entry(sample.name.as_str()).or_default();
             by_name.all.push(sample);
@@ -75,7 +75,6 @@ pub(super) struct ListenerLabels<'a> {
 
 /// An index of the samples by name, and by name and listener.
 pub(super) struct Index<'a> {
-    samples: &'a [Sample],
     by_name: HashMap<&'a str, NamedSamples<'a>>,
 }
 
@@ -98,13 +97,6 @@ impl<'a> Index<'a> {
             .get(name)
             .and_then(|samples| samples.by_listener.get(&listener))
             .map_or(&[], Vec::as_slice)
-    }
-
-    /// Returns the distinct names, in order of first occurrence.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        let mut seen = HashSet::new();
-        let names = self.samples.iter().map(|sample| sample.name.as_str());
-        names.filter(move |name| seen.insert(*name))
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tfo_core::cli::output::{escape_control, wrap};
 use tfo_core::diagnosis::{HitRate, Outcome};
+use tfo_core::host::Counters;
 
+use super::collect;
 use super::families::{Exposition, Family, exposition};
 use super::parse::{Index, ListenerLabels, Sample, Samples, sum, sums_by};
 
@@ -49,11 +51,21 @@ pub(crate) fn table(now: &Samples, before: Option<(&Samples, Duration)>) -> Stri
             text += &format!("  {}\n", wrapped.trim_end().replace('\n', "\n    "));
         }
     }
-    let kernel = now.names().filter_map(|name| {
-        let short = name.strip_prefix("tfo_kernel_")?.strip_suffix("_total")?;
-        Some((printable(&short.replace('_', " ")), total(&now, name)))
+    text + &of_this_host(&now)
+}
+
+/// Returns what the kernel has counted, a line for each counter that is not zero.
+fn of_this_host(now: &Index<'_>) -> String {
+    let counters = Counters::default().iter().map(|(name, _)| {
+        (total(now, &format!("{}_total", collect::kernel_name(name))), Counters::meaning(name))
     });
-    text += &listed("this host", kernel).map(|line| line + "\n").unwrap_or_default();
+    let mut text = String::new();
+    for (count, meaning) in counters.filter(|(count, _)| *count > 0.0) {
+        if text.is_empty() {
+            text += "counted by the kernel, for all programs of this host\n";
+        }
+        text += &format!("{:>9}  {meaning}\n", number(count));
+    }
     text
 }
 
@@ -388,7 +400,8 @@ listener      service  open  accepted    hits   in  out
   data in SYNs: 2.0 KiB
   cut short: 1 reset
   at most: service 250 µs (p50), 2.5 ms (p99)
-this host: 27 fast open passive
+counted by the kernel, for all programs of this host
+       27  incoming, valid SYN, with or without data
 ";
         assert_eq!(table(&now, None), expected);
     }
@@ -411,16 +424,9 @@ this host: 27 fast open passive
 
     #[test]
     fn malicious_server_cannot_forge_lines_in_any_field() {
-        for honest in [
-            "0.1.0",
-            "1a2b3c4d",
-            "primary",
-            "127.0.0.1:80",
-            "respond",
-            "queue-full",
-            "\"reset",
-            "kernel_fast",
-        ] {
+        for honest in
+            ["0.1.0", "1a2b3c4d", "primary", "127.0.0.1:80", "respond", "queue-full", "\"reset"]
+        {
             let lie = format!("{honest}\x1b[2J\u{9b}31m\\nforged");
             let text = TEXT.replace(honest, &lie);
             let shown = table(&Samples::parse(&text).unwrap(), None);

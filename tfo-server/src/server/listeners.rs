@@ -108,7 +108,7 @@ pub(super) fn cannot_listen(
         }
         _ => "run `tfo-server check` to find out what this host lacks".to_owned(),
     };
-    Failure::new(format_args!("can't listen on {address}: {}. {advice}", error_chain(found)))
+    Failure::new(format_args!("can't listen on {address}: {}; {advice}", error_chain(found)))
 }
 
 /// Returns the sentence that names the listener of this port.

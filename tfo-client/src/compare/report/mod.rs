@@ -44,6 +44,8 @@ pub(super) struct CompareReport {
     /// Whether to print one row for each of several targets.
     rows: bool,
     colour: bool,
+    /// Whether to print all that is known.
+    details: bool,
     progress: Progress,
     shown: Instant,
     started: Instant,
@@ -52,11 +54,17 @@ pub(super) struct CompareReport {
 }
 
 impl CompareReport {
-    pub(super) fn new(settings: &Settings, compare: &CompareSettings, targets: usize) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        compare: &CompareSettings,
+        targets: usize,
+        details: bool,
+    ) -> Self {
         Self {
             format: settings.output.format,
             rows: targets > 1,
             colour: output::colour(),
+            details,
             progress: Progress::new(),
             shown: Instant::now(),
             started: Instant::now(),
@@ -123,7 +131,8 @@ impl CompareReport {
             (Format::Json, _) => String::new(),
             (Format::Text, false) => {
                 let look = Look { colour: self.colour, ascii: self.results.compare.ascii };
-                self.results.interruption(&comparison) + &text::comparison(&comparison, look)
+                self.results.interruption(&comparison)
+                    + &text::comparison(&comparison, look, self.details)
             }
             (Format::Text, true) => text::row(&comparison, self.colour),
         };

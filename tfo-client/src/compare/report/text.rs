@@ -18,22 +18,24 @@ const VALUE: usize = 21;
 /// Number of ticks below a plot.
 const TICKS: u32 = 6;
 
-/// Returns the answer, the tables and the plots.
-pub(super) fn comparison(comparison: &Comparison, look: Look) -> String {
+/// Returns the answer, the tables and a plot; with details a second plot, and what the table shows in another form.
+pub(super) fn comparison(comparison: &Comparison, look: Look, details: bool) -> String {
     let analysis = &comparison.analysis;
     let style = style(&analysis.answer, look.colour);
     let mut text = format!("{style}{}{style:#}\n", words::headline(analysis));
     text += &wrap(&words::reason(analysis));
     text += &format!("\n{}", table(analysis));
-    text += &format!("\n{}", rates(analysis));
+    text += &format!("\n{}", rates(analysis, details));
     let series = axis::series(analysis);
     if !series.is_empty() {
         let axis = Axis::new(&series, analysis.round_trips(1.0).and(analysis.rtt), TICKS);
         let what = words::metric_name(analysis.metric);
-        text += &format!("\n{what}: distribution of the times, each to its highest bar\n\n");
+        text += &format!("\n{what}: distribution of the times, each to its highest bar\n");
         text += &plot::histogram(&series, &axis, look);
-        text += &format!("\n{what}: share of the connections that had it by then\n\n");
-        text += &plot::curves(&series, &axis, look);
+        if details {
+            text += &format!("\n{what}: share of the connections that had it by then\n");
+            text += &plot::curves(&series, &axis, look);
+        }
     }
     text
 }
@@ -95,9 +97,14 @@ fn is_unbounded(summary: &Summary) -> bool {
         .any(|quantile| quantile.low.is_none() || quantile.high.is_none())
 }
 
-fn rates(analysis: &Analysis) -> String {
+fn rates(analysis: &Analysis, details: bool) -> String {
     let mut text = String::new();
+    // Without misses the expectation is what the table calls saved.
+    let expectation = details || !analysis.misses.is_empty() || analysis.ordinary_loss >= 0.01;
     for (name, value) in words::figures(analysis) {
+        if name == words::EXPECTATION && !expectation {
+            continue;
+        }
         let value = wrap_hanging(&value);
         text += &format!("{name:<NAME$}{value}\n");
     }

@@ -13,6 +13,9 @@ type Tail = fn(&Summary) -> Option<Quantile>;
 pub(super) const TAILS: [(&str, Tail); 2] =
     [("p90", |summary| summary.p90), ("p99", |summary| summary.p99)];
 
+/// The name of the figure that weighs what is saved against what misses cost.
+pub(super) const EXPECTATION: &str = "Expectation";
+
 /// Returns the answer in a few words.
 pub(super) fn headline(analysis: &Analysis) -> &'static str {
     if analysis.both_regular {
@@ -350,7 +353,7 @@ pub(super) fn figures(analysis: &Analysis) -> Vec<(&'static str, String)> {
             figures.push(("Misses", miss_words(miss)));
         }
         if let Some(expectation) = expectation(analysis) {
-            figures.push(("Expectation", expectation));
+            figures.push((EXPECTATION, expectation));
         }
     }
     if analysis.regular.count < analysis.regular.total {

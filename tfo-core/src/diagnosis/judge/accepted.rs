@@ -40,8 +40,13 @@ pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
         let _ =
             write!(finding, "; the address {here} is translated to {there}, which does no harm");
     }
-    if client.result == Ending::Closed {
-        finding += "; the server closed without an answer";
+    let without = match client.result {
+        Ending::Closed => Some("the server closed without an answer"),
+        Ending::Connected => Some("no answer was waited for"),
+        _ => None,
+    };
+    if let Some(without) = without {
+        let _ = write!(finding, "; {without}, so nothing shows whether the service got the data");
     }
     let advice = if partly {
         format!(
@@ -61,7 +66,10 @@ pub(super) fn judge(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     } else {
         "Nothing to do.".to_owned()
     };
-    Ruling::new(Outcome::FastOpen, finding).saved(saved).verdict(advice)
+    Ruling::new(Outcome::FastOpen, finding)
+        .saved(saved)
+        .unanswered(without.is_some())
+        .verdict(advice)
 }
 
 /// What early data has saved, and as the rest of the sentence. That the server took it early does not say that it

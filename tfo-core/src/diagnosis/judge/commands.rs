@@ -98,7 +98,7 @@ pub(super) fn on_server(facts: &Facts<'_>) -> &'static str {
 
 /// Show the cookie that is cached for this server.
 pub(super) fn cookie(target: SocketAddr) -> String {
-    format!("`ip tcp_metrics show {}`", target.ip().to_canonical())
+    format!("`tfo-client cookies show {}`", target.ip().to_canonical())
 }
 
 /// Writes `net.ipv4.tcp_fastopen`: both halves on, with cookies, so that no advice undoes another.
@@ -125,8 +125,16 @@ fn set_with(seen: Option<FastOpenFlags>, bits: u32) -> String {
     format!("`sudo sysctl -w net.ipv4.tcp_fastopen={value}`")
 }
 
+/// Shows the route to this server. An address of a link has the route of its link.
+pub(super) fn route(target: SocketAddr) -> String {
+    match target {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => "`ip -6 route`".to_owned(),
+        _ => format!("`ip route get {}`", target.ip().to_canonical()),
+    }
+}
+
 /// The address alone, with the scope that a link-local one needs.
-fn host(target: SocketAddr) -> String {
+pub(super) fn host(target: SocketAddr) -> String {
     match target {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         _ => target.ip().to_canonical().to_string(),

@@ -144,12 +144,13 @@ fn unreachable(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verd
 }
 
 fn no_route(client: &ClientEvidence, errno: Errno) -> Verdict {
-    let ip = client.remote.ip().to_canonical();
-    Ruling::new(Outcome::Failed, format!("{ip} can't be reached: connecting failed with {errno}"))
+    let (remote, host) = (client.remote, commands::host(client.remote));
+    Ruling::new(Outcome::Failed, format!("{host} can't be reached: connecting failed with {errno}"))
         .cause(Cause::Unreachable, View::Client)
         .verdict(format!(
-            "See which way this host would take, and how far it gets: `ip route get {ip}` and {}.",
-            commands::path(client.remote)
+            "See which way this host would take, and how far it gets: {} and {}.",
+            commands::route(remote),
+            commands::path(remote)
         ))
 }
 
@@ -168,13 +169,17 @@ fn local(facts: &Facts<'_>, client: &ClientEvidence, errno: Errno) -> Verdict {
             commands::probe(facts, 3)
         ));
     }
-    Ruling::new(Outcome::Failed, format!("This host did not let a connection to {ip} out ({errno})"))
-        .cause(Cause::Unreachable, View::Client)
-        .blame(Blame::ThisHost)
-        .verdict(format!(
-            "Look at this host's interfaces, routes, ports and firewall: `ip addr`, `ip route get {ip}`, \
-             `sysctl net.ipv4.ip_local_port_range` and `sudo nft list ruleset`."
-        ))
+    Ruling::new(
+        Outcome::Failed,
+        format!("This host did not let a connection to {ip} out ({errno})"),
+    )
+    .cause(Cause::Unreachable, View::Client)
+    .blame(Blame::ThisHost)
+    .verdict(format!(
+        "Look at this host's interfaces, routes, ports and firewall: `ip addr`, {}, \
+             `sysctl net.ipv4.ip_local_port_range` and `sudo nft list ruleset`.",
+        commands::route(client.remote)
+    ))
 }
 
 /// A plain SYN passes, one with data is answered by a reset or an ICMP error.
@@ -318,8 +323,8 @@ pub(super) fn no_answer(facts: &Facts<'_>, client: &ClientEvidence) -> Verdict {
     )
     .cause(Cause::TimedOut, View::Client)
     .verdict(format!(
-        "Fast open itself worked; {no_reply}; a capture here tells whether anything comes after the \
-         SYN-ACK: {}; the server has got the data, so repeat only what may run twice.",
+        "The server's host took the data, and nothing shows whether its program did: {no_reply}; a capture here \
+         tells whether anything comes after the SYN-ACK: {}; repeat only what may run twice.",
         commands::capture(facts)
     ))
 }

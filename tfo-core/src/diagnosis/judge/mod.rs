@@ -81,6 +81,7 @@ struct Ruling {
     candidates: Vec<Cause>,
     complete: bool,
     saved: Option<Saved>,
+    unanswered: bool,
     finding: String,
 }
 
@@ -93,6 +94,7 @@ impl Ruling {
             candidates: Vec::new(),
             complete: false,
             saved: None,
+            unanswered: false,
             finding: finding.into(),
         }
     }
@@ -130,6 +132,11 @@ impl Ruling {
         self
     }
 
+    fn unanswered(mut self, unanswered: bool) -> Self {
+        self.unanswered = unanswered;
+        self
+    }
+
     /// Ends the finding's sentence and adds the next step.
     fn verdict(self, advice: impl Into<String>) -> Verdict {
         Verdict {
@@ -139,6 +146,7 @@ impl Ruling {
             candidates_complete: self.complete && !self.candidates.is_empty(),
             candidates: self.candidates,
             saved: self.saved,
+            unanswered: self.unanswered,
             finding: format!("{}.", self.finding),
             advice: advice.into(),
         }
