@@ -46,10 +46,11 @@ impl Lab {
         self.folder.path().join(name)
     }
 
-    /// Writes the configuration file.
+    /// Writes the configuration file. A server that reads it meanwhile gets the previous or the new content.
     pub(crate) fn config(&self, content: &str) -> PathBuf {
-        let path = self.path("server.toml");
-        fs::write(&path, content).unwrap();
+        let (path, new) = (self.path("server.toml"), self.path("server.toml.new"));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, &path).unwrap();
         path
     }
 
