@@ -5,7 +5,7 @@ use std::process::Command;
 use tfo_core::diagnosis::manual::{Section, Topic};
 use tfo_core::diagnosis::rules::RULES;
 use tfo_core::diagnosis::{Cause, Outcome};
-use tfo_core::lab::{Finished, isolated};
+use tfo_core::lab::{Finished, Program, isolated};
 
 use crate::harness::{Lab, json};
 
@@ -118,21 +118,24 @@ fn probe_names_the_page_unless_fast_open_was_used() {
 fn boxes_named_on_a_page_produce_its_cause() {
     isolated(|| {
         let lab = Lab::new();
-        let mut tried = 0;
+        let config = lab.file("client.toml", "");
+        let mut started = Vec::new();
         for topic in Topic::all() {
             let todo = topic.page().section(Section::WhatToDo);
             let Some(command) = todo.lines().find(|line| line.contains("lab --box")) else {
                 continue;
             };
-            tried += 1;
             let words = command.strip_prefix("tfo-client ").unwrap().split(' ');
             let arguments: Vec<_> = words.chain(["-q", "-o", "json"]).collect();
             let mut client = Command::new(env!("CARGO_BIN_EXE_tfo-client"));
-            client.args(&arguments).arg("--config").arg(lab.file("client.toml", ""));
-            let ended = lab.run(client);
-            let document = json(&ended.out);
+            client.args(&arguments).arg("--config").arg(&config);
+            let program = Program::start(&lab.client, client).unwrap();
+            started.push((topic, command.to_owned(), program));
+        }
+        assert!(started.len() >= 8, "only {} pages name boxes", started.len());
+        for (topic, command, program) in started {
+            let document = json(&program.finish().out);
             assert_eq!(document["summary"]["cause"], topic.as_str(), "{command}: {document}");
         }
-        assert!(tried >= 8, "only {tried} pages name boxes");
     });
 }

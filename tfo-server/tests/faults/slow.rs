@@ -174,39 +174,44 @@ fn ten_thousand_idle_connections_cost_little_memory() {
 #[test]
 fn client_that_stays_after_its_answer_ends_by_linger_timeout() {
     isolated(|| {
-        let lab = Lab::new();
         let long = "x".repeat(1000);
         let closed = "[forward]\nupstreams = [\"127.0.0.1:9\"]\n";
-        for (service, config, request, ended) in [
+        let cases = [
             // Each of them may still be sending when it is answered.
             ("respond", "[respond]\nhttp = false\n", long.as_str(), "linger-timeout"),
             ("respond", "[respond]\nhttp = true\n", "nonsense\r\n\r\n", "linger-timeout"),
             ("mirror", "", "tfo-probe/1 token\n", "linger-timeout"),
             ("forward", closed, "hello", "no upstream is up"),
-        ] {
-            for ip in ["127.0.0.1", "::1"] {
-                let limits = "[limits]\nidle-timeout = \"1h\"\n[metrics]\nport = 9413\n";
-                let config = format!(
-                    "[listen]\naddress = \"::\"\nservice = \"{service}\"\n{config}{limits}"
-                );
-                let server = lab.serve(&config, &["-o", "json"]);
-                let address = SocketAddr::new(ip.parse().unwrap(), SERVER.port());
-                let mut client = lab.host.run(move || TcpStream::connect(address)).unwrap();
-                client.write_all(request.as_bytes()).unwrap();
-                // It reads to the end, and stays.
-                let mut answer = Vec::new();
-                let _ = client.read_to_end(&mut answer);
-                let line = json(&server.out().first(1)[0]);
-                assert_eq!(line["cut_short"], ended, "{service}: {line}");
-                let text = lab.host.run(|| {
-                    let mut scrape = TcpStream::connect("127.0.0.1:9413").unwrap();
-                    ask(&mut scrape, b"GET /metrics HTTP/1.0\r\n\r\n")
-                });
-                let text = String::from_utf8(text).unwrap();
-                let counted = text.lines().filter(|line| line.ends_with(" 1"));
-                let mut counted = counted.filter(|line| line.contains("reason="));
-                assert!(counted.any(|line| line.contains(ended)), "{service}: {text}");
+        ];
+        // Side by side, because each waits for the timeout.
+        thread::scope(|scope| {
+            for (service, config, request, ended) in cases {
+                for ip in ["127.0.0.1", "::1"] {
+                    scope.spawn(move || stay(service, config, ip, request, ended));
+                }
             }
-        }
+        });
     });
+}
+
+/// Sends a request, reads the answer and stays until the server closes, which it must log and count for this reason.
+fn stay(service: &str, config: &str, ip: &str, request: &str, ended: &str) {
+    let lab = Lab::new();
+    let limits = "[limits]\nidle-timeout = \"1h\"\n[metrics]\nport = 9413\n";
+    let config = format!("[listen]\naddress = \"::\"\nservice = \"{service}\"\n{config}{limits}");
+    let server = lab.serve(&config, &["-o", "json"]);
+    let address = SocketAddr::new(ip.parse().unwrap(), SERVER.port());
+    let mut client = lab.host.run(move || TcpStream::connect(address)).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    let _ = client.read_to_end(&mut Vec::new());
+    let line = json(&server.out().first(1)[0]);
+    assert_eq!(line["cut_short"], ended, "{service}: {line}");
+    let text = lab.host.run(|| {
+        let mut scrape = TcpStream::connect("127.0.0.1:9413").unwrap();
+        ask(&mut scrape, b"GET /metrics HTTP/1.0\r\n\r\n")
+    });
+    let text = String::from_utf8(text).unwrap();
+    let counted = text.lines().filter(|line| line.ends_with(" 1"));
+    let mut counted = counted.filter(|line| line.contains("reason="));
+    assert!(counted.any(|line| line.contains(ended)), "{service}: {text}");
 }
