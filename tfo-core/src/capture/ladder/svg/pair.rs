@@ -155,6 +155,7 @@ impl<'a> Half<'a> {
             }
             // What a box answers with begins where the packet came to it, and below the notes about that.
             if rung.reach == Reach::Forged
+                && !below
                 && let Some((cause, _)) = placed.last()
                 && cause.rung.to_server() != rung.to_server()
             {
