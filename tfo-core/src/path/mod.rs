@@ -9,7 +9,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (target, local) = ("198.51.100.1:443".parse()?, "192.0.2.7".parse()?);
-//! let mut prober = SocketProber::new(target, local, None)?;
+//! let mut prober = SocketProber::new(target, local, None, None)?;
 //! let mut map = PathMap::new(prober.local(), target);
 //! survey(&mut prober, &Plan::new(SynKind::ALL.to_vec()), &mut map, &mut |_, _, _| true)?;
 //! for sentence in conclude(&map, &[]).sentences(&map) {
