@@ -10,7 +10,7 @@ use crate::diagnosis::{
     Cause, Outcome, ServerCounters, ServerEvidence, ServerHost, Side, classify,
 };
 use crate::host::sockets::{self, AcceptQueue};
-use crate::host::{Counters, FastOpenFlags, sysctl, tcp_route};
+use crate::host::{CounterChange, Counters, FastOpenFlags, sysctl, tcp_route};
 use crate::socket::{Arrival, FastOpenListener, TcpState, option};
 
 /// Watches the connections of one listener, and returns what the server saw of each.
@@ -223,8 +223,12 @@ impl ServerObserver {
         drop(counted);
         let Some((((_, first), (_, last)), now)) = first.zip(last).zip(now) else { return };
         let (change, earlier) = (now.since(&last), last.since(&first));
-        // Where nothing changed nobody need be looked for.
-        let alone = (!change.is_zero()).then(|| connections == 1 && self.is_alone(evidence.source));
+        // Others matter only where something changed that the connection itself does not show. Looking for them takes
+        // the kernel about a millisecond, and this client's answer waits for it.
+        let child = evidence.tcp.tfo_child || evidence.tcp.syn_data;
+        let shown = CounterChange { passive: u64::from(child), ..CounterChange::default() };
+        let look = !change.is_zero() && change != shown;
+        let alone = look.then(|| connections == 1 && self.is_alone(evidence.source));
         let counters = ServerCounters { connections, alone, change, earlier };
         evidence.counters = Some(Box::new(counters));
     }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tfo_core::cookie::FastOpenKey;
 use tfo_core::diagnosis::{Blame, Cause, Outcome};
 use tfo_core::lab::{self, isolated};
 use tfo_core::probe::ServerObserver;
@@ -250,6 +251,9 @@ fn a_connection_that_waits_may_have_raised_a_counter() {
             assert!(!counted.change.is_zero(), "{counted:?}");
             assert_eq!((counted.connections, counted.alone), (1, Some(false)), "{counted:?}");
             count();
+            let _only = connect();
+            assert_eq!(count().alone, None, "the connection itself shows all that changed");
+            listener.set_keys(&FastOpenKey::new([7; 16]), None).unwrap();
             let _only = connect();
             assert_eq!(count().alone, Some(true), "nobody waits");
         }
