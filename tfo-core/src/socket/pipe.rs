@@ -12,13 +12,11 @@ use crate::sys::pipe;
 /// ```no_run
 /// use tfo_core::socket::{FastOpenStream, Pipe};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # fn streams() -> (FastOpenStream, FastOpenStream) { todo!() }
-/// let (from, to) = streams();
+/// # fn forward(from: &FastOpenStream, to: &FastOpenStream) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut pipe = Pipe::new()?;
 /// // Once `from` is readable and `to` is writable:
-/// pipe.fill(&from, 64 * 1024)?;
-/// pipe.drain(&to)?;
+/// pipe.fill(from, 64 * 1024)?;
+/// pipe.drain(to)?;
 /// # Ok(())
 /// # }
 /// ```
