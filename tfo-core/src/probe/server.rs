@@ -223,11 +223,14 @@ impl ServerObserver {
         drop(counted);
         let Some((((_, first), (_, last)), now)) = first.zip(last).zip(now) else { return };
         let (change, earlier) = (now.since(&last), last.since(&first));
-        // Others matter only where something changed that the connection itself does not show. Looking for them takes
-        // the kernel about a millisecond, and this client's answer waits for it.
+        // Others matter only where a counter of incoming connections shows more than this one does itself. Looking for them
+        // takes the kernel about a millisecond, and this client's answer waits for it.
+        let CounterChange { passive, passive_fail, passive_alt_key, .. } = change;
+        let CounterChange { cookie_reqd, listen_overflow, listen_drops, .. } = change;
         let child = evidence.tcp.tfo_child || evidence.tcp.syn_data;
-        let shown = CounterChange { passive: u64::from(child), ..CounterChange::default() };
-        let look = !change.is_zero() && change != shown;
+        let look = passive > u64::from(child)
+            || [passive_fail, passive_alt_key, cookie_reqd, listen_overflow, listen_drops]
+                != [0; 5];
         let alone = look.then(|| connections == 1 && self.is_alone(evidence.source));
         let counters = ServerCounters { connections, alone, change, earlier };
         evidence.counters = Some(Box::new(counters));
